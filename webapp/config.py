@@ -1,0 +1,184 @@
+"""Settings: the only place that reads the environment.
+
+`Settings.from_env` turns environment variables into one frozen value and refuses, with the variable's name and what to
+do, whatever cannot work. Everything else takes the value it needs as an argument.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+DEFAULT_TIMEZONE = "Asia/Kathmandu"
+MINIMUM_SECRET_LENGTH = 16
+
+
+class ConfigError(Exception):
+    """A setting cannot work. The text names the variable and says what to do; it is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Where mail is handed over. `timeout` is in seconds and bounds each step of the SMTP conversation."""
+
+    server: str = "127.0.0.1"
+    port: int = 25
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    use_tls: bool = False
+    use_ssl: bool = False
+    sender: str = "Beatdesk <beatdesk@localhost>"
+    timeout: float = 10.0
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms."""
+
+    database_url: str
+    redis_url: str
+    broker_url: str
+    result_backend: str
+    secret_key: str = field(repr=False)
+    timezone: str = DEFAULT_TIMEZONE
+    data: Path = Path("var")
+    mail: MailSettings = MailSettings()
+    task_modules: tuple[str, ...] = ()
+    public_url: str = "http://127.0.0.1:5000"
+    leap_day_birthday: str = "02-28"
+    trusted_proxies: int = 0
+    mailbox: Path | None = None
+    environment: str = "production"
+    testing: bool = False
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which "today" and "08:00" are meant where no schedule says otherwise."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether browsers reach us by TLS, so that cookies may insist on it."""
+        return self.public_url.startswith("https://")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check every setting.
+
+        Raises ConfigError for the first one that cannot work. An empty value counts as not given.
+        """
+        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        data = Path(given.get("BEATDESK_DATA", "var"))
+        port = _integer(given, "PORT", 5000, low=1, high=65535)
+        redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
+        broker_schemes = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+        return cls(
+            database_url=_database_url(given, data),
+            redis_url=redis_url,
+            broker_url=_url(given, "CELERY_BROKER_URL", redis_url, broker_schemes),
+            result_backend=_url(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), ("redis", "rediss")),
+            secret_key=_secret(given),
+            timezone=_timezone(given),
+            data=data,
+            mail=_mail(given),
+            task_modules=tuple(name.strip() for name in given.get("TASK_MODULES", "").split(",") if name.strip()),
+            public_url=_url(given, "PUBLIC_URL", f"http://127.0.0.1:{port}", ("http", "https")).rstrip("/"),
+            leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
+            trusted_proxies=_integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),
+            mailbox=Path(given["BEATDESK_MAILBOX"]) if "BEATDESK_MAILBOX" in given else None,
+        )
+
+    def with_changes(self, **changes: object) -> Settings:
+        """A copy with some values replaced; for tests and for the launcher."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace has no typed keywords
+
+
+def _integer(given: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
+    text = given.get(name, str(default))
+    try:
+        value = int(text)
+    except ValueError:
+        raise ConfigError(f"{name} must be a whole number, not {text!r}.") from None
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be between {low} and {high}, not {value}.")
+    return value
+
+
+def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = given.get(name, default)
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    return _choice(given, name, "0", ("0", "1", "true", "false", "True", "False")) in ("1", "true", "True")
+
+
+def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
+    value = given.get(name, default)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} is not an address: {error}.") from None
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
+    return value
+
+
+def _database_one(redis_url: str) -> str:
+    """The same server, database 1: results must not share a database with the broker's queues."""
+    return urlsplit(redis_url)._replace(path="/1").geturl()
+
+
+def _database_url(given: Mapping[str, str], data: Path) -> str:
+    value = given.get("DATABASE_URL", f"sqlite:///{(data / 'beatdesk.db').absolute()}")
+    # Hosting platforms hand out the scheme names of other drivers; all of them mean PostgreSQL through psycopg 3.
+    for alias in ("postgres://", "postgresql://", "postgresql+psycopg2://"):
+        if value.startswith(alias):
+            return "postgresql+psycopg://" + value.removeprefix(alias)
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ConfigError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+    return value
+
+
+def _secret(given: Mapping[str, str]) -> str:
+    value = given.get("SECRET_KEY")
+    if value is None:
+        raise ConfigError(
+            f"SECRET_KEY is not set. Set it to a random text that all processes share, for example {secrets.token_urlsafe(32)}"
+        )
+    if len(value) < MINIMUM_SECRET_LENGTH:
+        raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")
+    return value
+
+
+def _timezone(given: Mapping[str, str]) -> str:
+    value = given.get("TIMEZONE", DEFAULT_TIMEZONE)
+    if value not in available_timezones():
+        raise ConfigError(f"TIMEZONE must be an IANA name such as {DEFAULT_TIMEZONE} or UTC, not {value!r}.")
+    return value
+
+
+def _mail(given: Mapping[str, str]) -> MailSettings:
+    use_tls, use_ssl = _switch(given, "MAIL_USE_TLS"), _switch(given, "MAIL_USE_SSL")
+    if use_tls and use_ssl:
+        raise ConfigError("MAIL_USE_TLS and MAIL_USE_SSL exclude each other: STARTTLS (usual port 587) or TLS (465).")
+    defaults = MailSettings()
+    return MailSettings(
+        server=given.get("MAIL_SERVER", defaults.server),
+        port=_integer(given, "MAIL_PORT", 465 if use_ssl else 587 if use_tls else 25, low=1, high=65535),
+        username=given.get("MAIL_USERNAME"),
+        password=given.get("MAIL_PASSWORD"),
+        use_tls=use_tls,
+        use_ssl=use_ssl,
+        sender=given.get("MAIL_DEFAULT_SENDER", defaults.sender),
+        timeout=float(_integer(given, "MAIL_TIMEOUT", 10, low=1, high=300)),
+        ca_file=given.get("MAIL_CA_FILE"),
+    )

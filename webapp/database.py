@@ -1,0 +1,128 @@
+"""What all models share: one metadata, one way to keep moments, one way to open an engine.
+
+No Flask here: beat and the recorder use this without an application.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy_celery_beat.session import ModelBase
+
+# The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
+SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
+
+
+# Whether transactions that begin in this context only read. On SQLite they then never wait for a writer; a write in
+# one may fail when another process wrote meanwhile.
+read_only: ContextVar[bool] = ContextVar("read_only", default=False)
+
+# Seconds a write transaction waits in line on SQLite.
+SQLITE_LOCK_WAIT = 15.0
+
+
+class Base(DeclarativeBase):
+    """Our models, in the metadata of sqlalchemy-celery-beat, so that Alembic and foreign keys see both."""
+
+    metadata = ModelBase.metadata
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """A moment. Takes aware datetimes only, gives aware UTC ones; SQLite keeps them as UTC without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse a moment without a zone: guessing one is how schedules fire at the wrong hour."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment needs a time zone: {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Hand out UTC, whatever the session's zone is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def now() -> datetime:
+    """This moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """Keyword arguments for `create_engine`, the same in every process.
+
+    PostgreSQL: connections are tested before use, so that a restarted server costs nothing but a reconnect, and a
+    server that does not answer is given up after 3 s rather than after minutes.
+    """
+    options: dict[str, Any] = {"execution_options": {"schema_translate_map": SCHEMA_MAP}}
+    if url.startswith("postgresql"):
+        options |= {
+            "pool_pre_ping": True,
+            "pool_timeout": 3,
+            "connect_args": {"connect_timeout": 3, "options": "-c timezone=UTC -c statement_timeout=30000"},
+        }
+    else:
+        # Waiting for the write lock is done in `prepare_sqlite`, where other greenlets can go on meanwhile.
+        options |= {"connect_args": {"timeout": 0}}
+    return options
+
+
+def create_engine(url: str) -> sa.Engine:
+    """An engine with our options; for processes without Flask."""
+    engine = sa.create_engine(url, **engine_options(url))
+    prepare_sqlite(engine)
+    return engine
+
+
+def prepare_sqlite(engine: sa.Engine) -> None:
+    """Make SQLite fit for several processes: WAL, enforced foreign keys, and write transactions that wait in line.
+
+    The driver's own handling begins a transaction as a reader and upgrades it at the first write, which fails at once
+    with "database is locked" when another process wrote meanwhile. We begin explicitly instead: as a writer, waiting in
+    line, unless `read_only` is set in this context.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=0"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def on_begin(connection: sa.Connection) -> None:
+        if read_only.get():
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_writing(connection)
+
+
+def _begin_writing(connection: sa.Connection) -> None:
+    """Take SQLite's write lock, or raise OperationalError after SQLITE_LOCK_WAIT seconds.
+
+    The wait sleeps in Python and not in SQLite: under gevent the holder of the lock may be another greenlet of this
+    very thread, which SQLite's own wait would keep from ever finishing.
+    """
+    give_up = time.monotonic() + SQLITE_LOCK_WAIT
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except sa.exc.OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > give_up:
+                raise
+            time.sleep(random.uniform(0.001, 0.01))
+        else:
+            return
