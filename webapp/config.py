@@ -6,6 +6,7 @@ do, whatever cannot work. Everything else takes the value it needs as an argumen
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -67,12 +68,13 @@ class Settings:
         return self.public_url.startswith("https://")
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check every setting.
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read and check every setting, from this process's environment unless another one is given.
 
         Raises ConfigError for the first one that cannot work. An empty value counts as not given.
         """
-        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        source = os.environ if environ is None else environ
+        given = {name: value.strip() for name, value in source.items() if value.strip()}
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
         redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
@@ -152,7 +154,8 @@ def _secret(given: Mapping[str, str]) -> str:
     value = given.get("SECRET_KEY")
     if value is None:
         raise ConfigError(
-            f"SECRET_KEY is not set. Set it to a random text that all processes share, for example {secrets.token_urlsafe(32)}"
+            "SECRET_KEY is not set. Set it to a random text that all processes share, "
+            f"for example {secrets.token_urlsafe(32)}"
         )
     if len(value) < MINIMUM_SECRET_LENGTH:
         raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")

@@ -1,1 +1,1 @@
-"""accounts"""
+"""Sign-in, roles, access rules and the audit."""

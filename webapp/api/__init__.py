@@ -1,1 +1,1 @@
-"""api"""
+"""JSON for machines."""

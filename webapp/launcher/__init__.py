@@ -1,1 +1,1 @@
-"""launcher"""
+"""Everything from one command, with nothing installed but Python."""

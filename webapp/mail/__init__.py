@@ -1,1 +1,1 @@
-"""mail"""
+"""Messages, the ledger of what was sent, and the SMTP gateway."""

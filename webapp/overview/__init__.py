@@ -1,1 +1,1 @@
-"""overview"""
+"""The front page and what monitors ask."""

@@ -1,1 +1,1 @@
-"""people"""
+"""Registration, birthdays, and who gets which mail."""

@@ -1,1 +1,1 @@
-"""runs"""
+"""What ran, runs and will run."""

@@ -1,1 +1,1 @@
-"""scheduler"""
+"""The beat process: fires schedules; no Flask here."""

@@ -1,1 +1,1 @@
-"""schedules"""
+"""What admins edit: when which task runs."""

@@ -1,1 +1,1 @@
-"""workers"""
+"""Who is alive, and what waits in the queues."""

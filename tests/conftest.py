@@ -1,0 +1,90 @@
+"""Fixtures that everyone uses: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+import pytest
+import redis as redis_client
+from flask import Flask
+from flask.testing import FlaskClient, FlaskCliRunner
+
+from tests import servers
+from webapp import create_app
+from webapp.config import Settings
+from webapp.extensions import db
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey server for the whole run; see `redis` for one that is empty."""
+    with servers.valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis(valkey_url: str) -> Iterator[redis_client.Redis]:
+    """The run's Valkey, emptied."""
+    with redis_client.Redis.from_url(valkey_url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Databases]:
+    """Makes migrated databases; PostgreSQL starts when the first test asks for it."""
+    with ExitStack() as stack:
+        start = cache(lambda: stack.enter_context(servers.postgres()))
+        yield servers.Databases(tmp_path_factory.mktemp("databases"), start)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest, databases: servers.Databases) -> str:
+    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
+    made: str = getattr(databases, request.param)()
+    return made
+
+
+@pytest.fixture
+def database_url(databases: servers.Databases) -> str:
+    """A fresh, migrated SQLite database. A module that wants PostgreSQL too overrides this with `each_database`."""
+    return databases.sqlite()
+
+
+@pytest.fixture
+def settings(database_url: str, valkey_url: str, redis: redis_client.Redis, tmp_path: Path) -> Settings:
+    """Settings that point at this test's servers."""
+    return servers.settings(database_url, valkey_url, data=tmp_path)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application on a fresh database."""
+    made = create_app(settings)
+    yield made
+    with made.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[Flask]:
+    """The application with its context pushed, for tests of services."""
+    with app.app_context():
+        yield app
+        db.session.remove()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser without JavaScript and without a sign-in."""
+    return app.test_client()
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    """The command line."""
+    return app.test_cli_runner()

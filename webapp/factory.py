@@ -1,0 +1,125 @@
+"""How the application is put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+from whitenoise import WhiteNoise
+
+from webapp import __version__, database
+from webapp.accounts import access
+from webapp.accounts.setup import init_accounts
+from webapp.celery_app import init_celery
+from webapp.config import Settings
+from webapp.errors import register_errors
+from webapp.extensions import csrf, db, htmx, limiter, mail, migrate
+from webapp.headers import init_headers
+from webapp.routes import register_routes
+from webapp.templating import init_templating
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def build(config: Settings | None = None) -> Flask:
+    """The application, bound to its extensions, with every route."""
+    settings = config or Settings.from_env()
+    app = Flask("webapp")
+    app.config.from_mapping(flask_settings(settings))
+    app.extensions["settings"] = settings
+    _init_requests(app, settings)
+    _init_database(app)
+    migrate.init_app(app, db, render_as_batch=False)
+    mail.init_app(app)
+    htmx.init_app(app)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    init_celery(app, settings)
+    init_accounts(app, settings)
+    init_templating(app)
+    init_headers(app, settings)
+    register_errors(app)
+    register_routes(app)
+    _init_transactions(app)
+    return app
+
+
+def flask_settings(settings: Settings) -> dict[str, Any]:
+    """What Flask and its extensions read."""
+    secure = settings.secure_cookies
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "TESTING": settings.testing,
+        "SQLALCHEMY_DATABASE_URI": settings.database_url,
+        "SQLALCHEMY_ENGINE_OPTIONS": database.engine_options(settings.database_url),
+        # A `__Host-` cookie cannot be set or read by another host, but browsers take it over TLS only.
+        "SESSION_COOKIE_NAME": "__Host-beatdesk" if secure else "beatdesk",
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "PREFERRED_URL_SCHEME": "https" if secure else "http",
+        # A form is a few kilobytes; an import of schedules a few megabytes.
+        "MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
+        "MAX_FORM_MEMORY_SIZE": 4 * 1024 * 1024,
+        # The token lives as long as the session: a page left open over lunch must still be able to post.
+        "WTF_CSRF_TIME_LIMIT": None,
+        "RATELIMIT_STORAGE_URI": settings.redis_url,
+        "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        # Redis away: count in this process rather than answer 500.
+        "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
+        "RATELIMIT_SWALLOW_ERRORS": True,
+        "RATELIMIT_HEADERS_ENABLED": True,
+        "MAIL_SERVER": settings.mail.server,
+        "MAIL_PORT": settings.mail.port,
+        "MAIL_USERNAME": settings.mail.username,
+        "MAIL_PASSWORD": settings.mail.password,
+        "MAIL_USE_TLS": settings.mail.use_tls,
+        "MAIL_USE_SSL": settings.mail.use_ssl,
+        "MAIL_DEFAULT_SENDER": settings.mail.sender,
+        "BEATDESK_VERSION": __version__,
+    }
+
+
+def _init_requests(app: Flask, settings: Settings) -> None:
+    hops = settings.trusted_proxies
+    if hops:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    static = WhiteNoise(
+        app.wsgi_app,
+        root=app.static_folder,
+        prefix="static/",
+        # Vendored files carry their version in the path; ours are addressed with a hash of their content.
+        max_age=0 if settings.testing else 31536000,
+    )
+    app.wsgi_app = static  # type: ignore[method-assign]
+
+
+def _init_database(app: Flask) -> None:
+    db.init_app(app)
+    with app.app_context():
+        database.prepare_sqlite(db.engine)
+
+
+def _init_transactions(app: Flask) -> None:
+    """Rules are checked in a reading transaction; an unsafe method then begins a writing one for its view.
+
+    On SQLite a writing transaction holds the only write lock, which nobody should hold while asking Redis or
+    checking a password.
+    """
+
+    @app.before_request
+    def read_first() -> None:
+        database.read_only.set(True)
+
+    app.before_request(access.enforce)
+
+    @app.before_request
+    def then_write() -> None:
+        if request.method not in SAFE_METHODS:
+            db.session.rollback()
+            database.read_only.set(False)
+
+    # The library's own hooks (CSRF, limits) were registered by their extensions; ours goes before all of them.
+    hooks = app.before_request_funcs[None]
+    hooks.insert(0, hooks.pop(hooks.index(read_first)))

@@ -1,0 +1,25 @@
+"""Every table, for Alembic and for the test that compares the models with a migrated database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy_celery_beat import models as library
+
+from webapp.accounts import models as accounts
+from webapp.database import Base
+from webapp.mail import models as mail
+from webapp.runs import models as runs
+from webapp.scheduler import models as scheduler
+from webapp.schedules import models as schedules
+from webapp.workers import models as workers
+
+# Importing a module declares its tables in the one metadata.
+MODULES = (library, accounts, mail, runs, scheduler, schedules, workers)
+
+
+def plain_metadata() -> sa.MetaData:
+    """A copy of all tables in the default schema; the library declares its own in one called `celery_schema`."""
+    plain = sa.MetaData(naming_convention=Base.metadata.naming_convention)
+    for table in Base.metadata.sorted_tables:
+        table.to_metadata(plain, schema=None)
+    return plain

@@ -1,0 +1,52 @@
+"""Which tasks may be launched or scheduled, and what they take.
+
+Launching and scheduling are equal to running code, so only what is registered can be named; Celery's own `celery.*`
+tasks never. This lies outside `webapp.tasks` because services need it and may not import tasks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.extensions import celery
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTask:
+    """A registered task: its name, the first line of its docstring, and the signature of its function."""
+
+    name: str
+    summary: str
+    signature: inspect.Signature
+
+    def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """Why the function would not take these arguments, or None when it would."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            return f"{self.name} does not take these arguments: {error}."
+        return None
+
+
+def known_tasks() -> dict[str, KnownTask]:
+    """Every task that may be launched or scheduled, by name, in order."""
+    # Discovery is lazy in Celery; a web process has not imported any task before it first needs the list.
+    celery.loader.import_default_modules()
+    return {
+        name: KnownTask(name, _summary(task), inspect.signature(task.run))
+        for name, task in sorted(celery.tasks.items())
+        if not name.startswith("celery.")
+    }
+
+
+def find_task(name: str) -> KnownTask | None:
+    """One of `known_tasks`, or None."""
+    return known_tasks().get(name)
+
+
+def _summary(task: Any) -> str:
+    doc = inspect.getdoc(task.run) or ""
+    return doc.partition("\n")[0].strip()

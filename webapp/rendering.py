@@ -1,0 +1,57 @@
+"""Page, fragment or JSON: the only place that looks at how somebody asked."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, cast
+
+from flask import Response, jsonify, make_response, redirect, render_template, request
+from htmx_flask.requests import HtmxHeaders
+
+
+def wants_fragment() -> bool:
+    """Whether htmx asked for a part of a page. A boosted link and a history restore want the whole page."""
+    htmx = cast("HtmxHeaders", request.htmx)  # type: ignore[attr-defined]  # htmx-flask adds it to the request class
+    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
+def wants_json() -> bool:
+    """Whether JSON was sent, or is preferred to HTML. Browsers and htmx never do."""
+    if request.is_json:
+        return True
+    return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
+
+
+def render(page: str, fragment: str | None = None, *, status: int = 200, **context: Any) -> Response:
+    """The page, or its fragment when htmx asked and there is one."""
+    template = fragment if fragment is not None and wants_fragment() else page
+    return make_response(render_template(template, **context), status)
+
+
+def render_polled(fragment: str, *, status: int = 200, **context: Any) -> Response:
+    """A fragment that is polled: 304 when its content is what the asker already has (header `HX-PTag`)."""
+    html = render_template(fragment, **context)
+    tag = hashlib.sha256(html.encode()).hexdigest()[:32]
+    if request.headers.get("HX-PTag") == tag and status == 200:
+        response = make_response("", 304)
+    else:
+        response = make_response(html, status)
+    response.headers["HX-PTag"] = tag
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def see_other(location: str) -> Response:
+    """After an action: 303 to the page that shows its effect; htmx is told to load that page."""
+    if wants_fragment():
+        response = make_response("", 204)
+        response.headers["HX-Redirect"] = location
+        return response
+    return cast("Response", redirect(location, 303))
+
+
+def json_error(status: int, error: str, **more: Any) -> Response:
+    """An error as JSON: `{"error": text, ...}`."""
+    response = jsonify(error=error, **more)
+    response.status_code = status
+    return response

@@ -1,0 +1,49 @@
+"""What the beat processes write: who leads, who is there, how far each schedule has come."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.database import Base, UtcDateTime, now
+
+
+class BeatLease(Base):
+    """One row: which beat leads, until when. `token` grows with each change of leader and fences the former one."""
+
+    __tablename__ = "beat_lease"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    token: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    holder: Mapped[str | None] = mapped_column(sa.String(64), comment="beats.id")
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="On the database's clock")
+
+
+class Beat(Base):
+    """A beat process, and the revision of the schedules that it has in force."""
+
+    __tablename__ = "beats"
+
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, comment="Random, new at each start")
+    host: Mapped[str] = mapped_column(sa.String(255))
+    pid: Mapped[int]
+    leading: Mapped[bool] = mapped_column(default=False)
+    revision: Mapped[int] = mapped_column(sa.BigInteger, default=0, comment="Applied")
+    applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When, on the database's clock")
+    schedules: Mapped[int] = mapped_column(default=0, comment="How many it holds")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
+
+
+class ScheduleProgress(Base):
+    """How far a schedule has come. Written by the leading beat only, in the transaction that creates the runs."""
+
+    __tablename__ = "schedule_progress"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="The last due time accounted for")
+    next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
+    broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")

@@ -1,0 +1,102 @@
+"""What a schedule is besides the library's row: policies, owner, version, revision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.database import Base, UtcDateTime, now
+
+
+class Misfire(StrEnum):
+    """What becomes of due times that nobody could fire in time."""
+
+    SKIP = "skip"
+    RUN_ONCE = "run once"
+    RUN_ALL = "run all"
+
+
+class Overlap(StrEnum):
+    """What happens when a schedule comes due while its last run has not ended."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    QUEUE_ONE = "queue one"
+    CANCEL_OTHER = "cancel other"
+
+
+class Owner(StrEnum):
+    """Where a schedule was first written down."""
+
+    CODE = "code"
+    ADMIN = "admin"
+
+
+class ScheduleDetail(Base):
+    """One row a schedule, beside its `celery_periodictask` row. Written by `webapp.schedules.service` only.
+
+    A schedule without such a row (inserted by SQL) gets one from the database's triggers, with these defaults.
+    """
+
+    __tablename__ = "schedule_details"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    revision: Mapped[int] = mapped_column(
+        sa.BigInteger, default=0, server_default="0", index=True, comment="Of the whole table, when this row changed"
+    )
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, server_default=sa.func.current_timestamp())
+    timezone: Mapped[str] = mapped_column(
+        sa.String(64), default="UTC", server_default="UTC", comment="In which people read its times"
+    )
+    anchor: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Where an interval's grid begins")
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    max_runs: Mapped[int | None]
+    jitter: Mapped[float] = mapped_column(default=0.0, server_default="0", comment="Seconds, at most")
+    misfire: Mapped[str] = mapped_column(sa.String(12), default=Misfire.RUN_ONCE, server_default="run once")
+    misfire_window: Mapped[int] = mapped_column(default=3600, server_default="3600", comment="Seconds back")
+    overlap: Mapped[str] = mapped_column(sa.String(12), default=Overlap.ALLOW, server_default="allow")
+    owner: Mapped[str] = mapped_column(sa.String(8), default=Owner.ADMIN, server_default="admin")
+    code_definition: Mapped[str | None] = mapped_column(sa.Text, comment="JSON of what the code says")
+    tags: Mapped[str] = mapped_column(sa.Text, default="[]", server_default="[]", comment="JSON list")
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    pause_reason: Mapped[str | None] = mapped_column(sa.Text)
+    failure_budget: Mapped[int | None] = mapped_column(comment="Pause after that many failures in a row")
+
+
+class ScheduleRevision(Base):
+    """One row: the last revision given out. Taken under its row lock, so that no lower one can commit later."""
+
+    __tablename__ = "schedule_revision"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class ScheduleTombstone(Base):
+    """A schedule that was deleted, and at which revision, so that beat hears of it."""
+
+    __tablename__ = "schedule_tombstones"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(sa.BigInteger, index=True)
+    deleted_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, server_default=sa.func.current_timestamp())
+
+
+class ScheduleVersion(Base):
+    """What a schedule said at each save. Never updated; a run names the version that caused it."""
+
+    __tablename__ = "schedule_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    schedule_id: Mapped[int]
+    version: Mapped[int]
+    snapshot: Mapped[str] = mapped_column(sa.Text, comment="JSON of all fields")
+    author: Mapped[str] = mapped_column(sa.String(255))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    __table_args__ = (sa.UniqueConstraint("schedule_id", "version", name="uq_schedule_versions"),)

@@ -1,0 +1,29 @@
+"""Who is alive: one row for each running worker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.database import Base, UtcDateTime, now
+
+
+class Worker(Base):
+    """A worker's main process. It renews `seen_at` every few seconds; who does not is taken for dead."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, comment="Random, new at each start")
+    name: Mapped[str] = mapped_column(sa.String(255), comment="Celery's node name")
+    host: Mapped[str] = mapped_column(sa.String(255))
+    pid: Mapped[int]
+    pool: Mapped[str] = mapped_column(sa.String(20))
+    concurrency: Mapped[int]
+    queues: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of names")
+    tasks: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of the registered tasks")
+    versions: Mapped[str] = mapped_column(sa.Text, default="{}", comment="JSON: python, celery, kombu")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
