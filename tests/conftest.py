@@ -1,4 +1,4 @@
-"""Fixtures that everyone uses: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
+"""Fixtures for everyone: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
 
 from __future__ import annotations
 

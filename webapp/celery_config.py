@@ -53,7 +53,7 @@ def _delivery() -> dict[str, Any]:
     return {
         # A message is acknowledged when its task has ended, so that a killed worker loses nothing.
         "task_acks_late": True,
-        # A killed pool process makes its task run again, a bounded number of times; `reject_on_worker_lost` has no bound.
+        # A killed pool process makes its task run again, a bounded number of times; `reject_on_worker_lost` never ends.
         "task_retry_on_worker_lost": True,
         # STARTED is a state that people want to see.
         "task_track_started": True,
