@@ -17,7 +17,8 @@ from htmx_flask import Htmx
 
 from webapp.database import Base
 
-db = SQLAlchemy(model_class=Base)
+# What was loaded stays readable after the commit: views and senders use it without a new transaction.
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 migrate = Migrate(directory="migrations")
 mail = Mail()
 csrf = CSRFProtect()

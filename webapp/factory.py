@@ -12,6 +12,7 @@ from webapp import __version__, database
 from webapp.accounts import access
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
+from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter, mail, migrate
@@ -41,6 +42,7 @@ def build(config: Settings | None = None) -> Flask:
     init_headers(app, settings)
     register_errors(app)
     register_routes(app)
+    register_commands(app)
     _init_transactions(app)
     return app
 

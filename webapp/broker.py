@@ -1,0 +1,162 @@
+"""The only gateway to the broker, to Celery's control and to Redis. Fails fast: a dead broker never freezes a page."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+from flask import current_app
+from kombu.exceptions import OperationalError
+
+from webapp.extensions import celery
+from webapp.runs.models import Run
+
+logger = logging.getLogger(__name__)
+
+# After a failure nobody tries again for this long: each of a page's messages would wait for its own time-out.
+REST_AFTER_FAILURE = 5.0
+REDIS_TIMEOUT = 1.0
+
+
+class BrokerAway(Exception):
+    """The broker does not answer. Nothing is lost: the row is there, and beat sends it later."""
+
+
+class _Breaker:
+    """Remembers that the broker was away a moment ago, in this process."""
+
+    def __init__(self) -> None:
+        self.closed_until = 0.0
+
+    def check(self) -> None:
+        if time.monotonic() < self.closed_until:
+            raise BrokerAway("the broker did not answer a moment ago")
+
+    def trip(self) -> None:
+        self.closed_until = time.monotonic() + REST_AFTER_FAILURE
+
+    def reset(self) -> None:
+        self.closed_until = 0.0
+
+
+breaker = _Breaker()
+
+
+def publish(runs: Iterable[Run]) -> list[str]:
+    """Publish the messages of queued runs; gives the ids of those that the broker took, in order.
+
+    Stops at the first that it does not take. Never raises: what was not sent keeps `sent_at` empty.
+    """
+    sent: list[str] = []
+    try:
+        breaker.check()
+        with celery.producer_or_acquire() as producer:
+            for run in runs:
+                _publish(producer, run)
+                sent.append(run.id)
+        breaker.reset()
+    except BrokerAway as error:
+        logger.info("not sent now: %s", error)
+    except (OperationalError, OSError) as error:
+        breaker.trip()
+        logger.warning("the broker does not answer: %s", error)
+    return sent
+
+
+def _publish(producer: Any, run: Run) -> None:
+    """One message, as `apply_async` would make it, but without subscribing this process to its result."""
+    more: dict[str, Any] = json.loads(run.options or "{}")
+    options = {name: value for name, value in more.items() if name in ("exchange", "routing_key", "headers")}
+    if run.queue:
+        options["queue"] = run.queue
+    if run.priority is not None:
+        options["priority"] = run.priority
+    args, kwargs = json.loads(run.args), json.loads(run.kwargs)
+    route = celery.amqp.router.route(options, run.task, args, kwargs)
+    message = celery.amqp.as_task_v2(
+        run.id,
+        run.task,
+        args,
+        kwargs,
+        expires=run.expires_at,
+        root_id=run.root_id or run.id,
+        parent_id=run.parent_id,
+        argsrepr=run.args,
+        kwargsrepr=run.kwargs,
+    )
+    celery.amqp.send_task_message(producer, run.task, message, **route)
+
+
+def client() -> redis.Redis:
+    """The Redis of `REDIS_URL`, for streams, presence and wake-ups; text in, text out. Connects when it is used."""
+    made = current_app.extensions.get("redis")
+    if made is None:
+        made = connect(current_app.extensions["settings"].redis_url)
+        current_app.extensions["redis"] = made
+    return made
+
+
+def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
+    """A client that gives up after `timeout` seconds rather than hang."""
+    return redis.Redis.from_url(
+        url, decode_responses=True, socket_connect_timeout=timeout, socket_timeout=timeout, health_check_interval=10
+    )
+
+
+def announce(channel: str, text: str) -> bool:
+    """Publish to those who listen now; False when Redis is away. Everything announced is also in the database."""
+    try:
+        client().publish(channel, text)
+    except (redis.RedisError, OSError) as error:
+        logger.info("nobody could be told on %s: %s", channel, error)
+        return False
+    return True
+
+
+def revoke(run_id: str, *, terminate: bool) -> None:
+    """Ask all workers to drop a message, and to end its task when it runs already. Raises BrokerAway."""
+    try:
+        breaker.check()
+        celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM")
+    except (OperationalError, OSError) as error:
+        breaker.trip()
+        raise BrokerAway(str(error)) from error
+
+
+def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
+    """How many messages wait in each queue; None where the broker does not say. Raises BrokerAway."""
+    depths: dict[str, int | None] = {}
+    try:
+        breaker.check()
+        with celery.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            channel = connection.default_channel
+            for name in names:
+                depths[name] = _depth(channel, name)
+    except (OperationalError, OSError) as error:
+        breaker.trip()
+        raise BrokerAway(str(error)) from error
+    return depths
+
+
+def _depth(channel: Any, name: str) -> int | None:
+    if hasattr(channel, "_size"):
+        # Redis: a list for each priority; `_size` adds them up. A queue that nobody used yet has no list.
+        return int(channel._size(name))  # noqa: SLF001  # kombu has no public name for it
+    try:
+        return int(channel.queue_declare(name, passive=True).message_count)
+    except channel.connection.channel_errors:
+        return None
+
+
+def check() -> None:
+    """Whether the broker answers. Raises BrokerAway with its reason, within a few seconds."""
+    try:
+        with celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+    except (OperationalError, OSError) as error:
+        raise BrokerAway(str(error)) from error

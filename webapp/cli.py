@@ -1,0 +1,13 @@
+"""The command line: `flask runs …`, `flask recorder …`; each group lives with its feature."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.runs.cli import recorder, runs
+
+
+def register_commands(app: Flask) -> None:
+    """Add every command group to `flask`."""
+    for group in (recorder, runs):
+        app.cli.add_command(group)

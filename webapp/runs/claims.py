@@ -1,0 +1,141 @@
+"""The claim: a worker takes a run before it executes it, so that a message delivered twice is executed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+import sqlalchemy as sa
+
+from webapp.runs.models import Run
+from webapp.runs.states import UNENDED, Origin, RunState
+
+# A claim that was not renewed for this long belongs to a worker that is gone.
+CLAIM_TIMEOUT = timedelta(seconds=30)
+# A run that takes its worker down each time is given up after this many beginnings.
+MAX_CLAIMS = 4
+
+
+class Verdict(Enum):
+    """What became of an attempt to claim."""
+
+    CLAIMED = "claimed"
+    DUPLICATE = "duplicate"
+    ENDED = "ended"
+    EXPIRED = "expired"
+    LOST_TOO_OFTEN = "lost too often"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as a worker received it. `attempt` is Celery's count of retries."""
+
+    run_id: str
+    task: str
+    args: str
+    kwargs: str
+    attempt: int
+    worker_id: str
+    worker: str
+    queue: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+
+
+def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
+    """Take the run for this worker, or say why not. Commits nothing itself.
+
+    1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
+       alive has it; or it is a later attempt than the one that was claimed.
+    2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
+       its row now, already claimed.
+    """
+    taken = connection.execute(
+        sa.update(Run)
+        .where(
+            Run.id == delivery.run_id,
+            Run.state.in_(UNENDED),
+            sa.or_(Run.expires_at.is_(None), Run.expires_at > at),
+            Run.claims < MAX_CLAIMS + delivery.attempt,
+            sa.or_(
+                Run.claimed_by.is_(None),
+                Run.attempt < delivery.attempt,
+                Run.claim_seen_at < at - CLAIM_TIMEOUT,
+            ),
+        )
+        .values(
+            state=RunState.STARTED,
+            claimed_by=delivery.worker_id,
+            claim_seen_at=at,
+            claims=Run.claims + 1,
+            attempt=delivery.attempt,
+            worker=delivery.worker,
+            started_at=sa.func.coalesce(Run.started_at, sa.bindparam("began", at, Run.started_at.type)),
+            sent_at=sa.func.coalesce(Run.sent_at, sa.bindparam("arrived", at, Run.sent_at.type)),
+        )
+    )
+    if taken.rowcount == 1:
+        return Verdict.CLAIMED
+    return _why_not(connection, delivery, at)
+
+
+def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
+    row = connection.execute(
+        sa.select(Run.state, Run.expires_at, Run.claims, Run.attempt, Run.claim_seen_at).where(
+            Run.id == delivery.run_id
+        )
+    ).one_or_none()
+    if row is None:
+        return _adopt(connection, delivery, at)
+    if row.state not in UNENDED:
+        return Verdict.ENDED
+    if row.expires_at is not None and row.expires_at <= at:
+        _end(connection, delivery.run_id, RunState.EXPIRED, at, reason="It expired before a worker was free")
+        return Verdict.EXPIRED
+    if row.claims >= MAX_CLAIMS + delivery.attempt:
+        message = f"WorkerLost: its worker was lost {row.claims} times"
+        _end(connection, delivery.run_id, RunState.FAILED, at, error=message)
+        return Verdict.LOST_TOO_OFTEN
+    return Verdict.DUPLICATE
+
+
+def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
+    connection.execute(
+        sa.insert(Run).values(
+            id=delivery.run_id,
+            task=delivery.task,
+            args=delivery.args,
+            kwargs=delivery.kwargs,
+            queue=delivery.queue,
+            state=RunState.STARTED,
+            origin=Origin.TASK,
+            parent_id=delivery.parent_id,
+            root_id=delivery.root_id,
+            created_at=at,
+            sent_at=at,
+            started_at=at,
+            claimed_by=delivery.worker_id,
+            claim_seen_at=at,
+            claims=1,
+            attempt=delivery.attempt,
+            worker=delivery.worker,
+        )
+    )
+    return Verdict.CLAIMED
+
+
+def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:
+    connection.execute(
+        sa.update(Run).where(Run.id == run_id, Run.state.in_(UNENDED)).values(state=state, ended_at=at, **values)
+    )
+
+
+def renew(connection: sa.Connection, run_ids: list[str], worker_id: str, at: datetime) -> None:
+    """Say that these runs are still being executed by this worker."""
+    if run_ids:
+        connection.execute(
+            sa.update(Run)
+            .where(Run.id.in_(run_ids), Run.claimed_by == worker_id, Run.state.in_(UNENDED))
+            .values(claim_seen_at=at)
+        )

@@ -1,0 +1,107 @@
+"""`flask runs` and `flask recorder`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import sqlalchemy as sa
+from flask import current_app
+from flask.cli import AppGroup
+
+from webapp.errors import DomainError
+from webapp.extensions import db
+from webapp.runs import recorder as recording_process
+from webapp.runs import service
+from webapp.runs.models import Run
+from webapp.runs.states import Origin, RunState
+
+recorder = AppGroup("recorder", help="Move what happened to runs from Redis into the database.")
+runs = AppGroup("runs", help="List, show and launch runs.")
+
+
+@recorder.command("run")
+def run_recorder() -> None:
+    """Record until SIGTERM. Any number of recorders may run."""
+    recording_process.run_until_told(db.engine, current_app.extensions["settings"].redis_url)
+
+
+@runs.command("list")
+@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only runs in this state.")
+@click.option("--task", help="Only runs of this task.")
+@click.option("--count", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_runs(state: str | None, task: str | None, count: int, as_json: bool) -> None:
+    """The newest runs first."""
+    query = sa.select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(count)
+    if state:
+        query = query.where(Run.state == state)
+    if task:
+        query = query.where(Run.task == task)
+    found = db.session.scalars(query).all()
+    if as_json:
+        click.echo(json.dumps([as_dict(run) for run in found], indent=2))
+        return
+    for run in found:
+        click.echo(f"{run.id}  {run.state:<9}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {run.task}")
+
+
+@runs.command("show")
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show_run(run_id: str, as_json: bool) -> None:
+    """One run with everything that is known of it."""
+    try:
+        found = as_dict(service.get_run(run_id))
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:>16}  {value if value is not None else '–'}")
+
+
+@runs.command("launch")
+@click.argument("task")
+@click.option("--args", "args_text", default="[]", help="JSON list.")
+@click.option("--kwargs", "kwargs_text", default="{}", help="JSON object.")
+@click.option("--queue")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, as_json: bool) -> None:
+    """Launch a task; prints the run's id."""
+    args, kwargs = _parse(args_text, list, "--args"), _parse(kwargs_text, dict, "--kwargs")
+    try:
+        run = service.launch(task, args, kwargs, queue=queue, origin=Origin.COMMAND)
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)
+
+
+def _parse(text: str, kind: type, option: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
+    if not isinstance(value, kind):
+        raise click.BadParameter(f"a JSON {'list' if kind is list else 'object'} is needed", param_hint=option)
+    return value
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """A run for programs: moments as ISO text in UTC, arguments and result as values."""
+    values: dict[str, Any] = {}
+    for column in Run.__table__.columns:
+        value = getattr(run, column.name)
+        if column.name in ("args", "kwargs", "result", "options") and value is not None:
+            value = _value(value)
+        values[column.name] = value.isoformat() if hasattr(value, "isoformat") else value
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,183 @@
+"""What happens in a worker around a task: claim before, tell after."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback as traceback_module
+from typing import Any
+
+import redis
+import sqlalchemy as sa
+from celery import Task, signals
+from celery.exceptions import Ignore, Reject
+from flask import Flask, has_app_context
+
+from webapp import broker
+from webapp.database import now
+from webapp.extensions import celery, db
+from webapp.runs import claims, recording
+from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.workers import presence
+
+logger = logging.getLogger(__name__)
+
+# How long a worker waits for a database that is away before it gives the message back.
+DATABASE_PATIENCE = 20.0
+
+
+class RunTask(Task):
+    """The base of every task: it is executed inside the application, by whoever claimed the run."""
+
+    abstract = True
+    # A worker that was lost is replaced within seconds; Celery's own default waits three minutes.
+    default_retry_delay = 5
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Claim the run, then execute it; a duplicate delivery does nothing. A direct call just calls."""
+        if self.request.called_directly:
+            return self.run(*args, **kwargs)
+        with flask_app().app_context():
+            verdict = _claim(self)
+            if verdict is not claims.Verdict.CLAIMED:
+                logger.info("run %s not begun here: %s", self.request.id, verdict.value)
+                raise Ignore(verdict.value)
+            tell(self.request, Event.STARTED)
+            try:
+                return self.run(*args, **kwargs)
+            finally:
+                db.session.remove()
+
+
+def flask_app() -> Flask:
+    """The application that the Celery app is bound to."""
+    app: Flask = celery.flask_app
+    return app
+
+
+def _claim(task: RunTask) -> claims.Verdict:
+    """Claim the run of the request at hand; waits for a database that is away, then gives the message back."""
+    request = task.request
+    info = request.delivery_info or {}
+    delivery = claims.Delivery(
+        run_id=request.id,
+        task=task.name,
+        args=_json(request.args or []),
+        kwargs=_json(request.kwargs or {}),
+        attempt=request.retries or 0,
+        worker_id=presence.worker_id(),
+        worker=request.hostname or "",
+        queue=info.get("routing_key"),
+        parent_id=request.parent_id,
+        root_id=request.root_id,
+    )
+    give_up = time.monotonic() + DATABASE_PATIENCE
+    while True:
+        try:
+            with db.engine.begin() as connection:
+                return claims.claim(connection, delivery, now())
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+            if time.monotonic() > give_up:
+                logger.exception("run %s given back, the database is away", request.id)
+                raise Reject(reason="the database is away", requeue=True) from error
+            time.sleep(0.5)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=repr)
+
+
+def tell(request: Any, event: Event, text: str = "", traceback: str = "") -> None:
+    """Append a state change to the stream; with Redis away, write it to the database at once. Never raises."""
+    entry = Entry(
+        run_id=request.id,
+        event=event,
+        attempt=getattr(request, "retries", 0) or 0,
+        at=now(),
+        text=text,
+        traceback=traceback,
+        worker=getattr(request, "hostname", None) or "",
+    )
+    if has_app_context():
+        _tell(entry)
+    else:
+        with flask_app().app_context():
+            _tell(entry)
+
+
+def _tell(entry: Entry) -> None:
+    try:
+        broker.client().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
+    except (redis.RedisError, OSError) as error:
+        logger.warning("run %s is recorded directly, Redis is away: %s", entry.run_id, error)
+        try:
+            with db.engine.begin() as connection:
+                recording.apply(connection, [entry])
+        except sa.exc.SQLAlchemyError:
+            logger.exception("run %s: %s could not be recorded", entry.run_id, entry.event.value)
+
+
+def _known(sender: Any) -> bool:
+    return isinstance(sender, RunTask)
+
+
+@signals.task_received.connect
+def _received(request: Any, **_: Any) -> None:
+    tell(_Told(request.id, 0, request.hostname), Event.RECEIVED)
+
+
+@signals.task_success.connect
+def _succeeded(sender: Any, result: Any, **_: Any) -> None:
+    if _known(sender):
+        tell(sender.request, Event.SUCCEEDED, json.dumps(result, default=repr))
+
+
+@signals.task_failure.connect
+def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_: Any) -> None:
+    """Told by the process that executed, or by the main process when that one is gone."""
+    if not _known(sender):
+        return
+    request = sender.request
+    told = _Told(task_id, request.retries if request.id == task_id else 0, request.hostname)
+    trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
+    tell(told, Event.FAILED, _headline(exception), str(trace))
+
+
+@signals.task_retry.connect
+def _retrying(request: Any, reason: Any, **_: Any) -> None:
+    tell(request, Event.RETRYING, str(reason))
+
+
+@signals.task_revoked.connect
+def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
+    if expired:
+        text = "It expired before a worker was free"
+    else:
+        text = "Ended while it ran" if terminated else "Cancelled before it began"
+    told = _Told(request.id, (request.request_dict or {}).get("retries") or 0, request.hostname)
+    tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
+
+
+def _headline(exception: BaseException) -> str:
+    text = str(exception)
+    name = type(exception).__name__
+    return f"{name}: {text}" if text else name
+
+
+class _Told:
+    """As much of a request as `tell` needs, where Celery's own is of another kind."""
+
+    def __init__(self, run_id: str, retries: int, hostname: str | None) -> None:
+        self.id = run_id
+        self.retries = retries
+        self.hostname = hostname
+
+
+@signals.worker_process_init.connect
+def _after_fork(**_: Any) -> None:
+    """Connections cannot be shared with the process that we were copied from."""
+    app = flask_app()
+    with app.app_context():
+        db.engine.dispose(close=False)
+    app.extensions.pop("redis", None)

@@ -1,0 +1,145 @@
+"""The recorder: moves state changes from the Redis stream into the database, in batches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+import redis
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.runs import recording
+from webapp.runs.stream import GROUP, STREAM, Entry
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+# How long one read waits for news, in milliseconds; also how quickly a stop is noticed.
+WAIT_MS = 500
+# What a recorder has read but not acknowledged for this long is taken over by another one.
+ABANDONED_AFTER_MS = 15_000
+PRESENCE_KEY = "beatdesk:recorder:{name}"
+PRESENCE_SECONDS = 10
+# Seconds before the next try when the database or Redis is away.
+PAUSE = 1.0
+
+
+class Recorder:
+    """One consumer of the group. Several may run; each entry is applied at least once, and twice does no harm."""
+
+    def __init__(self, engine: sa.Engine, redis_url: str) -> None:
+        self.engine = engine
+        self.redis = broker.connect(redis_url, timeout=5.0)
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.stopping = threading.Event()
+        self._away: str | None = None
+        self._next_takeover = 0.0
+        self._next_presence = 0.0
+
+    def run(self) -> None:
+        """Record until `stop`. A database or a Redis that is away is waited for."""
+        while not self.stopping.is_set():
+            try:
+                self.step()
+                self._back()
+            except (redis.RedisError, sa.exc.SQLAlchemyError, OSError) as error:
+                self._lost(error)
+                self.stopping.wait(PAUSE)
+        self._leave()
+
+    def stop(self, *_: Any) -> None:
+        """End after the batch at hand."""
+        self.stopping.set()
+
+    def step(self) -> int:
+        """Read, apply, commit, acknowledge; gives how many entries."""
+        self._show_presence()
+        entries = self._abandoned() or self._news()
+        if entries:
+            self._record(entries)
+        return len(entries)
+
+    def _news(self) -> list[tuple[str, dict[str, str]]]:
+        try:
+            answer: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=WAIT_MS)
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._make_group()
+            return []
+        return list(answer[0][1]) if answer else []
+
+    def _make_group(self) -> None:
+        try:
+            self.redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _abandoned(self) -> list[tuple[str, dict[str, str]]]:
+        """What a recorder that is gone had read."""
+        if time.monotonic() < self._next_takeover:
+            return []
+        self._next_takeover = time.monotonic() + ABANDONED_AFTER_MS / 1000
+        try:
+            answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH)
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            return []
+        if answer[1]:
+            self._next_takeover = 0.0
+        return [(entry_id, fields) for entry_id, fields in answer[1] if fields]
+
+    def _record(self, entries: list[tuple[str, dict[str, str]]]) -> None:
+        parsed: list[Entry] = []
+        for entry_id, fields in entries:
+            try:
+                parsed.append(Entry.parse(fields))
+            except (ValueError, KeyError) as error:
+                logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
+        with self.engine.begin() as connection:
+            recording.apply(connection, parsed)
+        # Only now: a recorder killed before this line leaves the entries to another one.
+        self.redis.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+
+    def _show_presence(self) -> None:
+        if time.monotonic() >= self._next_presence:
+            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=PRESENCE_SECONDS)
+            self._next_presence = time.monotonic() + PRESENCE_SECONDS / 4
+
+    def _lost(self, error: Exception) -> None:
+        if self._away is None:
+            logger.error("waiting: %s", error)
+        self._away = str(error)
+
+    def _back(self) -> None:
+        if self._away is not None:
+            logger.info("recording again")
+        self._away = None
+
+    def _leave(self) -> None:
+        try:
+            self.redis.delete(PRESENCE_KEY.format(name=self.name))
+        except (redis.RedisError, OSError) as error:
+            logger.info("left without a word: %s", error)
+
+
+def present(client: redis.Redis) -> list[str]:
+    """The recorders that showed a sign of life in the last seconds. Raises redis.RedisError."""
+    prefix = PRESENCE_KEY.format(name="")
+    return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
+
+
+def run_until_told(engine: sa.Engine, redis_url: str) -> None:
+    """Record until SIGTERM or SIGINT."""
+    recorder = Recorder(engine, redis_url)
+    signal.signal(signal.SIGTERM, recorder.stop)
+    signal.signal(signal.SIGINT, recorder.stop)
+    recorder.run()

@@ -1,0 +1,114 @@
+"""Runs from the pages' side: create, send, launch. The only place there where rows of `runs` are made."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.database import now
+from webapp.errors import Invalid, NotFound
+from webapp.extensions import db
+from webapp.registry import find_task
+from webapp.runs.models import Run
+from webapp.runs.states import Origin, RunState
+from webapp.scheduler.wakeup import CHANNEL
+
+
+def create_run(
+    task: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    origin: Origin,
+    created_by: int | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    eta: datetime | None = None,
+    expires_at: datetime | None = None,
+    retry_of: str | None = None,
+    parent_id: str | None = None,
+    root_id: str | None = None,
+) -> Run:
+    """Add a run to the session, in the transaction of whatever causes it; commits nothing.
+
+    With an `eta` in the future it is held: the leading beat sends it then. Call `send_runs` after the commit.
+    """
+    held = eta is not None and eta > now()
+    run = Run(
+        id=str(uuid.uuid4()),
+        task=task,
+        args=json.dumps(list(args)),
+        kwargs=json.dumps(dict(kwargs or {})),
+        state=RunState.HELD if held else RunState.QUEUED,
+        origin=origin,
+        created_by=created_by,
+        queue=queue,
+        priority=priority,
+        eta=eta,
+        expires_at=expires_at,
+        retry_of=retry_of,
+        parent_id=parent_id,
+        root_id=root_id,
+    )
+    db.session.add(run)
+    return run
+
+
+def send_runs(runs: Sequence[Run]) -> None:
+    """Publish what is queued and wake beat for what is held. After the commit; never raises.
+
+    What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
+    """
+    queued = [run for run in runs if run.state == RunState.QUEUED]
+    if sent := broker.publish(queued):
+        # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
+        db.session.execute(
+            sa.update(Run).where(Run.id.in_(sent), Run.sent_at.is_(None)).values(sent_at=now(), sends=Run.sends + 1),
+            execution_options={"synchronize_session": False},
+        )
+        db.session.commit()
+    if len(queued) < len(runs):
+        broker.announce(CHANNEL, "held")
+
+
+def launch(
+    task: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    created_by: int | None = None,
+    origin: Origin = Origin.LAUNCH,
+    **options: Any,
+) -> Run:
+    """Check, create, commit and send one run. Raises Invalid at `task`, `args` or `expires_at`."""
+    check_call(task, args, kwargs or {})
+    expires_at = options.get("expires_at")
+    if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
+        raise Invalid({"expires_at": "It would expire before it could begin."})
+    run = create_run(task, args, kwargs, origin=origin, created_by=created_by, **options)
+    db.session.commit()
+    send_runs([run])
+    return run
+
+
+def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Whether that task may be launched with these arguments. Raises Invalid at `task` or `args`."""
+    known = find_task(task)
+    if known is None:
+        raise Invalid({"task": f"There is no registered task “{task}”."})
+    if reason := known.refuse(args, kwargs):
+        raise Invalid({"args": reason})
+
+
+def get_run(run_id: str) -> Run:
+    """One run. Raises NotFound for an id that was never ours."""
+    run = db.session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"No run has the id {run_id}.")
+    return run

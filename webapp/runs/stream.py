@@ -1,0 +1,75 @@
+"""What workers tell about runs: entries of one capped Redis stream, read by the recorder and by live pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+STREAM = "beatdesk:runs"
+GROUP = "recorder"
+# Entries kept for live pages and for a recorder that is away; older ones are dropped, and the claims' time-out finds
+# the runs that this concerns.
+STREAM_LENGTH = 200_000
+# A larger result or traceback is cut, and says so: a page has to show it, and Redis to hold it.
+TEXT_LIMIT = 256 * 1024
+
+
+class Event(StrEnum):
+    """What happened to a run."""
+
+    RECEIVED = "received"
+    STARTED = "started"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One state change. `attempt` is Celery's count of retries; `text` is the result, the error or the reason."""
+
+    run_id: str
+    event: Event
+    attempt: int
+    at: datetime
+    text: str = ""
+    traceback: str = ""
+    worker: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """As Redis keeps it; empty values are left out."""
+        given = {
+            "run": self.run_id,
+            "event": self.event.value,
+            "attempt": str(self.attempt),
+            "at": self.at.isoformat(),
+            "text": limited(self.text),
+            "traceback": limited(self.traceback),
+            "worker": self.worker,
+        }
+        return {name: value for name, value in given.items() if value}
+
+    @classmethod
+    def parse(cls, fields: dict[str, str]) -> Entry:
+        """From Redis. Raises ValueError or KeyError for what is not ours."""
+        return cls(
+            run_id=fields["run"],
+            event=Event(fields["event"]),
+            attempt=int(fields["attempt"]),
+            at=datetime.fromisoformat(fields["at"]),
+            text=fields.get("text", ""),
+            traceback=fields.get("traceback", ""),
+            worker=fields.get("worker", ""),
+        )
+
+
+def limited(text: str) -> str:
+    """The text, cut at the limit with a remark that it was."""
+    # A NUL is legal in JSON and in Python, but PostgreSQL's text cannot hold one.
+    text = text.replace("\x00", "\\u0000")
+    if len(text) <= TEXT_LIMIT:
+        return text
+    return f"{text[:TEXT_LIMIT]}\n… cut here; {len(text):,} characters in all"

@@ -1,0 +1,16 @@
+"""The task behind `/add-numbers/`: small enough to see a run from its launch to its result."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+
+@shared_task(name="add")  # type: ignore[untyped-decorator,unused-ignore]  # Celery publishes no types
+def add(num1: float, num2: float) -> float:
+    """Add two numbers.
+
+    Args:
+        num1: The first number.
+        num2: The second number.
+    """
+    return num1 + num2
