@@ -7,19 +7,13 @@ from flask import Flask
 
 from tests import processes
 from tests.servers import wait_for
+from tests.support import fresh
 from webapp.config import Settings
-from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
-
-
-def reload(run_id: str) -> Run:
-    db.session.rollback()
-    db.session.expire_all()
-    return service.get_run(run_id)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
@@ -29,8 +23,8 @@ def test_run_is_recorded_on_pool(context: Flask, settings: Settings, pool: str) 
         processes.recorder(settings),
     ):
         run = service.launch("add", [2, 3])
-        wait_for(lambda: reload(run.id).ended, seconds=20, message="the run did not end")
-    ended = reload(run.id)
+        wait_for(lambda: fresh(Run, run.id).ended, seconds=20, message="the run did not end")
+    ended = fresh(Run, run.id)
     assert (ended.state, ended.result, ended.attempt, ended.claims) == (RunState.SUCCEEDED, "5", 0, 1)
     assert ended.sent_at is not None
     assert ended.started_at is not None

@@ -1,0 +1,33 @@
+"""Small things that many tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from webapp.database import Base, read_only
+from webapp.extensions import db
+
+Model = TypeVar("Model", bound=Base)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Look at the database without keeping other processes from writing to it."""
+    db.session.rollback()
+    token = read_only.set(True)
+    try:
+        yield
+    finally:
+        db.session.rollback()
+        read_only.reset(token)
+
+
+def fresh(model: type[Model], key: Any) -> Model:
+    """A row as it is now, detached; the row must exist."""
+    with reading():
+        db.session.expire_all()
+        row = db.session.get_one(model, key)
+        db.session.expunge(row)
+        return row
