@@ -1,0 +1,76 @@
+"""The wording of every kind of mail, filled in."""
+
+from __future__ import annotations
+
+import jinja2
+import pytest
+from flask import Flask
+
+from webapp.mail.gateway import UnsafeMessage
+from webapp.mail.rendering import KINDS, TEMPLATES, environment, render
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_says_who_it_is_for_in_every_form(kind: str) -> None:
+    subject, text, html = render(kind, KINDS[kind].example, environment())
+    assert subject
+    assert "\n" not in subject
+    assert "Maya Gurung" in text
+    assert "Maya Gurung" in html or "Maya Gurung" in subject
+    for form in (text, html):
+        assert "https://beatdesk.example" in form
+        assert "You are receiving this email" in form
+    assert html.startswith("<!DOCTYPE html>") or html.lstrip().startswith("<!DOCTYPE html>")
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_every_folder_of_wording_is_a_kind() -> None:
+    assert {folder.name for folder in (TEMPLATES / "email").iterdir() if folder.is_dir()} == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("own", [False, True])
+def test_html_is_escaped_and_text_is_not(kind: str, own: bool) -> None:
+    # Whatever the environment's own rules are: Flask's, or none.
+    env = Flask("webapp").jinja_env if own else jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
+    name = "<b>Tom & 'Ann'</b>"
+    subject, text, html = render(kind, {**KINDS[kind].example, "name": name, "site_name": "A&B"}, env)
+    assert name in text
+    assert "<b>" not in html
+    assert "A&B" not in html
+    assert "&amp;" not in subject + text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_value_is_an_error(kind: str) -> None:
+    for missing in KINDS[kind].example:
+        context = {key: value for key, value in KINDS[kind].example.items() if key != missing}
+        with pytest.raises(jinja2.UndefinedError, match=missing):
+            render(kind, context, environment())
+
+
+@pytest.mark.parametrize("kind", ["welcome", "birthday"])
+def test_a_name_cannot_break_the_subject(kind: str) -> None:
+    with pytest.raises(UnsafeMessage):
+        render(kind, {**KINDS[kind].example, "name": "Eve\r\nBcc: all@example.com"}, environment())
+
+
+def test_the_unsubscribe_link_is_there_when_given() -> None:
+    url = "https://beatdesk.example/unsubscribe/abc"
+    _, text, html = render("birthday", {**KINDS["birthday"].example, "unsubscribe_url": url}, environment())
+    assert f"Unsubscribe: {url}\n" in text
+    assert f'href="{url}"' in html
+    _, text, html = render("birthday", {**KINDS["birthday"].example, "unsubscribe_url": None}, environment())
+    assert "nsubscribe" not in text + html
+
+
+def test_the_owner_of_a_taken_address_learns_how_to_get_in() -> None:
+    _, text, html = render("address_taken", KINDS["address_taken"].example, environment())
+    for link in ("https://beatdesk.example/login", "https://beatdesk.example/reset"):
+        assert link in text
+        assert f'href="{link}"' in html
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(KeyError):
+        render("../welcome", {}, environment())

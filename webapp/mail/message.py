@@ -1,0 +1,180 @@
+"""A mail as a value, and the Flask-Mail message made from it.
+
+Flask-Mail checks only part of what it writes into headers. `check` is the one place that decides what may be in a
+message; the connection calls it for every message, whoever made it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email import policy
+from email.charset import QP, Charset
+from email.mime.text import MIMEText
+from email.utils import getaddresses
+from typing import Any
+
+import flask_mail
+import idna
+
+from webapp.mail.errors import UnsafeMessage
+
+# A line of a message may have 998 octets (RFC 5322, 2.1.1). Headers are kept below it, so that none is ever refolded:
+# Python's refolding breaks long URLs, such as those in List-Unsubscribe, into encoded words.
+LINE_LIMIT = 998
+VALUE_LIMIT = 900
+ADDRESS_LIMIT = 254
+
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
+_LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
+_DOMAIN = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+_OWN_HEADERS = frozenset(
+    {"from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version"}
+    | {"return-path", "received", "dkim-signature"}
+)
+_OWN_PREFIXES = ("content-", "resent-")
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMail:
+    """One mail to one person.
+
+    Attributes:
+        key: names the mail for good, such as `birthday:17:2027`; the same key always gives the same Message-ID.
+        recipient: one address, without a name.
+        recipient_name: may be empty.
+        subject: one line.
+        text: the plain form.
+        html: the HTML form.
+        headers: further headers, such as those of `webapp.mail.unsubscribe`.
+    """
+
+    key: str
+    recipient: str
+    recipient_name: str
+    subject: str
+    text: str
+    html: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class QuotableMessage(flask_mail.Message):
+    """Flask-Mail's message in a form that every server can carry unchanged.
+
+    Flask-Mail sends bodies as 8-bit text with lines of any length, which a server without 8BITMIME may refuse and one
+    with the usual line limit may break. Quoted-printable has neither problem, nor bare CR or LF.
+    """
+
+    def _mimetext(self, text: str | None, subtype: str = "plain") -> MIMEText:
+        charset = Charset("utf-8")
+        charset.body_encoding = QP
+        return MIMEText(text or "", _subtype=subtype, _charset=charset)  # type: ignore[arg-type]  # a Charset is taken
+
+    def _message(self) -> Any:
+        message = super()._message()
+        message.policy = policy.SMTP.clone(max_line_length=LINE_LIMIT)
+        return message
+
+
+def build(mail: OutgoingMail, *, sender: tuple[str, str], message_id: str) -> QuotableMessage:
+    """The Flask-Mail message for a mail. `sender` is (name, address), `message_id` includes its angle brackets.
+
+    Raises UnsafeMessage for anything in it that must not be sent.
+    """
+    message = QuotableMessage(
+        subject=mail.subject,
+        recipients=[(mail.recipient_name, ascii_address(mail.recipient))],
+        body=mail.text,
+        html=mail.html,
+        sender=sender[1],
+        # Says to out-of-office answers that there is nobody to answer (RFC 3834).
+        extra_headers={"Auto-Submitted": "auto-generated", **mail.headers},
+    )
+    # The constructor glues name and address together without quoting; a comma in the name would lose the address.
+    message.sender = sender
+    message.msgId = message_id
+    check(message)
+    return message
+
+
+def check(message: flask_mail.Message) -> None:
+    """Refuse what must never reach a server, with UnsafeMessage.
+
+    That is: other than one recipient; control characters (CR, LF and NUL among them) in any header name or value; an
+    extra header that would stand beside one of our own; attachments and SMTP options, which nothing of ours uses.
+    """
+    if len(message.recipients) != 1 or message.cc or message.bcc:
+        raise UnsafeMessage("A mail goes to exactly one recipient, without copies")
+    if message.attachments or message.mail_options or message.rcpt_options:
+        raise UnsafeMessage("A mail has no attachments and no SMTP options")
+    _check_mailbox("recipient", message.recipients[0])
+    _check_mailbox("sender", message.sender)
+    if message.reply_to:
+        _check_mailbox("reply address", message.reply_to)
+    check_text("subject", message.subject or "")
+    check_text("Message-ID", message.msgId)
+    for name, value in (message.extra_headers or {}).items():
+        _check_header(name, value)
+    for body in (message.body, message.html):
+        try:
+            (body or "").encode()
+        except UnicodeEncodeError as error:
+            raise UnsafeMessage("The text cannot be written in UTF-8") from error
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse text that cannot stand in a header on one line, with UnsafeMessage.
+
+    All control characters and line separators are refused, not only CR, LF and NUL: Python's e-mail package takes
+    a vertical tab or a form feed for the end of a line too and writes a new header line there.
+    """
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            raise UnsafeMessage(f"The {what} contains the forbidden character U+{ord(character):04X}")
+    if len(text.encode()) > VALUE_LIMIT:
+        raise UnsafeMessage(f"The {what} is longer than {VALUE_LIMIT} octets")
+
+
+def ascii_address(address: str) -> str:
+    """The address in the form that every server knows: an international domain becomes Punycode (IDNA 2008).
+
+    Raises UnsafeMessage for what is not exactly one address, and for a part before the @ outside ASCII: that would need
+    SMTPUTF8 on every server up to the mailbox, which Flask-Mail cannot speak.
+    """
+    local, _, domain = address.rpartition("@")
+    if not local.isascii():
+        raise UnsafeMessage("The address has characters outside ASCII before the @ (SMTPUTF8)", address_refused=True)
+    try:
+        domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise UnsafeMessage("The address has an impossible domain", address_refused=True) from error
+    result = f"{local}@{domain}"
+    if len(result) > ADDRESS_LIMIT or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
+        raise UnsafeMessage("This is not one e-mail address", address_refused=True)
+    return result
+
+
+def _check_mailbox(what: str, mailbox: str | tuple[str, str]) -> None:
+    """Check a name and address; Flask-Mail takes them as a pair or as `Name <address>`."""
+    if isinstance(mailbox, str):
+        check_text(what, mailbox)
+        pairs = getaddresses([mailbox])
+        if len(pairs) != 1:
+            raise UnsafeMessage(f"The {what} is not exactly one address")
+        name, address = pairs[0]
+    else:
+        name, address = mailbox
+    check_text(f"{what}'s name", name)
+    ascii_address(address)
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise UnsafeMessage("The name of an extra header has forbidden characters")
+    if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES):
+        raise UnsafeMessage(f"The header {name} is written by the gateway alone")
+    check_text(f"header {name}", value)
+    if not value.isascii():
+        raise UnsafeMessage(f"The header {name} has characters outside ASCII")

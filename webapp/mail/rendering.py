@@ -1,0 +1,94 @@
+"""From wording to a mail: the templates in `templates/email/KIND/`, filled in.
+
+Each kind has `subject.txt`, `body.txt` and `body.html`. What it needs is listed in `KINDS`, with an example of each
+value for the page on which admins look at the wording.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from webapp.mail.message import check_text
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+# What the shared layout needs. An `unsubscribe_url` of None leaves the link out, for mails that nobody subscribes to.
+_COMMON = {
+    "site_name": "Beatdesk",
+    "site_url": "https://beatdesk.example",
+    "name": "Maya Gurung",
+    "unsubscribe_url": None,
+}
+_SIGN_IN = {"sign_in_url": "https://beatdesk.example/login"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of mail: what it is for, and an example of each value that its templates use."""
+
+    name: str
+    purpose: str
+    example: Mapping[str, object]
+
+
+def _kind(name: str, purpose: str, **values: object) -> Kind:
+    return Kind(name, purpose, {**_COMMON, **values})
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _kind("welcome", "Greets somebody who has just registered", **_SIGN_IN),
+        _kind(
+            "birthday",
+            "Wishes a happy birthday, once a year",
+            unsubscribe_url="https://beatdesk.example/unsubscribe/example",
+        ),
+        _kind(
+            "address_taken",
+            "Tells the owner of an address that somebody tried to register with it again",
+            reset_url="https://beatdesk.example/reset",
+            **_SIGN_IN,
+        ),
+        _kind("test", "Shows that mail arrives", sent_by="admin@beatdesk.example", sent_at="1 March 2027, 08:00 UTC"),
+    )
+}
+
+
+def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[str, str, str]:
+    """The subject, text and HTML of a mail.
+
+    `env` is any Jinja environment that finds our templates, the Flask application's or `environment()`. Whatever its
+    own rules are, only HTML is escaped here, and a missing value is an error.
+    Raises KeyError for an unknown kind, jinja2.UndefinedError for a missing value, and UnsafeMessage when the subject
+    is not one line.
+    """
+    folder = f"email/{KINDS[kind].name}"
+    strict = _strict(env)
+    subject, text, html = (
+        strict.get_template(f"{folder}/{name}").render(**context) for name in ("subject.txt", "body.txt", "body.html")
+    )
+    subject = subject.strip()
+    check_text("subject", subject)
+    return subject, text.strip() + "\n", html
+
+
+def environment() -> Environment:
+    """A Jinja environment for programs without a Flask application."""
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(("html",)))
+
+
+@functools.lru_cache(maxsize=8)
+def _strict(env: Environment) -> Environment:
+    """The same environment with the rules for mail; kept, because each overlay has its own cache of templates."""
+    return env.overlay(
+        autoescape=select_autoescape(("html",), default=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
