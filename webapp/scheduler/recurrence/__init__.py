@@ -19,6 +19,7 @@ from webapp.scheduler.recurrence.values import (
     Rule,
     Solar,
 )
+from webapp.scheduler.recurrence.words import describe
 
 PERIODS = tuple(MICROSECONDS)
 
@@ -34,6 +35,7 @@ __all__ = [
     "Rule",
     "Solar",
     "check",
+    "describe",
     "due_times",
     "jitter_seconds",
     "next_due",

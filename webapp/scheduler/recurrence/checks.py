@@ -13,6 +13,7 @@ from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, Interval, 
 from webapp.scheduler.recurrence.zones import EPOCH, known_zones
 
 LONGEST_INTERVAL = 36_525 * MICROSECONDS["days"]
+YEARS = (1900, 9998)  # no schedule needs others, and beyond them some zone's local time cannot be written
 LONGEST_JITTER = 7 * 86_400.0
 
 
@@ -52,8 +53,12 @@ def _check_bounds(recurrence: Recurrence) -> None:
 
 
 def _check_aware(field: str, moment: datetime | None) -> None:
-    if moment is not None and moment.utcoffset() is None:
+    if moment is None:
+        return
+    if moment.utcoffset() is None:
         raise RecurrenceError(field, "a time needs a time zone, such as 2027-10-30T22:00:00Z")
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise RecurrenceError(field, f"the year must be from {YEARS[0]} to {YEARS[1]}")
 
 
 def _check_crontab(crontab: Crontab, timezone: str) -> None:

@@ -15,6 +15,8 @@ from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, DueTime, I
 from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds, zone
 
 _SECOND = 1_000_000
+# A year of room at both ends, so that no zone's offset leads beyond what datetime can hold.
+_FIRST = to_microseconds(datetime.fromisoformat("0002-01-01T00:00:00Z"))
 _LAST = to_microseconds(datetime.fromisoformat("9998-12-31T00:00:00Z"))
 _UNIT = 2**53  # the integers that a float holds exactly
 
@@ -70,6 +72,7 @@ def _aware(field: str, moment: datetime) -> int:
 
 def _next(recurrence: Recurrence, after: int) -> tuple[int, Gap | None] | None:
     """Return the first due time after `after` and within start and end; a gap that swallowed times on the way."""
+    after = max(after, _FIRST)
     if recurrence.start is not None:
         after = max(after, _aware("start", recurrence.start) - 1)
     if after >= _LAST:
