@@ -1,0 +1,43 @@
+"""Due times of schedules: pure functions, the one source for beat, preview and command line.
+
+Nothing here reads a clock, a database or Flask: the moment is always an argument.
+"""
+
+from __future__ import annotations
+
+from webapp.scheduler.recurrence.checks import check
+from webapp.scheduler.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
+from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.scheduler.recurrence.sun import EVENTS as SOLAR_EVENTS
+from webapp.scheduler.recurrence.values import (
+    MICROSECONDS,
+    Crontab,
+    DueTime,
+    Interval,
+    OneTime,
+    Recurrence,
+    Rule,
+    Solar,
+)
+from webapp.scheduler.recurrence.words import describe
+
+PERIODS = tuple(MICROSECONDS)
+
+__all__ = [
+    "PERIODS",
+    "SOLAR_EVENTS",
+    "Crontab",
+    "DueTime",
+    "Interval",
+    "OneTime",
+    "Recurrence",
+    "RecurrenceError",
+    "Rule",
+    "Solar",
+    "check",
+    "describe",
+    "due_times",
+    "jitter_seconds",
+    "next_due",
+    "next_due_timestamp",
+]

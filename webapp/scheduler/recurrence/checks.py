@@ -1,0 +1,97 @@
+"""Whether a recurrence can work at all: the one place that decides it for form, API, import and command line."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from webapp.scheduler.recurrence.cron import compiled
+from webapp.scheduler.recurrence.due import interval_microseconds, next_due
+from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.scheduler.recurrence.sun import EVENTS
+from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
+from webapp.scheduler.recurrence.zones import EPOCH, known_zones
+
+LONGEST_INTERVAL = 36_525 * MICROSECONDS["days"]
+YEARS = (1900, 9998)  # no schedule needs others, and beyond them some zone's local time cannot be written
+LONGEST_JITTER = 7 * 86_400.0
+
+
+def check(recurrence: Recurrence) -> None:
+    """Refuse what can never work, whatever the time is now.
+
+    Raises RecurrenceError for the first thing found: an unknown zone or event, a field that cannot be read, a crontab
+    that never fires (31 February), an interval below 1 or above a hundred years, a place off the globe or where the sun
+    never does that, an end that is not after the start, a start and end with no due time between them, a time without a
+    zone, a negative jitter or one above a week.
+    """
+    if recurrence.timezone not in known_zones():
+        raise RecurrenceError("timezone", f"there is no time zone named '{recurrence.timezone}'")
+    _check_bounds(recurrence)
+    match recurrence.rule:
+        case Crontab() as crontab:
+            _check_crontab(crontab, recurrence.timezone)
+        case Interval() as interval:
+            if interval_microseconds(interval) > LONGEST_INTERVAL:
+                raise RecurrenceError("every", "an interval is at most a hundred years long")
+        case Solar() as solar:
+            _check_solar(solar)
+        case OneTime() as one_time:
+            _check_one_time(one_time, recurrence)
+    _check_window(recurrence)
+
+
+def _check_bounds(recurrence: Recurrence) -> None:
+    for field in ("start", "end", "anchor"):
+        _check_aware(field, getattr(recurrence, field))
+    if recurrence.start is not None and recurrence.end is not None and recurrence.end <= recurrence.start:
+        raise RecurrenceError("end", "the end must be after the start")
+    if recurrence.max_runs is not None and recurrence.max_runs < 1:
+        raise RecurrenceError("max_runs", "the maximum number of runs must be at least 1")
+    if not 0 <= recurrence.jitter <= LONGEST_JITTER:  # NaN fails this too
+        raise RecurrenceError("jitter", "jitter must be from 0 seconds to a week")
+
+
+def _check_aware(field: str, moment: datetime | None) -> None:
+    if moment is None:
+        return
+    if moment.utcoffset() is None:
+        raise RecurrenceError(field, "a time needs a time zone, such as 2027-10-30T22:00:00Z")
+    if not YEARS[0] <= moment.year <= YEARS[1]:
+        raise RecurrenceError(field, f"the year must be from {YEARS[0]} to {YEARS[1]}")
+
+
+def _check_crontab(crontab: Crontab, timezone: str) -> None:
+    if compiled(crontab, timezone).never:
+        raise RecurrenceError(
+            "day_of_month",
+            f"this never fires: there is no day {crontab.day_of_month} in month {crontab.month_of_year}",
+        )
+
+
+def _check_solar(rule: Solar) -> None:
+    if rule.event not in EVENTS:
+        raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
+    if not (math.isfinite(rule.latitude) and -90 <= rule.latitude <= 90):
+        raise RecurrenceError("latitude", "latitude must be from -90 to 90 degrees")
+    if not (math.isfinite(rule.longitude) and -180 <= rule.longitude <= 180):
+        raise RecurrenceError("longitude", "longitude must be from -180 to 180 degrees")
+    # Any year will do: what the sun never does at a place in one year, it never does there.
+    if next_due(Recurrence(rule), EPOCH.replace(year=2027)) is None:
+        event = rule.event.replace("_", " ")
+        raise RecurrenceError("event", f"there is no {event} at this place on any day of the year")
+
+
+def _check_one_time(rule: OneTime, recurrence: Recurrence) -> None:
+    _check_aware("at", rule.at)
+    if recurrence.start is not None and rule.at < recurrence.start:
+        raise RecurrenceError("at", "the time is before the start")
+    if recurrence.end is not None and rule.at > recurrence.end:
+        raise RecurrenceError("at", "the time is after the end")
+
+
+def _check_window(recurrence: Recurrence) -> None:
+    if recurrence.start is None or recurrence.end is None:
+        return
+    if next_due(recurrence, recurrence.start - timedelta(microseconds=1)) is None:
+        raise RecurrenceError("end", "nothing comes due between the start and the end")

@@ -1,0 +1,146 @@
+"""Due times: the one source for beat, preview and command line.
+
+Instants are counted in whole microseconds since 1970-01-01T00:00Z, exactly; datetimes are made at the edges only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from webapp.scheduler.recurrence.cron import CompiledCrontab, Gap, compiled, crontab_note
+from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.scheduler.recurrence.sun import EVENTS, next_event
+from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Solar
+from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds, zone
+
+_SECOND = 1_000_000
+# A year of room at both ends, so that no zone's offset leads beyond what datetime can hold.
+_FIRST = to_microseconds(datetime.fromisoformat("0002-01-01T00:00:00Z"))
+_LAST = to_microseconds(datetime.fromisoformat("9998-12-31T00:00:00Z"))
+_UNIT = 2**53  # the integers that a float holds exactly
+
+
+def due_times(recurrence: Recurrence, after: datetime, count: int, done: int = 0) -> list[DueTime]:
+    """Return the due times strictly after `after`, in order, at most `count` of them.
+
+    `after` is aware. `done` is how many runs were already made, which `max_runs` counts. A due time exactly at `start`
+    or at `end` is included. A wildcard's note about times that spring skipped is on the first due time after them,
+    when `after` lies before them. Raises RecurrenceError for a rule that cannot be read.
+    """
+    if recurrence.max_runs is not None:
+        count = min(count, recurrence.max_runs - done)
+    moment = _aware("after", after)
+    found: list[DueTime] = []
+    while len(found) < count:
+        following = _next(recurrence, moment)
+        if following is None:
+            break
+        moment, gap = following
+        found.append(_explain(recurrence, moment, gap))
+    return found
+
+
+def next_due(recurrence: Recurrence, after: datetime, done: int = 0) -> DueTime | None:
+    """Return the first due time strictly after `after` (aware), or None. See `due_times`."""
+    found = due_times(recurrence, after, 1, done)
+    return found[0] if found else None
+
+
+def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> float | None:
+    """Return what `next_due` finds, from epoch seconds to epoch seconds, without its words and its jitter.
+
+    This is for beat, which asks often. The result is the due time's own identity, exact to the microsecond.
+    """
+    if recurrence.max_runs is not None and done >= recurrence.max_runs:
+        return None
+    following = _next(recurrence, round(after * _SECOND))
+    return None if following is None else following[0] / _SECOND
+
+
+def jitter_seconds(recurrence: Recurrence, due: float) -> float:
+    """Return how many seconds after a due time (epoch seconds) it fires: in [0, jitter), the same for whoever asks."""
+    return _jitter(recurrence, round(due * _SECOND)) / _SECOND
+
+
+def _aware(field: str, moment: datetime) -> int:
+    try:
+        return to_microseconds(moment)
+    except ValueError as error:
+        raise RecurrenceError(field, "a time needs a time zone, such as 2027-10-30T22:00:00Z") from error
+
+
+def _next(recurrence: Recurrence, after: int) -> tuple[int, Gap | None] | None:
+    """Return the first due time after `after` and within start and end; a gap that swallowed times on the way."""
+    after = max(after, _FIRST)
+    if recurrence.start is not None:
+        after = max(after, _aware("start", recurrence.start) - 1)
+    if after >= _LAST:
+        return None
+    gap: Gap | None = None
+    rule = recurrence.rule
+    match rule:
+        case Crontab():
+            following = compiled(rule, recurrence.timezone).next_after(after // _SECOND)
+            due, gap = (None, None) if following is None else (following[0] * _SECOND, following[1])
+        case Interval():
+            due = _next_on_grid(rule, recurrence, after)
+        case Solar():
+            due = next_event(_known_event(rule), after)
+        case OneTime():
+            at = _aware("at", rule.at)
+            due = at if at > after else None
+    if due is None or due > _LAST or (recurrence.end is not None and due > _aware("end", recurrence.end)):
+        return None
+    return due, gap
+
+
+def _next_on_grid(rule: Interval, recurrence: Recurrence, after: int) -> int:
+    if recurrence.start is not None:
+        origin = _aware("start", recurrence.start)
+    elif recurrence.anchor is not None:
+        origin = _aware("anchor", recurrence.anchor)
+    else:
+        origin = 0
+    if after < origin:
+        return origin
+    step = interval_microseconds(rule)
+    return origin + ((after - origin) // step + 1) * step
+
+
+def interval_microseconds(rule: Interval) -> int:
+    """Return the length of an interval in microseconds. Raises RecurrenceError (fields `every`, `period`)."""
+    if rule.period not in MICROSECONDS:
+        raise RecurrenceError("period", f"'{rule.period}' is not one of {', '.join(MICROSECONDS)}")
+    if rule.every < 1:
+        raise RecurrenceError("every", "every must be at least 1")
+    return rule.every * MICROSECONDS[rule.period]
+
+
+def _known_event(rule: Solar) -> Solar:
+    if rule.event not in EVENTS:
+        raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
+    return rule
+
+
+def _explain(recurrence: Recurrence, due: int, gap: Gap | None) -> DueTime:
+    utc = from_microseconds(due)
+    note = ""
+    if isinstance(recurrence.rule, Crontab):
+        crontab: CompiledCrontab = compiled(recurrence.rule, recurrence.timezone)
+        note = crontab_note(crontab, due // _SECOND, gap)
+    return DueTime(
+        utc=utc,
+        local=utc.astimezone(zone(recurrence.timezone)),
+        note=note,
+        fires_at=utc + timedelta(microseconds=_jitter(recurrence, due)),
+    )
+
+
+def _jitter(recurrence: Recurrence, due: int) -> int:
+    """Return the jitter in microseconds. A hash, not a random number: two beats must come to the same."""
+    if recurrence.jitter <= 0:
+        return 0
+    digest = blake2b(f"{recurrence.seed}:{due}".encode(), digest_size=8).digest()
+    share = (int.from_bytes(digest) >> 11) / _UNIT
+    return int(share * recurrence.jitter * _SECOND)

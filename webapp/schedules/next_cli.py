@@ -1,0 +1,180 @@
+"""`flask schedules next`: the coming due times of a stored schedule, or of a rule given by options."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from webapp.scheduler.recurrence import (
+    SOLAR_EVENTS,
+    Crontab,
+    DueTime,
+    Interval,
+    OneTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    Solar,
+    check,
+    describe,
+    due_times,
+)
+from webapp.scheduler.recurrence.zones import wall_offsets, zone
+
+Lookup = Callable[[str], tuple[Recurrence, int] | None]
+"""From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
+
+MOST_DUE_TIMES = 10_000
+_LENGTH = re.compile(r"(?P<every>[0-9]+)\s*(?P<unit>us|s|m|h|d)")
+_PERIODS = {"us": "microseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_CRONTAB_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
+
+class _Refusal(click.ClickException):
+    """One line on standard error, and exit code 2."""
+
+    exit_code = 2
+
+
+class _OneLineCommand(click.Command):
+    """A command whose wrong options are told in one line, without the usage around it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _Refusal(error.format_message()) from error
+
+
+def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> click.Command:
+    """Return the command `next`. `lookup` finds stored schedules by name; `now` gives an aware moment."""
+
+    @click.command("next", cls=_OneLineCommand)
+    @click.argument("name", required=False)
+    @click.option("--crontab", metavar="LINE", help="Five fields: minute, hour, day of month, month, day of week.")
+    @click.option("--interval", metavar="LENGTH", help="A number and s, m, h or d, such as 10s.")
+    @click.option("--solar", metavar="EVENT", help=f"One of {', '.join(SOLAR_EVENTS)}.")
+    @click.option("--latitude", type=float, metavar="DEGREES", help="North of the equator, for --solar.")
+    @click.option("--longitude", type=float, metavar="DEGREES", help="East of Greenwich, for --solar.")
+    @click.option("--at", metavar="TIME", help="Once, at this time.")
+    @click.option("--timezone", metavar="ZONE", help="IANA zone of the rule and of local times.  [default: UTC]")
+    @click.option("--start", metavar="TIME", help="Nothing is due before it; an interval's grid begins here.")
+    @click.option("--end", metavar="TIME", help="Nothing is due after it.")
+    @click.option("--after", metavar="TIME", help="Show due times after this time.  [default: now]")
+    @click.option("--count", type=click.IntRange(1, MOST_DUE_TIMES), default=10, show_default=True)
+    @click.option("--json", "as_json", is_flag=True, help="Print a list of objects with utc, local and note.")
+    def next_command(**options: Any) -> None:
+        """Show the next due times of the schedule NAME, or of the rule that the options give.
+
+        A TIME is in ISO 8601, such as 2027-10-30T22:00:00Z; without an offset it is meant in the rule's zone.
+        """
+        try:
+            recurrence, done = parse_options(options, lookup)
+            after = _moment("after", options["after"], recurrence.timezone) or now()
+            found = due_times(recurrence, after, options["count"], done)
+        except RecurrenceError as error:
+            raise _Refusal(_with_option(error)) from error
+        click.echo(_as_json(found) if options["as_json"] else _as_table(recurrence, found))
+
+    return next_command
+
+
+def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, int]:
+    """Return the recurrence that a name or options mean, checked, and how many runs it has already made.
+
+    Raises RecurrenceError for a rule that cannot work, and click's exception (exit code 2) for options that do not fit
+    together or a name that nobody knows.
+    """
+    name = options["name"]
+    kinds = [kind for kind in ("crontab", "interval", "solar", "at") if options[kind] is not None]
+    if name is not None:
+        extra = [*kinds, *(option for option in ("timezone", "start", "end") if options[option] is not None)]
+        if extra:
+            raise _Refusal(f"give either the name of a schedule or --{extra[0]}, not both")
+        stored = lookup(name)
+        if stored is None:
+            raise _Refusal(f"there is no schedule named '{name}'")
+        return stored
+    if len(kinds) != 1:
+        raise _Refusal("give the name of a schedule, or one of --crontab, --interval, --solar and --at")
+    timezone = options["timezone"] or "UTC"
+    zone(timezone)
+    recurrence = Recurrence(
+        rule=_rule(kinds[0], options, timezone),
+        timezone=timezone,
+        start=_moment("start", options["start"], timezone),
+        end=_moment("end", options["end"], timezone),
+    )
+    check(recurrence)
+    return recurrence, 0
+
+
+def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
+    if kind != "solar" and (options["latitude"] is not None or options["longitude"] is not None):
+        raise _Refusal("--latitude and --longitude belong to --solar")
+    if kind == "crontab":
+        return Crontab.from_line(options["crontab"])
+    if kind == "interval":
+        return _interval(options["interval"])
+    if kind == "solar":
+        if options["latitude"] is None or options["longitude"] is None:
+            raise _Refusal("--solar needs --latitude and --longitude")
+        return Solar(options["solar"], options["latitude"], options["longitude"])
+    at = _moment("at", options["at"], timezone)
+    if at is None:
+        raise _Refusal("--at needs a time")
+    return OneTime(at)
+
+
+def _interval(text: str) -> Interval:
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None:
+        raise RecurrenceError("interval", f"'{text}' is not a length; give a number and s, m, h or d, such as 10s")
+    return Interval(int(match["every"]), _PERIODS[match["unit"]])
+
+
+def _moment(field: str, text: str | None, timezone: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RecurrenceError(field, f"'{text}' is not a time in ISO 8601, such as 2027-10-30T22:00:00Z") from error
+    if moment.tzinfo is not None:
+        return moment
+    tz = zone(timezone)
+    first, second = wall_offsets(tz, moment)
+    if first != second:
+        problem = "happens twice" if first > second else "does not exist"
+        raise RecurrenceError(field, f"{text} {problem} in {timezone}; add an offset, such as +00:00")
+    return moment.replace(tzinfo=tz)
+
+
+def _with_option(error: RecurrenceError) -> str:
+    """Put the option at fault before the message."""
+    option = {"every": "interval", "period": "interval", "event": "solar"}.get(error.field, error.field)
+    if error.field in _CRONTAB_FIELDS:
+        return f"--crontab: {error.field.replace('_', ' ')}: {error}"
+    return f"--{option.replace('_', '-')}: {error}"
+
+
+def _as_json(found: list[DueTime]) -> str:
+    return json.dumps([{"utc": _utc_text(due), "local": due.local.isoformat(), "note": due.note} for due in found])
+
+
+def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:
+    if not found:
+        return f"{describe(recurrence)}\nnothing comes due"
+    rows = [("UTC", "LOCAL", "NOTE"), *((_utc_text(due), due.local.isoformat(), due.note) for due in found)]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"{utc:<{widths[0]}}  {local:<{widths[1]}}  {note}".rstrip() for utc, local, note in rows]
+    return "\n".join([describe(recurrence), "", *lines])
+
+
+def _utc_text(due: DueTime) -> str:
+    return due.utc.isoformat().replace("+00:00", "Z")
