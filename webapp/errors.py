@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, make_response, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from webapp.rendering import json_error, render, wants_json
+from webapp.rendering import json_error, render, wants_fragment, wants_json
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,20 @@ TITLES = {
     503: "The database does not answer",
 }
 
+ADVICE = {
+    400: "Go back, load the page again and repeat what you did.",
+    401: "Then come back to this page.",
+    403: "If you need it for your work, ask an admin.",
+    404: "The address may be misspelt, or what was here has been deleted.",
+    405: "Go back and use the buttons of the page.",
+    409: "Load the page again to see how it is now.",
+    413: "Send less at once.",
+    422: "Go back, correct it and send it again.",
+    429: "Wait a minute, then try again.",
+    500: "Try again; if it happens again, tell an admin when it happened.",
+    503: "Try again in a moment.",
+}
+
 
 def register_errors(app: Flask) -> None:
     """Make every error a page, a fragment or JSON, whichever was asked for."""
@@ -79,7 +93,32 @@ def error_response(status: int, message: str, fields: Mapping[str, str] | None =
     title = TITLES.get(status, "That did not work")
     if wants_json() or request.path.startswith("/api/"):
         return json_error(status, message or title, **({"fields": dict(fields)} if fields else {}))
-    return render("errors/page.html", "errors/_fragment.html", status=status, code=status, title=title, message=message)
+    if status == 503:
+        # Most likely the database: nobody can say who is signed in.
+        return _plain(status, title, message)
+    try:
+        return render(
+            "errors/page.html",
+            "errors/_fragment.html",
+            status=status,
+            code=status,
+            title=title,
+            message=message,
+            advice=ADVICE.get(status, ""),
+        )
+    except Exception:
+        logger.exception("the error page for %s at %s cannot be made", status, request.path)
+        return _plain(status, title, message)
+
+
+def _plain(status: int, title: str, message: str) -> Response:
+    """An error shown without the things that a page asks the database for, such as who is signed in."""
+    template = "errors/_fragment.html" if wants_fragment() else "errors/plain.html"
+    # Not `render_template`: it runs the context processors, and the one of the sign-in loads the user.
+    html = current_app.jinja_env.get_template(template).render(
+        code=status, title=title, message=message, advice=ADVICE.get(status, "")
+    )
+    return make_response(html, status)
 
 
 def _domain(error: DomainError) -> Response:
@@ -87,13 +126,15 @@ def _domain(error: DomainError) -> Response:
 
 
 def _csrf(error: CSRFError) -> Response:
-    return error_response(400, f"{error.description} Load the page again and repeat what you did.")
+    return error_response(400, error.description or "")
 
 
 def _http(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response  # type: ignore[return-value]  # a werkzeug response serves as well
-    response = error_response(error.code or 500, error.description or "")
+    # Werkzeug's own sentences say again what the title and the advice say.
+    said = "" if error.description == type(error).description else error.description
+    response = error_response(error.code or 500, said or "")
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
@@ -102,7 +143,7 @@ def _http(error: HTTPException) -> Response:
 
 def _database(error: Exception) -> Response:
     logger.error("the database does not answer: %s", error)
-    response = error_response(503, "Nothing was changed. Try again in a moment.")
+    response = error_response(503, "Nothing was changed.")
     response.headers["Retry-After"] = "5"
     return response
 

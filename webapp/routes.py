@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 
-BLUEPRINTS = (overview,)
+BLUEPRINTS = (overview, theme)
 
 
 def register_routes(app: Flask) -> None:

@@ -1,14 +1,98 @@
-"""What templates may use: filters for moments, durations and JSON, and who is asking."""
+"""What templates may use: filters for moments, durations and JSON, static addresses, and who is asking."""
 
 from __future__ import annotations
 
-from flask import Flask
+import hashlib
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
 
+from flask import Flask, current_app, has_request_context, request, url_for
+from flask_security import current_user
+
+from webapp import __version__, database, formats
 from webapp.accounts.access import Access, may
+from webapp.config import Settings
+
+THEME_COOKIE = "theme"
+THEMES = ("auto", "light", "dark")
 
 
 def init_templating(app: Flask) -> None:
     """Add our filters and names to Jinja."""
-    app.jinja_env.globals.update(Access=Access, may=may)
-    app.jinja_env.trim_blocks = True
-    app.jinja_env.lstrip_blocks = True
+    env = app.jinja_env
+    env.globals.update(
+        Access=Access,
+        may=may,
+        version=__version__,
+        static_url=static_url,
+        theme=theme,
+        this_page=this_page,
+        reader_zone=reader_zone,
+        is_current=is_current,
+        plural=formats.plural,
+    )
+    env.filters.update(
+        ago=_ago,
+        moment=_moment,
+        iso=_iso,
+        duration=formats.duration,
+        pretty_json=formats.pretty_json,
+        plural=formats.plural,
+    )
+    env.trim_blocks = True
+    env.lstrip_blocks = True
+
+
+def static_url(path: str) -> str:
+    """The address of a file of `static/`, with a hash of its content, so that browsers may keep it for good.
+
+    Vendored files have their version in their folder and need none. Raises FileNotFoundError for a misspelt path.
+    """
+    if path.startswith("vendor/"):
+        return url_for("static", filename=path)
+    return url_for("static", filename=path, v=_content_hash(Path(str(current_app.static_folder)) / path))
+
+
+@cache
+def _content_hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def theme() -> str:
+    """What this browser chose: "auto" (as its system), "light" or "dark"."""
+    chosen = request.cookies.get(THEME_COOKIE, "auto") if has_request_context() else "auto"
+    return chosen if chosen in THEMES else "auto"
+
+
+def this_page() -> str:
+    """The path to come back to after a small form; the answer to a POST has no address of its own."""
+    return request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else "/"
+
+
+def is_current(path: str) -> bool:
+    """Whether the page shown lies at or below a path."""
+    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))
+
+
+def reader_zone() -> ZoneInfo:
+    """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
+    settings: Settings = current_app.extensions["settings"]
+    if has_request_context() and current_user.is_authenticated and current_user.timezone in available_timezones():
+        return ZoneInfo(current_user.timezone)
+    return settings.zone
+
+
+def _ago(moment: datetime | None) -> str:
+    return formats.ago(moment, database.now())
+
+
+def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
+    if isinstance(zone, str):
+        zone = ZoneInfo(zone)
+    return formats.exact(moment, zone or reader_zone())
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,77 @@
+"""How moments, durations, counts and JSON read on a page. Pure functions; all moments are aware."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+NOTHING = "\N{EN DASH}"
+
+# (below so many seconds, seconds in a unit, the unit's name); static/beatdesk.js says the same in the browser.
+_AGO = (
+    (60, 1, "s"),
+    (3600, 60, "min"),
+    (48 * 3600, 3600, "h"),
+    (60 * 86400, 86400, "days"),
+    (730 * 86400, 30 * 86400, "months"),
+    (float("inf"), 365 * 86400, "years"),
+)
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """How long before or after `now` a moment lies, in its largest unit: "3 min ago", "in 2 h", "now"."""
+    if moment is None:
+        return NOTHING
+    seconds = (now - moment).total_seconds()
+    distance = abs(seconds)
+    if distance < 1:
+        return "now"
+    size, unit = next((size, unit) for limit, size, unit in _AGO if distance < limit)
+    text = f"{int(distance // size)} {unit}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def exact(moment: datetime | None, zone: ZoneInfo) -> str:
+    """A moment to the second in a zone, with its offset, so that the two 02:30 of an autumn night differ."""
+    if moment is None:
+        return NOTHING
+    local = moment.astimezone(zone)
+    offset = local.strftime("%z")
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone.key} (UTC{offset[:3]}:{offset[3:5]})"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in at most two units: "320 ms", "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for size, unit, below, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    raise AssertionError("unreachable: at least a minute is left")
+
+
+def pretty_json(text: str | None) -> str:
+    """JSON text with indents; whatever is not JSON as it is."""
+    if not text:
+        return ""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: "1 run", "1,204 runs"."""
+    noun = one if count == 1 else many or f"{one}s"
+    return f"{count:,} {noun}"

@@ -1,0 +1,38 @@
+"""The numbers of the front page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy_celery_beat.models import PeriodicTask
+
+from webapp.extensions import db
+from webapp.mail.models import Mail, MailState
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+
+WINDOW = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of what there are; `runs` has every state, in the order of a run's life, for runs made in `WINDOW`."""
+
+    schedules: int
+    enabled: int
+    runs: tuple[tuple[RunState, int], ...]
+    mails_in_doubt: int
+
+
+def counts(now: datetime) -> Counts:
+    """Three aggregate queries, each along an index, however many runs are kept."""
+    schedules, enabled = db.session.execute(
+        sa.select(sa.func.count(), sa.func.count().filter(PeriodicTask.enabled)).select_from(PeriodicTask)
+    ).one()
+    runs = sa.func.count().label("runs")
+    recent = sa.select(Run.state, runs).where(Run.created_at > now - WINDOW).group_by(Run.state)
+    by_state = {row.state: row.runs for row in db.session.execute(recent)}
+    in_doubt = db.session.scalar(sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT))
+    return Counts(schedules, enabled, tuple((state, by_state.get(state, 0)) for state in RunState), in_doubt or 0)

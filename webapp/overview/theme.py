@@ -1,0 +1,36 @@
+"""Light, dark, or as the system has it: remembered in a cookie, so that the first byte of a page already knows."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, request
+
+from webapp.accounts.access import Access, access
+from webapp.errors import Invalid
+from webapp.rendering import see_other
+from webapp.templating import THEME_COOKIE, THEMES
+
+blueprint = Blueprint("theme", __name__)
+
+A_YEAR = 365 * 86400
+
+
+@blueprint.post("/theme")
+@access(Access.PUBLIC)
+def choose_theme() -> Response:
+    """Keep the choice and go back to the page it was made on."""
+    chosen = request.form.get("theme", "")
+    if chosen not in THEMES:
+        raise Invalid({"theme": f"Choose one of {', '.join(THEMES)}."})
+    response = see_other(own_path(request.form.get("back", "/")))
+    secure = current_app.config["SESSION_COOKIE_SECURE"]
+    response.set_cookie(THEME_COOKIE, chosen, max_age=A_YEAR, secure=secure, httponly=True, samesite="Lax")
+    return response
+
+
+def own_path(path: str) -> str:
+    """The path when it is one of this site, else the front page.
+
+    Browsers read a backslash as a slash and drop line breaks and tabs, so either could hide another host.
+    """
+    harmless = path.isprintable() and "\\" not in path
+    return path if harmless and path.startswith("/") and not path.startswith("//") else "/"

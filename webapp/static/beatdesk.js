@@ -1,0 +1,78 @@
+// What pages gain where JavaScript runs; nothing here is needed to use them.
+(() => {
+  "use strict";
+
+  // The same steps as webapp/formats.py.
+  const STEPS = [
+    [60, 1, "s"],
+    [3600, 60, "min"],
+    [48 * 3600, 3600, "h"],
+    [60 * 86400, 86400, "days"],
+    [730 * 86400, 30 * 86400, "months"],
+    [Infinity, 365 * 86400, "years"],
+  ];
+
+  function ago(moment, now) {
+    const seconds = (now - moment) / 1000;
+    const distance = Math.abs(seconds);
+    if (distance < 1) return "now";
+    const [, size, unit] = STEPS.find(([limit]) => distance < limit);
+    const text = `${Math.floor(distance / size)} ${unit}`;
+    return seconds > 0 ? `${text} ago` : `in ${text}`;
+  }
+
+  function refreshTimes() {
+    if (document.hidden) return;
+    for (const element of document.querySelectorAll("time[data-ago]")) {
+      const text = ago(Date.parse(element.dateTime), Date.now());
+      if (element.textContent !== text) element.textContent = text;
+    }
+  }
+
+  function say(text) {
+    const notices = document.getElementById("notices");
+    if (!notices || notices.querySelector("[data-lost]")) return;
+    const notice = document.createElement("div");
+    notice.className = "alert alert-warning notice";
+    notice.dataset.lost = "";
+    notice.setAttribute("role", "alert");
+    notice.textContent = text;
+    notices.append(notice);
+  }
+
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-dismiss]");
+    if (close) {
+      event.preventDefault();
+      close.closest(`.${close.dataset.dismiss}`).remove();
+    }
+    for (const menu of document.querySelectorAll(".user-menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll(".user-menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // In the capture phase: a form that htmx sends is asked about before htmx hears of it.
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (question && !window.confirm(question)) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+  }, true);
+
+  document.addEventListener("htmx:error", (event) => {
+    if (!event.detail?.ctx?.response) say("The server does not answer. What you see may be old.");
+  });
+  document.addEventListener("htmx:after:request", () => document.querySelector("[data-lost]")?.remove());
+
+  setInterval(refreshTimes, 1000);
+  document.addEventListener("visibilitychange", refreshTimes);
+})();
