@@ -1,0 +1,52 @@
+# `make` alone lists what can be done.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check bench lock setup setup-dev setup-browser
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python that is new enough and can make virtual environments; looked for only when it is needed.
+# The one that the locked requirements were made with comes first.
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
+PYTHON = $(shell for name in $(PYTHONS); do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+NO_PYTHON = No Python 3.11 or newer that can make virtual environments was found. Install one; on Debian: apt-get install python3.11-venv
+INSTALL = @python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; "$$python" webapp/launcher/bootstrap.py
+
+help: ## List what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+
+run: setup ## Run everything: web, worker, beat, recorder and what they need. Stop with Ctrl-C
+	@exec $(BIN)/python -m webapp.launcher
+
+# What takes seconds comes first, so that a mistake shows early.
+test: check setup-browser ## Run every check and every test; sets itself up
+	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+	@$(BIN)/python -m pytest -q -m "slow or browser"
+
+check: setup-dev ## Run the linters and the type checker only
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/djlint webapp/templates --check --lint --quiet
+
+bench: setup-dev ## Measure: beat beside other schedulers, pages with a million runs
+	@$(BIN)/python -m bench
+
+# Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.
+COMPILE = cd requirements && CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
+	--generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
+lock: setup-dev ## Pin the requirements anew, with hashes, from requirements/*.in
+	@$(COMPILE) --output-file base.lock base.in
+	@$(COMPILE) --output-file dev.lock dev.in
+
+setup:
+	$(INSTALL) base
+
+setup-dev:
+	$(INSTALL) dev
+
+setup-browser:
+	$(INSTALL) browser

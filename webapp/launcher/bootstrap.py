@@ -1,0 +1,129 @@
+"""Installs what a command of the Makefile needs.
+
+It is run by the machine's own Python, so it imports the standard library only. `bootstrap.py base` makes `.venv` with
+what runs, `bootstrap.py dev` adds what tests and checks need, and `bootstrap.py browser` finds Chromium or installs it
+from Debian's packages. Each does nothing when all is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+class SetupError(Exception):
+    """Something cannot be installed. The text is one line that says what to do."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the one argument says. Returns the exit code; an error becomes one line."""
+    steps = {"base": lambda: install("base"), "dev": lambda: install("dev"), "browser": ensure_browser}
+    if len(arguments) != 1 or arguments[0] not in steps:
+        return _complain(f"Usage: bootstrap.py {'|'.join(steps)}")
+    try:
+        steps[arguments[0]]()
+    except SetupError as error:
+        return _complain(str(error))
+    return 0
+
+
+def install(name: str, *, venv: Path = VENV, requirements: Path = REQUIREMENTS) -> None:
+    """Bring the virtual environment to what `NAME.lock` says; a stamp in it makes the next call cost nothing.
+
+    Raises SetupError.
+    """
+    wanted = _fingerprint(requirements / f"{name}.lock")
+    python = venv / "bin" / "python"
+    # What tests need contains what runs, so an environment with the former serves both.
+    stamps = [venv / f"{installed}.lock.sha256" for installed in {name, "dev"}]
+    if _works(python) and any(_is_current(stamp, requirements) for stamp in stamps):
+        return
+    _say(f"Installing the packages of requirements/{name}.lock into {venv.name}; this is done once.")
+    started = time.monotonic()
+    _make_venv(venv, python)
+    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes"]
+    _call(
+        [str(python), "-m", "pip", "install", *options, "--requirement", str(requirements / f"{name}.lock")],
+        "The packages could not be installed ({}). Check that the package index can be reached, then try again.",
+    )
+    (venv / f"{name}.lock.sha256").write_text(wanted)
+    _say(f"Installed in {time.monotonic() - started:.0f} s.")
+
+
+def find_browser() -> str | None:
+    """The path of an installed Chromium or Chrome, or None."""
+    return next((path for path in map(shutil.which, BROWSERS) if path), None)
+
+
+def ensure_browser() -> None:
+    """See to it that there is a browser for the tests; raises SetupError if one is neither found nor installed."""
+    if find_browser():
+        return
+    advice = f"The tests need one of {', '.join(BROWSERS)} on the PATH; on Debian: apt-get install chromium"
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise SetupError(f"No browser was found, and only root on Debian can have it installed. {advice}")
+    _say("Installing Chromium from Debian's packages.")
+    for step in (["update", "--quiet"], ["install", "--quiet", "--yes", "--no-install-recommends", "chromium"]):
+        _call(["apt-get", *step], f"Chromium could not be installed ({{}}). {advice}")
+    if not find_browser():
+        raise SetupError(f"Debian's package brought no browser. {advice}")
+
+
+def _make_venv(venv: Path, python: Path) -> None:
+    # An environment whose Python has gone, or that was only half made, is made anew; a sound one is kept.
+    fresh = ["--clear"] if venv.exists() and not _works(python) else []
+    if not _works(python):
+        _call(
+            [sys.executable, "-m", "venv", *fresh, str(venv)],
+            f"The virtual environment {venv} could not be made ({{}}). Check that its folder can be written to.",
+        )
+
+
+def _works(python: Path) -> bool:
+    # pip is asked for, not only Python: it is what an interrupted `venv` leaves out.
+    finding = "import importlib.util as find, sys; sys.exit(find.find_spec('pip') is None)"
+    return python.exists() and subprocess.run([python, "-c", finding], check=False, capture_output=True).returncode == 0  # noqa: S603  # the arguments are ours
+
+
+def _is_current(stamp: Path, requirements: Path) -> bool:
+    lock = requirements / stamp.name.removesuffix(".sha256")
+    return stamp.exists() and stamp.read_text() == _fingerprint(lock)
+
+
+def _fingerprint(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def _call(command: list[str], complaint: str) -> None:
+    """Run the command silently; when it fails, its own last words go into the complaint's `{}`."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(  # noqa: S603  # the commands are ours; the names of programs are looked up like make's
+        command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        telling = [line for line in lines if line.upper().startswith(("ERROR", "E:"))] or lines or ["no reason given"]
+        raise SetupError(complaint.format(telling[-1].rstrip(".")))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _complain(text: str) -> int:
+    _say(text)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
