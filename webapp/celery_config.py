@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from webapp.config import Settings
+from webapp.schedules.code import SCHEDULES
 
 # A delivered message that nobody acknowledged goes to another worker after this many seconds. Redis counts it from the
 # delivery, so it must be longer than the longest task; the time limits below are.
@@ -127,6 +128,7 @@ def _worker() -> dict[str, Any]:
 
 def _beat(settings: Settings) -> dict[str, Any]:
     return {
+        "beat_schedule": SCHEDULES,
         "beat_scheduler": "webapp.scheduler.beat:Scheduler",
         "beat_dburi": settings.database_url,
         # How long beat sleeps at most; edits wake it, this is the fallback.

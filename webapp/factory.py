@@ -15,8 +15,9 @@ from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.errors import register_errors
-from webapp.extensions import csrf, db, htmx, limiter, mail, migrate
+from webapp.extensions import csrf, db, htmx, limiter, migrate
 from webapp.headers import init_headers
+from webapp.mail.connection import GuardedMail
 from webapp.routes import register_routes
 from webapp.templating import init_templating
 
@@ -32,7 +33,8 @@ def build(config: Settings | None = None) -> Flask:
     _init_requests(app, settings)
     _init_database(app)
     migrate.init_app(app, db, render_as_batch=False)
-    mail.init_app(app)
+    # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
+    GuardedMail(app, settings.mail)
     htmx.init_app(app)
     csrf.init_app(app)
     limiter.init_app(app)

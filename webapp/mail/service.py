@@ -1,0 +1,245 @@
+"""The mail ledger: who gets which message, once.
+
+1. `enqueue_mail` writes the message's row and the run that will send it, in the transaction of whatever causes it.
+2. The run calls `deliver`: it claims the row by an UPDATE, hands the message over, and writes what became of it.
+3. What was surely not handed over is tried again by a later run; what may have been is left in doubt, for a person.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+
+from webapp.accounts.models import User
+from webapp.config import Settings
+from webapp.database import now
+from webapp.errors import Conflict, NotFound
+from webapp.extensions import db
+from webapp.mail import rendering, unsubscribe
+from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
+from webapp.mail.gateway import Gateway, retry_delay
+from webapp.mail.message import OutgoingMail
+from webapp.mail.models import Mail, MailState, SuppressedAddress
+from webapp.runs.models import Run
+from webapp.runs.service import create_run, send_runs
+from webapp.runs.states import Origin
+
+logger = logging.getLogger(__name__)
+
+SEND_TASK = "mail.send_mail"
+# Kinds that nobody has to get: they carry an unsubscribe link.
+OPTIONAL_KINDS = frozenset({"birthday"})
+
+
+def enqueue_mail(
+    *, key: str, kind: str, user: User, context: Mapping[str, Any] | None = None, origin: Origin = Origin.TASK
+) -> tuple[Mail, Run] | None:
+    """Add a message and the run that will send it to the session; None when there is one with that key already.
+
+    Commits nothing. After the commit, give the run to `webapp.runs.service.send_runs`.
+    """
+    mail = Mail(
+        key=key,
+        kind=kind,
+        user_id=user.id,
+        recipient=user.email,
+        recipient_name=user.name,
+        context=json.dumps(dict(context or {})),
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(mail)
+    except sa.exc.IntegrityError:
+        return None
+    return mail, _sender(mail, origin=origin)
+
+
+def _sender(mail: Mail, *, origin: Origin, eta: datetime | None = None, retry_of: str | None = None) -> Run:
+    """The run that will send a message; the message knows it."""
+    run = create_run(SEND_TASK, [mail.id], origin=origin, eta=eta, retry_of=retry_of)
+    mail.run_id = run.id
+    return run
+
+
+def deliver(mail_id: int, run_id: str) -> str:
+    """Send one message now; gives what became of it. Called by the task, in the run that the message names.
+
+    Raises MailError when it was not sent, after the ledger says so and the next attempt is arranged.
+    """
+    claimed = _claim(mail_id, run_id)
+    if isinstance(claimed, str):
+        return claimed
+    try:
+        outgoing = compose(claimed)
+        message_id = gateway().send(outgoing)
+    except MailError as error:
+        _not_sent(claimed, error)
+        raise
+    except Exception as error:
+        # A fault in the wording, or the task's time limit before anything was handed over: nothing is out.
+        _not_sent(claimed, NotHandedOver(f"{type(error).__name__}: {error}", notice=True))
+        raise
+    _end(claimed, MailState.SENT, message_id=message_id, subject=outgoing.subject[:255], error=None)
+    db.session.commit()
+    return f"sent to {claimed.recipient}"
+
+
+def _claim(mail_id: int, run_id: str) -> Mail | str:
+    """Take a pending message for this run, or say why it is not sent now."""
+    taken = db.session.execute(
+        sa.update(Mail)
+        .where(Mail.id == mail_id, Mail.run_id == run_id, Mail.state == MailState.PENDING)
+        .values(state=MailState.SENDING, claimed_at=now(), attempts=Mail.attempts + 1),
+        execution_options={"synchronize_session": False},
+    )
+    mail = db.session.get(Mail, mail_id, populate_existing=True)
+    if mail is None:
+        db.session.rollback()
+        return "not sent: the message was deleted"
+    if taken.rowcount == 0:  # type: ignore[attr-defined]  # an UPDATE has one
+        return _already(mail, run_id)
+    if db.session.get(SuppressedAddress, mail.recipient) is not None:
+        _end(mail, MailState.SUPPRESSED, error="The address takes no mail from us")
+        db.session.commit()
+        return "not sent: the address is suppressed"
+    db.session.commit()
+    return mail
+
+
+def _already(mail: Mail, run_id: str) -> str:
+    """Why a message cannot be claimed. One that this very run was sending was cut off, and nobody knows where."""
+    if mail.state == MailState.SENDING and mail.run_id == run_id:
+        _end(mail, MailState.IN_DOUBT, error="The worker was lost while it sent this message")
+        db.session.commit()
+        raise InDoubt("The worker was lost while it sent this message; it is not sent again by itself")
+    state = mail.state
+    db.session.rollback()
+    return f"not sent: the message is {state} already"
+
+
+def _not_sent(mail: Mail, error: MailError) -> None:
+    """Write down why, and arrange the next attempt where there may be one."""
+    text = str(error)
+    if isinstance(error, InDoubt):
+        _end(mail, MailState.IN_DOUBT, error=text)
+    elif isinstance(error, Refused):
+        _refused(mail, error, text)
+    else:
+        _again(mail, text)
+    again = mail.state == MailState.PENDING
+    db.session.commit()
+    if again:
+        run = db.session.get(Run, mail.run_id)
+        send_runs([run] if run else [])
+
+
+def _refused(mail: Mail, error: Refused, text: str) -> None:
+    if error.address_refused:
+        _end(mail, MailState.SUPPRESSED, error=text)
+        db.session.merge(SuppressedAddress(address=mail.recipient, reason=text))
+    else:
+        _end(mail, MailState.FAILED, error=text)
+
+
+def _again(mail: Mail, text: str) -> None:
+    delay = retry_delay(max(mail.attempts, 1), random.Random())
+    if delay is None:
+        _end(mail, MailState.FAILED, error=f"Given up after {mail.attempts} attempts. {text}")
+        return
+    mail.state = MailState.PENDING
+    mail.error = text
+    mail.next_attempt_at = now() + delay
+    _sender(mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)
+
+
+def _end(mail: Mail, state: MailState, **values: str | None) -> None:
+    mail.state = state
+    mail.ended_at = now()
+    mail.next_attempt_at = None
+    for name, value in values.items():
+        setattr(mail, name, value)
+
+
+def send_again(mail_id: int) -> Mail:
+    """A person decided to send a message in doubt or failed once more. Raises NotFound, Conflict."""
+    mail = get_mail(mail_id)
+    if mail.state not in (MailState.IN_DOUBT, MailState.FAILED):
+        raise Conflict(f"The message is {mail.state}; only one in doubt or failed can be sent again.")
+    mail.state = MailState.PENDING
+    mail.ended_at = None
+    run = _sender(mail, origin=Origin.RETRY, retry_of=mail.run_id)
+    db.session.commit()
+    send_runs([run])
+    return mail
+
+
+def settle(mail_id: int) -> Mail:
+    """A person found that a message in doubt did arrive. Raises NotFound, Conflict."""
+    mail = get_mail(mail_id)
+    if mail.state != MailState.IN_DOUBT:
+        raise Conflict(f"The message is {mail.state}, not in doubt.")
+    _end(mail, MailState.SENT, error=None)
+    db.session.commit()
+    return mail
+
+
+def get_mail(mail_id: int) -> Mail:
+    """One message of the ledger. Raises NotFound."""
+    mail = db.session.get(Mail, mail_id)
+    if mail is None:
+        raise NotFound(f"There is no message number {mail_id}.")
+    return mail
+
+
+def compose(mail: Mail) -> OutgoingMail:
+    """The message as it is (or was) sent, from its wording."""
+    settings: Settings = current_app.extensions["settings"]
+    link = unsubscribe_url(settings, mail.user_id, mail.kind)
+    subject, text, html = rendering.render(
+        mail.kind,
+        common_context(settings) | {"name": mail.recipient_name, "unsubscribe_url": link} | json.loads(mail.context),
+        current_app.jinja_env,
+    )
+    return OutgoingMail(
+        key=mail.key,
+        recipient=mail.recipient,
+        recipient_name=mail.recipient_name,
+        subject=subject,
+        text=text,
+        html=html,
+        headers=unsubscribe.unsubscribe_headers(link) if link else {},
+    )
+
+
+def common_context(settings: Settings) -> dict[str, Any]:
+    """What every wording may use."""
+    return {
+        "site_name": "Beatdesk",
+        "site_url": settings.public_url,
+        "sign_in_url": f"{settings.public_url}/login",
+        "reset_url": f"{settings.public_url}/reset",
+    }
+
+
+def unsubscribe_url(settings: Settings, user_id: int | None, kind: str) -> str | None:
+    """The link that ends one kind of mail to one person; None for kinds that cannot be ended."""
+    if user_id is None or kind not in OPTIONAL_KINDS:
+        return None
+    token = unsubscribe.make_token(settings.secret_key, user_id, kind)
+    return f"{settings.public_url}/unsubscribe/{token}"
+
+
+def gateway() -> Gateway:
+    """The one gateway of this process."""
+    made: Gateway | None = current_app.extensions.get("gateway")
+    if made is None:
+        settings: Settings = current_app.extensions["settings"]
+        made = current_app.extensions["gateway"] = Gateway(settings.mail, settings.secret_key)
+    return made

@@ -1,0 +1,16 @@
+"""What happens to people by the calendar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from webapp.database import now
+from webapp.people.birthdays import send_birthday_mails
+
+
+@shared_task(name="people.send_birthday_emails", bind=True)
+def send_birthday_emails(self: Any) -> int:
+    """Send a mail to everyone whose birthday is today; gives how many were greeted."""
+    return send_birthday_mails(now(), self.request.id)
