@@ -8,7 +8,7 @@ from __future__ import annotations
 from webapp.scheduler.recurrence.checks import check
 from webapp.scheduler.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
 from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.sun import EVENTS as SOLAR_EVENTS
+from webapp.scheduler.recurrence.sun import EVENTS
 from webapp.scheduler.recurrence.values import (
     MICROSECONDS,
     Crontab,
@@ -22,6 +22,7 @@ from webapp.scheduler.recurrence.values import (
 from webapp.scheduler.recurrence.words import describe
 
 PERIODS = tuple(MICROSECONDS)
+SOLAR_EVENTS = tuple(EVENTS)
 
 __all__ = [
     "PERIODS",

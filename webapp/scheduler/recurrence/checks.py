@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 from webapp.scheduler.recurrence.cron import compiled
 from webapp.scheduler.recurrence.due import interval_microseconds, next_due
 from webapp.scheduler.recurrence.errors import RecurrenceError
 from webapp.scheduler.recurrence.sun import EVENTS
 from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
-from webapp.scheduler.recurrence.zones import EPOCH, known_zones
+from webapp.scheduler.recurrence.zones import EPOCH, known_zones, to_microseconds
 
 LONGEST_INTERVAL = 36_525 * MICROSECONDS["days"]
 YEARS = (1900, 9998)  # no schedule needs others, and beyond them some zone's local time cannot be written
@@ -44,7 +44,7 @@ def check(recurrence: Recurrence) -> None:
 def _check_bounds(recurrence: Recurrence) -> None:
     for field in ("start", "end", "anchor"):
         _check_aware(field, getattr(recurrence, field))
-    if recurrence.start is not None and recurrence.end is not None and recurrence.end <= recurrence.start:
+    if recurrence.start is not None and recurrence.end is not None and not _is_before(recurrence.start, recurrence.end):
         raise RecurrenceError("end", "the end must be after the start")
     if recurrence.max_runs is not None and recurrence.max_runs < 1:
         raise RecurrenceError("max_runs", "the maximum number of runs must be at least 1")
@@ -84,14 +84,19 @@ def _check_solar(rule: Solar) -> None:
 
 def _check_one_time(rule: OneTime, recurrence: Recurrence) -> None:
     _check_aware("at", rule.at)
-    if recurrence.start is not None and rule.at < recurrence.start:
+    if recurrence.start is not None and _is_before(rule.at, recurrence.start):
         raise RecurrenceError("at", "the time is before the start")
-    if recurrence.end is not None and rule.at > recurrence.end:
+    if recurrence.end is not None and _is_before(recurrence.end, rule.at):
         raise RecurrenceError("at", "the time is after the end")
 
 
 def _check_window(recurrence: Recurrence) -> None:
     if recurrence.start is None or recurrence.end is None:
         return
-    if next_due(recurrence, recurrence.start - timedelta(microseconds=1)) is None:
+    if next_due(recurrence, datetime(YEARS[0], 1, 1, tzinfo=UTC)) is None:
         raise RecurrenceError("end", "nothing comes due between the start and the end")
+
+
+def _is_before(earlier: datetime, later: datetime) -> bool:
+    # Two moments of one zone compare by their wall clocks, which a repeated hour puts in the wrong order.
+    return to_microseconds(earlier) < to_microseconds(later)

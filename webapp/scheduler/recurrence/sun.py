@@ -1,13 +1,16 @@
 """The due times of solar events, as Celery's `solar` computes them, with the library `ephem`.
 
 Celery asks for "the next one after the last run", and the answer depends in its last digits on where the search began.
-Two beats must agree on a due time to the microsecond, so here each mean solar day is searched from its own fixed
-beginning, and an event is rounded to the whole second. A day without the event is skipped.
+Two beats must agree on a due time to the microsecond, so here each solar day is searched from its own fixed beginning,
+and an event is rounded to the whole second. A day without the event is skipped.
+
+`ephem` turns the sky from the hour angle at which it begins to the one at which the event lies, and takes an event just
+behind it for the next one when it is in doubt. So a search begins six hours of the sky's turning away from where the
+event can lie: risings lie between midnight and noon and are looked for from 18:00, settings and noon from 06:00.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,10 +20,10 @@ from webapp.scheduler.recurrence.values import Solar
 from webapp.scheduler.recurrence.zones import EPOCH, from_microseconds, to_microseconds
 
 DAY = 86_400_000_000
+_SECOND = 1_000_000
 SEARCH_DAYS = 366
 """How many days ahead an event is looked for. Polar night and polar day end within a year."""
 
-_SAME_EVENT = DAY // 24  # two events of one kind lie about a day apart
 _YEARS = (1900, 2999)  # outside of them the sun's place is not computed well enough to be worth a promise
 
 
@@ -29,6 +32,11 @@ class _Event:
     horizon: str  # degrees, as ephem reads them
     method: str  # of ephem.Observer
     center: bool  # whether the sun's centre, not its upper edge, crosses the horizon
+
+    @property
+    def begin(self) -> int:
+        """Where in a mean solar day, from its midnight on, the search for its event begins, in microseconds."""
+        return -DAY // 4 if self.method == "next_rising" else DAY // 4
 
 
 EVENTS = {
@@ -49,49 +57,33 @@ def next_event(rule: Solar, after: int) -> int | None:
 
     None when there is none within SEARCH_DAYS days, or outside the years 1900 to 2999.
     """
-    day = (after - _day_shift(rule)) // DAY - 1
-    last = -DAY
+    day = (after - _mean_midnight(rule, 0)) // DAY - 1
     for number in range(day, day + SEARCH_DAYS + 2):
-        for found in _events_of_day(rule, number):
-            if found > after and found - last >= _SAME_EVENT:
-                return found
-            last = found
+        found = _event_of_day(rule, number)
+        if found is not None and found > after:
+            return found
     return None
 
 
-def _day_shift(rule: Solar) -> int:
-    """How much later than midnight UTC mean midnight is at the place."""
-    return round(-rule.longitude / 360 * DAY)
+def _mean_midnight(rule: Solar, number: int) -> int:
+    """When the mean solar day of that number begins at the place; 0 is that of 1970-01-01."""
+    return number * DAY + round(-rule.longitude / 360 * DAY)
 
 
 @lru_cache(maxsize=16_384)
-def _events_of_day(rule: Solar, number: int) -> tuple[int, ...]:
-    """Return the events between one mean midnight at the place and the next; near polar day there may be two."""
-    begin = number * DAY + _day_shift(rule)
+def _event_of_day(rule: Solar, number: int) -> int | None:
+    begin = _mean_midnight(rule, number)
     if not _YEARS[0] <= EPOCH.year + begin // (365 * DAY) <= _YEARS[1]:
-        return ()
-    return tuple(_search(rule, begin, begin + DAY))
-
-
-def _search(rule: Solar, begin: int, end: int) -> Iterator[int]:
-    while begin < end:
-        found = _ask_ephem(rule, begin)
-        if found is None or found >= end:
-            return
-        yield found
-        begin = found + DAY // 2
-
-
-def _ask_ephem(rule: Solar, begin: int) -> int | None:
+        return None
     event = EVENTS[rule.event]
     place = ephem.Observer()  # a new one each time: it holds state while it computes, and threads may ask at once
     place.lat, place.lon, place.elevation = str(rule.latitude), str(rule.longitude), 0
     place.horizon, place.pressure = event.horizon, 0
-    start = ephem.Date(from_microseconds(begin).replace(tzinfo=None))
+    start = ephem.Date(from_microseconds(begin + event.begin).replace(tzinfo=None))
     options = {"use_center": True} if event.center else {}
     try:
         found = getattr(place, event.method)(ephem.Sun(), start=start, **options)
     except ephem.CircumpolarError:
         return None
     moment = found.datetime().replace(tzinfo=EPOCH.tzinfo)
-    return round(to_microseconds(moment) / 1_000_000) * 1_000_000
+    return round(to_microseconds(moment) / _SECOND) * _SECOND

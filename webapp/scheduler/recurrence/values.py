@@ -103,8 +103,10 @@ class Recurrence:
 class DueTime:
     """One due time.
 
-    `utc` identifies it; `local` is the same instant in the schedule's zone; `note` says in a few words what daylight
-    saving did to it, or is empty; `fires_at` is `utc` plus a jitter in [0, jitter) that is the same for whoever asks.
+    `utc` identifies it; `local` is the same instant in the schedule's zone, for showing (Python calls a time of a
+    repeated hour unequal to the same instant in another zone, so compare `utc`); `note` says in a few words what
+    daylight saving did to it, or is empty; `fires_at` is `utc` plus a jitter in [0, jitter) that is the same for
+    whoever asks, and may lie after the recurrence's end.
     """
 
     utc: datetime
