@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, TypeVar
 
+from webapp.accounts.models import User
 from webapp.database import Base, read_only
 from webapp.extensions import db
 
@@ -31,3 +34,19 @@ def fresh(model: type[Model], key: Any) -> Model:
         row = db.session.get_one(model, key)
         db.session.expunge(row)
         return row
+
+
+def add_person(email: str, *, name: str = "Maya", birthday: date | None = None, **values: Any) -> User:
+    """A committed person who cannot sign in; for tests that are not about signing in."""
+    person = User(
+        email=email,
+        name=name,
+        password="!",
+        fs_uniquifier=uuid.uuid4().hex,
+        birthday=birthday,
+        birthday_key=birthday.month * 100 + birthday.day if birthday else None,
+        **values,
+    )
+    db.session.add(person)
+    db.session.commit()
+    return person

@@ -22,7 +22,7 @@ def wants_json() -> bool:
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
 
 
-def render(page: str, fragment: str | None = None, *, status: int = 200, **context: Any) -> Response:
+def render(page: str, fragment: str | None = None, /, *, status: int = 200, **context: Any) -> Response:
     """The page, or its fragment when htmx asked and there is one."""
     template = fragment if fragment is not None and wants_fragment() else page
     return make_response(render_template(template, **context), status)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.mail.views import blueprint as mail
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 
-BLUEPRINTS = (overview, theme)
+BLUEPRINTS = (overview, theme, mail)
 
 
 def register_routes(app: Flask) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,12 +18,13 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
+from webapp.accounts import audit
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database import now
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
-from webapp.mail import rendering, unsubscribe
+from webapp.mail import pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
 from webapp.mail.gateway import Gateway, retry_delay
 from webapp.mail.message import OutgoingMail
@@ -172,9 +174,11 @@ def send_again(mail_id: int) -> Mail:
     mail = get_mail(mail_id)
     if mail.state not in (MailState.IN_DOUBT, MailState.FAILED):
         raise Conflict(f"The message is {mail.state}; only one in doubt or failed can be sent again.")
+    before = mail.state
     mail.state = MailState.PENDING
     mail.ended_at = None
     run = _sender(mail, origin=Origin.RETRY, retry_of=mail.run_id)
+    _audit("mail.send again", mail, before)
     db.session.commit()
     send_runs([run])
     return mail
@@ -185,9 +189,48 @@ def settle(mail_id: int) -> Mail:
     mail = get_mail(mail_id)
     if mail.state != MailState.IN_DOUBT:
         raise Conflict(f"The message is {mail.state}, not in doubt.")
+    before = mail.state
     _end(mail, MailState.SENT, error=None)
+    _audit("mail.settle", mail, before)
     db.session.commit()
     return mail
+
+
+def send_example(kind: str, user: User) -> Mail:
+    """Send one kind of mail, with example values, to the person who asked for it."""
+    example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in common_names()}
+    key = f"example:{kind}:{user.id}:{secrets.token_hex(8)}"
+    added = enqueue_mail(key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
+    if added is None:
+        raise Conflict("There is such a message already.")
+    mail, run = added
+    audit.record(db.session, "mail.send example", "mail", mail.id, mail.key)
+    db.session.commit()
+    send_runs([run])
+    return mail
+
+
+def unsubscribe_person(token: str) -> User:
+    """End the kind of mail that a link stands for. Raises NotFound for a link that we did not make."""
+    person = pages.subscriber(token)
+    if person.wants_birthday_mail:
+        person.wants_birthday_mail = False
+        audit.record(
+            db.session,
+            "person.unsubscribe",
+            "person",
+            person.id,
+            person.name,
+            {"wants_birthday_mail": True},
+            {"wants_birthday_mail": False},
+            actor=person,
+        )
+        db.session.commit()
+    return person
+
+
+def _audit(action: str, mail: Mail, before: str) -> None:
+    audit.record(db.session, action, "mail", mail.id, mail.key, {"state": before}, {"state": mail.state})
 
 
 def get_mail(mail_id: int) -> Mail:
@@ -226,6 +269,11 @@ def common_context(settings: Settings) -> dict[str, Any]:
         "sign_in_url": f"{settings.public_url}/login",
         "reset_url": f"{settings.public_url}/reset",
     }
+
+
+def common_names() -> frozenset[str]:
+    """Which values every message gets from its row and the settings, whatever its kind."""
+    return frozenset({"site_name", "site_url", "sign_in_url", "reset_url", "name", "unsubscribe_url"})
 
 
 def unsubscribe_url(settings: Settings, user_id: int | None, kind: str) -> str | None:

@@ -1,0 +1,109 @@
+"""The audit: who did what, to what, before and after. One row for each state change, in its transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from flask import has_request_context, request
+from flask_security import current_user
+from sqlalchemy.orm import Session
+
+from webapp.accounts.models import AuditEntry, User
+from webapp.paging import Page, page_by_id
+
+# A field whose name has one of these in it never gets into the audit.
+SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
+MASK = "•••"
+
+
+def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, before, after
+    session: Session | sa.orm.scoped_session[Any],
+    action: str,
+    object_type: str,
+    object_id: object = "",
+    object_name: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    *,
+    actor: User | None = None,
+) -> AuditEntry:
+    """Add the row for one state change to the session; the caller commits both together.
+
+    `before` and `after` may be whole objects: only what differs is kept. The actor is whoever is signed in, or
+    "system"; `actor` names somebody who is only just becoming known.
+    """
+    before, after = _differences(before, after)
+    who = actor or _signed_in()
+    entry = AuditEntry(
+        actor_id=who.id if who else None,
+        actor=f"{who.name} <{who.email}>"[:255] if who else "system",
+        action=action,
+        object_type=object_type,
+        object_id=str(object_id)[:64],
+        object_name=object_name[:255],
+        before=_text(before),
+        after=_text(after),
+        address=((request.remote_addr or "") if has_request_context() else "")[:64],
+    )
+    session.add(entry)
+    return entry
+
+
+def entries(
+    session: Session | sa.orm.scoped_session[Any],
+    *,
+    actor: str = "",
+    action: str = "",
+    thing: str = "",
+    before: int | None = None,
+    after: int | None = None,
+) -> Page[AuditEntry]:
+    """One page of the audit, newest first; `actor` and `thing` are parts of names, `action` its beginning."""
+    query = sa.select(AuditEntry)
+    if actor:
+        query = query.where(AuditEntry.actor.icontains(actor, autoescape=True))
+    if action:
+        query = query.where(AuditEntry.action.startswith(action, autoescape=True))
+    if thing:
+        kind, _, number = thing.partition(":")
+        if number:
+            query = query.where(AuditEntry.object_type == kind.strip(), AuditEntry.object_id == number.strip())
+        else:
+            named = AuditEntry.object_name.icontains(thing, autoescape=True)
+            query = query.where(named | (AuditEntry.object_type == thing))
+    return page_by_id(session, query, AuditEntry.id, before=before, after=after)
+
+
+def _signed_in() -> Any:
+    if not has_request_context() or not current_user.is_authenticated:
+        return None
+    return current_user
+
+
+def _differences(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    if before is None or after is None:
+        return _masked(before), _masked(after)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return (
+        _masked({name: before[name] for name in changed if name in before}),
+        _masked({name: after[name] for name in changed if name in after}),
+    )
+
+
+def _masked(values: Any) -> Any:
+    """The same without secrets, however deep they lie."""
+    if isinstance(values, Mapping):
+        return {
+            str(name): MASK if any(word in str(name).lower() for word in SECRETS) else _masked(value)
+            for name, value in values.items()
+        }
+    return [_masked(value) for value in values] if isinstance(values, list | tuple) else values
+
+
+def _text(values: Mapping[str, Any] | None) -> str | None:
+    return None if values is None else json.dumps(values, default=str, ensure_ascii=False)

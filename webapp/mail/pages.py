@@ -1,0 +1,73 @@
+"""What the mail pages read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from flask import current_app
+
+from webapp.accounts.models import User
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.mail import unsubscribe
+from webapp.mail.models import Mail, MailState
+from webapp.paging import Page, page_by_id
+from webapp.runs.models import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One page of the ledger, and what was asked for."""
+
+    rows: Page[Mail]
+    state: str
+    search: str
+
+    @property
+    def filtered(self) -> bool:
+        """Whether something was asked for, so that "none match" is what an empty page means."""
+        return bool(self.state or self.search)
+
+
+def ledger(*, state: str, search: str, before: int | None, after: int | None) -> Ledger:
+    """Messages, newest first; `search` is the beginning of an address or of a key."""
+    query = sa.select(Mail)
+    if state in set(MailState):
+        query = query.where(Mail.state == state)
+    if search:
+        begins = search.lower()
+        query = query.where(
+            sa.or_(
+                Mail.recipient.startswith(begins, autoescape=True),
+                Mail.key.startswith(begins, autoescape=True),
+            )
+        )
+    rows: Page[Mail] = page_by_id(db.session, query, Mail.id, before=before, after=after)
+    return Ledger(rows=rows, state=state, search=search)
+
+
+def attempts(mail: Mail) -> list[Run]:
+    """The runs that tried to send a message, newest first; each names the one before it."""
+    found: list[Run] = []
+    next_id = mail.run_id
+    while next_id is not None and len(found) < 20:
+        run = db.session.get(Run, next_id)
+        if run is None:
+            break
+        found.append(run)
+        next_id = run.retry_of
+    return found
+
+
+def subscriber(token: str) -> User:
+    """Whom an unsubscribe link stands for. Raises NotFound for a link that we did not make."""
+    settings = current_app.extensions["settings"]
+    try:
+        subscription = unsubscribe.read_token(settings.secret_key, token)
+    except unsubscribe.InvalidToken:
+        raise NotFound("This link is not valid, or no longer.") from None
+    person = db.session.get(User, subscription.user_id)
+    if person is None:
+        raise NotFound("This link belongs to an account that is gone.")
+    return person

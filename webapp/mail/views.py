@@ -1,0 +1,164 @@
+"""The mail pages: the ledger, the wording of each kind, and the local mailbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Blueprint, Response, current_app, flash, make_response, request, url_for
+from flask_security import current_user
+
+from webapp.accounts.access import Access, access
+from webapp.config import Settings
+from webapp.errors import NotFound
+from webapp.extensions import csrf
+from webapp.mail import mailbox, pages, rendering, service
+from webapp.mail.models import MailState
+from webapp.rendering import render, see_other
+
+blueprint = Blueprint("mail", __name__)
+
+# A message's HTML is shown in a frame that may run nothing and load nothing; its own inline styles are what it is.
+MESSAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+
+
+@blueprint.get("/mail")
+@access(Access.VIEWER)
+def index() -> Response:
+    """The ledger, newest first."""
+    page = pages.ledger(
+        state=request.args.get("state", ""),
+        search=request.args.get("q", "").strip(),
+        before=request.args.get("before", type=int),
+        after=request.args.get("after", type=int),
+    )
+    return render("mail/index.html", page=page, states=list(MailState), mailbox=_folder() is not None)
+
+
+@blueprint.get("/mail/<int:mail_id>")
+@access(Access.VIEWER)
+def show(mail_id: int) -> Response:
+    """One message of the ledger, as it is sent."""
+    mail = service.get_mail(mail_id)
+    return render("mail/show.html", mail=mail, message=service.compose(mail), runs=pages.attempts(mail))
+
+
+@blueprint.get("/mail/<int:mail_id>/html")
+@access(Access.VIEWER)
+def show_html(mail_id: int) -> Response:
+    """Its HTML part alone, for the frame in its page."""
+    return _framed(service.compose(service.get_mail(mail_id)).html)
+
+
+@blueprint.post("/mail/<int:mail_id>/send-again")
+@access(Access.OPERATOR)
+def send_again(mail_id: int) -> Response:
+    """Send a message in doubt, or one that failed, once more."""
+    mail = service.send_again(mail_id)
+    flash(f"On its way to {mail.recipient} again.", "success")
+    return see_other(url_for("mail.show", mail_id=mail_id))
+
+
+@blueprint.post("/mail/<int:mail_id>/settle")
+@access(Access.OPERATOR)
+def settle(mail_id: int) -> Response:
+    """Note that a message in doubt did arrive."""
+    service.settle(mail_id)
+    flash("Noted as sent.", "success")
+    return see_other(url_for("mail.show", mail_id=mail_id))
+
+
+@blueprint.get("/mail/wording")
+@access(Access.VIEWER)
+def wordings() -> Response:
+    """Every kind of mail that we send."""
+    return render("mail/wordings.html", kinds=list(rendering.KINDS.values()), mailbox=_folder() is not None)
+
+
+@blueprint.get("/mail/wording/<kind>")
+@access(Access.VIEWER)
+def wording(kind: str) -> Response:
+    """One kind, with example values."""
+    subject, text, _ = _example(kind)
+    return render("mail/wording.html", kind=rendering.KINDS[kind], subject=subject, text=text)
+
+
+@blueprint.get("/mail/wording/<kind>/html")
+@access(Access.VIEWER)
+def wording_html(kind: str) -> Response:
+    """Its HTML part alone, for the frame in its page."""
+    return _framed(_example(kind)[2])
+
+
+@blueprint.post("/mail/wording/<kind>/send")
+@access(Access.OPERATOR)
+def send_example(kind: str) -> Response:
+    """Send one kind, with example values, to whoever asks."""
+    _example(kind)
+    mail = service.send_example(kind, current_user._get_current_object())  # noqa: SLF001  # werkzeug's own name
+    flash(f"On its way to {mail.recipient}.", "success")
+    return see_other(url_for("mail.show", mail_id=mail.id))
+
+
+@blueprint.get("/mail/mailbox")
+@access(Access.ADMIN)
+def local_mailbox() -> Response:
+    """What the local SMTP sink took. For admins: the links in it sign people in."""
+    folder = _need_folder()
+    found = mailbox.names(folder, before=request.args.get("before", ""))
+    letters = [mailbox.read(folder, name) for name in found]
+    return render("mail/mailbox.html", letters=letters, older=found[-1] if len(found) == 50 else None)
+
+
+@blueprint.get("/mail/mailbox/<name>")
+@access(Access.ADMIN)
+def letter(name: str) -> Response:
+    """One message of the local mailbox."""
+    return render("mail/letter.html", letter=mailbox.read(_need_folder(), name))
+
+
+@blueprint.get("/mail/mailbox/<name>/html")
+@access(Access.ADMIN)
+def letter_html(name: str) -> Response:
+    """Its HTML part alone, for the frame in its page."""
+    found = mailbox.read(_need_folder(), name)
+    return _framed(found.html or "")
+
+
+@blueprint.get("/unsubscribe/<token>")
+@access(Access.PUBLIC)
+def unsubscribe(token: str) -> Response:
+    """Ask before anything is changed: programs follow links."""
+    return render("mail/unsubscribe.html", person=pages.subscriber(token), token=token, done=False)
+
+
+@blueprint.post("/unsubscribe/<token>")
+@csrf.exempt
+@access(Access.PUBLIC)
+def unsubscribe_now(token: str) -> Response:
+    """One click (RFC 8058). Without a CSRF token: the signed token in the address is the permission."""
+    person = service.unsubscribe_person(token)
+    return render("mail/unsubscribe.html", person=person, token=token, done=True)
+
+
+def _example(kind: str) -> tuple[str, str, str]:
+    if kind not in rendering.KINDS:
+        raise NotFound(f"We send no mail called {kind}.")
+    return rendering.render(kind, rendering.KINDS[kind].example, current_app.jinja_env)
+
+
+def _framed(html: str) -> Response:
+    response = make_response(html)
+    response.headers["Content-Security-Policy"] = MESSAGE_POLICY
+    return response
+
+
+def _folder() -> Path | None:
+    settings: Settings = current_app.extensions["settings"]
+    return settings.mailbox
+
+
+def _need_folder() -> Path:
+    folder = _folder()
+    if folder is None:
+        raise NotFound("Mail goes to a real server here; there is no local mailbox.")
+    return folder
