@@ -50,6 +50,9 @@ class Settings:
     data: Path = Path("var")
     mail: MailSettings = MailSettings()
     task_modules: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 5000
+    web_processes: int = 2
     public_url: str = "http://127.0.0.1:5000"
     leap_day_birthday: str = "02-28"
     trusted_proxies: int = 0
@@ -89,6 +92,9 @@ class Settings:
             data=data,
             mail=_mail(given),
             task_modules=tuple(name.strip() for name in given.get("TASK_MODULES", "").split(",") if name.strip()),
+            host=given.get("HOST", "127.0.0.1"),
+            port=port,
+            web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
             public_url=_url(given, "PUBLIC_URL", f"http://127.0.0.1:{port}", ("http", "https")).rstrip("/"),
             leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
             trusted_proxies=_integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),

@@ -1,0 +1,68 @@
+"""Set-up: a virtual environment by a lock file, once; an error is one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webapp.launcher import bootstrap
+
+
+@pytest.fixture
+def requirements(tmp_path: Path) -> Path:
+    """A folder of lock files; an empty one installs nothing, which needs no package index."""
+    folder = tmp_path / "requirements"
+    folder.mkdir()
+    for name in ("base", "dev"):
+        (folder / f"{name}.lock").write_text(f"# {name}\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_an_environment_is_made_once_and_again_when_the_lock_changes(
+    tmp_path: Path, requirements: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    venv = tmp_path / "venv"
+    bootstrap.install("dev", venv=venv, requirements=requirements)
+    assert "Installing the packages of requirements/dev.lock" in capsys.readouterr().err
+    subprocess.run([venv / "bin" / "python", "-m", "pip", "--version"], check=True, capture_output=True)
+
+    bootstrap.install("dev", venv=venv, requirements=requirements)
+    bootstrap.install("base", venv=venv, requirements=requirements)  # the tests' environment contains it
+    assert capsys.readouterr().err == ""
+
+    (requirements / "dev.lock").write_text("# changed\n")
+    bootstrap.install("dev", venv=venv, requirements=requirements)
+    assert "Installing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_requirement_without_a_hash_is_refused_in_one_line(tmp_path: Path, requirements: Path) -> None:
+    (requirements / "base.lock").write_text("./nowhere.whl\n")
+    with pytest.raises(bootstrap.SetupError) as caught:
+        bootstrap.install("base", venv=tmp_path / "venv", requirements=requirements)
+    assert "could not be installed (ERROR:" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "venv" / "base.lock.sha256").exists()
+
+
+def test_an_unknown_command_is_one_line() -> None:
+    done = subprocess.run([sys.executable, bootstrap.__file__, "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Usage: bootstrap.py base|dev|browser\n"
+
+
+def test_no_browser_and_no_way_to_install_one_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(bootstrap.SetupError, match="No browser was found"):
+        bootstrap.ensure_browser()
+
+
+def test_an_installed_browser_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = tmp_path / "google-chrome"
+    browser.write_text("#!/bin/sh\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert bootstrap.find_browser() == str(browser)
+    bootstrap.ensure_browser()

@@ -1,0 +1,48 @@
+"""Gunicorn's configuration, each setting with its reason: `gunicorn --config python:webapp.gunicorn wsgi:app`."""
+
+import sys
+
+from webapp.config import ConfigError, Settings
+
+try:
+    _settings = Settings.from_env()
+except ConfigError as _error:
+    # Gunicorn would show a traceback; who set the variable needs only the line.
+    sys.exit(str(_error))
+
+# Set HOST to 0.0.0.0 where a proxy on another machine has to reach it; nothing is exposed by accident.
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+
+# Live pages keep a connection open for each viewer. Threads would run out of them and stop serving pages; greenlets do
+# not. Gunicorn patches the standard library in each process before the application is imported, and psycopg 3 waits
+# through the patched calls.
+worker_class = "gevent"
+
+# Checking a password keeps a whole core busy for a moment; with two processes other pages do not wait for it.
+workers = _settings.web_processes
+
+# Connections a process serves at once, open streams included.
+worker_connections = 1000
+
+# Each process builds its own application: pools, the stream's reader and greenlets must not be shared through a fork.
+preload_app = False
+
+# A process that did not come round for this long (seconds) is stuck and is replaced.
+timeout = 30
+
+# Pages take milliseconds; what is still open after this long (seconds) are streams, and browsers open those anew.
+graceful_timeout = 3
+
+# Seconds that an idle connection waits for the browser's next request; longer than a page's own polling.
+keepalive = 5
+
+# The sign of life is written to memory: on a slow disk it would look as if the process were stuck.
+worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108  # gunicorn makes a file of its own in it
+
+# By default a control socket lies in the home folder, where two installations would take it from each other.
+control_socket_disable = True
+
+# Errors go where the process's output goes. Requests are counted by /metrics and logged by the proxy in front.
+errorlog = "-"
+accesslog = None
+loglevel = "info"

@@ -1,0 +1,99 @@
+"""The data folder: made, claimed by one launcher at a time, and home of the secrets that are made once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from webapp.launcher.errors import LaunchError
+
+LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """A data folder that this process alone uses. Its path is absolute."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        """Where each process's whole output is kept."""
+        return self._made("log")
+
+    @property
+    def valkey(self) -> Path:
+        """Where the embedded Valkey keeps its data."""
+        return self._made("valkey")
+
+    @property
+    def mailbox(self) -> Path:
+        """Where the embedded SMTP server puts messages."""
+        return self._made("mailbox")
+
+    def kept_secret(self, name: str, length: int) -> tuple[str, bool]:
+        """The secret of that name, made of `length` random bytes if there is none; and whether it was made just now."""
+        file = self.path / name
+        if file.exists() and (kept := file.read_text().strip()):
+            return kept, False
+        made = secrets.token_urlsafe(length)
+        write_private(file, made + "\n")
+        return made, True
+
+    def _made(self, name: str) -> Path:
+        folder = self.path / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[DataFolder]:
+    """Make the folder if need be and hold it; the claim ends with this process, however it ends.
+
+    Raises LaunchError if it cannot be written to, or if another launcher holds it.
+    """
+    path = path.absolute()
+    try:
+        # It will hold people's names, mail and secrets.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (path / LOCK).open("a+")
+        # Opening an old lock file proves nothing about a disk that has become full or read-only.
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"can be written")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LaunchError(
+            f"The data folder {path} cannot be written to ({reason}). "
+            "Set BEATDESK_DATA to a folder that can, or change who may write to this one."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise LaunchError(
+                f"Beatdesk is already running with the data folder {path} (process {holder}). "
+                "Stop that one, or set BEATDESK_DATA to another folder and PORT to another port."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield DataFolder(path)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write the file in one step, readable by its owner alone from the first moment."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)

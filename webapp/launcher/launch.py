@@ -1,0 +1,191 @@
+"""From nothing to ready, and down again.
+
+1. Claim the data folder; complete the settings; choose what is embedded.
+2. At the same time: start the embedded servers, and bring the database up to date (`release` of the Procfile).
+3. Start every other line of the Procfile; ask `/readyz` until nothing is missing.
+4. Print the one line. From here on, what ends is started again.
+5. At Ctrl-C, SIGTERM or SIGHUP: the Procfile's processes first, then the servers that they need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from honcho.environ import parse_procfile
+
+from webapp.launcher import probes
+from webapp.launcher.errors import LaunchError
+from webapp.launcher.folder import DataFolder, claimed, write_private
+from webapp.launcher.output import Terminal
+from webapp.launcher.plan import Plan, SignIn, check, make_plan, require_free
+from webapp.launcher.supervisor import Spec, Supervisor
+
+STOP_SECONDS = 8.0
+"""Everything has ended by then, by force where asking does not help."""
+
+READY_SECONDS = 120.0
+"""A start that takes longer has failed."""
+
+REPORT_SECONDS = 10.0
+"""How often a slow start says what it waits for."""
+
+SHARED = (
+    "BEATDESK_DATA",
+    "BEATDESK_MAILBOX",
+    "CELERY_BROKER_URL",
+    "CELERY_RESULT_BACKEND",
+    "DATABASE_URL",
+    "HOST",
+    "LEAP_DAY_BIRTHDAY",
+    "PATH",
+    "PORT",
+    "PUBLIC_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "TASK_MODULES",
+    "TIMEZONE",
+    "TRUSTED_PROXIES",
+    "WEB_CONCURRENCY",
+)
+"""What another terminal needs to know, besides MAIL_*."""
+
+KEPT = "already there"
+"""What `flask users ensure-admin` says when it made no account."""
+
+
+def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
+    """Run everything until it is told to stop. `root` holds the Procfile.
+
+    Raises ConfigError or LaunchError, after everything that was started has ended.
+    """
+    settings = check(environ)
+    with claimed(settings.data) as folder:
+        require_free(settings.host, settings.port)
+        plan = make_plan(environ, folder)
+        with environment_file(folder, plan.environ):
+            asyncio.run(_run(plan, folder, root, terminal))
+
+
+async def _run(plan: Plan, folder: DataFolder, root: Path, terminal: Terminal) -> None:
+    supervisor = Supervisor(plan.environ, root, folder.logs, terminal)
+    stop = _stop_signals(supervisor)
+    try:
+        started = await _unless(stop, supervisor, _start(plan, supervisor, root, terminal))
+        if started:
+            supervisor.restarts = True
+            await stop.wait()
+        terminal.say("Stopping.")
+    finally:
+        await supervisor.stop(STOP_SECONDS)
+    terminal.say(f"Stopped. The data stays in {folder.path}.")
+
+
+async def _start(plan: Plan, supervisor: Supervisor, root: Path, terminal: Terminal) -> None:
+    processes = parse_procfile((root / "Procfile").read_text()).processes
+    servers = _embedded(plan)
+    supervisor.keep(*servers)
+    release = supervisor.run(Spec("release", _shell(processes.pop("release"))))
+    said, _ = await asyncio.gather(release, _all_serve(servers.values()))
+    supervisor.keep(*(Spec(name, _shell(command)) for name, command in processes.items()))
+    await _ready(plan, terminal)
+    terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=KEPT not in said))
+
+
+def _embedded(plan: Plan) -> dict[Spec, Callable[[], Awaitable[bool]]]:
+    """Each embedded server, and what tells whether it serves."""
+    servers: dict[Spec, Callable[[], Awaitable[bool]]] = {}
+    if (valkey := plan.valkey) is not None:
+        spec = Spec("valkey", tuple(valkey.command()), last=True, hidden=True)
+        servers[spec] = partial(probes.valkey_answers, valkey.port, valkey.password)
+    if (sink := plan.sink) is not None:
+        servers[Spec("smtp", tuple(sink.command()), last=True)] = partial(probes.smtp_answers, sink.port)
+    return servers
+
+
+async def _all_serve(probes_of_servers: Iterable[Callable[[], Awaitable[bool]]]) -> None:
+    for serves in probes_of_servers:
+        await probes.until(serves)
+
+
+async def _ready(plan: Plan, terminal: Terminal) -> None:
+    began = reported = time.monotonic()
+    while missing := await probes.missing(plan.probe_host, plan.settings.port):
+        waits_for = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        now = time.monotonic()
+        if now - began > READY_SECONDS:
+            raise LaunchError(f"It was not ready after {READY_SECONDS:.0f} s. Still missing: {waits_for}.")
+        if now - reported > REPORT_SECONDS:
+            terminal.say(f"Still waiting. {waits_for}")
+            reported = now
+        await asyncio.sleep(probes.PAUSE)
+
+
+async def _unless(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[Any, Any, Any]) -> bool:
+    """Do the work; give it up when told to stop or when a process fails. Whether it was done. Raises LaunchError."""
+    doing = asyncio.create_task(work)
+    others = [asyncio.create_task(stop.wait()), asyncio.create_task(supervisor.watch())]
+    try:
+        await asyncio.wait([doing, *others], return_when=asyncio.FIRST_COMPLETED)
+        for task in (doing, *others):
+            if task.done():
+                task.result()
+        return doing.done()
+    finally:
+        for task in (doing, *others):
+            task.cancel()
+        await asyncio.gather(doing, *others, return_exceptions=True)
+
+
+def _stop_signals(supervisor: Supervisor) -> asyncio.Event:
+    """An event that is set by the first signal to stop; the second one does not wait for anything."""
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            supervisor.kill()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # `nohup make run` is meant to outlive its terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, asked)
+    return stop
+
+
+def _shell(command: str) -> tuple[str, ...]:
+    """The command for a shell, as a Procfile means it. A single program takes the shell's place: signals reach it."""
+    simple = not set(command) & set(";&|")
+    return ("/bin/sh", "-c", f"exec {command}" if simple else command)
+
+
+def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
+    """The line that says where it is and how to sign in. `created`: the admin was made in this start."""
+    start = f"Beatdesk is ready: {url}  sign in as {sign_in.email}"
+    if sign_in.password is None:
+        return f"{start} with the password {'in ADMIN_PASSWORD' if created else 'that was set at the first start'}"
+    if created:
+        return f"{start} with password {sign_in.password}"
+    if sign_in.new:
+        return f"{start} with the password that was set when that account was made"
+    return f"{start} with password {sign_in.password} (unless it has been changed since the first start)"
+
+
+@contextmanager
+def environment_file(folder: DataFolder, environ: Mapping[str, str]) -> Iterator[None]:
+    """While it runs, `. var/env.sh` gives another terminal the settings for `flask` and `celery` commands."""
+    names = [name for name in environ if name in SHARED or name.startswith("MAIL_")]
+    file = folder.path / "env.sh"
+    write_private(file, "".join(f"export {name}={shlex.quote(environ[name])}\n" for name in sorted(names)))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

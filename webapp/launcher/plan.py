@@ -1,0 +1,140 @@
+"""What is to be started, from the settings that were given: what nobody named a server for is embedded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from webapp.config import ConfigError, Settings
+from webapp.launcher.errors import LaunchError
+from webapp.launcher.folder import DataFolder
+from webapp.launcher.valkey import Valkey
+
+ADMIN_EMAIL = "admin@example.com"
+MAIL_DETAILS = ("MAIL_PORT", "MAIL_USERNAME", "MAIL_PASSWORD", "MAIL_USE_TLS", "MAIL_USE_SSL", "MAIL_CA_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """The embedded SMTP server."""
+
+    port: int
+    mailbox: Path
+
+    def command(self) -> list[str]:
+        """The command that runs it."""
+        module = "webapp.launcher.sink"
+        return [sys.executable, "-m", module, "--port", str(self.port), "--mailbox", str(self.mailbox)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The first admin's. `password` is only known here if the launcher made it; `new` says that it did so just now."""
+
+    email: str
+    password: str | None = field(default=None, repr=False)
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be started. `environ` is what every process gets."""
+
+    settings: Settings
+    environ: Mapping[str, str] = field(repr=False)
+    sign_in: SignIn
+    valkey: Valkey | None = None
+    sink: Sink | None = None
+
+    @property
+    def probe_host(self) -> str:
+        """The address at which this machine reaches the pages."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104  # it is compared, not bound
+
+
+def check(environ: Mapping[str, str]) -> Settings:
+    """The settings, without touching anything; the secret key may still be missing. Raises ConfigError."""
+    settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **_given(environ)})
+    if not _given(environ).get("MAIL_SERVER"):
+        for name in MAIL_DETAILS:
+            if name in _given(environ):
+                raise ConfigError(
+                    f"{name} is set but MAIL_SERVER is not. Set both, or neither to keep mail in a local mailbox."
+                )
+    return settings
+
+
+def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
+    """Decide what is embedded, and complete the environment accordingly. Raises ConfigError."""
+    given = _given(environ)
+    ports = _free_ports(2)
+    made = {
+        **given,
+        "BEATDESK_DATA": str(folder.path),
+        "PYTHONUNBUFFERED": "1",
+        # The Procfile names programs; they are those of this virtual environment.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
+    }
+    valkey = sink = None
+    if "SECRET_KEY" not in given:
+        made["SECRET_KEY"], _ = folder.kept_secret("secret_key", 48)
+    if "REDIS_URL" not in given:
+        valkey = Valkey(folder.valkey, ports[0], secrets.token_urlsafe(24))
+        made["REDIS_URL"] = valkey.url
+    if "MAIL_SERVER" not in given:
+        sink = Sink(ports[1], folder.mailbox)
+        made |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(sink.port), "BEATDESK_MAILBOX": str(sink.mailbox)}
+    sign_in = SignIn(given.get("ADMIN_EMAIL", ADMIN_EMAIL))
+    if "ADMIN_PASSWORD" not in given:
+        password, new = folder.kept_secret("admin_password", 12)
+        sign_in = SignIn(sign_in.email, password, new)
+        made["ADMIN_PASSWORD"] = password
+    made["ADMIN_EMAIL"] = sign_in.email
+    settings = Settings.from_env(made)
+    # Told to all, so that each process has the same, whatever its working folder is.
+    made |= {
+        "DATABASE_URL": settings.database_url,
+        "CELERY_BROKER_URL": settings.broker_url,
+        "CELERY_RESULT_BACKEND": settings.result_backend,
+        "PUBLIC_URL": settings.public_url,
+        "HOST": settings.host,
+        "PORT": str(settings.port),
+    }
+    return Plan(settings, made, sign_in, valkey, sink)
+
+
+def require_free(host: str, port: int) -> None:
+    """See that the pages can be served at that address. Raises LaunchError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            # As the web server does: connections that have just ended do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise LaunchError(
+                f"Port {port} is in use by another program. Stop it, or choose a free port, "
+                f"for example PORT={_free_ports(1)[0]} make run"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise LaunchError(f"Port {port} needs root's rights. Set PORT to one above 1023.") from error
+        raise LaunchError(f"HOST must be an address of this machine, not {host!r} ({error.strerror}).") from error
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is set; empty means not given."""
+    return {name: value for name, value in environ.items() if value.strip()}
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(opened.getsockname()[1]) for opened in sockets]
