@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.runs.cli import recorder, runs
+from webapp.static_files import static
 
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (recorder, runs):
+    for group in (recorder, runs, static):
         app.cli.add_command(group)

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
-from whitenoise import WhiteNoise
 
 from webapp import __version__, database
 from webapp.accounts import access
@@ -19,6 +18,7 @@ from webapp.extensions import csrf, db, htmx, limiter, migrate
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
 from webapp.routes import register_routes
+from webapp.static_files import init_static
 from webapp.templating import init_templating
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -89,14 +89,7 @@ def _init_requests(app: Flask, settings: Settings) -> None:
     hops = settings.trusted_proxies
     if hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    static = WhiteNoise(
-        app.wsgi_app,
-        root=app.static_folder,
-        prefix="static/",
-        # Vendored files carry their version in the path; ours are addressed with a hash of their content.
-        max_age=0 if settings.testing else 31536000,
-    )
-    app.wsgi_app = static  # type: ignore[method-assign]
+    init_static(app)
 
 
 def _init_database(app: Flask) -> None:

@@ -1,0 +1,46 @@
+"""Serving `static/`: compressed once at each release, kept by browsers for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+from whitenoise import WhiteNoise
+from whitenoise.compress import Compressor
+
+# Seconds. Vendored files carry their version in their folder, ours are addressed with a hash of their content.
+MAX_AGE = 31_536_000
+COMPRESSED = (".gz", ".br")
+
+static = AppGroup("static", help="Prepare the files that browsers load.")
+
+
+def init_static(app: Flask) -> None:
+    """Serve static files ahead of Flask. Tests use Flask's own route, which never shows an older, compressed file."""
+    if app.testing:
+        return
+    app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]  # how WSGI applications are wrapped
+        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=MAX_AGE
+    )
+
+
+@static.command("compress")
+def compress() -> None:
+    """Write a compressed copy beside each file that gains by it; what an earlier release left is removed first."""
+    folder = Path(str(current_app.static_folder))
+    try:
+        click.echo(f"{compress_folder(folder)} files compressed")
+    except OSError as error:
+        # A read-only installation serves the files as they are.
+        click.echo(f"Static files stay uncompressed: {error}", err=True)
+
+
+def compress_folder(folder: Path) -> int:
+    """Compress the files of a folder; gives how many copies were written. Raises OSError."""
+    for old in [path for path in folder.rglob("*") if path.suffix in COMPRESSED]:
+        old.unlink()
+    compressor = Compressor(quiet=True, use_brotli=False)
+    files = [path for path in folder.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
+    return sum(len(list(compressor.compress(str(path)))) for path in files)
