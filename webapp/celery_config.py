@@ -131,6 +131,8 @@ def _beat(settings: Settings) -> dict[str, Any]:
         "beat_schedule": SCHEDULES,
         "beat_scheduler": "webapp.scheduler.beat:Scheduler",
         "beat_dburi": settings.database_url,
+        # Where edits are announced; not the broker, which may be RabbitMQ.
+        "beat_redis_url": settings.redis_url,
         # How long beat sleeps at most; edits wake it, this is the fallback.
         "beat_max_loop_interval": 0.5,
     }

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.database import Base, UtcDateTime, now
 from webapp.runs.states import ENDED, Origin, RunState
 
+_UNENDED = sa.text("schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')")
+
 
 class Run(Base):
     """One execution of a task. `id` is also the Celery task id; a due run's id is derived from schedule and due time.
@@ -65,6 +67,8 @@ class Run(Base):
         sa.Index("ix_runs_created", "created_at", "id"),
         sa.Index("ix_runs_state_created", "state", "created_at"),
         sa.Index("ix_runs_task_created", "task", "created_at"),
+        # Whether a schedule's last run has ended, however long its history is.
+        sa.Index("ix_runs_unended", "schedule_id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
         # What the leading beat looks for: held runs whose time has come, queued ones without a confirmed message, and
         # claims without a sign of life. Partial, so that a million ended runs cost it nothing.
         sa.Index(

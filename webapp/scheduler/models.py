@@ -47,3 +47,4 @@ class ScheduleProgress(Base):
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
     broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")
+    revision: Mapped[int | None] = mapped_column(sa.BigInteger, comment="Of the schedule that next_due_at is of")

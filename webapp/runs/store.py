@@ -1,0 +1,240 @@
+"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding what was lost.
+
+Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
+functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from webapp.database import UtcDateTime
+from webapp.runs.models import Run
+from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+
+runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
+# SQLite takes at most 32,766 parameters in one statement.
+CHUNK = 5000
+
+
+class NewRun(NamedTuple):
+    """A run of a schedule, to be created. What is not here has its column's default."""
+
+    id: str
+    task: str
+    args: str
+    kwargs: str
+    queue: str | None
+    priority: int | None
+    options: str | None
+    state: str
+    reason: str | None
+    schedule_id: int
+    schedule_name: str
+    schedule_version: int
+    due_at: datetime
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+
+
+class Sendable(NamedTuple):
+    """What the message of a run is made of. `options` is JSON of exchange, routing_key and headers, or None."""
+
+    id: str
+    task: str
+    args: str
+    kwargs: str
+    queue: str | None
+    priority: int | None
+    options: str | None
+    expires_at: datetime | None
+    attempt: int = 0
+    parent_id: str | None = None
+    root_id: str | None = None
+
+
+_SENDABLE = [runs.c[name] for name in Sendable._fields]
+
+_COLUMN_TYPES = {
+    "priority": "int",
+    "schedule_id": "int",
+    "schedule_version": "int",
+    "due_at": "timestamptz",
+    "created_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "ended_at": "timestamptz",
+}
+# A due time that was noted as missed fires after all when it comes again: the clock had been ahead.
+_ON_CONFLICT = ("state", "reason", "created_at", "expires_at", "ended_at", "schedule_version")
+_INSERT_POSTGRESQL = sa.text(
+    f"INSERT INTO runs ({', '.join(NewRun._fields)}, origin) "  # noqa: S608 - constants of this file
+    f"SELECT *, '{Origin.SCHEDULE}' FROM unnest("
+    + ", ".join(f"CAST(:{name} AS {_COLUMN_TYPES.get(name, 'text')}[])" for name in NewRun._fields)
+    + ") ON CONFLICT (schedule_id, due_at) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _ON_CONFLICT)
+    + f" WHERE runs.state = '{RunState.MISSED}' AND excluded.state = '{RunState.QUEUED}' RETURNING id"
+)
+
+
+def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
+    """Create runs of due times. Returns the ids of those that did not exist; the others were created by somebody else."""
+    if not new:
+        return set()
+    if connection.dialect.name == "postgresql":
+        columns = {name: list(values) for name, values in zip(NewRun._fields, zip(*new, strict=True), strict=True)}
+        return set(connection.execute(_INSERT_POSTGRESQL, columns).scalars())
+    insert = sqlite.insert(runs)
+    statement = insert.on_conflict_do_update(
+        index_elements=["schedule_id", "due_at"],
+        set_={name: insert.excluded[name] for name in _ON_CONFLICT},
+        where=(runs.c.state == RunState.MISSED) & (insert.excluded.state == RunState.QUEUED),
+    )
+    values = [{**run._asdict(), "origin": Origin.SCHEDULE.value} for run in new]
+    if connection.execute(statement, values).rowcount == len(new):
+        return {run.id for run in new}
+    # Somebody was first with some of them. What this transaction wrote bears its moment of creation.
+    made = sa.select(runs.c.id).where(runs.c.created_at == new[0].created_at, runs.c.origin == Origin.SCHEDULE)
+    return set(connection.execute(made).scalars()) & {run.id for run in new}
+
+
+def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> None:
+    """Note that the broker confirmed the messages of these runs, whatever became of them since."""
+    # In order, so that two who mark overlapping sets wait for each other instead of blocking each other.
+    ordered = sorted(ids)
+    if connection.dialect.name == "postgresql":
+        statement = sa.text("UPDATE runs SET sent_at = :now, sends = sends + 1 WHERE id = ANY(CAST(:ids AS text[]))")
+        connection.execute(statement, {"now": now, "ids": ordered})
+        return
+    for start in range(0, len(ordered), CHUNK):
+        chosen = runs.c.id.in_(ordered[start : start + CHUNK])
+        connection.execute(sa.update(runs).where(chosen).values(sent_at=now, sends=runs.c.sends + 1))
+
+
+def next_eta(connection: sa.Connection) -> datetime | None:
+    """When the next held run is to be released."""
+    return connection.execute(sa.select(sa.func.min(runs.c.eta, type_=UtcDateTime)).where(_IS_HELD)).scalar()
+
+
+# Written as in the partial indexes, so that they are used whatever the planner knows of parameters.
+_IS_HELD = sa.literal_column("state") == sa.literal_column("'held'")
+_IS_QUEUED = sa.literal_column("state") == sa.literal_column("'queued'")
+
+
+def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Sendable]:
+    """Queue the held runs whose time has come, at most so many, and give them for sending."""
+    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(most)
+    return _requeue(connection, chosen)
+
+
+def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]:
+    """Queue the runs that were held until the former run of their schedule ended, if it has ended."""
+    other = runs.alias("other")
+    busy = (
+        sa.exists()
+        .where(other.c.schedule_id == runs.c.schedule_id, other.c.id != runs.c.id)
+        .where(sa.literal_column("other.state").in_(_literals(UNENDED)))
+    )
+    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(most)
+    return _requeue(connection, chosen)
+
+
+def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable]:
+    statement = (
+        sa.update(runs)
+        .where(runs.c.id.in_(_locking(connection, chosen)), _IS_HELD)
+        .values(state=RunState.QUEUED, sent_at=None)
+        .returning(*_SENDABLE)
+    )
+    return [Sendable._make(row) for row in connection.execute(statement)]
+
+
+def _locking(connection: sa.Connection, chosen: sa.Select[Any]) -> sa.Select[Any]:
+    # What another transaction has in hand, such as a cancellation, is left to it.
+    return chosen.with_for_update(skip_locked=True) if connection.dialect.name == "postgresql" else chosen
+
+
+def _literals(states: Iterable[RunState]) -> list[Any]:
+    return [sa.literal_column(f"'{state}'") for state in sorted(states)]
+
+
+def unsent(connection: sa.Connection, created_before: datetime, most: int) -> list[Sendable]:
+    """Queued runs without a confirmed message that were created before a moment, oldest first."""
+    statement = (
+        sa.select(*_SENDABLE)
+        .where(_IS_QUEUED, runs.c.sent_at.is_(None), _queued_since() < created_before)
+        .order_by(runs.c.created_at)
+        .limit(most)
+    )
+    return [Sendable._make(row) for row in connection.execute(statement)]
+
+
+def _queued_since() -> sa.ColumnElement[Any]:
+    """When a run became queued: at its creation, or when it was released."""
+    return sa.case((runs.c.eta > runs.c.created_at, runs.c.eta), else_=runs.c.created_at)
+
+
+def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -> list[tuple[Sendable, datetime, int]]:
+    """Queued runs whose message was sent before a moment, oldest first, with when, and how often it was sent."""
+    statement = (
+        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before)
+        .order_by(runs.c.sent_at)
+        .limit(most)
+    )
+    return [(Sendable._make(row[:-2]), row[-2], row[-1]) for row in connection.execute(statement)]
+
+
+def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
+    """Take the queued runs that were sent after a moment, or ever, for unsent: the broker lost them. Returns how many."""
+    statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None)).values(sent_at=None)
+    if sent_after is not None:
+        statement = statement.where(runs.c.sent_at >= sent_after)
+    return connection.execute(statement).rowcount
+
+
+def expire_unsent(connection: sa.Connection, now: datetime) -> int:
+    """End queued runs without a confirmed message whose time to begin is over. Returns how many."""
+    statement = (
+        sa.update(runs)
+        .where(_IS_QUEUED, runs.c.sent_at.is_(None), runs.c.expires_at <= now)
+        .values(state=RunState.EXPIRED, ended_at=now, reason="expired before it could be sent")
+    )
+    return connection.execute(statement).rowcount
+
+
+class Unended(NamedTuple):
+    """A run of a schedule that has not ended."""
+
+    id: str
+    schedule_id: int
+    state: str
+    eta: datetime | None
+    due_at: datetime | None
+
+
+def unended_of(connection: sa.Connection, schedule_ids: Sequence[int]) -> list[Unended]:
+    """The runs of these schedules that have not ended."""
+    columns = [runs.c[name] for name in Unended._fields]
+    found: list[Unended] = []
+    for start in range(0, len(schedule_ids), CHUNK):
+        chosen = runs.c.schedule_id.in_(schedule_ids[start : start + CHUNK])
+        statement = sa.select(*columns).where(chosen, sa.literal_column("state").in_(_literals(UNENDED)))
+        found += [Unended._make(row) for row in connection.execute(statement)]
+    return found
+
+
+def revoke_waiting(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> None:
+    """End runs that nobody has begun yet."""
+    for start in range(0, len(ids), CHUNK):
+        statement = (
+            sa.update(runs)
+            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(WAITING)))
+            .values(state=RunState.REVOKED, reason=reason, ended_at=now)
+        )
+        connection.execute(statement)

@@ -1,0 +1,68 @@
+"""Celery beat's scheduler: `celery -A wsgi:celery beat`, on sqlalchemy-celery-beat's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.beat import Scheduler as CeleryScheduler
+from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
+
+from webapp.scheduler.core import Core
+
+
+class Scheduler(DatabaseScheduler):
+    """The library's scheduler with other works: it keeps the tables and the command, and takes over the rest.
+
+    `tick` waits by itself, so that an announced change ends the wait; it returns 0. `core.step` is a tick without the wait.
+    """
+
+    def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
+        # Not the library's own __init__: it opens an engine that connects anew each time, and creates tables.
+        self.dburi = app.conf.beat_dburi
+        CeleryScheduler.__init__(self, app, *args, lazy=True, **kwargs)
+        self._closed = False
+        self._in_step = False
+        self._core: Core | None = None
+        if not lazy:
+            # What is not registered is not scheduled. The command has done this; an embedded beat may not have.
+            app.loader.import_default_modules()
+            self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
+
+    @property
+    def core(self) -> Core:
+        """The works. Celery asks for a `lazy` scheduler only to print what it is; that one has none."""
+        if self._core is None:
+            raise RuntimeError("a lazy scheduler does not schedule")
+        return self._core
+
+    @property
+    def schedule(self) -> dict[int, Any]:
+        """The schedules in force, by id."""
+        return self._core.agenda.entries if self._core is not None else {}
+
+    def setup_schedule(self) -> None:
+        """Nothing is set up before this beat leads; see `install`."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Do what is due, then wait until something is, or until a change is announced."""
+        self._in_step = True
+        try:
+            wait = self.core.step(self._woken)
+        finally:
+            self._in_step = False
+        self._woken = self.core.listener.wait(min(wait, self.max_interval)) if wait > 0 else False
+        return 0.0
+
+    _woken = False
+
+    def sync(self) -> None:
+        """Nothing is kept in memory that must be saved."""
+
+    def close(self) -> None:
+        """Stop in order. Celery calls it from its signal handler too, in the middle of anything: then it waits its turn."""
+        if self._in_step or self._closed:
+            return
+        self._closed = True
+        if self._core is not None:
+            self._core.close()
+        CeleryScheduler.close(self)

@@ -1,0 +1,89 @@
+"""How beat talks to the database: its own engine, reading without locks, moments on the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.database import create_engine, read_only
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
+# server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch only.
+SESSION_OPTIONS = " -c idle_in_transaction_session_timeout=1500 -c lock_timeout=3000"
+# A server that vanished without a word is noticed after this many seconds, both for what was sent and while waiting.
+NETWORK_OPTIONS = {
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+}
+
+NOW = {
+    "postgresql": "clock_timestamp()",
+    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+}
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for a beat process. Opens no connection yet."""
+    engine = create_engine(url)
+    if engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "do_connect", _harden)
+    return engine
+
+
+def _harden(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
+    parameters["options"] = parameters.get("options", "") + SESSION_OPTIONS
+    parameters.update(NETWORK_OPTIONS)
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection for looking only: no transaction on PostgreSQL, no write lock on SQLite."""
+    token = read_only.set(True)
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+    finally:
+        read_only.reset(token)
+
+
+def now_sql(connection: sa.Connection) -> str:
+    """The database's clock in its SQL, as a moment that compares with stored ones."""
+    return NOW[connection.dialect.name]
+
+
+def moment(epoch: float) -> datetime:
+    """Epoch seconds as an aware datetime in UTC, to the microsecond."""
+    return EPOCH + timedelta(microseconds=round(epoch * 1_000_000))
+
+
+def seconds(value: datetime | str | None) -> float | None:
+    """A stored moment, as either driver gives it out raw, in epoch seconds."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    return ((value - EPOCH) // _MICROSECOND) / 1_000_000
+
+
+def raw_moment(connection: sa.Connection, epoch: float | None) -> datetime | str | None:
+    """Epoch seconds as the driver takes them in textual SQL."""
+    if epoch is None:
+        return None
+    value = moment(epoch)
+    if connection.dialect.name == "sqlite":
+        return value.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return value

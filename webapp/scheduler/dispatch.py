@@ -1,0 +1,108 @@
+"""Occurrences -> runs -> messages.
+
+1. Plan each due schedule (`plan`).
+2. In one transaction: prove the lease, apply the overlap policies, insert the runs, advance the schedules' progress, disable
+   the finished ones.
+3. After the commit, hand the queued runs to the publisher.
+
+If the transaction fails, nothing has happened: the entries stay due and are tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from webapp.runs import store
+from webapp.runs.states import RunState
+from webapp.runs.store import NewRun, Sendable
+from webapp.scheduler import progress
+from webapp.scheduler.database import moment
+from webapp.scheduler.entries import Entry
+from webapp.scheduler.leader import Lease
+from webapp.scheduler.plan import Plan, plan
+
+# Due schedules in one transaction: enough that its commit costs little for each, few enough that the first do not wait.
+BATCH = 1000
+# Of the ids of due runs. Any constant; it must never change.
+_NAMESPACE = bytes.fromhex("6f9c2f5e4d0b5a52bd1ce1a1c0a65f1b")
+
+
+class Outcome(NamedTuple):
+    """What a transaction has made: runs to send, and schedules that are finished."""
+
+    to_send: list[Sendable]
+    finished: list[int]
+
+
+def run_id(schedule_id: int, due: float) -> str:
+    """The id of the run of a due time: a UUID of version 5, the same whoever computes it."""
+    digest = sha1(_NAMESPACE + f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def dispatch(engine: sa.Engine, lease: Lease, due: Sequence[Entry], now: float) -> Outcome:
+    """Create the runs of these due entries and advance the entries. Raises LeaseLost, or the database's errors."""
+    plans = [plan(entry, now) for entry in due]
+    with engine.begin() as connection:
+        lease.prove(connection)
+        new = {run.id: run for made in plans for run in _new_runs(made, now)}
+        inserted = store.insert_due(connection, list(new.values()))
+        steps = [_step(made, inserted) for made in plans]
+        progress.advance(connection, steps)
+        finished = [step.schedule_id for step in steps if step.next_due is None]
+        progress.disable(connection, finished)
+    for made, step in zip(plans, steps, strict=True):
+        made.entry.done = step.runs
+        made.entry.expect(step.next_due)
+    to_send = [_sendable(new[id_]) for id_ in new if id_ in inserted and new[id_].state == RunState.QUEUED]
+    return Outcome(to_send, finished)
+
+
+def _new_runs(made: Plan, now: float) -> list[NewRun]:
+    entry = made.entry
+    target, policy = entry.target, entry.policy
+    created = moment(now)
+    expires = policy.expires if policy.expire_seconds is None else now + policy.expire_seconds
+    expires_at = None if expires is None else moment(expires)
+    return [
+        NewRun(
+            run_id(entry.id, occurrence.due),
+            target.task,
+            entry.args,
+            entry.kwargs,
+            target.queue,
+            target.priority,
+            target.options,
+            occurrence.state.value,
+            occurrence.reason,
+            entry.id,
+            entry.name,
+            entry.version,
+            moment(occurrence.due),
+            created,
+            expires_at if occurrence.state is RunState.QUEUED else None,
+            None if occurrence.state is RunState.QUEUED else created,
+        )
+        for occurrence in made.occurrences
+    ]
+
+
+def _step(made: Plan, inserted: set[str]) -> progress.Step:
+    """How far the entry has come. A run that existed already was counted by whoever made it."""
+    entry = made.entry
+    fired = [occurrence for occurrence in made.occurrences if occurrence.state is RunState.QUEUED]
+    counted = sum(run_id(entry.id, occurrence.due) in inserted for occurrence in fired)
+    runs = entry.done + counted
+    next_due = made.next_due
+    if next_due is None and counted < len(fired):
+        next_due = entry.following(made.last_due, runs)
+    return progress.Step(entry.id, made.last_due, next_due, runs, entry.revision)
+
+
+def _sendable(run: NewRun) -> Sendable:
+    return Sendable(run.id, run.task, run.args, run.kwargs, run.queue, run.priority, run.options, run.expires_at)

@@ -1,0 +1,100 @@
+"""A schedule as beat holds it: small, because there may be 100,000 of them, and sharing whatever is equal."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from webapp.scheduler.recurrence import Recurrence, jitter_seconds, next_due_timestamp
+
+
+class Target(NamedTuple):
+    """Where the messages of a schedule or run go. `options` is JSON of exchange, routing_key and headers, or None."""
+
+    task: str
+    queue: str | None
+    priority: int | None
+    options: str | None
+
+
+class Policy(NamedTuple):
+    """What is asked when a schedule comes due. Moments are epoch seconds, lengths are seconds."""
+
+    misfire: str
+    window: int
+    overlap: str
+    expire_seconds: int | None
+    expires: float | None
+    paused_from: float | None
+    paused_until: float | None
+    pause_reason: str | None
+
+    def paused(self, due: float) -> bool:
+        """Whether a due time falls into the pause."""
+        if self.paused_from is None or due < self.paused_from:
+            return False
+        return self.paused_until is None or due < self.paused_until
+
+
+class Entry:
+    """An enabled schedule that can fire.
+
+    `args` and `kwargs` are the raw JSON. `next_due` is the next due time (epoch seconds, exact to the microsecond), None
+    when there is none; `fires_at` adds its jitter. `done` counts the runs made, for the maximum. `generation` grows with
+    each change of either, so that what the agenda holds of an older one is known to be void.
+    """
+
+    __slots__ = (
+        "args",
+        "done",
+        "fires_at",
+        "generation",
+        "id",
+        "kwargs",
+        "name",
+        "next_due",
+        "policy",
+        "recurrence",
+        "revision",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        name: str,
+        target: Target,
+        args: str,
+        kwargs: str,
+        recurrence: Recurrence,
+        policy: Policy,  # noqa: A002 - its name
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.target = target
+        self.args = args
+        self.kwargs = kwargs
+        self.recurrence = recurrence
+        self.policy = policy
+        self.version = 1
+        self.revision = 0
+        self.done = 0
+        self.generation = 0
+        self.next_due: float | None = None
+        self.fires_at = 0.0
+
+    def following(self, after: float, done: int | None = None) -> float | None:
+        """The first due time after a moment. `done` runs are taken as made, or as many as there were."""
+        return next_due_timestamp(self.recurrence, after, self.done if done is None else done)
+
+    def firing(self, due: float) -> float:
+        """When the run of a due time is created: then, or a jitter later."""
+        if self.recurrence.jitter <= 0:
+            return due
+        return due + jitter_seconds(self.recurrence, due)
+
+    def expect(self, due: float | None) -> None:
+        """Set the next due time."""
+        self.next_due = due
+        self.fires_at = 0.0 if due is None else self.firing(due)
+        self.generation += 1

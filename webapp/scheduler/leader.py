@@ -1,0 +1,100 @@
+"""Who leads: a lease in the database, on the database's clock, with a token that fences former leaders.
+
+1. Take: `UPDATE beat_lease … WHERE it is free, ran out, or is mine RETURNING token`; each taking raises the token.
+2. Keep: renew it every second, for three seconds; only with the token that was taken.
+3. Prove: the transaction that creates runs reads the lease's row under a lock and goes on only with the same token. A
+   leader that was stopped and continued finds another token there and commits nothing.
+4. Give back at a graceful stop, so that the next one leads at once.
+
+Leading only saves work. That no run is created twice rests on the unique (schedule, due time) of `runs`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from webapp.scheduler.clock import Clock
+from webapp.scheduler.database import now_sql
+
+TTL = 3.0
+RENEW_EVERY = 1.0
+
+_LATER = {
+    "postgresql": "clock_timestamp() + make_interval(secs => :ttl)",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || :ttl || ' seconds')",
+}
+_FAR = {
+    "postgresql": "clock_timestamp() + make_interval(secs => 2 * :ttl)",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || (2 * :ttl) || ' seconds')",
+}
+
+
+class LeaseLost(Exception):
+    """Another beat leads, or may lead: what was about to be written or sent must not be."""
+
+
+class Lease:
+    """This process's view of the lease. `holder` is its id in `beats`."""
+
+    def __init__(self, holder: str, clock: Clock, ttl: float = TTL) -> None:
+        self.holder = holder
+        self.ttl = ttl
+        self.token: int | None = None
+        self._clock = clock
+        self._renewed = float("-inf")
+
+    @property
+    def held(self) -> bool:
+        """Whether this process leads, as far as it knows."""
+        return self.token is not None
+
+    def fresh(self) -> bool:
+        """Whether nobody else can have taken the lease yet. Asks no database: call it right before publishing."""
+        return self.token is not None and self._clock.monotonic() - self._renewed < self.ttl
+
+    def take(self, connection: sa.Connection) -> bool:
+        """Take the lease if it is free. Gives whether this process leads now. Call it in a transaction of its own."""
+        asked = self._clock.monotonic()
+        name = connection.dialect.name
+        now = now_sql(connection)
+        # A lease that runs out later than any lease can was written before the clock was set back: it counts as run out.
+        statement = sa.text(
+            f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {_LATER[name]} "  # noqa: S608 - constants of this file
+            f"WHERE id = 1 AND (holder IS NULL OR holder = :holder OR expires_at IS NULL OR expires_at < {now} "
+            f"OR expires_at > {_FAR[name]}) RETURNING token"
+        )
+        token = connection.execute(statement, {"holder": self.holder, "ttl": self.ttl}).scalar()
+        if token is None:
+            return False
+        self.token, self._renewed = int(token), asked
+        return True
+
+    def renew(self, connection: sa.Connection) -> bool:
+        """Keep the lease for another `ttl` seconds. False, and not leading any more, when somebody else has it."""
+        asked = self._clock.monotonic()
+        statement = sa.text(
+            f"UPDATE beat_lease SET expires_at = {_LATER[connection.dialect.name]} "  # noqa: S608 - constants of this file
+            "WHERE id = 1 AND holder = :holder AND token = :token"
+        )
+        given = {"holder": self.holder, "token": self.token, "ttl": self.ttl}
+        if connection.execute(statement, given).rowcount != 1:
+            self.token = None
+            return False
+        self._renewed = asked
+        return True
+
+    def prove(self, connection: sa.Connection) -> None:
+        """Make sure, until this transaction ends, that nobody takes the lease. Raises LeaseLost when somebody did."""
+        lock = " FOR SHARE" if connection.dialect.name == "postgresql" else ""
+        statement = sa.text(f"SELECT 1 FROM beat_lease WHERE id = 1 AND holder = :holder AND token = :token{lock}")  # noqa: S608 - constants of this file
+        if connection.execute(statement, {"holder": self.holder, "token": self.token}).scalar() is None:
+            self.token = None
+            raise LeaseLost
+
+    def give_back(self, connection: sa.Connection) -> None:
+        """Let another beat lead at once."""
+        statement = sa.text(
+            "UPDATE beat_lease SET holder = NULL, expires_at = NULL WHERE id = 1 AND holder = :holder AND token = :token"
+        )
+        connection.execute(statement, {"holder": self.holder, "token": self.token})
+        self.token = None

@@ -1,0 +1,109 @@
+"""How far each schedule has come, in `schedule_progress`; and the library's own columns, for those who read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from webapp.scheduler.database import raw_moment
+
+CHUNK = 1000
+
+
+class Step(NamedTuple):
+    """A schedule after its due times were accounted for. Moments are epoch seconds."""
+
+    schedule_id: int
+    last_due: float
+    next_due: float | None
+    runs: int
+    revision: int
+
+
+class Note(NamedTuple):
+    """What a schedule waits for after it was loaded or edited, or why it is broken."""
+
+    schedule_id: int
+    next_due: float | None
+    broken: str | None
+    revision: int
+
+
+_STEP_COLUMNS = "schedule_id, last_due_at, next_due_at, runs, revision"
+_STEP_UPDATE = (
+    "ON CONFLICT (schedule_id) DO UPDATE SET last_due_at = excluded.last_due_at, next_due_at = excluded.next_due_at, "
+    "runs = excluded.runs, revision = excluded.revision, broken = NULL"
+)
+_NOTE_COLUMNS = "schedule_id, next_due_at, broken, revision"
+_NOTE_UPDATE = (
+    "ON CONFLICT (schedule_id) DO UPDATE SET next_due_at = excluded.next_due_at, broken = excluded.broken, "
+    "revision = excluded.revision"
+)
+_ADVANCE_POSTGRESQL = sa.text(
+    f"INSERT INTO schedule_progress ({_STEP_COLUMNS}) SELECT * FROM unnest(CAST(:ids AS int[]), "  # noqa: S608 - constants
+    "CAST(:lasts AS timestamptz[]), CAST(:nexts AS timestamptz[]), CAST(:runs AS int[]), CAST(:revisions AS bigint[])) "
+    + _STEP_UPDATE
+)
+_ADVANCE_SQLITE = f"INSERT INTO schedule_progress ({_STEP_COLUMNS}) VALUES (?, ?, ?, ?, ?) {_STEP_UPDATE}"  # noqa: S608
+# A schedule that was deleted meanwhile has no progress to note.
+_NOTE_POSTGRESQL = sa.text(
+    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT n.* FROM unnest(CAST(:ids AS int[]), "  # noqa: S608 - constants
+    "CAST(:nexts AS timestamptz[]), CAST(:broken AS text[]), CAST(:revisions AS bigint[])) AS n(id, due, broken, revision) "
+    f"WHERE EXISTS (SELECT 1 FROM celery_periodictask p WHERE p.id = n.id) {_NOTE_UPDATE}"
+)
+_NOTE_SQLITE = (
+    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT p.id, ?2, ?3, ?4 FROM celery_periodictask p "  # noqa: S608
+    f"WHERE p.id = ?1 {_NOTE_UPDATE}"
+)
+
+
+def advance(connection: sa.Connection, steps: Sequence[Step]) -> None:
+    """Note that due times were accounted for, in the transaction that creates their runs."""
+    if not steps:
+        return
+    # In order of their ids, so that two transactions over the same schedules wait instead of blocking each other.
+    ordered = sorted(steps)
+    lasts = [raw_moment(connection, step.last_due) for step in ordered]
+    nexts = [raw_moment(connection, step.next_due) for step in ordered]
+    if connection.dialect.name == "postgresql":
+        ids, runs, revisions = ([step[at] for step in ordered] for at in (0, 3, 4))
+        given = {"ids": ids, "lasts": lasts, "nexts": nexts, "runs": runs, "revisions": revisions}
+        connection.execute(_ADVANCE_POSTGRESQL, given)
+    else:
+        rows = [
+            (step.schedule_id, last, next_due, step.runs, step.revision)
+            for step, last, next_due in zip(ordered, lasts, nexts, strict=True)
+        ]
+        connection.exec_driver_sql(_ADVANCE_SQLITE, rows)
+
+
+def note(connection: sa.Connection, notes: Iterable[Note]) -> None:
+    """Note what loaded or edited schedules wait for, so that pages can show it and the next start need not compute it."""
+    ordered = sorted(notes, key=lambda made: made.schedule_id)
+    if not ordered:
+        return
+    nexts = [raw_moment(connection, made.next_due) for made in ordered]
+    if connection.dialect.name == "postgresql":
+        given = {
+            "ids": [made.schedule_id for made in ordered],
+            "nexts": nexts,
+            "broken": [made.broken for made in ordered],
+            "revisions": [made.revision for made in ordered],
+        }
+        connection.execute(_NOTE_POSTGRESQL, given)
+    else:
+        rows = [(made.schedule_id, due, made.broken, made.revision) for made, due in zip(ordered, nexts, strict=True)]
+        connection.exec_driver_sql(_NOTE_SQLITE, rows)
+
+
+def disable(connection: sa.Connection, schedule_ids: Sequence[int]) -> None:
+    """Switch off schedules that have nothing more to wait for. If one is enabled again, its runs count anew."""
+    for start in range(0, len(schedule_ids), CHUNK):
+        given = {"ids": list(schedule_ids[start : start + CHUNK])}
+        chosen: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
+        tasks = sa.text("UPDATE celery_periodictask SET enabled = false WHERE id IN :ids AND enabled")
+        counts = sa.text("UPDATE schedule_progress SET runs = 0, next_due_at = NULL WHERE schedule_id IN :ids")
+        connection.execute(tasks.bindparams(chosen), given)
+        connection.execute(counts.bindparams(chosen), given)

@@ -1,0 +1,125 @@
+"""Sends what was committed, in a thread of its own: a broker that is away or slow delays no occurrence.
+
+1. Take a batch of committed runs.
+2. Make sure that this beat still leads.
+3. Publish the messages.
+4. When nothing more waits, or enough was sent, mark what was sent, in bulk.
+
+Whatever goes wrong, the batch is dropped and not kept: its runs are queued and unsent in the database, from where they are
+sent again when the broker is back (see `recovery`). A run sent twice has one id and is executed once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+from celery import Celery
+from celery.utils.log import get_logger
+
+from webapp.database import now
+from webapp.runs import store
+from webapp.runs.store import Sendable
+from webapp.scheduler.messages import Sender
+
+logger = get_logger(__name__)
+
+# Runs that may wait here; more are left to recovery, so that a broker that is away does not fill the memory.
+MOST_WAITING = 50_000
+MARK_EVERY = 5000
+# Seconds between two attempts while the broker is away.
+RETRY_AFTER = 0.5
+
+
+class Publisher:
+    """The sending thread. `may_send` is asked right before each publication."""
+
+    def __init__(self, app: Celery, engine: sa.Engine, may_send: Callable[[], bool]) -> None:
+        self._engine = engine
+        self._may_send = may_send
+        self._sender = Sender(app)
+        self._batches: deque[Sequence[Sendable]] = deque()
+        self._waiting = 0
+        self._sent: list[str] = []
+        self._changed = threading.Condition()
+        self._busy = False
+        self._stopping = False
+        self._away_until = 0.0
+        self._thread: threading.Thread | None = None
+        self.broker_away = False
+        self.published = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or is being sent or marked, and the broker may be tried."""
+        with self._changed:
+            return not (self._batches or self._busy or self._sent) and time.monotonic() >= self._away_until
+
+    def submit(self, batch: Sequence[Sendable]) -> None:
+        """Send these runs soon; what finds no room is left to recovery."""
+        if not batch:
+            return
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="beat-publisher", daemon=True)
+                self._thread.start()
+            if self._waiting + len(batch) <= MOST_WAITING and not self._stopping:
+                self._batches.append(batch)
+                self._waiting += len(batch)
+                self._changed.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Send what waits, for at most so many seconds, then stop."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._batches or self._stopping or self._sent):
+                    self._changed.wait()
+                batch = self._batches.popleft() if self._batches else ()
+                self._waiting -= len(batch)
+                self._busy = True
+                if self._stopping and not batch and not self._sent:
+                    break
+            if batch:
+                self._send(batch)
+            if self._sent and (not self._batches or len(self._sent) >= MARK_EVERY):
+                self._mark()
+            with self._changed:
+                self._busy = False
+        self._sender.close()
+
+    def _send(self, batch: Sequence[Sendable]) -> None:
+        if time.monotonic() < self._away_until or not self._may_send():
+            return
+        try:
+            sent = self._sender.send(batch, self._may_send)
+        except Exception as error:  # noqa: BLE001 - each transport has its own exceptions, and this thread must live
+            self._sender.close()
+            self._away_until = time.monotonic() + RETRY_AFTER
+            if not self.broker_away:
+                self.broker_away = True
+                logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
+            return
+        if self.broker_away:
+            self.broker_away = False
+            logger.warning("The broker is back.")
+        self._sent += sent
+        self.published += len(sent)
+
+    def _mark(self) -> None:
+        sent, self._sent = self._sent, []
+        try:
+            with self._engine.begin() as connection:
+                store.mark_sent(connection, sent, now())
+        except sa.exc.SQLAlchemyError as error:
+            # They stay unsent in the database and are sent again, with the same ids.
+            logger.info("%s sent runs could not be marked: %s", len(sent), error.__class__.__name__)

@@ -1,0 +1,215 @@
+"""Rows -> entries. A row that cannot fire becomes its reason instead; no row can stop another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from webapp.scheduler.database import moment, seconds
+from webapp.scheduler.entries import Entry, Policy, Target
+from webapp.scheduler.recurrence import (
+    Crontab,
+    Interval,
+    OneTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    Solar,
+    check,
+    next_due_timestamp,
+)
+from webapp.scheduler.rows import Row
+from webapp.schedules.models import Misfire, Overlap
+
+LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
+# What is shared among entries is forgotten when there are more of it than this, and begun anew.
+MOST_SHARED = 250_000
+# A schedule that seems to have come due further in the future than this was written before the clock was set back.
+CLOCK_SET_BACK = 1.0
+
+Value = TypeVar("Value")
+
+
+class BrokenRow(Exception):
+    """A schedule cannot fire; the text is the reason, for people."""
+
+
+class _Rule:
+    """A recurrence, and a stretch of time in which its next due time is known to be the same."""
+
+    __slots__ = ("after", "due", "recurrence")
+
+    def __init__(self, recurrence: Recurrence) -> None:
+        self.recurrence = recurrence
+        self.after = float("inf")
+        self.due: float | None = None
+
+    def next(self, after: float) -> float | None:
+        """The first due time after a moment, regardless of how many runs were made."""
+        if self.due is None or not self.after <= after < self.due:
+            self.after, self.due = after, next_due_timestamp(self.recurrence, after)
+        return self.due
+
+
+class EntryReader:
+    """Makes entries of rows, sharing equal parts among them. `known_task` tells whether a task may be scheduled."""
+
+    def __init__(self, known_task: Callable[[str], bool]) -> None:
+        self._known_task = known_task
+        self._shared: dict[Any, Any] = {}
+        self._rules: dict[Any, _Rule] = {}
+
+    def read(self, row: Row, now: float) -> Entry:
+        """The entry of an enabled row, with its next due time. Raises BrokenRow when it cannot fire."""
+        if len(self._shared) + len(self._rules) > MOST_SHARED:
+            self._shared.clear()
+            self._rules.clear()
+        try:
+            return self._read(row, now)
+        except RecurrenceError as error:
+            raise BrokenRow(f"{error.field}: {error}") from None
+        except (ValueError, TypeError, OverflowError, ArithmeticError) as error:
+            # Whatever else a row that was written by hand may hold.
+            raise BrokenRow(f"it cannot be read: {error}") from None
+
+    def _read(self, row: Row, now: float) -> Entry:
+        rule = self._rule(row)
+        entry = Entry(
+            row.id,
+            row.name,
+            self._target(row),
+            self._json("args", row.args or "[]", list),
+            self._json("kwargs", row.kwargs or "{}", dict),
+            rule.recurrence,
+            self._policy(row),
+        )
+        entry.version, entry.revision, entry.done = row.version, row.revision, row.runs or 0
+        entry.expect(_resume(row, rule, now))
+        return entry
+
+    def _share(self, value: Value) -> Value:
+        shared: Value = self._shared.setdefault(value, value)
+        return shared
+
+    def _json(self, field: str, text: str, kind: type) -> str:
+        known: str | None = self._shared.get((field, text))
+        if known is not None:
+            return known
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise BrokenRow(f"{field} are not JSON: {error}") from None
+        if not isinstance(value, kind):
+            raise BrokenRow(f"{field} must be a JSON {'list' if kind is list else 'object'}")
+        self._shared[field, text] = text
+        return text
+
+    def _target(self, row: Row) -> Target:
+        if row.task.startswith("celery."):
+            raise BrokenRow(f"{row.task} is one of Celery's own tasks, which are never scheduled")
+        if not self._known_task(row.task):
+            raise BrokenRow(f"no task of the name {row.task} is registered")
+        if row.priority is not None and not LOWEST_PRIORITY <= row.priority <= HIGHEST_PRIORITY:
+            raise BrokenRow(f"priority must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {row.priority}")
+        options: dict[str, Any] = {}
+        if row.exchange:
+            options["exchange"] = row.exchange
+        if row.routing_key:
+            options["routing_key"] = row.routing_key
+        headers = json.loads(self._json("headers", row.headers or "{}", dict))
+        if headers:
+            options["headers"] = headers
+        text = json.dumps(options, sort_keys=True) if options else None
+        return self._share(Target(row.task, row.queue or None, row.priority, text))
+
+    def _policy(self, row: Row) -> Policy:
+        policy = Policy(
+            Misfire(row.misfire),
+            row.misfire_window,
+            Overlap(row.overlap),
+            row.expire_seconds,
+            seconds(row.expires),
+            seconds(row.paused_at),
+            seconds(row.paused_until),
+            row.pause_reason,
+        )
+        return self._share(policy)
+
+    def _rule(self, row: Row) -> _Rule:
+        # From `discriminator` to `rule_id` lies all that says when; a jitter is the schedule's own, the rest is shared.
+        key = (
+            row[_RULE_COLUMNS],
+            row.timezone,
+            row.start_time,
+            row.ends_at,
+            row.expires,
+            row.anchor,
+            row.max_runs,
+            bool(row.one_off),
+            (row.jitter, row.id) if row.jitter else None,
+        )
+        known = self._rules.get(key)
+        if known is None:
+            recurrence = _recurrence(row)
+            check(recurrence)
+            known = self._rules[key] = _Rule(recurrence)
+        return known
+
+
+_RULE_COLUMNS = slice(Row._fields.index("discriminator"), Row._fields.index("rule_id"))
+
+
+def _recurrence(row: Row) -> Recurrence:
+    rule = _plain_rule(row)
+    ends = [end for end in (seconds(row.ends_at), seconds(row.expires)) if end is not None]
+    start, anchor = seconds(row.start_time), seconds(row.anchor)
+    once = bool(row.one_off) and not isinstance(rule, OneTime)
+    return Recurrence(
+        rule=rule,
+        timezone=(row.crontab_timezone or "UTC") if isinstance(rule, Crontab) else row.timezone,
+        start=None if start is None else moment(start),
+        end=moment(min(ends)) if ends else None,
+        max_runs=1 if once else row.max_runs,
+        jitter=row.jitter or 0.0,
+        seed=row.id if row.jitter else "",
+        anchor=None if anchor is None else moment(anchor),
+    )
+
+
+def _plain_rule(row: Row) -> Rule:
+    if row.rule_id is None:
+        raise BrokenRow(f"its {row.discriminator or 'schedule'} row is missing")
+    match row.discriminator:
+        case "intervalschedule":
+            return Interval(row.every or 0, row.period or "")
+        case "crontabschedule":
+            return Crontab(
+                row.minute or "", row.hour or "", row.day_of_month or "", row.month_of_year or "", row.day_of_week or ""
+            )
+        case "solarschedule":
+            return Solar(row.event or "", float(row.latitude), float(row.longitude))
+        case _:
+            at = seconds(row.clocked_time)
+            if at is None:
+                raise BrokenRow("its time is missing")
+            return OneTime(moment(at))
+
+
+def _resume(row: Row, rule: _Rule, now: float) -> float | None:
+    """The due time that a schedule waits for.
+
+    1. The one that was noted when it last fired, if nothing was edited since and the clock was not set back since.
+    2. Else the first one after the edit or after the last one accounted for, whichever is later.
+
+    It may have passed while nobody led: then it is a misfire. It never lies before the edit.
+    """
+    last = seconds(row.last_due_at)
+    set_back = last is not None and last > now + CLOCK_SET_BACK
+    if row.progress_revision == row.revision and row.next_due_at is not None and not set_back:
+        return seconds(row.next_due_at)
+    most = rule.recurrence.max_runs
+    if most is not None and (row.runs or 0) >= most:
+        return None
+    edited = seconds(row.changed_at) or 0.0
+    return rule.next(min(now, max(edited, last or 0.0)))
