@@ -6,7 +6,7 @@ import hashlib
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_request_context, request, url_for
 from flask_security import current_user
@@ -14,6 +14,7 @@ from flask_security import current_user
 from webapp import __version__, database, formats
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
+from webapp.people.zones import find_zone
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
@@ -79,7 +80,7 @@ def is_current(path: str) -> bool:
 def reader_zone() -> ZoneInfo:
     """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
     settings: Settings = current_app.extensions["settings"]
-    if has_request_context() and current_user.is_authenticated and current_user.timezone in available_timezones():
+    if has_request_context() and current_user.is_authenticated and find_zone(current_user.timezone):
         return ZoneInfo(current_user.timezone)
     return settings.zone
 
