@@ -55,6 +55,11 @@ KINDS: Mapping[str, Kind] = {
             reset_url="https://beatdesk.example/reset",
             **_SIGN_IN,
         ),
+        _kind(
+            "password_reset",
+            "Brings the link by which to choose a new password",
+            choose_url="https://beatdesk.example/reset/example",
+        ),
         _kind("test", "Shows that mail arrives", sent_by="admin@beatdesk.example", sent_at="1 March 2027, 08:00 UTC"),
     )
 }

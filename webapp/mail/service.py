@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp.accounts import audit
+from webapp.accounts import audit, recovery
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database import now
@@ -79,7 +79,7 @@ def deliver(mail_id: int, run_id: str) -> str:
     if isinstance(claimed, str):
         return claimed
     try:
-        outgoing = compose(claimed)
+        outgoing = compose(claimed, _private_values(claimed))
         message_id = gateway().send(outgoing)
     except MailError as error:
         _not_sent(claimed, error)
@@ -241,13 +241,19 @@ def get_mail(mail_id: int) -> Mail:
     return mail
 
 
-def compose(mail: Mail) -> OutgoingMail:
-    """The message as it is (or was) sent, from its wording."""
+def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMail:
+    """The message as it is (or was) sent, from its wording; without what only its recipient may know.
+
+    `private` are values for the moment of sending, such as a link by which to choose a new password.
+    """
     settings: Settings = current_app.extensions["settings"]
     link = unsubscribe_url(settings, mail.user_id, mail.kind)
     subject, text, html = rendering.render(
         mail.kind,
-        common_context(settings) | {"name": mail.recipient_name, "unsubscribe_url": link} | json.loads(mail.context),
+        common_context(settings)
+        | {"name": mail.recipient_name, "unsubscribe_url": link}
+        | json.loads(mail.context)
+        | dict(private or {}),
         current_app.jinja_env,
     )
     return OutgoingMail(
@@ -261,6 +267,12 @@ def compose(mail: Mail) -> OutgoingMail:
     )
 
 
+def _private_values(mail: Mail) -> dict[str, str]:
+    """What whoever has it could sign in with: made when the message is sent, and kept nowhere."""
+    user = db.session.get(User, mail.user_id) if mail.kind == "password_reset" and mail.user_id else None
+    return {} if user is None else {"choose_url": recovery.reset_url(user, current_app.extensions["settings"])}
+
+
 def common_context(settings: Settings) -> dict[str, Any]:
     """What every wording may use."""
     return {
@@ -268,6 +280,8 @@ def common_context(settings: Settings) -> dict[str, Any]:
         "site_url": settings.public_url,
         "sign_in_url": f"{settings.public_url}/login",
         "reset_url": f"{settings.public_url}/reset",
+        # Where to ask for a link; sending replaces it by the link itself.
+        "choose_url": f"{settings.public_url}/reset",
     }
 
 
