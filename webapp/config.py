@@ -57,6 +57,8 @@ class Settings:
     leap_day_birthday: str = "02-28"
     trusted_proxies: int = 0
     mailbox: Path | None = None
+    admin_email: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
     environment: str = "production"
     testing: bool = False
 
@@ -99,6 +101,8 @@ class Settings:
             leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
             trusted_proxies=_integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),
             mailbox=Path(given["BEATDESK_MAILBOX"]) if "BEATDESK_MAILBOX" in given else None,
+            admin_email=given.get("ADMIN_EMAIL"),
+            admin_password=given.get("ADMIN_PASSWORD"),
         )
 
     def with_changes(self, **changes: object) -> Settings:

@@ -68,6 +68,8 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         "MAX_FORM_MEMORY_SIZE": 4 * 1024 * 1024,
         # The token lives as long as the session: a page left open over lunch must still be able to post.
         "WTF_CSRF_TIME_LIMIT": None,
+        # Any five minutes count, not those of the clock.
+        "RATELIMIT_STRATEGY": "moving-window",
         "RATELIMIT_STORAGE_URI": settings.redis_url,
         "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
         # Redis away: count in this process rather than answer 500.

@@ -99,4 +99,4 @@ def _sign_in_first() -> Response:
 def _login_url(back: str) -> str:
     parts = urlsplit(iri_to_uri(back))
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    return url_for("security.login", next=path)
+    return url_for("accounts.login", next=path)

@@ -1,0 +1,106 @@
+"""`/account`: what everybody sees and changes about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, url_for
+from flask_security import current_user
+from flask_wtf.csrf import generate_csrf
+
+from webapp.accounts import service, sessions
+from webapp.accounts.access import Access, access
+from webapp.accounts.limits import limit_failures
+from webapp.database import now
+from webapp.errors import Invalid
+from webapp.people import service as people
+from webapp.people.snapshot import snapshot
+from webapp.people.validation import check_profile
+from webapp.people.zones import zone_names
+from webapp.rendering import render, see_other, wants_json
+from webapp.submitted import submitted
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+NO = ("", "0", "false", "no", "off", "none")
+
+
+@blueprint.get("")
+@access(Access.MEMBER)
+def show() -> Response:
+    """Profile, password, and where one is signed in."""
+    if wants_json():
+        return jsonify(**snapshot(current_user), csrf_token=generate_csrf())
+    return _page(_typed(current_user))
+
+
+@blueprint.post("")
+@access(Access.MEMBER)
+def update() -> Response:
+    """Change the profile."""
+    given = submitted()
+    wants_mail = is_yes(given.get("wants_birthday_mail"))
+    try:
+        user = people.update_own(current_user.id, check_profile(given, now()), wants_birthday_mail=wants_mail)
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _page({**given, "wants_birthday_mail": wants_mail}, error)
+    if wants_json():
+        return jsonify(snapshot(user))
+    flash("Your profile was saved.", "success")
+    return see_other(url_for("account.show"))
+
+
+@blueprint.post("/password")
+@access(Access.MEMBER)
+@limit_failures
+def change_password() -> Response:
+    """Change the password; every other browser is signed out."""
+    given = submitted()
+    user_id = current_user.id
+    try:
+        service.change_password(user_id, given.get("password"), given.get("new_password"))
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _page(_typed(current_user), error)
+    if wants_json():
+        return jsonify(status="changed", csrf_token=generate_csrf())
+    flash("Your password was changed. Every other browser was signed out.", "success")
+    return see_other(url_for("account.show"))
+
+
+@blueprint.post("/sign-ins/end")
+@access(Access.MEMBER)
+def sign_out_elsewhere() -> Response:
+    """Sign out every other browser."""
+    ended = service.sign_out_elsewhere(current_user)
+    if wants_json():
+        return jsonify(ended=ended)
+    flash(f"{ended} other sign-in{'' if ended == 1 else 's'} ended.", "success")
+    return see_other(url_for("account.show"))
+
+
+def is_yes(value: Any) -> bool:
+    """Whether a box is ticked: a form sends it or leaves it out, JSON says true or false."""
+    return str(value or "").strip().lower() not in NO
+
+
+def _typed(user: Any) -> Mapping[str, Any]:
+    """What stands in the form's fields before anybody typed."""
+    return snapshot(user)
+
+
+def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
+    return render(
+        "accounts/account.html",
+        status=error.status if error else 200,
+        user=current_user,
+        typed=typed,
+        errors=error.fields if error else {},
+        zones=zone_names(),
+        sign_ins=sessions.alive(current_user),
+        this_sign_in=sessions.current_id(),
+    )

@@ -1,0 +1,36 @@
+"""Where to go after signing in: only to a page of ours."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+# How often a text is decoded before it is believed; each layer of proxies may decode once.
+LAYERS = 3
+
+
+def safe_path(wanted: object) -> str | None:
+    """The wanted path when it surely stays on this site, else None.
+
+    Browsers read a backslash as a slash, drop tabs and line breaks, and skip leading blanks and control characters;
+    what they or a proxy could read as `//host` is refused, plain or percent-encoded.
+    """
+    if not isinstance(wanted, str) or not wanted:
+        return None
+    text = wanted
+    for _ in range(LAYERS):
+        if not _plain_path(text):
+            return None
+        text = unquote(text)
+    return wanted if _plain_path(text) else None
+
+
+def _plain_path(text: str) -> bool:
+    if not text.startswith("/") or "\\" in text or not text.isprintable():
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    path = re.split(r"[?#]", text, maxsplit=1)[0]
+    return not parts.scheme and not parts.netloc and "//" not in path

@@ -1,0 +1,27 @@
+"""The rows of the roles, which a migration has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from webapp.accounts.access import ROLES
+from webapp.accounts.models import Role
+from webapp.errors import Invalid
+from webapp.extensions import db
+
+
+def role_named(name: str) -> Role:
+    """One role. Raises Invalid at `role` for a name that is none."""
+    found = roles_named([name], field="role")
+    return found[0]
+
+
+def roles_named(names: Iterable[str], *, field: str = "roles") -> Sequence[Role]:
+    """Roles by name, in the order of their power. Raises Invalid at `field` for a name that is none."""
+    wanted = set(names)
+    if unknown := wanted - set(ROLES):
+        raise Invalid({field: f"There is no role “{sorted(unknown)[0][:40]}”; there are {', '.join(ROLES)}."})
+    found = {role.name: role for role in db.session.scalars(sa.select(Role).where(Role.name.in_(wanted)))}
+    return [found[name] for name in ROLES if name in wanted]

@@ -1,0 +1,148 @@
+"""Signing in and out, and passwords: each one transaction with its audit row."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from webapp.accounts import audit, passwords, sessions
+from webapp.accounts.addresses import normal_email
+from webapp.accounts.models import User
+from webapp.database import now
+from webapp.errors import Invalid, NotFound
+from webapp.extensions import db
+from webapp.mail.service import enqueue_mail
+from webapp.runs.service import send_runs
+from webapp.transactions import reading
+
+WRONG = "The e-mail address or the password is not right."
+# However often it is asked for, the mail goes out once in this time.
+RESET_MAIL_EVERY = timedelta(minutes=5)
+
+
+def sign_in(email: object, password: object) -> User | None:
+    """Sign somebody in, or None: unknown, wrong or disabled, and nobody learns which, from the answer or its time."""
+    with reading():
+        found = by_email(normal_email(email))
+        right = passwords.matches(found, password) and found is not None and found.active
+        key = (found.id, found.password) if found is not None and right else None
+    if key is None:
+        return None
+    # Loaded again: between the check and this transaction the password may have been changed.
+    user = db.session.get(User, key[0])
+    if user is None or not user.active or user.password != key[1]:
+        db.session.rollback()
+        return None
+    sessions.begin(user)
+    user.last_login_at = now()
+    audit.record(db.session, "account.sign_in", "user", user.id, user.name, actor=user)
+    db.session.commit()
+    return user
+
+
+def sign_out(user: User | None) -> None:
+    """Sign this browser out; harmless when it is not signed in."""
+    if user is not None and sessions.current_id() is not None:
+        audit.record(db.session, "account.sign_out", "user", user.id, user.name, actor=user)
+    sessions.leave()
+    db.session.commit()
+
+
+def sign_out_elsewhere(user: User) -> int:
+    """End every other session of a person; gives how many there were."""
+    ended = sessions.end_all(user, but=sessions.current_id())
+    if ended:
+        audit.record(db.session, "account.sign_out_elsewhere", "user", user.id, user.name, after={"ended": ended})
+    db.session.commit()
+    return ended
+
+
+def change_password(user_id: int, current: object, new: object) -> None:
+    """Replace one's password; every session ends, and this browser gets a new one.
+
+    Raises WrongPassword for the current one, Invalid with field `new_password` for the new one.
+    """
+    with reading():
+        found = db.session.get(User, user_id)
+        right = passwords.matches(found, current)
+        about = _about(found)
+    if not right:
+        raise WrongPassword({"password": "This is not your current password."})
+    if (problem := passwords.refusal(new, about)) or current == new:
+        raise Invalid({"new_password": problem or "Choose another one than the current password."})
+    hashed = passwords.hashed(str(new))
+    user = _load(user_id)
+    set_password(user, hashed)
+    audit.record(db.session, "account.change_password", "user", user.id, user.name, actor=user)
+    sessions.begin(user)
+    db.session.commit()
+
+
+def request_reset(email: object) -> None:
+    """Mail a link for a new password, if somebody has that address; whoever asks learns nothing."""
+    with reading():
+        found = by_email(normal_email(email))
+        # The same work for an address that nobody has.
+        passwords.matches(None, "nothing")
+        user_id = found.id if found is not None and found.active else None
+    if user_id is None:
+        return
+    user = _load(user_id)
+    slot = int(now().timestamp() // RESET_MAIL_EVERY.total_seconds())
+    enqueued = enqueue_mail(key=f"password-reset:{user.id}:{slot}", kind="password_reset", user=user)
+    db.session.commit()
+    if enqueued:
+        send_runs([enqueued[1]])
+
+
+def reset_password(user_id: int, new: object) -> User:
+    """Set the password of somebody who came by a valid link; every session ends.
+
+    Raises Invalid with field `password`.
+    """
+    with reading():
+        about = _about(db.session.get(User, user_id))
+    if problem := passwords.refusal(new, about):
+        raise Invalid({"password": problem})
+    hashed = passwords.hashed(str(new))
+    user = _load(user_id)
+    set_password(user, hashed)
+    audit.record(db.session, "account.reset_password", "user", user.id, user.name, actor=user)
+    db.session.commit()
+    return user
+
+
+def set_password(user: User, hashed: str) -> None:
+    """Replace the stored password and end every session; the caller commits."""
+    user.password = hashed
+    end_sessions(user)
+
+
+def end_sessions(user: User) -> None:
+    """End every session and every unused link for a new password; the caller commits."""
+    user.fs_uniquifier = uuid.uuid4().hex
+    sessions.end_all(user)
+
+
+def by_email(address: str) -> User | None:
+    """The person with this address, as it is kept (see `webapp.accounts.addresses`)."""
+    return db.session.scalar(sa.select(User).where(User.email == address)) if address else None
+
+
+class WrongPassword(Invalid):
+    """The password that proves who is asking is not right; counts as a failed attempt."""
+
+    status = 401
+
+
+def _about(user: User | None) -> tuple[str, ...]:
+    return (user.name, user.email) if user is not None else ()
+
+
+def _load(user_id: int) -> User:
+    user = db.session.get(User, user_id)
+    if user is None or not user.active:
+        raise NotFound("This account is not there any more.")
+    return user

@@ -1,0 +1,124 @@
+"""Being signed in, kept on the server.
+
+The signed cookie names a `SignIn` row by a random token; the row is asked at each request, together with the person.
+Ending the row ends the session wherever a copy of the cookie is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import sqlalchemy as sa
+from flask import g, request, session
+from flask_security.utils import login_user, logout_user, set_request_attr
+from sqlalchemy.orm import contains_eager
+
+from webapp.accounts.models import Role, SignIn, User, roles_users
+from webapp.database import now
+from webapp.extensions import db
+
+# What the token is called in the cookie.
+TOKEN = "sign_in"
+# After so long one signs in again, used or not.
+LIFETIME = timedelta(days=30)
+
+
+def load(uniquifier: str) -> User | None:
+    """The person of this request, if the cookie's sign-in is alive; Flask-Login's user loader. One query."""
+    row = current_id()
+    if row is None:
+        return None
+    # The roles are joined one table after the other: `joinedload` nests the joins, and SQLite would read all of
+    # `roles_users` for it.
+    query = (
+        sa.select(User)
+        .join(SignIn, SignIn.user_id == User.id)
+        .outerjoin(roles_users, roles_users.c.user_id == User.id)
+        .outerjoin(Role, Role.id == roles_users.c.role_id)
+        .where(SignIn.id == row, SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME)
+        .where(User.fs_uniquifier == uniquifier, User.active)
+        .options(contains_eager(User.roles))
+    )
+    user = db.session.scalars(query).unique().one_or_none()
+    if user is not None:
+        set_request_attr("fs_authn_via", "session")
+        set_request_attr("fs_paa", session.get("fs_paa", 0))
+    return user
+
+
+def begin(user: User) -> None:
+    """Sign a person in, in a session with nothing of the one before; the caller commits."""
+    end_current()
+    session.clear()
+    # The token for forms is kept for the request too, and would be put back into the new session.
+    g.pop("csrf_token", None)
+    login_user(user, remember=False, authn_via=["password"])
+
+
+def started(_sender: Any, *, user: User, **_more: Any) -> None:
+    """Flask-Security has signed somebody in, by whatever means: give the session its row."""
+    token = secrets.token_urlsafe(32)
+    session[TOKEN] = token
+    db.session.add(
+        SignIn(
+            id=_digest(token),
+            user_id=user.id,
+            address=(request.remote_addr or "")[:64],
+            agent=_printable(request.user_agent.string)[:255],
+        )
+    )
+
+
+def leave() -> None:
+    """Sign this browser out; the caller commits."""
+    end_current()
+    logout_user()
+    session.clear()
+
+
+def end_current() -> None:
+    """End the row of this browser's session, if it has one."""
+    row = current_id()
+    if row is not None:
+        _end(SignIn.id == row)
+
+
+def end_all(user: User, *, but: str | None = None) -> int:
+    """End every session of a person, one excepted; gives how many were alive. The caller commits."""
+    return _end(SignIn.user_id == user.id, *([] if but is None else [SignIn.id != but]))
+
+
+def current_id() -> str | None:
+    """The row's id that this request's cookie names, alive or not."""
+    token = session.get(TOKEN)
+    return _digest(token) if isinstance(token, str) else None
+
+
+def alive(user: User) -> Sequence[SignIn]:
+    """Where a person is signed in, the newest first."""
+    query = (
+        sa.select(SignIn)
+        .where(SignIn.user_id == user.id, SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME)
+        .order_by(SignIn.created_at.desc())
+        .limit(100)
+    )
+    return db.session.scalars(query).all()
+
+
+def _end(*which: sa.ColumnElement[bool]) -> int:
+    query = sa.update(SignIn).where(SignIn.ended_at.is_(None), *which).values(ended_at=now())
+    result = db.session.execute(query, execution_options={"synchronize_session": False})
+    return cast("sa.CursorResult[Any]", result).rowcount
+
+
+def _digest(token: str) -> str:
+    """The database keeps what proves a token, not the token: a copy of the table signs nobody in."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,138 @@
+"""Signing in and out, and a new password for somebody who forgot theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
+from flask_security import current_user
+from flask_wtf.csrf import generate_csrf
+
+from webapp.accounts import recovery, service
+from webapp.accounts.access import Access, access
+from webapp.accounts.answers import even_time
+from webapp.accounts.limits import WRONG_PASSWORD, limit_failures, limit_mail, remember_device
+from webapp.accounts.models import User
+from webapp.accounts.redirects import safe_path
+from webapp.errors import Invalid, NotFound, error_response
+from webapp.rendering import render, see_other, wants_json
+from webapp.submitted import submitted
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.get("/login")
+@access(Access.PUBLIC)
+def login() -> Response:
+    """The form; for a program, the token that its POST has to bring."""
+    if wants_json():
+        return jsonify(csrf_token=generate_csrf(), fields=["email", "password"])
+    if current_user.is_authenticated:
+        return see_other(_next())
+    return render("accounts/login.html", next=safe_path(request.args.get("next")) or "", email="", errors={})
+
+
+@blueprint.post("/login")
+@access(Access.PUBLIC)
+@limit_failures
+def sign_in() -> Response:
+    """Sign in, then go on to where one wanted to go."""
+    given = submitted()
+    user = service.sign_in(given.get("email"), given.get("password"))
+    if user is None:
+        return _wrong(given)
+    return remember_device(_signed_in(), user)
+
+
+@blueprint.post("/logout")
+@access(Access.PUBLIC)
+def logout() -> Response:
+    """Sign this browser out."""
+    service.sign_out(current_user if current_user.is_authenticated else None)
+    if wants_json():
+        return jsonify(status="signed out")
+    return see_other(url_for("accounts.login"))
+
+
+@blueprint.get("/reset")
+@access(Access.PUBLIC)
+def forgot() -> Response:
+    """Ask for a link by which to choose a new password."""
+    if wants_json():
+        return jsonify(csrf_token=generate_csrf(), fields=["email"])
+    return render("accounts/forgot.html")
+
+
+@blueprint.post("/reset")
+@access(Access.PUBLIC)
+@limit_mail
+@even_time
+def send_link() -> Response:
+    """Mail the link, if there is such an account; the answer does not tell."""
+    service.request_reset(submitted().get("email"))
+    if wants_json():
+        return jsonify(status="sent if the address is registered")
+    return see_other(url_for("accounts.link_sent"))
+
+
+@blueprint.get("/reset/sent")
+@access(Access.PUBLIC)
+def link_sent() -> Response:
+    """What happens next."""
+    return render("accounts/forgot_sent.html")
+
+
+@blueprint.get("/reset/<token>")
+@access(Access.PUBLIC)
+def choose(token: str) -> Response:
+    """The form for the new password."""
+    return render("accounts/reset.html", token=token, user=_owner(token), errors={})
+
+
+@blueprint.post("/reset/<token>")
+@access(Access.PUBLIC)
+@limit_failures
+def reset(token: str) -> Response:
+    """Set the new password; all sessions end, and one signs in with it."""
+    user_id = _owner(token).id
+    try:
+        user = service.reset_password(user_id, submitted().get("password"))
+    except Invalid as error:
+        if wants_json():
+            raise
+        return render("accounts/reset.html", status=error.status, token=token, user=_owner(token), errors=error.fields)
+    if wants_json():
+        return remember_device(jsonify(status="changed"), user)
+    flash("Your password was changed. Sign in with it.", "success")
+    return remember_device(see_other(url_for("accounts.login")), user)
+
+
+def _owner(token: str) -> User:
+    user = recovery.user_of(token, current_app.extensions["settings"])
+    if user is None:
+        raise NotFound("This link is not valid any more: it works once, within an hour. Ask for another one.")
+    return user
+
+
+def _next() -> str:
+    wanted = request.args.get("next") or (None if request.is_json else request.form.get("next"))
+    return safe_path(wanted) or url_for("overview.index")
+
+
+def _signed_in() -> Response:
+    if wants_json():
+        return jsonify(status="signed in", csrf_token=generate_csrf())
+    return see_other(_next())
+
+
+def _wrong(given: Any) -> Response:
+    if wants_json():
+        return error_response(WRONG_PASSWORD, service.WRONG)
+    email = given.get("email")
+    return render(
+        "accounts/login.html",
+        status=WRONG_PASSWORD,
+        next=safe_path(given.get("next") or request.args.get("next")) or "",
+        email=email if isinstance(email, str) else "",
+        errors={"": service.WRONG},
+    )
