@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
 from webapp.static_files import static
 
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (recorder, runs, static):
+    for group in (recorder, runs, static, users):
         app.cli.add_command(group)

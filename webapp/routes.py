@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.accounts.audit_views import blueprint as audit
+from webapp.accounts.own_views import blueprint as account
+from webapp.accounts.views import blueprint as accounts
 from webapp.mail.views import blueprint as mail
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
+from webapp.people.views import blueprint as people
 
-BLUEPRINTS = (overview, theme, mail)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail)
 
 
 def register_routes(app: Flask) -> None:

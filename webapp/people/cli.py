@@ -1,0 +1,124 @@
+"""`flask users`: people from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import sqlalchemy as sa
+from flask import current_app
+from flask.cli import AppGroup
+
+from webapp.accounts import passwords
+from webapp.accounts.access import ROLES
+from webapp.accounts.models import User
+from webapp.accounts.service import by_email
+from webapp.config import Settings
+from webapp.database import now
+from webapp.errors import DomainError, Invalid
+from webapp.extensions import db
+from webapp.people import service
+from webapp.people.snapshot import snapshot
+from webapp.people.validation import Profile, check_email, check_profile
+
+users = AppGroup("users", help="Create and list people.")
+
+DEFAULT_ADMIN_EMAIL = "admin@example.com"
+
+
+@users.command("create")
+@click.option("--email", required=True)
+@click.option("--name", required=True)
+@click.option("--role", default="member", show_default=True, type=click.Choice(list(ROLES)))
+@click.option("--password", help="Made at random and printed when it is not given.")
+@click.option("--birthday", default="", help="As 1990-04-30.")
+@click.option("--timezone", help="IANA name; the setting TIMEZONE by default.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def create(  # noqa: PLR0917 - click passes them by name
+    email: str, name: str, role: str, password: str | None, birthday: str, timezone: str | None, as_json: bool
+) -> None:
+    """Add somebody who may sign in at once; no mail is sent."""
+    given = {"name": name, "birthday": birthday, "timezone": timezone or _settings().timezone}
+    try:
+        profile = check_profile(given, now())
+        address, chosen = _checked(email, password, name)
+        user = service.create_person(profile, address, chosen, role)
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error
+    made = {} if password else {"password": chosen}
+    if as_json:
+        click.echo(json.dumps({"created": True, "id": user.id, "email": user.email, "role": role, **made}))
+    else:
+        click.echo(f"Created {user.email} as {role}." + (f" Password: {chosen}" if made else ""))
+
+
+@users.command("ensure-admin")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def ensure_admin(as_json: bool) -> None:
+    """Make the first admin from ADMIN_EMAIL and ADMIN_PASSWORD; changes nobody who is there already."""
+    try:
+        answer = _ensure_admin(_settings())
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(answer))
+    elif answer["created"]:
+        click.echo(
+            f"Created the admin {answer['email']}. Password: {answer.get('password', 'as set in ADMIN_PASSWORD')}"
+        )
+    else:
+        click.echo(f"The admin {answer['email']} is there already.")
+
+
+@users.command("list")
+@click.option("--role", type=click.Choice(list(ROLES)))
+@click.option("--count", default=100, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_users(role: str | None, count: int, as_json: bool) -> None:
+    """Who there is, who came last first."""
+    query = sa.select(User).order_by(User.id.desc()).limit(count)
+    if role:
+        query = query.where(User.roles.any(name=role))
+    found = db.session.scalars(query).all()
+    if as_json:
+        click.echo(json.dumps([{"id": user.id, **snapshot(user)} for user in found], indent=2))
+        return
+    for user in found:
+        roles = ",".join(role.name for role in user.roles)
+        click.echo(f"{user.id:>6}  {user.email:<40}  {roles:<20}  {'' if user.active else 'disabled  '}{user.name}")
+
+
+def _ensure_admin(settings: Settings) -> dict[str, object]:
+    there = service.admins()
+    if settings.admin_email is None and there:
+        return {"created": False, "email": there[0].email}
+    try:
+        address, chosen = _checked(settings.admin_email or DEFAULT_ADMIN_EMAIL, settings.admin_password, "")
+    except Invalid as error:
+        raise Invalid({f"ADMIN_{name.upper()}": text for name, text in error.fields.items()}) from None
+    found = by_email(address)
+    if found is not None:
+        if found.id not in {admin.id for admin in there}:
+            raise Invalid(
+                {"": f"ADMIN_EMAIL: {address} is registered, but not as an active admin. Use another address."}
+            )
+        return {"created": False, "email": address}
+    service.create_person(Profile("Admin", None, settings.timezone), address, chosen, service.ADMIN)
+    made = {} if settings.admin_password else {"password": chosen}
+    return {"created": True, "email": address, **made}
+
+
+def _checked(email: str, password: str | None, name: str) -> tuple[str, str]:
+    """The address as it is kept, and the password or a random one. Raises Invalid."""
+    errors: dict[str, str] = {}
+    address = check_email(email, errors)
+    if password and (problem := passwords.refusal(password, (email, name))):
+        errors["password"] = problem
+    if errors or address is None:
+        raise Invalid(errors)
+    return address, password or passwords.random_password()
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings

@@ -1,0 +1,88 @@
+"""How somebody registers: the person, the welcome mail and the run that sends it, in one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date
+
+from sqlalchemy.exc import IntegrityError
+
+from webapp.accounts import audit, passwords
+from webapp.accounts.models import User
+from webapp.accounts.roles import role_named
+from webapp.accounts.service import by_email
+from webapp.database import now
+from webapp.extensions import db
+from webapp.mail.service import enqueue_mail
+from webapp.people.snapshot import snapshot
+from webapp.people.validation import Profile, Registration
+from webapp.runs.models import Run
+from webapp.runs.service import send_runs
+from webapp.runs.states import Origin
+
+
+def register(wanted: Registration) -> None:
+    """Register somebody, or tell the owner of a taken address by mail; the caller cannot tell which.
+
+    Never waits for the worker; a broker that is away is given up after a short time, and beat sends the mail later.
+    """
+    # Before the transaction, which holds SQLite's write lock; and for a taken address too, so that it takes as long.
+    hashed = passwords.hashed(wanted.password)
+    run = _welcome(wanted, hashed) if by_email(wanted.email) is None else _address_taken(wanted.email)
+    if run is not None:
+        send_runs([run])
+
+
+def add_person(profile: Profile, email: str, hashed: str, role: str, *, wants_birthday_mail: bool = True) -> User:
+    """Add a person with one role, and the audit row; the caller commits.
+
+    Raises IntegrityError at the flush when somebody has that address.
+    """
+    user = User(
+        email=email,
+        password=hashed,
+        fs_uniquifier=uuid.uuid4().hex,
+        wants_birthday_mail=wants_birthday_mail,
+        roles=[role_named(role)],
+    )
+    apply_profile(user, profile)
+    db.session.add(user)
+    db.session.flush()
+    return user
+
+
+def apply_profile(user: User, profile: Profile) -> None:
+    """Write a profile into a person's row."""
+    user.name = profile.name
+    user.birthday = profile.birthday
+    user.birthday_key = birthday_key(profile.birthday)
+    user.timezone = profile.timezone
+
+
+def birthday_key(day: date | None) -> int | None:
+    """Month * 100 + day, by which today's birthdays are found."""
+    return None if day is None else day.month * 100 + day.day
+
+
+def _welcome(wanted: Registration, hashed: str) -> Run | None:
+    try:
+        user = add_person(wanted.profile, wanted.email, hashed, "member")
+    except IntegrityError:
+        # Somebody else took the address between our look and our insert.
+        db.session.rollback()
+        return _address_taken(wanted.email)
+    enqueued = enqueue_mail(key=f"welcome:{user.id}", kind="welcome", user=user, origin=Origin.REGISTRATION)
+    audit.record(db.session, "person.register", "user", user.id, user.name, after=snapshot(user), actor=user)
+    db.session.commit()
+    return enqueued[1] if enqueued else None
+
+
+def _address_taken(email: str) -> Run | None:
+    owner = by_email(email)
+    if owner is None or not owner.active:
+        db.session.rollback()
+        return None
+    key = f"address-taken:{owner.id}:{now().date().isoformat()}"
+    enqueued = enqueue_mail(key=key, kind="address_taken", user=owner, origin=Origin.REGISTRATION)
+    db.session.commit()
+    return enqueued[1] if enqueued else None

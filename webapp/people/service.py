@@ -1,0 +1,145 @@
+"""People: who there is, and what is changed about them. The only writer of `users`, besides registration."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from webapp.accounts import audit, passwords
+from webapp.accounts.models import Role, User
+from webapp.accounts.roles import roles_named
+from webapp.accounts.service import end_sessions
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.extensions import db
+from webapp.mail.models import Mail
+from webapp.paging import Page, page_by_id
+from webapp.people.registration import add_person, apply_profile
+from webapp.people.snapshot import snapshot
+from webapp.people.validation import Profile
+from webapp.runs.models import Run
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What only admins change about a person."""
+
+    roles: Collection[str]
+    active: bool
+
+
+def find_people(
+    *,
+    search: str = "",
+    role: str = "",
+    active: bool | None = None,
+    before: int | None = None,
+    after: int | None = None,
+) -> Page[User]:
+    """One page of people, who came last first; `search` is a part of a name or an address."""
+    query = sa.select(User)
+    if search:
+        query = query.where(
+            User.name.icontains(search, autoescape=True) | User.email.icontains(search, autoescape=True)
+        )
+    if role:
+        query = query.where(User.roles.any(Role.name == role))
+    if active is not None:
+        query = query.where(User.active.is_(active))
+    return page_by_id(db.session(), query, User.id, before=before, after=after)
+
+
+def get_person(user_id: int) -> User:
+    """One person. Raises NotFound."""
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFound(f"Nobody has the number {user_id}.")
+    return user
+
+
+def mails_of(user: User, count: int = 20) -> Sequence[Mail]:
+    """The newest messages to a person."""
+    query = sa.select(Mail).where(Mail.user_id == user.id).order_by(Mail.created_at.desc(), Mail.id.desc())
+    return db.session.scalars(query.limit(count)).all()
+
+
+def runs_of(mails: Sequence[Mail]) -> Sequence[Run]:
+    """The runs that send these messages, the newest first."""
+    numbers = [mail.run_id for mail in mails if mail.run_id]
+    return db.session.scalars(sa.select(Run).where(Run.id.in_(numbers)).order_by(Run.created_at.desc())).all()
+
+
+def update_own(user_id: int, profile: Profile, *, wants_birthday_mail: bool) -> User:
+    """Change what a person may change about themselves."""
+    user = get_person(user_id)
+    before = snapshot(user)
+    apply_profile(user, profile)
+    user.wants_birthday_mail = wants_birthday_mail
+    _note("account.update", user, before)
+    return user
+
+
+def update_person(user_id: int, profile: Profile, standing: Standing, *, by: int) -> User:
+    """Change a person as an admin. A change of roles, or disabling, ends the person's sessions.
+
+    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or nobody would be an admin.
+    """
+    _hold_admins()
+    user = get_person(user_id)
+    before = snapshot(user)
+    roles = list(roles_named(standing.roles))
+    _keep_an_admin(user, standing, by)
+    apply_profile(user, profile)
+    changed = {role.name for role in roles} != set(before["roles"]) or standing.active != user.active
+    if changed:
+        user.roles = roles
+        user.active = standing.active
+        end_sessions(user)
+    _note("person.update", user, before)
+    return user
+
+
+def create_person(profile: Profile, email: str, password: str, role: str) -> User:
+    """Add a person from the command line; no welcome mail. Raises Invalid for a taken address or an unknown role."""
+    hashed = passwords.hashed(password)
+    try:
+        user = add_person(profile, email, hashed, role)
+    except IntegrityError:
+        db.session.rollback()
+        raise Invalid({"email": f"{email} is registered already."}) from None
+    audit.record(db.session, "person.create", "user", user.id, user.name, after=snapshot(user))
+    db.session.commit()
+    return user
+
+
+def admins() -> Sequence[User]:
+    """Everybody who may sign in as an admin."""
+    query = sa.select(User).where(User.active, User.roles.any(Role.name == ADMIN)).order_by(User.id)
+    return db.session.scalars(query).all()
+
+
+def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
+    stays = standing.active and ADMIN in standing.roles
+    if stays or not user.active or ADMIN not in {role.name for role in user.roles}:
+        return
+    if user.id == by:
+        raise Conflict("You cannot take the role admin from yourself or disable yourself; another admin can.")
+    if all(admin.id == user.id for admin in admins()):
+        raise Conflict("This is the last admin. Make somebody else an admin first.")
+
+
+def _hold_admins() -> None:
+    """Let changes of people's roles wait for each other: two admins cannot remove one another at the same moment."""
+    db.session.execute(sa.select(Role).where(Role.name == ADMIN).with_for_update())
+
+
+def _note(action: str, user: User, before: dict[str, object]) -> None:
+    """Commit, with an audit row when something has changed."""
+    after = snapshot(user)
+    if after != before:
+        audit.record(db.session, action, "user", user.id, user.name, before, after)
+    db.session.commit()

@@ -1,0 +1,20 @@
+"""What the audit keeps about a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webapp.accounts.models import User
+
+
+def snapshot(user: User) -> dict[str, Any]:
+    """What can be changed about a person, without the password."""
+    return {
+        "email": user.email,
+        "name": user.name,
+        "birthday": user.birthday.isoformat() if user.birthday else None,
+        "timezone": user.timezone,
+        "wants_birthday_mail": user.wants_birthday_mail,
+        "active": user.active,
+        "roles": sorted(role.name for role in user.roles),
+    }

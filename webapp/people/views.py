@@ -1,0 +1,163 @@
+"""Registering, and what admins do with people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
+from flask_security import current_user
+from flask_wtf.csrf import generate_csrf
+
+from webapp.accounts.access import ROLES, Access, access
+from webapp.accounts.answers import even_time
+from webapp.accounts.limits import limit_requests
+from webapp.accounts.own_views import is_yes
+from webapp.database import now
+from webapp.errors import Conflict, DomainError, Invalid
+from webapp.people import registration, service
+from webapp.people.snapshot import snapshot
+from webapp.people.validation import check_profile, check_registration
+from webapp.people.zones import zone_names
+from webapp.query import id_in_query, text_in_query
+from webapp.rendering import render, see_other, wants_json
+from webapp.submitted import submitted
+
+blueprint = Blueprint("people", __name__)
+
+FIELDS = ("name", "email", "password", "birthday", "timezone")
+
+
+@blueprint.get("/register")
+@access(Access.PUBLIC)
+def registration_form() -> Response:
+    """The form; for a program, the token that its POST has to bring and the fields that it takes."""
+    if wants_json():
+        return jsonify(csrf_token=generate_csrf(), fields=list(FIELDS))
+    return _registration_page({"timezone": current_app.extensions["settings"].timezone})
+
+
+@blueprint.post("/register")
+@access(Access.PUBLIC)
+@limit_requests
+@even_time
+def register() -> Response:
+    """Register; the same answer whether or not the address was taken."""
+    given = submitted()
+    try:
+        registration.register(check_registration(given, now()))
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _registration_page(given, error)
+    if wants_json():
+        return _created()
+    return see_other(url_for("people.registered"))
+
+
+@blueprint.get("/register/done")
+@access(Access.PUBLIC)
+def registered() -> Response:
+    """What happens next."""
+    return render("people/registered.html")
+
+
+@blueprint.get("/people")
+@access(Access.ADMIN)
+def index() -> Response:
+    """Everybody, who came last first."""
+    filters = {name: text_in_query(name) for name in ("search", "role", "active")}
+    page = service.find_people(
+        search=filters["search"],
+        role=filters["role"],
+        active={"yes": True, "no": False}.get(filters["active"]),
+        before=id_in_query("before"),
+        after=id_in_query("after"),
+    )
+    if wants_json():
+        people = [{"id": user.id, **snapshot(user)} for user in page.rows]
+        return jsonify(people=people, older=page.older, newer=page.newer)
+    given = {name: value for name, value in filters.items() if value}
+    return render(
+        "people/index.html",
+        people=page.rows,
+        filters=filters,
+        filtered=bool(given),
+        paged="before" in request.args or "after" in request.args,
+        roles=ROLES,
+        newer=_address(given, after=page.newer),
+        older=_address(given, before=page.older),
+    )
+
+
+@blueprint.get("/people/<int(max=2147483647):user_id>")
+@access(Access.ADMIN)
+def show(user_id: int) -> Response:
+    """One person, with their mails and the runs that send them."""
+    user = service.get_person(user_id)
+    if wants_json():
+        return jsonify(id=user.id, **snapshot(user), csrf_token=generate_csrf())
+    return _person_page(user_id, snapshot(user))
+
+
+@blueprint.post("/people/<int(max=2147483647):user_id>")
+@access(Access.ADMIN)
+def update(user_id: int) -> Response:
+    """Change name, birthday, zone, roles, and whether they may sign in."""
+    given = submitted()
+    standing = service.Standing(roles=_roles(given), active=is_yes(given.get("active")))
+    try:
+        user = service.update_person(user_id, check_profile(given, now()), standing, by=current_user.id)
+    except (Invalid, Conflict) as error:
+        if wants_json():
+            raise
+        typed = {**given, "roles": list(standing.roles), "active": standing.active}
+        return _person_page(user_id, typed, error)
+    if wants_json():
+        return jsonify(id=user.id, **snapshot(user))
+    flash(f"{user.name} was saved.", "success")
+    return see_other(url_for("people.show", user_id=user_id))
+
+
+def _roles(given: Mapping[str, Any]) -> list[str]:
+    """A form sends each ticked box, JSON a list."""
+    values = given.get("roles", []) if request.is_json else request.form.getlist("roles")
+    return [str(value) for value in values] if isinstance(values, list) else [str(values)]
+
+
+def _created() -> Response:
+    response = jsonify(status="registered")
+    response.status_code = 201
+    return response
+
+
+def _registration_page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
+    return render(
+        "people/register.html",
+        status=error.status if error else 200,
+        typed=typed,
+        errors=error.fields if error else {},
+        zones=zone_names(),
+    )
+
+
+def _person_page(user_id: int, typed: Mapping[str, Any], error: DomainError | None = None) -> Response:
+    user = service.get_person(user_id)
+    mails = service.mails_of(user)
+    return render(
+        "people/person.html",
+        status=error.status if error else 200,
+        user=user,
+        typed=typed,
+        errors=getattr(error, "fields", {"": str(error)}) if error else {},
+        roles=ROLES,
+        zones=zone_names(),
+        mails=mails,
+        runs=service.runs_of(mails),
+    )
+
+
+def _address(filters: Mapping[str, str], **edge: int | None) -> str | None:
+    """Where a neighbouring page is, or None when there is none."""
+    values: dict[str, Any] = {**filters, **edge}
+    return None if None in edge.values() else url_for("people.index", **values)
