@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from webapp.accounts.passwords import LONGEST, SHORTEST, random_password, refusal
+
+pytestmark = pytest.mark.usefixtures("context")
+
+
+@pytest.mark.parametrize("password", ["", None, 5, "x", "eleven char", "seven wo rd", "ü" * 11])
+def test_it_refuses_what_is_too_short(password: object) -> None:
+    assert refusal(password) is not None
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password1234",
+        "PASSWORD-2026",
+        "passwordpassword",
+        "p4ssw0rd p4ssw0rd",
+        "qwertyuiop123",
+        "1qaz2wsx3edc",
+        "123456789012",
+        "210987654321",
+        "abcdefghijklmn",
+        "aaaaaaaaaaaa",
+        "abcabcabcabc",
+        "iloveyou2026",
+        "administrator1",
+        "Welcome20262026",
+        "letmeinletmein",
+        "Kathmandu-2026",
+        "maya.gurung.1990",
+        "------------",
+    ],
+)
+def test_it_refuses_what_would_be_guessed_first(password: str) -> None:
+    about = ("Maya Gurung", "maya@kathmandu.example")
+    assert "first passwords that would be guessed" in (refusal(password, about) or "")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "seven quiet umbrellas",
+        "correct horse battery staple",
+        "all lower case letters",
+        "शान्त नदी बग्छ सधैं",
+        "X9!kd02-mm_Qpz",
+        "🦊🐢🦉🐙🦋🐝🦔🐬🦩🐞🦎🐡",
+        "wq" * 3 + "unguessable thing",
+    ],
+)
+def test_it_takes_long_ones_of_any_composition(password: str) -> None:
+    assert refusal(password, ("Maya Gurung",)) is None
+
+
+def test_the_limits_are_those_of_the_rules() -> None:
+    assert SHORTEST == 12
+    assert LONGEST >= 64
+    mixed = "seven quiet umbrellas "
+    assert refusal((mixed * 4)[:64]) is None
+    assert refusal((mixed * 20)[:LONGEST]) is None
+    assert refusal((mixed * 20)[: LONGEST + 1]) is not None
+
+
+def test_one_that_unfolds_beyond_what_can_be_hashed_is_refused() -> None:
+    assert refusal("\ufdfa" * LONGEST) is not None
+
+
+def test_a_random_one_passes_its_own_rules() -> None:
+    made = {random_password() for _ in range(50)}
+    assert len(made) == 50
+    assert [refusal(password) for password in made] == [None] * 50

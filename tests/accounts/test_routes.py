@@ -1,0 +1,218 @@
+"""Every route, as everybody: who gets in, and that nothing is changed without the token of a form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from werkzeug.routing import Rule
+
+from tests.accounts.browser import Browser, add_user
+from webapp.accounts.access import ROLES, Access, rule_of
+from webapp.database import Base
+from webapp.extensions import db, limiter
+from webapp.headers import CONTENT_SECURITY_POLICY
+from webapp.mail.models import Mail
+from webapp.mail.views import MESSAGE_POLICY
+
+UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+EVERYBODY = ["nobody", *ROLES]
+# For whoever has a mail's signed link and no session; RFC 8058.
+WITHOUT_TOKEN = {"mail.unsubscribe_now"}
+
+
+@pytest.fixture
+def people(app: Flask) -> Iterator[dict[str, Browser]]:
+    """A browser for each role, signed in, and one for nobody."""
+    limiter.enabled = False
+    browsers = {"nobody": Browser(app)}
+    for role in ROLES:
+        add_user(app, f"{role}@example.com", role, name=f"The {role}")
+        browsers[role] = Browser(app)
+        assert browsers[role].sign_in(f"{role}@example.com").status_code == 303
+    with app.app_context():
+        db.session.add(Mail(key="welcome:0", kind="welcome", recipient="x@example.com", state="in doubt"))
+        db.session.commit()
+    yield browsers
+    limiter.enabled = True
+
+
+def address(rule: Rule) -> str:
+    """An address that a route answers to; what it names may not exist."""
+    return re.sub(r"<(?:(\w+)[^:>]*:)?\w+>", lambda found: "1" if found[1] in ("int", "float") else "x", rule.rule)
+
+
+def routes(app: Flask, methods: tuple[str, ...]) -> list[tuple[str, Rule]]:
+    return [
+        (method, rule)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) & set(methods))
+        if rule.endpoint != "static"
+    ]
+
+
+def fingerprint(app: Flask) -> dict[str, int]:
+    """How many rows each table has."""
+    with app.app_context():
+        counts = {
+            table.name: db.session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for table in Base.metadata.sorted_tables
+        }
+        db.session.remove()
+    return counts
+
+
+def test_every_route_lets_in_whom_its_rule_names_and_nobody_else(app: Flask, people: dict[str, Browser]) -> None:
+    checked = 0
+    for role, browser in people.items():
+        level = ROLES[role][0] if role in ROLES else Access.PUBLIC
+        for _, rule in routes(app, ("GET",)):
+            needed = rule_of(app, rule.endpoint)
+            assert needed is not None, rule
+            answer = browser.get(address(rule), headers={"Accept": "text/html"})
+            where = f"{role} at {rule.rule}: {answer.status}"
+            if level >= needed:
+                assert answer.status_code < 400 or answer.status_code in (404, 422, 503), where
+                assert "/login?next=" not in (answer.location or ""), where
+            elif role == "nobody":
+                assert (answer.status_code, (answer.location or "")[:12]) == (303, "/login?next="), where
+            else:
+                assert answer.status_code == 403, where
+            checked += 1
+    assert checked >= len(EVERYBODY) * 10
+
+
+def test_every_unsafe_route_refuses_whom_its_rule_does_not_name(app: Flask, people: dict[str, Browser]) -> None:
+    before = fingerprint(app)
+    for role, browser in people.items():
+        level = ROLES[role][0] if role in ROLES else Access.PUBLIC
+        token = browser.token("/login" if role == "nobody" else "/account")
+        for method, rule in routes(app, UNSAFE):
+            needed = rule_of(app, rule.endpoint)
+            assert needed is not None, rule
+            if level >= needed:
+                continue
+            for headers, refused in (({}, 303), ({"Accept": "application/json"}, 401)):
+                answer = browser.client.open(address(rule), method=method, data={"csrf_token": token}, headers=headers)
+                expected = refused if role == "nobody" else 403
+                assert answer.status_code == expected, f"{role}: {method} {rule.rule}: {answer.status}"
+    assert fingerprint(app) == before
+
+
+@pytest.mark.parametrize("kind", ["none", "empty", "invented", "of somebody else", "of this session, altered"])
+def test_every_unsafe_route_refuses_a_missing_or_foreign_token(
+    app: Flask, people: dict[str, Browser], kind: str
+) -> None:
+    admin = people["admin"]
+    own = admin.token("/account")
+    token = {
+        "none": None,
+        "empty": "",
+        "invented": "ImFiYyI.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb",
+        "of somebody else": people["viewer"].token("/account"),
+        "of this session, altered": own[:-4] + ("AAAA" if own[-4:] != "AAAA" else "BBBB"),
+    }[kind]
+    before = fingerprint(app)
+    tried = 0
+    for method, rule in routes(app, UNSAFE):
+        if rule.endpoint in WITHOUT_TOKEN:
+            continue
+        for where in ("form", "header"):
+            fields = {} if token is None or where == "header" else {"csrf_token": token}
+            headers = {"X-CSRFToken": token} if token is not None and where == "header" else {}
+            answer = admin.client.open(address(rule), method=method, data=fields, headers=headers)
+            assert answer.status_code == 400, f"{method} {rule.rule}: {answer.status}"
+            assert "load the page again" in answer.text
+            tried += 1
+    assert tried >= 16
+    assert fingerprint(app) == before
+    assert admin.is_signed_in()
+
+
+class Inline(HTMLParser):
+    """Collects what the content security policy forbids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = {name for name, _ in attrs}
+        if tag == "style" or (tag == "script" and "src" not in names):
+            self.found.append(f"<{tag}>")
+        for name, value in attrs:
+            if name == "style" or name.startswith(("on", "hx-on")):
+                self.found.append(f"{tag} {name}")
+            if (value or "").strip().lower().startswith(("javascript:", "js:")):
+                self.found.append(f"{tag} {name}={value}")
+
+
+def test_every_page_carries_the_policy_and_nothing_inline(app: Flask, people: dict[str, Browser]) -> None:
+    pages = 0
+    for role in ("nobody", "member", "admin"):
+        for _, rule in routes(app, ("GET",)):
+            answer = people[role].get(address(rule))
+            policy = answer.headers["Content-Security-Policy"]
+            # A mail as its reader sees it stands in a frame that may load and run nothing at all.
+            assert policy in (CONTENT_SECURITY_POLICY, MESSAGE_POLICY), rule
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", rule
+            if answer.mimetype == "text/html" and policy == CONTENT_SECURITY_POLICY:
+                seen = Inline()
+                seen.feed(answer.text)
+                assert seen.found == [], f"{role} at {rule.rule}"
+                pages += 1
+    assert pages >= 20
+
+
+@pytest.mark.parametrize("path", ["/nothing/here", "/static/none.css", "/logout", "/people/x"])
+def test_errors_carry_the_policy_too(app: Flask, path: str) -> None:
+    answer = Browser(app).get(path)
+    assert answer.status_code >= 300
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_reading_changes_nothing(app: Flask, people: dict[str, Browser]) -> None:
+    before = fingerprint(app)
+    for _, rule in routes(app, ("GET",)):
+        people["admin"].get(address(rule))
+    assert fingerprint(app) == before
+
+
+def test_a_fragment_leads_the_whole_page_to_signing_in(app: Flask) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/people?role=admin"}
+    answer = Browser(app).get("/people", headers=headers)
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/login?next=/people?role%3Dadmin")
+
+
+def test_cookies_are_out_of_reach_of_scripts_and_other_sites(app: Flask) -> None:
+    add_user(app)
+    answer = Browser(app).sign_in()
+    cookies = answer.headers.getlist("Set-Cookie")
+    assert len(cookies) == 2
+    assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in cookies)
+
+
+def test_where_tls_is_cookies_are_bound_to_the_host(app: Flask) -> None:
+    from webapp import create_app
+
+    add_user(app)
+    settings = app.extensions["settings"].with_changes(public_url="https://beatdesk.example")
+    client = create_app(settings).test_client()
+    page = client.get("/login", base_url="https://beatdesk.example").text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token
+    fields = {"email": "maya@example.com", "password": "seven quiet umbrellas", "csrf_token": token[1]}
+    answer = client.post(
+        "/login",
+        data=fields,
+        base_url="https://beatdesk.example",
+        headers={"Referer": "https://beatdesk.example/login"},
+    )
+    cookies = answer.headers.getlist("Set-Cookie")
+    assert answer.status_code == 303
+    assert sorted(cookie.split("=")[0] for cookie in cookies) == ["__Host-beatdesk", "__Host-beatdesk-device"]
+    assert all("Secure" in cookie and "Path=/" in cookie and "Domain" not in cookie for cookie in cookies)

@@ -1,0 +1,81 @@
+"""The pages about people in a browser: nothing for axe to find, and they work with JavaScript switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Page
+
+from tests.accounts.browser import PASSWORD, add_user, all_rows
+from webapp.accounts.models import User
+
+OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent"]
+ADMINS = ["/people", "/people/1", "/people?search=zzz", "/audit", "/audit?actor=zzz", "/account"]
+
+
+def faults(page: Page) -> list[str]:
+    found = Axe().run(page)
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [f"{page.url}: {found.generate_report()}"] * bool(found.violations_count) + [f"{page.url} scrolls"] * (
+        wide > 0
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_for_axe_to_find_on_a_phone(
+    new_page: Callable[..., Page], sign_in: Callable[[Page, str], None], scheme: str
+) -> None:
+    page = new_page(viewport={"width": 375, "height": 700}, color_scheme=scheme)
+    found: list[str] = []
+    for path in OPEN:
+        page.goto(path)
+        found += faults(page)
+    sign_in(page, "admin")
+    for path in ADMINS:
+        page.goto(path)
+        found += faults(page)
+    assert found == []
+
+
+def test_registering_and_signing_in_without_javascript(app: Flask, new_page: Callable[..., Page]) -> None:
+    page = new_page(java_script_enabled=False)
+    page.goto("/register")
+    page.get_by_label("Name").fill("Maya Gurung")
+    page.get_by_label("Birthday").fill("1990-02-28")
+    page.get_by_label("Time zone").fill("Asia/Kathmandu")
+    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Check your mailbox"
+    page.goto("/account")
+    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Your account"
+    page.get_by_text("Maya Gurung").first.click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    assert page.url.endswith("/login")
+    assert len(all_rows(app, User)) == 1
+
+
+def test_an_error_is_told_to_who_cannot_see_it(
+    app: Flask, new_page: Callable[..., Page], complaints: list[str]
+) -> None:
+    add_user(app)
+    page = new_page()
+    page.goto("/register")
+    page.get_by_label("Name").fill("Maya Gurung")
+    page.get_by_label("Birthday").fill("1990-02-28")
+    page.get_by_label("Time zone").fill("Mars/Olympus")
+    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Register").click()
+    field = page.get_by_label("Time zone")
+    assert field.get_attribute("aria-invalid") == "true"
+    assert "timezone-error" in (field.get_attribute("aria-describedby") or "")
+    assert field.input_value() == "Mars/Olympus"
+    # The browser notes the status 422 of the page.
+    complaints[:] = [text for text in complaints if "422" not in text]
