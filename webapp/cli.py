@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.runs.cli import recorder, runs
+from webapp.schedules.cli import schedules
 from webapp.static_files import static
 
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (recorder, runs, static):
+    for group in (recorder, runs, schedules, static):
         app.cli.add_command(group)
