@@ -6,10 +6,11 @@ from flask import Flask
 
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
+from webapp.schedules.cli import schedules
 from webapp.static_files import static
 
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (recorder, runs, static, users):
+    for group in (recorder, runs, schedules, static, users):
         app.cli.add_command(group)

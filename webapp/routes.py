@@ -11,8 +11,9 @@ from webapp.mail.views import blueprint as mail
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
+from webapp.schedules.views import blueprint as schedules
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules)
 
 
 def register_routes(app: Flask) -> None:

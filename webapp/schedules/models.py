@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.database import Base, UtcDateTime, now
 
@@ -100,3 +101,7 @@ class ScheduleVersion(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     __table_args__ = (sa.UniqueConstraint("schedule_id", "version", name="uq_schedule_versions"),)
+
+
+# The library's table has no index for the question "who uses this rule?", which every edit asks.
+sa.Index("ix_periodictask_rule", PeriodicTask.discriminator, PeriodicTask.schedule_id)

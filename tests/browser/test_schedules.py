@@ -1,0 +1,162 @@
+"""The list and the editor of schedules in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Page, ViewportSize, expect
+
+from webapp.database import now
+from webapp.extensions import db
+from webapp.scheduler.models import Beat
+from webapp.schedules import service
+from webapp.schedules.models import ScheduleRevision
+
+pytestmark = pytest.mark.browser
+
+PHONE: ViewportSize = {"width": 375, "height": 700}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+NewPage = Callable[..., Page]
+SignIn = Callable[[Page, str], None]
+TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
+SUMS = {"task": "add", "args": [1, 2], "timezone": "Europe/Berlin"}
+
+
+@pytest.fixture
+def number(app: Flask) -> int:
+    """One schedule of each kind; gives the crontab's number."""
+    kinds: list[dict[str, Any]] = [
+        {"kind": "crontab", "crontab": "30 2 * * *", "tags": "nightly", "description": "Every night."},
+        {"kind": "interval", "every": 10, "period": "minutes", "enabled": False},
+        {"kind": "solar", "event": "sunset", "latitude": 27.7, "longitude": 85.3},
+        {"kind": "clocked", "at": "2099-01-01T00:00"},
+    ]
+    with app.app_context():
+        made = [service.create({**SUMS, "name": f"a schedule {fields['kind']}", **fields}).id for fields in kinds]
+        service.save(made[0], {"crontab": "45 2 * * *"})
+        service.pause(made[2], reason="moving")
+        db.session.remove()
+    return made[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
+    # The checker evaluates text, which our policy forbids; only this context is let off.
+    page = new_page(color_scheme=scheme, bypass_csp=True)
+    sign_in(page, "admin")
+    for path in (
+        "/schedules",
+        "/schedules?q=nothing",
+        "/schedules/new",
+        f"/schedules/{number}",
+        f"/schedules/{number + 2}",
+    ):
+        page.goto(path)
+        for size in (PHONE, DESK):
+            page.set_viewport_size(size)
+            found = Axe().run(page)
+            assert found.violations_count == 0, path + found.generate_report()
+            assert not page.evaluate(TOO_WIDE), path
+
+
+def test_a_form_with_errors_is_accessible(
+    new_page: NewPage, sign_in: SignIn, number: int, complaints: list[str]
+) -> None:
+    page = new_page(bypass_csp=True)
+    sign_in(page, "admin")
+    page.goto("/schedules/new")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_text("Give it a name.")).to_be_visible()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    # The browser notes the status 422.
+    assert [text for text in complaints if "422" not in text] == []
+    complaints.clear()
+
+
+def test_it_is_made_while_the_preview_answers(page: Page, sign_in: SignIn) -> None:
+    sign_in(page, "scheduler")
+    page.goto("/schedules/new")
+    expect(page.get_by_label("Every", exact=True)).to_be_hidden()
+    page.get_by_label("Name").fill("Half hours")
+    page.get_by_label("Task").select_option("add")
+    page.get_by_label("Positional arguments").fill("[1, 2]")
+    page.get_by_label("Crontab", exact=True).last.fill("*/30 * * * *")
+    expect(page.locator("#preview .due-local")).to_have_count(10)
+    expect(page.locator("#preview")).to_contain_text("Every 30 minutes")
+    page.get_by_label("Crontab", exact=True).last.fill("61 * * * *")
+    expect(page.locator("#preview .preview-error")).to_contain_text("61 is not a minute")
+    page.get_by_text("Interval", exact=True).click()
+    expect(page.get_by_label("Every", exact=True)).to_be_visible()
+    expect(page.locator("#crontab")).to_be_hidden()
+    page.get_by_label("Every", exact=True).fill("3")
+    page.get_by_label("Period").select_option("hours")
+    expect(page.locator("#preview")).to_contain_text("Every 3 hours")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Half hours")
+    expect(page.get_by_text("was created")).to_be_visible()
+
+
+def test_an_edit_shows_old_beside_new_and_then_that_it_is_in_force(
+    app: Flask, page: Page, sign_in: SignIn, number: int
+) -> None:
+    sign_in(page, "scheduler")
+    page.goto(f"/schedules/{number}")
+    page.locator("#crontab").fill("0 9 * * mon-fri")
+    expect(page.locator("#preview")).to_contain_text("As it is now")
+    expect(page.locator("#preview")).to_contain_text("Saving runs nothing now")
+    page.get_by_role("button", name="Save").click()
+    standing = page.locator(f"#in-force-{number}")
+    expect(standing).to_contain_text("waiting for beat")
+    with app.app_context():
+        latest = db.session.execute(sa.select(ScheduleRevision.revision)).scalar_one()
+        db.session.add(Beat(id="b", host="alpha", pid=1, leading=True, revision=latest, applied_at=now()))
+        db.session.commit()
+        db.session.remove()
+    expect(standing).to_contain_text("in force on alpha after")
+
+
+def test_without_a_beat_it_says_so_by_itself(page: Page, sign_in: SignIn, number: int) -> None:
+    sign_in(page, "scheduler")
+    page.goto(f"/schedules/{number}")
+    page.get_by_role("button", name="Disable").click()
+    expect(page.locator(f"#in-force-{number}")).to_contain_text("no beat has answered")
+
+
+def test_the_list_narrows_while_one_types(page: Page, sign_in: SignIn, number: int) -> None:
+    sign_in(page, "viewer")
+    page.goto("/schedules")
+    expect(page.locator(".schedule-name")).to_have_count(4)
+    page.get_by_label("Search").fill("solar")
+    expect(page.locator(".schedule-name")).to_have_count(1)
+    expect(page).to_have_url(re.compile("q=solar"))
+    page.get_by_label("Search").fill("zebra")
+    expect(page.get_by_text("No schedule matches")).to_be_visible()
+
+
+def test_all_of_it_works_without_javascript(new_page: NewPage, sign_in: SignIn) -> None:
+    page = new_page(java_script_enabled=False, viewport=PHONE)
+    sign_in(page, "scheduler")
+    page.goto("/schedules/new")
+    page.get_by_label("Name").fill("By hand")
+    page.get_by_label("Task").select_option("add")
+    page.get_by_label("Positional arguments").fill("[1, 2]")
+    page.get_by_text("One time", exact=True).click()
+    expect(page.locator("#crontab")).to_be_hidden()
+    page.locator("#at").fill("2099-05-05T10:30")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".due-local")).to_have_count(1)
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("By hand")
+    page.get_by_role("button", name="Disable").click()
+    expect(page.get_by_text("disabled", exact=True)).to_be_visible()
+    page.locator("summary", has_text="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_text("was deleted")).to_be_visible()
+    expect(page.get_by_text("No schedules yet")).to_be_visible()

@@ -1,0 +1,41 @@
+"""People to act as, and a form that is filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.browser.server import PASSWORD, add_person
+from tests.schedules.acting import Visitor
+
+
+@pytest.fixture
+def visit(app: Flask) -> Callable[[str], Visitor]:
+    """A signed-in browser of somebody with that role."""
+
+    def as_role(role: str) -> Visitor:
+        visitor = Visitor(app.test_client())
+        visitor.sign_in(add_person(app, role), PASSWORD)
+        return visitor
+
+    return as_role
+
+
+@pytest.fixture
+def scheduler(visit: Callable[[str], Visitor]) -> Visitor:
+    """Somebody who may edit schedules."""
+    return visit("scheduler")
+
+
+@pytest.fixture
+def filled() -> Callable[..., dict[str, Any]]:
+    """The fields of a legal crontab schedule, with changes."""
+
+    def fields(**changes: Any) -> dict[str, Any]:
+        base = {"name": "Sums", "task": "add", "kind": "crontab", "crontab": "30 8 * * *", "args": "[1, 2]"}
+        return {**base, "timezone": "Europe/Berlin", **changes}
+
+    return fields

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from tests.schedules.acting import Visitor, number_of
+from webapp.database import now
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.schedules import listing
+from webapp.schedules.listing import Filters
+from webapp.schedules.stored import PROGRESS, TASKS
+
+Filled = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def database_url(each_database: str) -> str:
+    return each_database
+
+
+def names(text: str) -> list[str]:
+    return re.findall(r'class="schedule-name"[^>]*>([^<]*)<', text)
+
+
+def test_none_yet_and_none_match_are_different(scheduler: Visitor, filled: Filled) -> None:
+    assert "No schedules yet" in scheduler.get("/schedules").text
+    scheduler.post("/schedules", filled())
+    nothing = scheduler.get("/schedules?q=zebra").text
+    assert "No schedule matches" in nothing
+    assert "No schedules yet" not in nothing
+
+
+def test_a_row_says_what_when_and_how_it_stands(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled(tags="nightly")))
+    due = datetime(2026, 1, 1, 7, 30, tzinfo=UTC)
+    with app.app_context():
+        for day in range(3):
+            run = Run(
+                id=str(uuid.uuid4()), task="add", state="failed" if day == 2 else "succeeded", origin="schedule",
+                schedule_id=number, due_at=due + timedelta(days=day),
+            )  # fmt: skip
+            db.session.add(run)
+        db.session.commit()
+        db.session.remove()
+    text = scheduler.get("/schedules").text
+    for part in ("Sums", "every day at 08:30, Europe/Berlin time", "30 8 * * *", "nightly", "failed", "enabled"):
+        assert part in text
+    row = scheduler.read("/schedules")["schedules"][0]
+    assert row["last_run"]["state"] == "failed"
+    assert row["next_due_at"] > now().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=ALPHA", ["alpha"]),
+        ("q=100%25", []),
+        ("q=warm", ["gamma"]),
+        ("status=disabled", ["beta"]),
+        ("status=enabled", ["alpha", "gamma"]),
+        ("kind=interval", ["gamma"]),
+        ("tag=warm", ["gamma"]),
+        ("owner=code", []),
+        ("task=add", ["alpha", "beta", "gamma"]),
+        ("status=nonsense&kind=nonsense", ["alpha", "beta", "gamma"]),
+    ],
+)
+def test_filters(scheduler: Visitor, filled: Filled, query: str, found: list[str]) -> None:
+    scheduler.post("/schedules", filled(name="alpha"))
+    scheduler.post("/schedules", filled(name="beta", enabled="0"))
+    scheduler.post("/schedules", filled(name="gamma", kind="interval", every="1", period="days", tags="warm"))
+    assert names(scheduler.get(f"/schedules?{query}").text) == found
+
+
+def test_paused_ones_are_found_and_not_called_enabled(scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    scheduler.post(f"/schedules/{number}/pause")
+    assert names(scheduler.get("/schedules?status=paused").text) == ["Sums"]
+    assert names(scheduler.get("/schedules?status=enabled").text) == []
+
+
+def test_one_that_beat_found_broken_says_why(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    with app.app_context():
+        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=0, broken="No such task: add"))
+        db.session.commit()
+        db.session.remove()
+    assert "No such task: add" in scheduler.get("/schedules?status=broken").text
+    assert "No such task: add" in scheduler.get(f"/schedules/{number}").text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"args": "not json"}, {"kwargs": "[1]"}, {"discriminator": "nonsense"}, {"schedule_id": 4711}, {"priority": 9}],
+)
+def test_rows_that_others_wrote_never_break_a_page(
+    app: Flask, scheduler: Visitor, filled: Filled, values: dict[str, Any]
+) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    with app.app_context():
+        db.session.execute(sa.update(TASKS).values(**values))
+        db.session.commit()
+        db.session.remove()
+    assert scheduler.get("/schedules").status_code == 200
+    assert scheduler.get(f"/schedules/{number}").status_code == 200
+    assert scheduler.read(f"/schedules/{number}")["name"] == "Sums"
+
+
+def test_pages_follow_one_another_both_ways(context: Flask) -> None:
+    fill(123)
+    moment = now()
+    first = listing.page(Filters(), moment)
+    second = listing.page(Filters(), moment, after=first.after or "")
+    third = listing.page(Filters(), moment, after=second.after or "")
+    shown = [row.schedule.name for page in (first, second, third) for row in page.rows]
+    assert shown == [f"s{number:06}" for number in range(123)]
+    assert (first.before, third.after) == (None, None)
+    back = listing.page(Filters(), moment, before=third.before or "")
+    assert [row.schedule.name for row in back.rows] == [row.schedule.name for row in second.rows]
+
+
+def test_a_page_takes_few_statements_however_long_the_list(context: Flask) -> None:
+    fill(300)
+    statements: list[str] = []
+    sa.event.listen(db.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    assert len(listing.page(Filters(), now()).rows) == 50
+    assert len(statements) <= 3
+
+
+def fill(count: int) -> None:
+    """That many schedules, all on one crontab."""
+    from webapp.schedules.stored import CRONTABS
+
+    rule = db.session.execute(sa.insert(CRONTABS).values(minute="5")).inserted_primary_key[0]  # type: ignore[attr-defined]
+    rows = [
+        {"name": f"s{number:06}", "task": "add", "discriminator": "crontabschedule", "schedule_id": rule}
+        for number in range(count)
+    ]
+    db.session.execute(sa.insert(TASKS), rows)
+    db.session.commit()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.schedules.acting import Visitor, number_of
+
+Filled = Callable[..., dict[str, Any]]
+
+
+def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, filled: Filled) -> None:
+    answer = scheduler.post("/schedules/preview", filled(name=""), HX_Request="true")
+    assert answer.status_code == 200
+    assert "<html" not in answer.text
+    assert answer.text.count('class="due-local"') == 10
+    assert "Every day at 08:30, Europe/Berlin time" in answer.text
+    assert "Saving runs nothing now" in answer.text
+
+
+def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) -> None:
+    fields = filled(crontab="*/30 * * * *", start="2027-10-31T01:30", timezone="Europe/Berlin")
+    answer = scheduler.send("/schedules/preview", fields)
+    local = [due["local"] for due in answer.get_json()["next"][:7]]
+    assert local == [
+        "2027-10-31T01:30:00+02:00",
+        "2027-10-31T02:00:00+02:00",
+        "2027-10-31T02:30:00+02:00",
+        "2027-10-31T02:00:00+01:00",
+        "2027-10-31T02:30:00+01:00",
+        "2027-10-31T03:00:00+01:00",
+        "2027-10-31T03:30:00+01:00",
+    ]
+    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    assert "repeated hour: first of two" in page
+    assert "repeated hour: second of two" in page
+
+
+def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    fields = {**filled(crontab="45 9 * * *"), "schedule_id": str(number)}
+    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    assert "After saving" in page
+    assert "As it is now" in page
+    assert page.count('class="due-local"') == 20
+    answer = scheduler.send("/schedules/preview", fields).get_json()
+    assert [due["local"][11:16] for due in answer["before"]] == ["08:30"] * 10
+    assert [due["local"][11:16] for due in answer["next"]] == ["09:45"] * 10
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("crontab", "0 0 31 2 *"), ("timezone", "Mars/Olympus"), ("end", "2001-01-01"), ("jitter", "-1")],
+)
+def test_what_is_wrong_about_time_is_told_by_the_rules_of_saving(
+    scheduler: Visitor, filled: Filled, field: str, value: str
+) -> None:
+    fields = filled(start="2026-01-01", **{field: value})
+    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    assert 'class="preview-error"' in page
+    saved = scheduler.send("/schedules", fields).get_json()
+    assert saved["fields"][field] in page.replace("&#39;", "'")
+
+
+def test_without_scripts_the_whole_form_comes_back(scheduler: Visitor, filled: Filled) -> None:
+    page = scheduler.post("/schedules/preview", filled(description="kept")).text
+    assert "<html" in page
+    assert "kept</textarea>" in page
+    assert page.count('class="due-local"') == 10
+
+
+def test_the_preview_is_what_is_saved(scheduler: Visitor, filled: Filled) -> None:
+    fields = filled(kind="interval", every="10", period="minutes")
+    shown = scheduler.send("/schedules/preview", fields).get_json()["next"]
+    number = number_of(scheduler.post("/schedules", fields))
+    assert scheduler.read(f"/schedules/{number}")["next"][:9] in (shown[:9], shown[1:])

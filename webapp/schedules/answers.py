@@ -1,0 +1,50 @@
+"""Schedules as JSON values, for programs: the API of the pages and the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from webapp.scheduler.recurrence import DueTime
+from webapp.schedules.definition import iso
+from webapp.schedules.listing import Listed
+from webapp.schedules.stored import Stored
+
+
+def schedule_values(schedule: Stored) -> dict[str, Any]:
+    """Everything that a schedule says, and how it stands. Moments are ISO text in UTC."""
+    row = schedule.row
+    return {
+        "id": schedule.id,
+        **schedule.snapshot,
+        "words": schedule.words,
+        "version": row.version,
+        "revision": row.revision,
+        "changed_at": _iso(row.changed_at),
+        "owner": row.owner,
+        "paused": schedule.paused,
+        "paused_until": _iso(row.paused_until),
+        "pause_reason": row.pause_reason,
+        "runs": row.runs or 0,
+        "last_due_at": _iso(row.last_due_at),
+        "next_due_at": _iso(row.next_due_at),
+        "problem": schedule.problem,
+    }
+
+
+def listed_values(listed: Listed) -> dict[str, Any]:
+    """A line of the list: with its last run, and the next due time that people see."""
+    values = schedule_values(listed.schedule)
+    run = listed.last_run
+    values["next_due_at"] = _iso(listed.next_due_at)
+    values["last_run"] = None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)}
+    return values
+
+
+def due_values(due: DueTime) -> dict[str, str]:
+    """A due time as `flask schedules next --json` tells it."""
+    return {"utc": iso(due.utc), "local": due.local.isoformat(), "note": due.note}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)

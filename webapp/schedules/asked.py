@@ -1,0 +1,47 @@
+"""What a request for schedules carries: the fields of a form or of a JSON object, and the wishes of a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+
+from webapp.errors import Invalid
+from webapp.query import text_in_query
+from webapp.rendering import wants_json
+from webapp.schedules.listing import Filters
+
+# Sent along with a schedule's fields, and none of them.
+NO_FIELDS = ("csrf_token", "version", "schedule_id", "back")
+
+
+def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a schedule that were sent, and what was sent along with them.
+
+    Of a field that a form sends twice the last one counts: a tick box has a hidden "0" before it. Raises Invalid for
+    JSON that is not an object.
+    """
+    if request.is_json:
+        sent = request.get_json()
+        if not isinstance(sent, dict):
+            raise Invalid({"": "Send a JSON object with the fields."})
+    else:
+        sent = {name: values[-1] for name, values in request.form.lists()}
+    along = {name: sent.pop(name) for name in NO_FIELDS if name in sent}
+    return sent, along
+
+
+def edited_version(along: dict[str, Any]) -> int | None:
+    """The version that was on the screen of whoever saves; None when they do not say."""
+    text = str(along.get("version", ""))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def asked_filters() -> Filters:
+    """What to list, from behind the question mark."""
+    return Filters(**{name: text_in_query(name) for name in Filters.__slots__})
+
+
+def program_asks() -> bool:
+    """Whether the answer must be JSON."""
+    return wants_json()

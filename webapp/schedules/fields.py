@@ -1,0 +1,190 @@
+"""Reading single fields, from the text of a form or from JSON alike. Each raises FieldError with a sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from webapp.scheduler.recurrence.zones import wall_offsets
+
+LARGEST = 2**31 - 1
+LONGEST_JSON = 65_536
+LONGEST_DESCRIPTION = 4_000
+MOST_TAGS, LONGEST_TAG = 20, 40
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
+# Control characters, halves of characters, line and paragraph separators: no database or no page can hold them.
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")
+_YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
+
+
+class FieldError(ValueError):
+    """What was given for one field cannot be taken; the message is a sentence for people."""
+
+
+def empty(value: Any) -> bool:
+    """Whether nothing was given: absent, null, or an empty text."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def line(value: Any, *, most: int = 255) -> str:
+    """One line of text, without spaces around it."""
+    if not isinstance(value, str):
+        raise FieldError("A text is needed.")
+    text = unicodedata.normalize("NFC", value).strip()
+    if len(text) > most:
+        raise FieldError(f"At most {most} characters; these are {len(text)}.")
+    if any(unicodedata.category(character) in _UNFIT for character in text):
+        raise FieldError("Control characters and line breaks cannot be kept here.")
+    return text
+
+
+def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
+    """Text of several lines."""
+    if not isinstance(value, str):
+        raise FieldError("A text is needed.")
+    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if len(text) > most:
+        raise FieldError(f"At most {most:,} characters; these are {len(text):,}.")
+    if any(unicodedata.category(character) in _UNFIT for character in text if character not in "\n\t"):
+        raise FieldError("Control characters cannot be kept here.")
+    return text
+
+
+def whole(value: Any, low: int, high: int = LARGEST) -> int:
+    """A whole number within bounds."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise FieldError("A whole number is needed.")
+    if not low <= value <= high:
+        raise FieldError(f"It must be at least {low:,}." if value < low else f"It must be at most {high:,}.")
+    return value
+
+
+def decimal(value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().replace(",", "."))
+        except ValueError as error:
+            raise FieldError("A number is needed.") from error
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FieldError("A number is needed.")
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise FieldError("The number is too large.") from error
+    if not math.isfinite(number):
+        raise FieldError("A number is needed.")
+    return number
+
+
+def yes_no(value: Any) -> bool:
+    """A tick of a form, or true and false."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in _YES or text in _NO:
+        return text in _YES
+    raise FieldError("Say true or false.")
+
+
+def choice(value: Any, options: Iterable[str], synonyms: dict[str, str] | None = None) -> str:
+    """One of the options, whatever its case, with spaces, dashes or underscores between its words."""
+    known = {_folded(option): option for option in options}
+    text = _folded(value) if isinstance(value, str) else ""
+    text = _folded((synonyms or {}).get(text, text))
+    if text not in known:
+        raise FieldError(f"Choose one of: {', '.join(known.values())}.")
+    return known[text]
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_-]+", " ", text.strip().lower())
+
+
+def json_value(value: Any, kind: type, words: str) -> Any:
+    """A JSON list or object, from its text or as it is; `words` says which."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_constant=_no_constant)
+        except RecursionError as error:
+            raise FieldError("This lies too deep to be read.") from error
+        except ValueError as error:
+            raise FieldError(f"This is not JSON: {_where(error)}.") from error
+    if not isinstance(value, kind):
+        raise FieldError(f"{words} is needed.")
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FieldError("This cannot be kept as JSON.") from error
+    if len(text) > LONGEST_JSON:
+        raise FieldError(f"At most {LONGEST_JSON:,} characters; these are {len(text):,}.")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _where(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.lower()} at character {error.pos + 1}"
+    return str(error)
+
+
+def tags(value: Any) -> list[str]:
+    """Tags from a comma-separated text or a list: trimmed, each once, in the order given."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        raise FieldError("Tags are separated by commas.")
+    found = list(dict.fromkeys(tag for tag in (line(part, most=LONGEST_TAG) for part in parts) if tag))
+    if any("," in tag for tag in found):
+        raise FieldError("A tag cannot have a comma in it.")
+    if len(found) > MOST_TAGS:
+        raise FieldError(f"At most {MOST_TAGS} tags.")
+    return found
+
+
+def moment(value: Any, zone: ZoneInfo) -> datetime:
+    """A moment from ISO 8601; without an offset it is meant on the zone's clock. Given in UTC.
+
+    A local time that autumn repeats is the first of the two, as it is for a crontab; one that spring skips is refused.
+    """
+    if not isinstance(value, str | datetime):
+        raise FieldError("A date and time is needed, such as 2027-10-30 22:00.")
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except ValueError as error:
+        raise FieldError("This is not a date and time, such as 2027-10-30 22:00.") from error
+    if not 1970 <= found.year <= 9998:
+        raise FieldError("The year must be from 1970 to 9998.")
+    if found.tzinfo is not None:
+        return found.astimezone(UTC)
+    first, second = wall_offsets(zone, found)
+    if first < second:
+        raise FieldError(
+            f"{found:%H:%M} does not exist on {found:%Y-%m-%d} in {zone.key}: the clocks go forward over it."
+        )
+    return found.replace(tzinfo=zone, fold=0).astimezone(UTC)
+
+
+def moment_text(value: datetime, zone: ZoneInfo) -> str:
+    """How a form shows a moment on the zone's clock; with an offset where the clock alone could mean another one."""
+    local = value.astimezone(zone)
+    wall = local.replace(tzinfo=None, fold=0)
+    text = wall.isoformat(timespec="auto" if wall.second or wall.microsecond else "minutes")
+    return (
+        text
+        if wall.replace(tzinfo=zone, fold=0).astimezone(UTC) == value
+        else text + f"{local:%z}"[:3] + ":" + f"{local:%z}"[3:5]
+    )

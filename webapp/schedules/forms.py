@@ -1,0 +1,89 @@
+"""The editor's form as text: what its fields show, and what its choices are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from webapp.people.zones import find_zone
+from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS
+from webapp.scheduler.recurrence.zones import zone
+from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
+from webapp.schedules.fields import moment_text
+from webapp.schedules.models import Misfire, Overlap
+
+_PICKED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")
+
+MISFIRE_WORDS = {
+    Misfire.RUN_ONCE: "run once for all of them",
+    Misfire.SKIP: "skip them",
+    Misfire.RUN_ALL: "run each of them",
+}
+OVERLAP_WORDS = {
+    Overlap.ALLOW: "start it anyway, beside the other",
+    Overlap.SKIP: "skip the new one",
+    Overlap.QUEUE_ONE: "let one wait until the other has ended",
+    Overlap.CANCEL_OTHER: "cancel the other, then start",
+}
+CHOICES = {
+    "kinds": list(KIND_WORDS.items()),
+    "periods": PERIODS[::-1],
+    "events": [(event, event.replace("_", " ")) for event in SOLAR_EVENTS],
+    "misfires": list(MISFIRE_WORDS.items()),
+    "overlaps": list(OVERLAP_WORDS.items()),
+}
+
+
+def empty_form(timezone: str) -> dict[str, str]:
+    """The fields of a new schedule."""
+    return form_values({**DEFAULTS, "kind": Kind.CRONTAB.value, "timezone": timezone})
+
+
+def form_values(snapshot: Mapping[str, Any]) -> dict[str, str]:
+    """A snapshot as the text of its form's fields; moments on the clock of its zone."""
+    tz = zone(find_zone(str(snapshot.get("timezone") or "")) or "UTC")
+    values: dict[str, str] = {}
+    for name in FIELDS:
+        value = snapshot.get(name)
+        if value is None:
+            values[name] = ""
+        elif name in MOMENTS:
+            values[name] = _moment(value, tz)
+        elif name == "tags":
+            values[name] = ", ".join(value)
+        elif name == "enabled":
+            values[name] = "1" if value else "0"
+        elif name in ("args", "kwargs"):
+            values[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        else:
+            values[name] = f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+    return values
+
+
+def _moment(value: str, tz: Any) -> str:
+    try:
+        return moment_text(datetime.fromisoformat(value), tz)
+    except ValueError:
+        return value
+
+
+def typed(given: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, str]:
+    """What the form shows after an error: everything as it was typed, the rest as it was shown."""
+    return {**shown, **{name: str(value) for name, value in given.items() if name in FIELDS}}
+
+
+def moment_type(value: str) -> str:
+    """The input for a moment: a picker, or text for what no picker can show, such as a time with an offset."""
+    return "datetime-local" if not value or _PICKED.fullmatch(value) else "text"
+
+
+def said(value: Any) -> str:
+    """A value of a snapshot in a sentence about a change."""
+    if value is None or value in ("", [], {}):
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,59 @@
+"""The versions of a schedule: what it said at each save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.extensions import db
+from webapp.schedules.definition import FIELDS
+from webapp.schedules.models import ScheduleVersion
+
+SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs between two versions; None where a version does not have it."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What was saved, by whom, when, and what differs from the version before it."""
+
+    version: int
+    author: str
+    created_at: datetime
+    snapshot: dict[str, Any]
+    changes: Sequence[Change]
+
+
+def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
+    """The last versions, newest first."""
+    query = sa.select(ScheduleVersion).where(ScheduleVersion.schedule_id == schedule_id)
+    rows = list(db.session.scalars(query.order_by(ScheduleVersion.version.desc()).limit(limit + 1)))
+    snapshots = [json.loads(row.snapshot) for row in rows]
+    return [
+        Version(
+            row.version,
+            row.author,
+            row.created_at,
+            snapshot,
+            differences(snapshots[place + 1], snapshot) if place + 1 < len(rows) else [],
+        )
+        for place, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True))
+    ][:limit]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """The fields that differ, in the order of the form."""
+    return [Change(name, before.get(name), after.get(name)) for name in FIELDS if before.get(name) != after.get(name)]

@@ -1,0 +1,57 @@
+"""Whether the last edit of a schedule is in force: what the beats have told of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from webapp.extensions import db
+from webapp.scheduler.models import Beat
+from webapp.schedules.stored import Stored
+
+# A beat that has not been seen for this long is gone, or as good as.
+SILENCE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=3)
+NEWS = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """`host` has the edit in force, `seconds` after it was made where that is known; else how it stands."""
+
+    host: str | None = None
+    seconds: float | None = None
+    waiting: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody has answered, for longer than it takes."""
+        return self.host is None and not self.waiting
+
+
+def present_beats(now: datetime) -> Sequence[Beat]:
+    """The beats that are there, the leading one first: it is the one that fires."""
+    query = sa.select(Beat).where(Beat.seen_at > now - SILENCE).order_by(Beat.leading.desc(), Beat.applied_at)
+    return db.session.scalars(query).all()
+
+
+def judge(schedule: Stored, beats: Sequence[Beat], now: datetime) -> InForce:
+    """How the last edit of a schedule stands with these beats."""
+    revision, changed_at = schedule.row.revision, schedule.row.changed_at
+    if revision is None:
+        return InForce()
+    beat = next((beat for beat in beats if beat.revision >= revision), None)
+    if beat is None:
+        return InForce(waiting=now - changed_at < PATIENCE)
+    if beat.revision > revision or beat.applied_at is None:
+        # What it told last is about a later edit of another schedule.
+        return InForce(beat.host)
+    return InForce(beat.host, max(0.0, (beat.applied_at - changed_at).total_seconds()))
+
+
+def is_news(schedule: Stored, now: datetime) -> bool:
+    """Whether the last edit is so young that people still look for its effect."""
+    return schedule.row.changed_at is not None and now - schedule.row.changed_at < NEWS

@@ -1,0 +1,168 @@
+"""The list of schedules: one page of it, by name, with the last run of each. As quick with 100,000 as with 100."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.schedules.definition import Kind
+from webapp.schedules.models import Owner
+from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, load, select_schedules
+
+PAGE = 50
+INSTANT = timedelta(microseconds=1)
+STATUSES = ("enabled", "disabled", "paused", "broken")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What somebody looks for; an empty text is no wish."""
+
+    q: str = ""
+    status: str = ""
+    kind: str = ""
+    task: str = ""
+    tag: str = ""
+    owner: str = ""
+
+    def given(self) -> dict[str, str]:
+        """Those that are set, for addresses."""
+        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name)}
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last run of a schedule, or one of its last."""
+
+    id: str
+    state: str
+    reason: str | None
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list."""
+
+    schedule: Stored
+    last_run: LastRun | None
+    next_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePage:
+    """One page in the order of names, and the names from which its neighbours go on; None where there is none."""
+
+    rows: Sequence[Listed]
+    before: str | None
+    after: str | None
+
+
+def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", size: int = PAGE) -> SchedulePage:
+    """The first page, or the one after or before a name. Three statements, whatever there is."""
+    query = select_schedules().where(*conditions(filters, now))
+    name = TASKS.c.name
+    if before:
+        found = load(db.session, query.where(name < before).order_by(name.desc()).limit(size + 1))
+        shown, more = found[:size][::-1], len(found) > size
+        first, last = more, True
+    else:
+        if after:
+            query = query.where(name > after)
+        found = load(db.session, query.order_by(name).limit(size + 1))
+        shown, first, last = found[:size], bool(after), len(found) > size
+    rows = with_runs(shown, now)
+    if not rows:
+        return SchedulePage([], None, None)
+    return SchedulePage(rows, shown[0].name if first else None, shown[-1].name if last else None)
+
+
+def conditions(filters: Filters, now: datetime) -> list[sa.ColumnElement[bool]]:
+    """What rows must be to be listed."""
+    found: list[sa.ColumnElement[bool]] = []
+    if filters.q:
+        words = (TASKS.c.name, TASKS.c.task, TASKS.c.description, DETAILS.c.tags)
+        found.append(sa.or_(*(column.icontains(filters.q, autoescape=True) for column in words)))
+    if filters.kind in DISCRIMINATORS:
+        found.append(TASKS.c.discriminator == DISCRIMINATORS[Kind(filters.kind)])
+    if filters.task:
+        found.append(TASKS.c.task == filters.task)
+    if filters.tag:
+        found.append(DETAILS.c.tags.contains(f'"{filters.tag}"', autoescape=True))
+    if filters.owner in tuple(Owner):
+        found.append(DETAILS.c.owner == filters.owner)
+    return [*found, *_status(filters.status, now)]
+
+
+def _status(status: str, now: datetime) -> list[sa.ColumnElement[bool]]:
+    paused = DETAILS.c.paused_at.is_not(None) & (DETAILS.c.paused_until.is_(None) | (DETAILS.c.paused_until > now))
+    match status:
+        case "enabled":
+            return [TASKS.c.enabled.is_(True), sa.not_(sa.func.coalesce(paused, sa.false()))]
+        case "disabled":
+            return [TASKS.c.enabled.is_(False)]
+        case "paused":
+            return [paused]
+        case "broken":
+            return [PROGRESS.c.broken.is_not(None)]
+        case _:
+            return []
+
+
+def any_schedule() -> bool:
+    """Whether there is one at all."""
+    return db.session.execute(sa.select(TASKS.c.id).limit(1)).first() is not None
+
+
+def with_runs(schedules: Sequence[Stored], now: datetime) -> list[Listed]:
+    """Each schedule with its last run and its next due time."""
+    runs = recent_runs([schedule.id for schedule in schedules], 1)
+    return [
+        Listed(schedule, next(iter(runs.get(schedule.id, [])), None), next_due(schedule, now)) for schedule in schedules
+    ]
+
+
+def next_due(schedule: Stored, now: datetime) -> datetime | None:
+    """When it is due next: what beat says while it is not in the past, else computed. None when nothing will fire."""
+    if not schedule.row.enabled or schedule.row.broken:
+        return None
+    if schedule.paused_at_moment(now):
+        until: datetime | None = schedule.row.paused_until
+        first = schedule.due_times(until - INSTANT, 1) if until else []
+        return first[0].utc if first else None
+    told: datetime | None = schedule.row.next_due_at
+    if told is not None and told > now:
+        return told
+    found = schedule.due_times(now, 1)
+    return found[0].utc if found else None
+
+
+def recent_runs(schedule_ids: Sequence[int], count: int) -> dict[int, list[LastRun]]:
+    """The last runs of each schedule, newest first: one short walk along an index for each, in one statement."""
+    if not schedule_ids:
+        return {}
+    columns = (Run.schedule_id, Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
+    parts = []
+    for schedule_id in schedule_ids:
+        # Only due ones: the index has (schedule, due time). A run by hand has no due time and is on the run page.
+        newest = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at.is_not(None))
+        part = newest.order_by(Run.due_at.desc()).limit(count).subquery()
+        parts.append(sa.select(part))
+    found: dict[int, list[LastRun]] = {}
+    for row in db.session.execute(sa.union_all(*parts)):
+        found.setdefault(row.schedule_id, []).append(LastRun(*row[1:]))
+    for runs in found.values():
+        runs.sort(key=_due, reverse=True)
+    return found
+
+
+def _due(run: LastRun) -> datetime:
+    return run.due_at or run.created_at

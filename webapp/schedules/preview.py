@@ -1,0 +1,59 @@
+"""What a schedule would do, before it is saved: computed by what beat computes with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from webapp.scheduler.recurrence import DueTime, Recurrence, describe, due_times
+from webapp.schedules.stored import Stored
+from webapp.schedules.validation import examine
+
+COUNT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None)."""
+
+    timezone: str = "UTC"
+    words: str = ""
+    new: list[DueTime] = field(default_factory=list)
+    old: list[DueTime] | None = None
+    old_words: str = ""
+    changes: bool = False
+    enabled: bool = True
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> Preview:
+    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time."""
+    examined = examine(given, now, current=stored.snapshot if stored else None)
+    old = stored.due_times(now, COUNT) if stored else None
+    old_words = stored.words if stored else ""
+    recurrence = examined.recurrence
+    if recurrence is None:
+        return Preview(old=old, old_words=old_words, errors=examined.errors)
+    if stored is not None:
+        recurrence = as_saved(recurrence, stored)
+    done = stored.row.runs or 0 if stored else 0
+    new = due_times(recurrence, now, COUNT, done)
+    return Preview(
+        timezone=recurrence.timezone,
+        words=describe(recurrence),
+        new=new,
+        old=old,
+        old_words=old_words,
+        changes=old is None or [due.utc for due in old] != [due.utc for due in new],
+        enabled=examined.definition.enabled if examined.definition else True,
+        errors=examined.errors,
+    )
+
+
+def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:
+    """The recurrence as it would be after a save: an interval that is not changed keeps its grid."""
+    anchor = stored.row.anchor if recurrence.rule == stored.rule else recurrence.anchor
+    return dataclasses.replace(recurrence, anchor=anchor, seed=stored.id)

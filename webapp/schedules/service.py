@@ -1,0 +1,190 @@
+"""What people do to schedules: the only writer of their tables on the pages' side.
+
+Each action is one transaction that writes the rows, the version, the audit and the revision; after the commit beat is
+woken. Nothing here fires anything: beat looks for the first due time after the edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from flask import has_request_context
+from flask_security import current_user
+
+from webapp import broker
+from webapp.accounts import audit
+from webapp.database import now
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.extensions import db
+from webapp.paging import LARGEST_ID
+from webapp.people.zones import find_zone
+from webapp.scheduler.wakeup import CHANNEL
+from webapp.schedules import fields, stored, writing
+from webapp.schedules.definition import Definition
+from webapp.schedules.stored import TASKS, Stored
+from webapp.schedules.validation import check_schedule
+
+LONGEST_REASON = 500
+
+
+def get(schedule_id: int) -> Stored:
+    """One schedule. Raises NotFound."""
+    found = stored.find(db.session, schedule_id) if schedule_id <= LARGEST_ID else None
+    if found is None:
+        raise NotFound(f"No schedule has the number {schedule_id}.")
+    return found
+
+
+def create(given: Mapping[str, Any]) -> Stored:
+    """Make a schedule from what was given. Raises Invalid."""
+    moment = now()
+    definition = check_schedule(given, moment, taken=name_taken)
+    try:
+        schedule_id = writing.insert(db.session, definition, moment, author())
+    except sa.exc.IntegrityError as error:
+        raise _taken_meanwhile(error) from error
+    _record("create", schedule_id, definition.name, None, definition.snapshot())
+    return _commit(schedule_id)
+
+
+def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = None) -> Stored:
+    """Change what is given; the rest stays. A save that changes nothing writes nothing.
+
+    Raises Invalid, NotFound, and Conflict when `version` is given and is no longer the last one.
+    """
+    before, moment = get(schedule_id), now()
+    if version is not None and version != before.row.version:
+        raise Conflict(f"Version {version} was edited, but there is a version {before.row.version} already.")
+    definition = check_schedule(
+        given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
+    )
+    return _write(before, definition, moment, "update")
+
+
+def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
+    """Enable or disable. Enabling fires nothing now. Raises Conflict when its time has passed, Invalid, NotFound."""
+    before, moment = get(schedule_id), now()
+    if bool(before.row.enabled) == enabled:
+        return before
+    if not enabled:
+        # Even one that is not legal any more, such as one whose task is gone, can be switched off.
+        return _disable(before)
+    try:
+        definition = check_schedule({"enabled": True}, moment, current=before.snapshot)
+    except Invalid as error:
+        if error.fields.keys() == {"at"}:
+            raise Conflict("Its time has passed. Give it another time, then enable it.") from error
+        raise
+    return _write(before, definition, moment, "enable")
+
+
+def delete(schedule_id: int) -> None:
+    """Delete a schedule; its runs and versions stay. Raises NotFound, Conflict for one that the code defines."""
+    before = get(schedule_id)
+    if before.code_definition is not None:
+        raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
+    revision = writing.delete(db.session, before)
+    _record("delete", schedule_id, before.name, before.snapshot, None)
+    db.session.commit()
+    broker.announce(CHANNEL, str(revision))
+
+
+def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
+    """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
+    before, moment = get(schedule_id), now()
+    end = _pause_end(until, before.timezone, moment)
+    try:
+        text = fields.line(reason or "", most=LONGEST_REASON)
+    except fields.FieldError as error:
+        raise Invalid({"reason": str(error)}) from error
+    values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None}
+    writing.update_details(db.session, schedule_id, **values)
+    told = {"reason": text, "until": end.isoformat() if end else None}
+    _record("pause", schedule_id, before.name, None, told)
+    return _commit(schedule_id)
+
+
+def resume(schedule_id: int) -> Stored:
+    """End a pause. What came due meanwhile is not made up for. Raises NotFound."""
+    before = get(schedule_id)
+    if not before.paused:
+        return before
+    writing.update_details(db.session, schedule_id, paused_at=None, paused_until=None, pause_reason=None)
+    _record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, None)
+    return _commit(schedule_id)
+
+
+def name_taken(name: str, *, besides: int | None = None) -> bool:
+    """Whether another schedule has this name."""
+    query = sa.select(TASKS.c.id).where(TASKS.c.name == name)
+    if besides is not None:
+        query = query.where(TASKS.c.id != besides)
+    return db.session.execute(query).first() is not None
+
+
+def author() -> str:
+    """Who acts, for the versions."""
+    if has_request_context() and current_user.is_authenticated:
+        return f"{current_user.name} <{current_user.email}>"
+    return "command line"
+
+
+def _disable(before: Stored) -> Stored:
+    moment = now()
+    try:
+        definition = check_schedule({"enabled": False}, moment, current=before.snapshot)
+    except Invalid:
+        db.session.execute(sa.update(TASKS).where(TASKS.c.id == before.id).values(enabled=False))
+        _record("disable", before.id, before.name, {"enabled": True}, {"enabled": False})
+        return _commit(before.id)
+    return _write(before, definition, moment, "disable")
+
+
+def _write(before: Stored, definition: Definition, moment: datetime, action: str) -> Stored:
+    after = definition.snapshot()
+    if after == before.snapshot:
+        return before
+    try:
+        writing.update(db.session, before, definition, moment, author())
+    except sa.exc.IntegrityError as error:
+        raise _taken_meanwhile(error) from error
+    _record(action, before.id, definition.name, before.snapshot, after)
+    return _commit(before.id)
+
+
+def _record(
+    action: str, schedule_id: int, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> None:
+    audit.record(db.session, f"schedule.{action}", "schedule", schedule_id, name, before, after)
+
+
+def _commit(schedule_id: int) -> Stored:
+    """Read the schedule back with its revision, commit, and wake beat."""
+    written = get(schedule_id)
+    db.session.commit()
+    broker.announce(CHANNEL, str(written.row.revision))
+    return written
+
+
+def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:
+    """Two people chose one name at once; anything else is a fault of ours."""
+    db.session.rollback()
+    if "name" in str(error.orig).lower():
+        return Invalid({"name": "Another schedule has this name."})
+    return error
+
+
+def _pause_end(until: str, timezone: str, moment: datetime) -> datetime | None:
+    if fields.empty(until):
+        return None
+    try:
+        end = fields.moment(until, ZoneInfo(find_zone(timezone) or "UTC"))
+    except fields.FieldError as error:
+        raise Invalid({"until": str(error)}) from error
+    if end <= moment:
+        raise Invalid({"until": "This time has passed."})
+    return end

@@ -1,0 +1,309 @@
+"""Schedules as they lie in the tables: one query with everything, and what it means.
+
+A row may have been written by anybody. What cannot be read is told as `problem`, and everything else goes on.
+No Flask here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from webapp.scheduler.models import ScheduleProgress
+from webapp.scheduler.recurrence import (
+    Crontab,
+    DueTime,
+    Interval,
+    OneTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    Solar,
+    check,
+    describe,
+    due_times,
+)
+from webapp.schedules.definition import DEFAULTS, Kind, iso
+from webapp.schedules.models import ScheduleDetail
+
+AnySession = Session | scoped_session[Any]
+
+
+def _table(model: Any) -> sa.Table:
+    table: sa.Table = model.__table__
+    return table
+
+
+TASKS = _table(PeriodicTask)
+DETAILS = _table(ScheduleDetail)
+PROGRESS = _table(ScheduleProgress)
+INTERVALS = _table(IntervalSchedule)
+CRONTABS = _table(CrontabSchedule)
+SOLARS = _table(SolarSchedule)
+CLOCKEDS = _table(ClockedSchedule)
+RULE_TABLES = {
+    Kind.INTERVAL: INTERVALS,
+    Kind.CRONTAB: CRONTABS,
+    Kind.SOLAR: SOLARS,
+    Kind.CLOCKED: CLOCKEDS,
+}
+DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
+KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
+_SAME_FIELDS = ("name", "task", "enabled", "queue", "priority", "expire_seconds", "max_runs", "misfire")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One schedule with everything that is known of it. Moments are aware, in UTC."""
+
+    row: sa.Row[Any]
+
+    @property
+    def id(self) -> int:
+        """Its number, in addresses and in runs."""
+        return int(self.row.id)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.row.name)
+
+    @cached_property
+    def kind(self) -> Kind | None:
+        """Which kind its rule is; None when the row names a kind that nobody knows."""
+        return KINDS.get(self.row.discriminator)
+
+    @cached_property
+    def rule(self) -> Rule | None:
+        """Its rule; None when the row that it names is gone."""
+        row = self.row
+        if self.kind is None or getattr(row, f"{self.kind}_id") is None:
+            return None
+        match self.kind:
+            case Kind.INTERVAL:
+                return Interval(row.every, row.period)
+            case Kind.CRONTAB:
+                return Crontab(row.minute, row.hour, row.day_of_month, row.month_of_year, row.day_of_week)
+            case Kind.SOLAR:
+                return Solar(row.event, row.latitude, row.longitude)
+            case Kind.CLOCKED:
+                at = utc(row.clocked_time)
+                return None if at is None else OneTime(at)
+
+    @property
+    def timezone(self) -> str:
+        """A crontab's own zone; for the other kinds the one in which people read its times."""
+        zone = self.row.crontab_timezone if self.kind == Kind.CRONTAB else self.row.timezone
+        return zone or "UTC"
+
+    @property
+    def max_runs(self) -> int | None:
+        """The library's `one_off` means once, whatever the kind."""
+        if self.row.one_off and self.kind != Kind.CLOCKED:
+            return 1
+        limit: int | None = self.row.max_runs
+        return limit
+
+    @property
+    def end(self) -> datetime | None:
+        """After which nothing is due; the library's own `expires` bounds it too."""
+        ends = [end for end in (self.row.ends_at, utc(self.row.expires)) if end is not None]
+        return min(ends, default=None)
+
+    @cached_property
+    def recurrence(self) -> Recurrence | None:
+        """Its due times' rule, or None when there is none to read."""
+        if self.rule is None:
+            return None
+        return Recurrence(
+            rule=self.rule,
+            timezone=self.timezone,
+            start=utc(self.row.start_time),
+            end=self.end,
+            max_runs=self.max_runs,
+            jitter=self.row.jitter or 0.0,
+            seed=self.id,
+            anchor=self.row.anchor,
+        )
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why it cannot fire: what beat found, or what is plain to see."""
+        if self.row.broken:
+            return str(self.row.broken)
+        if self.recurrence is None:
+            return "The row that says when is missing."
+        try:
+            check(self.recurrence)
+        except RecurrenceError as error:
+            return str(error)[0].upper() + str(error)[1:] + "."
+        for column, kind in (("args", list), ("kwargs", dict)):
+            if not isinstance(_json(getattr(self.row, column)), kind):
+                return f"Its {column} are not a JSON {'list' if kind is list else 'object'}."
+        return None
+
+    @cached_property
+    def words(self) -> str:
+        """When it is due, in plain words."""
+        if self.recurrence is None:
+            return "nobody can say when"
+        try:
+            return describe(self.recurrence)
+        except RecurrenceError:
+            return "nobody can say when"
+
+    def due_times(self, after: datetime, count: int) -> list[DueTime]:
+        """Its next due times; none for one that cannot fire. Does not look at whether it is enabled."""
+        if self.recurrence is None:
+            return []
+        try:
+            return due_times(self.recurrence, after, count, self.row.runs or 0)
+        except RecurrenceError:
+            return []
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause was set; a pause with an end in the past is over as soon as beat looks."""
+        return self.row.paused_at is not None
+
+    def paused_at_moment(self, now: datetime) -> bool:
+        """Whether a pause holds at that moment."""
+        until = self.row.paused_until
+        return self.paused and (until is None or until > now)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Its tags; none when they cannot be read."""
+        found = _json(self.row.tags)
+        return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+
+    @cached_property
+    def code_definition(self) -> dict[str, Any] | None:
+        """What the code says of it, in the form of a snapshot; None when the code does not define it."""
+        found = _json(self.row.code_definition)
+        return found if isinstance(found, dict) else None
+
+    @cached_property
+    def snapshot(self) -> dict[str, Any]:
+        """What it says, in the form of `Definition.snapshot`, even when that is not legal."""
+        row, values = self.row, dict(DEFAULTS)
+        values |= {name: getattr(row, name) for name in _SAME_FIELDS if getattr(row, name) is not None}
+        values |= {
+            "kind": self.kind.value if self.kind else None,
+            "timezone": self.timezone,
+            "args": _json(row.args),
+            "kwargs": _json(row.kwargs),
+            "start": _iso(utc(row.start_time)),
+            "end": _iso(row.ends_at),
+            "max_runs": self.max_runs,
+            "jitter": row.jitter or 0.0,
+            "misfire_window": row.misfire_window if row.misfire_window is not None else DEFAULTS["misfire_window"],
+            "overlap": row.overlap or DEFAULTS["overlap"],
+            "failure_budget": row.failure_budget,
+            "description": row.description or "",
+            "tags": self.tags,
+        }
+        match self.rule:
+            case Interval(every=every, period=period):
+                values |= {"every": every, "period": period}
+            case Crontab() as crontab:
+                values |= {"crontab": crontab.line}
+            case Solar(event=event, latitude=latitude, longitude=longitude):
+                values |= {"event": event, "latitude": latitude, "longitude": longitude}
+            case OneTime(at=at):
+                values |= {"at": iso(at)}
+        return values
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """A moment of the library's columns, which SQLite gives without its zone."""
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)
+
+
+def _json(text: str | None) -> Any:
+    """The value of a JSON text, or the text itself when it is not JSON."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def select_schedules() -> sa.Select[Any]:
+    """Everything of every schedule: add conditions, order and limit.
+
+    The library's enumerations are read as plain text: one unknown word in one row must not spoil the rest.
+    """
+    return sa.select(
+        *(column for column in TASKS.c if column.name != "schedule_id"),
+        TASKS.c.schedule_id.label("rule_id"),
+        *(column for column in DETAILS.c if column.name != "schedule_id"),
+        PROGRESS.c.last_due_at,
+        PROGRESS.c.next_due_at,
+        PROGRESS.c.runs,
+        PROGRESS.c.broken,
+        INTERVALS.c.id.label("interval_id"),
+        INTERVALS.c.every,
+        sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),
+        CRONTABS.c.id.label("crontab_id"),
+        *(CRONTABS.c[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")),
+        CRONTABS.c.timezone.label("crontab_timezone"),
+        SOLARS.c.id.label("solar_id"),
+        sa.type_coerce(SOLARS.c.event, sa.String).label("event"),
+        SOLARS.c.latitude,
+        SOLARS.c.longitude,
+        CLOCKEDS.c.id.label("clocked_id"),
+        CLOCKEDS.c.clocked_time,
+    ).select_from(_joined())
+
+
+def _joined() -> sa.FromClause:
+    joined: sa.FromClause = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+    joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
+    for kind, table in RULE_TABLES.items():
+        of_kind = (TASKS.c.discriminator == DISCRIMINATORS[kind]) & (table.c.id == TASKS.c.schedule_id)
+        joined = joined.outerjoin(table, of_kind)
+    return joined
+
+
+def load(session: AnySession, query: sa.Select[Any]) -> list[Stored]:
+    """The schedules that a query of `select_schedules` finds, in its order."""
+    return [Stored(row) for row in session.execute(query)]
+
+
+def find(session: AnySession, schedule_id: int) -> Stored | None:
+    """One schedule by its number."""
+    found = load(session, select_schedules().where(TASKS.c.id == schedule_id))
+    return found[0] if found else None
+
+
+def find_named(session: AnySession, name: str) -> Stored | None:
+    """One schedule by its name."""
+    found = load(session, select_schedules().where(TASKS.c.name == name))
+    return found[0] if found else None
+
+
+def find_many(session: AnySession, ids: Iterable[int]) -> Sequence[Stored]:
+    """Several schedules by their numbers, in the order of their names."""
+    return load(session, select_schedules().where(TASKS.c.id.in_(list(ids))).order_by(TASKS.c.name))

@@ -1,0 +1,289 @@
+"""Whether a schedule is legal: the one home of these rules, for form, preview, JSON, command line and import.
+
+What is given may be text (a form) or JSON values; what is found wrong is told at its field, everything at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from webapp.errors import Invalid
+from webapp.people.zones import find_zone
+from webapp.registry import find_task
+from webapp.scheduler.recurrence import (
+    PERIODS,
+    SOLAR_EVENTS,
+    Crontab,
+    Interval,
+    OneTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    Solar,
+    check,
+)
+from webapp.scheduler.recurrence.zones import zone
+from webapp.schedules import fields
+from webapp.schedules.definition import DEFAULTS, FIELDS, RULE_FIELDS, Definition, Kind, next_anchor
+from webapp.schedules.fields import FieldError, empty
+from webapp.schedules.models import Misfire, Overlap
+
+Value = TypeVar("Value")
+
+KIND_SYNONYMS = {
+    "one time": "clocked", "onetime": "clocked", "once": "clocked", "date": "clocked",
+    "cron": "crontab", "sun": "solar", "every": "interval", "periodic": "interval",
+}  # fmt: skip
+PERIOD_SYNONYMS = {
+    "day": "days", "hour": "hours", "minute": "minutes", "min": "minutes", "second": "seconds", "sec": "seconds",
+    "microsecond": "microseconds",
+}  # fmt: skip
+SHORTCUTS = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}  # fmt: skip
+# What brokers know; beat refuses others too.
+HIGHEST_PRIORITY = 9
+BOUNDS = ("start", "end", "max_runs", "jitter")
+# What the library's columns hold.
+CRONTAB_LENGTHS = {"minute": 240, "hour": 96, "day_of_month": 124, "month_of_year": 64, "day_of_week": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What became of what was given: a definition or errors. The recurrence is there while other fields are wrong."""
+
+    errors: dict[str, str]
+    definition: Definition | None
+    recurrence: Recurrence | None
+
+
+def check_schedule(
+    given: Mapping[str, Any],
+    now: datetime,
+    *,
+    current: Mapping[str, Any] | None = None,
+    taken: Callable[[str], bool] = lambda _name: False,
+) -> Definition:
+    """The schedule that was meant. Raises Invalid with every field at fault; see `examine`."""
+    examined = examine(given, now, current=current, taken=taken)
+    if examined.definition is None:
+        raise Invalid(examined.errors)
+    return examined.definition
+
+
+def examine(
+    given: Mapping[str, Any],
+    now: datetime,
+    *,
+    current: Mapping[str, Any] | None = None,
+    taken: Callable[[str], bool] = lambda _name: False,
+) -> Examined:
+    """Look at every field.
+
+    `current` is the snapshot of the schedule that is edited: fields that are not given stay as they are there, and a
+    time that has passed may stay as it was while the schedule is disabled. `taken` says whether another schedule has
+    a name. Unknown fields are refused, so that a misspelt one is not lost in silence.
+    """
+    form = _Reader({**DEFAULTS, **(current or {}), **given})
+    form.errors |= {name: f"There is no field “{name[:60]}”." for name in given if name not in FIELDS}
+    name = form.read("name", lambda value: _name(value, taken), "")
+    task = form.read("task", _task, "")
+    args, kwargs = form.read("args", _args, list[Any]()), form.read("kwargs", _kwargs, dict[str, Any]())
+    timezone = form.read("timezone", _zone, "UTC")
+    rule = _rule(form, zone(timezone))
+    values = _policies(form, zone(timezone))
+    _check_call(form, task, args, kwargs)
+    recurrence = None
+    if rule is not None and "timezone" not in form.errors:
+        recurrence = _check_recurrence(form, rule, timezone, values, now)
+        _check_passed(form, rule, values["enabled"], now, current)
+    if form.errors or rule is None:
+        return Examined(form.errors, None, recurrence)
+    definition = Definition(name=name, task=task, rule=rule, timezone=timezone, args=args, kwargs=kwargs, **values)
+    return Examined({}, definition, recurrence)
+
+
+def _policies(form: _Reader, tz: ZoneInfo) -> dict[str, Any]:
+    """Everything but what runs and when it repeats."""
+    return {
+        "enabled": form.read("enabled", fields.yes_no, default=True),
+        "queue": form.optional("queue", _queue),
+        "priority": form.optional("priority", lambda value: fields.whole(value, 0, HIGHEST_PRIORITY)),
+        "expire_seconds": form.optional("expire_seconds", lambda value: fields.whole(value, 1)),
+        "start": form.optional("start", lambda value: fields.moment(value, tz)),
+        "end": form.optional("end", lambda value: fields.moment(value, tz)),
+        "max_runs": form.optional("max_runs", lambda value: fields.whole(value, 1)),
+        "jitter": form.optional("jitter", fields.decimal) or 0.0,
+        "misfire": form.read("misfire", lambda value: fields.choice(value, Misfire), Misfire.RUN_ONCE.value),
+        "misfire_window": form.read("misfire_window", lambda value: fields.whole(value, 0), 3600),
+        "overlap": form.read("overlap", lambda value: fields.choice(value, Overlap), Overlap.ALLOW.value),
+        "failure_budget": form.optional("failure_budget", lambda value: fields.whole(value, 1, 10_000)),
+        "description": form.read("description", lambda value: fields.lines(value or ""), ""),
+        "tags": form.read("tags", lambda value: fields.tags(value or []), list[Any]()),
+    }
+
+
+class _Reader:
+    """Reads fields one by one and collects what is wrong with them."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = given
+        self.errors: dict[str, str] = {}
+
+    def read(self, name: str, reader: Callable[[Any], Value], default: Value) -> Value:
+        """One field; `default` stands in for it when it is wrong, so that the others can be looked at."""
+        try:
+            return reader(self.given.get(name))
+        except FieldError as error:
+            self.errors[name] = str(error)
+            return default
+
+    def optional(self, name: str, reader: Callable[[Any], Value]) -> Value | None:
+        """One field that may be left empty."""
+        return None if empty(self.given.get(name)) else self.read(name, reader, None)
+
+
+def _name(value: Any, taken: Callable[[str], bool]) -> str:
+    if empty(value):
+        raise FieldError("Give it a name.")
+    name = fields.line(value)
+    if taken(name):
+        raise FieldError("Another schedule has this name.")
+    return name
+
+
+def _task(value: Any) -> str:
+    if empty(value):
+        raise FieldError("Choose a task.")
+    name = fields.line(value)
+    if find_task(name) is None:
+        raise FieldError(f"There is no registered task “{name}”.")
+    return name
+
+
+def _args(value: Any) -> list[Any]:
+    found: list[Any] = [] if empty(value) else fields.json_value(value, list, 'A JSON list, such as [1, "two"],')
+    return found
+
+
+def _kwargs(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = (
+        {} if empty(value) else fields.json_value(value, dict, 'A JSON object, such as {"count": 1},')
+    )
+    return found
+
+
+def _queue(value: Any) -> str:
+    name = fields.line(value)
+    if any(character.isspace() for character in name):
+        raise FieldError("The name of a queue has no spaces.")
+    return name
+
+
+def _zone(value: Any) -> str:
+    found = find_zone(value) if isinstance(value, str) else None
+    if found is None:
+        raise FieldError("Choose a time zone from the list, such as Asia/Kathmandu or UTC.")
+    return found
+
+
+def _check_call(form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Whether the task's function takes these arguments."""
+    known = find_task(task) if task else None
+    if known is None or form.errors.keys() & {"args", "kwargs"}:
+        return
+    if reason := known.refuse(args, kwargs):
+        form.errors["kwargs" if kwargs and not args else "args"] = reason
+
+
+def _rule(form: _Reader, tz: ZoneInfo) -> Rule | None:
+    """The rule that the fields of the chosen kind say, or None with the reason in `form.errors`."""
+    if empty(form.given.get("kind")):
+        form.errors["kind"] = "Choose how it repeats."
+        return None
+    kind = form.read("kind", lambda value: fields.choice(value, Kind, KIND_SYNONYMS), "")
+    if not kind:
+        return None
+    rule: Rule | None = None
+    match Kind(kind):
+        case Kind.INTERVAL:
+            every = form.read("every", lambda value: fields.whole(_given(value, "Say how many."), 1), 1)
+            period = form.read("period", lambda value: fields.choice(value, PERIODS, PERIOD_SYNONYMS), "")
+            rule = Interval(every, period)
+        case Kind.CRONTAB:
+            rule = form.read("crontab", _crontab, Crontab())
+        case Kind.SOLAR:
+            event = form.read("event", lambda value: fields.choice(value, SOLAR_EVENTS), "")
+            rule = Solar(event, _degrees(form, "latitude", 90), _degrees(form, "longitude", 180))
+        case Kind.CLOCKED:
+            at = form.read("at", lambda value: fields.moment(_given(value, "Say when."), tz), None)
+            rule = OneTime(at) if at is not None else None
+    return rule if not form.errors.keys() & set(RULE_FIELDS[Kind(kind)]) else None
+
+
+def _given(value: Any, otherwise: str) -> Any:
+    if empty(value):
+        raise FieldError(otherwise)
+    return value
+
+
+def _degrees(form: _Reader, name: str, most: int) -> float:
+    def read(value: Any) -> float:
+        # The library's column keeps six decimals: a tenth of a metre.
+        degrees = round(fields.decimal(_given(value, "Say where, in degrees.")), 6)
+        if not -most <= degrees <= most:
+            raise FieldError(f"It must be from -{most} to {most} degrees.")
+        return degrees
+
+    return form.read(name, read, 0.0)
+
+
+def _crontab(value: Any) -> Crontab:
+    text = fields.line(_given(value, "Say when, in five fields."), most=600)
+    try:
+        found = Crontab.from_line(SHORTCUTS.get(text.lower(), text))
+    except RecurrenceError as error:
+        raise FieldError(_sentence(error)) from error
+    for name, most in CRONTAB_LENGTHS.items():
+        if len(getattr(found, name)) > most:
+            raise FieldError(f"{name.replace('_', ' ').capitalize()}: at most {most} characters.")
+    return found
+
+
+def _check_recurrence(
+    form: _Reader, rule: Rule, timezone: str, values: Mapping[str, Any], now: datetime
+) -> Recurrence | None:
+    """What only the whole of it shows: an end before the start, a crontab that never fires."""
+    if form.errors.keys() & set(BOUNDS):
+        return None
+    recurrence = Recurrence(rule=rule, timezone=timezone, **{name: values[name] for name in BOUNDS})
+    try:
+        check(recurrence)
+    except RecurrenceError as error:
+        field = error.field if error.field in FIELDS else "crontab" if isinstance(rule, Crontab) else ""
+        form.errors.setdefault(field, _sentence(error))
+        return None
+    return dataclasses.replace(recurrence, anchor=next_anchor(rule, now))
+
+
+def _check_passed(form: _Reader, rule: Rule, enabled: bool, now: datetime, current: Mapping[str, Any] | None) -> None:
+    """A time in the past would never come; only what has had its time may keep it, disabled."""
+    if not isinstance(rule, OneTime) or rule.at > now:
+        return
+    kept = current is not None and current.get("at") == Definition("", "", rule).snapshot()["at"]
+    if not kept or enabled:
+        form.errors.setdefault("at", "This time has passed.")
+
+
+def _sentence(error: RecurrenceError) -> str:
+    """A message of the recurrences as a sentence that names the crontab's field."""
+    text = str(error)
+    if error.field in CRONTAB_LENGTHS and not text.startswith("this never fires"):
+        text = f"{error.field.replace('_', ' ')}: {text}"
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,199 @@
+"""The pages of schedules: the list, one schedule, and what is done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.errors import Invalid
+from webapp.overview.theme import own_path
+from webapp.query import text_in_query
+from webapp.rendering import render, see_other, wants_json
+from webapp.schedules import in_force, listing, service
+from webapp.schedules.answers import due_values, listed_values, schedule_values
+from webapp.schedules.asked import asked_filters, edited_version, given_fields
+from webapp.schedules.definition import KIND_WORDS
+from webapp.schedules.forms import empty_form, form_values, said, typed
+from webapp.schedules.pages import detail_context, editor_context
+from webapp.schedules.preview import Preview, preview
+from webapp.schedules.stored import Stored
+from webapp.transactions import reading
+
+blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
+blueprint.add_app_template_filter(said, "said")
+
+
+@blueprint.get("")
+@access(Access.VIEWER)
+def index() -> Response:
+    """The list."""
+    moment, filters = now(), asked_filters()
+    found = listing.page(filters, moment, before=text_in_query("before"), after=text_in_query("after"))
+    if wants_json():
+        return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
+    return render(
+        "schedules/index.html",
+        "schedules/_table.html",
+        listed_page=found,
+        filters=filters,
+        kinds=list(KIND_WORDS.items()),
+        statuses=listing.STATUSES,
+        none_yet=not found.rows and not listing.any_schedule(),
+        beats=in_force.present_beats(moment),
+        news=in_force,
+        now=moment,
+    )
+
+
+@blueprint.get("/new")
+@access(Access.SCHEDULER)
+def new() -> Response:
+    """The form for a new one."""
+    shown = empty_form(current_app.extensions["settings"].timezone)
+    return render("schedules/new.html", **editor_context(shown, None, None))
+
+
+@blueprint.post("")
+@access(Access.SCHEDULER)
+def create() -> Response:
+    """Make one; the form again, with what is wrong, when it cannot be made."""
+    given, _along = given_fields()
+    given = {"timezone": current_app.extensions["settings"].timezone, **given}
+    try:
+        made = service.create(given)
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _form_again(given, None, error)
+    if wants_json():
+        response = jsonify(schedule_values(made))
+        response.status_code = 201
+        response.headers["Location"] = url_for("schedules.show", schedule_id=made.id)
+        return response
+    flash(f"“{made.name}” was created. Nothing runs before it is due.", "success")
+    return see_other(url_for("schedules.show", schedule_id=made.id))
+
+
+@blueprint.get("/<int:schedule_id>")
+@access(Access.VIEWER)
+def show(schedule_id: int) -> Response:
+    """One schedule: what it says, when it is due, what it ran, how to change it."""
+    found = service.get(schedule_id)
+    if wants_json():
+        return jsonify(schedule_values(found) | {"next": [due_values(due) for due in found.due_times(now(), 10)]})
+    return render("schedules/show.html", **detail_context(found, form_values(found.snapshot)))
+
+
+@blueprint.post("/<int:schedule_id>")
+@access(Access.SCHEDULER)
+def save(schedule_id: int) -> Response:
+    """Change what was sent; the form again, with what is wrong, when it cannot be."""
+    given, along = given_fields()
+    try:
+        saved = service.save(schedule_id, given, version=edited_version(along))
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _form_again(given, schedule_id, error)
+    return _done(saved, f"“{saved.name}” was saved. Saving ran nothing.")
+
+
+@blueprint.post("/preview")
+@access(Access.SCHEDULER)
+def show_preview() -> Response:
+    """The next due times of what is typed; without htmx the whole form again, with them beside it."""
+    given, along = given_fields()
+    text = str(along.get("schedule_id", ""))
+    schedule_id = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    with reading():
+        edited = service.get(schedule_id) if schedule_id is not None else None
+        looked = preview(given, edited, now())
+        if wants_json():
+            return _preview_values(looked)
+        shown = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
+        context = editor_context(shown, edited, looked)
+        return render(
+            "schedules/new.html" if edited is None else "schedules/edit.html", "schedules/_preview.html", **context
+        )
+
+
+@blueprint.get("/<int:schedule_id>/in-force")
+@access(Access.VIEWER)
+def show_in_force(schedule_id: int) -> Response:
+    """Whether the last edit is in force; asks to be asked again while it is not."""
+    moment = now()
+    found = service.get(schedule_id)
+    standing = in_force.judge(found, in_force.present_beats(moment), moment)
+    return render("schedules/_in_force.html", schedule=found, standing=standing)
+
+
+@blueprint.post("/<int:schedule_id>/enable")
+@access(Access.SCHEDULER)
+def enable(schedule_id: int) -> Response:
+    """Let it fire from its next due time on."""
+    found = service.set_enabled(schedule_id, enabled=True)
+    return _done(found, f"“{found.name}” is enabled. It runs when it is next due, not now.")
+
+
+@blueprint.post("/<int:schedule_id>/disable")
+@access(Access.SCHEDULER)
+def disable(schedule_id: int) -> Response:
+    """Let it fire no more."""
+    found = service.set_enabled(schedule_id, enabled=False)
+    return _done(found, f"“{found.name}” is disabled.")
+
+
+@blueprint.post("/<int:schedule_id>/delete")
+@access(Access.SCHEDULER)
+def delete(schedule_id: int) -> Response:
+    """Delete it; its runs stay in the list of runs."""
+    name = service.get(schedule_id).name
+    service.delete(schedule_id)
+    if wants_json():
+        return jsonify(deleted=schedule_id)
+    flash(f"“{name}” was deleted. Its runs are kept.", "success")
+    return see_other(url_for("schedules.index"))
+
+
+@blueprint.post("/<int:schedule_id>/pause")
+@access(Access.OPERATOR)
+def pause(schedule_id: int) -> Response:
+    """Let nothing fire for a while."""
+    given, _along = given_fields()
+    found = service.pause(schedule_id, reason=given.get("reason") or "", until=given.get("until") or "")
+    return _done(found, f"“{found.name}” is paused.")
+
+
+@blueprint.post("/<int:schedule_id>/resume")
+@access(Access.OPERATOR)
+def resume(schedule_id: int) -> Response:
+    """End its pause."""
+    found = service.resume(schedule_id)
+    return _done(found, f"“{found.name}” goes on. It runs when it is next due, not now.")
+
+
+def _done(schedule: Stored, told: str) -> Response:
+    """After an action: the schedule as JSON, or back to the page where it was asked for."""
+    if wants_json():
+        return jsonify(schedule_values(schedule))
+    flash(told, "success")
+    back = request.form.get("back")
+    return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))
+
+
+def _form_again(given: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
+    """The form with everything as it was typed and each error at its field."""
+    with reading():
+        edited = service.get(schedule_id) if schedule_id is not None else None
+        shown = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
+        context = editor_context(shown, edited, preview(given, edited, now()), error.fields)
+        return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
+
+
+def _preview_values(looked: Preview) -> Response:
+    old = None if looked.old is None else [due_values(due) for due in looked.old]
+    new = [due_values(due) for due in looked.new]
+    return jsonify(words=looked.words, timezone=looked.timezone, next=new, before=old, errors=looked.errors)
