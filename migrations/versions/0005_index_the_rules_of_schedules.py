@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "schedules_rules"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
