@@ -1,4 +1,5 @@
-"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding what was lost.
+"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding what was
+lost.
 
 Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
 functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
@@ -16,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from webapp.database import UtcDateTime
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.workers.models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
 # SQLite takes at most 32,766 parameters in one statement.
@@ -83,7 +85,10 @@ _INSERT_POSTGRESQL = sa.text(
 
 
 def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
-    """Create runs of due times. Returns the ids of those that did not exist; the others were created by somebody else."""
+    """Create runs of due times.
+
+    Returns the ids of those that did not exist; the others were created by somebody else.
+    """
     if not new:
         return set()
     if connection.dialect.name == "postgresql":
@@ -116,14 +121,18 @@ def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> N
         connection.execute(sa.update(runs).where(chosen).values(sent_at=now, sends=runs.c.sends + 1))
 
 
-def next_eta(connection: sa.Connection) -> datetime | None:
-    """When the next held run is to be released."""
-    return connection.execute(sa.select(sa.func.min(runs.c.eta, type_=UtcDateTime)).where(_IS_HELD)).scalar()
-
-
 # Written as in the partial indexes, so that they are used whatever the planner knows of parameters.
 _IS_HELD = sa.literal_column("state") == sa.literal_column("'held'")
 _IS_QUEUED = sa.literal_column("state") == sa.literal_column("'queued'")
+
+
+def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
+    """When the next held run is to be released, and whether one waits for the former run of its schedule to end."""
+    etas = sa.select(runs.c.eta).where(_IS_HELD)
+    waiting = sa.exists(etas.where(runs.c.eta.is_(None)))
+    first = etas.where(runs.c.eta.is_not(None)).order_by(runs.c.eta).limit(1).scalar_subquery()
+    row = connection.execute(sa.select(first, waiting)).one()
+    return row[0], bool(row[1])
 
 
 def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Sendable]:
@@ -191,7 +200,10 @@ def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -
 
 
 def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
-    """Take the queued runs that were sent after a moment, or ever, for unsent: the broker lost them. Returns how many."""
+    """Take the queued runs that were sent after a moment, or ever, for unsent:
+
+    the broker lost them. Returns how many.
+    """
     statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None)).values(sent_at=None)
     if sent_after is not None:
         statement = statement.where(runs.c.sent_at >= sent_after)
@@ -238,3 +250,49 @@ def revoke_waiting(connection: sa.Connection, ids: Sequence[str], reason: str, n
             .values(state=RunState.REVOKED, reason=reason, ended_at=now)
         )
         connection.execute(statement)
+
+
+def forget_these(connection: sa.Connection, ids: Sequence[str]) -> None:
+    """Take these runs for unsent, if they still wait."""
+    for start in range(0, len(ids), CHUNK):
+        chosen = runs.c.id.in_(ids[start : start + CHUNK])
+        connection.execute(sa.update(runs).where(chosen, _IS_QUEUED).values(sent_at=None))
+
+
+def newest_sent(connection: sa.Connection) -> datetime | None:
+    """When the message of a run that still waits was last sent."""
+    return connection.execute(sa.select(sa.func.max(runs.c.sent_at, type_=UtcDateTime)).where(_IS_QUEUED)).scalar()
+
+
+class LostClaim(NamedTuple):
+    """A run that a worker began which is gone."""
+
+    id: str
+    claims: int
+    attempt: int
+
+
+def lost_claims(connection: sa.Connection, seen_before: datetime, most: int) -> list[LostClaim]:
+    """Started runs without a sign of life since a moment, whose worker has none either."""
+    gone = sa.or_(Worker.id.is_(None), Worker.seen_at < seen_before, Worker.stopped_at.is_not(None))
+    statement = (
+        sa.select(*(runs.c[name] for name in LostClaim._fields))
+        .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
+        .where(sa.literal_column("state") == sa.literal_column("'started'"), runs.c.claim_seen_at < seen_before, gone)
+        .limit(most)
+    )
+    return [LostClaim._make(row) for row in connection.execute(statement)]
+
+
+def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> None:
+    """Queue runs whose worker is gone; their next message may be claimed by another one."""
+    chosen = (runs.c.id.in_(ids), runs.c.state == RunState.STARTED)
+    fresh = {"state": RunState.QUEUED, "reason": reason, "sent_at": None, "claimed_by": None, "claim_seen_at": None}
+    connection.execute(sa.update(runs).where(*chosen).values(**fresh))
+
+
+def give_up(connection: sa.Connection, run: LostClaim, now: datetime) -> None:
+    """Fail a run that has lost its worker too often."""
+    error = f"WorkerLost: its worker was lost {run.claims} times"
+    chosen = (runs.c.id == run.id, runs.c.state == RunState.STARTED)
+    connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))

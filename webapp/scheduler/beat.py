@@ -13,7 +13,8 @@ from webapp.scheduler.core import Core
 class Scheduler(DatabaseScheduler):
     """The library's scheduler with other works: it keeps the tables and the command, and takes over the rest.
 
-    `tick` waits by itself, so that an announced change ends the wait; it returns 0. `core.step` is a tick without the wait.
+    `tick` waits by itself, so that an announced change ends the wait; it returns 0. `core.step` is a tick without the
+    wait.
     """
 
     def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
@@ -59,7 +60,10 @@ class Scheduler(DatabaseScheduler):
         """Nothing is kept in memory that must be saved."""
 
     def close(self) -> None:
-        """Stop in order. Celery calls it from its signal handler too, in the middle of anything: then it waits its turn."""
+        """Stop in order.
+
+        Celery calls it from its signal handler too, in the middle of anything: then it waits its turn.
+        """
         if self._in_step or self._closed:
             return
         self._closed = True

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# A difference of more than this many seconds between what the monotonic clock says and what the reference says is a step:
-# somebody set a clock, or the machine slept.
+# A difference of more than this many seconds between what the monotonic clock says and what the reference says is a
+# step: somebody set a clock, or the machine slept.
 STEP = 0.5
 # Differences up to this are noise of the measurement.
 NOISE = 0.002

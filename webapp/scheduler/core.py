@@ -3,9 +3,11 @@
 A step, in this order:
 
 1. Leading, and something is due: create its runs and hand them to the publisher.
-2. Twice a second, or when somebody announced a change: keep or take the lease, load what changed, release held runs.
+2. Twice a second, or when somebody announced a change: keep or take the lease, load what changed, release held runs,
+   look for lost ones.
 
-With nothing due, a step between two looks touches no database.
+With nothing due, a step between two looks touches no database. The lease is taken only after everything was loaded, so
+that a beat that starts does not keep another one from leading.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.runs import store
-from webapp.scheduler import progress
+from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.database import moment, open_engine
-from webapp.scheduler.dispatch import BATCH, dispatch
+from webapp.scheduler.database import database_clock, moment, open_engine, reading
+from webapp.scheduler.firing import Firing
 from webapp.scheduler.leader import RENEW_EVERY, Lease, LeaseLost
 from webapp.scheduler.listener import Listener
 from webapp.scheduler.presence import Presence
 from webapp.scheduler.publisher import Publisher
+from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.schedules import Schedules
 
 logger = get_logger(__name__)
@@ -36,30 +39,34 @@ HELD_AT_ONCE = 1000
 
 
 class Core:
-    """Everything of a beat process. Not thread-safe, but for `listener.wake`."""
+    """Everything of a beat process. Belongs to one thread.
+
+    It goes by the database's clock, unless it is given one of its own.
+    """
 
     def __init__(self, app: Celery, url: str, redis_url: str | None = None, clock: Clock | None = None) -> None:
+        self._app = app
         self.engine = open_engine(url)
         self.clock = clock or Clock()
+        self._own_clock = clock is not None or self.engine.dialect.name == "sqlite"
         self.presence = Presence()
         self.lease = Lease(self.presence.id, self.clock)
         self.agenda = Agenda()
         self.schedules = Schedules(self.agenda, lambda name: name in app.tasks)
         self.publisher = Publisher(app, self.engine, self.lease.fresh)
+        self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
+        self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
         self.listener = Listener(redis_url)
         self._next_look = float("-inf")
         self._next_lease = float("-inf")
+        self._next_eta: float | None = None
         self._retry_after = 0.0
         self._away = False
 
     def step(self, woken: bool = False) -> float:
-        """Do what is due. Returns after how many seconds to call again; sooner when woken."""
+        """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
         try:
-            if self.lease.held:
-                self._fire()
-            if woken or self.clock.monotonic() >= self._next_look:
-                self._look()
-                self._next_look = self.clock.monotonic() + LOOK_EVERY
+            self._step(woken)
         except LeaseLost:
             self._stand_by()
         except SQLAlchemyError as error:
@@ -76,62 +83,89 @@ class Core:
         try:
             with self.engine.begin() as connection:
                 if self.lease.held:
+                    progress.tally(connection, self.firing.tally, self.clock.now())
                     self.lease.give_back(connection)
                 self.presence.leave(connection)
         except SQLAlchemyError as error:
             logger.warning("The lease could not be given back: %s", error.__class__.__name__)
+        else:
+            self.listener.announce("a beat has stopped")
         self.engine.dispose()
+
+    def _step(self, woken: bool) -> None:
+        if self._own_clock:
+            self._adjust_clock(self.clock.wall(), self.clock.monotonic(), 0.0)
+        if self.lease.held:
+            self.firing.fire(self._keep_lease_meanwhile)
+            if self._next_eta is not None and self.clock.now() >= self._next_eta:
+                self._release_held()
+        if woken or self.clock.monotonic() >= self._next_look:
+            self._look()
+            self._next_look = self.clock.monotonic() + LOOK_EVERY
 
     def _until_next(self) -> float:
         wait = self._next_look - self.clock.monotonic()
         if self.lease.held:
-            at = self.agenda.next_at()
-            if at is not None:
-                wait = min(wait, at - self.clock.now())
+            now = self.clock.now()
+            for at in (self.agenda.next_at(), self._next_eta):
+                if at is not None:
+                    wait = min(wait, at - now)
         return max(wait, 0.0)
-
-    def _fire(self) -> None:
-        """Create the runs of everything that is due, batch by batch, and keep the lease meanwhile."""
-        while due := self.agenda.pop_due(self.clock.now(), BATCH):
-            try:
-                outcome = dispatch(self.engine, self.lease, due, self.clock.now())
-            finally:
-                for entry in due:
-                    self.agenda.put(entry)
-            self.publisher.submit(outcome.to_send)
-            for schedule_id in outcome.finished:
-                self.agenda.remove(schedule_id)
-            if self.clock.monotonic() >= self._next_lease:
-                self._keep_lease()
 
     def _look(self) -> None:
         if not self.schedules.loaded:
-            self.schedules.load(self.engine, self.clock.now())
-            self._acknowledge()
+            self._load()
         if self.clock.monotonic() >= self._next_lease:
             self._keep_lease()
         self._apply_changes()
         if self.lease.held:
             self._release_held()
+            self._write_notes()
+            self.recovery.check()
+
+    def _load(self) -> None:
+        if not self._own_clock:
+            self._adjust_clock(*database_clock(self.engine, self.clock))
+        self.schedules.load(self.engine, self.clock.now())
+        with self.engine.begin() as connection:
+            if not self.presence.seen(connection, self.lease.held):
+                self.presence.announce(connection)
+            self.presence.applied(connection, self.schedules.revision, len(self.agenda))
+
+    def _keep_lease_meanwhile(self) -> None:
+        if self.clock.monotonic() >= self._next_lease:
+            self._keep_lease()
 
     def _keep_lease(self) -> None:
+        held = self.lease.held
         with self.engine.begin() as connection:
-            held = self.lease.held
             leads = self.lease.renew(connection) if held else self.lease.take(connection)
             if not self.presence.seen(connection, leads):
                 self.presence.announce(connection)
+                self.presence.applied(connection, self.schedules.revision, len(self.agenda))
+        self._next_lease = self.clock.monotonic() + (RENEW_EVERY if leads else LOOK_EVERY)
+        if not self._own_clock:
+            self._adjust_clock(*database_clock(self.engine, self.clock))
         if leads and not held:
             logger.warning("This beat leads now, with token %s.", self.lease.token)
             self._begin_to_lead()
         elif held and not leads:
             self._stand_by()
-        self._next_lease = self.clock.monotonic() + (RENEW_EVERY if leads else LOOK_EVERY)
 
     def _begin_to_lead(self) -> None:
-        pass
+        """Go on where the former leader stopped, with everything that was committed until now in force."""
+        with self.engine.begin() as connection:
+            self.presence.forget_others(connection)
+        self._apply_changes()
+        self.schedules.resume(self.engine, self.clock.now())
+        self.firing.tally.clear()
+        self.recovery.begin()
+        install.install(self._app, self.engine, self.lease)
+        self._apply_changes()
 
     def _stand_by(self) -> None:
         self.lease.token = None
+        self._next_lease = self.clock.monotonic() + LOOK_EVERY
         logger.warning("Another beat leads; this one stands by.")
 
     def _apply_changes(self) -> None:
@@ -139,26 +173,49 @@ class Core:
         if change is None:
             return
         if self.lease.held and self.schedules.unfired_before(change):
-            self._fire()
+            self.firing.fire(self._keep_lease_meanwhile)
         self.schedules.apply(change, self.clock.now())
-        self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        notes = self.schedules.notes
         with self.engine.begin() as connection:
-            if self.lease.held and notes:
-                chosen = list(notes)[:NOTES_AT_ONCE]
-                progress.note(connection, [notes[key] for key in chosen])
-                for key in chosen:
-                    del notes[key]
             self.presence.applied(connection, self.schedules.revision, len(self.agenda))
 
-    def _release_held(self) -> None:
-        now = moment(self.clock.now())
+    def _write_notes(self) -> None:
+        """Write what is worth knowing, but decides nothing: a part at a time, so that nothing due waits for it."""
+        notes, tally = self.schedules.notes, self.firing.tally
+        finished = self.schedules.finished(NOTES_AT_ONCE)
+        if not (notes or tally or finished):
+            return
+        chosen = [notes[key] for key in list(notes)[:NOTES_AT_ONCE]]
+        counted = {key: tally[key] for key in list(tally)[:NOTES_AT_ONCE]}
         with self.engine.begin() as connection:
             self.lease.prove(connection)
-            released = store.release_held(connection, now, HELD_AT_ONCE)
-        self.publisher.submit(released)
+            progress.note(connection, chosen)
+            progress.disable(connection, finished)
+            progress.tally(connection, counted, self.clock.now())
+        self.schedules.forget(finished)
+        for made in chosen:
+            del notes[made.schedule_id]
+        for key in counted:
+            del tally[key]
+
+    def _release_held(self) -> None:
+        with reading(self.engine) as connection:
+            eta, waits = store.next_held(connection)
+        now = moment(self.clock.now())
+        if waits or (eta is not None and eta <= now):
+            with self.engine.begin() as connection:
+                self.lease.prove(connection)
+                released = store.release_held(connection, now, HELD_AT_ONCE)
+                released += store.release_waiting_turn(connection, HELD_AT_ONCE)
+                eta, _ = store.next_held(connection)
+            self.publisher.submit(released)
+        self._next_eta = None if eta is None else eta.timestamp()
+
+    def _adjust_clock(self, reference: float, at: float, uncertainty: float) -> None:
+        stepped = self.clock.adjust(reference, at, uncertainty)
+        if stepped:
+            logger.warning("The clock was set by %+.1f s.", stepped)
+        if stepped < 0 and self.schedules.loaded:
+            self.schedules.clock_set_back(self.clock.now())
 
     def _database_away(self, error: SQLAlchemyError) -> float:
         if not self._away:

@@ -10,12 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.database import create_engine, read_only
+from webapp.scheduler.clock import Clock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
-# server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch only.
+# server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch
+# only.
 SESSION_OPTIONS = " -c idle_in_transaction_session_timeout=1500 -c lock_timeout=3000"
 # A server that vanished without a word is noticed after this many seconds, both for what was sent and while waiting.
 NETWORK_OPTIONS = {
@@ -46,16 +48,28 @@ def _harden(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any])
 
 
 @contextmanager
-def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection for looking only: no transaction on PostgreSQL, no write lock on SQLite."""
+def reading(engine: sa.Engine, *, streaming: bool = False) -> Iterator[sa.Connection]:
+    """A connection for looking only:
+
+    no write lock on SQLite, and on PostgreSQL no transaction, which streaming needs.
+    """
     token = read_only.set(True)
     try:
         with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            if engine.dialect.name == "postgresql" and not streaming:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
     finally:
         read_only.reset(token)
+
+
+def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float]:
+    """What the database's clock shows, what the monotonic one showed then, and by how much that may be wrong."""
+    with reading(engine) as connection:
+        asked = clock.monotonic()
+        shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
+        answered = clock.monotonic()
+    return shown or clock.wall(), (asked + answered) / 2, (answered - asked) / 2
 
 
 def now_sql(connection: sa.Connection) -> str:

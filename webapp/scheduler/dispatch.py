@@ -1,8 +1,8 @@
 """Occurrences -> runs -> messages.
 
 1. Plan each due schedule (`plan`).
-2. In one transaction: prove the lease, apply the overlap policies, insert the runs, advance the schedules' progress, disable
-   the finished ones.
+2. In one transaction: prove the lease, apply the overlap policies, insert the runs, advance the schedules' progress,
+   disable the finished ones.
 3. After the commit, hand the queued runs to the publisher.
 
 If the transaction fails, nothing has happened: the entries stay due and are tried again.
@@ -19,11 +19,10 @@ import sqlalchemy as sa
 from webapp.runs import store
 from webapp.runs.states import RunState
 from webapp.runs.store import NewRun, Sendable
-from webapp.scheduler import progress
+from webapp.scheduler import overlap, progress
 from webapp.scheduler.database import moment
-from webapp.scheduler.entries import Entry
 from webapp.scheduler.leader import Lease
-from webapp.scheduler.plan import Plan, plan
+from webapp.scheduler.plan import Plan
 
 # Due schedules in one transaction: enough that its commit costs little for each, few enough that the first do not wait.
 BATCH = 1000
@@ -31,11 +30,19 @@ BATCH = 1000
 _NAMESPACE = bytes.fromhex("6f9c2f5e4d0b5a52bd1ce1a1c0a65f1b")
 
 
+FIRED = (RunState.QUEUED, RunState.HELD)
+
+
 class Outcome(NamedTuple):
-    """What a transaction has made: runs to send, and schedules that are finished."""
+    """What a transaction has made:
+
+    runs to send, running runs to end, schedules that are finished, and runs per schedule.
+    """
 
     to_send: list[Sendable]
-    finished: list[int]
+    to_end: list[str]
+    finished: list[progress.Finished]
+    fired: dict[int, int]
 
 
 def run_id(schedule_id: int, due: float) -> str:
@@ -45,22 +52,24 @@ def run_id(schedule_id: int, due: float) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-def dispatch(engine: sa.Engine, lease: Lease, due: Sequence[Entry], now: float) -> Outcome:
-    """Create the runs of these due entries and advance the entries. Raises LeaseLost, or the database's errors."""
-    plans = [plan(entry, now) for entry in due]
+def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float) -> Outcome:
+    """Create the runs of these plans and advance their entries. Raises LeaseLost, or the database's errors."""
     with engine.begin() as connection:
         lease.prove(connection)
+        plans, to_end = overlap.resolve(connection, plans, now)
         new = {run.id: run for made in plans for run in _new_runs(made, now)}
         inserted = store.insert_due(connection, list(new.values()))
         steps = [_step(made, inserted) for made in plans]
         progress.advance(connection, steps)
-        finished = [step.schedule_id for step in steps if step.next_due is None]
+        finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]
         progress.disable(connection, finished)
+    fired = {}
     for made, step in zip(plans, steps, strict=True):
+        fired[step.schedule_id] = step.runs - made.entry.done
         made.entry.done = step.runs
         made.entry.expect(step.next_due)
     to_send = [_sendable(new[id_]) for id_ in new if id_ in inserted and new[id_].state == RunState.QUEUED]
-    return Outcome(to_send, finished)
+    return Outcome(to_send, to_end, finished, fired)
 
 
 def _new_runs(made: Plan, now: float) -> list[NewRun]:
@@ -85,8 +94,8 @@ def _new_runs(made: Plan, now: float) -> list[NewRun]:
             entry.version,
             moment(occurrence.due),
             created,
-            expires_at if occurrence.state is RunState.QUEUED else None,
-            None if occurrence.state is RunState.QUEUED else created,
+            expires_at if occurrence.state in FIRED else None,
+            None if occurrence.state in FIRED else created,
         )
         for occurrence in made.occurrences
     ]
@@ -95,7 +104,7 @@ def _new_runs(made: Plan, now: float) -> list[NewRun]:
 def _step(made: Plan, inserted: set[str]) -> progress.Step:
     """How far the entry has come. A run that existed already was counted by whoever made it."""
     entry = made.entry
-    fired = [occurrence for occurrence in made.occurrences if occurrence.state is RunState.QUEUED]
+    fired = [occurrence for occurrence in made.occurrences if occurrence.state in FIRED]
     counted = sum(run_id(entry.id, occurrence.due) in inserted for occurrence in fired)
     runs = entry.done + counted
     next_due = made.next_due

@@ -36,11 +36,11 @@ class Policy(NamedTuple):
 
 
 class Entry:
-    """An enabled schedule that can fire.
+    """An enabled schedule that can fire. Made of its id and name; its target, args and kwargs; when; and its policy.
 
-    `args` and `kwargs` are the raw JSON. `next_due` is the next due time (epoch seconds, exact to the microsecond), None
-    when there is none; `fires_at` adds its jitter. `done` counts the runs made, for the maximum. `generation` grows with
-    each change of either, so that what the agenda holds of an older one is known to be void.
+    `args` and `kwargs` are the raw JSON. `next_due` is the next due time (epoch seconds, exact to the microsecond),
+    None when there is none; `fires_at` adds its jitter. `done` counts the runs made, for the maximum. `generation`
+    grows with each change of either, so that what the agenda holds of an older one is known to be void.
     """
 
     __slots__ = (
@@ -60,20 +60,10 @@ class Entry:
     )
 
     def __init__(
-        self,
-        id: int,
-        name: str,
-        target: Target,
-        args: str,
-        kwargs: str,
-        recurrence: Recurrence,
-        policy: Policy,  # noqa: A002 - its name
+        self, schedule: tuple[int, str], call: tuple[Target, str, str], recurrence: Recurrence, policy: Policy
     ) -> None:
-        self.id = id
-        self.name = name
-        self.target = target
-        self.args = args
-        self.kwargs = kwargs
+        self.id, self.name = schedule
+        self.target, self.args, self.kwargs = call
         self.recurrence = recurrence
         self.policy = policy
         self.version = 1

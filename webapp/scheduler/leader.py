@@ -57,7 +57,8 @@ class Lease:
         asked = self._clock.monotonic()
         name = connection.dialect.name
         now = now_sql(connection)
-        # A lease that runs out later than any lease can was written before the clock was set back: it counts as run out.
+        # A lease that runs out later than any lease can was written before the clock was set back: it counts as run
+        # out.
         statement = sa.text(
             f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {_LATER[name]} "  # noqa: S608 - constants of this file
             f"WHERE id = 1 AND (holder IS NULL OR holder = :holder OR expires_at IS NULL OR expires_at < {now} "
@@ -94,7 +95,8 @@ class Lease:
     def give_back(self, connection: sa.Connection) -> None:
         """Let another beat lead at once."""
         statement = sa.text(
-            "UPDATE beat_lease SET holder = NULL, expires_at = NULL WHERE id = 1 AND holder = :holder AND token = :token"
+            "UPDATE beat_lease SET holder = NULL, expires_at = NULL "
+            "WHERE id = 1 AND holder = :holder AND token = :token"
         )
         connection.execute(statement, {"holder": self.holder, "token": self.token})
         self.token = None

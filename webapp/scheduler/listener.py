@@ -1,7 +1,7 @@
 """Waiting that ends early when somebody announces a change.
 
-A thread listens on Redis, so that a Redis that is slow or away never holds up the scheduler; without Redis the wait just
-takes its time, and changes are found by looking.
+A thread listens on Redis, so that a Redis that is slow or away never holds up the scheduler; without Redis the wait
+just takes its time, and changes are found by looking.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ class Listener:
         """Stop listening. The thread ends within its time-out; nothing waits for it."""
         self._stopping.set()
 
+    def announce(self, text: str) -> None:
+        """Tell the other beats to look. Nobody hears it when Redis is away; then they look by themselves."""
+        if self._url:
+            client = self._client()
+            with suppress(redis.RedisError, OSError):
+                client.publish(CHANNEL, text)
+            client.close()
+
     def _run(self) -> None:
         away = False
         while not self._stopping.is_set():
@@ -78,7 +86,8 @@ class Listener:
             client.close()
 
     def _client(self) -> redis.Redis:
-        assert self._url is not None
+        if self._url is None:
+            raise ValueError("there is no Redis to listen to")
         return redis.Redis.from_url(
             self._url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_keepalive=True
         )

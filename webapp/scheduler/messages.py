@@ -1,16 +1,23 @@
-"""The message of a run, published by Celery itself."""
+"""Publishes runs: from templates where that is possible (see `templates`), else through Celery."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
+from kombu.transport.redis import Channel as RedisChannel
 
+from webapp.database import now
 from webapp.runs.store import Sendable
+from webapp.scheduler.templates import Template, fits, make_template, tags
+
+# Messages in one LPUSH.
+PUSH = 500
 
 
 def send_by_celery(app: Celery, producer: Any, run: Sendable) -> None:
@@ -50,21 +57,66 @@ class Sender:
         self._app = app
         self._connection: Any = None
         self._producer: Any = None
+        self._templates: dict[tuple[Any, ...], Template | None] = {}
 
-    def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool]) -> list[str]:
-        """Publish and return the ids of what the broker has taken. Raises what the transport raises."""
-        producer = self._open()
-        sent = []
+    def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool], sent: list[str]) -> None:
+        """Publish, and add to `sent` the ids of what the broker has taken. Raises what the transport raises.
+
+        `may_send` is asked right before each publication; nothing more is sent once it says no.
+        """
+        by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
+        one_by_one: list[Sendable] = []
         for run in runs:
+            template = self._template(run)
+            if template is None:
+                one_by_one.append(run)
+            else:
+                by_key[template.key].append((run, template))
+        for key, pairs in by_key.items():
+            for start in range(0, len(pairs), PUSH):
+                if not may_send():
+                    return
+                chosen = pairs[start : start + PUSH]
+                self._push(key, chosen)
+                sent += [run.id for run, _ in chosen]
+        for run in one_by_one:
             if not may_send():
-                break
-            send_by_celery(self._app, producer, run)
+                return
+            send_by_celery(self._app, self._open(), run)
             sent.append(run.id)
-        return sent
+
+    def redis(self) -> Any:
+        """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
+        channel = self._open().channel
+        return channel.client if self._is_redis(channel) else None
+
+    def queue_of(self, run: Sendable) -> str | None:
+        """The queue that a run's message goes to, or None when that is for an exchange to decide."""
+        if run.options is not None and json.loads(run.options).keys() & {"exchange", "routing_key"}:
+            return None
+        options = {"queue": run.queue} if run.queue else {}
+        queue = self._app.amqp.router.route(options, run.task).get("queue")
+        return None if queue is None else str(queue.name)
+
+    def depth(self, queue: str) -> int:
+        """How many messages wait in a queue; none when it does not exist."""
+        channel = self._open().channel
+        if self._is_redis(channel):
+            return int(channel._size(queue))  # noqa: SLF001 - kombu has no public name for it
+        with self._connection.channel() as other:
+            try:
+                return int(other.queue_declare(queue, passive=True).message_count)
+            except self._connection.channel_errors:
+                return 0
+
+    def end(self, ids: Sequence[str]) -> None:
+        """Tell the workers to end these runs."""
+        self._app.control.revoke(list(ids), terminate=True, signal="SIGTERM", connection=self._open().connection)
 
     def close(self) -> None:
         """Drop the connection; the next sending opens another one."""
         connection, self._connection, self._producer = self._connection, None, None
+        self._templates.clear()
         if connection is not None:
             # A connection that is broken may also fail to close.
             with suppress(Exception):
@@ -75,3 +127,27 @@ class Sender:
             self._connection = self._app.connection_for_write()
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
+
+    @staticmethod
+    def _is_redis(channel: Any) -> bool:
+        return isinstance(channel, RedisChannel)
+
+    def _template(self, run: Sendable) -> Template | None:
+        if run.attempt or run.parent_id is not None or run.root_id is not None:
+            return None
+        kind = (run.task, run.queue, run.priority, run.options, run.expires_at is None)
+        if kind not in self._templates:
+            channel = self._open().channel
+            made = None
+            if self._is_redis(channel) and fits(self._app, run):
+                made = make_template(channel, run, lambda probe: send_by_celery(self._app, self._open(), probe))
+            self._templates[kind] = made
+        return self._templates[kind]
+
+    def _push(self, key: str, pairs: Sequence[tuple[Sendable, Template]]) -> None:
+        moment = now()
+        messages = [
+            template.message(run, moment, tag) for (run, template), tag in zip(pairs, tags(len(pairs)), strict=True)
+        ]
+        with self._open().channel.conn_or_acquire() as client:
+            client.lpush(key, *messages)

@@ -3,15 +3,16 @@
 Pure: the moment is an argument, nothing is read or written.
 
 1. Collect the due times whose moment has come, in order.
-2. Those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that comes due more often
-   than anyone can fire.
+2. Those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that comes due more
+   often than anyone can fire.
 3. Without misfires, every due time fires.
-4. With misfires, the schedule's policy decides. Skip: the misfires are missed, the others fire. Run once: only the newest
-   due time fires, if it is not older than the window; it stands in for the others. Run all: those within the window fire.
+4. With misfires, the schedule's policy decides. Skip: the misfires are missed, the others fire. Run once: only the
+   newest due time fires, if it is not older than the window; it stands in for the others. Run all: those within the
+   window fire.
 5. What would fire during a pause is skipped.
 
-Each missed due time becomes a run with its reason, the newest MISSED_ROWS of them one by one; the newest missed one says how
-many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows.
+Each missed due time becomes a run with its reason, the newest MISSED_ROWS of them one by one; the newest missed one
+says how many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows.
 """
 
 from __future__ import annotations

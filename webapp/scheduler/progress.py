@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from webapp.scheduler.database import raw_moment
-
-CHUNK = 1000
 
 
 class Step(NamedTuple):
@@ -50,7 +48,8 @@ _ADVANCE_SQLITE = f"INSERT INTO schedule_progress ({_STEP_COLUMNS}) VALUES (?, ?
 # A schedule that was deleted meanwhile has no progress to note.
 _NOTE_POSTGRESQL = sa.text(
     f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT n.* FROM unnest(CAST(:ids AS int[]), "  # noqa: S608 - constants
-    "CAST(:nexts AS timestamptz[]), CAST(:broken AS text[]), CAST(:revisions AS bigint[])) AS n(id, due, broken, revision) "
+    "CAST(:nexts AS timestamptz[]), CAST(:broken AS text[]), CAST(:revisions AS bigint[])) "
+    "AS n(id, due, broken, revision) "
     f"WHERE EXISTS (SELECT 1 FROM celery_periodictask p WHERE p.id = n.id) {_NOTE_UPDATE}"
 )
 _NOTE_SQLITE = (
@@ -80,7 +79,7 @@ def advance(connection: sa.Connection, steps: Sequence[Step]) -> None:
 
 
 def note(connection: sa.Connection, notes: Iterable[Note]) -> None:
-    """Note what loaded or edited schedules wait for, so that pages can show it and the next start need not compute it."""
+    """Note what loaded or edited schedules wait for: pages show it, and the next start need not compute it."""
     ordered = sorted(notes, key=lambda made: made.schedule_id)
     if not ordered:
         return
@@ -98,12 +97,76 @@ def note(connection: sa.Connection, notes: Iterable[Note]) -> None:
         connection.exec_driver_sql(_NOTE_SQLITE, rows)
 
 
-def disable(connection: sa.Connection, schedule_ids: Sequence[int]) -> None:
-    """Switch off schedules that have nothing more to wait for. If one is enabled again, its runs count anew."""
-    for start in range(0, len(schedule_ids), CHUNK):
-        given = {"ids": list(schedule_ids[start : start + CHUNK])}
-        chosen: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
-        tasks = sa.text("UPDATE celery_periodictask SET enabled = false WHERE id IN :ids AND enabled")
-        counts = sa.text("UPDATE schedule_progress SET runs = 0, next_due_at = NULL WHERE schedule_id IN :ids")
-        connection.execute(tasks.bindparams(chosen), given)
-        connection.execute(counts.bindparams(chosen), given)
+class Finished(NamedTuple):
+    """A schedule that has nothing more to wait for, as it was at a revision."""
+
+    schedule_id: int
+    revision: int
+
+
+_LOCK = sa.text("SELECT id FROM celery_periodictask WHERE id = ANY(CAST(:ids AS int[])) ORDER BY id FOR UPDATE")
+_DISABLE = sa.text(
+    "UPDATE celery_periodictask SET enabled = false WHERE id = :schedule_id AND enabled "
+    "AND EXISTS (SELECT 1 FROM schedule_details WHERE schedule_id = :schedule_id AND revision = :revision)"
+)
+_COUNT_ANEW = sa.text(
+    "UPDATE schedule_progress SET runs = 0, next_due_at = NULL "
+    "WHERE schedule_id = :schedule_id AND revision = :revision"
+)
+
+
+def disable(connection: sa.Connection, finished: Sequence[Finished]) -> None:
+    """Switch off schedules that have nothing more to wait for, unless somebody edited them meanwhile.
+
+    If one is enabled again, its runs count anew. This is bookkeeping and no edit: it makes no version and no audit row,
+    but other beats hear of it as of any change.
+    """
+    if not finished:
+        return
+    ordered = sorted(finished)
+    if connection.dialect.name == "postgresql":
+        # First the lock, then, in a statement of its own, what an editor has committed who held it until now.
+        connection.execute(_LOCK, {"ids": [one.schedule_id for one in ordered]})
+    given = [one._asdict() for one in ordered]
+    connection.execute(_DISABLE, given)
+    connection.execute(_COUNT_ANEW, given)
+
+
+_TALLY_POSTGRESQL = sa.text(
+    "WITH free AS (SELECT id FROM celery_periodictask WHERE id = ANY(CAST(:ids AS int[])) FOR UPDATE SKIP LOCKED) "
+    "UPDATE celery_periodictask p SET last_run_at = :now, total_run_count = total_run_count + u.runs "
+    "FROM unnest(CAST(:ids AS int[]), CAST(:runs AS int[])) AS u(id, runs), free WHERE p.id = u.id AND p.id = free.id"
+)
+_TALLY_SQLITE = "UPDATE celery_periodictask SET last_run_at = ?, total_run_count = total_run_count + ? WHERE id = ?"
+
+
+def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
+    """Add to the library's own count of runs and last run, which its other users read. A row in somebody's hand is left
+    out.
+
+    These columns decide nothing here, so they may be written later than the runs, and are not an edit.
+    """
+    at = raw_moment(connection, now)
+    if connection.dialect.name == "postgresql":
+        given = {"ids": list(runs), "runs": list(runs.values()), "now": at}
+        connection.execute(_TALLY_POSTGRESQL, given)
+    elif runs:
+        connection.exec_driver_sql(_TALLY_SQLITE, [(at, count, schedule_id) for schedule_id, count in runs.items()])
+
+
+class Kept(NamedTuple):
+    """A row of `schedule_progress`, its moments as the driver gives them out."""
+
+    schedule_id: int
+    last_due_at: Any
+    next_due_at: Any
+    runs: int
+    revision: int | None
+
+
+_KEPT = sa.text("SELECT schedule_id, last_due_at, next_due_at, runs, revision FROM schedule_progress")
+
+
+def kept(connection: sa.Connection) -> Iterator[Kept]:
+    """All of it, for a beat that begins to lead."""
+    return (Kept._make(row) for row in connection.execute(_KEPT))

@@ -5,8 +5,8 @@
 3. Publish the messages.
 4. When nothing more waits, or enough was sent, mark what was sent, in bulk.
 
-Whatever goes wrong, the batch is dropped and not kept: its runs are queued and unsent in the database, from where they are
-sent again when the broker is back (see `recovery`). A run sent twice has one id and is executed once.
+Whatever goes wrong, the batch is dropped and not kept: its runs are queued and unsent in the database, from where they
+are sent again when the broker is back (see `recovery`). A run sent twice has one id and is executed once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from celery.utils.log import get_logger
 from webapp.database import now
 from webapp.runs import store
 from webapp.runs.store import Sendable
+from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.messages import Sender
 
 logger = get_logger(__name__)
 
 # Runs that may wait here; more are left to recovery, so that a broker that is away does not fill the memory.
 MOST_WAITING = 50_000
-MARK_EVERY = 5000
+MARK_EVERY = 20_000
 # Seconds between two attempts while the broker is away.
 RETRY_AFTER = 0.5
 
@@ -42,6 +43,7 @@ class Publisher:
         self._may_send = may_send
         self._sender = Sender(app)
         self._batches: deque[Sequence[Sendable]] = deque()
+        self._calls: deque[Callable[[Sender], None]] = deque()
         self._waiting = 0
         self._sent: list[str] = []
         self._changed = threading.Condition()
@@ -56,20 +58,36 @@ class Publisher:
     def idle(self) -> bool:
         """Whether nothing waits or is being sent or marked, and the broker may be tried."""
         with self._changed:
-            return not (self._batches or self._busy or self._sent) and time.monotonic() >= self._away_until
+            return (
+                not (self._batches or self._calls or self._busy or self._sent) and time.monotonic() >= self._away_until
+            )
 
     def submit(self, batch: Sequence[Sendable]) -> None:
         """Send these runs soon; what finds no room is left to recovery."""
         if not batch:
             return
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="beat-publisher", daemon=True)
-                self._thread.start()
+            self._start()
             if self._waiting + len(batch) <= MOST_WAITING and not self._stopping:
                 self._batches.append(batch)
                 self._waiting += len(batch)
                 self._changed.notify_all()
+
+    def call(self, work: Callable[[Sender], None]) -> None:
+        """Have something else done with the broker, after what waits to be sent.
+
+        It may raise what the transport raises.
+        """
+        with self._changed:
+            if not self._stopping:
+                self._start()
+                self._calls.append(work)
+                self._changed.notify_all()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="beat-publisher", daemon=True)
+            self._thread.start()
 
     def close(self, seconds: float) -> None:
         """Send what waits, for at most so many seconds, then stop."""
@@ -82,41 +100,52 @@ class Publisher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._batches or self._stopping or self._sent):
+                while not (self._batches or self._calls or self._stopping or self._sent):
                     self._changed.wait()
                 batch = self._batches.popleft() if self._batches else ()
+                call = self._calls.popleft() if self._calls and not batch and not self._sent else None
                 self._waiting -= len(batch)
-                self._busy = True
                 if self._stopping and not batch and not self._sent:
                     break
+                self._busy = True
             if batch:
-                self._send(batch)
+                self._with_broker(lambda chosen=batch: self._sender.send(chosen, self._may_send, self._sent))  # type: ignore[misc]
+            elif call is not None:
+                self._with_broker(lambda chosen=call: chosen(self._sender))  # type: ignore[misc]
             if self._sent and (not self._batches or len(self._sent) >= MARK_EVERY):
                 self._mark()
             with self._changed:
                 self._busy = False
         self._sender.close()
 
-    def _send(self, batch: Sequence[Sendable]) -> None:
+    def _with_broker(self, work: Callable[[], None]) -> None:
         if time.monotonic() < self._away_until or not self._may_send():
             return
         try:
-            sent = self._sender.send(batch, self._may_send)
+            work()
+        except LeaseLost:
+            return
+        except sa.exc.SQLAlchemyError as error:
+            logger.info("left for later, the database is away: %s", error.__class__.__name__)
+            return
         except Exception as error:  # noqa: BLE001 - each transport has its own exceptions, and this thread must live
-            self._sender.close()
-            self._away_until = time.monotonic() + RETRY_AFTER
-            if not self.broker_away:
-                self.broker_away = True
-                logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
+            self._broker_away(error)
             return
         if self.broker_away:
             self.broker_away = False
             logger.warning("The broker is back.")
-        self._sent += sent
-        self.published += len(sent)
+
+    def _broker_away(self, error: Exception) -> None:
+        self._sender.close()
+        self._away_until = time.monotonic() + RETRY_AFTER
+        if not self.broker_away:
+            self.broker_away = True
+            logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
 
     def _mark(self) -> None:
-        sent, self._sent = self._sent, []
+        sent = self._sent[:]
+        self._sent.clear()
+        self.published += len(sent)
         try:
             with self._engine.begin() as connection:
                 store.mark_sent(connection, sent, now())

@@ -23,8 +23,9 @@ from webapp.scheduler.rows import Row
 from webapp.schedules.models import Misfire, Overlap
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
-# What is shared among entries is forgotten when there are more of it than this, and begun anew.
-MOST_SHARED = 250_000
+# Of what is looked up to be shared among entries, at most this many: beyond it, sharing costs more memory than it
+# saves.
+MOST_SHARED = 10_000
 # A schedule that seems to have come due further in the future than this was written before the clock was set back.
 CLOCK_SET_BACK = 1.0
 
@@ -62,9 +63,6 @@ class EntryReader:
 
     def read(self, row: Row, now: float) -> Entry:
         """The entry of an enabled row, with its next due time. Raises BrokenRow when it cannot fire."""
-        if len(self._shared) + len(self._rules) > MOST_SHARED:
-            self._shared.clear()
-            self._rules.clear()
         try:
             return self._read(row, now)
         except RecurrenceError as error:
@@ -75,20 +73,17 @@ class EntryReader:
 
     def _read(self, row: Row, now: float) -> Entry:
         rule = self._rule(row)
-        entry = Entry(
-            row.id,
-            row.name,
-            self._target(row),
-            self._json("args", row.args or "[]", list),
-            self._json("kwargs", row.kwargs or "{}", dict),
-            rule.recurrence,
-            self._policy(row),
-        )
+        args, kwargs = self._json("args", row.args or "[]", list), self._json("kwargs", row.kwargs or "{}", dict)
+        call = (self._target(row), args, kwargs)
+        entry = Entry((row.id, row.name), call, rule.recurrence, self._policy(row))
         entry.version, entry.revision, entry.done = row.version, row.revision, row.runs or 0
         entry.expect(_resume(row, rule, now))
         return entry
 
     def _share(self, value: Value) -> Value:
+        if len(self._shared) >= MOST_SHARED:
+            found: Value = self._shared.get(value, value)
+            return found
         shared: Value = self._shared.setdefault(value, value)
         return shared
 
@@ -102,7 +97,8 @@ class EntryReader:
             raise BrokenRow(f"{field} are not JSON: {error}") from None
         if not isinstance(value, kind):
             raise BrokenRow(f"{field} must be a JSON {'list' if kind is list else 'object'}")
-        self._shared[field, text] = text
+        if len(self._shared) < MOST_SHARED:
+            self._shared[field, text] = text
         return text
 
     def _target(self, row: Row) -> Target:
@@ -153,7 +149,11 @@ class EntryReader:
         if known is None:
             recurrence = _recurrence(row)
             check(recurrence)
-            known = self._rules[key] = _Rule(recurrence)
+            known = _Rule(recurrence)
+            if len(self._rules) >= MOST_SHARED:
+                # Those that edits brought; what is in use is shared already.
+                self._rules.clear()
+            self._rules[key] = known
         return known
 
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-CHUNK = 5000
+CHUNK = 2000
+# Up to so many changed schedules are read by their ids; more, such as after a bulk change, by one walk over all.
+FEW = 500
 
 
 class Row(NamedTuple):
@@ -82,27 +84,38 @@ LEFT JOIN celery_solarschedule s ON p.discriminator = 'solarschedule' AND s.id =
 LEFT JOIN celery_clockedschedule k ON p.discriminator = 'clockedschedule' AND k.id = p.schedule_id
 LEFT JOIN schedule_progress g ON g.schedule_id = p.id
 """
-_ALL = sa.text(f"{_SELECT} WHERE p.id > :after ORDER BY p.id LIMIT {CHUNK}")
+_ALL = sa.text(_SELECT)
+_NAMED = sa.text(f"{_SELECT} WHERE p.name = :name")
 _LATEST = sa.text("SELECT revision FROM schedule_revision WHERE id = 1")
 _DELETED = sa.text("SELECT schedule_id FROM schedule_tombstones WHERE revision > :revision")
-_CHANGED = sa.text(f"{_SELECT} WHERE d.revision > :revision ORDER BY p.id")
+_CHANGED_IDS = sa.text(
+    f"SELECT schedule_id FROM schedule_details WHERE revision > :revision ORDER BY revision LIMIT {FEW + 1}"  # noqa: S608
+)
+_CHANGED = sa.text(f"{_SELECT} WHERE d.revision > :revision")
+_SOME = sa.text(f"{_SELECT} WHERE p.id IN :ids").bindparams(sa.bindparam("ids", expanding=True))
 
 
 def every_row(connection: sa.Connection) -> Iterator[list[Row]]:
-    """All schedules, in chunks, so that memory holds one chunk of rows at a time."""
-    after = 0
-    while True:
-        chunk = [Row._make(row) for row in connection.execute(_ALL, {"after": after})]
-        if chunk:
-            yield chunk
-            after = chunk[-1].id
-        if len(chunk) < CHUNK:
-            return
+    """All schedules, in chunks, so that memory holds one chunk of rows at a time. Needs a transaction."""
+    streaming = connection.execution_options(stream_results=True)
+    for chunk in streaming.execute(_ALL).partitions(CHUNK):
+        yield [Row._make(row) for row in chunk]
 
 
 def changed_rows(connection: sa.Connection, revision: int) -> list[Row]:
     """The schedules that changed after a revision."""
+    ids = list(connection.execute(_CHANGED_IDS, {"revision": revision}).scalars())
+    if not ids:
+        return []
+    if len(ids) <= FEW:
+        return [Row._make(row) for row in connection.execute(_SOME, {"ids": ids})]
     return [Row._make(row) for row in connection.execute(_CHANGED, {"revision": revision})]
+
+
+def named_row(connection: sa.Connection, name: str) -> Row | None:
+    """The schedule of a name."""
+    row = connection.execute(_NAMED, {"name": name}).first()
+    return None if row is None else Row._make(row)
 
 
 def latest_revision(connection: sa.Connection) -> int:

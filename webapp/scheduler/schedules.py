@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.database import reading, seconds
 from webapp.scheduler.entries import Entry
-from webapp.scheduler.progress import Note
-from webapp.scheduler.reader import BrokenRow, EntryReader
+from webapp.scheduler.progress import Finished, Kept, Note
+from webapp.scheduler.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
 
 logger = get_logger(__name__)
@@ -31,10 +33,11 @@ class Schedules:
     """Keeps the agenda equal to the tables. `notes` collects what is to be written to `schedule_progress`."""
 
     def __init__(self, agenda: Agenda, known_task: Callable[[str], bool]) -> None:
-        self._agenda = agenda
+        self.agenda = agenda
         self._reader = EntryReader(known_task)
         self.revision = -1
         self.notes: dict[int, Note] = {}
+        self._finished: dict[int, int] = {}
 
     @property
     def loaded(self) -> bool:
@@ -45,19 +48,55 @@ class Schedules:
         """Read everything, from the revision that is current before the first row is read."""
         entries: list[Entry] = []
         self.notes.clear()
+        self._finished.clear()
         # Nothing of what is made here is garbage; looking for it among millions of new objects would double the time.
         gc.disable()
         try:
             with reading(engine) as connection:
                 revision = latest_revision(connection)
+            with reading(engine, streaming=True) as connection:
                 for chunk in every_row(connection):
                     entries += [entry for row in chunk if (entry := self._read(row, now)) is not None]
-            self._agenda.replace_all(entries)
+            self.agenda.replace_all(entries)
             self.revision = revision
         finally:
             gc.enable()
         # Later collections need not walk through all schedules either: each would delay what is due meanwhile.
         gc.freeze()
+
+    def resume(self, engine: sa.Engine, now: float) -> None:
+        """Go on where the former leader stopped: take over how far each schedule has come."""
+        with reading(engine) as connection:
+            for kept in progress.kept(connection):
+                entry = self.agenda.entries.get(kept.schedule_id)
+                if entry is not None:
+                    _catch_up(entry, kept, now)
+        self.agenda.rebuild()
+
+    def clock_set_back(self, now: float) -> None:
+        """Wait for the due times that come again. Those that were fired already are not fired twice."""
+        for entry in self.agenda.entries.values():
+            due = entry.following(now)
+            if due is not None and (entry.next_due is None or due < entry.next_due):
+                entry.expect(due)
+        self.agenda.rebuild()
+
+    def give_up(self, entry: Entry, reason: str) -> None:
+        """Take an entry that cannot be fired for broken, until its row changes."""
+        logger.warning("Schedule %s (%s) is broken: %s", entry.id, entry.name, reason)
+        self.agenda.remove(entry.id)
+        self.notes[entry.id] = Note(entry.id, None, reason, entry.revision)
+
+    def finished(self, most: int) -> list[Finished]:
+        """Enabled schedules that have nothing to wait for, such as a time that had passed when it was saved."""
+        return [Finished(*found) for found in islice(self._finished.items(), most)]
+
+    def forget(self, finished: Sequence[Finished]) -> None:
+        """They were switched off."""
+        for one in finished:
+            if self._finished.get(one.schedule_id) == one.revision:
+                del self._finished[one.schedule_id]
+                self.agenda.remove(one.schedule_id)
 
     def look(self, engine: sa.Engine) -> Change | None:
         """What has changed since the revision in force, or None."""
@@ -76,7 +115,7 @@ class Schedules:
         return any(
             row.enabled
             and row.paused_at is None
-            and (entry := self._agenda.entries.get(row.id)) is not None
+            and (entry := self.agenda.entries.get(row.id)) is not None
             and entry.next_due is not None
             and entry.fires_at <= (seconds(row.changed_at) or 0.0)
             for row in change.rows
@@ -85,22 +124,24 @@ class Schedules:
     def apply(self, change: Change, now: float) -> None:
         """Put a change in force."""
         for schedule_id in change.deleted:
-            self._agenda.remove(schedule_id)
+            self.agenda.remove(schedule_id)
+            self._finished.pop(schedule_id, None)
             self.notes.pop(schedule_id, None)
         for row in change.rows:
-            former = self._agenda.entries.get(row.id)
+            former = self.agenda.entries.get(row.id)
             if former is not None and former.revision == row.revision:
                 continue
             entry = self._read(row, now)
             if entry is None:
-                self._agenda.remove(row.id)
+                self.agenda.remove(row.id)
             else:
-                self._agenda.put(entry)
+                self.agenda.put(entry)
         self.revision = change.revision
 
     def _read(self, row: Row, now: float) -> Entry | None:
         """The entry of a row, or None when it is disabled or broken; and what is to be noted about it."""
         if not row.enabled:
+            self._finished.pop(row.id, None)
             if row.broken is not None or row.next_due_at is not None:
                 self.notes[row.id] = Note(row.id, None, None, row.revision)
             return None
@@ -119,4 +160,20 @@ class Schedules:
             or seconds(row.next_due_at) != entry.next_due
         ):
             self.notes[row.id] = Note(row.id, entry.next_due, None, row.revision)
+        if entry.next_due is None:
+            self._finished[row.id] = row.revision
+        else:
+            self._finished.pop(row.id, None)
         return entry
+
+
+def _catch_up(entry: Entry, kept: Kept, now: float) -> None:
+    entry.done = kept.runs
+    last, due = seconds(kept.last_due_at), entry.next_due
+    set_back = last is not None and last > now + CLOCK_SET_BACK
+    if kept.revision == entry.revision and kept.next_due_at is not None and not set_back:
+        due = seconds(kept.next_due_at)
+    elif last is not None and not set_back and due is not None and due <= last:
+        due = entry.following(last)
+    if due != entry.next_due:
+        entry.expect(due)
