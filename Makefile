@@ -23,7 +23,8 @@ run: setup ## Run everything: web, worker, beat, recorder and what they need. St
 # What takes seconds comes first, so that a mistake shows early.
 test: check setup-browser ## Run every check and every test; sets itself up
 	@$(BIN)/python -m pytest -q -m "not slow and not browser"
-	@$(BIN)/python -m pytest -q -m "slow or browser"
+	@$(BIN)/python -m pytest -q -m "slow and not browser"
+	@$(BIN)/python -m pytest -q -m browser
 
 check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/ruff check

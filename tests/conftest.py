@@ -11,11 +11,27 @@ import pytest
 import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from playwright.sync_api import Browser
 
 from tests import servers
+from tests.browser import server
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever drives a browser is run apart: Playwright keeps an event loop running in this thread until it ends."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for the run; each test gets its own context in it."""
+    with server.chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from tests.browser import server
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for the run; each test gets its own context in it."""
-    with server.chromium() as started:
-        yield started
-
-
 @pytest.fixture
 def live_server(app: Flask) -> Iterator[str]:
     """The address of the application on this test's database."""
@@ -32,7 +25,7 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def new_page(browser: Browser, live_server: str, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+def new_page(chromium: Browser, live_server: str, complaints: list[str]) -> Iterator[Callable[..., Page]]:
     """Makes a page in a context of its own: `new_page(java_script_enabled=False, color_scheme="dark")`.
 
     Errors of scripts, breaches of the content security policy (the browser logs them) and lost requests fail the test.
@@ -44,7 +37,7 @@ def new_page(browser: Browser, live_server: str, complaints: list[str]) -> Itera
             complaints.append(f"{message.type}: {message.text}")
 
     def make(**options: object) -> Page:
-        context = browser.new_context(base_url=live_server, **options)  # type: ignore[arg-type]  # passed through
+        context = chromium.new_context(base_url=live_server, **options)  # type: ignore[arg-type]  # passed through
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
