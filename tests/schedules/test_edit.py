@@ -121,7 +121,8 @@ def test_disable_and_enable_are_versions(app: Flask, scheduler: Visitor, number:
     assert after.row.enabled
     assert after.row.version == 3
     with app.app_context():
-        actions = db.session.scalars(sa.select(AuditEntry.action).order_by(AuditEntry.id)).all()
+        about = sa.select(AuditEntry.action).where(AuditEntry.object_type == "schedule").order_by(AuditEntry.id)
+        actions = db.session.scalars(about).all()
         db.session.remove()
     assert actions == ["schedule.create", "schedule.disable", "schedule.enable"]
 
