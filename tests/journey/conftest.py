@@ -40,24 +40,28 @@ class Beatdesk:
         """Start everything; returns the seconds until it said that it is ready."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "webapp.launcher"],
-            cwd=ROOT,
-            env=environ | {"BEATDESK_DATA": str(self.data), "PORT": str(self.port)},
-            stdout=(self.data.parent / "stdout.txt").open("w"),
-            stderr=(self.data.parent / "stderr.txt").open("w"),
-            text=True,
-            start_new_session=True,
-        )
+        with self._file("stdout").open("w") as stdout, self._file("stderr").open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "webapp.launcher"],
+                cwd=ROOT,
+                env=environ | {"BEATDESK_DATA": str(self.data), "PORT": str(self.port)},
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
         said = wait_for(self._ready, seconds=90, message="Beatdesk was not ready")
         self.url, self.email, self.password = said.groups()
         return time.monotonic() - began
 
+    def _file(self, name: str) -> Path:
+        return self.data.parent / f"{name}.txt"
+
     def _ready(self) -> re.Match[str] | None:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"it ended: {(self.data.parent / 'stderr.txt').read_text()[-3000:]}")
-        return READY.search((self.data.parent / "stdout.txt").read_text())
+            raise AssertionError(f"it ended: {self._file('stderr').read_text()[-3000:]}")
+        return READY.search(self._file("stdout").read_text())
 
     def stop(self) -> tuple[float, list[str]]:
         """Ctrl-C; returns the seconds until it had ended, and the names of processes that are left."""
