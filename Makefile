@@ -20,11 +20,14 @@ help: ## List what can be done
 run: setup ## Run everything: web, worker, beat, recorder and what they need. Stop with Ctrl-C
 	@exec $(BIN)/python -m webapp.launcher
 
+# Two at a time: most tests wait for a server or a process, and each has its own.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
+
 # What takes seconds comes first, so that a mistake shows early.
 test: check setup-browser ## Run every check and every test; sets itself up
-	@$(BIN)/python -m pytest -q -m "not slow and not browser"
-	@$(BIN)/python -m pytest -q -m "slow and not browser"
-	@$(BIN)/python -m pytest -q -m browser
+	@$(PYTEST) -m "not slow and not browser"
+	@$(PYTEST) -m "slow and not browser"
+	@$(PYTEST) -m browser
 
 check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -128,12 +129,20 @@ def settings(database_url: str, redis_url: str, **changes: Any) -> Settings:
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
     """A Valkey server of this test run; gives its URL."""
-    server = ValkeyServer(data_dir=str(folder))
+    # A port from the system: the server's own search would let two test runs choose the same one.
+    server = ValkeyServer(port=free_port(), data_dir=str(folder))
     server.start()
     try:
         yield f"redis://127.0.0.1:{server.port}/0"
     finally:
         server.stop()
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def ended(process: subprocess.Popen[Any], *, seconds: float = 15.0) -> int:
