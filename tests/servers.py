@@ -127,10 +127,10 @@ def settings(database_url: str, redis_url: str, **changes: Any) -> Settings:
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[str]:
+def valkey(folder: Path, port: int | None = None) -> Iterator[str]:
     """A Valkey server of this test run; gives its URL."""
     # A port from the system: the server's own search would let two test runs choose the same one.
-    server = ValkeyServer(port=free_port(), data_dir=str(folder))
+    server = ValkeyServer(port=port or free_port(), data_dir=str(folder))
     server.start()
     try:
         yield f"redis://127.0.0.1:{server.port}/0"

@@ -22,7 +22,11 @@ def test_the_main_job_from_registration_to_restart(beatdesk: Beatdesk, person: P
     beatdesk.start()
     register_with_a_birthday_today(beatdesk, person)
     sign_in(beatdesk, person)
-    wait_for(lambda: subjects(beatdesk, person) == ["Welcome to Beatdesk, Maya Gurung"], seconds=20, message="no welcome mail")
+    wait_for(
+        lambda: subjects(beatdesk, person) == ["Welcome to Beatdesk, Maya Gurung"],
+        seconds=20,
+        message="no welcome mail",
+    )
     add_two_and_three(beatdesk, person)
     schedule = birthday_schedule(beatdesk, person)
     fires_at_the_next_minute(beatdesk, person, schedule)
