@@ -34,9 +34,9 @@ FIRED = (RunState.QUEUED, RunState.HELD)
 
 
 class Outcome(NamedTuple):
-    """What a transaction has made:
+    """What a transaction has made.
 
-    runs to send, running runs to end, schedules that are finished, and runs per schedule.
+    Runs to send, running runs to end, schedules that are finished, and how many runs each schedule got.
     """
 
     to_send: list[Sendable]

@@ -141,10 +141,10 @@ _TALLY_SQLITE = "UPDATE celery_periodictask SET last_run_at = ?, total_run_count
 
 
 def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
-    """Add to the library's own count of runs and last run, which its other users read. A row in somebody's hand is left
-    out.
+    """Add to the library's own count of runs and last run, which its other users read.
 
-    These columns decide nothing here, so they may be written later than the runs, and are not an edit.
+    A row in somebody's hand is left out. These columns decide nothing here, so they may be written later than the
+    runs, and are not an edit.
     """
     at = raw_moment(connection, now)
     if connection.dialect.name == "postgresql":
