@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
+from tests.servers import wait_for
 
 BEGIN = at("2027-03-01T10:00:00")
 
@@ -104,6 +105,7 @@ def test_applied_revision_is_acknowledged(beats: Rig) -> None:
 def test_one_edit_costs_a_constant_number_of_statements(beats: Rig) -> None:
     ids = [beats.interval(f"s{number}", 3600, saved=BEGIN) for number in range(40)]
     core = beats.leading(FakeTime(BEGIN))
+    wait_for(lambda: core.publisher.idle)
     statements: list[str] = []
     sa.event.listen(core.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     counts = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -25,12 +24,9 @@ def database_url(each_database: str) -> str:
 
 
 @pytest.fixture
-def core(beats: Rig) -> Iterator[Core]:
-    """A leading beat, without any schedule of the code's; what a test defines is taken back."""
-    former = celery.conf.beat_schedule
-    celery.conf.beat_schedule = {}
-    yield beats.leading(FakeTime(BEGIN))
-    celery.conf.beat_schedule = former
+def core(beats: Rig) -> Core:
+    """A leading beat, without any schedule of the code's yet."""
+    return beats.leading(FakeTime(BEGIN))
 
 
 def _define(core: Core, **entries: dict[str, Any]) -> None:

@@ -146,11 +146,13 @@ def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
     A row in somebody's hand is left out. These columns decide nothing here, so they may be written later than the
     runs, and are not an edit.
     """
+    if not runs:
+        return
     at = raw_moment(connection, now)
     if connection.dialect.name == "postgresql":
         given = {"ids": list(runs), "runs": list(runs.values()), "now": at}
         connection.execute(_TALLY_POSTGRESQL, given)
-    elif runs:
+    else:
         connection.exec_driver_sql(_TALLY_SQLITE, [(at, count, schedule_id) for schedule_id, count in runs.items()])
 
 
