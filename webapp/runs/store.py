@@ -1,5 +1,4 @@
-"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding what was
-lost.
+"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding lost ones.
 
 Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
 functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
@@ -200,9 +199,9 @@ def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -
 
 
 def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
-    """Take the queued runs that were sent after a moment, or ever, for unsent:
+    """Take the queued runs that were sent after a moment, or ever, for unsent. Returns how many.
 
-    the broker lost them. Returns how many.
+    For when the broker has lost them.
     """
     statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None)).values(sent_at=None)
     if sent_after is not None:

@@ -64,9 +64,9 @@ class Agenda:
         return None
 
     def pop_due(self, now: float, most: int) -> list[Entry]:
-        """Take the entries that are due, earliest first;
+        """Take the entries that are due, earliest first.
 
-        each must be `put` back, with its next due time or the same.
+        Each must be `put` back, with its next due time or the same.
         """
         due: list[Entry] = []
         while self._heap and self._heap[0][0] <= now and len(due) < most:

@@ -96,7 +96,7 @@ class Core:
         if self._own_clock:
             self._adjust_clock(self.clock.wall(), self.clock.monotonic(), 0.0)
         if self.lease.held:
-            self.firing.fire(self._keep_lease_meanwhile)
+            self.firing.fire(self._may_go_on)
             if self._next_eta is not None and self.clock.now() >= self._next_eta:
                 self._release_held()
         if woken or self.clock.monotonic() >= self._next_look:
@@ -132,9 +132,11 @@ class Core:
                 self.presence.announce(connection)
             self.presence.applied(connection, self.schedules.revision, len(self.agenda))
 
-    def _keep_lease_meanwhile(self) -> None:
+    def _may_go_on(self) -> bool:
+        """Between two batches: however much is due, the lease is kept, and edits are looked for in time."""
         if self.clock.monotonic() >= self._next_lease:
             self._keep_lease()
+        return self.lease.held and self.clock.monotonic() < self._next_look
 
     def _keep_lease(self) -> None:
         held = self.lease.held
@@ -173,21 +175,27 @@ class Core:
         if change is None:
             return
         if self.lease.held and self.schedules.unfired_before(change):
-            self.firing.fire(self._keep_lease_meanwhile)
+            self.firing.fire(self._may_go_on)
         self.schedules.apply(change, self.clock.now())
-        with self.engine.begin() as connection:
-            self.presence.applied(connection, self.schedules.revision, len(self.agenda))
+        self._write_notes(acknowledge=True)
 
-    def _write_notes(self) -> None:
-        """Write what is worth knowing, but decides nothing: a part at a time, so that nothing due waits for it."""
+    def _write_notes(self, *, acknowledge: bool = False) -> None:
+        """Acknowledge what is in force; leading, write what is worth knowing but decides nothing.
+
+        A part at a time, so that nothing due waits for it.
+        """
         notes, tally = self.schedules.notes, self.firing.tally
-        finished = self.schedules.finished(NOTES_AT_ONCE)
-        if not (notes or tally or finished):
+        leads = self.lease.held
+        finished = self.schedules.finished(NOTES_AT_ONCE) if leads else []
+        chosen = [notes[key] for key in list(notes)[:NOTES_AT_ONCE]] if leads else []
+        counted = {key: tally[key] for key in list(tally)[:NOTES_AT_ONCE]} if leads else {}
+        if not (chosen or counted or finished or acknowledge):
             return
-        chosen = [notes[key] for key in list(notes)[:NOTES_AT_ONCE]]
-        counted = {key: tally[key] for key in list(tally)[:NOTES_AT_ONCE]}
         with self.engine.begin() as connection:
-            self.lease.prove(connection)
+            if acknowledge:
+                self.presence.applied(connection, self.schedules.revision, len(self.agenda))
+            if leads:
+                self.lease.prove(connection)
             progress.note(connection, chosen)
             progress.disable(connection, finished)
             progress.tally(connection, counted, self.clock.now())

@@ -49,9 +49,9 @@ def _harden(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any])
 
 @contextmanager
 def reading(engine: sa.Engine, *, streaming: bool = False) -> Iterator[sa.Connection]:
-    """A connection for looking only:
+    """A connection for looking only.
 
-    no write lock on SQLite, and on PostgreSQL no transaction, which streaming needs.
+    It takes no write lock on SQLite, and on PostgreSQL no transaction, unless for streaming, which needs one.
     """
     token = read_only.set(True)
     try:

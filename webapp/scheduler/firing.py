@@ -38,10 +38,10 @@ class Firing:
         self._postponed: dict[int, float] = {}
         self.tally: dict[int, int] = {}
 
-    def fire(self, between: Callable[[], None]) -> None:
-        """Fire everything that is due.
+    def fire(self, go_on: Callable[[], bool]) -> None:
+        """Fire everything that is due, or until `go_on`, which is asked after each batch, says no.
 
-        `between` is called after each batch. Raises LeaseLost, or the database's errors.
+        Raises LeaseLost, or the database's errors.
         """
         while due := self._agenda.pop_due(self._clock.now(), BATCH):
             now = self._clock.now()
@@ -57,7 +57,8 @@ class Firing:
                     # Not what was given up or is finished.
                     if self._agenda.entries.get(entry.id) is entry:
                         self._agenda.put(entry, self._postponed.pop(entry.id, 0.0))
-            between()
+            if not go_on():
+                return
 
     def _plan(self, entry: Entry, now: float) -> Plan | None:
         try:

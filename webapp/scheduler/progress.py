@@ -141,16 +141,18 @@ _TALLY_SQLITE = "UPDATE celery_periodictask SET last_run_at = ?, total_run_count
 
 
 def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
-    """Add to the library's own count of runs and last run, which its other users read. A row in somebody's hand is left
-    out.
+    """Add to the library's own count of runs and last run, which its other users read.
 
-    These columns decide nothing here, so they may be written later than the runs, and are not an edit.
+    A row in somebody's hand is left out. These columns decide nothing here, so they may be written later than the
+    runs, and are not an edit.
     """
+    if not runs:
+        return
     at = raw_moment(connection, now)
     if connection.dialect.name == "postgresql":
         given = {"ids": list(runs), "runs": list(runs.values()), "now": at}
         connection.execute(_TALLY_POSTGRESQL, given)
-    elif runs:
+    else:
         connection.exec_driver_sql(_TALLY_SQLITE, [(at, count, schedule_id) for schedule_id, count in runs.items()])
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import sqlalchemy as sa
 from celery import Celery
@@ -42,8 +43,7 @@ class Publisher:
         self._engine = engine
         self._may_send = may_send
         self._sender = Sender(app)
-        self._batches: deque[Sequence[Sendable]] = deque()
-        self._calls: deque[Callable[[Sender], None]] = deque()
+        self._todo: deque[Sequence[Sendable] | Callable[[Sender], None]] = deque()
         self._waiting = 0
         self._sent: list[str] = []
         self._changed = threading.Condition()
@@ -58,9 +58,7 @@ class Publisher:
     def idle(self) -> bool:
         """Whether nothing waits or is being sent or marked, and the broker may be tried."""
         with self._changed:
-            return (
-                not (self._batches or self._calls or self._busy or self._sent) and time.monotonic() >= self._away_until
-            )
+            return not (self._todo or self._busy or self._sent) and time.monotonic() >= self._away_until
 
     def submit(self, batch: Sequence[Sendable]) -> None:
         """Send these runs soon; what finds no room is left to recovery."""
@@ -69,19 +67,19 @@ class Publisher:
         with self._changed:
             self._start()
             if self._waiting + len(batch) <= MOST_WAITING and not self._stopping:
-                self._batches.append(batch)
+                self._todo.append(batch)
                 self._waiting += len(batch)
                 self._changed.notify_all()
 
     def call(self, work: Callable[[Sender], None]) -> None:
-        """Have something else done with the broker, after what waits to be sent.
+        """Have something else done with the broker, after what was submitted before, and before what comes later.
 
         It may raise what the transport raises.
         """
         with self._changed:
             if not self._stopping:
                 self._start()
-                self._calls.append(work)
+                self._todo.append(work)
                 self._changed.notify_all()
 
     def _start(self) -> None:
@@ -100,23 +98,28 @@ class Publisher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._batches or self._calls or self._stopping or self._sent):
+                while not (self._todo or self._stopping or self._sent):
                     self._changed.wait()
-                batch = self._batches.popleft() if self._batches else ()
-                call = self._calls.popleft() if self._calls and not batch and not self._sent else None
-                self._waiting -= len(batch)
-                if self._stopping and not batch and not self._sent:
+                work = self._todo.popleft() if self._todo else None
+                if work is None and not self._sent:
                     break
                 self._busy = True
-            if batch:
-                self._with_broker(lambda chosen=batch: self._sender.send(chosen, self._may_send, self._sent))  # type: ignore[misc]
-            elif call is not None:
-                self._with_broker(lambda chosen=call: chosen(self._sender))  # type: ignore[misc]
-            if self._sent and (not self._batches or len(self._sent) >= MARK_EVERY):
-                self._mark()
+                if work is not None and not callable(work):
+                    self._waiting -= len(work)
+            self._do(work)
             with self._changed:
                 self._busy = False
         self._sender.close()
+
+    def _do(self, work: Sequence[Sendable] | Callable[[Sender], None] | None) -> None:
+        if callable(work):
+            # Whoever looks at the broker compares it with the database, which must know what was sent.
+            self._mark()
+            self._with_broker(partial(work, self._sender))
+        elif work:
+            self._with_broker(partial(self._sender.send, work, self._may_send, self._sent))
+        if not self._todo or len(self._sent) >= MARK_EVERY:
+            self._mark()
 
     def _with_broker(self, work: Callable[[], None]) -> None:
         if time.monotonic() < self._away_until or not self._may_send():
@@ -143,6 +146,8 @@ class Publisher:
             logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
 
     def _mark(self) -> None:
+        if not self._sent:
+            return
         sent = self._sent[:]
         self._sent.clear()
         self.published += len(sent)

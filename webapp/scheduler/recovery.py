@@ -52,9 +52,10 @@ class Recovery:
         self._next = float("-inf")
 
     def begin(self) -> None:
-        """Forget what was known of the broker: another beat has led meanwhile."""
+        """Forget what was known of the broker: another beat has led meanwhile. Look at it before anything is sent."""
         self._mark = None
         self._next = float("-inf")
+        self._publisher.call(self._look_at_broker)
 
     def check(self) -> None:
         """Send what is unsent and queue what lost its worker, once a second, when nothing is on its way."""

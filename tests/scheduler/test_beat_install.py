@@ -1,0 +1,128 @@
+"""Schedules that the code defines: installed once, following the code, never over an admin's edit."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from celery.schedules import crontab, solar
+
+from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
+from webapp.extensions import celery
+from webapp.scheduler.core import Core
+from webapp.scheduler.install import definition, install
+
+BEGIN = at("2027-03-01T10:00:00")
+
+
+@pytest.fixture
+def database_url(each_database: str) -> str:
+    return each_database
+
+
+@pytest.fixture
+def core(beats: Rig) -> Core:
+    """A leading beat, without any schedule of the code's yet."""
+    return beats.leading(FakeTime(BEGIN))
+
+
+def _define(core: Core, **entries: dict[str, Any]) -> None:
+    celery.conf.beat_schedule = entries
+    install(celery, core.engine, core.lease)
+
+
+def _rows(beats: Rig) -> dict[str, Any]:
+    statement = sa.select(TASKS, DETAILS.c.owner, DETAILS.c.code_definition, DETAILS.c.revision).join(
+        DETAILS, DETAILS.c.schedule_id == TASKS.c.id
+    )
+    with beats.engine.connect() as connection:
+        return {row.name: row for row in connection.execute(statement)}
+
+
+DAILY = {"task": "add", "schedule": crontab(minute="0", hour="8"), "args": [1, 2]}
+
+
+def test_each_kind_is_installed_and_can_fire(beats: Rig, core: Core) -> None:
+    _define(
+        core,
+        daily=DAILY,
+        often={"task": "add", "schedule": 90.0, "kwargs": {"num1": 1}, "options": {"queue": "slow", "expires": 60}},
+        sun={"task": "add", "schedule": solar("sunrise", 27.7, 85.3)},
+    )
+    rows = _rows(beats)
+    assert set(rows) == {"daily", "often", "sun"}
+    assert {row.owner for row in rows.values()} == {"code"}
+    assert (rows["often"].queue, rows["often"].expire_seconds) == ("slow", 60)
+    assert json.loads(rows["daily"].code_definition)["timezone"] == celery.conf.timezone
+    core.step(woken=True)
+    assert len(core.agenda) == 3
+
+
+def test_installing_again_changes_nothing(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    revision = _rows(beats)["daily"].revision
+    _define(core, daily=DAILY)
+    assert _rows(beats)["daily"].revision == revision
+    assert "celery.backend_cleanup" not in _rows(beats)
+
+
+def test_a_change_of_the_code_is_followed(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    _define(core, daily={**DAILY, "schedule": timedelta(minutes=5), "args": [3]})
+    row = _rows(beats)["daily"]
+    assert (row.discriminator, row.args) == ("intervalschedule", "[3]")
+    assert json.loads(row.code_definition)["every"] == 300
+
+
+def test_an_edit_of_an_admin_stays(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("UPDATE celery_periodictask SET args = '[7, 7]'")
+    _define(core, daily=DAILY)
+    assert _rows(beats)["daily"].args == "[7, 7]"
+    _define(core, daily={**DAILY, "args": [3]})
+    row = _rows(beats)["daily"]
+    assert row.args == "[7, 7]"
+    assert json.loads(row.code_definition)["args"] == [3]
+
+
+def test_what_the_code_drops_is_disabled_and_may_come_back(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    _define(core)
+    row = _rows(beats)["daily"]
+    assert (row.enabled, row.owner, row.code_definition) == (False, "code", None)
+    _define(core, daily=DAILY)
+    assert _rows(beats)["daily"].enabled
+
+
+def test_what_the_code_drops_but_an_admin_edited_becomes_the_admins(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("UPDATE celery_periodictask SET args = '[7, 7]'")
+    _define(core)
+    row = _rows(beats)["daily"]
+    assert (row.enabled, row.owner, row.args) == (True, "admin", "[7, 7]")
+
+
+def test_a_name_that_an_admin_uses_is_left_alone(beats: Rig, core: Core) -> None:
+    beats.interval("daily", 60, saved=BEGIN)
+    _define(core, daily=DAILY)
+    row = _rows(beats)["daily"]
+    assert (row.owner, row.discriminator) == ("admin", "intervalschedule")
+
+
+def test_a_wrong_entry_stops_no_other(beats: Rig, core: Core, caplog: pytest.LogCaptureFixture) -> None:
+    _define(core, wrong={"schedule": 5}, daily=DAILY)
+    assert set(_rows(beats)) == {"daily"}
+    assert "wrong cannot be used" in caplog.text
+
+
+def test_a_crontab_of_its_own_zone_keeps_it() -> None:
+    from zoneinfo import ZoneInfo
+
+    from sqlalchemy_celery_beat.tzcrontab import TzAwareCrontab
+
+    own = definition({"task": "add", "schedule": TzAwareCrontab(minute="5", tz=ZoneInfo("Europe/Berlin"))}, "UTC")
+    assert (own["timezone"], own["minute"], own["hour"]) == ("Europe/Berlin", "5", "*")
+    assert definition(DAILY, "Asia/Kathmandu")["timezone"] == "Asia/Kathmandu"

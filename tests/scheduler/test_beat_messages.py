@@ -1,0 +1,167 @@
+"""The fast path's messages equal Celery's own, field by field; what it cannot carry goes through Celery."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis as redis_client
+from celery import signals
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from webapp.extensions import celery
+from webapp.runs.store import Sendable
+from webapp.scheduler import messages
+from webapp.scheduler.messages import Sender, send_by_celery
+
+RUN = Sendable("0b0e7d1c-6f0c-5d4e-9a55-2f9f7c1f2a10", "add", "[1, 2]", "{}", None, None, None, None)
+IN_AN_HOUR = datetime.now(UTC).replace(microsecond=123456) + timedelta(hours=1)
+
+
+@pytest.fixture
+def sender(app: Flask) -> Iterator[Sender]:
+    celery.loader.import_default_modules()
+    made = Sender(celery)
+    yield made
+    made.close()
+
+
+def _taken(redis: redis_client.Redis) -> dict[str, Any]:
+    """The one message in the broker, with the list it lies in."""
+    lists = [key for key in redis.scan_iter() if not key.startswith("_kombu") and key != "beatdesk:broker-mark"]
+    assert len(lists) == 1
+    raw = redis.rpop(lists[0])
+    assert isinstance(raw, str)
+    message: dict[str, Any] = json.loads(raw)
+    message["body"] = json.loads(b64decode(message["body"]))
+    return {"list": lists[0], "order": list(message), **message}
+
+
+def _send(sender: Sender, *runs: Sendable) -> list[str]:
+    sent: list[str] = []
+    sender.send(runs, lambda: True, sent)
+    return sent
+
+
+def _both(sender: Sender, redis: redis_client.Redis, run: Sendable) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The message by the fast path and by Celery, each without what must differ."""
+    assert sender._template(run) is not None
+    assert _send(sender, run) == [run.id]
+    fast = _taken(redis)
+    send_by_celery(celery, sender._open(), run)
+    slow = _taken(redis)
+    for message in fast, slow:
+        assert len(message["properties"].pop("delivery_tag")) == 36
+        if "expiration" in message["properties"]:
+            message["properties"]["expiration"] = round(int(message["properties"]["expiration"]) / 1000)
+    return fast, slow
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"args": "[]"},
+        {"args": '["é", null, {"a": [1.5, true]}]', "kwargs": '{"b": "x\\"y", "c": {}}'},
+        {"args": json.dumps(["x" * 3000, list(range(500))])},
+        {"queue": "slow"},
+        {"priority": 0},
+        {"priority": 5},
+        {"queue": "slow", "priority": 9, "expires_at": IN_AN_HOUR},
+        {"expires_at": IN_AN_HOUR},
+        {"expires_at": IN_AN_HOUR - timedelta(hours=2)},
+        {"options": '{"headers": {"tenant": "a", "n": 1}}'},
+    ],
+    ids=str,
+)
+def test_equal_to_celerys_own(sender: Sender, redis: redis_client.Redis, change: dict[str, Any]) -> None:
+    fast, slow = _both(sender, redis, RUN._replace(**change))
+    assert fast == slow
+    assert fast["headers"]["id"] == fast["headers"]["root_id"] == fast["properties"]["correlation_id"] == RUN.id
+    assert fast["headers"]["timelimit"] == [270, 240]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(args=st.lists(JSON, max_size=3), kwargs=st.dictionaries(st.text(), JSON, max_size=3))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_arguments(sender: Sender, redis: redis_client.Redis, args: list[Any], kwargs: dict[str, Any]) -> None:
+    fast, slow = _both(sender, redis, RUN._replace(args=json.dumps(args), kwargs=json.dumps(kwargs)))
+    assert fast == slow
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attempt": 2},
+        {"parent_id": "parent", "root_id": "root"},
+        {"options": '{"exchange": "other", "routing_key": "key"}'},
+        {"options": '{"routing_key": "key"}'},
+        {"task": "tests.unknown"},
+    ],
+    ids=str,
+)
+def test_what_it_cannot_carry_goes_through_celery(sender: Sender, change: dict[str, Any]) -> None:
+    assert sender._template(RUN._replace(**change)) is None
+
+
+def test_retry_and_parents_are_told(sender: Sender, redis: redis_client.Redis) -> None:
+    assert _send(sender, RUN._replace(attempt=2, parent_id="parent", root_id="root")) == [RUN.id]
+    headers = _taken(redis)["headers"]
+    assert (headers["retries"], headers["parent_id"], headers["root_id"]) == (2, "parent", "root")
+
+
+def test_a_router_or_a_listener_is_respected(sender: Sender, redis: redis_client.Redis) -> None:
+    heard = []
+
+    def listen(sender: Any = None, headers: Any = None, **_: Any) -> None:
+        heard.append(headers["id"])
+
+    signals.before_task_publish.connect(listen)
+    try:
+        assert _send(sender, RUN) == [RUN.id]
+    finally:
+        signals.before_task_publish.disconnect(listen)
+    assert heard == [RUN.id]
+    assert _taken(redis)["list"] == "celery"
+
+
+def test_a_batch_is_pushed_in_order_and_counted(
+    sender: Sender, redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "PUSH", 3)
+    runs = [RUN._replace(id=f"{number:036}", queue="a" if number % 2 else "b") for number in range(20)]
+    assert sorted(_send(sender, *runs)) == [run.id for run in runs]
+    for name in "ab":
+        ids = [json.loads(raw)["headers"]["id"] for raw in redis.lrange(name, 0, -1)]
+        assert ids == sorted(ids, reverse=True)
+        assert len(ids) == 10
+    tags = {json.loads(raw)["properties"]["delivery_tag"] for name in "ab" for raw in redis.lrange(name, 0, -1)}
+    assert len(tags) == 20
+
+
+def test_nothing_is_published_once_it_may_not(sender: Sender, redis: redis_client.Redis) -> None:
+    sent: list[str] = []
+    sender.send([RUN, RUN._replace(attempt=1)], lambda: False, sent)
+    assert sent == []
+    assert redis.llen("celery") == 0
+
+
+def test_depth_and_queue(sender: Sender, redis: redis_client.Redis) -> None:
+    assert sender.queue_of(RUN) == "celery"
+    assert sender.queue_of(RUN._replace(queue="slow")) == "slow"
+    assert sender.queue_of(RUN._replace(options='{"exchange": "e"}')) is None
+    assert sender.depth("slow") == 0
+    _send(sender, RUN._replace(queue="slow"), RUN._replace(queue="slow", priority=6))
+    assert sender.depth("slow") == 2

@@ -1,0 +1,172 @@
+"""Real beats: `celery -A wsgi:celery beat`, killed, stopped, two at once, with the broker away."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import redis as redis_client
+import sqlalchemy as sa
+
+from tests import processes, servers
+from tests.processes import Process, running
+from tests.scheduler.beats import Rig
+from tests.servers import wait_for
+from webapp.config import Settings
+from webapp.scheduler.wakeup import CHANNEL
+
+pytestmark = pytest.mark.slow
+
+
+POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+EACH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, databases: servers.Databases) -> str:
+    """A fresh database of the kind that the test names: each start of a process takes seconds."""
+    made: str = getattr(databases, request.param)()
+    return made
+
+
+@contextmanager
+def beat(settings: Settings, name: str = "beat") -> Iterator[Process]:
+    """A beat process that has loaded the schedules."""
+    arguments = ["celery", "-A", "wsgi:celery", "beat", "--loglevel", "INFO"]
+    with running(Process(settings, name, arguments)) as process:
+        yield process
+
+
+def _one(beats: Rig, query: str, **values: Any) -> Any:
+    with beats.engine.connect() as connection:
+        return connection.execute(sa.text(query), values).first()
+
+
+def _leader(beats: Rig) -> int | None:
+    row = _one(beats, "SELECT b.pid FROM beat_lease l JOIN beats b ON b.id = l.holder")
+    return row.pid if row else None
+
+
+def _led_by(beats: Rig, process: Process, seconds: float = 30) -> None:
+    wait_for(lambda: _leader(beats) == process.popen.pid, seconds=seconds, message=f"{process.name} did not lead")
+
+
+def _ids(redis: redis_client.Redis) -> list[str]:
+    return [json.loads(raw)["headers"]["id"] for raw in redis.lrange("celery", 0, -1)]
+
+
+def _gapless(beats: Rig, made: int, step: int) -> None:
+    dues = [run.due_at for run in beats.runs(made)]
+    assert len(dues) == len(set(dues))
+    assert all(later - earlier == timedelta(seconds=step) for earlier, later in pairwise(dues))
+
+
+@POSTGRESQL
+def test_edits_are_in_force_at_once(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    made = beats.interval("i", 3600, saved=datetime.now(UTC))
+    with beat(settings) as process:
+        _led_by(beats, process)
+        waits = []
+        for number in range(6):
+            beats.execute("UPDATE celery_periodictask SET args = :args WHERE id = :id", args=f"[{number}]", id=made)
+            begun = time.monotonic()
+            announced = number % 2 == 0
+            if announced:
+                redis.publish(CHANNEL, "edited")
+            latest = _one(beats, "SELECT revision FROM schedule_revision").revision
+            wait_for(lambda now=latest: _one(beats, "SELECT revision FROM beats").revision >= now, seconds=3)  # type: ignore[misc]
+            waits.append((announced, time.monotonic() - begun))
+    assert max(wait for announced, wait in waits if announced) < 0.5
+    assert max(wait for _, wait in waits) < 1.5
+
+
+@EACH
+def test_two_beats_one_killed(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(beat(settings, "first"))
+        _led_by(beats, first)
+        second = stack.enter_context(beat(settings, "second"))
+        wait_for(lambda: _one(beats, "SELECT count(*) AS many FROM beats").many == 2, seconds=30)
+        made = beats.interval("i", 1, saved=datetime.now(UTC))
+        wait_for(lambda: len(beats.runs(made)) >= 2)
+        first.kill()
+        killed = time.monotonic()
+        _led_by(beats, second, seconds=8)
+        assert time.monotonic() - killed < 5
+        before = len(beats.runs(made))
+        wait_for(lambda: len(beats.runs(made)) >= before + 2)
+        wait_for(lambda: all(run.sent_at for run in beats.runs(made)[:-1]), seconds=6)
+        beats.execute("UPDATE celery_periodictask SET enabled = false")
+    _gapless(beats, made, 1)
+    assert set(_ids(redis)) >= {run.id for run in beats.runs(made) if run.sent_at}
+
+
+@SQLITE
+def test_killed_right_after_firing_many(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=8)
+    for number in range(50):
+        beats.interval(f"s{number}", 3600, saved=datetime.now(UTC), start_time=start)
+    with beat(settings, "killed") as process:
+        _led_by(beats, process)
+        wait_for(beats.runs, seconds=15)
+        process.kill()
+    with beat(settings, "next") as process:
+        _led_by(beats, process)
+        wait_for(lambda: len(beats.runs()) == 50 and all(run.sent_at for run in beats.runs()), seconds=15)
+    runs = beats.runs()
+    assert {run.due_at for run in runs} == {start}
+    assert set(_ids(redis)) == {run.id for run in runs}
+
+
+@POSTGRESQL
+def test_stopped_and_continued_it_publishes_nothing(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(beat(settings, "first"))
+        _led_by(beats, first)
+        second = stack.enter_context(beat(settings, "second"))
+        wait_for(lambda: _one(beats, "SELECT count(*) AS many FROM beats").many == 2, seconds=30)
+        made = beats.interval("i", 1, saved=datetime.now(UTC))
+        wait_for(lambda: len(beats.runs(made)) >= 2)
+        first.signal(signal.SIGSTOP)
+        _led_by(beats, second, seconds=8)
+        wait_for(lambda: len(beats.runs(made)) >= 6, seconds=15)
+        first.signal(signal.SIGCONT)
+        wait_for(lambda: "stands by" in first.output())
+        before = len(beats.runs(made))
+        wait_for(lambda: len(beats.runs(made)) >= before + 2)
+        assert _leader(beats) == second.popen.pid
+        beats.execute("UPDATE celery_periodictask SET enabled = false")
+    _gapless(beats, made, 1)
+    ids = _ids(redis)
+    assert len(ids) == len(set(ids))
+
+
+@SQLITE
+def test_a_graceful_stop_lets_the_other_lead_at_once(beats: Rig, settings: Settings) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(beat(settings, "first"))
+        _led_by(beats, first)
+        second = stack.enter_context(beat(settings, "second"))
+        wait_for(lambda: _one(beats, "SELECT count(*) AS many FROM beats").many == 2, seconds=30)
+        first.popen.terminate()
+        first.popen.wait(10)
+        _led_by(beats, second, seconds=1.5)
+        assert first.popen.returncode == 0
+
+
+@SQLITE
+def test_a_stock_worker_executes_what_beat_sends(beats: Rig, settings: Settings) -> None:
+    with processes.recorder(settings), processes.worker(settings, "--pool", "solo"), beat(settings):
+        made = beats.interval("i", 1, saved=datetime.now(UTC), args="[20, 22]")
+        wait_for(lambda: len(beats.runs(made, "succeeded")) >= 2, seconds=30)
+        beats.execute("UPDATE celery_periodictask SET enabled = false")
+    assert {run.result for run in beats.runs(made, "succeeded")} == {"42"}
+    assert {run.claims for run in beats.runs(made, "succeeded")} == {1}
