@@ -62,6 +62,11 @@ class Run(Base):
     worker: Mapped[str | None] = mapped_column(sa.String(255), comment="The node name people know")
     sends: Mapped[int] = mapped_column(default=0, server_default="0", comment="How often its message was published")
 
+    progress_done: Mapped[float | None] = mapped_column(sa.Double)
+    progress_total: Mapped[float | None] = mapped_column(sa.Double, comment="None: nobody knows")
+    progress_text: Mapped[str | None] = mapped_column(sa.Text)
+    progress_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
     result: Mapped[str | None] = mapped_column(sa.Text)
     error: Mapped[str | None] = mapped_column(sa.Text, comment="Exception: message")
     traceback: Mapped[str | None] = mapped_column(sa.Text)
@@ -89,3 +94,18 @@ class Run(Base):
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED
+
+
+class RunLine(Base):
+    """A line that a task wrote while it ran. No foreign key: a line may be told before, or after, its run is kept."""
+
+    __tablename__ = "run_lines"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(sa.String(36))
+    entry: Mapped[str] = mapped_column(sa.String(40), comment="Of the stream: told twice, kept once")
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    level: Mapped[str] = mapped_column(sa.String(10))
+    text: Mapped[str] = mapped_column(sa.Text)
+
+    __table_args__ = (sa.UniqueConstraint("run_id", "entry", name="uq_run_lines_entry"),)
