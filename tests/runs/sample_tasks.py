@@ -6,6 +6,11 @@ import time
 from pathlib import Path
 
 from celery import shared_task
+from celery.utils.log import get_task_logger
+
+from webapp.runs.reporting import progress, write
+
+logger = get_task_logger(__name__)
 
 
 @shared_task(name="samples.note")
@@ -28,3 +33,18 @@ def wait(path: str) -> str:
 def fail(text: str) -> None:
     """Raise ValueError."""
     raise ValueError(text)
+
+
+@shared_task(name="samples.steps")
+def steps(count: int, path: str) -> int:
+    """Tell each of so many steps, with lines; wait for the file before the last one."""
+    write("<b>begun</b>", "warning")
+    for step in range(1, count):
+        progress(step, count, f"step {step}")
+    logger.info("waiting for %s", Path(path).name)
+    time.sleep(0.3)
+    progress(count - 1, count, "nearly")
+    while not Path(path).exists():
+        time.sleep(0.02)
+    progress(count, count, "done")
+    return count
