@@ -12,6 +12,7 @@ from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
+from webapp.runs.bulk_views import blueprint as bulk
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
@@ -26,6 +27,7 @@ BLUEPRINTS = (
     mail,
     schedules,
     add_numbers,
+    bulk,
     runs,
     workers,
 )

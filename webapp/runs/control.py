@@ -21,7 +21,7 @@ from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
 
 # Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
-_CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
+CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
 # Pools that can end one task and leave the worker running.
 POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 
@@ -89,7 +89,7 @@ def cancel(run: Run) -> Cancelled:
     """
     waiting = (
         sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(_CANCELLED_AT_ONCE))
+        .where(Run.id == run.id, Run.state.in_(CANCELLED_AT_ONCE))
         .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it began")
     )
     before = run.state

@@ -26,6 +26,8 @@ PAGE = 50
 WINDOW = 4_000
 CANDIDATES = 500
 COUNTED = 1_000
+# What concerns all that match looks this far.
+MOST_WINDOWS = 50
 
 # What a row of the list shows or is searched by; results and tracebacks may be large and are not among them.
 _COLUMNS = tuple(
@@ -208,3 +210,16 @@ def _counts_in_window(chosen: Plan) -> Counts:
     last = walk.with_only_columns(Run.id).offset(WINDOW - 1).limit(1)
     more = db.session.execute(last).first() is not None
     return Counts(found, frozenset(RunState) if more else frozenset())
+
+
+def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> list[Any]:
+    """What is found from the row `top` on, newest first, up to `limit` rows and `MOST_WINDOWS` windows."""
+    rows: list[Any] = []
+    edge, inclusive = top, True
+    for _ in range(MOST_WINDOWS):
+        found = _find(search, now, edge, newer=False, size=limit - len(rows), inclusive=inclusive)
+        rows.extend(found.rows)
+        if len(rows) >= limit or found.stopped is None:
+            break
+        edge, inclusive = found.stopped, False
+    return rows

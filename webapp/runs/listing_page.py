@@ -51,6 +51,7 @@ class ListPage:
     narrowed: bool
     poll: str
     newest: str
+    query: str
     newer: str | None
     older: str | None
     tasks: list[str]
@@ -60,7 +61,7 @@ class ListPage:
 
 def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
     """Read the address and find what it asks for. Raises Invalid for an edge that no page linked to."""
-    terms = {name: _clean(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
+    terms = terms_of(given)
     refresh = _refresh(given.get("refresh", ""))
     if refresh != DEFAULT_REFRESH:
         terms["refresh"] = str(refresh)
@@ -91,14 +92,20 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
         new=new,
         any_runs=bool(page.rows) or db.session.scalar(sa.select(Run.id).limit(1)) is not None,
         narrowed=not search.empty,
-        poll=_address(terms, top=poll_top, deep="1" if deep else ""),
-        newest=_address(terms),
-        newer=_address(terms, after=str(newer)) if newer else None,
-        older=_address(terms, before=str(page.older)) if page.older else None,
+        poll=address(terms, top=poll_top, deep="1" if deep else ""),
+        newest=address(terms),
+        query=address(terms).partition("?")[2],
+        newer=address(terms, after=str(newer)) if newer else None,
+        older=address(terms, before=str(page.older)) if page.older else None,
         tasks=sorted(known_tasks()),
-        refreshes=[(seconds, _address(terms | {"refresh": str(seconds)})) for seconds in REFRESHES],
+        refreshes=[(seconds, address(terms | {"refresh": str(seconds)})) for seconds in REFRESHES],
         suggestions=_suggestions(),
     )
+
+
+def terms_of(given: Mapping[str, str]) -> dict[str, str]:
+    """What narrows the list, from an address or a form."""
+    return {name: _clean(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
 
 
 def _clean(text: str) -> str:
@@ -110,14 +117,15 @@ def _refresh(text: str) -> int:
     return int(text) if text in [str(seconds) for seconds in REFRESHES] else DEFAULT_REFRESH
 
 
-def _address(terms: Mapping[str, str], **more: str) -> str:
+def address(terms: Mapping[str, str], **more: str) -> str:
+    """The address of the list with these terms; empty ones are left out."""
     given = {name: value for name, value in {**terms, **more}.items() if value}
     return f"/runs?{urlencode(given)}" if given else "/runs"
 
 
 def _tabs(terms: Mapping[str, str], counts: Counts | None, search: Search) -> list[Tab]:
     everything = Tab(
-        "all", counts.total if counts else None, _address({**terms, "state": ""}), current=not terms["state"]
+        "all", counts.total if counts else None, address({**terms, "state": ""}), current=not terms["state"]
     )
     return [
         everything,
@@ -125,7 +133,7 @@ def _tabs(terms: Mapping[str, str], counts: Counts | None, search: Search) -> li
             Tab(
                 state.value,
                 counts.text(state) if counts else None,
-                _address({**terms, "state": state.value}),
+                address({**terms, "state": state.value}),
                 current=terms["state"] == state.value or search.states == (state,),
             )
             for state in RunState
