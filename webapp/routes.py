@@ -13,6 +13,7 @@ from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk
+from webapp.runs.export import blueprint as export
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
@@ -28,6 +29,7 @@ BLUEPRINTS = (
     schedules,
     add_numbers,
     bulk,
+    export,
     runs,
     workers,
 )

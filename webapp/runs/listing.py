@@ -7,7 +7,7 @@ a limit for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -223,3 +223,18 @@ def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> lis
             break
         edge, inclusive = found.stopped, False
     return rows
+
+
+def walk(search: Search, now: datetime, batch: int = 500) -> Iterator[Any]:
+    """Everything that is found, newest first; each batch is read by a short transaction of its own."""
+    edge: Edge | None = None
+    while True:
+        found = _find(search, now, edge, newer=False, size=batch)
+        db.session.rollback()
+        yield from found.rows
+        if found.stopped is not None:
+            edge = found.stopped
+        elif len(found.rows) == batch:
+            edge = Edge.of(found.rows[-1])
+        else:
+            return

@@ -13,7 +13,7 @@ from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
-from webapp.runs import calls, control, details, launching, service, timeline
+from webapp.runs import calls, control, details, failures, launching, service, timeline
 from webapp.runs.cli import as_dict
 from webapp.runs.listing_page import list_page
 from webapp.runs.models import Run
@@ -51,6 +51,16 @@ def show(run_id: str) -> Response:
     if wants_fragment():
         return render_polled("runs/_run.html", shown=shown, run=run)
     return render("runs/show.html", shown=shown, run=run)
+
+
+@blueprint.get("/runs/failures")
+@access(Access.VIEWER)
+def failed() -> Response:
+    """What fails, grouped; the span is one of `failures.SPANS`."""
+    span = request.args.get("span", "24h")
+    span = span if span in failures.SPANS else "24h"
+    found = failures.grouped(failures.SPANS[span], now())
+    return render("runs/failures.html", found=found, span=span, spans=list(failures.SPANS))
 
 
 @blueprint.get("/runs/new")
