@@ -13,14 +13,15 @@ from webapp.runs.models import Run, RunLine
 from webapp.runs.states import UNENDED, RunState
 from webapp.runs.stream import Entry, Event, limited
 
-_UNENDED = sorted(UNENDED)
+# Not IN: SQLAlchemy writes its list anew for each execution, which a batch of many rows cannot do.
+_UNENDED = sa.or_(*(Run.state == state for state in sorted(UNENDED)))
 
 
 def _statement(**values: Any) -> sa.Update:
     """An UPDATE of the run `b_run` that has not ended, and is not in a later attempt already."""
     return (
         sa.update(Run)
-        .where(Run.id == sa.bindparam("b_run"), Run.state.in_(_UNENDED), Run.attempt <= sa.bindparam("b_attempt"))
+        .where(Run.id == sa.bindparam("b_run"), _UNENDED, Run.attempt <= sa.bindparam("b_attempt"))
         .values(attempt=sa.bindparam("b_attempt"), **values)
     )
 
@@ -83,7 +84,7 @@ _PROGRESS = (
     sa.update(Run)
     .where(
         Run.id == sa.bindparam("b_run"),
-        Run.state.in_(_UNENDED),
+        _UNENDED,
         Run.attempt <= sa.bindparam("b_attempt"),
         sa.or_(Run.progress_at.is_(None), Run.progress_at < _at(Run.progress_at)),
     )
