@@ -117,8 +117,8 @@ def announce(channel: str, text: str) -> bool:
     return True
 
 
-def revoke(run_id: str, *, terminate: bool) -> None:
-    """Ask all workers to drop a message, and to end its task when it runs already. Raises BrokerAway."""
+def revoke(run_id: str | list[str], *, terminate: bool) -> None:
+    """Ask all workers to drop messages, and to end their tasks when they run already. Raises BrokerAway."""
     try:
         breaker.check()
         celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM")

@@ -7,20 +7,25 @@ tasks never. This lies outside `webapp.tasks` because services need it and may n
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from webapp.extensions import celery
 
+# A line of a docstring's part "Args:": `    num1 (float): The first number.`
+_ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """A registered task: its name, the first line of its docstring, and the signature of its function."""
+    """A registered task: its name, its docstring's first line and words on arguments, its function's signature."""
 
     name: str
     summary: str
     signature: inspect.Signature
+    hints: Mapping[str, str] = field(default_factory=dict)
 
     def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """Why the function would not take these arguments, or None when it would."""
@@ -36,7 +41,7 @@ def known_tasks() -> dict[str, KnownTask]:
     # Discovery is lazy in Celery; a web process has not imported any task before it first needs the list.
     celery.loader.import_default_modules()
     return {
-        name: KnownTask(name, _summary(task), inspect.signature(task.run))
+        name: KnownTask(name, _summary(task), inspect.signature(task.run), _hints(task))
         for name, task in sorted(celery.tasks.items())
         if not name.startswith("celery.")
     }
@@ -50,3 +55,11 @@ def find_task(name: str) -> KnownTask | None:
 def _summary(task: Any) -> str:
     doc = inspect.getdoc(task.run) or ""
     return doc.partition("\n")[0].strip()
+
+
+def _hints(task: Any) -> dict[str, str]:
+    """What the docstring's part "Args:" says of each argument."""
+    doc = inspect.getdoc(task.run) or ""
+    _, _, part = doc.partition("\nArgs:\n")
+    described = part.partition("\n\n")[0]
+    return {match[1]: match[2].strip() for match in _ARGUMENT.finditer(described)}

@@ -11,9 +11,28 @@ from webapp.mail.views import blueprint as mail
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
+from webapp.runs.add_numbers import blueprint as add_numbers
+from webapp.runs.bulk_views import blueprint as bulk
+from webapp.runs.export import blueprint as export
+from webapp.runs.views import blueprint as runs
 from webapp.schedules.views import blueprint as schedules
+from webapp.workers.views import blueprint as workers
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules)
+BLUEPRINTS = (
+    overview,
+    theme,
+    accounts,
+    account,
+    audit,
+    people,
+    mail,
+    schedules,
+    add_numbers,
+    bulk,
+    export,
+    runs,
+    workers,
+)
 
 
 def register_routes(app: Flask) -> None:

@@ -155,7 +155,7 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
         text = "It expired before a worker was free"
     else:
         text = "Ended while it ran" if terminated else "Cancelled before it began"
-    told = _Told(request.id, (request.request_dict or {}).get("retries") or 0, request.hostname)
+    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname)
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
 
 

@@ -10,7 +10,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.database import Base, UtcDateTime, now
 from webapp.runs.states import ENDED, Origin, RunState
 
-_UNENDED = sa.text("schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')")
+_UNENDED = "schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')"
+
+
+def _only_where(condition: str, name: str, *columns: str) -> sa.Index:
+    """A partial index: runs that it does not concern cost it nothing."""
+    return sa.Index(name, *columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
 
 
 class Run(Base):
@@ -57,6 +62,11 @@ class Run(Base):
     worker: Mapped[str | None] = mapped_column(sa.String(255), comment="The node name people know")
     sends: Mapped[int] = mapped_column(default=0, server_default="0", comment="How often its message was published")
 
+    progress_done: Mapped[float | None] = mapped_column(sa.Double)
+    progress_total: Mapped[float | None] = mapped_column(sa.Double, comment="None: nobody knows")
+    progress_text: Mapped[str | None] = mapped_column(sa.Text)
+    progress_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
     result: Mapped[str | None] = mapped_column(sa.Text)
     error: Mapped[str | None] = mapped_column(sa.Text, comment="Exception: message")
     traceback: Mapped[str | None] = mapped_column(sa.Text)
@@ -65,30 +75,37 @@ class Run(Base):
         # A due time can be fired once, whoever tries.
         sa.UniqueConstraint("schedule_id", "due_at", name="uq_runs_schedule_due"),
         sa.Index("ix_runs_created", "created_at", "id"),
-        sa.Index("ix_runs_state_created", "state", "created_at"),
-        sa.Index("ix_runs_task_created", "task", "created_at"),
+        # Each ends with the whole key of a page's edge, so that a page is read without sorting.
+        sa.Index("ix_runs_state_created", "state", "created_at", "id"),
+        sa.Index("ix_runs_task_created", "task", "created_at", "id"),
+        _only_where("schedule_id IS NOT NULL", "ix_runs_schedule_created", "schedule_id", "created_at", "id"),
+        _only_where("retry_of IS NOT NULL", "ix_runs_retry_of", "retry_of"),
+        _only_where("parent_id IS NOT NULL", "ix_runs_parent", "parent_id"),
         # Whether a schedule's last run has ended, however long its history is.
-        sa.Index("ix_runs_unended", "schedule_id", sqlite_where=_UNENDED, postgresql_where=_UNENDED),
+        _only_where(_UNENDED, "ix_runs_unended", "schedule_id"),
         # What the leading beat looks for: held runs whose time has come, queued ones without a confirmed message, and
         # claims without a sign of life. Partial, so that a million ended runs cost it nothing.
-        sa.Index(
-            "ix_runs_held", "eta", sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'")
-        ),
-        sa.Index(
-            "ix_runs_queued",
-            "sent_at",
-            sqlite_where=sa.text("state = 'queued'"),
-            postgresql_where=sa.text("state = 'queued'"),
-        ),
-        sa.Index(
-            "ix_runs_active",
-            "claim_seen_at",
-            sqlite_where=sa.text("state IN ('started', 'retrying')"),
-            postgresql_where=sa.text("state IN ('started', 'retrying')"),
-        ),
+        _only_where("state = 'held'", "ix_runs_held", "eta"),
+        _only_where("state = 'queued'", "ix_runs_queued", "sent_at"),
+        _only_where("state IN ('started', 'retrying')", "ix_runs_active", "claim_seen_at"),
     )
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED
+
+
+class RunLine(Base):
+    """A line that a task wrote while it ran. No foreign key: a line may be told before, or after, its run is kept."""
+
+    __tablename__ = "run_lines"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(sa.String(36))
+    entry: Mapped[str] = mapped_column(sa.String(40), comment="Of the stream: told twice, kept once")
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    level: Mapped[str] = mapped_column(sa.String(10))
+    text: Mapped[str] = mapped_column(sa.Text)
+
+    __table_args__ = (sa.UniqueConstraint("run_id", "entry", name="uq_run_lines_entry"),)

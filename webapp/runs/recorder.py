@@ -101,7 +101,7 @@ class Recorder:
         parsed: list[Entry] = []
         for entry_id, fields in entries:
             try:
-                parsed.append(Entry.parse(fields))
+                parsed.append(Entry.parse(fields, entry_id))
             except (ValueError, KeyError) as error:
                 logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
         with self.engine.begin() as connection:

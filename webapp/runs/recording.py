@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.runs.models import Run
+from webapp.runs.models import Run, RunLine
 from webapp.runs.states import UNENDED, RunState
-from webapp.runs.stream import Entry, Event
+from webapp.runs.stream import Entry, Event, limited
 
-_UNENDED = sorted(UNENDED)
+# Not IN: SQLAlchemy writes its list anew for each execution, which a batch of many rows cannot do.
+_UNENDED = sa.or_(*(Run.state == state for state in sorted(UNENDED)))
 
 
 def _statement(**values: Any) -> sa.Update:
     """An UPDATE of the run `b_run` that has not ended, and is not in a later attempt already."""
     return (
         sa.update(Run)
-        .where(Run.id == sa.bindparam("b_run"), Run.state.in_(_UNENDED), Run.attempt <= sa.bindparam("b_attempt"))
+        .where(Run.id == sa.bindparam("b_run"), _UNENDED, Run.attempt <= sa.bindparam("b_attempt"))
         .values(attempt=sa.bindparam("b_attempt"), **values)
     )
 
@@ -57,7 +60,8 @@ _ORDER = (Event.RECEIVED, Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.R
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
-    """Apply state changes in any order, each any number of times. Commits nothing itself."""
+    """Apply what happened in any order, each any number of times. Commits nothing itself."""
+    entries = list(entries)
     by_event: dict[Event, list[dict[str, Any]]] = {}
     for entry in entries:
         values = {
@@ -68,7 +72,67 @@ def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
             "b_traceback": entry.traceback or None,
         }
         by_event.setdefault(entry.event, []).append(values)
+    _keep_lines(connection, [entry for entry in entries if entry.event is Event.LINE])
+    _keep_progress(connection, [entry for entry in entries if entry.event is Event.PROGRESS])
     for event in _ORDER:
         if rows := by_event.get(event):
             needed = _NEEDED[event]
             connection.execute(_STATEMENTS[event], [{name: row[name] for name in needed} for row in rows])
+
+
+_PROGRESS = (
+    sa.update(Run)
+    .where(
+        Run.id == sa.bindparam("b_run"),
+        _UNENDED,
+        Run.attempt <= sa.bindparam("b_attempt"),
+        sa.or_(Run.progress_at.is_(None), Run.progress_at < _at(Run.progress_at)),
+    )
+    .values(
+        progress_done=sa.bindparam("b_done"),
+        progress_total=sa.bindparam("b_total"),
+        progress_text=sa.bindparam("b_text"),
+        progress_at=_at(Run.progress_at),
+    )
+)
+
+
+def _keep_progress(connection: sa.Connection, entries: list[Entry]) -> None:
+    """The latest of each run; what came before it is nobody's concern any more."""
+    latest: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.at):
+        latest[entry.run_id] = entry
+    rows = []
+    for entry in latest.values():
+        told = _told(entry)
+        rows.append(
+            {
+                "b_run": entry.run_id,
+                "b_attempt": entry.attempt,
+                "b_at": entry.at,
+                "b_done": told.get("done"),
+                "b_total": told.get("total"),
+                "b_text": told.get("text") or None,
+            }
+        )
+    if rows:
+        connection.execute(_PROGRESS, rows)
+
+
+def _keep_lines(connection: sa.Connection, entries: list[Entry]) -> None:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = []
+    for entry in entries:
+        told = _told(entry)
+        text, level = limited(str(told.get("text", ""))), str(told.get("level", "info"))[:10]
+        rows.append({"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, "level": level, "text": text})
+    if rows:
+        connection.execute(insert(RunLine).on_conflict_do_nothing(), rows)
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    try:
+        told = json.loads(entry.text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -20,6 +20,8 @@ class Event(StrEnum):
 
     RECEIVED = "received"
     STARTED = "started"
+    PROGRESS = "progress"
+    LINE = "line"
     RETRYING = "retrying"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -29,7 +31,10 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One state change. `attempt` is Celery's count of retries; `text` is the result, the error or the reason."""
+    """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.
+
+    For progress and lines it is JSON. `entry_id` is where it stands in the stream, or another name that is its own.
+    """
 
     run_id: str
     event: Event
@@ -38,6 +43,7 @@ class Entry:
     text: str = ""
     traceback: str = ""
     worker: str = ""
+    entry_id: str = ""
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
@@ -53,7 +59,7 @@ class Entry:
         return {name: value for name, value in given.items() if value}
 
     @classmethod
-    def parse(cls, fields: dict[str, str]) -> Entry:
+    def parse(cls, fields: dict[str, str], entry_id: str = "") -> Entry:
         """From Redis. Raises ValueError or KeyError for what is not ours."""
         return cls(
             run_id=fields["run"],
@@ -63,6 +69,7 @@ class Entry:
             text=fields.get("text", ""),
             traceback=fields.get("traceback", ""),
             worker=fields.get("worker", ""),
+            entry_id=entry_id,
         )
 
 

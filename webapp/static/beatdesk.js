@@ -73,6 +73,11 @@
   });
   document.addEventListener("htmx:after:request", () => document.querySelector("[data-lost]")?.remove());
 
+  // A page that nobody sees asks for nothing; it catches up when it is seen again.
+  document.addEventListener("htmx:before:request", (event) => {
+    if (document.hidden && event.target.getAttribute?.("hx-trigger")?.startsWith("every")) event.preventDefault();
+  });
+
   setInterval(refreshTimes, 1000);
   document.addEventListener("visibilitychange", refreshTimes);
 })();

@@ -1,0 +1,111 @@
+"""Measures the server time of the pages about runs, with a million runs and 100,000 schedules kept.
+
+Run as `python -m bench.pages [--runs N] [--rounds N] [--database sqlite|postgresql|URL]`. A URL must name a migrated
+database that was filled before; it is left as it is. Prints the median and the 95th percentile in milliseconds of each
+page, as an operator who is signed in gets it, and of the CPU time that this process spent on it, which other programs
+on the machine do not lengthen. The bar is a 95th percentile of 50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import perf_counter, process_time
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from flask import Flask
+
+from bench import seed
+from tests import servers
+from tests.visitors import Visitor
+from webapp import create_app
+from webapp.database import create_engine
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+
+BAR = 50.0
+SEARCHES = (
+    "task:add", "state:failed", "schedule:#11", '"schedule 11"', "worker:worker3", "worker:nobody", "queue:mail",
+    "id:abcd", "args.user:5", "args.num1:5", "runtime:>10s", "runtime:>900s", "since:2h", "shop", "nothing-like-it",
+    "task:add state:failed since:12h", "task:re* nothing-like-it",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Fill a database, ask for each page, print the figures; fails when one is above the bar."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--database", default="sqlite")
+    asked = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(_database(asked.database, folder, asked.runs))
+        (folder / "valkey").mkdir()
+        valkey = stack.enter_context(servers.valkey(folder / "valkey"))
+        app = create_app(servers.settings(url, valkey, data=folder))
+        visitor = Visitor(app, "operator")
+        slow = [path for path in _paths(app) if _measure(visitor, path, asked.rounds) > BAR]
+        with app.app_context():
+            db.engine.dispose()
+    if slow:
+        sys.exit(f"above {BAR:.0f} ms: {', '.join(slow)}")
+
+
+@contextmanager
+def _database(asked: str, folder: Path, runs: int) -> Iterator[str]:
+    if ":" in asked:
+        yield asked
+        return
+    with ExitStack() as stack:
+        made = servers.Databases(folder, lambda: stack.enter_context(servers.postgres()))
+        url: str = getattr(made, asked)()
+        engine = create_engine(url)
+        began = perf_counter()
+        seed.fill(engine, runs, runs // 10)
+        engine.dispose()
+        print(f"{asked}: {runs:,} runs and {runs // 10:,} schedules written in {perf_counter() - began:.0f} s")
+        yield url
+
+
+def _paths(app: Flask) -> list[str]:
+    paths = ["/runs", *(f"/runs?state={state}" for state in RunState), *(f"/runs?q={quote(q)}" for q in SEARCHES)]
+    with app.app_context():
+        newest = sa.select(Run.id).order_by(Run.created_at.desc()).limit(1)
+        paths += [f"/runs/{db.session.scalar(newest.where(Run.state == state))}" for state in ("failed", "started")]
+        db.session.remove()
+    return [*paths, "/runs/new?task=add", "/workers", "/queues"]
+
+
+def _measure(visitor: Visitor, path: str, rounds: int) -> float:
+    """The 95th percentile in milliseconds, after one round that does not count."""
+    taken: list[float] = []
+    worked: list[float] = []
+    for count in range(rounds + 1):
+        began, busy = perf_counter(), process_time()
+        answer = visitor.get(path)
+        taken.append((perf_counter() - began) * 1000)
+        worked.append((process_time() - busy) * 1000)
+        if answer.status_code != 200:
+            raise SystemExit(f"{path}: {answer.status}")
+        if count == 0:
+            taken.clear()
+            worked.clear()
+    p95 = statistics.quantiles(taken, n=20)[-1]
+    own = statistics.quantiles(worked, n=20)[-1]
+    note = "   ABOVE" if p95 > BAR else ""
+    print(
+        f"{path:52} median {statistics.median(taken):6.1f} ms   p95 {p95:6.1f} ms   p95 of its CPU {own:6.1f} ms{note}"
+    )
+    return p95
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Runs in a real browser: with and without JavaScript, light and dark, and what a screen reader would find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Page, expect
+
+from tests.runs.making import make_run
+from tests.workers.test_pages import make_worker
+from webapp.database import now
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def some_runs(context: Flask) -> dict[RunState, str]:
+    """One of each state, and a worker."""
+    worker = make_worker("w1@host-a", silent_for=-3600)
+    make_worker("w2@host-a", silent_for=600)
+    long = "x" * 300
+    made = {
+        state: make_run(
+            state,
+            args=f'["{long}"]',
+            started_at=now(),
+            schedule_id=7 if state == RunState.SUCCEEDED else None,
+            schedule_name=long[:200] if state == RunState.SUCCEEDED else None,
+            due_at=now() if state == RunState.SUCCEEDED else None,
+            claimed_by=worker,
+            result='{"a": [1, 2]}',
+            error="ValueError: <img src=x onerror=alert(1)>" if state == RunState.FAILED else None,
+            traceback="Traceback\n  <script>alert(1)</script>" if state == RunState.FAILED else None,
+        )
+        for state in RunState
+    }
+    db.session.remove()
+    return made
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible_and_fit_a_phone(
+    new_page: Callable[..., Page], sign_in: Callable[[Page, str], None], some_runs: dict[RunState, str], scheme: str
+) -> None:
+    page = new_page(viewport={"width": 375, "height": 800}, color_scheme=scheme)
+    sign_in(page, "operator")
+    paths = ["/runs", "/runs?state=held&q=nothing", "/runs/new", "/runs/new?task=add", "/workers", "/queues"]
+    paths += ["/add-numbers/"] + [f"/runs/{run_id}" for run_id in some_runs.values()]
+    axe = Axe()
+    for path in paths:
+        page.goto(path)
+        found = axe.run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, path
+
+
+def test_sum_appears_by_itself(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:
+    sign_in(page, "operator")
+    page.goto("/add-numbers/")
+    page.get_by_label("First number").fill("2")
+    page.get_by_label("Second number").fill("3")
+    page.get_by_role("button", name="Add them").click()
+    result = page.locator("#task-result")
+    expect(result).to_contain_text("queued")
+    done = sa.update(Run).values(state=RunState.SUCCEEDED, result="5", ended_at=now())
+    db.session.execute(done)
+    db.session.commit()
+    expect(page.locator(".task-value")).to_have_text("5")
+    # Ended: it asks no more.
+    assert result.get_attribute("hx-trigger") is None
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.wait_for_timeout(1500)
+    assert requests == []
+
+
+def test_sum_works_without_javascript(
+    new_page: Callable[..., Page], sign_in: Callable[[Page, str], None], context: Flask
+) -> None:
+    page = new_page(java_script_enabled=False)
+    sign_in(page, "operator")
+    page.goto("/add-numbers/")
+    page.get_by_label("First number").fill("2")
+    page.get_by_label("Second number").fill("3")
+    page.get_by_role("button", name="Add them").click()
+    expect(page.locator("#task-result")).to_contain_text("queued")
+    expect(page.get_by_role("link", name="Look again")).to_be_visible()
+
+
+def test_detail_follows_the_run(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:
+    run_id = make_run(RunState.QUEUED)
+    sign_in(page, "operator")
+    page.goto(f"/runs/{run_id}")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    change = sa.update(Run).values(state=RunState.FAILED, error="ValueError: no", ended_at=now())
+    db.session.execute(change)
+    db.session.commit()
+    expect(page.get_by_role("button", name="Retry", exact=True)).to_be_visible()
+    expect(page.locator("#run")).to_contain_text("ValueError: no")
+
+
+def test_new_runs_wait_behind_a_button(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:
+    make_run(age=10)
+    sign_in(page, "viewer")
+    page.goto("/runs")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    make_run()
+    button = page.get_by_role("link", name="1 new")
+    expect(button).to_be_visible(timeout=15_000)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    button.click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_task_is_chosen_and_launched(
+    page: Page, sign_in: Callable[[Page, str], None], context: Flask, complaints: list[str]
+) -> None:
+    sign_in(page, "operator")
+    page.goto("/runs/new")
+    page.get_by_label("Task", exact=True).select_option("add")
+    page.get_by_label("num1").fill("two")
+    page.get_by_label("num2").fill("3")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.get_by_text("This is not a number")).to_be_visible()
+    # The browser logs that the form came back with 422.
+    assert all("422" in complaints.pop() for _ in list(complaints))
+    page.get_by_label("num1").fill("2")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.get_by_role("heading", name="add")).to_be_visible()
+    expect(page.locator("#run")).to_contain_text("queued")

@@ -1,0 +1,50 @@
+"""Tasks that tests give to real workers, by TASK_MODULES."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from celery import shared_task
+from celery.utils.log import get_task_logger
+
+from webapp.runs.reporting import progress, write
+
+logger = get_task_logger(__name__)
+
+
+@shared_task(name="samples.note")
+def note(path: str) -> None:
+    """Add a line to a file: how often that happened can be counted."""
+    with Path(path).open("a") as file:
+        file.write("begun\n")
+
+
+@shared_task(name="samples.wait")
+def wait(path: str) -> str:
+    """Note the beginning in PATH.begun, then wait until the file exists."""
+    note(f"{path}.begun")
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return "seen"
+
+
+@shared_task(name="samples.fail")
+def fail(text: str) -> None:
+    """Raise ValueError."""
+    raise ValueError(text)
+
+
+@shared_task(name="samples.steps")
+def steps(count: int, path: str) -> int:
+    """Tell each of so many steps, with lines; wait for the file before the last one."""
+    write("<b>begun</b>", "warning")
+    for step in range(1, count):
+        progress(step, count, f"step {step}")
+    logger.info("waiting for %s", Path(path).name)
+    time.sleep(0.3)
+    progress(count - 1, count, "nearly")
+    while not Path(path).exists():
+        time.sleep(0.02)
+    progress(count, count, "done")
+    return count

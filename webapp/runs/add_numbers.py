@@ -1,0 +1,120 @@
+"""`/add-numbers/` and `/task-result/ID/`: a small form, the run behind it, and its result as page, fragment or JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, url_for
+from flask_security import current_user
+
+from webapp.accounts.access import Access, access, may
+from webapp.errors import Invalid, NotFound
+from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
+from webapp.runs import control, service
+from webapp.runs.models import Run
+from webapp.runs.numbers import number
+from webapp.runs.states import WAITING, RunState
+
+blueprint = Blueprint("add_numbers", __name__)
+
+FIELDS = ("num1", "num2")
+
+
+@blueprint.get("/add-numbers/")
+@access(Access.OPERATOR)
+def form() -> Response:
+    """The two fields."""
+    return render("runs/add_numbers.html", values={}, errors={})
+
+
+@blueprint.post("/add-numbers/")
+@access(Access.OPERATOR)
+def add() -> Response:
+    """Launch `add`. JSON: 202 with the id; htmx: the fragment that polls; a browser: 303 to the result's page."""
+    given = _given()
+    try:
+        numbers = numbers_from(given)
+    except Invalid as error:
+        if wants_json():
+            raise
+        shown = {name: given.get(name, "") for name in FIELDS}
+        page, fragment = "runs/add_numbers.html", "runs/_add_numbers.html"
+        return render(page, fragment, status=422, values=shown, errors=error.fields)
+    run = control.launch("add", numbers, person=current_user.id)
+    if wants_json():
+        response = jsonify(task_id=run.id)
+        response.status_code = 202
+        return response
+    if wants_fragment():
+        return render("runs/add_numbers.html", "runs/_add_numbers.html", values=given, errors={}, run=run)
+    return see_other(url_for("add_numbers.result", task_id=run.id))
+
+
+@blueprint.get("/task-result/<task_id>/")
+@access(Access.MEMBER)
+def result(task_id: str) -> Response:
+    """How far a run is and what came of it; for viewers, and for who launched it."""
+    run = _find(task_id)
+    status = 200 if run else 404
+    if wants_fragment():
+        return render_polled("runs/_task_result.html", status=status, run=run, task_id=task_id)
+    if not any(kind == "text/html" for kind, _ in request.accept_mimetypes):
+        response = jsonify(as_json(run) if run else {"task_id": task_id, "status": "unknown"})
+        response.status_code = status
+        return response
+    return render("runs/task_result.html", status=status, run=run, task_id=task_id)
+
+
+def _find(task_id: str) -> Run | None:
+    """The run, when there is one that whoever asks may see: others' runs are as unknown as none."""
+    try:
+        run = service.get_run(task_id)
+    except NotFound:
+        return None
+    return run if may(Access.VIEWER) or run.created_by == current_user.id else None
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """`{"task_id", "status"}`, and `result` or `error` when the run has ended."""
+    told: dict[str, Any] = {"task_id": run.id, "status": "pending" if run.state in WAITING else run.state}
+    if run.state == RunState.SUCCEEDED:
+        told["result"] = _value(run.result)
+    elif run.ended:
+        told["error"] = run.error or run.reason or run.state
+    return told
+
+
+def _value(text: str | None) -> Any:
+    """The result as JSON has it; what JSON cannot say (`NaN`, a text cut short) stays text."""
+    try:
+        return json.loads(text or "null", parse_constant=_refuse)
+    except ValueError:
+        return text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _given() -> dict[str, Any]:
+    if not request.is_json:
+        return request.form.to_dict()
+    given = request.get_json()
+    if not isinstance(given, dict):
+        raise Invalid({"": "Send a JSON object with num1 and num2."})
+    return given
+
+
+def numbers_from(given: dict[str, Any]) -> list[int | float]:
+    """Both numbers. Raises Invalid with a sentence at each field that is none."""
+    errors: dict[str, str] = {}
+    numbers: list[int | float] = []
+    for name in FIELDS:
+        try:
+            numbers.append(number(given.get(name)))
+        except ValueError as error:
+            errors[name] = str(error)
+    if errors:
+        raise Invalid(errors)
+    return numbers

@@ -1,0 +1,147 @@
+"""Retry or cancel everything that a search finds: asked about first, with a count; then done in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.accounts.audit import record
+from webapp.errors import Invalid
+from webapp.extensions import db
+from webapp.runs import listing, service
+from webapp.runs.control import CANCELLED_AT_ONCE
+from webapp.runs.listing import Edge
+from webapp.runs.models import Run
+from webapp.runs.search import Search
+from webapp.runs.states import ENDED, UNENDED, Origin, RunState
+
+# So many at once; more take a second round, which keeps each transaction and each answer short.
+MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would be done: how many runs of each state, up to `MOST`, from the row `top` on."""
+
+    by_state: dict[str, int]
+    top: Edge | None
+    more: bool
+
+    @property
+    def count(self) -> int:
+        """How many runs it concerns."""
+        return sum(self.by_state.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done. `refused` could not be retried; `asked` run, and their workers were asked to end them."""
+
+    done: int = 0
+    asked: int = 0
+    refused: int = 0
+    broker_away: bool = False
+
+
+def proposal(search: Search, now: datetime, *, ended: bool) -> Proposal:
+    """What a retry (`ended`) or a cancellation of all that match would concern."""
+    rows = _rows(search, now, None, ended=ended)
+    states = Counter(row.state for row in rows[:MOST])
+    return Proposal(dict(states), Edge.of(rows[0]) if rows else None, len(rows) > MOST)
+
+
+def _rows(search: Search, now: datetime, top: Edge | None, *, ended: bool) -> list[Any]:
+    wanted = ENDED if ended else UNENDED
+    states = tuple(state for state in (search.states or RunState) if state in wanted)
+    if not states:
+        return []
+    narrowed = Search(**{name: getattr(search, name) for name in search.__dataclass_fields__} | {"states": states})
+    return listing.matching(narrowed, now, top, MOST + 1)
+
+
+def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -> Done:
+    """A new run for each that ended, found from `top` on; runs that came later are none of it."""
+    ids = [row.id for row in _rows(search, now, top, ended=True)[:MOST]]
+    made: list[Run] = []
+    refused = 0
+    for origin in _load(ids):
+        args, kwargs = json.loads(origin.args), json.loads(origin.kwargs)
+        try:
+            service.check_call(origin.task, args, kwargs)
+        except Invalid:
+            refused += 1
+            continue
+        run = service.create_run(
+            origin.task,
+            args,
+            kwargs,
+            origin=Origin.RETRY,
+            created_by=person,
+            retry_of=origin.id,
+            queue=origin.queue,
+            priority=origin.priority,
+        )
+        record(db.session, "run.retry", "run", run.id, run.task, None, {"retry_of": origin.id, "in bulk": True})
+        made.append(run)
+    db.session.commit()
+    service.send_runs(made)
+    return Done(len(made), refused=refused)
+
+
+def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
+    """End each that waits at once, and ask the workers to end those that run."""
+    ids = [row.id for row in _rows(search, now, top, ended=False)[:MOST]]
+    ended: list[tuple[str, str]] = []
+    running: list[tuple[str, str]] = []
+    for part in _parts(ids):
+        waiting = (
+            sa.update(Run)
+            .where(Run.id.in_(part), Run.state.in_(CANCELLED_AT_ONCE))
+            .values(state=RunState.REVOKED, ended_at=now, reason="Cancelled before it began")
+            .returning(Run.id, Run.task)
+        )
+        ended += [(row.id, row.task) for row in db.session.execute(waiting)]
+        going = (
+            sa.update(Run)
+            .where(Run.id.in_(part), Run.state == RunState.STARTED)
+            .values(reason="Somebody asked for it to be cancelled")
+            .returning(Run.id, Run.task)
+        )
+        running += [(row.id, row.task) for row in db.session.execute(going)]
+    for run_id, task in ended:
+        record(db.session, "run.cancel", "run", run_id, task, None, {"state": RunState.REVOKED, "in bulk": True})
+    for run_id, task in running:
+        record(db.session, "run.cancel", "run", run_id, task, None, {"asked": "to end while it runs", "in bulk": True})
+    db.session.commit()
+    return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
+
+
+def _tell_workers(ended: list[str], running: list[str]) -> Done:
+    with suppress(broker.BrokerAway):
+        if ended:
+            broker.revoke(ended, terminate=False)
+    try:
+        if running:
+            broker.revoke(running, terminate=True)
+    except broker.BrokerAway:
+        return Done(len(ended), broker_away=True)
+    return Done(len(ended), len(running))
+
+
+def _load(ids: Sequence[str]) -> Iterable[Run]:
+    for part in _parts(ids):
+        yield from db.session.scalars(sa.select(Run).where(Run.id.in_(part)).order_by(Run.created_at))
+
+
+def _parts(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+    """SQLite takes some thousands of parameters in a statement, no more."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

@@ -1,0 +1,75 @@
+"""`/runs/retry-all` and `/runs/cancel-all`: a page that says how many it concerns, and the button that does it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, request
+from flask_security import current_user
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.formats import plural
+from webapp.rendering import render, see_other
+from webapp.runs import bulk
+from webapp.runs.listing import Edge
+from webapp.runs.listing_page import address, terms_of
+from webapp.runs.search import Search, parse
+
+blueprint = Blueprint("bulk", __name__)
+
+
+@blueprint.get("/runs/retry-all")
+@access(Access.OPERATOR)
+def ask_retry() -> Response:
+    """How many runs a retry of all that match concerns."""
+    return _ask("retry")
+
+
+@blueprint.get("/runs/cancel-all")
+@access(Access.OPERATOR)
+def ask_cancel() -> Response:
+    """How many runs a cancellation of all that match concerns."""
+    return _ask("cancel")
+
+
+def _ask(action: str) -> Response:
+    terms = terms_of(request.args)
+    found = bulk.proposal(_search(terms), now(), ended=action == "retry")
+    back = address(terms)
+    return render("runs/bulk.html", action=action, found=found, terms=terms, back=back, most=bulk.MOST)
+
+
+@blueprint.post("/runs/retry-all")
+@access(Access.OPERATOR)
+def retry_all() -> Response:
+    """Retry what the page before counted."""
+    terms = terms_of(request.form)
+    top = Edge.parse(request.form.get("top", ""))
+    done = bulk.retry_all(_search(terms), now(), top, person=current_user.id)
+    flash(f"{plural(done.done, 'run')} retried.", "success" if done.done else "info")
+    if done.refused:
+        flash(
+            f"{plural(done.refused, 'run')} not retried: their tasks are not registered, or take other arguments.",
+            "warning",
+        )
+    return see_other(address({}, q="since:10m", state="") if done.done else address(terms))
+
+
+@blueprint.post("/runs/cancel-all")
+@access(Access.OPERATOR)
+def cancel_all() -> Response:
+    """Cancel what the page before counted."""
+    terms = terms_of(request.form)
+    done = bulk.cancel_all(_search(terms), now(), Edge.parse(request.form.get("top", "")))
+    flash(f"{plural(done.done, 'run')} cancelled.", "success" if done.done else "info")
+    if done.asked:
+        flash(
+            f"The workers of {plural(done.asked, 'run')} were asked to end them. Celery promises no more than that.",
+            "info",
+        )
+    if done.broker_away:
+        flash("The broker is away, so that runs which go on could not be asked to end.", "danger")
+    return see_other(address(terms))
+
+
+def _search(terms: dict[str, str]) -> Search:
+    return parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})

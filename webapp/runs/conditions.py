@@ -1,0 +1,188 @@
+"""How a search becomes SQL: which index leads to its runs, and what is then checked row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy_celery_beat.models import PeriodicTask
+
+from webapp.celery_config import DEFAULT_QUEUE
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.search import Search
+from webapp.runs.states import RunState
+
+Columns = Any
+Condition = Callable[[Columns], sa.ColumnElement[bool]]
+
+ID_LENGTH = 36
+# An id's beginning that fits more runs than this is too short to be of use.
+MOST_BY_ID = 200
+# What words are looked for in.
+TEXTS = ("task", "args", "kwargs", "error", "reason", "schedule_name", "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`leading` conditions are answered by one index in the order of a page; `rest` are checked row by row."""
+
+    leading: tuple[sa.ColumnElement[bool], ...]
+    rest: tuple[Condition, ...]
+
+
+def plan(search: Search, now: datetime) -> Plan:
+    """Choose the index. What is most selective leads: an id, a schedule, a state, a task; the rest is checked.
+
+    Only one of them can lead, because a page is read along its index without sorting. Most runs succeeded, so that
+    state leads to less than a task does only for the other states.
+    """
+    leading: list[sa.ColumnElement[bool]] = []
+    rest: list[Condition] = []
+    if search.since is not None:
+        leading.append(Run.created_at > now - search.since)
+    options = [_ids(search), _schedules(search), _states(search), _tasks(search)]
+    if search.states == (RunState.SUCCEEDED,) and options[3] is not None:
+        options[2], options[3] = options[3], options[2]
+    led = False
+    for option in options:
+        if option is None:
+            continue
+        lead, check = option
+        if lead is not None and not led:
+            leading.append(lead)
+            led = True
+        else:
+            rest.append(check)
+    rest.extend(_others(search, now))
+    return Plan(tuple(leading), tuple(rest))
+
+
+# The condition that an index answers, if one does, and the same for any columns.
+_Option = tuple[sa.ColumnElement[bool] | None, Condition] | None
+
+
+def _ids(search: Search) -> _Option:
+    if not search.ids:
+        return None
+    found: list[str] = []
+    for wanted in search.ids:
+        if len(wanted) == ID_LENGTH:
+            found.append(wanted)
+        else:
+            # A range and not only LIKE, which needs an index of its own kind where texts are sorted by language.
+            beginning = sa.select(Run.id).where(Run.id >= wanted, Run.id < f"{wanted}g", Run.id.like(f"{wanted}%"))
+            found.extend(db.session.scalars(beginning.limit(MOST_BY_ID)))
+    return Run.id.in_(found), lambda columns: columns.id.in_(found)
+
+
+def _schedules(search: Search) -> _Option:
+    if not search.schedules:
+        return None
+    numbers = {int(text.lstrip("#")) for text in search.schedules if _is_number(text.lstrip("#"))}
+    names = [text for text in search.schedules if not _is_number(text.lstrip("#"))]
+    known = dict(_numbers_of(names)) if names else {}
+    numbers |= set(known.values())
+    gone = [name for name in names if name not in known]
+    if gone:
+        # A schedule that was deleted lives on in the names that its runs keep.
+        return None, lambda columns: sa.or_(columns.schedule_id.in_(numbers), columns.schedule_name.in_(gone))
+    lead = Run.schedule_id == next(iter(numbers)) if len(numbers) == 1 else None
+    return lead, lambda columns: columns.schedule_id.in_(numbers)
+
+
+def _numbers_of(names: list[str]) -> Iterable[tuple[str, int]]:
+    query = sa.select(PeriodicTask.name, PeriodicTask.id).where(PeriodicTask.name.in_(names))
+    return [(row.name, row.id) for row in db.session.execute(query)]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text[:12]) < 2**31
+
+
+def _states(search: Search) -> _Option:
+    if not search.states:
+        return None
+    values = [state.value for state in search.states]
+    return (Run.state == values[0] if len(values) == 1 else None), lambda columns: columns.state.in_(values)
+
+
+def _tasks(search: Search) -> _Option:
+    if not search.tasks:
+        return None
+    exact = [name for name in search.tasks if not name.endswith("*")]
+    beginnings = [name[:-1] for name in search.tasks if name.endswith("*")]
+    lead = Run.task == exact[0] if len(exact) == 1 and not beginnings else None
+
+    def check(columns: Columns) -> sa.ColumnElement[bool]:
+        return sa.or_(columns.task.in_(exact), *(columns.task.startswith(text, autoescape=True) for text in beginnings))
+
+    return lead, check
+
+
+def _others(search: Search, now: datetime) -> list[Condition]:
+    conditions: list[Condition] = []
+    if search.workers:
+        conditions.append(lambda columns: sa.or_(*(_contains(columns.worker, text) for text in search.workers)))
+    if search.queues:
+        conditions.append(lambda columns: _queue(columns, search.queues))
+    conditions.extend(_runtime(operator, seconds, now) for operator, seconds in search.runtime)
+    conditions.extend(_word(word) for word in search.words)
+    conditions.extend(_argument_text(name, value) for name, value in search.arguments)
+    return conditions
+
+
+def _queue(columns: Columns, names: tuple[str, ...]) -> sa.ColumnElement[bool]:
+    named: sa.ColumnElement[bool] = columns.queue.in_(names)
+    # A run without a queue goes to the default one.
+    return sa.or_(named, columns.queue.is_(None)) if DEFAULT_QUEUE in names else named
+
+
+def _runtime(operator: str, seconds: float, now: datetime) -> Condition:
+    def check(columns: Columns) -> sa.ColumnElement[bool]:
+        end = sa.func.coalesce(columns.ended_at, sa.bindparam(None, now, Run.ended_at.type))
+        if db.engine.dialect.name == "sqlite":
+            taken: Any = (sa.func.julianday(end) - sa.func.julianday(columns.started_at)) * 86400.0
+        else:
+            taken = sa.func.extract("epoch", end - columns.started_at)
+        compared = {">": taken > seconds, ">=": taken >= seconds, "<": taken < seconds, "<=": taken <= seconds}
+        return sa.and_(columns.started_at.is_not(None), compared[operator])
+
+    return check
+
+
+def _word(word: str) -> Condition:
+    # Arguments are kept as JSON, which spells most of the world's letters as numbers.
+    spelled = json.dumps(word)[1:-1]
+
+    def check(columns: Columns) -> sa.ColumnElement[bool]:
+        return sa.or_(
+            *(_contains(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
+            columns.id == word.lower(),
+        )
+
+    return check
+
+
+def _argument_text(name: str, value: str) -> Condition:
+    """A first, coarse look; `matching` then reads the JSON. Named arguments stand as `"name": value`."""
+    spelled = json.dumps(value)[1:-1]
+    named = [spelled] if "." in name else [f'"{name}": {spelled}', f'"{name}": "{spelled}']
+    return lambda columns: sa.or_(
+        columns.args.contains(spelled, autoescape=True),
+        *(columns.kwargs.contains(text, autoescape=True) for text in named),
+    )
+
+
+def _contains(column: Any, text: str) -> sa.ColumnElement[bool]:
+    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    pattern = f"%{escaped}%"
+    # SQLite's LIKE looks past the case of A to Z by itself; ILIKE would fold each text by a function call first.
+    found: sa.ColumnElement[bool] = (
+        column.like(pattern, escape="/") if db.engine.dialect.name == "sqlite" else column.ilike(pattern, escape="/")
+    )
+    return found

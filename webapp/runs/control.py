@@ -1,0 +1,148 @@
+"""What people do with runs: launch, cancel, retry. Each leaves one row in the audit, in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.accounts.audit import record
+from webapp.database import now
+from webapp.errors import Conflict, Invalid
+from webapp.extensions import db
+from webapp.runs import service
+from webapp.runs.models import Run
+from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.workers.models import Worker
+
+# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
+CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
+# Pools that can end one task and leave the worker running.
+POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
+
+
+class Cancelled(Enum):
+    """What became of the wish to cancel a run."""
+
+    AT_ONCE = "It is cancelled; it will not begin."
+    ASKED = "Its worker was asked to end it. Celery promises no more than that: this page shows what happens."
+    CANNOT_END = (
+        "Its worker was told, but its kind of pool cannot end a task that runs. It will go on to its end; "
+        "restarting the worker is the only way to stop it."
+    )
+
+
+def launch(
+    task: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    person: int | None,
+    origin: Origin = Origin.LAUNCH,
+    **options: Any,
+) -> Run:
+    """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
+
+    Raises Invalid at `task`, `args` or `expires`; what was refused is audited too.
+    """
+    kwargs = dict(kwargs or {})
+    try:
+        service.check_call(task, args, kwargs)
+        _check_expiry(options)
+    except Invalid as error:
+        record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
+        db.session.commit()
+        raise
+    run = service.create_run(task, args, kwargs, origin=origin, created_by=person, **options)
+    action = "run.retry" if origin is Origin.RETRY else "run.launch"
+    record(db.session, action, "run", run.id, task, None, _told(run))
+    db.session.commit()
+    service.send_runs([run])
+    return run
+
+
+def retry(run: Run, *, person: int | None) -> Run:
+    """Launch the same call again, as a new run that knows its origin. Raises Conflict while the first one goes on."""
+    if not run.ended:
+        raise Conflict(f"It is {run.state}; only a run that has ended can be retried.")
+    return launch(
+        run.task,
+        json.loads(run.args),
+        json.loads(run.kwargs),
+        person=person,
+        origin=Origin.RETRY,
+        retry_of=run.id,
+        queue=run.queue,
+        priority=run.priority,
+    )
+
+
+def cancel(run: Run) -> Cancelled:
+    """End a run that waits at once, or ask the worker to end one that runs.
+
+    Raises Conflict for a run that has ended, BrokerAway when the worker of one that runs cannot be asked.
+    """
+    waiting = (
+        sa.update(Run)
+        .where(Run.id == run.id, Run.state.in_(CANCELLED_AT_ONCE))
+        .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it began")
+    )
+    before = run.state
+    if _changed(waiting):
+        record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
+        db.session.commit()
+        _drop_message(run.id)
+        return Cancelled.AT_ONCE
+    return _ask_worker(run)
+
+
+def _ask_worker(run: Run) -> Cancelled:
+    running = (
+        sa.update(Run)
+        .where(Run.id == run.id, Run.state.in_(sorted(UNENDED)))
+        .values(reason="Somebody asked for it to be cancelled")
+    )
+    if not _changed(running):
+        raise Conflict("It has already ended; there is nothing to cancel.")
+    pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
+    record(db.session, "run.cancel", "run", run.id, run.task, {"state": run.state}, {"asked": "to end while it runs"})
+    db.session.commit()
+    broker.revoke(run.id, terminate=True)
+    return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
+
+
+def _changed(statement: sa.Update) -> bool:
+    """Whether the UPDATE found its row; past the session, which would overwrite what a worker did meanwhile."""
+    result = db.session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("sa.CursorResult[Any]", result).rowcount > 0
+
+
+def _drop_message(run_id: str) -> None:
+    """Spare the workers the message. Whoever receives it all the same finds that the run has ended."""
+    with suppress(broker.BrokerAway):
+        broker.revoke(run_id, terminate=False)
+
+
+def _check_expiry(options: Mapping[str, Any]) -> None:
+    expires_at = options.get("expires_at")
+    if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
+        raise Invalid({"expires": "It would expire before it could begin."})
+
+
+def _told(run: Run) -> dict[str, Any]:
+    told = {
+        "task": run.task,
+        "args": json.loads(run.args),
+        "kwargs": json.loads(run.kwargs),
+        "queue": run.queue,
+        "priority": run.priority,
+        "eta": run.eta,
+        "expires_at": run.expires_at,
+        "retry_of": run.retry_of,
+    }
+    return {name: value for name, value in told.items() if value not in (None, [], {})}

@@ -1,0 +1,91 @@
+"""Failures grouped by task, exception and place: the same mistake made a hundred times is one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+
+# So many of the newest failures are looked at.
+LOOKED_AT = 2_000
+# The line's bars, from the oldest to now.
+BARS = 24
+SPANS: Mapping[str, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+# The end of a traceback says where it happened; the beginning may be long.
+TAIL = 4_000
+
+_PLACE = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+
+
+@dataclass
+class Group:
+    """One kind of failure. `bars` counts them over the span, oldest first."""
+
+    task: str
+    exception: str
+    place: str
+    example: str
+    run_id: str
+    count: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    bars: list[int] = field(default_factory=lambda: [0] * BARS)
+
+    @property
+    def query(self) -> str:
+        """The search that finds them, as a part of an address."""
+        return quote(f'task:"{self.task}" "{self.exception}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The groups, most frequent first; `more` when not all failures of the span were looked at."""
+
+    groups: list[Group]
+    more: bool
+
+
+def grouped(span: timedelta, now: datetime) -> Failures:
+    """The failures of the span, along the index of failed runs."""
+    tail = (
+        sa.func.substr(Run.traceback, -TAIL)
+        if db.engine.dialect.name == "sqlite"
+        else sa.func.right(Run.traceback, TAIL)
+    )
+    query = (
+        sa.select(Run.id, Run.task, Run.error, Run.created_at, tail.label("traceback"))
+        .where(Run.state == RunState.FAILED, Run.created_at > now - span)
+        .order_by(Run.created_at.desc(), Run.id.desc())
+        .limit(LOOKED_AT + 1)
+    )
+    rows = list(db.session.execute(query))
+    groups: dict[tuple[str, str, str], Group] = {}
+    for row in rows[:LOOKED_AT]:
+        exception = (row.error or "unknown").partition(":")[0].strip()[:80].replace('"', "")
+        key = (row.task, exception, place_of(row.traceback or ""))
+        group = groups.setdefault(key, Group(*key, example=(row.error or "")[:200], run_id=row.id))
+        group.count += 1
+        group.last = group.last or row.created_at
+        group.first = row.created_at
+        age = (now - row.created_at) / span
+        group.bars[min(max(BARS - 1 - int(age * BARS), 0), BARS - 1)] += 1
+    ordered = sorted(groups.values(), key=lambda group: -group.count)
+    return Failures(ordered, len(rows) > LOOKED_AT)
+
+
+def place_of(traceback: str) -> str:
+    """The last frame that is not of a library: "orders.py:12 in ship"; empty without a traceback."""
+    frames = _PLACE.findall(traceback)
+    ours = [frame for frame in frames if "site-packages" not in frame[0] and "/lib/python" not in frame[0]]
+    if not frames:
+        return ""
+    file, line, function = (ours or frames)[-1]
+    return f"{file.rsplit('/', 1)[-1]}:{line} in {function}"

@@ -1,0 +1,179 @@
+"""The launch form: what it shows for a task, and how what was sent becomes a call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from webapp.errors import Invalid
+from webapp.registry import KnownTask, find_task
+from webapp.runs.calls import Argument, arguments_of, as_fields, read_argument
+from webapp.runs.models import Run
+from webapp.runs.numbers import whole
+from webapp.runs.search import length
+
+PREFIX = "arg."
+LOWEST_PRIORITY = 9
+# Far enough for everybody, and within every database's calendar.
+FARTHEST = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the form shows. `fields` is None where only JSON can say what the task takes."""
+
+    task: KnownTask | None
+    fields: list[Argument] | None
+    as_json: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    origin: Run | None = None
+
+
+def blank(task_name: str, *, as_json: bool = False) -> Form:
+    """The form for a task, with nothing typed. An unknown name gives the form that asks for the task."""
+    task = find_task(task_name) if task_name else None
+    errors = {"task": f"There is no registered task “{task_name}”."} if task_name and task is None else {}
+    fields = arguments_of(task) if task else None
+    return Form(task, fields, as_json or fields is None, {"args": "[]", "kwargs": "{}"}, errors)
+
+
+def prefilled(run: Run) -> Form:
+    """The form with the arguments of a run, to launch it again with others."""
+    task = find_task(run.task)
+    given = {"args": run.args, "kwargs": run.kwargs, "queue": run.queue or "", "priority": str(run.priority or "")}
+    typed = as_fields(task, json.loads(run.args), json.loads(run.kwargs)) if task else None
+    values = given | {f"{PREFIX}{name}": text for name, text in (typed or {}).items()}
+    return Form(task, arguments_of(task) if task else None, typed is None, values, origin=run)
+
+
+def again(given: Mapping[str, str], errors: Mapping[str, str], origin: Run | None) -> Form:
+    """The form with what was typed, and what is wrong with it."""
+    task = find_task(given.get("task", ""))
+    fields = arguments_of(task) if task else None
+    return Form(task, fields, given.get("mode") == "json" or fields is None, given, errors, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is to be launched; `options` are those of `service.create_run`."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+
+
+def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[str]) -> Call:
+    """The call that was sent. Raises Invalid with a sentence at each field that cannot be taken."""
+    errors: dict[str, str] = {}
+    task = find_task(given.get("task", ""))
+    if task is None:
+        raise Invalid({"task": "Choose one of the registered tasks."})
+    fields = None if given.get("mode") == "json" else arguments_of(task)
+    args, kwargs = _from_json(given, errors) if fields is None else ([], _from_fields(fields, given, errors))
+    options = _options(given, now, zone, queues, errors)
+    if not errors and (reason := task.refuse(args, kwargs)):
+        errors["args"] = reason
+    if errors:
+        raise Invalid(errors)
+    return Call(task.name, args, kwargs, options)
+
+
+def _from_fields(fields: list[Argument], given: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {}
+    for argument in fields:
+        key = f"{PREFIX}{argument.name}"
+        text = given.get(key, "")
+        if not text.strip() and not (argument.required and argument.kind == "text"):
+            if argument.required:
+                errors[key] = "This is needed."
+            continue
+        try:
+            kwargs[argument.name] = read_argument(argument, text)
+        except ValueError as error:
+            errors[key] = str(error)
+    return kwargs
+
+
+def _from_json(given: Mapping[str, str], errors: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
+    found: dict[str, Any] = {}
+    for name, kind, called in (("args", list, "list"), ("kwargs", dict, "object")):
+        text = given.get(name, "").strip() or json.dumps(kind())
+        try:
+            found[name] = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            errors[name] = f"This is not JSON: {error}."
+        else:
+            if not isinstance(found[name], kind):
+                errors[name] = f"A JSON {called} is needed."
+    return ([], {}) if errors else (found["args"], found["kwargs"])
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _options(
+    given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[str], errors: dict[str, str]
+) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, reader in (("countdown", _countdown), ("eta", _eta), ("priority", _priority)):
+        try:
+            if text := given.get(name, "").strip():
+                options[name] = reader(text, now, zone)
+        except ValueError as error:
+            errors[name] = str(error)
+    if "countdown" in options and "eta" in options:
+        errors["eta"] = "Give a wait or a time, not both."
+    begins = options.pop("countdown", None) or options.pop("eta", None)
+    options["eta"] = begins
+    try:
+        if text := given.get("expires", "").strip():
+            options["expires_at"] = (begins or now) + _time(text)
+    except ValueError as error:
+        errors["expires"] = str(error)
+    if queue := given.get("queue", "").strip():
+        if queue in queues:
+            options["queue"] = queue
+        else:
+            errors["queue"] = f"No worker takes from a queue “{queue}”."
+    return options
+
+
+def _countdown(text: str, now: datetime, _zone: ZoneInfo) -> datetime:
+    return now + _time(text)
+
+
+def _eta(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("This is not a date and time, as 2027-01-31T08:00.") from None
+    moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
+    if moment < now - timedelta(minutes=1):
+        raise ValueError("This time has passed.")
+    if moment > now + FARTHEST:
+        raise ValueError("This is more than ten years away.")
+    return moment
+
+
+def _priority(text: str, _now: datetime, _zone: ZoneInfo) -> int:
+    found = whole(text)
+    if not 0 <= found <= LOWEST_PRIORITY:
+        raise ValueError(f"A priority lies between 0 and {LOWEST_PRIORITY}.")
+    return found
+
+
+def _time(text: str) -> timedelta:
+    try:
+        found = timedelta(seconds=length(text))
+    except Invalid:
+        raise ValueError("This is not a length of time; write for example 90s, 5m or 2h.") from None
+    if found > FARTHEST:
+        raise ValueError("This is longer than ten years.")
+    return found

@@ -1,0 +1,240 @@
+"""Pages of runs, newest first, and how many there are of each state: quick however many runs are kept.
+
+A page goes along one index from an edge. What no index answers is checked row by row within a window of so many runs
+from that edge; where the window ends before the page is full, the page says so and leads on from there. Counts stop at
+a limit for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.errors import Invalid
+from webapp.extensions import db
+from webapp.runs.conditions import Plan, plan
+from webapp.runs.matching import matcher
+from webapp.runs.models import Run
+from webapp.runs.search import Search
+from webapp.runs.states import RunState
+
+PAGE = 50
+WINDOW = 4_000
+CANDIDATES = 500
+COUNTED = 1_000
+# What concerns all that match looks this far.
+MOST_WINDOWS = 50
+
+# What a row of the list shows or is searched by; results and tracebacks may be large and are not among them.
+_COLUMNS = tuple(
+    getattr(Run, name)
+    for name in (
+        "id", "task", "args", "kwargs", "queue", "state", "reason", "origin", "schedule_id", "schedule_name",
+        "due_at", "created_at", "eta", "started_at", "ended_at", "worker", "error", "attempt",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where a page begins or ends: a place in the order of (created_at, id)."""
+
+    at: datetime
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y%m%dT%H%M%S.%f}Z.{self.run_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Edge | None:
+        """From an address; None for an empty text. Raises Invalid for what no page ever linked to."""
+        if not text:
+            return None
+        moment, _, run_id = text.partition("Z.")
+        try:
+            at = datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%S.%f%z")
+        except ValueError:
+            raise Invalid({"": "This is not the address of a page of runs."}) from None
+        if len(run_id) > 36 or not run_id.isprintable():
+            raise Invalid({"": "This is not the address of a page of runs."})
+        return cls(at, run_id)
+
+    @classmethod
+    def of(cls, row: Any) -> Edge:
+        """The edge at a row."""
+        return cls(row.created_at, row.id)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Rows, newest first; the edges of the neighbouring pages; how far was searched when that is not to the end."""
+
+    rows: Sequence[Any] = ()
+    newer: Edge | None = None
+    older: Edge | None = None
+    searched_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Runs by state. `at_least` holds the states of which there are more than were counted."""
+
+    by_state: dict[RunState, int] = field(default_factory=dict)
+    at_least: frozenset[RunState] = frozenset()
+
+    def text(self, state: RunState) -> str:
+        """As people read it: "12", "1,000+"."""
+        return f"{self.by_state.get(state, 0):,}{'+' if state in self.at_least else ''}"
+
+    @property
+    def total(self) -> str:
+        """All states together, as people read it."""
+        return f"{sum(self.by_state.values()):,}{'+' if self.at_least else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    rows: list[Any]
+    # Where the window ended, when it ended before the page was full.
+    stopped: Edge | None
+
+
+def page(search: Search, now: datetime, *, before: Edge | None = None, after: Edge | None = None) -> RunPage:
+    """The page that is older than `before`, or newer than `after`, or the newest one."""
+    if after is not None:
+        return _newer_page(search, now, after)
+    found = _find(search, now, before, newer=False)
+    rows = found.rows[:PAGE]
+    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
+    newer = None if before is None else Edge.of(rows[0]) if rows else before
+    return RunPage(rows, newer, older, found.stopped.at if found.stopped else None)
+
+
+def _newer_page(search: Search, now: datetime, after: Edge) -> RunPage:
+    found = _find(search, now, after, newer=True)
+    if len(found.rows) <= PAGE and found.stopped is None:
+        # The newest page is always a full one.
+        return page(search, now)
+    rows = found.rows[:PAGE][::-1]
+    newer = Edge.of(rows[0]) if len(found.rows) > PAGE else found.stopped
+    return RunPage(rows, newer, Edge.of(rows[-1]) if rows else after)
+
+
+def same_page(search: Search, now: datetime, top: Edge) -> RunPage:
+    """The page that begins with the row `top` as it is now; for a refresh that moves nothing."""
+    found = _find(search, now, top, newer=False, inclusive=True)
+    rows = found.rows[:PAGE]
+    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
+    return RunPage(rows, None, older, found.stopped.at if found.stopped else None)
+
+
+def newer_count(search: Search, now: datetime, top: Edge, limit: int = 100) -> int:
+    """How many runs that are looked for are newer than `top`; stops counting at `limit`."""
+    found = _find(search, now, top, newer=True, size=limit)
+    return len(found.rows)
+
+
+def _find(
+    search: Search, now: datetime, edge: Edge | None, *, newer: bool, size: int = PAGE + 1, inclusive: bool = False
+) -> _Found:
+    """Up to `size` rows from the edge on, in the direction asked for; with the edge itself when `inclusive`."""
+    chosen = plan(search, now)
+    order = (Run.created_at.asc(), Run.id.asc()) if newer else (Run.created_at.desc(), Run.id.desc())
+    walk = (
+        sa.select(*_COLUMNS).where(*chosen.leading, *_beyond(edge, newer=newer, inclusive=inclusive)).order_by(*order)
+    )
+    if not chosen.rest:
+        return _Found(list(db.session.execute(walk.limit(size))), None)
+    window = walk.limit(WINDOW).subquery()
+    columns = window.c
+    ordered = (columns.created_at.asc(), columns.id.asc()) if newer else (columns.created_at.desc(), columns.id.desc())
+    query = sa.select(window).where(*(check(columns) for check in chosen.rest)).order_by(*ordered)
+    limit = CANDIDATES if search.arguments else size
+    candidates = list(db.session.execute(query.limit(limit)))
+    rows = list(filter(matcher(search.arguments), candidates))[:size] if search.arguments else candidates
+    if len(rows) >= size:
+        return _Found(rows, None)
+    if len(candidates) == limit:
+        return _Found(rows, Edge.of(candidates[-1]))
+    last = walk.with_only_columns(Run.created_at, Run.id).offset(WINDOW - 1).limit(1)
+    end = db.session.execute(last).first()
+    return _Found(rows, Edge.of(end) if end else None)
+
+
+def _beyond(edge: Edge | None, *, newer: bool, inclusive: bool) -> list[sa.ColumnElement[bool]]:
+    if edge is None:
+        return []
+    here = sa.tuple_(Run.created_at, Run.id)
+    there = sa.tuple_(sa.bindparam(None, edge.at, Run.created_at.type), sa.literal(edge.run_id))
+    if inclusive:
+        return [here >= there if newer else here <= there]
+    return [here > there if newer else here < there]
+
+
+def counts(search: Search, now: datetime) -> Counts | None:
+    """How many runs of each state the search finds, whatever state it names; None where that would take too long."""
+    if search.arguments:
+        return None
+    everything = Search(
+        **{name: getattr(search, name) for name in search.__dataclass_fields__ if name not in ("states", "arguments")}
+    )
+    chosen = plan(everything, now)
+    if not chosen.rest and (everything.empty or everything == Search(since=everything.since)):
+        return _counts_by_index(chosen)
+    return _counts_in_window(chosen)
+
+
+def _counts_by_index(chosen: Plan) -> Counts:
+    parts = []
+    for state in RunState:
+        some = sa.select(sa.literal(1)).where(Run.state == state.value, *chosen.leading).limit(COUNTED + 1)
+        parts.append(sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery().label(state.value))
+    numbers = db.session.execute(sa.select(*parts)).one()
+    found = dict(zip(RunState, numbers, strict=True))
+    return Counts(
+        {state: min(number, COUNTED) for state, number in found.items()},
+        frozenset(state for state, number in found.items() if number > COUNTED),
+    )
+
+
+def _counts_in_window(chosen: Plan) -> Counts:
+    walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW)
+    window = walk.subquery()
+    checks = [check(window.c) for check in chosen.rest]
+    query = sa.select(window.c.state, sa.func.count()).where(*checks).group_by(window.c.state)
+    found = {RunState(state): number for state, number in db.session.execute(query)}
+    last = walk.with_only_columns(Run.id).offset(WINDOW - 1).limit(1)
+    more = db.session.execute(last).first() is not None
+    return Counts(found, frozenset(RunState) if more else frozenset())
+
+
+def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> list[Any]:
+    """What is found from the row `top` on, newest first, up to `limit` rows and `MOST_WINDOWS` windows."""
+    rows: list[Any] = []
+    edge, inclusive = top, True
+    for _ in range(MOST_WINDOWS):
+        found = _find(search, now, edge, newer=False, size=limit - len(rows), inclusive=inclusive)
+        rows.extend(found.rows)
+        if len(rows) >= limit or found.stopped is None:
+            break
+        edge, inclusive = found.stopped, False
+    return rows
+
+
+def walk(search: Search, now: datetime, batch: int = 500) -> Iterator[Any]:
+    """Everything that is found, newest first; each batch is read by a short transaction of its own."""
+    edge: Edge | None = None
+    while True:
+        found = _find(search, now, edge, newer=False, size=batch)
+        db.session.rollback()
+        yield from found.rows
+        if found.stopped is not None:
+            edge = found.stopped
+        elif len(found.rows) == batch:
+            edge = Edge.of(found.rows[-1])
+        else:
+            return

@@ -1,0 +1,116 @@
+"""For authors of tasks: say how far a run is, and write lines that are kept with it.
+
+    from webapp.runs.reporting import progress, write
+
+    for count, order in enumerate(orders, 1):
+        ship(order)
+        progress(count, len(orders), f"order {order}")
+
+What goes to a logger of `celery.utils.log.get_task_logger` is kept too. Outside of a run all of it does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from typing import Any
+
+from celery import current_task, signals
+
+from webapp.runs.execution import RunTask, tell
+from webapp.runs.stream import Event
+
+# A page shows a few steps a second; a task may tell thousands.
+LEAST_PAUSE = 0.2
+# A run that writes without end must not fill the database.
+MOST_LINES = 2_000
+LONGEST_LINE = 4_000
+
+
+class _Told:
+    """What the run that this process executes has told so far."""
+
+    def __init__(self) -> None:
+        self.key: tuple[str, int] | None = None
+        self.progress_at = 0.0
+        self.lines = 0
+
+    def of(self, request: Any) -> _Told:
+        """Begins anew with each run and each attempt."""
+        key = (request.id, request.retries or 0)
+        if key != self.key:
+            self.key, self.progress_at, self.lines = key, 0.0, 0
+        return self
+
+
+def progress(done: float, total: float | None = None, text: str = "") -> None:
+    """Say that `done` of `total` is done. Called often it tells a few times a second, and always the last one.
+
+    Without a total the page shows the count alone. Raises ValueError for what is no finite number.
+    """
+    for value in (done, total):
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"progress needs finite numbers, not {value!r}")
+    request = _request()
+    if request is None:
+        return
+    told = _told(request)
+    at = time.monotonic()
+    if at - told.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
+        return
+    told.progress_at = at
+    tell(request, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text[:LONGEST_LINE]}))
+
+
+def write(text: str, level: str = "info") -> None:
+    """Write a line that is kept with the run; `level` as of logging, in small letters."""
+    request = _request()
+    if request is None:
+        return
+    told = _told(request)
+    told.lines += 1
+    if told.lines > MOST_LINES:
+        return
+    if told.lines == MOST_LINES:
+        text, level = f"This is line {MOST_LINES:,}; further ones are not kept.", "warning"
+    tell(request, Event.LINE, json.dumps({"level": level, "text": text[:LONGEST_LINE]}))
+
+
+class LineHandler(logging.Handler):
+    """Keeps what tasks log with their runs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the formatted record; an error in it is the logger's, not the task's."""
+        try:
+            write(self.format(record), record.levelname.lower())
+        except Exception:  # noqa: BLE001  # the rule of logging: never raise into the code that logs
+            self.handleError(record)
+
+
+@signals.after_setup_task_logger.connect
+def _listen(logger: logging.Logger, **_: Any) -> None:
+    if not any(isinstance(handler, LineHandler) for handler in logger.handlers):
+        handler = LineHandler(logging.INFO)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+
+
+def _request() -> Any:
+    task = current_task
+    if not task or not isinstance(task._get_current_object(), RunTask):  # noqa: SLF001  # how a proxy is asked
+        return None
+    return None if task.request.called_directly or not task.request.id else task.request
+
+
+_LOCAL = "_beatdesk_told"
+
+
+def _told(request: Any) -> _Told:
+    """Kept with the request itself: under threads and greenlets a process executes several runs at once."""
+    told: _Told | None = getattr(request, _LOCAL, None)
+    if told is None:
+        told = _Told()
+        setattr(request, _LOCAL, told)
+    return told.of(request)

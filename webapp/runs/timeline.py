@@ -1,0 +1,97 @@
+"""What happened to one run, in order, with how long it waited and ran, and what one can do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from webapp.formats import duration, plural
+from webapp.runs.models import Run
+from webapp.runs.states import Origin, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened, or that will: `at` is None while nobody knows when."""
+
+    name: str
+    at: datetime | None
+    note: str = ""
+    done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """In seconds; None where it has not come to that. `late` is how long after its due time it began."""
+
+    waited: float | None
+    ran: float | None
+    late: float | None
+
+
+def times(run: Run) -> Times:
+    """How long the run waited from when it could begin, how long it ran, and how late it was."""
+    ready = max(run.created_at, run.eta) if run.eta else run.created_at
+    waited = (run.started_at - ready).total_seconds() if run.started_at else None
+    ran = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
+    late = (run.started_at - run.due_at).total_seconds() if run.started_at and run.due_at else None
+    return Times(None if waited is None else max(waited, 0.0), ran, None if late is None else max(late, 0.0))
+
+
+_ORIGINS: dict[str, str] = {
+    Origin.SCHEDULE: "by its schedule",
+    Origin.LAUNCH: "by somebody, from a page",
+    Origin.RETRY: "as a retry",
+    Origin.REGISTRATION: "by a registration",
+    Origin.TASK: "by another task",
+    Origin.COMMAND: "from the command line",
+}
+
+
+def steps(run: Run) -> list[Step]:
+    """From its creation to its end; what an ended run never came to is no step of it."""
+    made = [Step("Created", run.created_at, _ORIGINS.get(run.origin, run.origin))]
+    if run.eta is not None:
+        made.append(Step("Held until", run.eta, done=run.state != RunState.HELD))
+    made += [
+        Step("Sent", run.sent_at, f"{run.sends} times" if run.sends > 1 else "", done=run.sent_at is not None),
+        Step("Received", run.received_at, done=run.received_at is not None),
+        Step("Started", run.started_at, _start(run), done=run.started_at is not None),
+        _end(run),
+    ]
+    return [step for step in made if step.at is not None] if run.ended else made
+
+
+def _start(run: Run) -> str:
+    waited = times(run).waited
+    if waited is None:
+        return ""
+    again = f"; begun again {plural(run.attempt, 'time')}" if run.attempt else ""
+    return f"waited {duration(waited)}{again}"
+
+
+def _end(run: Run) -> Step:
+    if not run.ended:
+        return Step("Ended", None, done=False)
+    ran = times(run).ran
+    note = f"ran {duration(ran)}" if ran is not None else ""
+    # A run that was missed or skipped came to its end when it was made.
+    return Step(run.state.capitalize(), run.ended_at or run.created_at, note)
+
+
+def advice(run: Run) -> str:
+    """What to do next, in a sentence; empty when there is nothing to do."""
+    if run.state == RunState.QUEUED and run.sent_at is None:
+        return "The broker has not taken its message yet. The leading beat sends it as soon as the broker is back."
+    sentences = {
+        RunState.HELD: "The leading beat sends it when its time comes. You can cancel it until then.",
+        RunState.QUEUED: "It waits for a free worker on its queue. If it waits for long, look at the workers.",
+        RunState.STARTED: "It runs. Cancelling asks its worker to end it, which not every kind of pool can do.",
+        RunState.RETRYING: "Its last attempt failed; the next one comes by itself.",
+        RunState.FAILED: "Read the traceback, mend the cause, then retry it, with other arguments if these were wrong.",
+        RunState.REVOKED: "It was cancelled. Retry it if it should run after all.",
+        RunState.EXPIRED: "It was not begun in time. Retry it if it is still wanted.",
+        RunState.SKIPPED: "It was left out on purpose. Retry runs it now.",
+        RunState.MISSED: "Nobody could run it when it was due. Retry runs it now.",
+    }
+    return sentences.get(RunState(run.state), "")

@@ -1,0 +1,128 @@
+"""`/runs`: the list, one run, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, request, url_for
+from flask_security import current_user
+
+from webapp import broker
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.errors import Invalid, NotFound
+from webapp.registry import known_tasks
+from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
+from webapp.runs import calls, control, details, failures, launching, service, timeline
+from webapp.runs.cli import as_dict
+from webapp.runs.listing_page import list_page
+from webapp.runs.models import Run
+from webapp.runs.states import Origin
+from webapp.templating import reader_zone
+from webapp.workers.service import queue_names
+
+blueprint = Blueprint("runs", __name__)
+
+
+@blueprint.get("/runs")
+@access(Access.VIEWER)
+def index() -> Response:
+    """What ran, runs and will run; everything that narrows it stands in the address."""
+    shown = list_page(request.args, now())
+    if wants_fragment():
+        return render_polled("runs/_list.html", shown=shown, call_line=calls.line, times=timeline.times)
+    status = 422 if shown.error else 200
+    return render("runs/index.html", status=status, shown=shown, call_line=calls.line, times=timeline.times)
+
+
+@blueprint.get("/runs/<run_id>")
+@access(Access.VIEWER)
+def show(run_id: str) -> Response:
+    """One run with everything that is known of it."""
+    try:
+        run = service.get_run(run_id)
+    except NotFound:
+        if wants_json():
+            return json_error(404, f"No run has the id {run_id}.", state="unknown")
+        return render("runs/unknown.html", "runs/_unknown.html", status=404, run_id=run_id)
+    if wants_json():
+        return jsonify(as_dict(run))
+    shown = details.of(run, now())
+    if wants_fragment():
+        return render_polled("runs/_run.html", shown=shown, run=run)
+    return render("runs/show.html", shown=shown, run=run)
+
+
+@blueprint.get("/runs/failures")
+@access(Access.VIEWER)
+def failed() -> Response:
+    """What fails, grouped; the span is one of `failures.SPANS`."""
+    span = request.args.get("span", "24h")
+    span = span if span in failures.SPANS else "24h"
+    found = failures.grouped(failures.SPANS[span], now())
+    return render("runs/failures.html", found=found, span=span, spans=list(failures.SPANS))
+
+
+@blueprint.get("/runs/new")
+@access(Access.OPERATOR)
+def new() -> Response:
+    """The launch form: first the task, then what it takes. `from=ID` begins with a run's arguments."""
+    if origin := request.args.get("from"):
+        form = launching.prefilled(service.get_run(origin))
+    else:
+        form = launching.blank(request.args.get("task", ""), as_json=request.args.get("mode") == "json")
+    return _launch_page(form)
+
+
+@blueprint.post("/runs/new")
+@access(Access.OPERATOR)
+def create() -> Response:
+    """Launch what was sent; what was typed stays when something is wrong with it."""
+    given = request.form.to_dict()
+    origin = service.get_run(given["from"]) if given.get("from") else None
+    try:
+        call = launching.read(given, now(), reader_zone(), queue_names(now()))
+        run = control.launch(
+            call.task,
+            call.args,
+            call.kwargs,
+            person=current_user.id,
+            origin=Origin.RETRY if origin else Origin.LAUNCH,
+            retry_of=origin.id if origin else None,
+            **call.options,
+        )
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _launch_page(launching.again(given, error.fields, origin), status=422)
+    flash("Launched.", "success")
+    return see_other(url_for("runs.show", run_id=run.id))
+
+
+def _launch_page(form: launching.Form, status: int = 200) -> Response:
+    context: dict[str, Any] = {"form": form, "tasks": known_tasks(), "queues": queue_names(now())}
+    return render("runs/new.html", "runs/_new.html", status=status, zone=reader_zone().key, **context)
+
+
+@blueprint.post("/runs/<run_id>/cancel")
+@access(Access.OPERATOR)
+def cancel(run_id: str) -> Response:
+    """End a run that waits, or ask the worker to end one that runs."""
+    run = service.get_run(run_id)
+    try:
+        done = control.cancel(run)
+    except broker.BrokerAway:
+        flash("The broker is away, so its worker could not be asked. Try again when it is back.", "danger")
+    else:
+        flash(done.value, "success" if done is control.Cancelled.AT_ONCE else "info")
+    return see_other(url_for("runs.show", run_id=run.id))
+
+
+@blueprint.post("/runs/<run_id>/retry")
+@access(Access.OPERATOR)
+def retry(run_id: str) -> Response:
+    """The same call again, as a new run."""
+    run: Run = service.get_run(run_id)
+    made = control.retry(run, person=current_user.id)
+    flash("Retried: this is the new run.", "success")
+    return see_other(url_for("runs.show", run_id=made.id))

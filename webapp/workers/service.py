@@ -1,0 +1,120 @@
+"""Who is alive and what waits, for pages: read from `workers`, `runs` and the broker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.celery_config import DEFAULT_QUEUE
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.states import ACTIVE, RunState
+from webapp.workers.models import Worker
+from webapp.workers.presence import GONE_AFTER
+
+# A worker that is gone is still shown for this long.
+REMEMBERED = timedelta(days=1)
+# So many of the oldest queued runs are looked at for how long each queue makes them wait.
+OLDEST_LOOKED_AT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLine:
+    """A worker as the page shows it. `busy` is how many runs it executes now."""
+
+    row: Worker
+    alive: bool
+    busy: int
+    queues: list[str]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """A queue. `depth` is None where the broker does not say; `oldest` is when its oldest waiting run was sent."""
+
+    name: str
+    depth: int | None
+    workers: list[str]
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """All known queues, and what is wrong with the broker, if anything is."""
+
+    lines: list[QueueLine]
+    away: str | None
+
+
+def is_alive(worker: Worker, now: datetime) -> bool:
+    """Whether it did not say that it stops, and gave a sign of life within the last `GONE_AFTER` seconds."""
+    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+
+
+def workers(now: datetime) -> list[WorkerLine]:
+    """The living ones first, then those that went within a day, each by name."""
+    rows = db.session.scalars(sa.select(Worker).where(Worker.seen_at > now - REMEMBERED).order_by(Worker.name))
+    claimed = (
+        sa.select(Run.claimed_by, sa.func.count().label("runs"))
+        .where(Run.state.in_(sorted(ACTIVE)), Run.claimed_by.is_not(None))
+        .group_by(Run.claimed_by)
+    )
+    busy: dict[str | None, int] = {row.claimed_by: row.runs for row in db.session.execute(claimed)}
+    lines = [
+        WorkerLine(row, is_alive(row, now), busy.get(row.id, 0), _read(row.queues, []), _read(row.versions, {}))
+        for row in rows
+    ]
+    return sorted(lines, key=lambda line: not line.alive)
+
+
+def queue_names(now: datetime) -> list[str]:
+    """The queues that living workers take from, and the default one."""
+    alive = sa.select(Worker.queues).where(
+        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+    )
+    names = {name for text in db.session.scalars(alive) for name in _read(text, [])}
+    return sorted(names | {DEFAULT_QUEUE})
+
+
+def queues(now: datetime) -> Queues:
+    """Each queue that somebody takes from or that runs wait in. Never waits long for a broker that is away."""
+    alive = [line for line in workers(now) if line.alive]
+    oldest = _oldest()
+    names = sorted({DEFAULT_QUEUE} | {name for line in alive for name in line.queues} | set(oldest))
+    try:
+        depths, away = broker.queue_depths(names), None
+    except broker.BrokerAway as error:
+        depths, away = dict.fromkeys(names), str(error)
+    lines = [
+        QueueLine(name, depths.get(name), [line.row.name for line in alive if name in line.queues], oldest.get(name))
+        for name in names
+    ]
+    return Queues(lines, away)
+
+
+def _oldest() -> dict[str, datetime]:
+    """When the oldest waiting run of each queue could have begun."""
+    waiting = (
+        sa.select(sa.func.coalesce(Run.queue, DEFAULT_QUEUE).label("queue"), Run.created_at, Run.eta)
+        .where(Run.state == RunState.QUEUED)
+        .order_by(Run.created_at, Run.id)
+        .limit(OLDEST_LOOKED_AT)
+    )
+    found: dict[str, datetime] = {}
+    for queue, created_at, eta in db.session.execute(waiting):
+        ready = max(created_at, eta) if eta else created_at
+        found[queue] = min(found.get(queue, ready), ready)
+    return found
+
+
+def _read(text: str, default: Any) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return default

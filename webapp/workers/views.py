@@ -1,0 +1,32 @@
+"""`/workers` and `/queues`."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.rendering import render, render_polled, wants_fragment
+from webapp.workers import service
+
+blueprint = Blueprint("workers", __name__)
+
+
+@blueprint.get("/workers")
+@access(Access.VIEWER)
+def workers() -> Response:
+    """Who is alive, what each can do and how busy it is."""
+    lines = service.workers(now())
+    if wants_fragment():
+        return render_polled("workers/_workers.html", lines=lines)
+    return render("workers/workers.html", lines=lines)
+
+
+@blueprint.get("/queues")
+@access(Access.VIEWER)
+def queues() -> Response:
+    """What waits, for how long, and who takes it."""
+    found = service.queues(now())
+    if wants_fragment():
+        return render_polled("workers/_queues.html", queues=found)
+    return render("workers/queues.html", queues=found)
