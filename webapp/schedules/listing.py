@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,8 @@ from webapp.schedules.models import Owner
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, load, select_schedules
 
 PAGE = 50
+# How many runs of a schedule are drawn in its row.
+STRIP = 60
 INSTANT = timedelta(microseconds=1)
 STATUSES = ("enabled", "disabled", "paused", "broken")
 
@@ -53,8 +55,13 @@ class Listed:
     """One line of the list."""
 
     schedule: Stored
-    last_run: LastRun | None
+    runs: Sequence[LastRun]
     next_due_at: datetime | None
+
+    @property
+    def last_run(self) -> LastRun | None:
+        """Its newest run of a due time."""
+        return self.runs[0] if self.runs else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class SchedulePage:
 
 
 def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", size: int = PAGE) -> SchedulePage:
-    """The first page, or the one after or before a name. Three statements, whatever there is."""
+    """The first page, or the one after or before a name. Four statements, whatever there is."""
     query = select_schedules().where(*conditions(filters, now))
     name = TASKS.c.name
     if before:
@@ -124,14 +131,16 @@ def any_schedule() -> bool:
 
 def with_runs(schedules: Sequence[Stored], now: datetime) -> list[Listed]:
     """Each schedule with its last run and its next due time."""
-    runs = recent_runs([schedule.id for schedule in schedules], 1)
+    ids = [schedule.id for schedule in schedules]
+    runs, skipped = recent_runs(ids, now, STRIP), skipped_ahead(ids, now)
     return [
-        Listed(schedule, next(iter(runs.get(schedule.id, [])), None), next_due(schedule, now)) for schedule in schedules
+        Listed(schedule, runs.get(schedule.id, []), next_due(schedule, now, skipped.get(schedule.id, set())))
+        for schedule in schedules
     ]
 
 
-def next_due(schedule: Stored, now: datetime) -> datetime | None:
-    """When it is due next: what beat says while it is not in the past, else computed. None when nothing will fire."""
+def next_due(schedule: Stored, now: datetime, skipped: Collection[datetime] = ()) -> datetime | None:
+    """When it fires next: what beat says while it is not in the past, else computed. None when nothing will fire."""
     if not schedule.row.enabled or schedule.row.broken:
         return None
     if schedule.paused_at_moment(now):
@@ -139,21 +148,21 @@ def next_due(schedule: Stored, now: datetime) -> datetime | None:
         first = schedule.due_times(until - INSTANT, 1) if until else []
         return first[0].utc if first else None
     told: datetime | None = schedule.row.next_due_at
-    if told is not None and told > now:
+    if told is not None and told > now and told not in skipped:
         return told
-    found = schedule.due_times(now, 1)
-    return found[0].utc if found else None
+    found = [due.utc for due in schedule.due_times(now, 1 + len(skipped)) if due.utc not in skipped]
+    return found[0] if found else None
 
 
-def recent_runs(schedule_ids: Sequence[int], count: int) -> dict[int, list[LastRun]]:
-    """The last runs of each schedule, newest first: one short walk along an index for each, in one statement."""
+def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[int, list[LastRun]]:
+    """The last runs of each schedule's due times, newest first: a short walk along an index for each, in one go."""
     if not schedule_ids:
         return {}
     columns = (Run.schedule_id, Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
     parts = []
     for schedule_id in schedule_ids:
-        # Only due ones: the index has (schedule, due time). A run by hand has no due time and is on the run page.
-        newest = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at.is_not(None))
+        # The index has (schedule, due time). A run by hand has no due time; one skipped beforehand lies in the future.
+        newest = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at <= now)
         part = newest.order_by(Run.due_at.desc()).limit(count).subquery()
         parts.append(sa.select(part))
     found: dict[int, list[LastRun]] = {}
@@ -162,6 +171,13 @@ def recent_runs(schedule_ids: Sequence[int], count: int) -> dict[int, list[LastR
     for runs in found.values():
         runs.sort(key=_due, reverse=True)
     return found
+
+
+def runs_by_hand(schedule_id: int, count: int) -> list[LastRun]:
+    """The last runs of a schedule that somebody asked for, newest first."""
+    columns = (Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
+    asked = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at.is_(None))
+    return [LastRun(*row) for row in db.session.execute(asked.order_by(Run.created_at.desc()).limit(count))]
 
 
 def _due(run: LastRun) -> datetime:
