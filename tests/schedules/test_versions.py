@@ -61,7 +61,9 @@ def test_what_others_wrote_gets_a_version_at_its_first_edit(app: Flask, schedule
 
 def test_two_who_edit_at_once_see_all_three_and_lose_nothing(scheduler: Visitor, number: int, filled: Filled) -> None:
     opened = filled(version="1")
-    assert scheduler.post(f"/schedules/{number}", {**opened, "crontab": "0 6 * * *", "queue": "theirs"}).status_code == 303
+    assert (
+        scheduler.post(f"/schedules/{number}", {**opened, "crontab": "0 6 * * *", "queue": "theirs"}).status_code == 303
+    )
     answer = scheduler.post(f"/schedules/{number}", {**opened, "crontab": "0 7 * * *", "description": "mine"})
     assert answer.status_code == 409
     rows = re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)

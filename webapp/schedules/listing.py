@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.runs.models import Run
+from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.models import Owner
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, load, select_schedules
