@@ -11,9 +11,10 @@ from webapp.mail.views import blueprint as mail
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
+from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.views import blueprint as schedules
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, schedules_bulk)
 
 
 def register_routes(app: Flask) -> None:

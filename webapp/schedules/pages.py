@@ -51,7 +51,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
         "next_due_at": listing.next_due(schedule, moment, skipped),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
         "runs": _last_runs(schedule, moment),
-        "strip": listing.recent_runs([schedule.id], moment, listing.STRIP).get(schedule.id, []),
+        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
         "versions": history.versions(schedule.id),
         "now": moment,
     }

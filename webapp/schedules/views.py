@@ -18,7 +18,7 @@ from webapp.schedules import actions, history, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
 from webapp.schedules.asked import asked_filters, edited_version, given_fields
 from webapp.schedules.definition import KIND_WORDS, iso
-from webapp.schedules.forms import empty_form, form_values, said, typed
+from webapp.schedules.forms import bars, empty_form, form_values, said, typed
 from webapp.schedules.merging import merge
 from webapp.schedules.pages import detail_context, editor_context
 from webapp.schedules.preview import Preview, preview
@@ -28,6 +28,7 @@ from webapp.transactions import reading
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
+blueprint.add_app_template_filter(bars, "bars")
 
 
 @blueprint.get("")
