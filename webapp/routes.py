@@ -12,9 +12,10 @@ from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
+from webapp.schedules.inquiry_views import blueprint as inquiries
 from webapp.schedules.views import blueprint as schedules
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, schedules_bulk)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, schedules_bulk, inquiries)
 
 
 def register_routes(app: Flask) -> None:

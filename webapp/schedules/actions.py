@@ -30,8 +30,7 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound.
     """
     schedule, moment = service.get(schedule_id), now()
-    args = _value(given, "args", schedule.snapshot, list, "A JSON list, such as [1, 2],")
-    kwargs = _value(given, "kwargs", schedule.snapshot, dict, 'A JSON object, such as {"count": 1},')
+    args, kwargs = arguments(schedule, given)
     check_call(schedule.row.task, args, kwargs)
     limit = schedule.row.expire_seconds
     run = create_run(
@@ -87,6 +86,13 @@ def unskip(schedule_id: int) -> int:
         audit.record(db.session, "schedule.unskip", "schedule", schedule.id, schedule.name, {"skipped": count}, None)
     db.session.commit()
     return count
+
+
+def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that were given, else the schedule's own. Raises Invalid at `args` or `kwargs`."""
+    args = _value(given, "args", schedule.snapshot, list, "A JSON list, such as [1, 2],")
+    kwargs = _value(given, "kwargs", schedule.snapshot, dict, 'A JSON object, such as {"count": 1},')
+    return args, kwargs
 
 
 def _value(given: Mapping[str, Any], name: str, snapshot: Mapping[str, Any], kind: type, words: str) -> Any:

@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from webapp.people.zones import find_zone
 from webapp.runs.states import RunState
-from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS
+from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS, Crontab
+from webapp.scheduler.recurrence.cron_words import crontab_words
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text
@@ -32,7 +33,13 @@ OVERLAP_WORDS = {
     Overlap.QUEUE_ONE: "let one wait until the other has ended",
     Overlap.CANCEL_OTHER: "cancel the other, then start",
 }
+# Offered while somebody types a crontab.
+COMMON_CRONTABS = (
+    "* * * * *", "*/5 * * * *", "*/15 * * * *", "0 * * * *", "*/20 9-16 * * mon-fri", "0 8 * * *", "0 9 * * mon-fri",
+    "30 2 * * *", "0 3 * * sun", "0 6 1 * *", "0 0 1 1 *",
+)  # fmt: skip
 CHOICES = {
+    "crontabs": [(line, crontab_words(Crontab.from_line(line))) for line in COMMON_CRONTABS],
     "kinds": list(KIND_WORDS.items()),
     "periods": PERIODS[::-1],
     "events": [(event, event.replace("_", " ")) for event in SOLAR_EVENTS],
