@@ -13,9 +13,10 @@ from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.inquiry_views import blueprint as inquiries
+from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, schedules_bulk, inquiries)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, schedules_bulk, schedules_transfer, inquiries)
 
 
 def register_routes(app: Flask) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from tests.schedules.acting import Visitor
 from webapp.accounts.models import AuditEntry
 from webapp.errors import Invalid
 from webapp.extensions import db
@@ -110,6 +111,22 @@ def test_what_is_no_file_of_schedules_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         transfer.from_yaml(text)
     assert caught.value.fields.keys() == {"file"}
+
+
+def test_from_the_browser(scheduler: Visitor) -> None:
+    db.session.remove()
+    file = scheduler.get("/schedules/export").text
+    changed = file.replace("*/30 * * * *", "*/20 6 * * *")
+    shown = scheduler.post("/schedules/import", {"file": changed})
+    assert "*/20 6 * * *</ins>" in shown.text
+    assert "Import it" in shown.text
+    assert scheduler.get("/schedules/export").text == file
+    assert scheduler.post("/schedules/import", {"file": changed, "apply": "1"}).status_code == 303
+    assert scheduler.get("/schedules/export").text == changed
+    wrong = scheduler.post("/schedules/import", {"file": "schedules: [{name: bad}]", "apply": "1"})
+    assert wrong.status_code == 422
+    assert "bad: task: Choose a task." in wrong.text
+    assert scheduler.send("/schedules/import", {"file": "a: ["}).get_json()["fields"].keys() == {"file"}
 
 
 def test_the_commands(runner: FlaskCliRunner, tmp_path: Path) -> None:

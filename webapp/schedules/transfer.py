@@ -103,6 +103,12 @@ def apply(entries: Sequence[Mapping[str, Any]]) -> list[Step]:
     return [ready.step for ready in prepared]
 
 
+def step_values(step: Step) -> dict[str, Any]:
+    """A step as JSON values."""
+    changes = {change.field: [change.before, change.after] for change in step.changes}
+    return {"name": step.name, "action": step.action, "changes": changes, "errors": dict(step.errors)}
+
+
 def _write(definition: Definition, before: Stored | None, moment: Any) -> int:
     if before is None:
         schedule_id = writing.insert(db.session, definition, moment, service.author())

@@ -50,19 +50,7 @@ def import_schedules(file: TextIO, do_it: bool, as_json: bool) -> None:
 
 
 def _as_json(steps: list[Step]) -> str:
-    return json.dumps(
-        [
-            {
-                "name": step.name,
-                "action": step.action,
-                "changes": {change.field: [change.before, change.after] for change in step.changes},
-                "errors": dict(step.errors),
-            }
-            for step in steps
-        ],
-        indent=2,
-        ensure_ascii=False,
-    )
+    return json.dumps([transfer.step_values(step) for step in steps], indent=2, ensure_ascii=False)
 
 
 def _as_text(steps: list[Step]) -> str:
