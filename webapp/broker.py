@@ -160,3 +160,13 @@ def check() -> None:
             connection.ensure_connection(max_retries=1, timeout=2)
     except (OperationalError, OSError) as error:
         raise BrokerAway(str(error)) from error
+
+
+def destination(task: str, args: list[Any], kwargs: dict[str, Any], queue: str | None) -> tuple[str, str, str]:
+    """Where a message of a task would go: queue, exchange, routing key. Sends nothing and asks no server."""
+    route = celery.amqp.router.route({"queue": queue} if queue else {}, task, args, kwargs)
+    chosen = route.get("queue")
+    name = getattr(chosen, "name", chosen) or celery.conf.task_default_queue
+    exchange = getattr(getattr(chosen, "exchange", None), "name", "") or celery.conf.task_default_exchange or ""
+    key = route.get("routing_key") or getattr(chosen, "routing_key", None) or name
+    return str(name), str(exchange), str(key)

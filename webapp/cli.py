@@ -6,7 +6,7 @@ from flask import Flask
 
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
-from webapp.schedules.cli import schedules
+from webapp.schedules.commands import schedules
 from webapp.static_files import static
 
 

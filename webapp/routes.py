@@ -15,24 +15,13 @@ from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk
 from webapp.runs.export import blueprint as export
 from webapp.runs.views import blueprint as runs
+from webapp.schedules.bulk_views import blueprint as schedules_bulk
+from webapp.schedules.inquiry_views import blueprint as inquiries
+from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
 
-BLUEPRINTS = (
-    overview,
-    theme,
-    accounts,
-    account,
-    audit,
-    people,
-    mail,
-    schedules,
-    add_numbers,
-    bulk,
-    export,
-    runs,
-    workers,
-)
+BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, runs, add_numbers, workers, bulk, export, inquiries, schedules_bulk, schedules_transfer)
 
 
 def register_routes(app: Flask) -> None:

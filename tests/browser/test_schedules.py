@@ -56,6 +56,8 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
         "/schedules/new",
         f"/schedules/{number}",
         f"/schedules/{number + 2}",
+        f"/schedules/{number}/why",
+        "/schedules/import",
     ):
         page.goto(path)
         for size in (PHONE, DESK):
@@ -160,3 +162,43 @@ def test_all_of_it_works_without_javascript(new_page: NewPage, sign_in: SignIn) 
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_text("was deleted")).to_be_visible()
     expect(page.get_by_text("No schedules yet")).to_be_visible()
+
+
+def test_what_asks_before_it_acts_is_accessible(new_page: NewPage, sign_in: SignIn, number: int) -> None:
+    page = new_page(bypass_csp=True)
+    sign_in(page, "admin")
+    page.goto("/schedules")
+    page.get_by_label("All schedules").check()
+    page.locator("#bulk").get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pause 4 schedules?")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.get_by_label("Reason").fill("maintenance")
+    page.get_by_role("button", name="Pause 4 schedules").click()
+    expect(page.get_by_text("4 schedules paused.")).to_be_visible()
+    page.goto(f"/schedules/{number}")
+    page.locator("summary", has_text="Run now").click()
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("It would wait")).to_be_visible()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_two_who_edit_at_once(new_page: NewPage, sign_in: SignIn, number: int, complaints: list[str]) -> None:
+    mine, theirs = new_page(bypass_csp=True), new_page()
+    for page, role in ((mine, "admin"), (theirs, "scheduler")):
+        sign_in(page, role)
+        page.goto(f"/schedules/{number}")
+    theirs.locator("#crontab").fill("0 6 * * *")
+    theirs.get_by_role("button", name="Save").click()
+    expect(theirs.get_by_text("was saved")).to_be_visible()
+    mine.locator("#crontab").fill("0 7 * * *")
+    mine.get_by_role("button", name="Save").click()
+    expect(mine.get_by_role("heading", level=1)).to_have_text("Somebody else has saved it")
+    found = Axe().run(mine)
+    assert found.violations_count == 0, found.generate_report()
+    mine.get_by_role("button", name="Save").click()
+    expect(mine.get_by_text("was saved")).to_be_visible()
+    # The browser notes the status 409.
+    assert [text for text in complaints if "409" not in text] == []
+    complaints.clear()

@@ -10,6 +10,7 @@ from flask import Flask
 
 from tests.browser.server import PASSWORD, add_person
 from tests.schedules.acting import Visitor
+from webapp.database import read_only
 
 
 @pytest.fixture
@@ -17,6 +18,8 @@ def visit(app: Flask) -> Callable[[str], Visitor]:
     """A signed-in browser of somebody with that role."""
 
     def as_role(role: str) -> Visitor:
+        # A request of an earlier test may have left this set, and another process may be writing.
+        read_only.set(False)
         visitor = Visitor(app.test_client())
         visitor.sign_in(add_person(app, role), PASSWORD)
         return visitor

@@ -75,3 +75,9 @@ def test_the_preview_is_what_is_saved(scheduler: Visitor, filled: Filled) -> Non
     shown = scheduler.send("/schedules/preview", fields).get_json()["next"]
     number = number_of(scheduler.post("/schedules", fields))
     assert scheduler.read(f"/schedules/{number}")["next"][:9] in (shown[:9], shown[1:])
+
+
+def test_it_shows_how_the_task_is_called_and_what_is_wrong_with_that(scheduler: Visitor, filled: Filled) -> None:
+    page = scheduler.post("/schedules/preview", filled(args="[1]"), HX_Request="true").text
+    assert "add(num1: float, num2: float)" in page
+    assert "missing a required argument" in page

@@ -7,8 +7,7 @@ from typing import Any
 from flask import request
 
 from webapp.errors import Invalid
-from webapp.query import text_in_query
-from webapp.rendering import wants_json
+from webapp.query import LONGEST_TEXT, text_in_query
 from webapp.schedules.listing import Filters
 
 # Sent along with a schedule's fields, and none of them.
@@ -42,6 +41,7 @@ def asked_filters() -> Filters:
     return Filters(**{name: text_in_query(name) for name in Filters.__slots__})
 
 
-def program_asks() -> bool:
-    """Whether the answer must be JSON."""
-    return wants_json()
+def filters_from(given: dict[str, Any]) -> Filters:
+    """The same wishes, sent along with a form."""
+    texts = {name: str(given.get(name, "")) for name in Filters.__slots__}
+    return Filters(**{name: "".join(filter(str.isprintable, text))[:LONGEST_TEXT] for name, text in texts.items()})

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
 from webapp.people.zones import find_zone
-from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS
+from webapp.runs.states import RunState
+from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS, Crontab
+from webapp.scheduler.recurrence.cron_words import crontab_words
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text
 from webapp.schedules.models import Misfire, Overlap
 
+_BARS = {state.value: Markup('<i class="bar bar-{}"></i>').format(state.value) for state in RunState}
 _PICKED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")
 
 MISFIRE_WORDS = {
@@ -28,7 +33,13 @@ OVERLAP_WORDS = {
     Overlap.QUEUE_ONE: "let one wait until the other has ended",
     Overlap.CANCEL_OTHER: "cancel the other, then start",
 }
+# Offered while somebody types a crontab.
+COMMON_CRONTABS = (
+    "* * * * *", "*/5 * * * *", "*/15 * * * *", "0 * * * *", "*/20 9-16 * * mon-fri", "0 8 * * *", "0 9 * * mon-fri",
+    "30 2 * * *", "0 3 * * sun", "0 6 1 * *", "0 0 1 1 *",
+)  # fmt: skip
 CHOICES = {
+    "crontabs": [(line, crontab_words(Crontab.from_line(line))) for line in COMMON_CRONTABS],
     "kinds": list(KIND_WORDS.items()),
     "periods": PERIODS[::-1],
     "events": [(event, event.replace("_", " ")) for event in SOLAR_EVENTS],
@@ -78,6 +89,11 @@ def typed(given: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, str]:
 def moment_type(value: str) -> str:
     """The input for a moment: a picker, or text for what no picker can show, such as a time with an offset."""
     return "datetime-local" if not value or _PICKED.fullmatch(value) else "text"
+
+
+def bars(states: Sequence[str]) -> Markup:
+    """One bar for each state, the last one first. Made here: a template takes ten times as long for some thousands."""
+    return Markup("").join(_BARS.get(state, _BARS[RunState.QUEUED]) for state in reversed(states))
 
 
 def said(value: Any) -> str:

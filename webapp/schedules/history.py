@@ -54,6 +54,15 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
     ][:limit]
 
 
+def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
+    """What a version said; None when there is no such version."""
+    query = sa.select(ScheduleVersion.snapshot).where(
+        ScheduleVersion.schedule_id == schedule_id, ScheduleVersion.version == version
+    )
+    text = db.session.execute(query).scalar()
+    return None if text is None else dict(json.loads(text))
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """The fields that differ, in the order of the form."""
     return [Change(name, before.get(name), after.get(name)) for name in FIELDS if before.get(name) != after.get(name)]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.runs.models import Run
+from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.models import Owner
-from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, load, select_schedules
+from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, find_many
 
 PAGE = 50
+# How many runs of a schedule are drawn in its row.
+STRIP = 60
 INSTANT = timedelta(microseconds=1)
 STATUSES = ("enabled", "disabled", "paused", "broken")
 
@@ -44,8 +49,8 @@ class LastRun:
     reason: str | None
     due_at: datetime | None
     created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Listed:
 
     schedule: Stored
     last_run: LastRun | None
+    states: Sequence[str]
     next_due_at: datetime | None
 
 
@@ -67,30 +73,45 @@ class SchedulePage:
 
 
 def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", size: int = PAGE) -> SchedulePage:
-    """The first page, or the one after or before a name. Three statements, whatever there is."""
-    query = select_schedules().where(*conditions(filters, now))
-    name = TASKS.c.name
+    """The first page, or the one after or before a name. Five statements, whatever there is."""
+    query, name = _matching(filters, now), TASKS.c.name
     if before:
-        found = load(db.session, query.where(name < before).order_by(name.desc()).limit(size + 1))
-        shown, more = found[:size][::-1], len(found) > size
-        first, last = more, True
+        found = _ids(query.where(name < before).order_by(name.desc()).limit(size + 1))
+        shown, first, last = found[:size], len(found) > size, True
     else:
         if after:
             query = query.where(name > after)
-        found = load(db.session, query.order_by(name).limit(size + 1))
+        found = _ids(query.order_by(name).limit(size + 1))
         shown, first, last = found[:size], bool(after), len(found) > size
-    rows = with_runs(shown, now)
+    schedules = find_many(db.session, shown)
+    rows = with_runs(schedules, now)
     if not rows:
         return SchedulePage([], None, None)
-    return SchedulePage(rows, shown[0].name if first else None, shown[-1].name if last else None)
+    return SchedulePage(rows, schedules[0].name if first else None, schedules[-1].name if last else None)
+
+
+def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
+    """The numbers of all that match, at most so many, in the order of names."""
+    return _ids(_matching(filters, now).order_by(TASKS.c.name).limit(most))
+
+
+def _matching(filters: Filters, now: datetime) -> sa.Select[Any]:
+    """The numbers of the schedules that match; joins no more tables than that takes."""
+    joined = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+    if filters.status == "broken":
+        joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
+    return sa.select(TASKS.c.id).select_from(joined).where(*conditions(filters, now))
+
+
+def _ids(query: sa.Select[Any]) -> list[int]:
+    return list(db.session.execute(query).scalars())
 
 
 def conditions(filters: Filters, now: datetime) -> list[sa.ColumnElement[bool]]:
     """What rows must be to be listed."""
     found: list[sa.ColumnElement[bool]] = []
     if filters.q:
-        words = (TASKS.c.name, TASKS.c.task, TASKS.c.description, DETAILS.c.tags)
-        found.append(sa.or_(*(column.icontains(filters.q, autoescape=True) for column in words)))
+        found.append(_mentions(filters.q))
     if filters.kind in DISCRIMINATORS:
         found.append(TASKS.c.discriminator == DISCRIMINATORS[Kind(filters.kind)])
     if filters.task:
@@ -100,6 +121,18 @@ def conditions(filters: Filters, now: datetime) -> list[sa.ColumnElement[bool]]:
     if filters.owner in tuple(Owner):
         found.append(DETAILS.c.owner == filters.owner)
     return [*found, *_status(filters.status, now)]
+
+
+def _mentions(text: str) -> sa.ColumnElement[bool]:
+    """Whether name, task, description or tags have a text in them, whatever its case."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", text)
+    columns = (TASKS.c.name, TASKS.c.task, TASKS.c.description, DETAILS.c.tags)
+    # `ilike` is LIKE with lower() on both sides in SQLite, whose LIKE ignores the case of ASCII letters by itself.
+    plain = text.isascii() and db.engine.dialect.name == "sqlite"
+    pattern = f"%{escaped}%"
+    return sa.or_(
+        *(column.like(pattern, escape="\\") if plain else column.ilike(pattern, escape="\\") for column in columns)
+    )
 
 
 def _status(status: str, now: datetime) -> list[sa.ColumnElement[bool]]:
@@ -124,14 +157,21 @@ def any_schedule() -> bool:
 
 def with_runs(schedules: Sequence[Stored], now: datetime) -> list[Listed]:
     """Each schedule with its last run and its next due time."""
-    runs = recent_runs([schedule.id for schedule in schedules], 1)
+    ids = [schedule.id for schedule in schedules]
+    runs, states, skipped = recent_runs(ids, now, 1), recent_states(ids, now), skipped_ahead(ids, now)
     return [
-        Listed(schedule, next(iter(runs.get(schedule.id, [])), None), next_due(schedule, now)) for schedule in schedules
+        Listed(
+            schedule,
+            next(iter(runs.get(schedule.id, [])), None),
+            states.get(schedule.id, []),
+            next_due(schedule, now, skipped.get(schedule.id, set())),
+        )
+        for schedule in schedules
     ]
 
 
-def next_due(schedule: Stored, now: datetime) -> datetime | None:
-    """When it is due next: what beat says while it is not in the past, else computed. None when nothing will fire."""
+def next_due(schedule: Stored, now: datetime, skipped: Collection[datetime] = ()) -> datetime | None:
+    """When it fires next: what beat says while it is not in the past, else computed. None when nothing will fire."""
     if not schedule.row.enabled or schedule.row.broken:
         return None
     if schedule.paused_at_moment(now):
@@ -139,30 +179,47 @@ def next_due(schedule: Stored, now: datetime) -> datetime | None:
         first = schedule.due_times(until - INSTANT, 1) if until else []
         return first[0].utc if first else None
     told: datetime | None = schedule.row.next_due_at
-    if told is not None and told > now:
+    if told is not None and told > now and told not in skipped:
         return told
-    found = schedule.due_times(now, 1)
-    return found[0].utc if found else None
+    found = [due.utc for due in schedule.due_times(now, 1 + len(skipped)) if due.utc not in skipped]
+    return found[0] if found else None
 
 
-def recent_runs(schedule_ids: Sequence[int], count: int) -> dict[int, list[LastRun]]:
-    """The last runs of each schedule, newest first: one short walk along an index for each, in one statement."""
+def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[int, list[LastRun]]:
+    """The last runs of each schedule's due times, newest first: a short walk along an index for each, in one go."""
     if not schedule_ids:
         return {}
     columns = (Run.schedule_id, Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
-    parts = []
-    for schedule_id in schedule_ids:
-        # Only due ones: the index has (schedule, due time). A run by hand has no due time and is on the run page.
-        newest = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at.is_not(None))
-        part = newest.order_by(Run.due_at.desc()).limit(count).subquery()
-        parts.append(sa.select(part))
     found: dict[int, list[LastRun]] = {}
-    for row in db.session.execute(sa.union_all(*parts)):
+    for row in db.session.execute(_newest(columns, schedule_ids, now, count)):
         found.setdefault(row.schedule_id, []).append(LastRun(*row[1:]))
-    for runs in found.values():
-        runs.sort(key=_due, reverse=True)
     return found
 
 
-def _due(run: LastRun) -> datetime:
-    return run.due_at or run.created_at
+def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP) -> dict[int, list[str]]:
+    """The states of the last runs of each schedule's due times, newest first."""
+    if not schedule_ids:
+        return {}
+    found: dict[int, list[str]] = {}
+    for schedule_id, state in db.session.execute(_newest((Run.schedule_id, Run.state), schedule_ids, now, count)):
+        found.setdefault(schedule_id, []).append(state)
+    return found
+
+
+def _newest(columns: Sequence[Any], schedule_ids: Sequence[int], now: datetime, count: int) -> Any:
+    """A union keeps the order of each of its parts: one is read after the other.
+
+    The index has (schedule, due time). A run by hand has no due time; one skipped beforehand lies in the future.
+    """
+    parts = []
+    for schedule_id in schedule_ids:
+        newest = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at <= now)
+        parts.append(sa.select(newest.order_by(Run.due_at.desc()).limit(count).subquery()))
+    return sa.union_all(*parts)
+
+
+def runs_by_hand(schedule_id: int, count: int) -> list[LastRun]:
+    """The last runs of a schedule that somebody asked for, newest first."""
+    columns = (Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
+    asked = sa.select(*columns).where(Run.schedule_id == schedule_id, Run.due_at.is_(None))
+    return [LastRun(*row) for row in db.session.execute(asked.order_by(Run.created_at.desc()).limit(count))]

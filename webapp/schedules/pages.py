@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from webapp.database import now
 from webapp.people.zones import zone_names
 from webapp.registry import known_tasks
-from webapp.schedules import history, in_force, listing
+from webapp.runs.skipping import skipped_ahead
+from webapp.schedules import drift, history, in_force, listing
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.preview import COUNT, Preview
 from webapp.schedules.stored import Stored
@@ -40,12 +42,23 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     """For the page of one schedule."""
     moment = now()
     due = schedule.due_times(moment, COUNT)
+    skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     return editor_context(values, schedule, Preview()) | {
         "unchanged": True,
         "due": due,
-        "next_due_at": listing.next_due(schedule, moment),
+        "skipped": skipped,
+        "drift": drift.drifted(schedule),
+        "next_due_at": listing.next_due(schedule, moment, skipped),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
-        "runs": listing.recent_runs([schedule.id], RUNS_SHOWN).get(schedule.id, []),
+        "runs": _last_runs(schedule, moment),
+        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
         "versions": history.versions(schedule.id),
         "now": moment,
     }
+
+
+def _last_runs(schedule: Stored, now: datetime) -> list[listing.LastRun]:
+    """Due ones and those by hand together, newest first."""
+    due = listing.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
+    together = [*due, *listing.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from webapp.registry import find_task
 from webapp.scheduler.recurrence import DueTime, Recurrence, describe, due_times
 from webapp.schedules.stored import Stored
 from webapp.schedules.validation import examine
@@ -27,6 +29,7 @@ class Preview:
     changes: bool = False
     enabled: bool = True
     errors: dict[str, str] = field(default_factory=dict)
+    call: str = ""
 
 
 def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> Preview:
@@ -36,7 +39,7 @@ def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> P
     old_words = stored.words if stored else ""
     recurrence = examined.recurrence
     if recurrence is None:
-        return Preview(old=old, old_words=old_words, errors=examined.errors)
+        return Preview(old=old, old_words=old_words, errors=examined.errors, call=_call(given, stored))
     if stored is not None:
         recurrence = as_saved(recurrence, stored)
     done = stored.row.runs or 0 if stored else 0
@@ -50,7 +53,33 @@ def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> P
         changes=old is None or [due.utc for due in old] != [due.utc for due in new],
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
+        call=_call(given, stored),
     )
+
+
+def _call(given: Mapping[str, Any], stored: Stored | None) -> str:
+    """How the chosen task is called: its name with the signature of its function; empty when none is chosen."""
+    known = find_task(str(given.get("task") or (stored.row.task if stored else "")))
+    if known is None:
+        return ""
+    parameters = [parameter.replace(annotation=_plain(parameter)) for parameter in known.signature.parameters.values()]
+    return f"{known.name}{inspect.Signature(parameters)}"
+
+
+def _plain(parameter: inspect.Parameter) -> Any:
+    """Annotations that are texts, because their module delays them, would be shown with quotes."""
+    note = parameter.annotation
+    return _Text(note) if isinstance(note, str) else note
+
+
+class _Text:
+    """Shows as the text that it was made of."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:

@@ -23,12 +23,20 @@ from webapp.extensions import db
 from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
 from webapp.scheduler.wakeup import CHANNEL
-from webapp.schedules import fields, stored, writing
+from webapp.schedules import drift, fields, history, stored, writing
 from webapp.schedules.definition import Definition
 from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
 
 LONGEST_REASON = 500
+
+
+class Edited(Conflict):
+    """Somebody else has saved the schedule since it was shown: `schedule` as it is now, `version` as it was shown."""
+
+    def __init__(self, schedule: Stored, version: int) -> None:
+        self.schedule, self.version = schedule, version
+        super().__init__(f"Version {version} was edited, but there is a version {schedule.row.version} already.")
 
 
 def get(schedule_id: int) -> Stored:
@@ -58,11 +66,28 @@ def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = No
     """
     before, moment = get(schedule_id), now()
     if version is not None and version != before.row.version:
-        raise Conflict(f"Version {version} was edited, but there is a version {before.row.version} already.")
+        raise Edited(before, version)
     definition = check_schedule(
         given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
     )
     return _write(before, definition, moment, "update")
+
+
+def restore(schedule_id: int, version: int) -> Stored:
+    """Save what a version said, as a new version; whether it is enabled stays as it is. Raises NotFound, Invalid."""
+    before = get(schedule_id)
+    snapshot = history.snapshot_of(schedule_id, version)
+    if snapshot is None:
+        raise NotFound(f"“{before.name}” has no version {version}.")
+    return save(schedule_id, {**snapshot, "enabled": bool(before.row.enabled)})
+
+
+def reset(schedule_id: int, names: list[str]) -> Stored:
+    """Make these fields what the code says, or all that differ. Raises Conflict when the code does not define it."""
+    before = get(schedule_id)
+    if before.code_definition is None:
+        raise Conflict("The code does not define this schedule.")
+    return save(schedule_id, drift.reset_values(before, names))
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:

@@ -9,21 +9,26 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
+from webapp.formats import plural
 from webapp.overview.theme import own_path
-from webapp.query import text_in_query
+from webapp.query import id_in_query, text_in_query
 from webapp.rendering import render, see_other, wants_json
-from webapp.schedules import in_force, listing, service
+from webapp.scheduler.recurrence.zones import zone
+from webapp.schedules import actions, history, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
 from webapp.schedules.asked import asked_filters, edited_version, given_fields
-from webapp.schedules.definition import KIND_WORDS
-from webapp.schedules.forms import empty_form, form_values, said, typed
+from webapp.schedules.definition import KIND_WORDS, iso
+from webapp.schedules.forms import bars, empty_form, form_values, said, typed
+from webapp.schedules.merging import merge
 from webapp.schedules.pages import detail_context, editor_context
 from webapp.schedules.preview import Preview, preview
+from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
+blueprint.add_app_template_filter(bars, "bars")
 
 
 @blueprint.get("")
@@ -51,8 +56,11 @@ def index() -> Response:
 @blueprint.get("/new")
 @access(Access.SCHEDULER)
 def new() -> Response:
-    """The form for a new one."""
+    """The form for a new one; filled in like another one for `clone`."""
     shown = empty_form(current_app.extensions["settings"].timezone)
+    if (number := id_in_query("clone")) is not None:
+        found = service.get(number)
+        shown = form_values({**found.snapshot, "name": f"{found.name[:249]} copy"})
     return render("schedules/new.html", **editor_context(shown, None, None))
 
 
@@ -94,6 +102,10 @@ def save(schedule_id: int) -> Response:
     given, along = given_fields()
     try:
         saved = service.save(schedule_id, given, version=edited_version(along))
+    except Edited as error:
+        if wants_json():
+            raise
+        return _both_edited(given, error)
     except Invalid as error:
         if wants_json():
             raise
@@ -173,6 +185,67 @@ def resume(schedule_id: int) -> Response:
     """End its pause."""
     found = service.resume(schedule_id)
     return _done(found, f"“{found.name}” goes on. It runs when it is next due, not now.")
+
+
+@blueprint.post("/<int:schedule_id>/run")
+@access(Access.OPERATOR)
+def run(schedule_id: int) -> Response:
+    """Run it once, now, with other arguments if some are sent."""
+    given, _along = given_fields()
+    made = actions.run_now(schedule_id, given)
+    if wants_json():
+        response = jsonify(run_id=made.id, task=made.task, state=made.state)
+        response.status_code = 202
+        return response
+    flash("It runs now, once. Its due times stay as they are.", "success")
+    return see_other(f"/runs/{made.id}")
+
+
+@blueprint.post("/<int:schedule_id>/skip")
+@access(Access.OPERATOR)
+def skip(schedule_id: int) -> Response:
+    """Skip its next due time."""
+    due_at = actions.skip_next(schedule_id)
+    found = service.get(schedule_id)
+    local = due_at.astimezone(zone(found.timezone))
+    if wants_json():
+        return jsonify(schedule_values(found) | {"skipped": iso(due_at)})
+    return _done(found, f"“{found.name}” skips {local:%Y-%m-%d %H:%M:%S} {found.timezone}.")
+
+
+@blueprint.post("/<int:schedule_id>/unskip")
+@access(Access.OPERATOR)
+def unskip(schedule_id: int) -> Response:
+    """Take back what was to be skipped."""
+    count = actions.unskip(schedule_id)
+    return _done(service.get(schedule_id), f"{plural(count, 'due time')} will not be skipped.")
+
+
+@blueprint.post("/<int:schedule_id>/versions/<int:version>/restore")
+@access(Access.SCHEDULER)
+def restore(schedule_id: int, version: int) -> Response:
+    """Go back to what a version said."""
+    found = service.restore(schedule_id, version)
+    return _done(found, f"“{found.name}” says again what version {version} said. Nothing ran.")
+
+
+@blueprint.post("/<int:schedule_id>/reset")
+@access(Access.SCHEDULER)
+def reset(schedule_id: int) -> Response:
+    """Make fields what the code says."""
+    names = request.get_json().get("fields", []) if request.is_json else request.form.getlist("field")
+    found = service.reset(schedule_id, [name for name in names if isinstance(name, str)])
+    return _done(found, f"“{found.name}” follows the code again.")
+
+
+def _both_edited(given: dict[str, Any], error: Edited) -> Response:
+    """Somebody else was first: their values, the former ones and what was typed, and a form of both together."""
+    with reading():
+        theirs = service.get(error.schedule.id)
+        base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
+        merged = merge(base, theirs.snapshot, given)
+        context = editor_context(merged.values, theirs, preview(merged.values, theirs, now()))
+        return render("schedules/conflict.html", status=409, merged=merged, version=error.version, **context)
 
 
 def _done(schedule: Stored, told: str) -> Response:

@@ -63,6 +63,7 @@ def insert(
 
 def update(session: AnySession, stored: Stored, definition: Definition, now: datetime, author: str) -> int:
     """Write a changed schedule as its next version; gives that version."""
+    _keep_first_version(session, stored, now)
     values, details = _task_values(definition), _detail_values(definition)
     moved = stored.rule != definition.rule or (
         definition.kind == Kind.CRONTAB and stored.row.crontab_timezone != definition.timezone
@@ -136,6 +137,24 @@ def _detail_values(definition: Definition) -> dict[str, Any]:
 
 def _update_details(session: AnySession, schedule_id: int, values: dict[str, Any]) -> None:
     session.execute(sa.update(DETAILS).where(DETAILS.c.schedule_id == schedule_id).values(values))
+
+
+def _keep_first_version(session: AnySession, stored: Stored, now: datetime) -> None:
+    """A schedule that was not written here has no version yet: remember what it said before its first edit."""
+    version = stored.row.version or 0
+    same = sa.and_(ScheduleVersion.schedule_id == stored.id, ScheduleVersion.version == version)
+    if version and session.execute(sa.select(ScheduleVersion.id).where(same)).first() is None:
+        author = "the code" if stored.row.owner == Owner.CODE else "another program"
+        snapshot = json.dumps(stored.snapshot, ensure_ascii=False)
+        session.execute(
+            sa.insert(ScheduleVersion).values(
+                schedule_id=stored.id,
+                version=version,
+                snapshot=snapshot,
+                author=author,
+                created_at=stored.row.changed_at or now,
+            )
+        )
 
 
 def _note_version(

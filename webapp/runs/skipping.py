@@ -1,0 +1,69 @@
+"""Skipping a due time that has not come yet: its run is written beforehand, as skipped.
+
+A due time can have one run, whoever makes it, so beat finds it taken and goes on to the next one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.states import Origin, RunState
+from webapp.scheduler.dispatch import run_id
+
+
+def skip_due(
+    *, schedule_id: int, name: str, version: int, task: str, due_at: datetime, reason: str, now: datetime
+) -> bool:
+    """Add the skipped run of a due time to the transaction; False when the due time has a run already."""
+    taken = sa.select(Run.id).where(Run.schedule_id == schedule_id, Run.due_at == due_at)
+    if db.session.execute(taken).first() is not None:
+        return False
+    run = Run(
+        id=run_id(schedule_id, due_at.timestamp()),
+        task=task,
+        state=RunState.SKIPPED,
+        reason=reason,
+        origin=Origin.SCHEDULE,
+        schedule_id=schedule_id,
+        schedule_name=name,
+        schedule_version=version,
+        due_at=due_at,
+        created_at=now,
+        ended_at=now,
+    )
+    db.session.add(run)
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError:
+        # Beat was first.
+        db.session.rollback()
+        return False
+    return True
+
+
+def unskip_due(schedule_id: int, now: datetime) -> int:
+    """Take back what was skipped beforehand and has not come yet; gives how many."""
+    rows = db.session.scalars(sa.select(Run).where(*_ahead(schedule_id, now))).all()
+    for row in rows:
+        db.session.delete(row)
+    return len(rows)
+
+
+def skipped_ahead(schedule_ids: list[int], now: datetime) -> dict[int, set[datetime]]:
+    """The due times of these schedules that will be skipped."""
+    query = sa.select(Run.schedule_id, Run.due_at).where(
+        Run.schedule_id.in_(schedule_ids), Run.due_at > now, Run.state == RunState.SKIPPED
+    )
+    found: dict[int, set[datetime]] = {}
+    for schedule_id, due_at in db.session.execute(query):
+        if schedule_id is not None and due_at is not None:
+            found.setdefault(schedule_id, set()).add(due_at)
+    return found
+
+
+def _ahead(schedule_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (Run.schedule_id == schedule_id, Run.due_at > now, Run.state == RunState.SKIPPED)

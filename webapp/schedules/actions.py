@@ -1,0 +1,116 @@
+"""What people do with a schedule without changing it: run it now, skip its next due time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask_security import current_user
+
+from webapp.accounts import audit
+from webapp.database import now
+from webapp.errors import Conflict, Invalid
+from webapp.extensions import db
+from webapp.runs.models import Run
+from webapp.runs.service import check_call, create_run, send_runs
+from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
+from webapp.runs.states import Origin
+from webapp.schedules import fields, service
+from webapp.schedules.stored import Stored
+
+# How far ahead one may skip.
+MOST_SKIPPED = 50
+
+
+def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
+    """Run its task once, now, with its own arguments or others; its due times stay as they are.
+
+    Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound.
+    """
+    schedule, moment = service.get(schedule_id), now()
+    args, kwargs = arguments(schedule, given)
+    check_call(schedule.row.task, args, kwargs)
+    limit = schedule.row.expire_seconds
+    run = create_run(
+        schedule.row.task,
+        args,
+        kwargs,
+        origin=Origin.LAUNCH,
+        created_by=current_user.id if current_user and current_user.is_authenticated else None,
+        queue=schedule.row.queue,
+        priority=schedule.row.priority,
+        expires_at=moment + timedelta(seconds=limit) if limit else None,
+    )
+    run.schedule_id, run.schedule_name, run.schedule_version = schedule.id, schedule.name, schedule.row.version
+    run.options = _options(schedule)
+    told = {"run": run.id, "args": args, "kwargs": kwargs}
+    audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, told)
+    db.session.commit()
+    send_runs([run])
+    return run
+
+
+def skip_next(schedule_id: int) -> datetime:
+    """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
+    schedule, moment = service.get(schedule_id), now()
+    if not schedule.row.enabled or schedule.problem:
+        raise Conflict("Nothing of it comes due: there is nothing to skip.")
+    skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
+    ahead = [due.utc for due in schedule.due_times(moment, MOST_SKIPPED) if due.utc not in skipped]
+    if not ahead:
+        raise Conflict("Nothing more of it comes due: there is nothing to skip.")
+    due_at = ahead[0]
+    made = skip_due(
+        schedule_id=schedule.id,
+        name=schedule.name,
+        version=schedule.row.version,
+        task=schedule.row.task,
+        due_at=due_at,
+        reason=f"skipped beforehand by {service.author()}",
+        now=moment,
+    )
+    if not made:
+        raise Conflict("It came due meanwhile. Look at the page again.")
+    audit.record(db.session, "schedule.skip", "schedule", schedule.id, schedule.name, None, {"due_at": due_at})
+    db.session.commit()
+    return due_at
+
+
+def unskip(schedule_id: int) -> int:
+    """Let everything fire that was to be skipped; gives how many due times that are. Raises NotFound."""
+    schedule = service.get(schedule_id)
+    count = unskip_due(schedule.id, now())
+    if count:
+        audit.record(db.session, "schedule.unskip", "schedule", schedule.id, schedule.name, {"skipped": count}, None)
+    db.session.commit()
+    return count
+
+
+def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that were given, else the schedule's own. Raises Invalid at `args` or `kwargs`."""
+    args = _value(given, "args", schedule.snapshot, list, "A JSON list, such as [1, 2],")
+    kwargs = _value(given, "kwargs", schedule.snapshot, dict, 'A JSON object, such as {"count": 1},')
+    return args, kwargs
+
+
+def _value(given: Mapping[str, Any], name: str, snapshot: Mapping[str, Any], kind: type, words: str) -> Any:
+    value = given.get(name)
+    try:
+        return fields.json_value(snapshot[name] if fields.empty(value) else value, kind, words)
+    except fields.FieldError as error:
+        raise Invalid({name: str(error)}) from error
+
+
+def _options(schedule: Stored) -> str | None:
+    """What else its messages carry; pages cannot set these, rows that others wrote can have them."""
+    row = schedule.row
+    options: dict[str, Any] = {name: getattr(row, name) for name in ("exchange", "routing_key") if getattr(row, name)}
+    try:
+        headers = json.loads(row.headers or "{}")
+    except ValueError:
+        headers = {}
+    if headers and isinstance(headers, dict):
+        options["headers"] = headers
+    return json.dumps(options, sort_keys=True) if options else None

@@ -1,0 +1,74 @@
+"""How a schedule that the code defines differs from what the code says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from webapp.schedules.definition import ALL_RULE_FIELDS, RULE_FIELDS, Kind, iso
+from webapp.schedules.history import Change
+from webapp.schedules.stored import KINDS, Stored
+
+# What the code decides. The rest (policies, tags, description) is the admins' alone.
+PLAIN = ("task", "args", "kwargs", "queue", "priority", "expire_seconds", "enabled")
+WHEN = "when"
+_CRONTAB = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
+
+def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
+    """What the code says, in the fields of a snapshot; only those that it decides."""
+    values = {name: defined[name] for name in PLAIN if name in defined}
+    kind = KINDS.get(str(defined.get("kind")))
+    if kind is None:
+        return values
+    values["kind"] = kind.value
+    match kind:
+        case Kind.CRONTAB:
+            values["crontab"] = " ".join(str(defined.get(name, "*")) for name in _CRONTAB)
+            values["timezone"] = defined.get("timezone", "UTC")
+        case Kind.CLOCKED:
+            values["at"] = iso(datetime.fromtimestamp(float(defined["clocked_time"]), UTC))
+        case _:
+            values |= {name: defined[name] for name in RULE_FIELDS[kind]}
+    return values
+
+
+def drifted(schedule: Stored) -> list[Change]:
+    """The fields in which it is not what the code says: `before` is the code's. When it runs counts as one field."""
+    if schedule.code_definition is None:
+        return []
+    code, current = code_snapshot(schedule.code_definition), schedule.snapshot
+    changes = [
+        Change(name, code[name], current.get(name))
+        for name in PLAIN
+        if name in code and code[name] != current.get(name)
+    ]
+    if any(code.get(name) != current.get(name) for name in _when_fields(code)):
+        changes.append(Change(WHEN, _when_words(code), _when_words(current)))
+    return changes
+
+
+def reset_values(schedule: Stored, names: list[str]) -> dict[str, Any]:
+    """What to save so that these fields are the code's again; all of them when none is named."""
+    if schedule.code_definition is None:
+        return {}
+    code = code_snapshot(schedule.code_definition)
+    chosen = names or [change.field for change in drifted(schedule)]
+    values = {name: code[name] for name in chosen if name in PLAIN and name in code}
+    if WHEN in chosen:
+        values |= {name: code[name] for name in _when_fields(code)}
+    return values
+
+
+def _when_fields(code: Mapping[str, Any]) -> list[str]:
+    return [name for name in ("kind", *ALL_RULE_FIELDS, "timezone") if name in code]
+
+
+def _when_words(values: Mapping[str, Any]) -> str:
+    kind = values.get("kind")
+    if kind not in tuple(Kind):
+        return "nothing"
+    parts = [str(values.get(name)) for name in RULE_FIELDS[Kind(kind)]]
+    zone = [str(values["timezone"])] if kind == Kind.CRONTAB else []
+    return f"{kind} {' '.join(parts)}" + (f" ({zone[0]})" if zone else "")

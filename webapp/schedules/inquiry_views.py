@@ -1,0 +1,47 @@
+"""Questions about a schedule: what would running it do, why didn't it run?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from flask import Blueprint, Response, jsonify
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.query import text_in_query
+from webapp.rendering import render, wants_json
+from webapp.scheduler.recurrence.zones import zone
+from webapp.schedules import actions, diagnosis, service
+from webapp.schedules.asked import given_fields
+from webapp.schedules.definition import iso
+from webapp.transactions import reading
+
+blueprint = Blueprint("schedule_inquiries", __name__, url_prefix="/schedules")
+
+
+@blueprint.post("/<int:schedule_id>/dry-run")
+@access(Access.OPERATOR)
+def dry_run(schedule_id: int) -> Response:
+    """What running it would do; sends nothing."""
+    given, _along = given_fields()
+    with reading():
+        schedule = service.get(schedule_id)
+        args, kwargs = actions.arguments(schedule, given)
+        found = diagnosis.dry_run(schedule, args, kwargs, now())
+        if wants_json():
+            return jsonify(**dataclasses.asdict(found))
+        return render("schedules/dry_run.html", schedule=schedule, found=found)
+
+
+@blueprint.get("/<int:schedule_id>/why")
+@access(Access.VIEWER)
+def why(schedule_id: int) -> Response:
+    """Why didn't it run? At `due`, or at its last due time."""
+    schedule, asked = service.get(schedule_id), text_in_query("due")
+    found = diagnosis.diagnose(schedule, now(), diagnosis.asked_due(asked, schedule))
+    if wants_json():
+        links = [dataclasses.asdict(link) for link in found.links]
+        return jsonify(
+            due_at=iso(found.due_at) if found.due_at else None, links=links, broken=found.broken and found.broken.name
+        )
+    return render("schedules/why.html", schedule=schedule, found=found, asked=asked, zone=zone(schedule.timezone))
