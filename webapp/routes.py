@@ -21,7 +21,24 @@ from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
 
-BLUEPRINTS = (overview, theme, accounts, account, audit, people, mail, schedules, runs, add_numbers, workers, bulk, export, inquiries, schedules_bulk, schedules_transfer)
+BLUEPRINTS = (
+    overview,
+    theme,
+    accounts,
+    account,
+    audit,
+    people,
+    mail,
+    schedules,
+    runs,
+    add_numbers,
+    workers,
+    bulk,
+    export,
+    inquiries,
+    schedules_bulk,
+    schedules_transfer,
+)
 
 
 def register_routes(app: Flask) -> None:
