@@ -14,18 +14,33 @@ from webapp.schedules.listing import Filters
 NO_FIELDS = ("csrf_token", "version", "schedule_id", "back")
 
 
+def everything_sent() -> dict[str, Any]:
+    """The JSON object, or the form with the last value of each field. Raises Invalid for JSON that is no object."""
+    if not request.is_json:
+        return {name: values[-1] for name, values in request.form.lists()}
+    sent = request.get_json()
+    if not isinstance(sent, dict):
+        raise Invalid({"": "Send a JSON object with the fields."})
+    return {str(name): value for name, value in sent.items()}
+
+
+def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
+    """A field that may have several values: a JSON list, or a form's field sent more than once."""
+    if not request.is_json:
+        return request.form.getlist(name)
+    values = sent.get(name, [])
+    if not isinstance(values, list):
+        raise Invalid({name: "Send a list."})
+    return [str(value) for value in values]
+
+
 def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields of a schedule that were sent, and what was sent along with them.
 
     Of a field that a form sends twice the last one counts: a tick box has a hidden "0" before it. Raises Invalid for
     JSON that is not an object.
     """
-    if request.is_json:
-        sent = request.get_json()
-        if not isinstance(sent, dict):
-            raise Invalid({"": "Send a JSON object with the fields."})
-    else:
-        sent = {name: values[-1] for name, values in request.form.lists()}
+    sent = everything_sent()
     along = {name: sent.pop(name) for name in NO_FIELDS if name in sent}
     return sent, along
 

@@ -12,7 +12,7 @@ from webapp.errors import Invalid
 from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import bulk
-from webapp.schedules.asked import filters_from
+from webapp.schedules.asked import everything_sent, filters_from, list_sent
 from webapp.schedules.listing import Filters
 from webapp.transactions import reading
 
@@ -36,9 +36,9 @@ def edit(action: str) -> Response:
 
 
 def _many(action: str) -> Response:
-    given: dict[str, Any] = dict(request.get_json()) if request.is_json else request.form.to_dict()
-    listed = given.get("ids", []) if request.is_json else request.form.getlist("id")
-    ids = [int(text) for text in map(str, listed) if text.isascii() and text.isdigit() and len(text) < 10]
+    given = everything_sent()
+    listed = list_sent("ids" if request.is_json else "id", given)
+    ids = [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
     filters = filters_from(given) if given.get("all") else None
     if not request.is_json and not given.get("confirmed"):
         return _ask(action, ids, given)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.paging import LARGEST_ID
 from webapp.schedules.definition import FIELDS
 from webapp.schedules.models import ScheduleVersion
 
@@ -56,6 +57,8 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
 
 def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
     """What a version said; None when there is no such version."""
+    if version > LARGEST_ID:
+        return None
     query = sa.select(ScheduleVersion.snapshot).where(
         ScheduleVersion.schedule_id == schedule_id, ScheduleVersion.version == version
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, flash, jsonify, make_response, request, url_for
+from flask import Blueprint, Response, flash, jsonify, make_response, url_for
 
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import transfer
+from webapp.schedules.asked import everything_sent
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
@@ -38,7 +39,7 @@ def import_form() -> Response:
 @access(Access.SCHEDULER)
 def import_file() -> Response:
     """The difference; with `apply` it is done, all of it or nothing. Programs send `{"file": text, "apply": true}`."""
-    given = request.get_json() if request.is_json else request.form
+    given = everything_sent()
     text, do_it = str(given.get("file") or "").replace("\r\n", "\n"), bool(given.get("apply"))
     try:
         entries = transfer.from_yaml(text)

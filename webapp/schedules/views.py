@@ -16,7 +16,7 @@ from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, history, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
-from webapp.schedules.asked import asked_filters, edited_version, given_fields
+from webapp.schedules.asked import asked_filters, edited_version, everything_sent, given_fields, list_sent
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.forms import bars, empty_form, form_values, said, typed
 from webapp.schedules.merging import merge
@@ -233,8 +233,7 @@ def restore(schedule_id: int, version: int) -> Response:
 @access(Access.SCHEDULER)
 def reset(schedule_id: int) -> Response:
     """Make fields what the code says."""
-    names = request.get_json().get("fields", []) if request.is_json else request.form.getlist("field")
-    found = service.reset(schedule_id, [name for name in names if isinstance(name, str)])
+    found = service.reset(schedule_id, list_sent("field", everything_sent()))
     return _done(found, f"“{found.name}” follows the code again.")
 
 
