@@ -58,6 +58,7 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
         f"/schedules/{number + 2}",
         f"/schedules/{number}/why",
         "/schedules/import",
+        "/schedules/rehearsal",
     ):
         page.goto(path)
         for size in (PHONE, DESK):

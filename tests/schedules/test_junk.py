@@ -27,6 +27,7 @@ BODIES: list[Any] = [
 ]  # fmt: skip
 GETS = [
     "/schedules?q=%00&after=%ff&before=%ED%A0%80", "/schedules?tag=%25&task='&status=%00", "/schedules/new?clone=x",
+    "/schedules/rehearsal?from=%00&to=9999-12-31", "/schedules/rehearsal?from=9998-12-31T00:00",
     "/schedules/1/why?due=%00", "/schedules/1/why?due=9999-12-31T23:59:59-23:59", "/schedules/1/why?due=0001-01-01",
 ]  # fmt: skip
 

@@ -8,15 +8,42 @@ from flask import Blueprint, Response, jsonify
 
 from webapp.accounts.access import Access, access
 from webapp.database import now
+from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.rendering import render, wants_json
 from webapp.scheduler.recurrence.zones import zone
-from webapp.schedules import actions, diagnosis, service
-from webapp.schedules.asked import given_fields
+from webapp.schedules import actions, diagnosis, rehearsal, service
+from webapp.schedules.answers import due_values
+from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
+from webapp.templating import reader_zone
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedule_inquiries", __name__, url_prefix="/schedules")
+
+
+@blueprint.get("/rehearsal")
+@access(Access.VIEWER)
+def rehearse() -> Response:
+    """What would fire in a span of dates, hour by hour."""
+    asked = {name: text_in_query(name) for name in ("from", "to")}
+    filters, here, moment = asked_filters(), reader_zone(), now()
+    errors: dict[str, str] = {}
+    found = None
+    try:
+        start, end = rehearsal.span(asked["from"], asked["to"], here, moment)
+        found = rehearsal.rehearse(filters, start, end, here, moment)
+    except Invalid as error:
+        if wants_json():
+            raise
+        errors = error.fields
+    if wants_json() and found is not None:
+        fires = [
+            due_values(fire.due) | {"schedule": fire.schedule.id, "name": fire.schedule.name} for fire in found.fires
+        ]
+        return jsonify(total=found.total, fires=fires, cut=found.cut)
+    context = {"asked": asked, "filters": filters, "found": found, "errors": errors, "zone": here}
+    return render("schedules/rehearsal.html", status=422 if errors else 200, **context)
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")
