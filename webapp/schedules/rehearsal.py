@@ -19,7 +19,7 @@ LONGEST = timedelta(days=31)
 MOST_SCHEDULES = 500
 # Of one schedule, and shown of all together.
 MOST_OF_ONE = 2_000
-SHOWN = 500
+SHOWN = 1_000
 INSTANT = timedelta(microseconds=1)
 
 
