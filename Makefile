@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench lock setup setup-dev setup-browser
+.PHONY: help run test check bench bench-full lock setup setup-dev setup-browser
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ NO_PYTHON = No Python 3.11 or newer that can make virtual environments was found
 INSTALL = @python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; "$$python" webapp/launcher/bootstrap.py
 
 help: ## List what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
 
 run: setup ## Run everything: web, worker, beat, recorder and what they need. Stop with Ctrl-C
 	@exec $(BIN)/python -m webapp.launcher
@@ -36,15 +36,20 @@ check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
 
-bench: setup-dev ## Measure: beat beside other schedulers, pages with a million runs
+bench: setup-dev ## Measure beat beside other schedulers, in small: about five minutes
 	@$(BIN)/python -m bench
 
+bench-full: setup-dev ## The same with up to 100,000 schedules: most of an hour
+	@$(BIN)/python -m bench --full
+
 # Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.
-COMPILE = cd requirements && CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
 	--generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
 lock: setup-dev ## Pin the requirements anew, with hashes, from requirements/*.in
-	@$(COMPILE) --output-file base.lock base.in
-	@$(COMPILE) --output-file dev.lock dev.in
+	@cd requirements && $(COMPILE) --output-file base.lock base.in
+	@cd requirements && $(COMPILE) --output-file dev.lock dev.in
+	@cd bench && for name in celery sacb djcb redbeat; do \
+		$(COMPILE) --output-file requirements-$$name.lock requirements-$$name.in || exit 1; done
 
 setup:
 	$(INSTALL) base
