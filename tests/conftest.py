@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 
 from tests import servers
 from tests.browser import server
+from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
@@ -80,6 +81,7 @@ def settings(database_url: str, valkey_url: str, redis: redis_client.Redis, tmp_
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a fresh database."""
     made = create_app(settings)
+    made.test_client_class = BufferedClient
     yield made
     with made.app_context():
         db.session.remove()

@@ -8,11 +8,23 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any, TypeVar
 
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
 from webapp.accounts.models import User
 from webapp.database import Base, read_only
 from webapp.extensions import db
 
 Model = TypeVar("Model", bound=Base)
+
+
+class BufferedClient(FlaskClient):
+    """Reads each answer to its end, as a browser does: a streamed one keeps its request open until then."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """Ask, and read the whole answer."""
+        kwargs.setdefault("buffered", True)
+        return super().open(*args, **kwargs)
 
 
 @contextmanager

@@ -43,7 +43,13 @@ def people(app: Flask) -> Iterator[dict[str, Browser]]:
 
 def address(rule: Rule) -> str:
     """An address that a route answers to; what it names may not exist."""
-    return re.sub(r"<(?:(\w+)[^:>]*:)?\w+>", lambda found: "1" if found[1] in ("int", "float") else "x", rule.rule)
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "any":
+            return found[2].strip("()").partition(",")[0]
+        return "1" if found[1] in ("int", "float") else "x"
+
+    return re.sub(r"<(?:(\w+)([^:>]*):)?\w+>", value, rule.rule)
 
 
 def routes(app: Flask, methods: tuple[str, ...]) -> list[tuple[str, Rule]]:
