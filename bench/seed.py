@@ -52,6 +52,8 @@ def fill(engine: sa.Engine, runs: int, schedules: int) -> None:
     later = moment.replace("{ago}", "({count} - n) * {step} - n % 40")
     step = 30 * 86400 / max(runs, 1)
     with engine.begin() as connection:
+        if not sqlite:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         if sqlite:
             statement = _COLUMNS + numbers + _VALUES.format(id=made, task=task, at=at, later=later) + source
         else:

@@ -13,6 +13,7 @@ from flask import Flask
 
 from tests.outages import away
 from tests.runs.making import make_run
+from tests.support import reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database import now
@@ -71,8 +72,9 @@ def test_gone_workers_come_last_and_are_forgotten_after_a_day(context: Flask) ->
     make_worker("b-stopped", silent_for=60, stopped_at=now())
     make_worker("c-alive")
     make_worker("d-long-gone", silent_for=90_000)
-    lines = service.workers(now())
-    assert [(line.row.name, line.alive) for line in lines] == [
+    with reading():
+        lines = [(line.row.name, line.alive) for line in service.workers(now())]
+    assert lines == [
         ("c-alive", True),
         ("a-silent", False),
         ("b-stopped", False),
@@ -96,7 +98,8 @@ def test_queues_show_depth_consumers_and_the_oldest(context: Flask, redis: objec
         runs.launch("add", [1, 2])
     old = now() - timedelta(minutes=5)
     make_run(RunState.QUEUED, created_at=old, queue="lonely")
-    found = {line.name: line for line in service.queues(now()).lines}
+    with reading():
+        found = {line.name: line for line in service.queues(now()).lines}
     assert {name: line.depth for name, line in found.items()} == {"celery": 3, "mail": 0, "lonely": 0}
     assert (found["celery"].workers, found["lonely"].workers) == (["w1"], [])
     assert (found["lonely"].oldest, found["mail"].oldest) == (old, None)

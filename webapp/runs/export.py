@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response, request, stream_with_context
+from flask import Blueprint, Flask, Response, current_app, request
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database import now, read_only
 from webapp.runs import calls, listing, timeline
 from webapp.runs.listing_page import terms_of
 from webapp.runs.search import parse
@@ -42,9 +42,24 @@ def as_json() -> Response:
 
 
 def _answer(parts: Iterator[str], kind: str, name: str) -> Response:
-    response = Response(stream_with_context(parts), content_type=kind)
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # the application itself
+    response = Response(_in_context(app, parts), content_type=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def _in_context(app: Flask, parts: Iterator[str]) -> Iterator[str]:
+    """Each part is made in a context of its own: the request's has ended when it is sent.
+
+    Not `stream_with_context`, which keeps one open between the parts, for whoever stops reading.
+    """
+    while True:
+        with app.app_context():
+            read_only.set(True)
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
 
 
 def _values() -> Iterator[dict[str, Any]]:
