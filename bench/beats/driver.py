@@ -55,7 +55,9 @@ def probe(peer: Peer, seconds: float) -> dict[str, Any]:
     scheduler = peer.start()
     peer.first(scheduler)
     result: dict[str, Any] = {"start": time.perf_counter() - begin}
-    result |= {"memory": _kilobytes("VmRSS") / 1024, **_idle(peer, scheduler, seconds)}
+    result["memory"] = _kilobytes("VmRSS") / 1024
+    peer.settle(scheduler)
+    result |= _idle(peer, scheduler, seconds)
     try:
         result |= _edits(peer, scheduler, seconds)
     except NotImplementedError:

@@ -46,6 +46,10 @@ def first_tick(scheduler: Any) -> None:
     tick(scheduler)
 
 
+def settle(_: Any) -> None:
+    """Do what is done once, in the background, after a start: nothing."""
+
+
 def no_edit(name: str, every: float) -> None:
     """Raise: there is no live edit."""
     raise NotImplementedError(f"{name} cannot be edited")
@@ -66,14 +70,16 @@ def by_schedule(scheduler: Any, name: str, every: float) -> bool:
 class Peer:
     """What the driver needs to know of a scheduler.
 
-    `fill` writes the schedules to its storage. `edit` changes one schedule's interval as its own documentation does,
-    and commits. `applied` tells whether that is in force in the scheduler of this process. `statements` gives how many
-    SQL statements this process has executed, None where that is not known.
+    `first` ends with its first tick, `settle` with what it does once in the background after that. `fill` writes the
+    schedules to its storage. `edit` changes one schedule's interval as its own documentation does, and commits.
+    `applied` tells whether that is in force in the scheduler of this process. `statements` gives how many SQL
+    statements this process has executed, None where that is not known.
     """
 
     start: Callable[[], Any]
     fill: Callable[[list[Item]], None]
     first: Callable[[Any], None] = first_tick
+    settle: Callable[[Any], None] = settle
     step: Callable[[Any], float] = tick
     edit: Callable[[str, float], None] = no_edit
     applied: Callable[[Any, str, float], bool] = never
