@@ -127,7 +127,8 @@ def test_run_of_a_killed_worker_is_executed_again(
 
 def test_cancelling_ends_a_task_that_runs(context: Flask, settings: Settings, recorder: None, tmp_path: Path) -> None:
     operator = Visitor(context, "operator")
-    with processes.worker(settings, "--concurrency", "1", TASK_MODULES=SAMPLES):
+    # Two processes: Celery may hand the next message to the one that is just being replaced, where it waits for beat.
+    with processes.worker(settings, "--concurrency", "2", TASK_MODULES=SAMPLES):
         run = service.launch("samples.wait", [str(tmp_path / "never")])
         wait_for(lambda: lines(tmp_path / "never.begun") == 1, seconds=20)
         assert operator.post(f"/runs/{run.id}/cancel").status_code == 303
