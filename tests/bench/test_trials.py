@@ -1,4 +1,4 @@
-"""The benchmark measures our beat, at a tiny size and as a real process. Its faults are those of the scheduler's tests."""
+"""The benchmark measures our beat, tiny and as a real process. Its faults are those of the tests of the scheduler."""
 
 from __future__ import annotations
 
