@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from webapp.static_files import COMPRESSED
+
 VENDOR = Path(__file__).parents[2] / "webapp" / "static" / "vendor"
 MANIFEST = VENDOR / "manifest.json"
 
@@ -20,7 +22,8 @@ def manifest() -> list[dict[str, Any]]:
         files = {
             str(file.relative_to(folder)): f"sha384-{_digest(file)}"
             for file in sorted(folder.rglob("*"))
-            if file.is_file()
+            # A release writes compressed copies beside them.
+            if file.is_file() and file.suffix not in COMPRESSED
         }
         made.append({"name": name, "version": version, "files": files})
     return made
