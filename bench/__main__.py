@@ -1,4 +1,4 @@
-"""`python -m bench [--full] [--only SCHEDULER …] [--step WORD]`: measures beat beside other schedulers."""
+"""`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat beside other schedulers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="every size; half an hour and more instead of five minutes")
     parser.add_argument("--only", nargs="+", default=[], choices=[target.key for target in TARGETS])
-    parser.add_argument("--step", default="", help="only the measurements with this in their title")
+    parser.add_argument(
+        "--step", nargs="+", default=[""], help="only the measurements with one of these in their title"
+    )
     given = parser.parse_args()
     # An end from outside unwinds like Ctrl-C, so that every server and beat ends too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     load = os.getloadavg()
-    steps = [step for step in (full() if given.full else quick()) if given.step in step.title]
+    steps = [step for step in (full() if given.full else quick()) if any(word in step.title for word in given.step)]
     results = run(steps, given.only)
     print(report(steps, results))
     print(f"\nNumbers kept in {save(results, load)}")

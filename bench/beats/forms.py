@@ -67,7 +67,7 @@ def _with(measuring: Callable[..., dict[str, Value]], bench: Bench, target: Targ
 
 
 OURS_ONLY = tuple(target for target in TARGETS if target.ours)
-PEERS_ONLY = tuple(target for target in TARGETS if not target.ours and target.live)
+PEERS_ONLY = tuple(target for target in TARGETS if not target.ours)
 
 
 def quick() -> list[Step]:

@@ -33,13 +33,17 @@ def ratio(measure: Measure, ours: Value | None, other: float | None) -> str:
     if ours.number <= 0 or other <= 0:
         return "better" if better else "worse"
     quotient = ours.number / other if measure.better == "higher" else other / ours.number
-    return f"×{quotient:,.1f}" if quotient >= 10 else f"×{quotient:.2f}"
+    if quotient >= 10:
+        return f"×{quotient:,.1f}"
+    return f"×{quotient:.2f}" if quotient >= 0.1 else f"×{quotient:.1g}"
 
 
 def number(value: float, unit: str) -> str:
     """Three significant digits or the whole number, with its unit; milliseconds become seconds from 10,000 on."""
     if unit == "ms" and abs(value) >= 10_000:
         value, unit = value / 1000, "s"
+    if 0 < abs(value) < 0.1:
+        return f"{value:.1g} {unit}".rstrip()
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f} {unit}".rstrip()
 

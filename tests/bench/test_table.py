@@ -18,6 +18,7 @@ LATE = Measure("late", "lateness", "ms", bar=20.0)
         (SPEED, 3000.0, 1500.0, "×2.00"),
         (SPEED, 500.0, 1000.0, "×0.50"),
         (SPEED, 37_000.0, 1000.0, "×37.0"),
+        (SPEED, 3.0, 1000.0, "×0.003"),
         (LATE, 5.0, 20.0, "×4.00"),
         (LATE, 20.0, 5.0, "×0.25"),
         (LATE, 0.0, 0.0, "equal"),
@@ -50,6 +51,7 @@ def test_the_best_peer_is_the_fastest_or_the_least_late_and_never_one_without_a_
     [
         (0.0, "", "0"),
         (0.25, "ms", "0.25 ms"),
+        (0.0042, "ms", "0.004 ms"),
         (28.34, "s", "28.3 s"),
         (612.0, "MB", "612 MB"),
         (9_870.4, "msg/s", "9,870 msg/s"),
