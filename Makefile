@@ -23,11 +23,13 @@ run: setup ## Run everything: web, worker, beat, recorder and what they need. St
 # Two at a time: most tests wait for a server or a process, and each has its own.
 PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 
-# What takes seconds comes first, so that a mistake shows early.
+# What takes seconds comes first, so that a mistake shows early. The last two wait more than they work, so they run together;
+# apart from each other, because Playwright keeps an event loop running in its process.
 test: check setup-browser ## Run every check and every test; sets itself up
 	@$(PYTEST) -m "not slow and not browser"
-	@$(PYTEST) -m "slow and not browser"
-	@$(PYTEST) -m browser
+	@mkdir -p .cache; $(PYTEST) -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) -m "slow and not browser"; slow=$$?; \
+	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
 check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/ruff check
