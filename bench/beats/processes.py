@@ -23,6 +23,7 @@ class Beat:
 
     def __init__(self, target: Target, environment: dict[str, str], folder: Path) -> None:
         self._start = (target, environment, folder)
+        self._killed = False
         self.log = folder / "beat.log"
         with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
@@ -45,8 +46,10 @@ class Beat:
         return self.popen.poll() is not None
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does when the memory is short."""
-        end(self.popen, signal.SIGKILL)
+        """SIGKILL, as the kernel does when the memory is short; once, for its number may be somebody else's by then."""
+        if not self._killed:
+            self._killed = True
+            end(self.popen, signal.SIGKILL)
 
 
 def end(popen: subprocess.Popen[Any], number: int = signal.SIGTERM) -> None:
