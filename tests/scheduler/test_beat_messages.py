@@ -66,19 +66,20 @@ def _both(sender: Sender, redis: redis_client.Redis, run: Sendable) -> tuple[dic
 @pytest.mark.parametrize(
     "change",
     [
-        {},
-        {"args": "[]"},
-        {"args": '["é", null, {"a": [1.5, true]}]', "kwargs": '{"b": "x\\"y", "c": {}}'},
-        {"args": json.dumps(["x" * 3000, list(range(500))])},
-        {"queue": "slow"},
-        {"priority": 0},
-        {"priority": 5},
-        {"queue": "slow", "priority": 9, "expires_at": IN_AN_HOUR},
-        {"expires_at": IN_AN_HOUR},
-        {"expires_at": IN_AN_HOUR - timedelta(hours=2)},
-        {"options": '{"headers": {"tenant": "a", "n": 1}}'},
+        pytest.param({}, id="nothing"),
+        pytest.param({"args": "[]"}, id="no arguments"),
+        pytest.param(
+            {"args": '["é", null, {"a": [1.5, true]}]', "kwargs": '{"b": "x\\"y", "c": {}}'}, id="every JSON type"
+        ),
+        pytest.param({"args": json.dumps(["x" * 3000, list(range(500))])}, id="long arguments"),
+        pytest.param({"queue": "slow"}, id="queue"),
+        pytest.param({"priority": 0}, id="lowest priority"),
+        pytest.param({"priority": 5}, id="priority"),
+        pytest.param({"queue": "slow", "priority": 9, "expires_at": IN_AN_HOUR}, id="queue, priority and expiry"),
+        pytest.param({"expires_at": IN_AN_HOUR}, id="expiry"),
+        pytest.param({"expires_at": IN_AN_HOUR - timedelta(hours=2)}, id="expired"),
+        pytest.param({"options": '{"headers": {"tenant": "a", "n": 1}}'}, id="headers"),
     ],
-    ids=str,
 )
 def test_equal_to_celerys_own(sender: Sender, redis: redis_client.Redis, change: dict[str, Any]) -> None:
     fast, slow = _both(sender, redis, RUN._replace(**change))
