@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -15,10 +15,14 @@ from playwright.sync_api import Browser
 
 from tests import servers
 from tests.browser import server
+from tests.compiled import CompiledTemplates
+from tests.reuse import Reused
 from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
+
+COMPILED = CompiledTemplates()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,11 +62,26 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Data
         yield servers.Databases(tmp_path_factory.mktemp("databases"), start)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def each_database(request: pytest.FixtureRequest, databases: servers.Databases) -> str:
-    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
-    made: str = getattr(databases, request.param)()
+@pytest.fixture(scope="session")
+def reused(databases: servers.Databases) -> Callable[[], Reused]:
+    """The run's PostgreSQL database that `each_database` lends to one test after the other."""
+
+    @cache
+    def made() -> Reused:
+        database = Reused(databases.postgresql())
+        database.remember()
+        return database
+
     return made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest, databases: servers.Databases, reused: Callable[[], Reused]) -> str:
+    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return databases.sqlite()
+    reused().put_back()
+    return reused().url
 
 
 @pytest.fixture
@@ -82,6 +101,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     """The application on a fresh database."""
     made = create_app(settings)
     made.test_client_class = BufferedClient
+    made.jinja_env.bytecode_cache = COMPILED
     yield made
     with made.app_context():
         db.session.remove()
