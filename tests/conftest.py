@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from tests import servers
 from tests.browser import server
-from tests.compiled import CompiledTemplates
+from tests.compiled import CompiledRule, CompiledTemplates
 from tests.reuse import Reused
 from tests.support import BufferedClient
 from webapp import create_app
@@ -23,6 +23,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 
 COMPILED = CompiledTemplates()
+Flask.url_rule_class = CompiledRule
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
