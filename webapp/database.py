@@ -64,9 +64,10 @@ def engine_options(url: str) -> dict[str, Any]:
     """Keyword arguments for `create_engine`, the same in every process.
 
     PostgreSQL: connections are tested before use, so that a restarted server costs nothing but a reconnect, and a
-    server that does not answer is given up after 3 s rather than after minutes.
+    server that does not answer is given up after 3 s rather than after minutes. Errors do not tell the values of a
+    statement: they are logged, and arguments of runs can be secret.
     """
-    options: dict[str, Any] = {"execution_options": {"schema_translate_map": SCHEMA_MAP}}
+    options: dict[str, Any] = {"execution_options": {"schema_translate_map": SCHEMA_MAP}, "hide_parameters": True}
     if url.startswith("postgresql"):
         options |= {
             "pool_pre_ping": True,

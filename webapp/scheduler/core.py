@@ -228,6 +228,6 @@ class Core:
     def _database_away(self, error: SQLAlchemyError) -> float:
         if not self._away:
             self._away = True
-            logger.warning("The database is away: %s", error)
+            logger.warning("The database is away: %s", getattr(error, "orig", None) or error)
         self._retry_after = min(max(self._retry_after * 2, FIRST_RETRY), LONGEST_RETRY)
         return self._retry_after
