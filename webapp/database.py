@@ -5,8 +5,11 @@ No Flask here: beat and the recorder use this without an application.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -133,3 +136,24 @@ def _begin_writing(connection: sa.Connection) -> None:
             time.sleep(random.uniform(0.001, 0.01))
         else:
             return
+
+
+def array_literal(values: Iterable[str | int | datetime | None]) -> str:
+    """PostgreSQL's text of an array, for a parameter that the statement casts; the driver makes it ten times slower.
+
+    JSON has the same quotes and escapes, but for control characters, which PostgreSQL takes as they are. A moment must
+    be aware.
+    """
+    text = json.dumps(list(values), ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)
+    if _ESCAPED_CONTROL.search(text):
+        text = _ESCAPED_CONTROL.sub(_unescaped, text)
+    return f"{{{text[1:-1]}}}"
+
+
+# A pair of backslashes is one of the text, and what follows it is no escape.
+_ESCAPED_CONTROL = re.compile(r"\\\\|\\(?:[bfnrt]|u00[01][0-9a-f])")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    escape = found.group()
+    return escape if escape == r"\\" else str(json.loads(f'"{escape}"'))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from webapp.database import UtcDateTime
+from webapp.database import UtcDateTime, array_literal
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
@@ -91,7 +91,7 @@ def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
     if not new:
         return set()
     if connection.dialect.name == "postgresql":
-        columns = {name: list(values) for name, values in zip(NewRun._fields, zip(*new, strict=True), strict=True)}
+        columns = dict(zip(NewRun._fields, map(array_literal, zip(*new, strict=True)), strict=True))
         return set(connection.execute(_INSERT_POSTGRESQL, columns).scalars())
     insert = sqlite.insert(runs)
     statement = insert.on_conflict_do_update(
@@ -113,7 +113,7 @@ def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> N
     ordered = sorted(ids)
     if connection.dialect.name == "postgresql":
         statement = sa.text("UPDATE runs SET sent_at = :now, sends = sends + 1 WHERE id = ANY(CAST(:ids AS text[]))")
-        connection.execute(statement, {"now": now, "ids": ordered})
+        connection.execute(statement, {"now": now, "ids": array_literal(ordered)})
         return
     for start in range(0, len(ordered), CHUNK):
         chosen = runs.c.id.in_(ordered[start : start + CHUNK])

@@ -11,6 +11,7 @@ If the transaction fails, nothing has happened: the entries stay due and are tri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from hashlib import sha1
 from typing import NamedTuple
 
@@ -60,9 +61,11 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
     with engine.begin() as connection:
         lease.prove(connection)
         plans, to_end = overlap.resolve(connection, plans, now)
-        new = {run.id: run for made in plans for run in _new_runs(made, now)}
+        created = moment(now)
+        runs = [_new_runs(made, now, created) for made in plans]
+        new = {run.id: run for made in runs for run in made}
         inserted = store.insert_due(connection, list(new.values()))
-        steps = [_step(made, inserted) for made in plans]
+        steps = [_step(made, of_it, inserted) for made, of_it in zip(plans, runs, strict=True)]
         progress.advance(connection, steps)
         finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]
         progress.disable(connection, finished)
@@ -75,10 +78,9 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
     return Outcome(to_send, to_end, finished, fired)
 
 
-def _new_runs(made: Plan, now: float) -> list[NewRun]:
+def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
     entry = made.entry
     target, policy = entry.target, entry.policy
-    created = moment(now)
     expires = policy.expires if policy.expire_seconds is None else now + policy.expire_seconds
     expires_at = None if expires is None else moment(expires)
     return [
@@ -104,11 +106,11 @@ def _new_runs(made: Plan, now: float) -> list[NewRun]:
     ]
 
 
-def _step(made: Plan, inserted: set[str]) -> progress.Step:
+def _step(made: Plan, runs_of_it: Sequence[NewRun], inserted: set[str]) -> progress.Step:
     """How far the entry has come. A run that existed already was counted by whoever made it."""
     entry = made.entry
-    fired = [occurrence for occurrence in made.occurrences if occurrence.state in FIRED]
-    counted = sum(run_id(entry.id, occurrence.due) in inserted for occurrence in fired)
+    fired = [run.id for run in runs_of_it if run.state in FIRED]
+    counted = len(inserted.intersection(fired))
     runs = entry.done + counted
     next_due = made.next_due
     if next_due is None and counted < len(fired):

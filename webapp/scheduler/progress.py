@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from webapp.database import array_literal
 from webapp.scheduler.database import raw_moment
 
 
@@ -69,7 +70,7 @@ def advance(connection: sa.Connection, steps: Sequence[Step]) -> None:
     if connection.dialect.name == "postgresql":
         ids, runs, revisions = ([step[at] for step in ordered] for at in (0, 3, 4))
         given = {"ids": ids, "lasts": lasts, "nexts": nexts, "runs": runs, "revisions": revisions}
-        connection.execute(_ADVANCE_POSTGRESQL, given)
+        connection.execute(_ADVANCE_POSTGRESQL, _arrays(given))
     else:
         rows = [
             (step.schedule_id, last, next_due, step.runs, step.revision)
@@ -91,10 +92,14 @@ def note(connection: sa.Connection, notes: Iterable[Note]) -> None:
             "broken": [made.broken for made in ordered],
             "revisions": [made.revision for made in ordered],
         }
-        connection.execute(_NOTE_POSTGRESQL, given)
+        connection.execute(_NOTE_POSTGRESQL, _arrays(given))
     else:
         rows = [(made.schedule_id, due, made.broken, made.revision) for made, due in zip(ordered, nexts, strict=True)]
         connection.exec_driver_sql(_NOTE_SQLITE, rows)
+
+
+def _arrays(columns: Mapping[str, Any]) -> dict[str, str]:
+    return {name: array_literal(values) for name, values in columns.items()}
 
 
 class Finished(NamedTuple):
@@ -150,8 +155,8 @@ def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
         return
     at = raw_moment(connection, now)
     if connection.dialect.name == "postgresql":
-        given = {"ids": list(runs), "runs": list(runs.values()), "now": at}
-        connection.execute(_TALLY_POSTGRESQL, given)
+        counted = _arrays({"ids": list(runs), "runs": list(runs.values())})
+        connection.execute(_TALLY_POSTGRESQL, {**counted, "now": at})
     else:
         connection.exec_driver_sql(_TALLY_SQLITE, [(at, count, schedule_id) for schedule_id, count in runs.items()])
 
