@@ -56,8 +56,12 @@ def reading(engine: sa.Engine, *, streaming: bool = False) -> Iterator[sa.Connec
     token = read_only.set(True)
     try:
         with engine.connect() as connection:
-            if engine.dialect.name == "postgresql" and not streaming:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
+            if engine.dialect.name == "postgresql":
+                if streaming:
+                    # It holds no lock that anybody waits for, and a busy machine may take long between two parts.
+                    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 60000")
+                else:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
     finally:
         read_only.reset(token)
