@@ -49,8 +49,8 @@ def by_minute(recurrence: Recurrence, first: int, minutes: int, done: int = 0) -
     end = first + 60 * minutes
     if recurrence.max_runs is None:
         match recurrence.rule:
-            case Interval():
-                return _on_grid(recurrence, first, minutes)
+            case Interval() as interval:
+                return _on_grid(interval, recurrence, first, minutes)
             case Crontab() as rule:
                 low, high = _bounds(recurrence, first, end)
                 found = compiled(rule, recurrence.timezone)
@@ -86,10 +86,9 @@ def _bounds(recurrence: Recurrence, first: int, end: int) -> tuple[int, int]:
     return first, end
 
 
-def _on_grid(recurrence: Recurrence, first: int, minutes: int) -> ByMinute:
+def _on_grid(rule: Interval, recurrence: Recurrence, first: int, minutes: int) -> ByMinute:
     """The points of an interval's grid; arithmetic alone where several lie in one minute."""
-    assert isinstance(recurrence.rule, Interval)
-    step, origin = interval_microseconds(recurrence.rule), grid_origin(recurrence)
+    step, origin = interval_microseconds(rule), grid_origin(recurrence)
     low, high = max(first * _SECOND, origin), (first + 60 * minutes) * _SECOND
     if recurrence.end is not None:
         high = min(high, to_microseconds(recurrence.end) + 1)
