@@ -6,25 +6,25 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.schedules.calendar import Reckoned
-from webapp.schedules.calendar_page import BurstLine, Firing, burst_lines, cells
+from webapp.schedules.calendar_page import BurstLine, Firing, week_view
 from webapp.schedules.grid import Grid
 from webapp.workers.capacity import Pool
 
 
 def week_values(days: Grid, found: Reckoned, zone: ZoneInfo) -> dict[str, Any]:
     """A week: its hours in order, who executes what, and its worst bursts."""
+    view = week_view(days, found.load, zone)
     hours = [
         {"at": cell.at, "minutes": cell.hour.minutes, "fires": cell.fires, "load": round(cell.share, 4)}
-        for row in cells(days, found.load)
+        for row in view.cells
         for cell in row
         if cell is not None
     ]
-    lines, count = burst_lines(days, found.load, zone)
     return {
         "hours": sorted(hours, key=lambda values: str(values["at"])),
         "pools": [_pool_values(one.pool) for one in found.load.pools],
-        "bursts": [_burst_values(line) for line in lines],
-        "burst_count": count,
+        "bursts": [_burst_values(line) for line in view.bursts],
+        "burst_count": view.burst_count,
         "left_out": found.load.left_out,
     }
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from webapp.extensions import db
 from webapp.schedules import load, moving, stored
-from webapp.schedules.calendar import DAYS, Reckoned
+from webapp.schedules.calendar import DAYS, Reckoned, Times
 from webapp.schedules.grid import Grid, Hour
 from webapp.schedules.load import Burst, Coming, Load, PoolLoad
 from webapp.schedules.run_times import Usual
@@ -72,6 +72,15 @@ class BurstLine:
 
 
 @dataclass(frozen=True, slots=True)
+class WeekView:
+    """The cells, row by row, None where a day does not have that hour; the worst bursts, and of how many."""
+
+    cells: Sequence[Sequence[Cell | None]]
+    bursts: Sequence[BurstLine]
+    burst_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Firing:
     """A schedule that fires in an hour or minute: how often, when, for how long, and a calmer minute for it."""
 
@@ -105,20 +114,25 @@ def instant_text(instant: int) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
 
 
-def cells(grid: Grid, found: Load) -> list[list[Cell | None]]:
-    """The cells of each row."""
-    return [[None if hour is None else _cell(hour, found) for hour in row.hours] for row in grid.rows]
+def week_view(grid: Grid, found: Load, zone: ZoneInfo) -> WeekView:
+    """What the page of a week shows; kept with the load that it was made of."""
+    key = (zone.key, grid.start)
+    view = found.views.get(key)
+    if not isinstance(view, WeekView):
+        by_hour = {hour: _bursts_of(hour, found) for row in grid.rows for hour in row.hours if hour is not None}
+        cells = [
+            [None if hour is None else _cell(hour, found, by_hour[hour]) for hour in row.hours] for row in grid.rows
+        ]
+        view = found.views[key] = WeekView(cells, *_burst_lines(by_hour, found, zone))
+    return view
 
 
-def _cell(hour: Hour, found: Load) -> Cell:
+def _cell(hour: Hour, found: Load, bursts: Sequence[Burst]) -> Cell:
     first, end = found.minute_of(hour.start), found.minute_of(hour.end)
     share, place = max(((_share(pool, first, end), place) for place, pool in enumerate(found.pools)), default=(0.0, 0))
     queue = found.pools[place].pool.queues[0] if share >= 1 and len(found.pools) > 1 else ""
-    return Cell(hour, _fires(found, first, end), share, sum(1 for _ in _bursts(found, first, end)), queue)
-
-
-def _fires(found: Load, first: int, end: int) -> int:
-    return sum(sum(pool.fires[first:end]) for pool in found.pools)
+    fires = sum(sum(pool.fires[first:end]) for pool in found.pools)
+    return Cell(hour, fires, share, len(bursts), queue)
 
 
 def _share(pool: PoolLoad, first: int, end: int) -> float:
@@ -131,23 +145,24 @@ def shares(found: Load, first: int, end: int) -> list[tuple[Pool, int, float]]:
     return [(pool.pool, sum(pool.fires[first:end]), _share(pool, first, end)) for pool in found.pools]
 
 
-def _bursts(found: Load, first: int, end: int) -> Iterable[Burst]:
-    # Most hours have none: look at them at the speed of arrays.
-    for pool in found.pools:
-        if max(pool.waits[first:end]) >= load.WORTH_TELLING or max(pool.fires[first:end]) >= load.MANY:
-            yield from load.bursts(pool, first, end)
+def _bursts_of(hour: Hour, found: Load) -> list[Burst]:
+    first, end = found.minute_of(hour.start), found.minute_of(hour.end)
+    return [
+        burst
+        for pool in found.pools
+        # Most hours have none: look at them at the speed of arrays.
+        if max(pool.waits[first:end]) >= load.WORTH_TELLING or max(pool.fires[first:end]) >= load.MANY
+        for burst in load.bursts(pool, first, end)
+    ]
 
 
-def burst_lines(grid: Grid, found: Load, zone: ZoneInfo) -> tuple[list[BurstLine], int]:
+def _burst_lines(by_hour: Mapping[Hour, Sequence[Burst]], found: Load, zone: ZoneInfo) -> tuple[list[BurstLine], int]:
     """The worst bursts, those at one time of the clock together, and how many there are of such lines in all."""
     together: dict[tuple[int, int, Pool], list[tuple[Burst, Hour]]] = {}
-    for row in grid.rows:
-        for hour in row.hours:
-            if hour is None:
-                continue
-            for burst in _bursts(found, found.minute_of(hour.start), found.minute_of(hour.end)):
-                local = datetime.fromtimestamp(found.first + 60 * burst.minute, zone)
-                together.setdefault((local.hour, local.minute, burst.pool), []).append((burst, hour))
+    for hour, bursts in by_hour.items():
+        for burst in bursts:
+            local = datetime.fromtimestamp(found.first + 60 * burst.minute, zone)
+            together.setdefault((local.hour, local.minute, burst.pool), []).append((burst, hour))
     ranked = sorted(together.items(), key=lambda item: max((one.late, one.fires) for one, _ in item[1]), reverse=True)
     return [_line(key, bursts, found) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
 
@@ -168,14 +183,10 @@ def _line(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], foun
 def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: int) -> Firings:
     """A page of the schedules that come due from one minute of the load to before another, most work first."""
     found = coming_within(reckoned.load, *span)
-    each = [
-        (-count * reckoned.times.of(schedule_id, coming.group.task).median, schedule_id, count, coming)
-        for coming, count in found
-        for schedule_id in coming.ids
-    ]
-    each.sort(key=lambda item: item[:2])
-    shown = each[(number - 1) * PAGE : number * PAGE]
-    schedules = {one.id: one for one in stored.find_many(db.session, [item[1] for item in shown])}
+    shown = list(islice(_by_work(found, reckoned.times), (number - 1) * PAGE, number * PAGE))
+    schedules = {
+        one.id: one for one in stored.find_many(db.session, [schedule_id for schedule_id, _coming, _count in shown])
+    }
     advice = moving.Advice(reckoned)
     rows = [
         Firing(
@@ -186,7 +197,7 @@ def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: i
             moving.fixed_minute(schedule.rule) is not None,
             advice.calmer(coming, schedule),
         )
-        for _work, schedule_id, count, coming in shown
+        for schedule_id, coming, count in shown
         if schedule_id in schedules
     ]
     movable = sum(
@@ -195,7 +206,20 @@ def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: i
         if moving.fixed_minute(coming.group.when.recurrence.rule) is not None
     )
     fires = sum(count * len(coming.ids) for coming, count in found)
-    return Firings(rows, len(each), movable, fires, number)
+    return Firings(rows, sum(len(coming.ids) for coming, _count in found), movable, fires, number)
+
+
+def _by_work(found: Sequence[tuple[Coming, int]], times: Times) -> Iterator[tuple[int, Coming, int]]:
+    """The numbers of schedules with what they are part of, those with most work first."""
+    if times.each:
+        each = [(schedule_id, coming, count) for coming, count in found for schedule_id in coming.ids]
+        each.sort(key=lambda one: (-one[2] * times.of(one[0], one[1].group.task).median, one[0]))
+        yield from each
+        return
+    # Many: all that come due together take as long, so that it is enough to put those in order.
+    works = sorted(found, key=lambda one: (-one[1] * times.seconds(one[0].group, ())[0], one[0].ids[0]))
+    for coming, count in works:
+        yield from ((schedule_id, coming, count) for schedule_id in coming.ids)
 
 
 def is_movable(coming: Coming) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
@@ -21,14 +22,13 @@ from webapp.schedules.asked import everything_sent, list_sent
 from webapp.schedules.calendar import DAYS, FARTHEST, Reckoned
 from webapp.schedules.calendar_answers import firing_values, week_values
 from webapp.schedules.calendar_page import (
-    burst_lines,
-    cells,
     coming_within,
     day_words,
     firings,
     instant_text,
     is_movable,
     shares,
+    week_view,
 )
 from webapp.schedules.forms import form_values
 from webapp.schedules.grid import hour_at
@@ -61,15 +61,14 @@ def week() -> Response:
     days, found = calendar.week(first or today, zone, moment)
     if wants_json():
         return jsonify(week_values(days, found, zone))
-    lines, count = burst_lines(days, found.load, zone)
+    view = week_view(days, found.load, zone)
     return render(
         "schedules/calendar.html",
         status=422 if errors else 200,
         grid=days,
-        rows=list(zip(days.rows, cells(days, found.load), strict=True)),
+        rows=list(zip(days.rows, view.cells, strict=True)),
         found=found,
-        bursts=lines,
-        burst_count=count,
+        view=view,
         zone=zone,
         zones=list(dict.fromkeys([reader_zone().key, "UTC", *found.roster.zones(ZONES_OFFERED)])),
         asked=asked,
@@ -78,6 +77,7 @@ def week() -> Response:
         now=moment,
         week_at=lambda weeks: _week_at(first or today, weeks, today, asked["zone"]),
         more=_more(asked),
+        query=urlencode(_more(asked)),
     )
 
 

@@ -93,13 +93,17 @@ class Coming:
 
 @dataclass(slots=True)
 class Load:
-    """So many minutes from `first` (epoch seconds) on; `left_out` schedules are not in it."""
+    """So many minutes from `first` (epoch seconds) on; `left_out` schedules are not in it.
+
+    `views` is for whoever makes something of it and wants to keep that as long as the load itself.
+    """
 
     first: int
     minutes: int
     pools: Sequence[PoolLoad]
     coming: Sequence[Coming] = ()
     left_out: int = 0
+    views: dict[object, object] = field(default_factory=dict)
 
     def minute_of(self, instant: int) -> int:
         """Which minute of it an instant lies in."""
