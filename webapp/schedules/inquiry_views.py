@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 from flask import Blueprint, Response, jsonify
 
@@ -16,6 +17,7 @@ from webapp.schedules import actions, diagnosis, rehearsal, service
 from webapp.schedules.answers import due_values
 from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
+from webapp.schedules.dry_run import dry_run
 from webapp.templating import reader_zone
 from webapp.transactions import reading
 
@@ -48,16 +50,25 @@ def rehearse() -> Response:
 
 @blueprint.post("/<int:schedule_id>/dry-run")
 @access(Access.OPERATOR)
-def dry_run(schedule_id: int) -> Response:
+def try_out(schedule_id: int) -> Response:
     """What running it would do; sends nothing."""
     given, _along = given_fields()
     with reading():
         schedule = service.get(schedule_id)
-        args, kwargs = actions.arguments(schedule, given)
-        found = diagnosis.dry_run(schedule, args, kwargs, now())
+        try:
+            args, kwargs = actions.arguments(schedule, given)
+        except Invalid as error:
+            if wants_json():
+                raise
+            return render(
+                "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given
+            )
+        found = dry_run(schedule, args, kwargs, now())
         if wants_json():
-            return jsonify(**dataclasses.asdict(found))
-        return render("schedules/dry_run.html", schedule=schedule, found=found)
+            return jsonify(**dataclasses.asdict(found), workers=found.workers)
+        return render(
+            "schedules/dry_run.html", schedule=schedule, found=found, args=json.dumps(args), kwargs=json.dumps(kwargs)
+        )
 
 
 @blueprint.get("/<int:schedule_id>/why")
