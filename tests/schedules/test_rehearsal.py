@@ -89,7 +89,7 @@ def test_only_those_chosen(viewer: Visitor, numbers: dict[str, int]) -> None:
 
 def test_the_coming_week_by_day_and_hour(viewer: Visitor) -> None:
     page = viewer.get("/schedules/rehearsal").text
-    assert "343 fires, the first 100" in page
+    assert "343 fires, the first 50" in page
     assert page.count('scope="row"') in (7, 8)
 
 

@@ -24,7 +24,7 @@ LONGEST = timedelta(days=366)
 MOST_SCHEDULES = 500
 # Due times that are counted, of all schedules together, and those that are listed or exported one by one.
 MOST_COUNTED = 400_000
-SHOWN = 100
+SHOWN = 50
 MOST_EXPORTED = 20_000
 # Up to so many days are shown hour by hour, longer spans day by day.
 HOURLY = 31
