@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import redis
 from flask import current_app
 from kombu.exceptions import OperationalError
+from kombu.serialization import dumps
 
 from webapp.extensions import celery
 from webapp.runs.models import Run
@@ -162,11 +163,26 @@ def check() -> None:
         raise BrokerAway(str(error)) from error
 
 
-def destination(task: str, args: list[Any], kwargs: dict[str, Any], queue: str | None) -> tuple[str, str, str]:
-    """Where a message of a task would go: queue, exchange, routing key. Sends nothing and asks no server."""
-    route = celery.amqp.router.route({"queue": queue} if queue else {}, task, args, kwargs)
+def destination(
+    task: str, args: list[Any], kwargs: dict[str, Any], queue: str | None, options: Mapping[str, Any] | None = None
+) -> tuple[str, str, str]:
+    """Where a message of a task would go: queue, exchange, routing key. Sends nothing and asks no server.
+
+    `options` may name an exchange and a routing key; which queues those lead to only the broker knows, and the routing
+    key is taken for the queue's name, as it is in Celery's own exchanges.
+    """
+    asked = {name: value for name, value in (options or {}).items() if name in ("exchange", "routing_key")}
+    route = celery.amqp.router.route(asked | ({"queue": queue} if queue else {}), task, args, kwargs)
     chosen = route.get("queue")
-    name = getattr(chosen, "name", chosen) or celery.conf.task_default_queue
-    exchange = getattr(getattr(chosen, "exchange", None), "name", "") or celery.conf.task_default_exchange or ""
+    default = asked.get("routing_key") if "exchange" in asked else None
+    name = getattr(chosen, "name", chosen) or default or celery.conf.task_default_queue
+    exchange = route.get("exchange") or getattr(getattr(chosen, "exchange", None), "name", "")
     key = route.get("routing_key") or getattr(chosen, "routing_key", None) or name
-    return str(name), str(exchange), str(key)
+    return str(name), str(exchange or celery.conf.task_default_exchange or ""), str(key)
+
+
+def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
+    """The content type and the body of a message of a task, as it would be sent."""
+    message = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
+    content_type, _encoding, body = dumps(message.body, celery.conf.task_serializer)
+    return content_type, body if isinstance(body, str) else body.decode("utf-8", "replace")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,27 +8,36 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor
 from webapp import broker
 from webapp.database import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat
+from webapp.schedules import service
 from webapp.schedules.models import ScheduleDetail
 from webapp.schedules.stored import TASKS
 from webapp.workers.models import Worker
 
-Filled = Callable[..., dict[str, Any]]
 DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def number(app: Flask, scheduler: Visitor, filled: Filled) -> int:
+def scheduler(app: Flask) -> Visitor:
+    return Visitor(app, "scheduler")
+
+
+@pytest.fixture
+def number(app: Flask) -> int:
     """A schedule that is old enough, with everything that it takes to run."""
-    made = number_of(scheduler.post("/schedules", filled(queue="slow")))
+    fields = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "30 8 * * *", "timezone": "Europe/Berlin"}
     with app.app_context():
-        db.session.execute(sa.update(ScheduleDetail).values(changed_at=DUE - timedelta(days=9)))
-        db.session.add(Beat(id="b", host="alpha", pid=1, leading=True, revision=10_000, applied_at=now()))
+        made = service.create({**fields, "name": "Sums", "queue": "slow"}).id
+        long_ago = DUE - timedelta(days=9)
+        db.session.execute(sa.update(ScheduleDetail).values(changed_at=long_ago))
+        db.session.add(
+            Beat(id="b", host="alpha", pid=1, leading=True, revision=10_000, applied_at=now(), started_at=long_ago)
+        )
         worker = Worker(id="w", name="w@alpha", host="alpha", pid=2, pool="solo", concurrency=1)
         worker.queues, worker.tasks = '["slow"]', '["add"]'
         db.session.add(worker)
@@ -53,39 +61,77 @@ def run(app: Flask, number: int, state: str, **values: Any) -> None:
         db.session.remove()
 
 
+def ask(visitor: Visitor, number: int, due: str = f"?due={DUE:%Y-%m-%dT%H:%M}Z") -> Any:
+    return visitor.get(f"/schedules/{number}/why{due}", accept="application/json").get_json()
+
+
 def broken(visitor: Visitor, number: int) -> tuple[str | None, str]:
     """The first broken link and what was found."""
-    found = visitor.read(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z")
+    found = ask(visitor, number)
     text = next((link["found"] for link in found["links"] if link["name"] == found["broken"]), "")
     return found["broken"], text
 
 
 def test_when_all_is_well_every_link_holds(app: Flask, scheduler: Visitor, number: int) -> None:
-    run(app, number, "succeeded")
-    assert broken(scheduler, number) == (None, "")
-    assert "Every link holds" in scheduler.get(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z").text
+    at = DUE + timedelta(seconds=1)
+    run(app, number, "succeeded", queue="slow", started_at=at, ended_at=at + timedelta(seconds=4), worker="w@alpha")
+    # What the run came through held then, whatever is the case now.
+    change(app, sa.update(TASKS).values(enabled=False), sa.delete(Beat), sa.delete(Worker))
+    found = ask(scheduler, number)
+    assert (found["broken"], [link["holds"] for link in found["links"]]) == (None, [True] * 8)
+    page = scheduler.get(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z").text
+    assert "It did run. Every link holds" in page
+    assert "It succeeded after 4.0 s." in page
+    assert "It is disabled now." in page
 
 
-@pytest.mark.parametrize(
-    ("statement", "expected"),
-    [
-        (sa.update(TASKS).values(enabled=False), ("Schedule", "disabled")),
-        (sa.update(TASKS).values(args="oops"), ("Schedule", "cannot fire")),
-        (sa.update(ScheduleDetail).values(paused_at=DUE, pause_reason="moving"), ("Schedule", "paused: moving")),
-        (sa.update(ScheduleDetail).values(ends_at=DUE), ("Schedule", "Nothing of it comes due any more")),
-        (sa.delete(Beat), ("Beat", "No beat is running")),
-        (sa.update(Beat).values(seen_at=DUE), ("Beat", "No beat is running. The last one was seen")),
-        (sa.update(Beat).values(leading=False), ("Beat", "none leads")),
-        (sa.update(Beat).values(revision=0), ("Beat", "does not know the last edit")),
-        (sa.update(Worker).values(queues='["other"]'), ("Queue", "“slow”")),
-        (sa.update(Worker).values(seen_at=DUE), ("Queue", "No worker that is alive")),
-        (sa.update(Worker).values(tasks="[]"), ("Task", "No worker of that queue knows add")),
-    ],
-)
-def test_it_names_the_first_broken_link(
+WITHOUT_RUN = [
+    (sa.update(TASKS).values(enabled=False), ("Schedule", "disabled")),
+    (sa.update(TASKS).values(args="oops"), ("Schedule", "cannot fire")),
+    (sa.update(ScheduleDetail).values(ends_at=DUE), ("Schedule", "Nothing of it comes due any more")),
+    (sa.update(ScheduleDetail).values(paused_at=DUE, pause_reason="moving"), ("Pause", "paused: moving")),
+    (
+        sa.update(ScheduleDetail).values(paused_at=DUE + timedelta(days=1)),
+        ("Occurrence", "was before the last edit"),
+    ),
+    (sa.delete(Beat), ("Beat", "No beat is running")),
+    (sa.update(Beat).values(seen_at=DUE), ("Beat", "No beat is running. The last one was seen")),
+    (sa.update(Beat).values(leading=False), ("Beat", "none leads")),
+    (sa.update(Beat).values(revision=0), ("Beat", "does not know the last edit")),
+]
+QUEUED = [
+    (sa.update(Run).values(sent_at=None), ("Broker", "the message was not sent")),
+    (sa.update(Worker).values(queues='["other"]'), ("Queue", "“slow”")),
+    (sa.update(Worker).values(seen_at=DUE), ("Queue", "No worker that is alive")),
+    (sa.update(Worker).values(tasks="[]"), ("Task", "No worker of that queue knows add")),
+    (
+        sa.insert(Worker).values(
+            id="v", name="v@beta", host="beta", pid=3, pool="solo", concurrency=1, queues='["slow"]'
+        ),
+        ("Task", "v@beta takes from that queue and does not know add"),
+    ),
+    (
+        sa.update(Run).values(state="started", started_at=DUE, claim_seen_at=DUE),
+        ("Result", "It began, but its worker was last seen"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "expected"), WITHOUT_RUN)
+def test_it_names_the_first_broken_link_of_what_was_not_fired(
     app: Flask, scheduler: Visitor, number: int, statement: Any, expected: tuple[str, str]
 ) -> None:
-    run(app, number, "queued")
+    change(app, statement)
+    found, said = broken(scheduler, number)
+    assert found == expected[0]
+    assert expected[1] in said
+
+
+@pytest.mark.parametrize(("statement", "expected"), QUEUED)
+def test_it_names_the_first_broken_link_of_what_waits(
+    app: Flask, scheduler: Visitor, number: int, statement: Any, expected: tuple[str, str]
+) -> None:
+    run(app, number, "queued", queue="slow", sent_at=DUE, created_at=DUE)
     change(app, statement)
     found, said = broken(scheduler, number)
     assert found == expected[0]
@@ -96,7 +142,8 @@ def test_it_names_the_first_broken_link(
     ("state", "reason", "expected"),
     [
         ("missed", "no beat fired it in time", ("Occurrence", "was missed: no beat fired it in time")),
-        ("skipped", "paused", ("Occurrence", "was skipped: paused")),
+        ("skipped", "paused: moving", ("Pause", "It was skipped: paused: moving")),
+        ("skipped", "the run before it has not ended", ("Occurrence", "was skipped: the run before it has not ended")),
         ("failed", "ValueError: no", ("Result", "failed: ValueError: no")),
         ("expired", None, ("Result", "expired before it began")),
     ],
@@ -104,18 +151,28 @@ def test_it_names_the_first_broken_link(
 def test_it_reads_the_run(  # noqa: PLR0917  # fixtures
     app: Flask, scheduler: Visitor, number: int, state: str, reason: str | None, expected: tuple[str, str]
 ) -> None:
-    run(app, number, state, reason=reason)
+    run(app, number, state, reason=reason, queue="slow")
     found, said = broken(scheduler, number)
     assert found == expected[0]
     assert expected[1] in said
 
 
+def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor, number: int) -> None:
+    run(app, number, "missed", reason="no beat fired it in time")
+    change(app, sa.update(Beat).values(started_at=now() - timedelta(hours=2)))
+    found, said = broken(scheduler, number)
+    assert found == "Beat"
+    assert "that on alpha was started 2 h ago" in said
+
+
 def test_a_due_time_that_nobody_accounted_for(scheduler: Visitor, number: int) -> None:
     assert broken(scheduler, number)[1].startswith("Nobody has accounted for")
+    # Who names no time means the first one after the last that beat, or the edit, accounts for.
+    assert ask(scheduler, number, "")["due_at"] == f"{DUE - timedelta(days=8):%Y-%m-%d}T07:30:00Z"
 
 
 def test_a_time_at_which_it_is_not_due(scheduler: Visitor, number: int) -> None:
-    found = scheduler.read(f"/schedules/{number}/why?due=2026-01-05T07:31Z")
+    found = ask(scheduler, number, "?due=2026-01-05T07:31Z")
     assert found["broken"] == "Occurrence"
     assert "does not come due" in scheduler.get(f"/schedules/{number}/why?due=2026-01-05T07:31Z").text
 
@@ -127,17 +184,3 @@ def test_a_broker_that_is_away(app: Flask, scheduler: Visitor, number: int, monk
     run(app, number, "queued")
     monkeypatch.setattr(broker, "check", away)
     assert broken(scheduler, number) == ("Broker", "The broker does not answer: nobody listens there")
-
-
-def test_a_dry_run_says_who_would_take_it_and_sends_nothing(app: Flask, scheduler: Visitor, number: int) -> None:
-    found = scheduler.send(f"/schedules/{number}/dry-run").get_json()
-    assert (found["queue"], found["workers"], found["problem"]) == ("slow", ["w@alpha"], None)
-    assert found["body"] == "[[1, 2], {}]"
-    assert "1 worker would take it." in scheduler.post(f"/schedules/{number}/dry-run").text
-    change(app, sa.update(Worker).values(queues="[]"))
-    assert "It would wait" in scheduler.post(f"/schedules/{number}/dry-run").text
-    wrong = scheduler.send(f"/schedules/{number}/dry-run", {"args": [1]}).get_json()
-    assert "does not take these arguments" in wrong["problem"]
-    with app.app_context():
-        assert db.session.scalars(sa.select(Run)).all() == []
-        db.session.remove()

@@ -44,7 +44,8 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
         expires_at=moment + timedelta(seconds=limit) if limit else None,
     )
     run.schedule_id, run.schedule_name, run.schedule_version = schedule.id, schedule.name, schedule.row.version
-    run.options = _options(schedule)
+    options = message_options(schedule)
+    run.options = json.dumps(options, sort_keys=True) if options else None
     told = {"run": run.id, "args": args, "kwargs": kwargs}
     audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, told)
     db.session.commit()
@@ -103,7 +104,7 @@ def _value(given: Mapping[str, Any], name: str, snapshot: Mapping[str, Any], kin
         raise Invalid({name: str(error)}) from error
 
 
-def _options(schedule: Stored) -> str | None:
+def message_options(schedule: Stored) -> dict[str, Any]:
     """What else its messages carry; pages cannot set these, rows that others wrote can have them."""
     row = schedule.row
     options: dict[str, Any] = {name: getattr(row, name) for name in ("exchange", "routing_key") if getattr(row, name)}
@@ -113,4 +114,4 @@ def _options(schedule: Stored) -> str | None:
         headers = {}
     if headers and isinstance(headers, dict):
         options["headers"] = headers
-    return json.dumps(options, sort_keys=True) if options else None
+    return options

@@ -1,17 +1,19 @@
 """Why didn't it run? Follows a due time from the schedule to its result and names the first link that is broken.
 
-1. The schedule itself: enabled, able to fire, not paused, within its bounds.
-2. Beat: one leads, and it knows the last edit.
-3. The occurrence: the run of the due time, and why it is as it is.
-4. The broker answers.
-5. The queue: a worker that is alive consumes it.
-6. The task: such a worker has it registered.
-7. The result of the run.
+1. The schedule itself: enabled, able to fire, within its bounds.
+2. No pause holds it back.
+3. Beat: one leads, did already when it came due, and knows the last edit.
+4. The occurrence: the run of the due time, and why it is as it is.
+5. The broker answers and took the message.
+6. The queue: a worker that is alive consumes it.
+7. The task: such a worker has it registered.
+8. The result of the run.
+
+What a run has come through is known to have held then, whatever is the case now.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,15 +23,22 @@ import sqlalchemy as sa
 from webapp import broker, formats
 from webapp.extensions import db
 from webapp.registry import find_task
+from webapp.runs.claims import CLAIM_TIMEOUT
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, in_force
 from webapp.schedules.stored import Stored
-from webapp.workers.models import Worker
+from webapp.workers import service as workers
 
-WORKER_SILENCE = timedelta(seconds=30)
+# A message that is not sent after this long is late: the leading beat sends again what waits.
+UNSENT = timedelta(seconds=30)
+# A due time younger than this may be about to be accounted for.
+AT_ONCE = timedelta(seconds=5)
+NEVER_MADE = (RunState.MISSED, RunState.SKIPPED)
+_ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it began", RunState.REVOKED: "was revoked"}
+_POLICIES = "The policies for missed and overlapping runs decide that; edit them if it should be otherwise."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,159 +64,196 @@ class Diagnosis:
         """The first link that does not hold."""
         return next((link for link in self.links if link.holds is False), None)
 
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What running it now would do, found out without sending anything."""
-
-    queue: str
-    exchange: str
-    routing_key: str
-    body: str
-    workers: Sequence[str]
-    problem: str | None
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ran after all, and well."""
+        return self.run is not None and self.run.state == RunState.SUCCEEDED
 
 
 def diagnose(schedule: Stored, now: datetime, due_at: datetime | None = None) -> Diagnosis:
-    """Look at the given due time, or at the last one that beat accounted for."""
-    due_at = due_at or schedule.row.last_due_at
-    run = _run_of(schedule, due_at)
-    queue, workers = _consumers(schedule, now)
-    links = [_schedule(schedule, now), _beat(schedule, now), _occurrence(schedule, due_at, run, now), _broker()]
-    links += [_queue(queue, workers), _task(schedule, workers), _result(run)]
-    return Diagnosis(due_at, run, links)
+    """Look at the given due time; else at the first that nobody accounted for, else at the last that beat did."""
+    due_at = due_at or _in_question(schedule, now)
+    return _Chain(schedule, due_at, _run_of(schedule, due_at), now).diagnosis()
 
 
-def dry_run(schedule: Stored, args: list[object], kwargs: dict[str, object], now: datetime) -> DryRun:
-    """Resolve the route, serialise the arguments, and look who would take it."""
-    queue, exchange, key = broker.destination(schedule.row.task, args, kwargs, schedule.row.queue)
-    known = find_task(schedule.row.task)
-    problem = known.refuse(args, kwargs) if known else f"There is no registered task “{schedule.row.task}”."
-    takers = [
-        worker.name
-        for worker in _alive(now)
-        if queue in json.loads(worker.queues) and schedule.row.task in json.loads(worker.tasks)
-    ]
-    return DryRun(queue, exchange, key, json.dumps([args, kwargs], ensure_ascii=False), takers, problem)
+class _Chain:
+    """One due time of one schedule, with what is known of it."""
 
+    def __init__(self, schedule: Stored, due_at: datetime | None, run: Run | None, now: datetime) -> None:
+        self.schedule, self.due_at, self.run, self.now = schedule, due_at, run, now
+        self.made = run if run is not None and run.state not in NEVER_MADE else None
+        self.begun = self.made if self.made is not None and self.made.started_at is not None else None
+        task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
+        self.queue = broker.destination(task, [], {}, asked)[0]
+        self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
 
-def _schedule(schedule: Stored, now: datetime) -> Link:
-    name, row = "Schedule", schedule.row
-    if not row.enabled:
-        return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
-    if schedule.problem:
-        return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
-    if schedule.paused_at_moment(now):
+    def diagnosis(self) -> Diagnosis:
+        links = [self._enabled(), self._pause(), self._beat(), self._occurrence()]
+        links += [self._broker(), self._queue(), self._task(), self._result()]
+        return Diagnosis(self.due_at, self.run, links)
+
+    def _enabled(self) -> Link:
+        name, schedule = "Schedule", self.schedule
+        row = schedule.row
+        if self.run is not None:
+            since = "" if row.enabled else " It is disabled now."
+            return Link(name, True, f"It was enabled: beat accounted for it.{since}")
+        if not row.enabled:
+            return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
+        if schedule.problem:
+            return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
+        if not schedule.due_times(self.now, 1):
+            limit = schedule.max_runs
+            spent = f" It has run {row.runs} of {limit} times." if limit else ""
+            return Link(name, False, f"Nothing of it comes due any more.{spent}", "Give it a later end or more runs.")
+        return Link(name, True, f"It is enabled and comes due: {schedule.words}.")
+
+    def _pause(self) -> Link:
+        name, row = "Pause", self.schedule.row
         why = f": {row.pause_reason}" if row.pause_reason else ""
-        return Link(name, False, f"It is paused{why}.", "Resume it, or wait for the end of the pause.")
-    if not schedule.due_times(now, 1):
-        limit = schedule.max_runs
-        spent = f" It has run {row.runs} of {limit} times." if limit else ""
-        return Link(name, False, f"Nothing of it comes due any more.{spent}", "Give it a later end or more runs.")
-    return Link(name, True, f"It is enabled and comes due: {schedule.words}.")
+        paused = self.schedule.paused_at_moment(self.now)
+        if self.made is not None:
+            return Link(name, True, f"It was not paused then.{f' It is paused now{why}.' if paused else ''}")
+        if self.run is not None and self.run.state == RunState.SKIPPED and (self.run.reason or "").startswith("paused"):
+            return Link(name, False, f"It was skipped: {self.run.reason}.", "Resume it, if it is paused still.")
+        moment = self.due_at if self.due_at is not None else self.now
+        if self.schedule.paused and row.paused_at <= moment and self.schedule.paused_at_moment(moment):
+            return Link(name, False, f"It is paused{why}.", "Resume it, or wait for the end of the pause.")
+        if paused:
+            return Link(name, True, f"It was not paused then; it is now{why}.")
+        return Link(name, True, "It is not paused.")
 
+    def _beat(self) -> Link:
+        name = "Beat"
+        if self.made is not None:
+            return Link(name, True, "A beat led: it made the run.")
+        beats = in_force.present_beats(self.now)
+        if not beats:
+            last = db.session.scalars(sa.select(Beat).order_by(Beat.seen_at.desc()).limit(1)).first()
+            seen = f" The last one was seen {formats.ago(last.seen_at, self.now)}, on {last.host}." if last else ""
+            return Link(name, False, f"No beat is running.{seen}", "Start one: celery -A wsgi:celery beat")
+        leader = beats[0]
+        if not leader.leading:
+            return Link(name, False, "Beats are there, but none leads.", "Wait five seconds; then look at their logs.")
+        if in_force.judge(self.schedule, beats, self.now).host is None:
+            return Link(name, False, f"The beat on {leader.host} does not know the last edit yet.", "Look at its log.")
+        if self._nobody_led(beats):
+            return Link(
+                name,
+                False,
+                f"It came due before any beat that is there now: that on {leader.host} was started "
+                f"{formats.ago(leader.started_at, self.now)}.",
+                "Run two beats: when one ends, the other leads within five seconds.",
+            )
+        return Link(name, True, f"The beat on {leader.host} leads and has the last edit in force.")
 
-def _beat(schedule: Stored, now: datetime) -> Link:
-    name = "Beat"
-    beats = in_force.present_beats(now)
-    if not beats:
-        last = db.session.scalars(sa.select(Beat).order_by(Beat.seen_at.desc()).limit(1)).first()
-        seen = f" The last one was seen {formats.ago(last.seen_at, now)}, on {last.host}." if last else ""
-        return Link(name, False, f"No beat is running.{seen}", "Start one: celery -A wsgi:celery beat")
-    if not beats[0].leading:
-        return Link(name, False, "Beats are there, but none leads.", "Wait five seconds; then look at their logs.")
-    standing = in_force.judge(schedule, beats, now)
-    if standing.host is None:
-        return Link(name, False, f"The beat on {beats[0].host} does not know the last edit yet.", "Look at its log.")
-    return Link(name, True, f"The beat on {beats[0].host} leads and has the last edit in force.")
+    def _nobody_led(self, beats: Sequence[Beat]) -> bool:
+        """Whether it was missed, and no beat that is there now was there when it came due."""
+        missed = self.run is not None and self.run.state == RunState.MISSED
+        return missed and self.due_at is not None and all(beat.started_at > self.due_at for beat in beats)
 
+    def _occurrence(self) -> Link:
+        name, run = "Occurrence", self.run
+        if self.due_at is None:
+            return Link(name, None, "It has not come due since beat knows it.")
+        local = f"{self.due_at.astimezone(zone(self.schedule.timezone)):%Y-%m-%d %H:%M:%S} {self.schedule.timezone}"
+        if run is None:
+            return self._unaccounted(self.due_at, local)
+        if run.state in NEVER_MADE:
+            return Link(name, False, f"{local} was {run.state}: {run.reason or 'no reason was noted'}.", _POLICIES)
+        return Link(name, True, f"The run of {local} was created {formats.ago(run.created_at, self.now)}.")
 
-def _occurrence(schedule: Stored, due_at: datetime | None, run: Run | None, now: datetime) -> Link:
-    name = "Occurrence"
-    if due_at is None:
-        return Link(name, None, "It has not come due since beat knows it.")
-    local = f"{due_at.astimezone(zone(schedule.timezone)):%Y-%m-%d %H:%M:%S} {schedule.timezone}"
-    if run is None:
-        return _without_run(schedule, due_at, local, now)
-    if run.state in (RunState.MISSED, RunState.SKIPPED):
-        return Link(name, False, f"{local} was {run.state}: {run.reason or 'no reason was noted'}.", _POLICIES)
-    return Link(name, True, f"The run of {local} was created {formats.ago(run.created_at, now)}.")
+    def _unaccounted(self, due_at: datetime, local: str) -> Link:
+        name, changed = "Occurrence", self.schedule.row.changed_at
+        if due_at > self.now:
+            return Link(name, None, f"{local} has not come yet.")
+        if changed is not None and due_at < changed:
+            return Link(name, False, f"{local} was before the last edit, and nothing ran then.", "See its versions.")
+        if due_at not in [due.utc for due in self.schedule.due_times(due_at - timedelta(microseconds=1), 1)]:
+            return Link(name, False, f"It does not come due at {local}.", "The preview shows when it does.")
+        return Link(name, False, f"Nobody has accounted for {local} yet.", "See whether a beat leads.")
 
+    def _broker(self) -> Link:
+        name, run = "Broker", self.made
+        if self.begun is not None:
+            return Link(name, True, "It took the message, and a worker received it.")
+        try:
+            broker.check()
+        except broker.BrokerAway as error:
+            return Link(name, False, f"The broker does not answer: {error}", "Start it; beat sends what waits.")
+        if run is None or run.ended:
+            return Link(name, True, "The broker answers.")
+        if run.state == RunState.HELD:
+            until = f", until {run.eta:%Y-%m-%d %H:%M:%S} UTC" if run.eta else ""
+            return Link(name, None, f"The broker answers. The run is held{until}: nothing was sent yet.")
+        if run.sent_at is None and self.now - run.created_at > UNSENT:
+            return Link(name, False, "The broker answers, but the message was not sent.", "Start a beat: it sends it.")
+        sent = f"It took the message {formats.ago(run.sent_at, self.now)}." if run.sent_at else "It was not sent yet."
+        return Link(name, True, f"The broker answers. {sent}")
 
-def _without_run(schedule: Stored, due_at: datetime, local: str, now: datetime) -> Link:
-    name, changed = "Occurrence", schedule.row.changed_at
-    if due_at > now:
-        return Link(name, None, f"{local} has not come yet.")
-    if changed is not None and due_at < changed:
-        return Link(name, False, f"{local} was before the last edit, and nothing ran then.", "See its versions.")
-    expected = [due.utc for due in schedule.due_times(due_at - timedelta(microseconds=1), 1)]
-    if due_at not in expected:
-        return Link(name, False, f"It does not come due at {local}.", "The preview shows when it does.")
-    return Link(name, False, f"Nobody has accounted for {local} yet.", "See whether a beat leads.")
-
-
-_POLICIES = "The policies for missed and overlapping runs decide that; edit them if it should be otherwise."
-
-
-def _broker() -> Link:
-    try:
-        broker.check()
-    except broker.BrokerAway as error:
-        return Link("Broker", False, f"The broker does not answer: {error}", "Start it; beat sends what waits.")
-    return Link("Broker", True, "The broker answers.")
-
-
-def _queue(queue: str, workers: Sequence[Worker]) -> Link:
-    if not workers:
+    def _queue(self) -> Link:
+        name = "Queue"
+        if self.begun is not None:
+            return Link(name, True, f"“{self.queue}” was consumed: {self.begun.worker or 'a worker'} took it.")
+        if not self.consumers:
+            return Link(
+                name,
+                False,
+                f"No worker that is alive consumes the queue “{self.queue}”.",
+                f"Start one: celery -A wsgi:celery worker -Q {self.queue}",
+            )
+        names = ", ".join(line.row.name for line in self.consumers[:3])
+        busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
         return Link(
-            "Queue", False, f"No worker that is alive consumes the queue “{queue}”.",
-            f"Start one: celery -A wsgi:celery worker -Q {queue}",
-        )  # fmt: skip
-    return Link("Queue", True, f"“{queue}” is consumed by {', '.join(worker.name for worker in workers[:3])}.")
-
-
-def _task(schedule: Stored, workers: Sequence[Worker]) -> Link:
-    task = schedule.row.task
-    if find_task(task) is None:
-        return Link("Task", False, f"{task} is not registered here.", "Add its module to TASK_MODULES.")
-    if workers and not any(task in json.loads(worker.tasks) for worker in workers):
-        return Link("Task", False, f"No worker of that queue knows {task}.", "Restart them with the code that has it.")
-    return Link("Task", True if workers else None, f"{task} is registered.")
-
-
-def _result(run: Run | None) -> Link:
-    name = "Result"
-    if run is None:
-        return Link(name, None, "There is no run to look at.")
-    if run.state == RunState.SUCCEEDED:
-        return Link(name, True, "It succeeded.")
-    if run.state in (RunState.FAILED, RunState.EXPIRED, RunState.REVOKED):
-        return Link(
-            name,
-            False,
-            f"It {_ENDS[RunState(run.state)]}: {run.error or run.reason or 'no reason was noted'}",
-            "See the run.",
+            name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
-    return Link(name, None, f"It is {run.state}.")
+
+    def _task(self) -> Link:
+        name, task = "Task", self.schedule.row.task
+        if self.begun is not None:
+            return Link(name, True, f"The worker knew {task}.")
+        if find_task(task) is None:
+            return Link(name, False, f"{task} is not registered here.", "Add its module to TASK_MODULES.")
+        knowing = [line for line in self.consumers if line.knows(task)]
+        if self.consumers and not knowing:
+            return Link(
+                name, False, f"No worker of that queue knows {task}.", "Restart them with the code that has it."
+            )
+        if len(knowing) < len(self.consumers):
+            lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
+            return Link(name, False, f"{lacking} takes from that queue and does not know {task}.", "Restart it.")
+        return Link(name, True if self.consumers else None, f"{task} is registered.")
+
+    def _result(self) -> Link:
+        name, run = "Result", self.made
+        if run is None:
+            return Link(name, None, "There is no run to look at.")
+        if run.state == RunState.SUCCEEDED:
+            took = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
+            return Link(name, True, f"It succeeded{f' after {formats.duration(took)}' if took is not None else ''}.")
+        if run.state in _ENDS:
+            why = run.error or run.reason or "no reason was noted"
+            return Link(name, False, f"It {_ENDS[RunState(run.state)]}: {why}", "See the run.")
+        if run.state == RunState.STARTED and run.claim_seen_at and self.now - run.claim_seen_at > CLAIM_TIMEOUT:
+            seen = formats.ago(run.claim_seen_at, self.now)
+            return Link(name, False, f"It began, but its worker was last seen {seen}.", "Beat sends it again.")
+        return Link(name, None, f"It is {run.state}.")
 
 
-_ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it began", RunState.REVOKED: "was revoked"}
+def _in_question(schedule: Stored, now: datetime) -> datetime | None:
+    """What somebody means who names no time."""
+    last: datetime | None = schedule.row.last_due_at
+    since = max((moment for moment in (last, schedule.row.changed_at) if moment is not None), default=None)
+    following = [] if since is None else schedule.due_times(since, 1)
+    if following and following[0].utc < now - AT_ONCE:
+        return following[0].utc
+    return last
 
 
 def _run_of(schedule: Stored, due_at: datetime | None) -> Run | None:
     if due_at is None:
         return None
     return db.session.scalars(sa.select(Run).where(Run.schedule_id == schedule.id, Run.due_at == due_at)).first()
-
-
-def _alive(now: datetime) -> Sequence[Worker]:
-    query = sa.select(Worker).where(Worker.seen_at > now - WORKER_SILENCE, Worker.stopped_at.is_(None))
-    return db.session.scalars(query.order_by(Worker.name)).all()
-
-
-def _consumers(schedule: Stored, now: datetime) -> tuple[str, list[Worker]]:
-    queue, _exchange, _key = broker.destination(schedule.row.task, [], {}, schedule.row.queue)
-    return queue, [worker for worker in _alive(now) if queue in json.loads(worker.queues)]
 
 
 def asked_due(text: str, schedule: Stored) -> datetime | None:

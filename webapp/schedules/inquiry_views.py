@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, make_response, request
 
 from webapp.accounts.access import Access, access
 from webapp.database import now
@@ -12,10 +13,11 @@ from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.rendering import render, wants_json
 from webapp.scheduler.recurrence.zones import zone
-from webapp.schedules import actions, diagnosis, rehearsal, service
-from webapp.schedules.answers import due_values
+from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
+from webapp.schedules.dry_run import dry_run
+from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
 from webapp.templating import reader_zone
 from webapp.transactions import reading
 
@@ -25,39 +27,79 @@ blueprint = Blueprint("schedule_inquiries", __name__, url_prefix="/schedules")
 @blueprint.get("/rehearsal")
 @access(Access.VIEWER)
 def rehearse() -> Response:
-    """What would fire in a span of dates, hour by hour."""
+    """What would fire in a span of dates, hour by hour and schedule by schedule."""
     asked = {name: text_in_query(name) for name in ("from", "to")}
-    filters, here, moment = asked_filters(), reader_zone(), now()
     errors: dict[str, str] = {}
     found = None
     try:
-        start, end = rehearsal.span(asked["from"], asked["to"], here, moment)
-        found = rehearsal.rehearse(filters, start, end, here, moment)
+        found = _rehearsed(asked)
     except Invalid as error:
         if wants_json():
             raise
         errors = error.fields
     if wants_json() and found is not None:
-        fires = [
-            due_values(fire.due) | {"schedule": fire.schedule.id, "name": fire.schedule.name} for fire in found.fires
-        ]
-        return jsonify(total=found.total, fires=fires, cut=found.cut)
-    context = {"asked": asked, "filters": filters, "found": found, "errors": errors, "zone": here}
-    return render("schedules/rehearsal.html", status=422 if errors else 200, **context)
+        return jsonify(rehearsal_values(found))
+    filters = asked_filters()
+    return render(
+        "schedules/rehearsal.html",
+        status=422 if errors else 200,
+        asked=asked,
+        filters=filters,
+        chosen=_chosen_ids(),
+        found=found,
+        fires=found.fires(rehearsal.SHOWN) if found else [],
+        errors=errors,
+        zone=reader_zone(),
+        statuses=listing.STATUSES,
+        wishes=request.query_string.decode("ascii", "replace"),
+    )
+
+
+@blueprint.get("/rehearsal.csv")
+@access(Access.VIEWER)
+def rehearse_as_csv() -> Response:
+    """Every due time of the span, one line each, as far as they may be exported."""
+    found = _rehearsed({name: text_in_query(name) for name in ("from", "to")})
+    response = make_response(rehearsal_csv(found))
+    response.headers["Content-Type"] = "text/csv; charset=utf-8"
+    name = f"rehearsal-{found.start:%Y-%m-%d}-{found.end:%Y-%m-%d}.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _rehearsed(asked: dict[str, str]) -> rehearsal.Rehearsal:
+    here, moment = reader_zone(), now()
+    span = rehearsal.span(asked["from"], asked["to"], here, moment)
+    return rehearsal.rehearse(asked_filters(), span, here, moment, _chosen_ids())
+
+
+def _chosen_ids() -> list[int]:
+    """The numbers of single schedules, `id=7&id=9`."""
+    texts = request.args.getlist("id")[: rehearsal.MOST_SCHEDULES + 1]
+    return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 10]
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")
 @access(Access.OPERATOR)
-def dry_run(schedule_id: int) -> Response:
+def try_out(schedule_id: int) -> Response:
     """What running it would do; sends nothing."""
     given, _along = given_fields()
     with reading():
         schedule = service.get(schedule_id)
-        args, kwargs = actions.arguments(schedule, given)
-        found = diagnosis.dry_run(schedule, args, kwargs, now())
+        try:
+            args, kwargs = actions.arguments(schedule, given)
+        except Invalid as error:
+            if wants_json():
+                raise
+            return render(
+                "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given
+            )
+        found = dry_run(schedule, args, kwargs, now())
         if wants_json():
-            return jsonify(**dataclasses.asdict(found))
-        return render("schedules/dry_run.html", schedule=schedule, found=found)
+            return jsonify(**dataclasses.asdict(found), workers=found.workers)
+        return render(
+            "schedules/dry_run.html", schedule=schedule, found=found, args=json.dumps(args), kwargs=json.dumps(kwargs)
+        )
 
 
 @blueprint.get("/<int:schedule_id>/why")

@@ -6,7 +6,7 @@ woken. Nothing here fires anything: beat looks for the first due time after the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,6 +71,25 @@ def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = No
         given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
     )
     return _write(before, definition, moment, "update")
+
+
+def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list[Stored]:
+    """Change several schedules in one transaction: number, fields, and the version that was looked at, of each.
+
+    All or none. Raises Conflict when one was edited since, Invalid or NotFound for the first that cannot be changed.
+    """
+    moment, saved = now(), []
+    for schedule_id, given, version in changes:
+        before = get(schedule_id)
+        if version != before.row.version:
+            raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
+        definition = check_schedule(given, moment, current=before.snapshot)
+        after = definition.snapshot()
+        if after != before.snapshot:
+            writing.update(db.session, before, definition, moment, author())
+            _record("update", schedule_id, definition.name, before.snapshot, after)
+            saved.append(schedule_id)
+    return _commit_all(saved)
 
 
 def restore(schedule_id: int, version: int) -> Stored:
@@ -189,9 +208,14 @@ def _record(
 
 def _commit(schedule_id: int) -> Stored:
     """Read the schedule back with its revision, commit, and wake beat."""
-    written = get(schedule_id)
+    return _commit_all([schedule_id])[0]
+
+
+def _commit_all(schedule_ids: Sequence[int]) -> list[Stored]:
+    written = [get(schedule_id) for schedule_id in schedule_ids]
     db.session.commit()
-    broker.announce(CHANNEL, str(written.row.revision))
+    if written:
+        broker.announce(CHANNEL, str(max(schedule.row.revision for schedule in written)))
     return written
 
 

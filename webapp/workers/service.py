@@ -33,6 +33,10 @@ class WorkerLine:
     queues: list[str]
     versions: dict[str, str]
 
+    def knows(self, task: str) -> bool:
+        """Whether it has a task of this name registered."""
+        return task in _read(self.row.tasks, [])
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLine:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from webapp.scheduler.recurrence.checks import check
 from webapp.scheduler.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
 from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.scheduler.recurrence.spans import ByMinute, by_minute, clock_changes
 from webapp.scheduler.recurrence.sun import EVENTS
 from webapp.scheduler.recurrence.values import (
     MICROSECONDS,
@@ -27,6 +28,7 @@ SOLAR_EVENTS = tuple(EVENTS)
 __all__ = [
     "PERIODS",
     "SOLAR_EVENTS",
+    "ByMinute",
     "Crontab",
     "DueTime",
     "Interval",
@@ -35,7 +37,9 @@ __all__ = [
     "RecurrenceError",
     "Rule",
     "Solar",
+    "by_minute",
     "check",
+    "clock_changes",
     "describe",
     "due_times",
     "jitter_seconds",

@@ -109,7 +109,7 @@ class CompiledCrontab:
     def next_wall(self, wall: datetime) -> datetime | None:
         """Return the first matching wall time at or after `wall` (a whole minute), whether or not it exists."""
         day = wall.day
-        if self._matches_day(wall):
+        if self.matches_day(wall):
             time = self._next_time(wall.hour, wall.minute)
             if time is not None:
                 return wall.replace(hour=time[0], minute=time[1])
@@ -117,7 +117,8 @@ class CompiledCrontab:
         found = self._next_day(wall.year, wall.month, day)
         return None if found is None else found.replace(hour=self.hours[0], minute=self.minutes[0])
 
-    def _matches_day(self, wall: datetime) -> bool:
+    def matches_day(self, wall: datetime) -> bool:
+        """Return whether something is due on that day, as far as the fields of days and months go."""
         return wall.month in self.months and wall.day in self.days and wall.isoweekday() % 7 in self.weekdays
 
     def _next_time(self, hour: int, minute: int) -> tuple[int, int] | None:

@@ -95,13 +95,15 @@ def _next(recurrence: Recurrence, after: int) -> tuple[int, Gap | None] | None:
     return due, gap
 
 
-def _next_on_grid(rule: Interval, recurrence: Recurrence, after: int) -> int:
+def grid_origin(recurrence: Recurrence) -> int:
+    """Return where an interval's grid begins, in microseconds since the epoch: the first time that is due."""
     if recurrence.start is not None:
-        origin = _aware("start", recurrence.start)
-    elif recurrence.anchor is not None:
-        origin = _aware("anchor", recurrence.anchor)
-    else:
-        origin = 0
+        return _aware("start", recurrence.start)
+    return 0 if recurrence.anchor is None else _aware("anchor", recurrence.anchor)
+
+
+def _next_on_grid(rule: Interval, recurrence: Recurrence, after: int) -> int:
+    origin = grid_origin(recurrence)
     if after < origin:
         return origin
     step = interval_microseconds(rule)

@@ -1,0 +1,106 @@
+"""The calendar, the rehearsal and the questions about schedules in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Page, ViewportSize, expect
+
+from webapp.extensions import db
+from webapp.schedules import service
+
+pytestmark = pytest.mark.browser
+
+PHONE: ViewportSize = {"width": 375, "height": 700}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+NewPage = Callable[..., Page]
+SignIn = Callable[[Page, str], None]
+TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture
+def number(app: Flask) -> int:
+    """Twelve schedules at midnight and one in the night of Berlin's clocks; gives the number of the first."""
+    base = {"task": "add", "args": [1, 2], "kind": "crontab", "timezone": "UTC"}
+    with app.app_context():
+        made = [
+            service.create({**base, "name": f"Report {place:02}", "crontab": "0 0 * * *"}).id for place in range(12)
+        ]
+        service.create({**base, "name": "Night", "crontab": "30 2 * * *", "timezone": "Europe/Berlin"})
+        db.session.remove()
+    return made[0]
+
+
+def tomorrow() -> str:
+    """The next midnight in UTC."""
+    return f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}T00:00Z"
+
+
+def check(page: Page, scheme: str) -> None:
+    """Narrow and light, wide and dark: each rule is looked at in both themes and at both widths."""
+    page.set_viewport_size(DESK if scheme == "dark" else PHONE)
+    found = Axe().run(page)
+    assert found.violations_count == 0, page.url + found.generate_report()
+    page.set_viewport_size(PHONE)
+    assert not page.evaluate(TOO_WIDE), page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_looks_ahead_is_accessible(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
+    # The checker evaluates text, which our policy forbids; only this context is let off.
+    page = new_page(color_scheme=scheme, bypass_csp=True)
+    sign_in(page, "scheduler")
+    for path in (
+        "/schedules/calendar?zone=UTC",
+        f"/schedules/calendar/hour?at={tomorrow()}",
+        "/schedules/rehearsal?from=2027-10-01T00:00&to=2027-11-05T00:00",
+    ):
+        page.goto(path)
+        check(page, scheme)
+    page.goto(f"/schedules/{number}")
+    page.locator("summary", has_text="Run now").click()
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("It would wait")).to_be_visible()
+    check(page, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_asks_first_is_accessible(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
+    page = new_page(color_scheme=scheme, bypass_csp=True)
+    sign_in(page, "scheduler")
+    page.goto(f"/schedules/calendar/minute?at={tomorrow()}")
+    page.get_by_label("All 12 that can be moved").check()
+    page.get_by_role("button", name="Move to calmer minutes").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Move 12 schedules?")
+    check(page, scheme)
+    for action in ("Tag", "Delete"):
+        page.goto("/schedules")
+        page.get_by_label("All schedules").check()
+        page.locator("#bulk").get_by_role("button", name=action).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(action)
+        check(page, scheme)
+
+
+def test_twelve_move_away_from_midnight_by_keyboard_without_javascript(
+    new_page: NewPage, sign_in: SignIn, number: int
+) -> None:
+    page = new_page(java_script_enabled=False, viewport=PHONE)
+    sign_in(page, "scheduler")
+    page.goto("/schedules/calendar?zone=UTC")
+    row = page.get_by_role("row", name="00:00").first
+    expect(row.get_by_role("rowheader")).to_have_text("00:00")
+    expect(row.get_by_role("link").last).to_contain_text("12 fires,")
+    page.get_by_role("link", name="Look and move 00:00").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("All 12 that can be moved").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Move to calmer minutes").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Move 12 schedules").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("12 schedules moved to calmer minutes. Nothing ran.")).to_be_visible()
+    expect(page.get_by_text("No minute of this week has more than its slots can take")).to_be_visible()

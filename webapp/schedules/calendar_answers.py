@@ -1,0 +1,51 @@
+"""The calendar as JSON values, for programs. Moments are ISO text in UTC, lengths are seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from webapp.schedules.calendar import Reckoned
+from webapp.schedules.calendar_page import BurstLine, Firing, week_view
+from webapp.schedules.grid import Grid
+from webapp.workers.capacity import Pool
+
+
+def week_values(days: Grid, found: Reckoned, zone: ZoneInfo) -> dict[str, Any]:
+    """A week: its hours in order, who executes what, and its worst bursts."""
+    view = week_view(days, found.load, zone)
+    hours = [
+        {"at": cell.at, "minutes": cell.hour.minutes, "fires": cell.fires, "load": round(cell.share, 4)}
+        for row in view.cells
+        for cell in row
+        if cell is not None
+    ]
+    return {
+        "hours": sorted(hours, key=lambda values: str(values["at"])),
+        "pools": [_pool_values(one.pool) for one in found.load.pools],
+        "bursts": [_burst_values(line) for line in view.bursts],
+        "burst_count": view.burst_count,
+        "left_out": found.load.left_out,
+    }
+
+
+def firing_values(row: Firing) -> dict[str, Any]:
+    """A schedule that fires in an hour."""
+    usual = {"median": row.usual.median, "p95": row.usual.p95, "runs": row.usual.runs}
+    return {
+        "id": row.schedule.id,
+        "name": row.schedule.name,
+        "fires": row.fires,
+        "times": row.times,
+        "usual": usual,
+        "calmer": row.calmer,
+    }
+
+
+def _pool_values(pool: Pool) -> dict[str, Any]:
+    return {"queues": pool.queues, "slots": pool.slots, "known": pool.standing, "workers": pool.workers}
+
+
+def _burst_values(line: BurstLine) -> dict[str, Any]:
+    late, days = round(line.late, 1), [day.isoformat() for day in line.days]
+    return {"at": line.at, "fires": line.fires, "late": late, "days": days, "calmer": line.calmer}

@@ -1,0 +1,85 @@
+"""What running a schedule's task now would do, found out without sending anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from webapp import broker
+from webapp.registry import find_task
+from webapp.schedules.actions import message_options
+from webapp.schedules.stored import Stored
+from webapp.workers import service as workers
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """A living worker that takes from the queue and knows the task: how many of its slots are busy."""
+
+    name: str
+    slots: int
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """Where the message would go, what it would carry, and who would take it.
+
+    `body` is the message's body as the serializer makes it; `waiting` is how many messages wait before it, None where
+    the broker does not say; `away` is why the broker does not answer; `problem` is why it would not run at all.
+    """
+
+    queue: str
+    exchange: str
+    routing_key: str
+    content_type: str
+    body: str
+    bytes: int
+    priority: int | None
+    expire_seconds: int | None
+    takers: Sequence[Taker]
+    others: Sequence[str]
+    waiting: int | None
+    away: str | None
+    problem: str | None
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of those who would take it."""
+        return [taker.name for taker in self.takers]
+
+
+def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: datetime) -> DryRun:
+    """Resolve the route, serialise the arguments, and look who would take it."""
+    task = schedule.row.task
+    options = message_options(schedule)
+    queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, options)
+    content_type, body = broker.serialised(task, args, kwargs)
+    known = find_task(task)
+    problem = known.refuse(args, kwargs) if known else f"There is no registered task “{task}”."
+    alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
+    waiting, away = _waiting(queue)
+    return DryRun(
+        queue=queue,
+        exchange=exchange,
+        routing_key=key,
+        content_type=content_type,
+        body=body,
+        bytes=len(body.encode()),
+        priority=schedule.row.priority,
+        expire_seconds=schedule.row.expire_seconds,
+        takers=[Taker(line.row.name, line.row.concurrency, line.busy) for line in alive if line.knows(task)],
+        others=[line.row.name for line in alive if not line.knows(task)],
+        waiting=waiting,
+        away=away,
+        problem=problem,
+    )
+
+
+def _waiting(queue: str) -> tuple[int | None, str | None]:
+    try:
+        return broker.queue_depths([queue]).get(queue), None
+    except broker.BrokerAway as error:
+        return None, str(error)

@@ -1,0 +1,161 @@
+"""Which schedules come due, gathered by when: kept in each process and brought up to date from what changed.
+
+With 100,000 schedules there are a few thousand different whens. As beat does, the roster reads everything once and
+afterwards only rows above the revision that it has; a row that beat could not read is left out, as beat leaves it out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from threading import Lock
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from flask import current_app
+
+from webapp.extensions import db
+from webapp.registry import known_tasks
+from webapp.scheduler.entries import Entry
+from webapp.scheduler.reader import BrokenRow, EntryReader
+from webapp.scheduler.recurrence import Interval, Recurrence
+from webapp.scheduler.recurrence.due import grid_origin, interval_microseconds
+from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds
+from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+
+# How often everything is read again where something counts that is no edit: how many runs are left.
+SECONDS_KEPT = 600.0
+# A grid that began longer ago than this is the same as one that began a few steps later.
+LONG_AGO = 2 * 86_400 * 1_000_000
+
+
+class When(NamedTuple):
+    """When schedules come due: `recurrence` without its jitter's seed. Moments are epoch seconds."""
+
+    recurrence: Recurrence
+    done: int
+    paused_from: float | None
+    paused_until: float | None
+
+    def paused(self, due: float) -> bool:
+        """Whether a due time falls into the pause: it is skipped then."""
+        if self.paused_from is None or due < self.paused_from:
+            return False
+        return self.paused_until is None or due < self.paused_until
+
+
+class Group(NamedTuple):
+    """What a number of schedules have in common."""
+
+    when: When
+    task: str
+    queue: str | None
+
+
+class Roster:
+    """The enabled schedules that can fire. `generation` grows with each change of them."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.groups: Mapping[Group, set[int]] = {}
+        self._groups: dict[Group, set[int]] = {}
+        self._group_of: dict[int, Group] = {}
+        self._revision: int | None = None
+        self._read_at = 0.0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._group_of)
+
+    def zones(self, most: int) -> list[str]:
+        """The zones of most schedules, the most used one first."""
+        counts: Counter[str] = Counter()
+        for group, ids in self._groups.items():
+            counts[group.when.recurrence.timezone] += len(ids)
+        return [name for name, _count in counts.most_common(most)]
+
+    def refresh(self, connection: sa.Connection, now: datetime) -> None:
+        """Take in what was committed since the last time."""
+        with self._lock:
+            latest = latest_revision(connection)
+            if self._revision is None or self._stale():
+                self._read_all(connection, now)
+            elif latest != self._revision:
+                self._remove(deleted_ids(connection, self._revision))
+                self._take(EntryReader(_knower()), changed_rows(connection, self._revision), now)
+            else:
+                return
+            self._revision = latest
+            self.generation += 1
+            self.groups = dict(self._groups)
+
+    def _stale(self) -> bool:
+        limited = any(group.when.recurrence.max_runs is not None for group in self._groups)
+        return limited and time.monotonic() - self._read_at > SECONDS_KEPT
+
+    def _read_all(self, connection: sa.Connection, now: datetime) -> None:
+        self._groups, self._group_of = {}, {}
+        reader = EntryReader(_knower())
+        for rows in every_row(connection):
+            self._take(reader, rows, now)
+        self._read_at = time.monotonic()
+
+    def _take(self, reader: EntryReader, rows: Iterable[Row], now: datetime) -> None:
+        moment = now.timestamp()
+        plain: dict[Recurrence, Recurrence] = {}
+        for row in rows:
+            self._remove([row.id])
+            if not row.enabled:
+                continue
+            try:
+                entry = reader.read(row, moment)
+            except BrokenRow:
+                continue
+            group = Group(_when(entry, moment, plain), entry.target.task, entry.target.queue)
+            self._group_of[row.id] = group
+            self._groups.setdefault(group, set()).add(row.id)
+
+    def _remove(self, ids: Iterable[int]) -> None:
+        for schedule_id in ids:
+            group = self._group_of.pop(schedule_id, None)
+            if group is None:
+                continue
+            self._groups[group].discard(schedule_id)
+            if not self._groups[group]:
+                del self._groups[group]
+
+
+def current(now: datetime) -> Roster:
+    """This process's roster, up to date."""
+    roster: Roster = current_app.extensions.setdefault("schedule_roster", Roster())
+    roster.refresh(db.session.connection(), now)
+    return roster
+
+
+def _knower() -> Callable[[str], bool]:
+    # Asked for each row: `find_task` would make the whole list each time.
+    return frozenset(known_tasks()).__contains__
+
+
+def _when(entry: Entry, now: float, plain: dict[Recurrence, Recurrence]) -> When:
+    """`plain` keeps what was found for equal recurrences: most of 100,000 are equal to another."""
+    recurrence = plain.get(entry.recurrence)
+    if recurrence is None:
+        recurrence = dataclasses.replace(_plain_grid(entry.recurrence, now), seed="")
+        plain[entry.recurrence] = recurrence
+    done = entry.done if recurrence.max_runs is not None else 0
+    return When(recurrence, done, entry.policy.paused_from, entry.policy.paused_until)
+
+
+def _plain_grid(recurrence: Recurrence, now: float) -> Recurrence:
+    """Of intervals with the same points one and the same: most differ only in when somebody made them."""
+    if not isinstance(recurrence.rule, Interval):
+        return recurrence
+    origin, step = grid_origin(recurrence), interval_microseconds(recurrence.rule)
+    if origin > now * 1_000_000 - LONG_AGO - step:
+        return recurrence
+    moved = origin % step if recurrence.start is None else to_microseconds(recurrence.start) % step
+    return dataclasses.replace(recurrence, start=None, anchor=from_microseconds(moved))
