@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +14,7 @@ from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.registry import find_task
+from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler.wakeup import CHANNEL
@@ -41,7 +41,7 @@ def create_run(
     """
     held = eta is not None and eta > now()
     run = Run(
-        id=str(uuid.uuid4()),
+        id=new_id(),
         task=task,
         args=json.dumps(list(args)),
         kwargs=json.dumps(dict(kwargs or {})),

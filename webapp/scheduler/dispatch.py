@@ -18,6 +18,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from webapp.runs import store
+from webapp.runs.ids import join_id
 from webapp.runs.states import RunState
 from webapp.runs.store import NewRun, Sendable
 from webapp.scheduler import overlap, progress
@@ -45,15 +46,9 @@ class Outcome(NamedTuple):
 
 
 def run_id(schedule_id: int, due: float) -> str:
-    """The id of the run of a due time, the same whoever computes it.
-
-    A UUID of version 8: the due time in milliseconds, so that ids of one time lie together in the index, then a hash of
-    schedule and due time.
-    """
+    """The id of the run of a due time, the same whoever computes it: made of the time and a hash of both."""
     noise = sha1(f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
-    time = f"{max(round(due * 1000), 0):012x}"
-    variant = "89ab"[int(noise[3], 16) & 3]
-    return f"{time[:8]}-{time[8:12]}-8{noise[:3]}-{variant}{noise[4:7]}-{noise[7:19]}"
+    return join_id(f"{max(round(due * 1000), 0):012x}", noise)
 
 
 def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float) -> Outcome:
