@@ -38,7 +38,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Values ready to show. `worker_alive` is None where nobody executes the run."""
+    """Values ready to show. `worker_alive` is None where nobody executes the run; `gone` are ids of deleted runs."""
 
     steps: list[Step]
     times: Times
@@ -54,6 +54,7 @@ class Details:
     progress: Progress | None
     lines: Sequence[RunLine]
     lines_left_out: bool
+    gone: frozenset[str]
 
 
 def of(run: Run, now: datetime) -> Details:
@@ -77,6 +78,7 @@ def of(run: Run, now: datetime) -> Details:
         progress=progress_of(run),
         lines=lines[-LINES:],
         lines_left_out=len(lines) > LINES,
+        gone=_gone(run),
     )
 
 
@@ -98,6 +100,12 @@ def progress_of(run: Run) -> Progress | None:
 def _name_of(user_id: int | None) -> str | None:
     user = db.session.get(User, user_id) if user_id else None
     return user.name if user else None
+
+
+def _gone(run: Run) -> frozenset[str]:
+    """Of the runs that it names as its origin, those that are not kept any more."""
+    named = frozenset(run_id for run_id in (run.retry_of, run.parent_id) if run_id)
+    return named - set(db.session.scalars(sa.select(Run.id).where(Run.id.in_(named)))) if named else named
 
 
 def _relatives(condition: sa.ColumnElement[bool]) -> Sequence[Any]:

@@ -109,3 +109,12 @@ class RunLine(Base):
     text: Mapped[str] = mapped_column(sa.Text)
 
     __table_args__ = (sa.UniqueConstraint("run_id", "entry", name="uq_run_lines_entry"),)
+
+
+class RunRetention(Base):
+    """How long runs that ended in a state are kept, where an admin has set it. Without a row: the default."""
+
+    __tablename__ = "run_retention"
+
+    state: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    days: Mapped[int | None] = mapped_column(comment="None: for ever")
