@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a worker received it. `attempt` is Celery's count of retries."""
+    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries."""
 
     run_id: str
     task: str
@@ -42,6 +42,7 @@ class Delivery:
     queue: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
+    sealed: str | None = None
 
 
 def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
@@ -109,6 +110,7 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             task=delivery.task,
             args=delivery.args,
             kwargs=delivery.kwargs,
+            sealed=delivery.sealed,
             queue=delivery.queue,
             state=RunState.STARTED,
             origin=Origin.TASK,

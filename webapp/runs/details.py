@@ -13,9 +13,10 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.accounts.models import User
 from webapp.extensions import db
 from webapp.registry import find_task
-from webapp.runs import calls, timeline
+from webapp.runs import timeline
 from webapp.runs.models import Run, RunLine
 from webapp.runs.timeline import Step, Times
+from webapp.secrecy.masking import masked
 from webapp.workers.models import Worker
 from webapp.workers.service import is_alive
 
@@ -67,8 +68,8 @@ def of(run: Run, now: datetime) -> Details:
         steps=timeline.steps(run),
         times=timeline.times(run),
         advice=timeline.advice(run),
-        args=calls.masked(run.args),
-        kwargs=calls.masked(run.kwargs),
+        args=masked(run.args),
+        kwargs=masked(run.kwargs),
         asked_by=_name_of(run.created_by),
         schedule_exists=run.schedule_id is not None and db.session.scalar(schedule) is not None,
         retries=_relatives(Run.retry_of == run.id),

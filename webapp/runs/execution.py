@@ -19,9 +19,14 @@ from webapp.database import now
 from webapp.extensions import celery, db
 from webapp.runs import claims, recording
 from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.secrecy import executing
+from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
+
+# Kept with the request: under threads and greenlets a process executes several runs at once.
+_BEGUN = "_beatdesk_hides"
 
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
@@ -39,10 +44,14 @@ class RunTask(Task):
         if self.request.called_directly:
             return self.run(*args, **kwargs)
         with flask_app().app_context():
-            verdict = _claim(self)
+            call = conceal(rule_of(self), self.request.args or (), self.request.kwargs or {})
+            verdict = _claim(self, call)
             if verdict is not claims.Verdict.CLAIMED:
                 logger.info("run %s not begun here: %s", self.request.id, verdict.value)
                 raise Ignore(verdict.value)
+            if call.any:
+                executing.begin(self.request.id, call.texts)
+                setattr(self.request, _BEGUN, True)
             tell(self.request, Event.STARTED)
             try:
                 return self.run(*args, **kwargs)
@@ -56,15 +65,16 @@ def flask_app() -> Flask:
     return app
 
 
-def _claim(task: RunTask) -> claims.Verdict:
+def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
     """Claim the run of the request at hand; waits for a database that is away, then gives the message back."""
     request = task.request
     info = request.delivery_info or {}
     delivery = claims.Delivery(
         run_id=request.id,
         task=task.name,
-        args=_json(request.args or []),
-        kwargs=_json(request.kwargs or {}),
+        args=_json(call.args),
+        kwargs=_json(call.kwargs),
+        sealed=call.sealed(),
         attempt=request.retries or 0,
         worker_id=presence.worker_id(),
         worker=request.hostname or "",
@@ -95,8 +105,8 @@ def tell(request: Any, event: Event, text: str = "", traceback: str = "") -> Non
         event=event,
         attempt=getattr(request, "retries", 0) or 0,
         at=now(),
-        text=text,
-        traceback=traceback,
+        text=executing.hidden(request.id, text),
+        traceback=executing.hidden(request.id, traceback),
         worker=getattr(request, "hostname", None) or "",
     )
     if has_app_context():
@@ -130,7 +140,8 @@ def _received(request: Any, **_: Any) -> None:
 @signals.task_success.connect
 def _succeeded(sender: Any, result: Any, **_: Any) -> None:
     if _known(sender):
-        tell(sender.request, Event.SUCCEEDED, json.dumps(result, default=repr))
+        shown = executing.hidden_in(sender.request.id, result)
+        tell(sender.request, Event.SUCCEEDED, masked(json.dumps(shown, default=repr)))
 
 
 @signals.task_failure.connect
@@ -157,6 +168,21 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
         text = "Ended while it ran" if terminated else "Cancelled before it began"
     told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname)
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
+
+
+@signals.task_postrun.connect
+def _over(task_id: str, task: Any, **_: Any) -> None:
+    """Forget the secrets, now that Celery has stored, told and logged all there is."""
+    if _known(task) and getattr(task.request, _BEGUN, False):
+        executing.end(task_id)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
+    for handler in logger.handlers:
+        if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
+            handler.addFilter(executing.HidingFilter())
 
 
 def _headline(exception: BaseException) -> str:

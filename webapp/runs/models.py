@@ -33,6 +33,7 @@ class Run(Base):
     queue: Mapped[str | None] = mapped_column(sa.String(255))
     priority: Mapped[int | None]
     options: Mapped[str | None] = mapped_column(sa.Text, comment="JSON of what else apply_async takes")
+    sealed: Mapped[str | None] = mapped_column(sa.Text, comment="Encrypted: the arguments, where some are secret")
 
     state: Mapped[str] = mapped_column(sa.String(10), default=RunState.QUEUED)
     reason: Mapped[str | None] = mapped_column(sa.Text, comment="Why it was skipped, missed, revoked, retried")

@@ -96,6 +96,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
             created,
             expires_at if occurrence.state in FIRED else None,
             None if occurrence.state in FIRED else created,
+            entry.sealed,
         )
         for occurrence in made.occurrences
     ]
@@ -114,4 +115,5 @@ def _step(made: Plan, runs_of_it: Sequence[NewRun], inserted: set[str]) -> progr
 
 
 def _sendable(run: NewRun) -> Sendable:
-    return Sendable(run.id, run.task, run.args, run.kwargs, run.queue, run.priority, run.options, run.expires_at)
+    target = (run.queue, run.priority, run.options)
+    return Sendable(run.id, run.task, run.args, run.kwargs, *target, run.expires_at, sealed=run.sealed)
