@@ -8,6 +8,7 @@ from webapp.accounts.audit_views import blueprint as audit
 from webapp.accounts.own_views import blueprint as account
 from webapp.accounts.views import blueprint as accounts
 from webapp.mail.views import blueprint as mail
+from webapp.overview.metrics_views import blueprint as metrics
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
@@ -25,6 +26,7 @@ from webapp.workers.views import blueprint as workers
 
 BLUEPRINTS = (
     overview,
+    metrics,
     theme,
     accounts,
     account,

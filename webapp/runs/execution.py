@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Kept with the request: under threads and greenlets a process executes several runs at once.
 _BEGUN = "_beatdesk_hides"
+_CLOCK = "_beatdesk_began"
 
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
@@ -52,6 +53,7 @@ class RunTask(Task):
             if call.any:
                 executing.begin(self.request.id, call.texts)
                 setattr(self.request, _BEGUN, True)
+            setattr(self.request, _CLOCK, time.monotonic())
             tell(self.request, Event.STARTED)
             try:
                 return self.run(*args, **kwargs)
@@ -98,7 +100,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=repr)
 
 
-def tell(request: Any, event: Event, text: str = "", traceback: str = "") -> None:
+def tell(request: Any, event: Event, text: str = "", traceback: str = "", seconds: float | None = None) -> None:
     """Append a state change to the stream; with Redis away, write it to the database at once. Never raises."""
     entry = Entry(
         run_id=request.id,
@@ -108,6 +110,8 @@ def tell(request: Any, event: Event, text: str = "", traceback: str = "") -> Non
         text=executing.hidden(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         worker=getattr(request, "hostname", None) or "",
+        task=getattr(request, "task", None) or "",
+        seconds=seconds,
     )
     if has_app_context():
         _tell(entry)
@@ -134,14 +138,15 @@ def _known(sender: Any) -> bool:
 
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
-    tell(_Told(request.id, 0, request.hostname), Event.RECEIVED)
+    tell(_Told(request.id, 0, request.hostname, request.name), Event.RECEIVED)
 
 
 @signals.task_success.connect
 def _succeeded(sender: Any, result: Any, **_: Any) -> None:
     if _known(sender):
         shown = executing.hidden_in(sender.request.id, result)
-        tell(sender.request, Event.SUCCEEDED, masked(json.dumps(shown, default=repr)))
+        text = masked(json.dumps(shown, default=repr))
+        tell(sender.request, Event.SUCCEEDED, text, seconds=_seconds(sender.request))
 
 
 @signals.task_failure.connect
@@ -150,9 +155,10 @@ def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_
     if not _known(sender):
         return
     request = sender.request
-    told = _Told(task_id, request.retries if request.id == task_id else 0, request.hostname)
+    ours = request.id == task_id
+    told = _Told(task_id, request.retries if ours else 0, request.hostname, sender.name)
     trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
-    tell(told, Event.FAILED, _headline(exception), str(trace))
+    tell(told, Event.FAILED, _headline(exception), str(trace), _seconds(request) if ours else None)
 
 
 @signals.task_retry.connect
@@ -166,7 +172,7 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
         text = "It expired before a worker was free"
     else:
         text = "Ended while it ran" if terminated else "Cancelled before it began"
-    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname)
+    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname, getattr(request, "task", ""))
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
 
 
@@ -185,6 +191,12 @@ def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
             handler.addFilter(executing.HidingFilter())
 
 
+def _seconds(request: Any) -> float | None:
+    """How long the task of the request at hand has run; None when it was not begun here."""
+    began: float | None = getattr(request, _CLOCK, None)
+    return None if began is None else time.monotonic() - began
+
+
 def _headline(exception: BaseException) -> str:
     text = str(exception)
     name = type(exception).__name__
@@ -194,8 +206,9 @@ def _headline(exception: BaseException) -> str:
 class _Told:
     """As much of a request as `tell` needs, where Celery's own is of another kind."""
 
-    def __init__(self, run_id: str, retries: int, hostname: str | None) -> None:
+    def __init__(self, run_id: str, retries: int, hostname: str | None, task: str) -> None:
         self.id = run_id
+        self.task = task
         self.retries = retries
         self.hostname = hostname
 

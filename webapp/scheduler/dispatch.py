@@ -64,6 +64,7 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         progress.advance(connection, steps)
         finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]
         progress.disable(connection, finished)
+        lease.count_missed(connection, sum(new[made].state == RunState.MISSED for made in inserted))
     fired = {}
     for made, step in zip(plans, steps, strict=True):
         fired[step.schedule_id] = step.runs - made.entry.done
