@@ -116,5 +116,6 @@ def _step(made: Plan, runs_of_it: Sequence[NewRun], inserted: set[str]) -> progr
 
 
 def _sendable(run: NewRun) -> Sendable:
-    target = (run.queue, run.priority, run.options)
-    return Sendable(run.id, run.task, run.args, run.kwargs, *target, run.expires_at, sealed=run.sealed)
+    return Sendable(
+        run.id, run.task, run.args, run.kwargs, run.queue, run.priority, run.options, run.expires_at, sealed=run.sealed
+    )
