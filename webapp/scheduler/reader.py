@@ -62,7 +62,9 @@ class EntryReader:
     `known_task` tells whether a task may be scheduled, `rule_for` which of its arguments are secret.
     """
 
-    def __init__(self, known_task: Callable[[str], bool], rule_for: Callable[[str], Secrets]) -> None:
+    def __init__(
+        self, known_task: Callable[[str], bool], rule_for: Callable[[str], Secrets] = lambda _: Secrets()
+    ) -> None:
         self._known_task = known_task
         self._rule_for = rule_for
         self._shared: dict[Any, Any] = {}

@@ -28,8 +28,9 @@ class Taker:
 class DryRun:
     """Where the message would go, what it would carry, and who would take it.
 
-    `body` is the message's body as the serializer makes it, secrets masked, and `bytes` its real length; `waiting` is how many messages wait before it, None where
-    the broker does not say; `away` is why the broker does not answer; `problem` is why it would not run at all.
+    `body` is the message's body as the serializer makes it, secrets masked, and `bytes` its real length; `waiting` is
+    how many messages wait before it, None where the broker does not say; `away` is why the broker does not
+    answer; `problem` is why it would not run at all.
     """
 
     queue: str
@@ -58,7 +59,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     options = message_options(schedule)
     queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, options)
     known = find_task(task)
-    problem = f"There is no registered task “{task}”."
+    problem: str | None = f"There is no registered task “{task}”."
     if known:
         problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
     shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
