@@ -8,6 +8,7 @@ from enum import Enum
 
 import sqlalchemy as sa
 
+from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin, RunState
 
@@ -29,7 +30,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a worker received it. `attempt` is Celery's count of retries."""
+    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries."""
 
     run_id: str
     task: str
@@ -41,6 +42,7 @@ class Delivery:
     queue: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
+    sealed: str | None = None
 
 
 def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
@@ -49,7 +51,7 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
        alive has it; or it is a later attempt than the one that was claimed.
     2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
-       its row now, already claimed.
+       its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
     taken = connection.execute(
         sa.update(Run)
@@ -87,7 +89,8 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
         )
     ).one_or_none()
     if row is None:
-        return _adopt(connection, delivery, at)
+        # A row that ended long ago may be deleted while a message of it still lies in some queue.
+        return Verdict.ENDED if had_row(delivery.run_id) else _adopt(connection, delivery, at)
     if row.state not in UNENDED:
         return Verdict.ENDED
     if row.expires_at is not None and row.expires_at <= at:
@@ -107,6 +110,7 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             task=delivery.task,
             args=delivery.args,
             kwargs=delivery.kwargs,
+            sealed=delivery.sealed,
             queue=delivery.queue,
             state=RunState.STARTED,
             origin=Origin.TASK,

@@ -13,9 +13,10 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.accounts.models import User
 from webapp.extensions import db
 from webapp.registry import find_task
-from webapp.runs import calls, timeline
+from webapp.runs import timeline
 from webapp.runs.models import Run, RunLine
 from webapp.runs.timeline import Step, Times
+from webapp.secrecy.masking import masked
 from webapp.workers.models import Worker
 from webapp.workers.service import is_alive
 
@@ -38,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Values ready to show. `worker_alive` is None where nobody executes the run."""
+    """Values ready to show. `worker_alive` is None where nobody executes the run; `gone` are ids of deleted runs."""
 
     steps: list[Step]
     times: Times
@@ -54,6 +55,7 @@ class Details:
     progress: Progress | None
     lines: Sequence[RunLine]
     lines_left_out: bool
+    gone: frozenset[str]
 
 
 def of(run: Run, now: datetime) -> Details:
@@ -66,8 +68,8 @@ def of(run: Run, now: datetime) -> Details:
         steps=timeline.steps(run),
         times=timeline.times(run),
         advice=timeline.advice(run),
-        args=calls.masked(run.args),
-        kwargs=calls.masked(run.kwargs),
+        args=masked(run.args),
+        kwargs=masked(run.kwargs),
         asked_by=_name_of(run.created_by),
         schedule_exists=run.schedule_id is not None and db.session.scalar(schedule) is not None,
         retries=_relatives(Run.retry_of == run.id),
@@ -77,6 +79,7 @@ def of(run: Run, now: datetime) -> Details:
         progress=progress_of(run),
         lines=lines[-LINES:],
         lines_left_out=len(lines) > LINES,
+        gone=_gone(run),
     )
 
 
@@ -98,6 +101,12 @@ def progress_of(run: Run) -> Progress | None:
 def _name_of(user_id: int | None) -> str | None:
     user = db.session.get(User, user_id) if user_id else None
     return user.name if user else None
+
+
+def _gone(run: Run) -> frozenset[str]:
+    """Of the runs that it names as its origin, those that are not kept any more."""
+    named = frozenset(run_id for run_id in (run.retry_of, run.parent_id) if run_id)
+    return named - set(db.session.scalars(sa.select(Run.id).where(Run.id.in_(named)))) if named else named
 
 
 def _relatives(condition: sa.ColumnElement[bool]) -> Sequence[Any]:

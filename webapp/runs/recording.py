@@ -36,7 +36,13 @@ _STATEMENTS: dict[Event, sa.Update] = {
     .values(received_at=_at(Run.received_at)),
     Event.RETRYING: _statement(state=RunState.RETRYING, reason=sa.bindparam("b_text"), claimed_by=None),
     Event.SUCCEEDED: _statement(
-        state=RunState.SUCCEEDED, result=sa.bindparam("b_text"), ended_at=_at(Run.ended_at), error=None, traceback=None
+        state=RunState.SUCCEEDED,
+        result=sa.bindparam("b_text"),
+        ended_at=_at(Run.ended_at),
+        error=None,
+        traceback=None,
+        # Nobody needs them any more. A run that failed can be retried with them until it is deleted.
+        sealed=None,
     ),
     Event.FAILED: _statement(
         state=RunState.FAILED,

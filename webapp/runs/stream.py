@@ -34,6 +34,7 @@ class Entry:
     """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.
 
     For progress and lines it is JSON. `entry_id` is where it stands in the stream, or another name that is its own.
+    `seconds` is how long the task ran, where it has ended.
     """
 
     run_id: str
@@ -44,6 +45,8 @@ class Entry:
     traceback: str = ""
     worker: str = ""
     entry_id: str = ""
+    task: str = ""
+    seconds: float | None = None
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
@@ -55,6 +58,8 @@ class Entry:
             "text": limited(self.text),
             "traceback": limited(self.traceback),
             "worker": self.worker,
+            "task": self.task,
+            "seconds": "" if self.seconds is None else f"{self.seconds:.6f}",
         }
         return {name: value for name, value in given.items() if value}
 
@@ -70,6 +75,8 @@ class Entry:
             traceback=fields.get("traceback", ""),
             worker=fields.get("worker", ""),
             entry_id=entry_id,
+            task=fields.get("task", ""),
+            seconds=float(fields["seconds"]) if "seconds" in fields else None,
         )
 
 
