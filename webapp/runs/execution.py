@@ -181,3 +181,4 @@ def _after_fork(**_: Any) -> None:
     with app.app_context():
         db.engine.dispose(close=False)
     app.extensions.pop("redis", None)
+    app.extensions.pop("producers", None)
