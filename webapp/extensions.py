@@ -24,4 +24,4 @@ htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)
 security = Security()
 # The task class claims a run before it executes it (see webapp.runs.execution); naming it as text avoids the import.
-celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask")
+celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.connections:Amqp")
