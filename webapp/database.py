@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,6 +61,25 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 def now() -> datetime:
     """This moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+NOW_SQL = {
+    "postgresql": "clock_timestamp()",
+    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+}
+
+
+def database_now(connection: sa.Connection, later: timedelta = timedelta()) -> sa.ColumnElement[datetime]:
+    """The database's clock as an SQL expression, or a moment so much later (earlier, when it is negative).
+
+    For what processes on machines with different clocks must agree on: who is alive, and whose claim has run out.
+    """
+    if connection.dialect.name == "postgresql":
+        shown = f"{NOW_SQL['postgresql']} + make_interval(secs => {later.total_seconds()!r})"
+    else:
+        shown = f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{later.total_seconds()!r} seconds')"
+    return sa.literal_column(shown, UtcDateTime())
 
 
 def engine_options(url: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import create_engine, read_only
+from webapp.database import NOW_SQL, create_engine, read_only
 from webapp.scheduler.clock import Clock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,12 +25,6 @@ NETWORK_OPTIONS = {
     "keepalives_idle": 3,
     "keepalives_interval": 1,
     "keepalives_count": 3,
-}
-
-NOW = {
-    "postgresql": "clock_timestamp()",
-    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
 }
 
 
@@ -78,7 +72,7 @@ def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float
 
 def now_sql(connection: sa.Connection) -> str:
     """The database's clock in its SQL, as a moment that compares with stored ones."""
-    return NOW[connection.dialect.name]
+    return NOW_SQL[connection.dialect.name]
 
 
 def moment(epoch: float) -> datetime:
