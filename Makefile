@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-full lock setup setup-dev setup-programs
+.PHONY: help run test check soak bench bench-full lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +37,9 @@ check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
+
+soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
+	@$(BIN)/python -m tests.soak
 
 bench: setup-dev ## Measure beat beside other schedulers, in small: about five minutes
 	@$(BIN)/python -m bench
