@@ -25,7 +25,7 @@ class Way(Enum):
 class Proxy:
     """Forwards a port of its own to a server's. Everything happens in one thread."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int | str) -> None:
         self.port = free_port()
         self._target = target
         self._way = Way.CLOSED
@@ -117,13 +117,20 @@ class Proxy:
                 self._peers[client] = None
                 return
             try:
-                server = socket.create_connection((HOST, self._target))
+                server = self._connect()
             except OSError:
                 client.close()
                 return
             for end, other in ((client, server), (server, client)):
                 self._peers[end] = other
                 self._selector.register(end, selectors.EVENT_READ)
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self._target, int):
+            return socket.create_connection((HOST, self._target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._target)
+        return server
 
     def _forward(self, one: socket.socket) -> None:
         other = self._peers[one]
@@ -138,8 +145,8 @@ class Proxy:
 
 
 @contextmanager
-def proxy(target: int) -> Iterator[Proxy]:
-    """A proxy that ends with the block."""
+def proxy(target: int | str) -> Iterator[Proxy]:
+    """A proxy to a port of this machine, or to a socket's path; it ends with the block."""
     made = Proxy(target)
     made.start()
     try:

@@ -32,7 +32,8 @@ def open_engine(url: str) -> sa.Engine:
     """An engine for a beat process. Opens no connection yet."""
     engine = create_engine(url)
     if engine.dialect.name == "postgresql":
-        sa.event.listen(engine, "do_connect", _harden)
+        # First: who connects ends the row of listeners.
+        sa.event.listen(engine, "do_connect", _harden, insert=True)
     return engine
 
 
