@@ -65,7 +65,7 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
     if load.skip_wait:
         _set_back(scene)
     ended = time.monotonic()
-    until(lambda: not scene.unended("soak.work"), load.drained + 30)
+    _drain(scene, load.drained)
     drained = time.monotonic() - ended
     kills = f"{load.runs} runs, Valkey killed {valkey_kills} times, a worker {worker_kills} times"
     return [
@@ -73,6 +73,13 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
         *_executions("R1", scene, ids, worker_kills, load.concurrency),
         Measure("R1", "drained after the last kill", drained, " s", "≤", load.drained),
     ]
+
+
+def _drain(scene: Scene, patience: float) -> None:
+    """Wait until every run has ended, or none has for so many seconds: then the rest is lost, and not only late."""
+    left = scene.unended("soak.work")
+    while left and until(lambda before=left: scene.unended("soak.work") < before, patience):  # type: ignore[misc]
+        left = scene.unended("soak.work")
 
 
 def _kill_a_busy_one(scene: Scene, load: Load) -> list[str]:
