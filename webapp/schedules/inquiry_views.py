@@ -12,11 +12,13 @@ from webapp.database import now
 from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.rendering import render, wants_json
+from webapp.runs import call_forms
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
 from webapp.schedules.dry_run import dry_run
+from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
 from webapp.templating import reader_zone
 from webapp.transactions import reading
@@ -91,6 +93,8 @@ def try_out(schedule_id: int) -> Response:
         except Invalid as error:
             if wants_json():
                 raise
+            if call_forms.sent_as_fields(given):
+                return run_form(schedule_id, given, error.fields)
             return render(
                 "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given
             )
