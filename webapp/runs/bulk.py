@@ -16,7 +16,7 @@ from webapp import broker
 from webapp.accounts.audit import record
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.runs import listing, service
+from webapp.runs import changes, listing, service
 from webapp.runs.control import CANCELLED_AT_ONCE
 from webapp.runs.listing import Edge
 from webapp.runs.models import Run
@@ -121,6 +121,7 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
     for run_id, task in running:
         record(db.session, "run.cancel", "run", run_id, task, None, {"asked": "to end while it runs", "in bulk": True})
     db.session.commit()
+    changes.announce(broker.client(), [run_id for run_id, _ in ended + running])
     return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
 
 

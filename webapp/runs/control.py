@@ -15,7 +15,7 @@ from webapp.accounts.audit import record
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
-from webapp.runs import service
+from webapp.runs import changes, service
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
@@ -96,6 +96,7 @@ def cancel(run: Run) -> Cancelled:
     if _changed(waiting):
         record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
         db.session.commit()
+        changes.announce(broker.client(), [run.id])
         _drop_message(run.id)
         return Cancelled.AT_ONCE
     return _ask_worker(run)
@@ -112,6 +113,7 @@ def _ask_worker(run: Run) -> Cancelled:
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
     record(db.session, "run.cancel", "run", run.id, run.task, {"state": run.state}, {"asked": "to end while it runs"})
     db.session.commit()
+    changes.announce(broker.client(), [run.id])
     broker.revoke(run.id, terminate=True)
     return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
 

@@ -14,8 +14,8 @@ import redis
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.runs import recording
-from webapp.runs.stream import GROUP, STREAM, Entry
+from webapp.runs import changes, recording
+from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,13 @@ class Recorder:
                 logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
         with self.engine.begin() as connection:
             recording.apply(connection, parsed)
-        # Only now: a recorder killed before this line leaves the entries to another one.
-        self.redis.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+        # Only now: a recorder killed before this line leaves the entries to another one. And pages that hear of the
+        # changes ask at once, so these must be there.
+        pipeline = self.redis.pipeline(transaction=False)
+        listed = {entry.run_id for entry in parsed if entry.event not in ONLY_DETAILS}
+        changes.append(pipeline, listed, {entry.run_id for entry in parsed} - listed)
+        pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+        pipeline.execute()
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:

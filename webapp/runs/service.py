@@ -15,6 +15,7 @@ from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.registry import find_task
+from webapp.runs import changes
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler.wakeup import CHANNEL
@@ -61,7 +62,7 @@ def create_run(
 
 
 def send_runs(runs: Sequence[Run]) -> None:
-    """Publish what is queued and wake beat for what is held. After the commit; never raises.
+    """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
     What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
     """
@@ -75,6 +76,7 @@ def send_runs(runs: Sequence[Run]) -> None:
         db.session.commit()
     if len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
+    changes.announce(broker.client(), [run.id for run in runs])
 
 
 def launch(

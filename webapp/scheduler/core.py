@@ -53,7 +53,7 @@ class Core:
         self.lease = Lease(self.presence.id, self.clock)
         self.agenda = Agenda()
         self.schedules = Schedules(self.agenda, lambda name: name in app.tasks)
-        self.publisher = Publisher(app, self.engine, self.lease.fresh)
+        self.publisher = Publisher(app, self.engine, self.lease.fresh, redis_url)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
         self.listener = Listener(redis_url)
