@@ -7,6 +7,7 @@ from flask import Flask
 from webapp.accounts.audit_views import blueprint as audit
 from webapp.accounts.own_views import blueprint as account
 from webapp.accounts.views import blueprint as accounts
+from webapp.live.views import blueprint as live
 from webapp.mail.views import blueprint as mail
 from webapp.overview.metrics_views import blueprint as metrics
 from webapp.overview.theme import blueprint as theme
@@ -36,6 +37,7 @@ BLUEPRINTS = (
     mail,
     schedules,
     runs,
+    live,
     add_numbers,
     workers,
     bulk,

@@ -19,6 +19,7 @@ from webapp.secrecy.masking import masked
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
+_READER_ZONE = "beatdesk.reader_zone"
 
 
 def init_templating(app: Flask) -> None:
@@ -82,9 +83,15 @@ def is_current(path: str) -> bool:
 def reader_zone() -> ZoneInfo:
     """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
     settings: Settings = current_app.extensions["settings"]
-    if has_request_context() and current_user.is_authenticated and find_zone(current_user.timezone):
-        return ZoneInfo(current_user.timezone)
-    return settings.zone
+    if not has_request_context():
+        return settings.zone
+    # Looked up once in a request: a list of runs asks for it a hundred times.
+    zone: ZoneInfo | None = request.environ.get(_READER_ZONE)
+    if zone is None:
+        chosen = current_user.is_authenticated and find_zone(current_user.timezone)
+        zone = ZoneInfo(current_user.timezone) if chosen else settings.zone
+        request.environ[_READER_ZONE] = zone
+    return zone
 
 
 def _ago(moment: datetime | None) -> str:

@@ -56,7 +56,7 @@ class Core:
         self.schedules = Schedules(
             self.agenda, lambda name: name in app.tasks, lambda name: rule_of(app.tasks.get(name))
         )
-        self.publisher = Publisher(app, self.engine, self.lease.fresh)
+        self.publisher = Publisher(app, self.engine, self.lease.fresh, redis_url)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
         self.listener = Listener(redis_url)

@@ -95,6 +95,7 @@ class Firing:
 
     def _account(self, outcome: Outcome) -> None:
         self._publisher.submit(outcome.to_send)
+        self._publisher.tell(outcome.unsent)
         if outcome.to_end:
             self._publisher.call(lambda sender: sender.end(outcome.to_end))
         for schedule_id, runs in outcome.fired.items():

@@ -76,10 +76,19 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
         "drift": drift.drifted(schedule),
         "next_due_at": listing.next_due(schedule, moment, skipped),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
-        "runs": _last_runs(schedule, moment),
-        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
+        **last_runs_context(schedule),
         "versions": history.versions(schedule.id),
         "now": moment,
+    }
+
+
+def last_runs_context(schedule: Stored) -> dict[str, Any]:
+    """For its last runs."""
+    moment = now()
+    return {
+        "schedule": schedule,
+        "runs": _last_runs(schedule, moment),
+        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
     }
 
 

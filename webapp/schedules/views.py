@@ -10,7 +10,7 @@ from webapp.errors import Invalid
 from webapp.formats import plural
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query, text_in_query
-from webapp.rendering import render, see_other, wants_json
+from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
@@ -18,7 +18,7 @@ from webapp.schedules.asked import asked_filters, edited_version, everything_sen
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.editing import both_edited, form_again, run_form
 from webapp.schedules.forms import bars, empty_form, form_values, said
-from webapp.schedules.pages import detail_context, editor_context
+from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 
@@ -117,6 +117,15 @@ def show_in_force(schedule_id: int) -> Response:
     found = service.get(schedule_id)
     standing = in_force.judge(found, in_force.present_beats(moment), moment)
     return render("schedules/_in_force.html", schedule=found, standing=standing)
+
+
+@blueprint.get("/<int:schedule_id>/runs")
+@access(Access.VIEWER)
+def show_runs(schedule_id: int) -> Response:
+    """Its last runs, as its page shows them."""
+    if not wants_fragment():
+        return see_other(url_for("schedules.show", schedule_id=schedule_id))
+    return render_polled("schedules/_last_runs.html", **last_runs_context(service.get(schedule_id)))
 
 
 @blueprint.post("/<int:schedule_id>/enable")
