@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.runs import recording, tallies
 from webapp.runs.stream import GROUP, STREAM, Entry
+from webapp.scheduler.wakeup import CHANNEL
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +107,15 @@ class Recorder:
             except (ValueError, KeyError) as error:
                 logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
         with self.engine.begin() as connection:
-            recording.apply(connection, parsed)
+            paused = recording.apply(connection, parsed)
         # Only now: a recorder killed before this line leaves the entries to another one. Counted in the same breath, so
         # that what is recorded twice is counted once.
         with self.redis.pipeline(transaction=True) as pipeline:
             tallies.add(pipeline, tallies.count(parsed))
             pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
             pipeline.execute()
+        if paused:
+            self.redis.publish(CHANNEL, "a schedule was paused for its failures")
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
