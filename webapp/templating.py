@@ -37,6 +37,7 @@ def init_templating(app: Flask) -> None:
     )
     env.filters.update(
         ago=_ago,
+        countdown=_countdown,
         moment=_moment,
         iso=_iso,
         duration=formats.duration,
@@ -89,6 +90,10 @@ def reader_zone() -> ZoneInfo:
 
 def _ago(moment: datetime | None) -> str:
     return formats.ago(moment, database.now())
+
+
+def _countdown(moment: datetime) -> str:
+    return formats.countdown(moment, database.now())
 
 
 def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
