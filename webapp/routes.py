@@ -22,6 +22,7 @@ from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
 from webapp.schedules.editor_views import blueprint as schedule_editor
 from webapp.schedules.inquiry_views import blueprint as inquiries
+from webapp.schedules.pause_views import blueprint as pauses
 from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
@@ -48,6 +49,7 @@ BLUEPRINTS = (
     schedules_bulk,
     schedule_calendar,
     schedules_transfer,
+    pauses,
 )
 
 

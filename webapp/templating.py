@@ -38,6 +38,7 @@ def init_templating(app: Flask) -> None:
     )
     env.filters.update(
         ago=_ago,
+        countdown=_countdown,
         moment=_moment,
         iso=_iso,
         duration=formats.duration,
@@ -96,6 +97,10 @@ def reader_zone() -> ZoneInfo:
 
 def _ago(moment: datetime | None) -> str:
     return formats.ago(moment, database.now())
+
+
+def _countdown(moment: datetime) -> str:
+    return formats.countdown(moment, database.now())
 
 
 def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:

@@ -102,7 +102,7 @@ def test_what_is_skipped_or_paused_does_not_fire(app: Flask, viewer: Visitor, nu
     assert (lines["nightly"]["fires"], lines["nightly"]["held"]) == (6, 1)
     assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped beforehand"]
     assert (lines["often"]["fires"], lines["often"]["held"]) == (0, 336)
-    assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving"]
+    assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving, by the command line"]
     assert read(viewer, "")["total"] == 6
 
 

@@ -101,6 +101,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
             expires_at if occurrence.state in FIRED else None,
             None if occurrence.state in FIRED else created,
             entry.sealed,
+            occurrence.pause_id,
         )
         for occurrence in made.occurrences
     ]

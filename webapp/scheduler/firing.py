@@ -62,7 +62,7 @@ class Firing:
 
     def _plan(self, entry: Entry, now: float) -> Plan | None:
         try:
-            return plan(entry, now)
+            return plan(entry, now, pauses=self._schedules.pauses)
         except (ValueError, ArithmeticError, OverflowError) as error:
             self._schedules.give_up(entry, f"its next due time cannot be found: {error}")
             return None
