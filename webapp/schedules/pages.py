@@ -10,7 +10,7 @@ from webapp.database import now
 from webapp.people.zones import zone_names
 from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
-from webapp.schedules import drift, history, in_force, listing
+from webapp.schedules import drift, history, in_force, listing, recent
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.preview import COUNT, Preview
 from webapp.schedules.stored import Stored
@@ -51,14 +51,14 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
         "next_due_at": listing.next_due(schedule, moment, skipped),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
         "runs": _last_runs(schedule, moment),
-        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
+        "strip": recent.recent_states([schedule.id], moment).get(schedule.id, []),
         "versions": history.versions(schedule.id),
         "now": moment,
     }
 
 
-def _last_runs(schedule: Stored, now: datetime) -> list[listing.LastRun]:
+def _last_runs(schedule: Stored, now: datetime) -> list[recent.LastRun]:
     """Due ones and those by hand together, newest first."""
-    due = listing.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
-    together = [*due, *listing.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    due = recent.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
+    together = [*due, *recent.runs_by_hand(schedule.id, RUNS_SHOWN)]
     return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

@@ -11,15 +11,24 @@ from webapp.database import now
 from webapp.errors import Invalid
 from webapp.formats import plural
 from webapp.overview.theme import own_path
-from webapp.query import id_in_query, text_in_query
+from webapp.query import id_in_query
 from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, history, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
-from webapp.schedules.asked import asked_filters, edited_version, everything_sent, given_fields, list_sent
+from webapp.schedules.asked import (
+    asked_edge,
+    asked_filters,
+    asked_order,
+    edited_version,
+    everything_sent,
+    given_fields,
+    list_sent,
+)
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.forms import bars, empty_form, form_values, said, typed
 from webapp.schedules.merging import merge
+from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context
 from webapp.schedules.preview import Preview, preview
 from webapp.schedules.service import Edited
@@ -35,8 +44,8 @@ blueprint.add_app_template_filter(bars, "bars")
 @access(Access.VIEWER)
 def index() -> Response:
     """The list."""
-    moment, filters = now(), asked_filters()
-    found = listing.page(filters, moment, before=text_in_query("before"), after=text_in_query("after"))
+    moment, filters, order = now(), asked_filters(), asked_order()
+    found = listing.page(filters, moment, order=order, before=asked_edge("before"), after=asked_edge("after"))
     if wants_json():
         return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
     return render(
@@ -44,6 +53,9 @@ def index() -> Response:
         "schedules/_table.html",
         listed_page=found,
         filters=filters,
+        order=order,
+        orders=list(ORDER_WORDS.items()),
+        given={**filters.given(), **order.given()},
         kinds=list(KIND_WORDS.items()),
         statuses=listing.STATUSES,
         none_yet=not found.rows and not listing.any_schedule(),
