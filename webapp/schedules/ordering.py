@@ -33,7 +33,7 @@ ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next
 ORDERS = tuple(ORDER_WORDS)
 DIRECTIONS = ("up", "down")
 WINDOW = 500
-RARE = 1000
+RARE = 2000
 
 Conditions = Sequence[sa.ColumnElement[bool]]
 WORDS: sa.Table = ScheduleWords.__table__  # type: ignore[assignment]  # a mapped class has a Table here
@@ -117,10 +117,11 @@ def find(
 ) -> Found:
     """The page after the edge, or before it (`back`), or the first one."""
     begin = edge.segment if edge else 0
+    search = _Search(conditions)
     rows: list[tuple[int, Edge]] = []
     for place in range(begin, -1, -1) if back else range(begin, len(chain)):
         beyond = edge.values if edge is not None and place == begin else None
-        found = _along(chain[place], conditions, beyond, size + 1 - len(rows), back=back)
+        found = _along(chain[place], search, beyond, size + 1 - len(rows), back=back)
         rows += [(row[0], Edge(place, tuple(row[1:]))) for row in found]
         if len(rows) > size:
             break
@@ -172,30 +173,68 @@ def _key(key: sa.Column[Any], value: Any) -> Any:
     return value
 
 
+class _Search:
+    """The conditions of a page, and who has the words of a search: looked for once, whatever the number of segments."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.words = [check for check in conditions if WORDS in _tables([check])]
+        self.others = [check for check in conditions if WORDS not in _tables([check])]
+        self.found: list[int] | None = None
+
+    @property
+    def everything(self) -> list[sa.ColumnElement[bool]]:
+        """All conditions, row by row."""
+        return [*self.others, *self.words]
+
+    def look(self) -> None:
+        """Read the words, one narrow table; keeps who has them, or one more than RARE."""
+        if self.words and self.found is None:
+            query = sa.select(WORDS.c.schedule_id).where(*self.words).limit(RARE + 1)
+            self.found = list(db.session.execute(query).scalars())
+
+    @property
+    def rare(self) -> bool:
+        """Whether it is known that few have the words."""
+        return self.found is not None and len(self.found) <= RARE
+
+    @property
+    def by_number(self) -> list[sa.ColumnElement[bool]]:
+        """All conditions, with those who have the words by their numbers."""
+        if not self.words:
+            return self.others
+        # The limit keeps a database from turning this into a look at the words of each row on the way.
+        if self.found is not None and self.rare:
+            return [*self.others, TASKS.c.id.in_(self.found)]
+        who = sa.select(WORDS.c.schedule_id).where(*self.words).limit(2**31 - 1)
+        return [*self.others, TASKS.c.id.in_(who)]
+
+
 def _along(
-    segment: Segment, conditions: Conditions, beyond: tuple[Any, ...] | None, size: int, *, back: bool
+    segment: Segment, search: _Search, beyond: tuple[Any, ...] | None, size: int, *, back: bool
 ) -> Sequence[Any]:
     """Rows of (id, *keys) of a segment that meet the conditions, from a place on; see the top of this module."""
-    checks = [*segment.where, *conditions]
     down = segment.down != back
     start = [] if beyond is None else [_past(segment.keys, beyond, down=down)]
-    if not checks:
+    if not segment.where and not search.everything:
         return _rows(_ordered(segment.keys, start, down=down), size)
-    found = _rows(_in_window(segment, checks, start, down=down), size)
-    if len(found) == size:
-        return found
-    ids = db.session.execute(_matches([*checks, *start]).limit(RARE + 1)).scalars().all()
-    if not ids:
-        return []
-    rare = [TASKS.c.id.in_(ids)] if len(ids) <= RARE else []
-    return _rows(_ordered(segment.keys, [*rare, *checks, *start], down=down), size)
+    if not search.rare:
+        found = _rows(_in_window(segment, [*segment.where, *search.everything], start, down=down), size)
+        if len(found) == size:
+            return found
+        search.look()
+    checks = [*segment.where, *search.by_number]
+    if not search.words:
+        ids = db.session.execute(_matches([*checks, *start]).limit(RARE + 1)).scalars().all()
+        checks = [TASKS.c.id.in_(ids)] if len(ids) <= RARE else checks
+        if not ids:
+            return []
+    return [] if search.found == [] else _rows(_ordered(segment.keys, [*checks, *start], down=down), size)
 
 
 def _matches(checks: Conditions) -> sa.Select[Any]:
-    """Who meets the checks; of a search, who has the words: to read one narrow table is the quickest there is."""
-    words = [check for check in checks if WORDS in _tables([check])]
-    if words:
-        return sa.select(WORDS.c.schedule_id).where(*words)
+    """Who meets the checks, in no order; from one table where one is enough."""
+    if _tables(checks) == {DETAILS}:
+        return sa.select(DETAILS.c.schedule_id).where(*checks)
     return sa.select(TASKS.c.id).select_from(_joined(checks)).where(*checks)
 
 
