@@ -9,10 +9,10 @@ from webapp.paging import LARGEST_ID
 LONGEST_TEXT = 200
 
 
-def text_in_query(name: str) -> str:
+def text_in_query(name: str, *, most: int = LONGEST_TEXT) -> str:
     """One value without control characters, which PostgreSQL refuses; "" when it is not given."""
     text = request.args.get(name, "")
-    return "".join(character for character in text if character.isprintable()).strip()[:LONGEST_TEXT]
+    return "".join(character for character in text if character.isprintable()).strip()[:most]
 
 
 def id_in_query(name: str) -> int | None:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from flask import Flask, current_app, has_request_context, request, url_for
+from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 
 from webapp import __version__, database, formats
@@ -55,9 +55,12 @@ def static_url(path: str) -> str:
 
     Vendored files have their version in their folder and need none. Raises FileNotFoundError for a misspelt path.
     """
-    if path.startswith("vendor/"):
-        return url_for("static", filename=path)
-    return url_for("static", filename=path, v=_content_hash(Path(str(current_app.static_folder)) / path))
+    made: dict[str, str] = g.setdefault("static_urls", {})
+    if path not in made:
+        # A list shows the same few drawings some hundred times.
+        file = Path(str(current_app.static_folder)) / path
+        made[path] = url_for("static", filename=path, v=None if path.startswith("vendor/") else _content_hash(file))
+    return made[path]
 
 
 @cache
@@ -83,6 +86,12 @@ def is_current(path: str) -> bool:
 
 def reader_zone() -> ZoneInfo:
     """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
+    zone: ZoneInfo = g.setdefault("reader_zone", None) or _find_reader_zone()
+    g.reader_zone = zone
+    return zone
+
+
+def _find_reader_zone() -> ZoneInfo:
     settings: Settings = current_app.extensions["settings"]
     if not has_request_context():
         return settings.zone

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.schema import SchemaItem
+
+from webapp.schedules.adoption import adopt, release
 
 revision = "0001"
 down_revision = None
@@ -12,6 +15,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # A database of sqlalchemy-celery-beat is adopted in place, with the schedules in it.
+    there = adopt(op.get_bind())
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -51,14 +56,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_beats_seen_at"), "beats", ["seen_at"], unique=False)
-    op.create_table(
+    _library_table(
+        there,
         "celery_clockedschedule",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("clocked_time", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_table(
+    _library_table(
+        there,
         "celery_crontabschedule",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column(
@@ -100,7 +107,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_table(
+    _library_table(
+        there,
         "celery_intervalschedule",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column(
@@ -119,7 +127,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_table(
+    _library_table(
+        there,
         "celery_periodictask",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False, comment="Short Description For This Task"),
@@ -219,14 +228,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
         sqlite_autoincrement=True,
     )
-    op.create_table(
+    _library_table(
+        there,
         "celery_periodictaskchanged",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("last_update", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=False,
     )
-    op.create_table(
+    _library_table(
+        there,
         "celery_solarschedule",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column(
@@ -505,6 +516,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    release(op.get_bind())
     op.drop_index(op.f("ix_sign_ins_user_id"), table_name="sign_ins")
     op.drop_table("sign_ins")
     op.drop_table("roles_users")
@@ -563,3 +575,8 @@ def downgrade() -> None:
     for name in ("period", "solarevent"):
         # PostgreSQL keeps an enumeration as a type of its own, which outlives its table.
         sa.Enum(name=name).drop(op.get_bind(), checkfirst=True)
+
+
+def _library_table(there: set[str], name: str, *columns: SchemaItem, sqlite_autoincrement: bool = False) -> None:
+    if name not in there:
+        op.create_table(name, *columns, sqlite_autoincrement=sqlite_autoincrement)

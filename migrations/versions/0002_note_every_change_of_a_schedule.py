@@ -33,6 +33,8 @@ def upgrade() -> None:
     statements = POSTGRESQL if op.get_bind().dialect.name == "postgresql" else sqlite()
     for statement in statements:
         op.execute(sa.text(statement.replace(":", "\\:")))
+    for statement in ADOPT[op.get_bind().dialect.name]:
+        op.execute(sa.text(statement.replace(":", "\\:")))
 
 
 def downgrade() -> None:
@@ -149,3 +151,16 @@ POSTGRESQL = [
         for rule in RULES
     ),
 ]
+# Schedules that were there before, in a database of sqlalchemy-celery-beat: changed now, so that nothing is due that
+# lies in the past.
+ADOPT = {
+    "sqlite": [
+        BUMP,
+        f"""INSERT INTO schedule_details (schedule_id, revision, changed_at)
+        SELECT id, {LATEST}, strftime('%Y-%m-%d %H:%M:%f000', 'now') FROM celery_periodictask""",
+    ],
+    "postgresql": [
+        """INSERT INTO schedule_details (schedule_id, revision, changed_at)
+        SELECT id, beatdesk_next_revision(), clock_timestamp() FROM celery_periodictask""",
+    ],
+}

@@ -64,6 +64,7 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
     sign_in(page, "admin")
     for path in (
         "/schedules",
+        "/schedules?sort=next&direction=down",
         "/schedules?q=nothing",
         "/schedules/new",
         f"/schedules/{number}",
@@ -82,6 +83,23 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
             found = Axe().run(page)
             assert found.violations_count == 0, path + found.generate_report()
             assert not page.evaluate(TOO_WIDE), path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_import_shows_what_it_would_do(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
+    page = new_page(color_scheme=scheme, bypass_csp=True)
+    sign_in(page, "scheduler")
+    page.goto("/schedules/import")
+    page.get_by_label("Text").fill("0 5 1 * fri add 1 2\n0 6 * * * /bin/backup --a-rather-long-option=of-the-command\n")
+    page.get_by_label("Delete schedules that are not in it").check()
+    page.get_by_role("button", name="Show the difference").click()
+    expect(page.get_by_text("Read as a crontab file.")).to_be_visible()
+    expect(page.get_by_role("group", name="Which task is each command?")).to_be_visible()
+    for size in (PHONE, DESK):
+        page.set_viewport_size(size)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert not page.evaluate(TOO_WIDE)
 
 
 def test_a_form_with_errors_is_accessible(

@@ -14,6 +14,8 @@ from webapp.accounts.models import AuditEntry
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.schedules import service, stored, transfer
+from webapp.schedules.sources.given import Given
+from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.stored import TASKS
 
 WHEN = {"task": "add", "args": [1, 2]}
@@ -46,17 +48,21 @@ def snapshots() -> list[dict[str, Any]]:
     return [found.snapshot for found in stored.load(db.session, stored.select_schedules().order_by(TASKS.c.name))]
 
 
+def as_given(entries: list[dict[str, Any]]) -> list[Given]:
+    return [Given(entry["name"], entry) for entry in entries]
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_round_trip_is_exact(as_json: bool) -> None:
     before, entries = snapshots(), transfer.export_all()
-    text = json.dumps({"schedules": entries}) if as_json else transfer.to_yaml(entries)
-    assert {step.action for step in transfer.difference(transfer.from_yaml(text))} == {"keep"}
+    text = json.dumps({"schedules": entries}) if as_json else to_yaml(entries)
+    assert {step.action for step in transfer.difference(from_yaml(text))} == {"keep"}
     for row in snapshots():
         found = stored.find_named(db.session, row["name"])
         assert found is not None
         service.delete(found.id)
     assert snapshots() == []
-    assert {step.action for step in transfer.apply(transfer.from_yaml(text))} == {"create"}
+    assert {step.action for step in transfer.apply(from_yaml(text))} == {"create"}
     assert snapshots() == before
 
 
@@ -72,12 +78,12 @@ def test_the_difference_comes_first_and_only_changes_are_written() -> None:
     entries = transfer.export_all()
     entries[0]["crontab"] = "0 5 * * *"
     entries.append({**entries[1], "name": "e new"})
-    steps = transfer.difference(entries)
+    steps = transfer.difference(as_given(entries))
     assert [step.action for step in steps] == ["change", "keep", "keep", "keep", "create"]
     change = steps[0].changes[0]
     assert (change.field, change.before, change.after) == ("crontab", "*/30 * * * *", "0 5 * * *")
     assert len(snapshots()) == 4
-    transfer.apply(entries)
+    transfer.apply(as_given(entries))
     assert [row["name"] for row in snapshots()][-1] == "e new"
     imports = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "schedule.import")).all()
     assert sorted(row.object_name for row in imports) == ["a crontab", "e new"]
@@ -88,7 +94,7 @@ def test_one_wrong_entry_and_nothing_is_written() -> None:
     entries[0]["crontab"] = "0 5 * * *"
     entries[1]["task"] = "os.system"
     with pytest.raises(Invalid) as caught:
-        transfer.apply(entries)
+        transfer.apply(as_given(entries))
     assert caught.value.fields == {"b interval: task": "There is no registered task “os.system”."}
     db.session.rollback()
     assert snapshots() == before
@@ -109,7 +115,7 @@ def test_one_wrong_entry_and_nothing_is_written() -> None:
 )
 def test_what_is_no_file_of_schedules_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as caught:
-        transfer.from_yaml(text)
+        from_yaml(text)
     assert caught.value.fields.keys() == {"file"}
 
 
@@ -125,7 +131,8 @@ def test_from_the_browser(scheduler: Visitor) -> None:
     assert scheduler.get("/schedules/export").text == changed
     wrong = scheduler.post("/schedules/import", {"file": "schedules: [{name: bad}]", "apply": "1"})
     assert wrong.status_code == 422
-    assert "bad: task: Choose a task." in wrong.text
+    assert "task: Choose a task." in wrong.text
+    assert "1 of 1 cannot be taken" in wrong.text
     assert scheduler.send("/schedules/import", {"file": "a: ["}).get_json()["fields"].keys() == {"file"}
 
 
@@ -142,5 +149,5 @@ def test_the_commands(runner: FlaskCliRunner, tmp_path: Path) -> None:
     file.write_text("schedules: [{name: bad, task: add}]", encoding="utf-8")
     refused = runner.invoke(args=["schedules", "import", str(file), "--apply"])
     assert refused.exit_code == 1
-    assert "! bad\n" in refused.output
+    assert "! bad  (line 1)\n" in refused.output
     assert "Error: nothing was written: 1 of 1 cannot be taken" in refused.output

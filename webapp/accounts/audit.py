@@ -15,6 +15,7 @@ from webapp.accounts.models import AuditEntry, User
 from webapp.database import now
 from webapp.paging import Page, page_by_id
 from webapp.secrecy.masking import masked_value
+from webapp.text_search import mentions
 
 
 def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, before, after
@@ -91,7 +92,7 @@ def entries(
     """One page of the audit, newest first; `actor` and `thing` are parts of names, `action` its beginning."""
     query = sa.select(AuditEntry)
     if actor:
-        query = query.where(AuditEntry.actor.icontains(actor, autoescape=True))
+        query = query.where(mentions(AuditEntry.actor, actor))
     if action:
         query = query.where(AuditEntry.action.startswith(action, autoescape=True))
     if thing:
@@ -99,7 +100,7 @@ def entries(
         if number:
             query = query.where(AuditEntry.object_type == kind.strip(), AuditEntry.object_id == number.strip())
         else:
-            named = AuditEntry.object_name.icontains(thing, autoescape=True)
+            named = mentions(AuditEntry.object_name, thing)
             query = query.where(named | (AuditEntry.object_type == thing))
     return page_by_id(session, query, AuditEntry.id, before=before, after=after)
 

@@ -20,6 +20,7 @@ from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile
 from webapp.runs.models import Run
+from webapp.text_search import mentions, mentions_folded
 
 ADMIN = "admin"
 
@@ -44,7 +45,8 @@ def find_people(
     query = sa.select(User)
     if search:
         query = query.where(
-            User.name.icontains(search, autoescape=True) | User.email.icontains(search, autoescape=True)
+            # Addresses are kept in lower case.
+            mentions(User.name, search) | mentions_folded(User.email, search)
         )
     if role:
         query = query.where(User.roles.any(Role.name == role))

@@ -16,6 +16,7 @@ from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.search import Search
 from webapp.runs.states import RunState
+from webapp.text_search import mentions
 
 Columns = Any
 Condition = Callable[[Columns], sa.ColumnElement[bool]]
@@ -127,7 +128,7 @@ def _tasks(search: Search) -> _Option:
 def _others(search: Search, now: datetime) -> list[Condition]:
     conditions: list[Condition] = []
     if search.workers:
-        conditions.append(lambda columns: sa.or_(*(_contains(columns.worker, text) for text in search.workers)))
+        conditions.append(lambda columns: sa.or_(*(mentions(columns.worker, text) for text in search.workers)))
     if search.queues:
         conditions.append(lambda columns: _queue(columns, search.queues))
     conditions.extend(_runtime(operator, seconds, now) for operator, seconds in search.runtime)
@@ -161,7 +162,7 @@ def _word(word: str) -> Condition:
 
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         return sa.or_(
-            *(_contains(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
+            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
             columns.id == word.lower(),
         )
 
@@ -176,13 +177,3 @@ def _argument_text(name: str, value: str) -> Condition:
         columns.args.contains(spelled, autoescape=True),
         *(columns.kwargs.contains(text, autoescape=True) for text in named),
     )
-
-
-def _contains(column: Any, text: str) -> sa.ColumnElement[bool]:
-    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
-    pattern = f"%{escaped}%"
-    # SQLite's LIKE looks past the case of A to Z by itself; ILIKE would fold each text by a function call first.
-    found: sa.ColumnElement[bool] = (
-        column.like(pattern, escape="/") if db.engine.dialect.name == "sqlite" else column.ilike(pattern, escape="/")
-    )
-    return found

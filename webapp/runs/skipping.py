@@ -55,12 +55,14 @@ def unskip_due(schedule_id: int, now: datetime) -> int:
 
 def skipped_ahead(schedule_ids: list[int], now: datetime) -> dict[int, set[datetime]]:
     """The due times of these schedules that will be skipped."""
-    query = sa.select(Run.schedule_id, Run.due_at).where(
-        Run.schedule_id.in_(schedule_ids), Run.due_at > now, Run.state == RunState.SKIPPED
-    )
+    if not schedule_ids:
+        return {}
+    # Few runs have a due time ahead, and the index by schedule leads to them; asked for the state too, SQLite would
+    # read every skipped run there is.
+    query = sa.select(Run.schedule_id, Run.due_at, Run.state).where(Run.schedule_id.in_(schedule_ids), Run.due_at > now)
     found: dict[int, set[datetime]] = {}
-    for schedule_id, due_at in db.session.execute(query):
-        if schedule_id is not None and due_at is not None:
+    for schedule_id, due_at, state in db.session.execute(query):
+        if schedule_id is not None and due_at is not None and state == RunState.SKIPPED:
             found.setdefault(schedule_id, set()).add(due_at)
     return found
 

@@ -51,3 +51,15 @@ class ScheduleProgress(Base):
     runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
     broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")
     revision: Mapped[int | None] = mapped_column(sa.BigInteger, comment="Of the schedule that next_due_at is of")
+
+    __table_args__ = (
+        # Lists in the order of these moments.
+        sa.Index("ix_schedule_progress_next", "next_due_at", "schedule_id"),
+        sa.Index("ix_schedule_progress_last", "last_due_at", "schedule_id"),
+        sa.Index(
+            "ix_schedule_progress_broken",
+            "schedule_id",
+            sqlite_where=sa.text("broken IS NOT NULL"),
+            postgresql_where=sa.text("broken IS NOT NULL"),
+        ),
+    )

@@ -10,7 +10,10 @@ from webapp.errors import Invalid
 from webapp.query import LONGEST_TEXT, text_in_query
 from webapp.schedules import builder
 from webapp.schedules.listing import Filters
+from webapp.schedules.ordering import DIRECTIONS, ORDERS, Order
 
+# Two names of 255 characters, and what JSON adds.
+LONGEST_EDGE = 1200
 # Sent along with a schedule's fields, and none of them.
 NO_FIELDS = ("csrf_token", "version", "schedule_id", "back", "tried", "switch")
 
@@ -63,6 +66,17 @@ def edited_version(along: dict[str, Any]) -> int | None:
 def asked_filters() -> Filters:
     """What to list, from behind the question mark."""
     return Filters(**{name: text_in_query(name) for name in Filters.__slots__})
+
+
+def asked_order() -> Order:
+    """In which order; by name for what is no order."""
+    by, direction = request.args.get("sort", ""), request.args.get("direction", "")
+    return Order(by, direction == DIRECTIONS[True]) if by in ORDERS else Order()
+
+
+def asked_edge(name: str) -> str:
+    """From where a page goes on, whole: an edge may be longer than what people search for."""
+    return text_in_query(name, most=LONGEST_EDGE)
 
 
 def filters_from(given: dict[str, Any]) -> Filters:

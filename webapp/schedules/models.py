@@ -89,6 +89,12 @@ class ScheduleDetail(Base):
             sqlite_where=sa.text("failing_since IS NOT NULL"),
             postgresql_where=sa.text("failing_since IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_schedule_details_paused",
+            "schedule_id",
+            sqlite_where=sa.text("paused_at IS NOT NULL"),
+            postgresql_where=sa.text("paused_at IS NOT NULL"),
+        ),
     )
 
 
@@ -129,7 +135,6 @@ class SchedulePause(Base):
         ),
     )
 
-
 class ScheduleRevision(Base):
     """One row: the last revision given out. Taken under its row lock, so that no lower one can commit later."""
 
@@ -164,5 +169,18 @@ class ScheduleVersion(Base):
     __table_args__ = (sa.UniqueConstraint("schedule_id", "version", name="uq_schedule_versions"),)
 
 
-# The library's table has no index for the question "who uses this rule?", which every edit asks.
+class ScheduleWords(Base):
+    """What a search looks through: name, task, description and tags of a schedule, in lower case, one narrow row each.
+
+    The database's triggers write it, whoever writes the schedule.
+    """
+
+    __tablename__ = "schedule_words"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    words: Mapped[str] = mapped_column(sa.Text)
+
+
+# The library's table has no index for the question "who uses this rule?", which every edit asks, and none for lists.
 sa.Index("ix_periodictask_rule", PeriodicTask.discriminator, PeriodicTask.schedule_id)
+sa.Index("ix_periodictask_task", PeriodicTask.task, PeriodicTask.name)

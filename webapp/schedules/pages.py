@@ -12,7 +12,7 @@ from webapp.people.zones import zone_options
 from webapp.registry import known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
-from webapp.schedules import builder, drift, history, in_force, listing, pausing
+from webapp.schedules import builder, drift, history, in_force, pausing, recent
 from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
@@ -96,12 +96,12 @@ def last_runs_context(schedule: Stored) -> dict[str, Any]:
     return {
         "schedule": schedule,
         "runs": _last_runs(schedule, moment),
-        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
+        "strip": recent.recent_states([schedule.id], moment).get(schedule.id, []),
     }
 
 
-def _last_runs(schedule: Stored, now: datetime) -> list[listing.LastRun]:
+def _last_runs(schedule: Stored, now: datetime) -> list[recent.LastRun]:
     """Due ones and those by hand together, newest first."""
-    due = listing.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
-    together = [*due, *listing.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    due = recent.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
+    together = [*due, *recent.runs_by_hand(schedule.id, RUNS_SHOWN)]
     return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

@@ -1,52 +1,67 @@
-"""Schedules as a file: YAML out and in, exactly; what an import would change is shown before it is done.
+"""Schedules out of files and into them: what an import would change is shown before it is done.
 
-The file has what people decide (`Definition.snapshot`), without what equals the defaults. Not in it: numbers, versions,
-pauses, and what has run.
+An export has what people decide (`Definition.snapshot`), without what equals the defaults. Not in it: numbers,
+versions, pauses, and what has run. An import takes all entries or none, and runs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-import yaml
+import sqlalchemy as sa
 
 from webapp import broker
 from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored, writing
 from webapp.schedules.definition import DEFAULTS, FIELDS, Definition
 from webapp.schedules.history import Change, differences
+from webapp.schedules.sources.given import Given
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
 
-MOST = 10_000
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an import does with one entry of the file: "create", "change" or "keep", or why it cannot."""
+    """What an import does with one entry, and what people should know of it.
+
+    The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" is why nothing can be done.
+    """
 
     name: str
     action: str
     changes: Sequence[Change] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    line: int | None = None
+    command: str | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
     step: Step
-    before: Stored | None
-    definition: Definition | None
+    before: Stored | None = None
+    definition: Definition | None = None
+
+
+def snapshots() -> list[dict[str, Any]]:
+    """What every schedule says, by name."""
+    return [found.snapshot for found in stored.load(db.session, select_schedules().order_by(TASKS.c.name))]
 
 
 def export_all() -> list[dict[str, Any]]:
     """Every schedule, by name, with only what differs from the defaults."""
-    return [entry(found.snapshot) for found in stored.load(db.session, select_schedules().order_by(TASKS.c.name))]
+    return [entry(snapshot) for snapshot in snapshots()]
 
 
 def entry(snapshot: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,84 +73,101 @@ def entry(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_yaml(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a file."""
-    text: str = yaml.safe_dump({"schedules": list(entries)}, sort_keys=False, allow_unicode=True, width=100)
-    return text
+def difference(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
+    """What an import would do. What is not among the entries stays, unless it is to be removed."""
+    return [ready.step for ready in _prepare(entries, remove=remove)]
 
 
-def from_yaml(text: str) -> list[dict[str, Any]]:
-    """The entries of a file (YAML, or JSON, which is YAML too). Raises Invalid with what is wrong with the file."""
-    try:
-        read = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Invalid({"file": f"This is not YAML: {' '.join(str(error).split())}."}) from error
-    entries = read.get("schedules") if isinstance(read, dict) else read
-    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-        raise Invalid({"file": "A list named “schedules” is needed, each with its fields."})
-    if len(entries) > MOST:
-        raise Invalid({"file": f"At most {MOST:,} schedules at a time."})
-    names = [one.get("name") for one in entries]
-    if twice := {str(name) for name in names if names.count(name) > 1}:
-        raise Invalid({"file": f"Named more than once: {', '.join(sorted(twice))}."})
-    return [{str(name): value for name, value in one.items()} for one in entries]
-
-
-def difference(entries: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """What an import of these entries would do. What is not in the file stays as it is."""
-    return [ready.step for ready in _prepare(entries)]
-
-
-def apply(entries: Sequence[Mapping[str, Any]]) -> list[Step]:
+def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     """Import all of it in one transaction, or nothing. Raises Invalid when any entry is wrong."""
-    prepared, moment = _prepare(entries), now()
-    errors = {f"{ready.step.name}: {name}": text for ready in prepared for name, text in ready.step.errors.items()}
-    if errors:
+    prepared, moment = _prepare(entries, remove=remove), now()
+    if errors := refusals([ready.step for ready in prepared]):
         raise Invalid(errors)
-    changed = [ready for ready in prepared if ready.definition is not None and ready.step.action != "keep"]
-    revision = 0
-    for ready in changed:
-        assert ready.definition is not None  # noqa: S101  # so says the filter above
-        revision = _write(ready.definition, ready.before, moment)
+    revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
     db.session.commit()
-    if changed:
-        broker.announce(CHANNEL, str(revision))
+    if revisions:
+        broker.announce(CHANNEL, str(max(revisions)))
     return [ready.step for ready in prepared]
+
+
+def refusals(steps: Sequence[Step]) -> dict[str, str]:
+    """What is wrong, by the line and name of the entry, and the field."""
+    return {f"{_place(step)}: {name}": text for step in steps for name, text in step.errors.items()}
+
+
+def written(steps: Sequence[Step]) -> int:
+    """How many schedules an import writes."""
+    return sum(step.action in ("create", "change", "remove") for step in steps)
 
 
 def step_values(step: Step) -> dict[str, Any]:
     """A step as JSON values."""
     changes = {change.field: [change.before, change.after] for change in step.changes}
-    return {"name": step.name, "action": step.action, "changes": changes, "errors": dict(step.errors)}
+    values = {"name": step.name, "action": step.action, "changes": changes, "errors": dict(step.errors)}
+    return values | {"notes": list(step.notes), "line": step.line}
 
 
-def _write(definition: Definition, before: Stored | None, moment: Any) -> int:
+def _place(step: Step) -> str:
+    return step.name if step.line is None else f"line {step.line}, {step.name}"
+
+
+def _write(ready: _Ready, moment: datetime) -> int:
+    """Write one schedule; gives the revision of that."""
+    before, definition, author = ready.before, ready.definition, service.author()
+    former = None if before is None else before.snapshot
+    if definition is None:
+        assert before is not None  # noqa: S101  # only what is there is removed
+        audit.record(db.session, "schedule.delete", "schedule", before.id, before.name, former, None)
+        return writing.delete(db.session, before)
     if before is None:
-        schedule_id = writing.insert(db.session, definition, moment, service.author())
+        schedule_id = writing.insert(db.session, definition, moment, author)
     else:
         schedule_id = before.id
-        writing.update(db.session, before, definition, moment, service.author())
-    former = None if before is None else before.snapshot
+        writing.update(db.session, before, definition, moment, author)
     audit.record(db.session, "schedule.import", "schedule", schedule_id, definition.name, former, definition.snapshot())
     return writing.revision_of(db.session, schedule_id)
 
 
-def _prepare(entries: Sequence[Mapping[str, Any]]) -> list[_Ready]:
-    names = [one["name"] for one in entries if isinstance(one.get("name"), str)]
+def _prepare(entries: Sequence[Given], *, remove: bool) -> list[_Ready]:
+    names = [str(one.fields["name"]) for one in entries if one.fields.get("name")]
     found: dict[str, Stored] = {}
-    for start in range(0, len(names), 500):
-        some = select_schedules().where(TASKS.c.name.in_(names[start : start + 500]))
+    for start in range(0, len(names), CHUNK):
+        some = select_schedules().where(TASKS.c.name.in_(names[start : start + CHUNK]))
         found |= {schedule.name: schedule for schedule in stored.load(db.session, some)}
-    return [_ready(one, found.get(str(one.get("name")))) for one in entries]
+    moment = now()
+    prepared = [_ready(one, found.get(str(one.fields.get("name"))), moment) for one in entries]
+    return [*prepared, *_removals({one.name for one in entries})] if remove else prepared
 
 
-def _ready(given: Mapping[str, Any], before: Stored | None) -> _Ready:
-    name = str(given.get("name") or "an entry without a name")
+def _removals(kept: set[str]) -> list[_Ready]:
+    """What is there and not among the names. What the code defines would come back, so it stays."""
+    names = db.session.execute(sa.select(TASKS.c.id, TASKS.c.name).order_by(TASKS.c.name))
+    gone = [number for number, name in names if name not in kept]
+    found: list[Stored] = []
+    for start in range(0, len(gone), CHUNK):
+        found += stored.find_many(db.session, gone[start : start + CHUNK])
+    note = "The code defines it and would bring it back, so it stays."
+    return [
+        _Ready(Step(one.name, "skip", notes=[note])) if one.code_definition else _Ready(Step(one.name, "remove"), one)
+        for one in found
+    ]
+
+
+def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
+    name = given.name or "an entry without a name"
+    about: dict[str, Any] = {"notes": given.notes, "line": given.line, "command": given.command}
+    if given.skipped is not None:
+        return _Ready(Step(name, "skip", notes=[*given.notes, given.skipped], line=given.line))
+    if given.error is not None:
+        return _Ready(Step(name, "refuse", errors={"": given.error}, **about))
     # An entry says everything: what is left out is the default, also of a schedule that is there already.
-    examined = examine({**DEFAULTS, **given}, now(), current=before.snapshot if before else None)
-    if examined.definition is None:
-        return _Ready(Step(name, "refuse", errors=examined.errors), before, None)
+    examined = examine({**DEFAULTS, **given.fields}, moment, current=before.snapshot if before else None)
+    definition = examined.definition
+    if definition is None:
+        return _Ready(Step(name, "refuse", errors=examined.errors, **about))
+    words = describe(definition.recurrence())
     if before is None:
-        return _Ready(Step(name, "create"), None, examined.definition)
-    changes = differences(before.snapshot, examined.definition.snapshot())
-    return _Ready(Step(name, "change" if changes else "keep", changes), before, examined.definition)
+        return _Ready(Step(name, "create", words=words, **about), None, definition)
+    changes = differences(before.snapshot, definition.snapshot())
+    step = Step(name, "change" if changes else "keep", changes, words=words, **about)
+    return _Ready(step, before, definition)

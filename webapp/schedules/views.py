@@ -10,15 +10,24 @@ from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.formats import plural
 from webapp.overview.theme import own_path
-from webapp.query import id_in_query, text_in_query
+from webapp.query import id_in_query
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
-from webapp.schedules.asked import asked_filters, edited_version, everything_sent, given_fields, list_sent
+from webapp.schedules.asked import (
+    asked_edge,
+    asked_filters,
+    asked_order,
+    edited_version,
+    everything_sent,
+    given_fields,
+    list_sent,
+)
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.editing import both_edited, form_again, run_form
 from webapp.schedules.forms import bars, empty_form, form_values, said
+from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
@@ -32,9 +41,10 @@ blueprint.add_app_template_filter(bars, "bars")
 @access(Access.VIEWER)
 def index() -> Response:
     """The list."""
-    moment, filters = now(), asked_filters()
+    moment, filters, order = now(), asked_filters(), asked_order()
     pauses = pause_rows.unsettled(db.session)
-    found = listing.page(filters, moment, pauses, before=text_in_query("before"), after=text_in_query("after"))
+    before, after = asked_edge("before"), asked_edge("after")
+    found = listing.page(filters, moment, pauses, order=order, before=before, after=after)
     if wants_json():
         return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
     return render(
@@ -42,6 +52,9 @@ def index() -> Response:
         "schedules/_table.html",
         listed_page=found,
         filters=filters,
+        order=order,
+        orders=list(ORDER_WORDS.items()),
+        given={**filters.given(), **order.given()},
         kinds=list(KIND_WORDS.items()),
         statuses=listing.STATUSES,
         none_yet=not found.rows and not listing.any_schedule(),

@@ -1,0 +1,199 @@
+"""A crontab file: its lines, its time zones, and which task each command is.
+
+Where both days are restricted, cron runs on the days that match *either*; Celery on those that match both. Such a line
+becomes two schedules whose days have none in common, so that together they are due exactly when cron would run it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.registry import KnownTask, known_tasks
+from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.scheduler.recurrence.fields import parse_field
+from webapp.schedules.sources.given import Given, check_names, refuse
+
+_SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
+_LINE = re.compile(r"\s*(@\w+|(?:[\w*/,\-]+\s+){4}[\w*/,\-]+)\s+(\S.*?)\s*$")
+_ZONES = ("CRON_TZ", "TZ")
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that runs something."""
+
+    number: int
+    when: str
+    command: str
+    timezone: str
+    comment: str
+
+
+def looks_like_crontab(text: str) -> bool:
+    """Whether a text is most likely this: every line is empty, a comment, a setting, or five fields and a command."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return any(_LINE.match(line) for line in lines) and all(_LINE.match(line) or _SETTING.match(line) for line in lines)
+
+
+def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Given]:
+    """The schedules of a file. `tasks` maps commands to tasks, "" stands for all others.
+
+    `timezone` holds where the file does not say. Raises Invalid for a line that is none of a crontab's.
+    """
+    known = known_tasks()
+    found: list[Given] = []
+    counted: dict[str, int] = {}
+    for line in _lines(text, timezone):
+        fields, notes, error, unmapped = _call(line.command, tasks, known)
+        base = line.command[:LONGEST_NAME]
+        counted[base] = counted.get(base, 0) + 1
+        name = base if counted[base] == 1 else f"{base} ({counted[base]})"
+        if line.when == "@reboot":
+            error = "“@reboot” is no time: it runs when a machine starts. Take the line out."
+        given = Given(name, {**fields, "description": line.comment}, line.number, notes, error, command=unmapped)
+        found += [given] if error else _when(given, line)
+    if not found:
+        raise refuse("There is no line in it that runs something.")
+    return check_names(found)
+
+
+def _lines(text: str, timezone: str) -> list[Line]:
+    found: list[Line] = []
+    comment: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            comment.append(stripped.lstrip("# "))
+            continue
+        if stripped and (ran := _LINE.match(line)):
+            found.append(Line(number, ran[1], ran[2], timezone, "\n".join(comment)))
+        elif setting := _SETTING.match(line):
+            timezone = setting[2].strip("'\"") if setting[1] in _ZONES else timezone
+        elif stripped:
+            raise refuse(f"“{stripped[:80]}” is no line of a crontab: five fields and a command are needed.", number)
+        comment = []
+    return found
+
+
+def _when(given: Given, line: Line) -> list[Given]:
+    """One schedule, or the two that together are due when cron would run the line."""
+    parts = line.when.split()
+    rule = {"kind": "crontab", "crontab": line.when, "timezone": line.timezone}
+    if len(parts) != 5 or parts[2].startswith("*") or parts[4].startswith("*"):
+        return [_with(given, given.name, rule)]
+    try:
+        days, _weekdays = parse_field("day_of_month", parts[2]), parse_field("day_of_week", parts[4])
+    except RecurrenceError:
+        return [_with(given, given.name, rule)]  # which says what is wrong with it
+    note = (
+        f"Cron runs this on the days {parts[2]} of the month, and also on the weekdays {parts[4]}. A schedule is due "
+        "on days that match both, so this becomes two of them, without a day in common."
+    )
+    others = ",".join(_ranges([day for day in range(1, 32) if day not in days]))
+    first = {**rule, "crontab": " ".join([*parts[:4], "*"])}
+    second = {**rule, "crontab": " ".join([*parts[:2], others, parts[3], parts[4]])}
+    made = [_with(given, f"{given.name} (days of the month)", first, note)]
+    return [*made, _with(given, f"{given.name} (days of the week)", second, note)] if others else made
+
+
+def _with(given: Given, name: str, rule: Mapping[str, Any], *notes: str) -> Given:
+    fields = {**given.fields, "name": name, **rule}
+    return Given(name, fields, given.line, [*given.notes, *notes], given.error, command=given.command)
+
+
+def _ranges(numbers: list[int]) -> list[str]:
+    """[1, 2, 3, 5] as ["1-3", "5"]."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found]
+
+
+Call = tuple[dict[str, Any], list[str], str | None, str | None]
+
+
+def _call(command: str, tasks: Mapping[str, str], known: Mapping[str, KnownTask]) -> Call:
+    """Which task a command is: its fields, notes, what is wrong, and the command where nobody has said yet."""
+    notes: list[str] = []
+    text = re.sub(r"(?<!\\)%.*", "", command, flags=re.DOTALL).replace("\\%", "%").strip()
+    if "%" in re.sub(r"\\%", "", command):
+        notes.append("What follows “%” would be its standard input; a task has none, so it is left out.")
+    if found := _celery_call(text) or _named(text, known):
+        return found, notes, None, None
+    chosen = tasks.get(command) or tasks.get("")
+    if not chosen:
+        return {}, notes, f"“{text[:120]}” is not a known task. Choose which task it is.", command
+    task = known.get(chosen)
+    if task is not None and task.refuse([text], {}) is None:
+        return (
+            {"task": chosen, "args": [text]},
+            [*notes, f"{chosen} is given the command as its argument."],
+            None,
+            command,
+        )
+    return {"task": chosen}, notes, None, command
+
+
+def _named(text: str, known: Mapping[str, KnownTask]) -> dict[str, Any] | None:
+    """`TASK`, `TASK [1, 2]`, `TASK {"a": 1}` or `TASK 1 "two"`."""
+    name, _, rest = text.partition(" ")
+    if name not in known:
+        return None
+    rest = rest.strip()
+    if not rest:
+        return {"task": name}
+    try:
+        value = json.loads(rest)
+    except ValueError:
+        return {"task": name, "args": [_scalar(word) for word in _words(rest)]}
+    if isinstance(value, dict):
+        return {"task": name, "kwargs": value}
+    return {"task": name, "args": value if isinstance(value, list) else [value]}
+
+
+def _scalar(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _celery_call(text: str) -> dict[str, Any] | None:
+    """`celery -A app call TASK --args='[1]' --kwargs='{}' --queue=q`, with whatever stands before it."""
+    words = _words(text)
+    names = [word.rsplit("/", 1)[-1] for word in words]
+    if "celery" not in names or "call" not in words[names.index("celery") :]:
+        return None
+    rest = words[words.index("call", names.index("celery")) + 1 :]
+    fields: dict[str, Any] = {}
+    options = {
+        "--args": "args",
+        "-a": "args",
+        "--kwargs": "kwargs",
+        "-k": "kwargs",
+        "--queue": "queue",
+        "--expires": "expire_seconds",
+    }
+    while rest:
+        word, joined, value = rest.pop(0).partition("=")
+        if word in options:
+            fields[options[word]] = value if joined else (rest.pop(0) if rest else "")
+        elif not word.startswith("-") and "task" not in fields:
+            fields["task"] = word
+    return fields if "task" in fields else None

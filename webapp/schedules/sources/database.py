@@ -1,0 +1,87 @@
+"""The schedules of another database: sqlalchemy-celery-beat's, in its schema or without, or one of ours. Read only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.database import SCHEMA_MAP, engine_options
+from webapp.schedules.definition import Kind
+from webapp.schedules.sources.given import Given, check_names, refuse
+from webapp.schedules.sources.library import CRON_FIELDS, from_row
+from webapp.schedules.stored import DETAILS, KINDS, TASKS, Stored, select_schedules
+
+SCHEMA = "celery_schema"
+RULE_COLUMNS: dict[Kind, tuple[str, ...]] = {
+    Kind.INTERVAL: ("every", "period"),
+    Kind.CRONTAB: (*CRON_FIELDS, "timezone"),
+    Kind.SOLAR: ("event", "latitude", "longitude"),
+    Kind.CLOCKED: ("clocked_time",),
+}
+
+
+def from_database(url: str, now: datetime) -> list[Given]:
+    """Every schedule there is. Raises Invalid when the database cannot be read, without the address in its words."""
+    try:
+        # Without what we set up for a database of our own, such as its journal and where its tables lie.
+        engine = sa.create_engine(url, **(engine_options(url) | {"execution_options": {}}))
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
+        raise refuse("This is not the address of a database, such as postgresql+psycopg://… or sqlite:///….") from None
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and (not file or not Path(file).is_file()):
+        raise refuse("There is no such file of SQLite's.")  # which would otherwise be made, and be empty
+    try:
+        with engine.connect() as connection:
+            return check_names(_read(connection, now))
+    except sa.exc.DatabaseError as error:
+        reason = " ".join(str(error.orig).split())
+        raise refuse(f"The database cannot be read: {reason[:300]}.") from None
+    finally:
+        engine.dispose()
+
+
+def _read(connection: sa.Connection, now: datetime) -> list[Given]:
+    inspector = sa.inspect(connection)
+    if inspector.has_table(DETAILS.name):
+        own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
+        rows = own.execute(select_schedules().order_by(TASKS.c.name))
+        return [Given(found.name, found.snapshot) for found in map(Stored, rows)]
+    schemas = [None, SCHEMA] if connection.dialect.name == "postgresql" else [None]
+    schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
+    if schema == "":
+        raise refuse(f"There is no table {TASKS.name} in it.")
+    return _library_rows(connection, schema, now)
+
+
+def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) -> list[Given]:
+    """As the tables are there, whichever version of the library made them."""
+    tables = sa.MetaData()
+    rules: dict[tuple[str, int], dict[str, Any]] = {}
+    for kind, columns in RULE_COLUMNS.items():
+        table = sa.Table(f"celery_{kind}schedule", tables, schema=schema, autoload_with=connection)
+        chosen = [sa.type_coerce(table.c[name], _type(name)).label(name) for name in columns]
+        for row in connection.execute(sa.select(table.c.id, *chosen)):
+            rules[kind, row.id] = {name: getattr(row, name) for name in columns}
+    tasks = sa.Table(TASKS.name, tables, schema=schema, autoload_with=connection)
+    if missing := {"discriminator", "schedule_id"} - set(tasks.c.keys()):
+        raise refuse(
+            f"Its table {TASKS.name} has no {' and no '.join(sorted(missing))}: update the library there first."
+        )
+    found: list[Given] = []
+    for task in connection.execute(sa.select(tasks).order_by(tasks.c.name)).mappings():
+        values = {str(name): value for name, value in task.items()}
+        named = KINDS.get(values["discriminator"])
+        rule = rules.get((named, values["schedule_id"])) if named else None
+        if named is None or rule is None:
+            found.append(Given(values["name"], error="The row that says when is missing."))
+        else:
+            found.append(from_row(values, named.value, rule, now, None))
+    return found
+
+
+def _type(name: str) -> Any:
+    """Enumerations as the text that they are."""
+    return sa.DateTime(timezone=True) if name == "clocked_time" else sa.Integer() if name == "every" else sa.String()

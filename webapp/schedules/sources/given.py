@@ -1,0 +1,57 @@
+"""What a source says of one schedule, in the fields of ours, before anything is checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from webapp.errors import Invalid
+
+MOST = 10_000
+_UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One entry: its fields, the line where it stands, and what people should know of its translation.
+
+    `error` says why it cannot be translated; `skipped` why it is left out, which stops nothing. `command` is what a
+    line of a crontab runs, where nobody has said yet which task that is.
+    """
+
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    line: int | None = None
+    notes: Sequence[str] = ()
+    error: str | None = None
+    skipped: str | None = None
+    command: str | None = None
+
+
+def refuse(text: str, line: int | None = None) -> Invalid:
+    """What is wrong with a whole file, and on which line."""
+    return Invalid({"file": text if line is None else f"Line {line}: {text}"})
+
+
+def check_names(found: Sequence[Given]) -> list[Given]:
+    """The entries, at most MOST, each of another name. Raises Invalid."""
+    if len(found) > MOST:
+        raise refuse(f"At most {MOST:,} schedules at a time.")
+    twice = {name for name, count in Counter(one.name for one in found).items() if name and count > 1}
+    if twice:
+        raise refuse(f"Named more than once: {', '.join(sorted(twice))}.")
+    return list(found)
+
+
+def interval(every: timedelta) -> dict[str, Any]:
+    """A length of time in its largest whole unit. Raises ValueError when it is not longer than nothing."""
+    microseconds = every // timedelta(microseconds=1)
+    if microseconds <= 0:
+        raise ValueError("an interval must be longer than nothing")
+    for period, size in _UNITS:
+        if microseconds % size == 0:
+            return {"kind": "interval", "every": microseconds // size, "period": period}
+    return {"kind": "interval", "every": microseconds, "period": "microseconds"}

@@ -1,0 +1,52 @@
+"""Which format a text has, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_schedule
+from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
+from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
+from webapp.schedules.sources.given import Given
+from webapp.schedules.sources.own import from_yaml
+
+# As people choose them.
+FORMATS = {
+    "yaml": "YAML or JSON, as the export writes it",
+    "beat_schedule": "Celery's beat_schedule, Python source",
+    "dumpdata": "django-celery-beat, JSON of dumpdata",
+    "crontab": "a crontab file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is."""
+
+    format: str = ""
+    timezone: str = "UTC"
+    tasks: Mapping[str, str] = field(default_factory=dict)
+
+
+def guess(text: str) -> str:
+    """The format that a text most likely has."""
+    if looks_like_dumpdata(text):
+        return "dumpdata"
+    if looks_like_crontab(text):
+        return "crontab"
+    return "beat_schedule" if looks_like_beat_schedule(text) else "yaml"
+
+
+def read(text: str, asked: Asked, now: datetime) -> list[Given]:
+    """The entries of a text. Raises Invalid with what is wrong with it as a whole."""
+    match asked.format if asked.format in FORMATS else guess(text):
+        case "beat_schedule":
+            return from_source(text, asked.timezone)
+        case "dumpdata":
+            return from_dumpdata(text, now)
+        case "crontab":
+            return from_crontab(text, asked.timezone, asked.tasks)
+        case _:
+            return from_yaml(text)
