@@ -116,7 +116,7 @@ def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime,
     Raises Invalid at `from` or `to`.
     """
     try:
-        first = now if fields.empty(start) else fields.moment(start, zone)
+        first = _next_minute(now) if fields.empty(start) else fields.moment(start, zone)
     except fields.FieldError as error:
         raise Invalid({"from": str(error)}) from error
     try:
