@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import redis
@@ -47,12 +48,21 @@ class _Breaker:
 breaker = _Breaker()
 
 
+_with_rows: ContextVar[bool] = ContextVar("publishing_runs_with_rows", default=False)
+
+
+def has_rows() -> bool:
+    """Whether what is being published at the moment comes from `publish`, so that its runs have their rows."""
+    return _with_rows.get()
+
+
 def publish(runs: Iterable[Run]) -> list[str]:
     """Publish the messages of queued runs; gives the ids of those that the broker took, in order.
 
     Stops at the first that it does not take. Never raises: what was not sent keeps `sent_at` empty.
     """
     sent: list[str] = []
+    marked = _with_rows.set(True)
     try:
         breaker.check()
         with celery.producer_or_acquire() as producer:
@@ -65,6 +75,8 @@ def publish(runs: Iterable[Run]) -> list[str]:
     except (OperationalError, OSError) as error:
         breaker.trip()
         logger.warning("the broker does not answer: %s", error)
+    finally:
+        _with_rows.reset(marked)
     return sent
 
 
