@@ -74,6 +74,13 @@ def _read(text: str, default: Any) -> Any:
         return default
 
 
+def names_by_position(task: KnownTask | None) -> list[str]:
+    """The names of the arguments that a task takes by position."""
+    parameters = task.signature.parameters.values() if task else ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
 def arguments_of(task: KnownTask) -> list[Argument] | None:
     """The fields for a task's arguments; None when its signature has some that no form has a name for."""
     if any(parameter.kind not in _BY_NAME for parameter in task.signature.parameters.values()):
