@@ -14,7 +14,7 @@ from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk
 from webapp.runs.export import blueprint as export
-from webapp.runs.value_views import blueprint as run_values
+from webapp.runs.part_views import blueprint as run_parts
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
@@ -37,7 +37,7 @@ BLUEPRINTS = (
     workers,
     bulk,
     export,
-    run_values,
+    run_parts,
     inquiries,
     schedules_bulk,
     schedule_calendar,

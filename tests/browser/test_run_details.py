@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -48,7 +49,7 @@ def busy(context: Flask) -> str:
         row | {"entry": "3", "level": "info", "text": "word " * 60},
     ]
     db.session.execute(sa.insert(RunLine), lines)
-    kin = {"parent_id": run_id, "root_id": run_id, "origin": Origin.TASK}
+    kin: dict[str, Any] = {"parent_id": run_id, "root_id": run_id, "origin": Origin.TASK}
     joins = json.dumps({"chord": signature("total")})
     states = [*RunState, *[RunState.SUCCEEDED] * 4]
     for index, state in enumerate(states):

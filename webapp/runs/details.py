@@ -13,9 +13,8 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.accounts.models import User
 from webapp.extensions import db
 from webapp.registry import find_task
-from webapp.runs import calls, picture, relatives, timeline, tracebacks, values
+from webapp.runs import calls, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine
-from webapp.runs.picture import Picture
 from webapp.runs.recording import RETRY_LEVEL
 from webapp.runs.relatives import Family
 from webapp.runs.states import RunState
@@ -55,7 +54,6 @@ class Details:
     reason: str | None
     retries: Sequence[Any]
     family: Family | None
-    picture: Picture | None
     worker_alive: bool | None
     registered: bool
     progress: Progress | None
@@ -82,7 +80,6 @@ def of(run: Run, now: datetime) -> Details:
         reason=None if attempts and run.state in (RunState.SUCCEEDED, RunState.FAILED) else run.reason,
         retries=_retries(run),
         family=family,
-        picture=picture.draw(family.branches) if family else None,
         worker_alive=is_alive(worker, now) if worker else None,
         registered=find_task(run.task) is not None,
         progress=progress_of(run),

@@ -58,22 +58,27 @@ class Group:
 Branch = Node | Group
 
 
-def tree(members: Iterable[Member], sizes: Mapping[str, int] | None = None) -> list[Branch]:
+def tree(given: Iterable[Member], sizes: Mapping[str, int] | None = None) -> list[Branch]:
     """The trees that these runs make, usually one. Each run stands in it once; about `MOST` are in it.
 
     `sizes` are those of groups of which not every run is given.
     """
-    return _Builder(members, sizes or {}).build()
+    return _Builder(given, sizes or {}).build()
 
 
-def chord_bodies(members: Iterable[Member]) -> set[str]:
+def chord_bodies(given: Iterable[Member]) -> set[str]:
     """The ids of what the chords go on with that these runs are members of."""
-    return {step.id for member in members if (step := _joins(member))}
+    return {step.id for member in given if (step := _joins(member))}
+
+
+def members(branches: Iterable[Branch]) -> list[Member]:
+    """The runs in these trees."""
+    return [node.member for branch in branches for node in _nodes(branch)]
 
 
 def size(branches: Iterable[Branch]) -> int:
     """How many runs are in them."""
-    return sum(1 for branch in branches for _ in _nodes(branch))
+    return len(members(branches))
 
 
 def _nodes(branch: Branch) -> Iterable[Node]:

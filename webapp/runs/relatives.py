@@ -12,6 +12,8 @@ from webapp.extensions import db
 from webapp.runs import canvas, family
 from webapp.runs.family import MOST, Branch, Member
 from webapp.runs.models import Run
+from webapp.runs.picture import Picture, draw
+from webapp.runs.states import UNENDED
 
 # Of a large family: its ancestors, its neighbours in a group and its own calls come first.
 ANCESTORS = 10
@@ -28,12 +30,21 @@ _COLUMNS = (Run.id, Run.task, Run.state, Run.parent_id, Run.group_id, Run.group_
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The trees to be drawn. `left_out` is how many runs more there are; `countless` when that is only the least."""
+    """The trees to be drawn. `left_out` is how many runs more there are; `countless` when that is only the least.
+
+    `going_on` when something is under way or to come.
+    """
 
     root_id: str
     branches: list[Branch]
     left_out: int
     countless: bool
+    going_on: bool
+
+    @property
+    def picture(self) -> Picture:
+        """The drawing of them."""
+        return draw(self.branches)
 
 
 def of(run: Run) -> Family | None:
@@ -54,7 +65,8 @@ def of(run: Run) -> Family | None:
         return None
     # The root itself is not counted: it may have no root in its row.
     counted = _count(root_id) + 1 if many else len(members)
-    return Family(root_id, branches, max(counted - len(members), 0), counted > MOST_COUNTED)
+    going_on = any(member.state in UNENDED or not (member.state or member.never) for member in family.members(branches))
+    return Family(root_id, branches, max(counted - len(members), 0), counted > MOST_COUNTED, going_on)
 
 
 def _sizes(members: Iterable[Member]) -> dict[str, int]:

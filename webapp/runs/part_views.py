@@ -1,17 +1,17 @@
-"""`/runs/ID/values/…`: one value of a run in full, and as JSON."""
+"""`/runs/ID/values/…`: one value of a run in full, and as JSON; `/runs/ID/family`: what belongs to it."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 
 from webapp.accounts.access import Access, access
 from webapp.errors import NotFound
 from webapp.registry import find_task
-from webapp.rendering import render
-from webapp.runs import calls, service, values
+from webapp.rendering import render, render_polled, see_other, wants_fragment
+from webapp.runs import calls, relatives, service, values
 from webapp.runs.models import Run
 
-blueprint = Blueprint("run_values", __name__)
+blueprint = Blueprint("run_parts", __name__)
 
 # The values of a run that are shown as trees, with their names.
 PARTS = {"args": "Arguments by position", "kwargs": "Arguments by name", "result": "Result"}
@@ -32,6 +32,16 @@ def as_json(run_id: str, part: str) -> Response:
     """The whole value."""
     run, text = _value(run_id, part)
     return Response(values.as_json(text, _names(run, part)), mimetype="application/json")
+
+
+@blueprint.get("/runs/<run_id>/family")
+@access(Access.VIEWER)
+def family(run_id: str) -> Response:
+    """What a run called and what called it, drawn anew; without htmx its page shows the same."""
+    run = service.get_run(run_id)
+    if not wants_fragment():
+        return see_other(url_for("runs.show", run_id=run.id, _anchor="family"))
+    return render_polled("runs/_family.html", run=run, family=relatives.of(run))
 
 
 def _names(run: Run, part: str) -> list[str]:
