@@ -17,7 +17,12 @@ from webapp.runs.execution import RunTask, tell
 from webapp.runs.stream import TEXT_LIMIT, Event
 
 
-@signals.after_task_publish.connect
+@signals.celeryd_init.connect
+def _listen(**_: Any) -> None:
+    """In workers only: beat sends many at once, past Celery, unless somebody listens to each."""
+    signals.after_task_publish.connect(_published)
+
+
 def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
     """Tell what a run has sent. What is sent from elsewhere has its row already, or gets it when it is claimed."""
     request = _request()

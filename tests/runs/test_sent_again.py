@@ -1,0 +1,39 @@
+"""A message that is sent again from its row does what the first one would have done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from webapp.runs import canvas
+from webapp.runs.store import Sendable
+from webapp.scheduler.messages import send_by_celery
+
+EMBEDDED = {
+    "callbacks": [{"task": "linked", "options": {"task_id": "l"}}],
+    "errbacks": None,
+    "chain": [{"task": "next", "options": {"task_id": "n"}, "args": [1]}],
+    "chord": {"task": "total", "options": {"task_id": "t"}},
+}
+
+
+def test_what_the_message_embedded_is_sent_again() -> None:
+    options = canvas.options_of(EMBEDDED, "g", 3)
+    run = Sendable("a", "give", "[1]", "{}", "q", None, options, None, 0, "parent", "root")
+    sent: list[tuple[dict[str, Any], Any]] = []
+
+    def note(headers: dict[str, Any], body: Any, **_: Any) -> None:
+        sent.append((headers, body))
+
+    with Celery("again", broker="memory://", set_as_current=False) as app:
+        signals.before_task_publish.connect(note)
+        try:
+            with app.producer_or_acquire() as producer:
+                send_by_celery(app, producer, run)
+        finally:
+            signals.before_task_publish.disconnect(note)
+    [(headers, (_, _, embedded))] = sent
+    assert embedded == EMBEDDED
+    told = [headers[name] for name in ("id", "group", "group_index", "parent_id", "root_id")]
+    assert told == ["a", "g", 3, "parent", "root"]
