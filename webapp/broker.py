@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 import redis
@@ -16,6 +15,8 @@ from kombu.serialization import dumps
 
 from webapp.extensions import celery
 from webapp.runs.models import Run
+from webapp.secrecy.masking import call_of
+from webapp.secrecy.sealing import Unopenable
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +49,23 @@ class _Breaker:
 breaker = _Breaker()
 
 
-_with_rows: ContextVar[bool] = ContextVar("publishing_runs_with_rows", default=False)
-
-
-def has_rows() -> bool:
-    """Whether what is being published at the moment comes from `publish`, so that its runs have their rows."""
-    return _with_rows.get()
-
-
 def publish(runs: Iterable[Run]) -> list[str]:
     """Publish the messages of queued runs; gives the ids of those that the broker took, in order.
 
     Stops at the first that it does not take. Never raises: what was not sent keeps `sent_at` empty.
     """
     sent: list[str] = []
-    marked = _with_rows.set(True)
     try:
         breaker.check()
         with celery.producer_or_acquire() as producer:
             for run in runs:
-                _publish(producer, run)
+                try:
+                    call = call_of(run)
+                except Unopenable as error:
+                    # Left to the leading beat, which says so at the run.
+                    logger.warning("run %s cannot be sent: %s", run.id, error)
+                    continue
+                _publish(producer, run, *call)
                 sent.append(run.id)
         breaker.reset()
     except BrokerAway as error:
@@ -75,12 +73,10 @@ def publish(runs: Iterable[Run]) -> list[str]:
     except (OperationalError, OSError) as error:
         breaker.trip()
         logger.warning("the broker does not answer: %s", error)
-    finally:
-        _with_rows.reset(marked)
     return sent
 
 
-def _publish(producer: Any, run: Run) -> None:
+def _publish(producer: Any, run: Run, args: list[Any], kwargs: dict[str, Any]) -> None:
     """One message, as `apply_async` would make it, but without subscribing this process to its result."""
     more: dict[str, Any] = json.loads(run.options or "{}")
     options = {name: value for name, value in more.items() if name in ("exchange", "routing_key", "headers")}
@@ -88,7 +84,6 @@ def _publish(producer: Any, run: Run) -> None:
         options["queue"] = run.queue
     if run.priority is not None:
         options["priority"] = run.priority
-    args, kwargs = json.loads(run.args), json.loads(run.kwargs)
     route = celery.amqp.router.route(options, run.task, args, kwargs)
     message = celery.amqp.as_task_v2(
         run.id,

@@ -8,6 +8,9 @@ from webapp.celery_config import celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
 
+# Instead of Celery's own.
+BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.secrecy.celery_parts:MaskingBackend")
+
 
 def init_celery(app: Flask, settings: Settings) -> None:
     """Configure the one Celery app and let its tasks find the Flask app.
@@ -16,6 +19,8 @@ def init_celery(app: Flask, settings: Settings) -> None:
     imports nobody's tasks. Importing `webapp.tasks` imports each module in it.
     """
     celery.conf.update(celery_settings(settings))
+    # By name: the class is only imported where results are written or read.
+    celery.loader.override_backends = BACKENDS
     celery.flask_app = app
     celery.set_default()
     celery.autodiscover_tasks(["webapp"], related_name="tasks")

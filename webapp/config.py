@@ -59,6 +59,7 @@ class Settings:
     mailbox: Path | None = None
     admin_email: str | None = None
     admin_password: str | None = field(default=None, repr=False)
+    metrics_token: str | None = field(default=None, repr=False)
     environment: str = "production"
     testing: bool = False
 
@@ -103,6 +104,7 @@ class Settings:
             mailbox=Path(given["BEATDESK_MAILBOX"]) if "BEATDESK_MAILBOX" in given else None,
             admin_email=given.get("ADMIN_EMAIL"),
             admin_password=given.get("ADMIN_PASSWORD"),
+            metrics_token=_metrics_token(given),
         )
 
     def with_changes(self, **changes: object) -> Settings:
@@ -169,6 +171,13 @@ def _secret(given: Mapping[str, str]) -> str:
         )
     if len(value) < MINIMUM_SECRET_LENGTH:
         raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")
+    return value
+
+
+def _metrics_token(given: Mapping[str, str]) -> str | None:
+    value = given.get("METRICS_TOKEN")
+    if value is not None and (len(value) < MINIMUM_SECRET_LENGTH or not value.isascii()):
+        raise ConfigError(f"METRICS_TOKEN must have at least {MINIMUM_SECRET_LENGTH} characters, all of them ASCII.")
     return value
 
 

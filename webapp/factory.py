@@ -18,6 +18,7 @@ from webapp.extensions import csrf, db, htmx, limiter, migrate
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
 from webapp.routes import register_routes
+from webapp.secrecy import sealing
 from webapp.static_files import init_static
 from webapp.templating import init_templating
 
@@ -28,6 +29,7 @@ def build(config: Settings | None = None) -> Flask:
     """The application, bound to its extensions, with every route."""
     settings = config or Settings.from_env()
     app = Flask("webapp")
+    sealing.use(settings.secret_key)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
     _init_requests(app, settings)

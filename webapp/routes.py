@@ -8,6 +8,7 @@ from webapp.accounts.audit_views import blueprint as audit
 from webapp.accounts.own_views import blueprint as account
 from webapp.accounts.views import blueprint as accounts
 from webapp.mail.views import blueprint as mail
+from webapp.overview.metrics_views import blueprint as metrics
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.views import blueprint as people
@@ -15,6 +16,7 @@ from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk
 from webapp.runs.export import blueprint as export
 from webapp.runs.part_views import blueprint as run_parts
+from webapp.runs.retention_views import blueprint as retention
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
@@ -25,6 +27,7 @@ from webapp.workers.views import blueprint as workers
 
 BLUEPRINTS = (
     overview,
+    metrics,
     theme,
     accounts,
     account,
@@ -38,6 +41,7 @@ BLUEPRINTS = (
     bulk,
     export,
     run_parts,
+    retention,
     inquiries,
     schedules_bulk,
     schedule_calendar,

@@ -15,6 +15,7 @@ from webapp import __version__, database, formats
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
 from webapp.people.zones import find_zone
+from webapp.secrecy.masking import masked
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
@@ -39,6 +40,7 @@ def init_templating(app: Flask) -> None:
         moment=_moment,
         iso=_iso,
         duration=formats.duration,
+        masked=masked,
         pretty_json=formats.pretty_json,
         plural=formats.plural,
     )

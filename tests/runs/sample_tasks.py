@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import Task, chain, chord, group, shared_task
 from celery.utils.log import get_task_logger
@@ -33,6 +34,22 @@ def wait(path: str) -> str:
 def fail(text: str) -> None:
     """Raise ValueError."""
     raise ValueError(text)
+
+
+@shared_task(name="samples.charge", bind=True, max_retries=1, secrets=("card",))
+def charge(self: Any, card: str, password: str, path: str, fail: bool = False) -> dict[str, Any]:
+    """Repeat both secrets in everything that a task can say; on the second attempt succeed, or fail."""
+    said = f"charging {card} for {password!r}"
+    note(path)
+    logger.warning("%s", said)
+    print(said)  # noqa: T201  # what a task prints is logged by its worker
+    write(said)
+    progress(1, 2, said)
+    if not self.request.retries:
+        raise self.retry(exc=ValueError(said), countdown=0)
+    if fail:
+        raise ValueError(said)
+    return {"said": said, "card": card, "access_token": "a-token-of-the-result"}
 
 
 @shared_task(name="samples.steps")

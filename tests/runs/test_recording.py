@@ -14,7 +14,7 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import recording
+from webapp.runs import claims, recording
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import Entry, Event
@@ -71,8 +71,16 @@ def test_earlier_attempt_does_not_end_a_later_one(context: Flask) -> None:
 
 
 def published(run_id: str, seconds: float = 0.0, **changed: object) -> Entry:
-    told: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "options": None}
-    told |= {"group_id": "g", "group_index": 3, "parent_id": "p", "root_id": "r", "eta": None, "expires_at": None}
+    told: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "sealed": None}
+    told |= {
+        "options": None,
+        "group_id": "g",
+        "group_index": 3,
+        "parent_id": "p",
+        "root_id": "r",
+        "eta": None,
+        "expires_at": None,
+    }
     told |= changed
     return Entry(run_id, Event.PUBLISHED, 0, now() + timedelta(seconds=seconds), text=json.dumps(told))
 
@@ -110,3 +118,15 @@ def test_each_cause_of_a_retry_is_kept(context: Flask) -> None:
     assert text.index("Attempt 1 failed") < text.index("cause 0") < text.index("Attempt 2 failed")
     # It ended well: the summary gives no reason.
     assert "<span hx-ignore>cause" not in text
+
+
+def test_claim_of_a_run_that_has_just_got_its_row_takes_it(context: Flask) -> None:
+    def claim(worker_id: str, run_id: str) -> claims.Verdict:
+        with db.engine.begin() as connection:
+            return claims.claim(connection, claims.Delivery(run_id, "add", "[]", "{}", 0, worker_id, worker_id), now())
+
+    record(published("a"))
+    # With a row and without one, the first takes it and the second does not.
+    for run_id in ("a", "b"):
+        assert claim("one", run_id) is claims.Verdict.CLAIMED
+        assert claim("two", run_id) is claims.Verdict.DUPLICATE

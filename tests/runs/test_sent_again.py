@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, signals
+from flask import Flask
 
 from webapp.runs import canvas
 from webapp.runs.store import Sendable
@@ -13,24 +14,25 @@ from webapp.scheduler.messages import send_by_celery
 EMBEDDED = {
     "callbacks": [{"task": "linked", "options": {"task_id": "l"}}],
     "errbacks": None,
-    "chain": [{"task": "next", "options": {"task_id": "n"}, "args": [1]}],
+    "chain": [{"task": "next", "options": {"task_id": "n"}, "args": [1], "kwargs": {"password": "hush hush"}}],
     "chord": {"task": "total", "options": {"task_id": "t"}},
 }
 
 
-def test_what_the_message_embedded_is_sent_again() -> None:
+def test_what_the_message_embedded_is_sent_again(app: Flask) -> None:
     options = canvas.options_of(EMBEDDED, "g", 3)
+    assert "hush" not in str(options)
     run = Sendable("a", "give", "[1]", "{}", "q", None, options, None, 0, "parent", "root")
     sent: list[tuple[dict[str, Any], Any]] = []
 
     def note(headers: dict[str, Any], body: Any, **_: Any) -> None:
         sent.append((headers, body))
 
-    with Celery("again", broker="memory://", set_as_current=False) as app:
+    with Celery("again", broker="memory://", set_as_current=False) as sender:
         signals.before_task_publish.connect(note)
         try:
-            with app.producer_or_acquire() as producer:
-                send_by_celery(app, producer, run)
+            with sender.producer_or_acquire() as producer:
+                send_by_celery(sender, producer, run)
         finally:
             signals.before_task_publish.disconnect(note)
     [(headers, (_, _, embedded))] = sent

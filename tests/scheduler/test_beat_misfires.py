@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 
@@ -48,6 +49,8 @@ def test_run_all_fires_what_lies_within_the_window(beats: Rig) -> None:
     drive(beats.leading(time), time, MORNING)
     assert [due.hour for due in beats.dues(made)] == [5, 6, 7]
     assert [due.hour for due in beats.dues(made, "missed")] == [0, 1, 2, 3, 4]
+    with beats.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT missed FROM beat_lease")).scalar() == 5
 
 
 @pytest.mark.parametrize("misfire", ["skip", "run once"])

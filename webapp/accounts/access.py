@@ -44,11 +44,15 @@ ROLES = {
 LIBRARY_ROUTES: dict[str, Access] = {"static": Access.PUBLIC}
 
 
-def access(level: Access) -> Callable[[View], View]:
-    """Say who may use a view: `@access(Access.VIEWER)`, directly below the route."""
+def access(level: Access, *, also: Callable[[], bool] | None = None) -> Callable[[View], View]:
+    """Say who may use a view: `@access(Access.VIEWER)`, directly below the route.
+
+    `also` tells of the request at hand whether it may pass without that level, by something that only this view takes.
+    """
 
     def mark(view: View) -> View:
         view.access = level  # type: ignore[attr-defined]  # a function takes attributes
+        view.admits = also  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -81,6 +85,9 @@ def enforce() -> Response | None:
     if needed is None:
         raise RuntimeError(f"route {request.endpoint} has no access rule")
     if needed == Access.PUBLIC or may(needed):
+        return None
+    admits = getattr(current_app.view_functions[request.endpoint], "admits", None)
+    if admits is not None and admits():
         return None
     if current_user.is_authenticated:
         raise Forbidden(f"This takes the role “{needed.name.lower()}”. Ask an admin for it.")

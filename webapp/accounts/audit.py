@@ -13,10 +13,7 @@ from sqlalchemy.orm import Session
 
 from webapp.accounts.models import AuditEntry, User
 from webapp.paging import Page, page_by_id
-
-# A field whose name has one of these in it never gets into the audit.
-SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
-MASK = "•••"
+from webapp.secrecy.masking import masked_value
 
 
 def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, before, after
@@ -87,22 +84,12 @@ def _differences(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     if before is None or after is None:
-        return _masked(before), _masked(after)
+        return masked_value(before), masked_value(after)
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return (
-        _masked({name: before[name] for name in changed if name in before}),
-        _masked({name: after[name] for name in changed if name in after}),
+        masked_value({name: before[name] for name in changed if name in before}),
+        masked_value({name: after[name] for name in changed if name in after}),
     )
-
-
-def _masked(values: Any) -> Any:
-    """The same without secrets, however deep they lie."""
-    if isinstance(values, Mapping):
-        return {
-            str(name): MASK if any(word in str(name).lower() for word in SECRETS) else _masked(value)
-            for name, value in values.items()
-        }
-    return [_masked(value) for value in values] if isinstance(values, list | tuple) else values
 
 
 def _text(values: Mapping[str, Any] | None) -> str | None:

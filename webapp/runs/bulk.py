@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.accounts.audit import record
-from webapp.errors import Invalid
+from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import listing, service
 from webapp.runs.control import CANCELLED_AT_ONCE
@@ -73,10 +72,10 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
     made: list[Run] = []
     refused = 0
     for origin in _load(ids):
-        args, kwargs = json.loads(origin.args), json.loads(origin.kwargs)
         try:
+            args, kwargs = service.call_of(origin)
             service.check_call(origin.task, args, kwargs)
-        except Invalid:
+        except (Invalid, Conflict):
             refused += 1
             continue
         run = service.create_run(

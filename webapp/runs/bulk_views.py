@@ -48,7 +48,8 @@ def retry_all() -> Response:
     flash(f"{plural(done.done, 'run')} retried.", "success" if done.done else "info")
     if done.refused:
         flash(
-            f"{plural(done.refused, 'run')} not retried: their tasks are not registered, or take other arguments.",
+            f"{plural(done.refused, 'run')} not retried: their tasks are not registered or take other arguments, or "
+            "their secret arguments are not kept any more.",
             "warning",
         )
     return see_other(address({}, q="since:10m", state="") if done.done else address(terms))

@@ -11,12 +11,9 @@ from typing import Any
 
 from webapp.registry import KnownTask
 from webapp.runs.numbers import number, whole
+from webapp.secrecy.masking import MASK, is_secret, masked_value
 
 LINE = 90
-# Of an argument whose name has one of these in it, nothing is shown.
-SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
-MASK = "•••"
-
 _KINDS = {"int": "int", "float": "number", "bool": "bool", "str": "text"}
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -30,6 +27,7 @@ class Argument:
     required: bool
     default: str
     hint: str
+    secret: bool = False
 
 
 def line(args: str, kwargs: str, limit: int = LINE) -> str:
@@ -44,27 +42,8 @@ def line(args: str, kwargs: str, limit: int = LINE) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def is_secret(name: str) -> bool:
-    """Whether a name says that its value should not be seen."""
-    return any(word in name.lower() for word in SECRETS)
-
-
-def masked(text: str) -> str:
-    """JSON text with the values of secret names masked, however deep they lie; what is not JSON as it is."""
-    try:
-        return json.dumps(_masked(json.loads(text)), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: MASK if is_secret(str(name)) else _masked(inner) for name, inner in value.items()}
-    return [_masked(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _short(value: Any) -> str:
-    return json.dumps(_masked(value), ensure_ascii=False)
+    return json.dumps(masked_value(value), ensure_ascii=False)
 
 
 def _read(text: str, default: Any) -> Any:
@@ -85,16 +64,24 @@ def arguments_of(task: KnownTask) -> list[Argument] | None:
     """The fields for a task's arguments; None when its signature has some that no form has a name for."""
     if any(parameter.kind not in _BY_NAME for parameter in task.signature.parameters.values()):
         return None
-    return [_argument(parameter, task.hints) for parameter in task.signature.parameters.values()]
+    return [_argument(parameter, task) for parameter in task.signature.parameters.values()]
 
 
-def _argument(parameter: inspect.Parameter, hints: Mapping[str, str]) -> Argument:
+def _argument(parameter: inspect.Parameter, task: KnownTask) -> Argument:
     annotation = parameter.annotation
     named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     kind = _KINDS.get(re.sub(r"\s*\|\s*None$|^Optional\[(.*)\]$", r"\1", named), "json")
     required = parameter.default is inspect.Parameter.empty
     default = "" if required else _text(parameter.default)
-    return Argument(parameter.name, kind, required, default, hints.get(parameter.name, ""))
+    secret = task.rule.hides(parameter.name)
+    return Argument(
+        parameter.name,
+        kind,
+        required,
+        MASK if secret and default else default,
+        task.hints.get(parameter.name, ""),
+        secret,
+    )
 
 
 def _text(value: Any) -> str:
@@ -111,7 +98,8 @@ def as_fields(task: KnownTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         return None
     given = task.signature.bind(*args, **kwargs).arguments
     kinds = {field.name: field.kind for field in fields}
-    return {name: _typed(value, kinds[name]) for name, value in given.items()}
+    # What is masked has to be typed again.
+    return {name: "" if value == MASK else _typed(value, kinds[name]) for name, value in given.items()}
 
 
 def _typed(value: Any, kind: str) -> str:

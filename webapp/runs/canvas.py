@@ -1,7 +1,7 @@
 """What stands in a message about the runs after it: chain, chord and links, as `runs.options` keeps it.
 
 It is kept so that a message sent again does what the first one would have done, and so that a page can show what is
-still to come. The names are those of `Celery.send_task`. Pure functions.
+still to come. The names are those of `Celery.send_task`. Secret arguments are sealed in it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kombu.utils import json as kombu_json
+
+from webapp.registry import rule_for
+from webapp.secrecy import embedded as embedded_secrets
 
 # From the names in a message's body to those that send_task takes.
 _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}
@@ -59,7 +62,7 @@ def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: i
     """JSON of what is to be kept of a message, None when there is nothing. `embedded` is the third part of its body."""
     kept = {ours: embedded.get(theirs) for theirs, ours in _EMBEDDED.items()}
     kept |= {"group_id": group_id, "group_index": group_index}
-    kept = {name: value for name, value in kept.items() if value not in (None, [], ())}
+    kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
     # As kombu writes it: moments and the like among the arguments come out as they went in.
     return str(kombu_json.dumps(kept)) if kept else None
 

@@ -9,6 +9,7 @@ from enum import Enum
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin, RunState
 
@@ -30,7 +31,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a worker received it. `attempt` is Celery's count of retries.
+    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries.
 
     `replaced` is how many tasks with this id replaced themselves until it was sent.
     """
@@ -49,6 +50,7 @@ class Delivery:
     group_id: str | None = None
     group_index: int | None = None
     replaced: int = 0
+    sealed: str | None = None
 
 
 def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
@@ -57,7 +59,7 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
        alive has it; or it is a later attempt than the one that was claimed, or what that one replaced itself by.
     2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
-       its row now, already claimed.
+       its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
     taken = connection.execute(
         sa.update(Run)
@@ -96,7 +98,8 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
         )
     ).one_or_none()
     if row is None:
-        return _adopt(connection, delivery, at)
+        # A row that ended long ago may be deleted while a message of it still lies in some queue.
+        return Verdict.ENDED if had_row(delivery.run_id) else _adopt(connection, delivery, at)
     if row.state not in UNENDED:
         return Verdict.ENDED
     if row.expires_at is not None and row.expires_at <= at:
@@ -119,6 +122,7 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             task=delivery.task,
             args=delivery.args,
             kwargs=delivery.kwargs,
+            sealed=delivery.sealed,
             queue=delivery.queue,
             state=RunState.STARTED,
             origin=Origin.TASK,
@@ -136,9 +140,11 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             attempt=delivery.attempt,
             worker=delivery.worker,
         )
-    )
+        # Not every driver counts the rows of an INSERT.
+        .returning(Run.id)
+    ).first()
     # The recorder, or another worker, has just made the row: it is claimed like any other.
-    return Verdict.CLAIMED if adopted.rowcount == 1 else claim(connection, delivery, at)
+    return Verdict.CLAIMED if adopted is not None else claim(connection, delivery, at)
 
 
 def _handed_over(replaced: int) -> str:

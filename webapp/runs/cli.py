@@ -16,6 +16,7 @@ from webapp.runs import recorder as recording_process
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.secrecy.masking import masked
 
 recorder = AppGroup("recorder", help="Move what happened to runs from Redis into the database.")
 runs = AppGroup("runs", help="List, show and launch runs.")
@@ -90,12 +91,14 @@ def _parse(text: str, kind: type, option: str) -> Any:
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """A run for programs: moments as ISO text in UTC, arguments and result as values."""
+    """A run for programs: moments as ISO text in UTC, arguments and result as values, secrets masked."""
     values: dict[str, Any] = {}
     for column in Run.__table__.columns:
+        if column.name == "sealed":
+            continue
         value = getattr(run, column.name)
         if column.name in ("args", "kwargs", "result", "options") and value is not None:
-            value = _value(value)
+            value = _value(masked(value))
         values[column.name] = value.isoformat() if hasattr(value, "isoformat") else value
     return values
 

@@ -70,10 +70,11 @@ def retry(run: Run, *, person: int | None) -> Run:
     """Launch the same call again, as a new run that knows its origin. Raises Conflict while the first one goes on."""
     if not run.ended:
         raise Conflict(f"It is {run.state}; only a run that has ended can be retried.")
+    args, kwargs = service.call_of(run)
     return launch(
         run.task,
-        json.loads(run.args),
-        json.loads(run.kwargs),
+        args,
+        kwargs,
         person=person,
         origin=Origin.RETRY,
         retry_of=run.id,

@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Values ready to show. `worker_alive` is None where nobody executes the run."""
+    """Values ready to show. `worker_alive` is None where nobody executes the run; `gone` are ids of deleted runs."""
 
     steps: list[Step]
     times: Times
@@ -59,6 +59,7 @@ class Details:
     progress: Progress | None
     lines: Sequence[RunLine]
     lines_left_out: bool
+    gone: frozenset[str]
 
 
 def of(run: Run, now: datetime) -> Details:
@@ -85,6 +86,7 @@ def of(run: Run, now: datetime) -> Details:
         progress=progress_of(run),
         lines=lines[-LINES:],
         lines_left_out=len(lines) > LINES,
+        gone=_gone(run),
     )
 
 
@@ -127,3 +129,9 @@ def _attempts(run: Run) -> list[Any]:
 def _retries(run: Run) -> Sequence[Any]:
     query = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(Run.retry_of == run.id)
     return db.session.execute(query.order_by(Run.created_at.desc()).limit(RETRIES)).all()
+
+
+def _gone(run: Run) -> frozenset[str]:
+    """Of the runs that it names as its origin, those that are not kept any more."""
+    named = frozenset(run_id for run_id in (run.retry_of, run.parent_id) if run_id)
+    return named - set(db.session.scalars(sa.select(Run.id).where(Run.id.in_(named)))) if named else named

@@ -20,9 +20,15 @@ from webapp.database import now
 from webapp.extensions import celery, db
 from webapp.runs import canvas, claims, recording
 from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.secrecy import executing
+from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
+
+# Kept with the request: under threads and greenlets a process executes several runs at once.
+_BEGUN = "_beatdesk_hides"
+_CLOCK = "_beatdesk_began"
 
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
@@ -40,10 +46,15 @@ class RunTask(Task):
         if self.request.called_directly:
             return self.run(*args, **kwargs)
         with flask_app().app_context():
-            verdict = _claim(self)
+            call = conceal(rule_of(self), self.request.args or (), self.request.kwargs or {})
+            verdict = _claim(self, call)
             if verdict is not claims.Verdict.CLAIMED:
                 logger.info("run %s not begun here: %s", self.request.id, verdict.value)
                 raise Ignore(verdict.value)
+            if call.any:
+                executing.begin(self.request.id, call.texts)
+                setattr(self.request, _BEGUN, True)
+            setattr(self.request, _CLOCK, time.monotonic())
             tell(self.request, Event.STARTED)
             try:
                 return self.run(*args, **kwargs)
@@ -67,15 +78,16 @@ def flask_app() -> Flask:
     return app
 
 
-def _claim(task: RunTask) -> claims.Verdict:
+def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
     """Claim the run of the request at hand; waits for a database that is away, then gives the message back."""
     request = task.request
     info = request.delivery_info or {}
     delivery = claims.Delivery(
         run_id=request.id,
         task=task.name,
-        args=_json(request.args or []),
-        kwargs=_json(request.kwargs or {}),
+        args=_json(call.args),
+        kwargs=_json(call.kwargs),
+        sealed=call.sealed(),
         attempt=request.retries or 0,
         worker_id=presence.worker_id(),
         worker=request.hostname or "",
@@ -103,18 +115,20 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=repr)
 
 
-def tell(request: Any, event: Event, text: str = "", traceback: str = "") -> None:
+def tell(request: Any, event: Event, text: str = "", traceback: str = "", seconds: float | None = None) -> None:
     """Append a state change to the stream; with Redis away, write it to the database at once. Never raises."""
     entry = Entry(
         run_id=request.id,
         event=event,
         attempt=getattr(request, "retries", 0) or 0,
         at=now(),
-        text=text,
-        traceback=traceback,
+        text=executing.hidden(request.id, text),
+        traceback=executing.hidden(request.id, traceback),
         worker=getattr(request, "hostname", None) or "",
         # Redis gives it another one; without Redis a repetition is known by this one.
         entry_id=uuid.uuid4().hex,
+        task=getattr(request, "task", None) or "",
+        seconds=seconds,
     )
     if has_app_context():
         _tell(entry)
@@ -141,13 +155,15 @@ def _known(sender: Any) -> bool:
 
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
-    tell(_Told(request.id, 0, request.hostname), Event.RECEIVED)
+    tell(_Told(request.id, 0, request.hostname, request.name), Event.RECEIVED)
 
 
 @signals.task_success.connect
 def _succeeded(sender: Any, result: Any, **_: Any) -> None:
     if _known(sender):
-        tell(sender.request, Event.SUCCEEDED, json.dumps(result, default=repr))
+        shown = executing.hidden_in(sender.request.id, result)
+        text = masked(json.dumps(shown, default=repr))
+        tell(sender.request, Event.SUCCEEDED, text, seconds=_seconds(sender.request))
 
 
 @signals.task_failure.connect
@@ -156,14 +172,16 @@ def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_
     if not _known(sender):
         return
     request = sender.request
-    told = _Told(task_id, request.retries if request.id == task_id else 0, request.hostname)
+    ours = request.id == task_id
+    told = _Told(task_id, request.retries if ours else 0, request.hostname, sender.name)
     trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
-    tell(told, Event.FAILED, _headline(exception), str(trace))
-    if request.id == task_id and request.replaced_task_nesting:
+    tell(told, Event.FAILED, _headline(exception), str(trace), _seconds(request) if ours else None)
+    if ours and request.replaced_task_nesting:
         # A run that replaced itself by a chain or a chord waits for an end that will not come now.
-        reason = f"PartFailed: {sender.name}, which came before its end, failed with {_headline(exception)}"
+        why = executing.hidden(task_id, _headline(exception))
+        reason = f"PartFailed: {sender.name}, which came before its end, failed with {why}"
         for run_id in canvas.ids_after(canvas.options_of_request(request)):
-            tell(_Told(run_id, 0, request.hostname), Event.FAILED, reason)
+            tell(_Told(run_id, 0, request.hostname, ""), Event.FAILED, reason)
 
 
 @signals.task_retry.connect
@@ -178,8 +196,29 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
         text = "It expired before a worker was free"
     else:
         text = "Ended while it ran" if terminated else "Cancelled before it began"
-    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname)
+    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname, getattr(request, "task", ""))
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
+
+
+@signals.task_postrun.connect
+def _over(task_id: str, task: Any, **_: Any) -> None:
+    """Forget the secrets, now that Celery has stored, told and logged all there is."""
+    if _known(task) and getattr(task.request, _BEGUN, False):
+        executing.end(task_id)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
+    for handler in logger.handlers:
+        if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
+            handler.addFilter(executing.HidingFilter())
+
+
+def _seconds(request: Any) -> float | None:
+    """How long the task of the request at hand has run; None when it was not begun here."""
+    began: float | None = getattr(request, _CLOCK, None)
+    return None if began is None else time.monotonic() - began
 
 
 def _headline(exception: BaseException) -> str:
@@ -191,8 +230,9 @@ def _headline(exception: BaseException) -> str:
 class _Told:
     """As much of a request as `tell` needs, where Celery's own is of another kind."""
 
-    def __init__(self, run_id: str, retries: int, hostname: str | None) -> None:
+    def __init__(self, run_id: str, retries: int, hostname: str | None, task: str) -> None:
         self.id = run_id
+        self.task = task
         self.retries = retries
         self.hostname = hostname
 

@@ -13,9 +13,10 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from webapp.accounts.access import Access, access
 from webapp.database import now, read_only
-from webapp.runs import calls, listing, timeline
+from webapp.runs import listing, timeline
 from webapp.runs.listing_page import terms_of
 from webapp.runs.search import parse
+from webapp.secrecy.masking import masked
 
 blueprint = Blueprint("export", __name__)
 
@@ -72,7 +73,7 @@ def _values() -> Iterator[dict[str, Any]]:
 def value_of(row: Any) -> dict[str, Any]:
     """A run as it is exported: secrets masked, moments as ISO text, how many seconds it ran."""
     values = {name: getattr(row, name, None) for name in FIELDS}
-    values["args"], values["kwargs"] = calls.masked(row.args), calls.masked(row.kwargs)
+    values["args"], values["kwargs"] = masked(row.args), masked(row.kwargs)
     values["seconds"] = timeline.times(row).ran
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 

@@ -188,13 +188,17 @@ def counts(search: Search, now: datetime) -> Counts | None:
     return _counts_in_window(chosen)
 
 
-def _counts_by_index(chosen: Plan) -> Counts:
+def counted_by_state(limit: int, *conditions: sa.ColumnElement[bool]) -> dict[RunState, int]:
+    """How many runs there are of each state, along its index; counting stops at `limit` for each."""
     parts = []
     for state in RunState:
-        some = sa.select(sa.literal(1)).where(Run.state == state.value, *chosen.leading).limit(COUNTED + 1)
+        some = sa.select(sa.literal(1)).where(Run.state == state.value, *conditions).limit(limit)
         parts.append(sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery().label(state.value))
-    numbers = db.session.execute(sa.select(*parts)).one()
-    found = dict(zip(RunState, numbers, strict=True))
+    return dict(zip(RunState, db.session.execute(sa.select(*parts)).one(), strict=True))
+
+
+def _counts_by_index(chosen: Plan) -> Counts:
+    found = counted_by_state(COUNTED + 1, *chosen.leading)
     return Counts(
         {state: min(number, COUNTED) for state, number in found.items()},
         frozenset(state for state, number in found.items() if number > COUNTED),

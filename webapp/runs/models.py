@@ -33,6 +33,7 @@ class Run(Base):
     queue: Mapped[str | None] = mapped_column(sa.String(255))
     priority: Mapped[int | None]
     options: Mapped[str | None] = mapped_column(sa.Text, comment="JSON of what else apply_async takes")
+    sealed: Mapped[str | None] = mapped_column(sa.Text, comment="Encrypted: the arguments, where some are secret")
 
     state: Mapped[str] = mapped_column(sa.String(10), default=RunState.QUEUED)
     reason: Mapped[str | None] = mapped_column(sa.Text, comment="Why it was skipped, missed, revoked, retried")
@@ -113,3 +114,12 @@ class RunLine(Base):
     text: Mapped[str] = mapped_column(sa.Text)
 
     __table_args__ = (sa.UniqueConstraint("run_id", "entry", name="uq_run_lines_entry"),)
+
+
+class RunRetention(Base):
+    """How long runs that ended in a state are kept, where an admin has set it. Without a row: the default."""
+
+    __tablename__ = "run_retention"
+
+    state: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    days: Mapped[int | None] = mapped_column(comment="None: for ever")

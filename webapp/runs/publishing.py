@@ -11,10 +11,13 @@ from typing import Any
 
 from celery import current_task, signals
 
-from webapp import broker
+from webapp.registry import rule_for
 from webapp.runs import canvas
 from webapp.runs.execution import RunTask, tell
+from webapp.runs.ids import had_row
 from webapp.runs.stream import TEXT_LIMIT, Event
+from webapp.secrecy.masking import conceal
+from webapp.secrecy.sealing import Unopenable
 
 
 @signals.celeryd_init.connect
@@ -26,14 +29,20 @@ def _listen(**_: Any) -> None:
 def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
     """Tell what a run has sent. What is sent from elsewhere has its row already, or gets it when it is claimed."""
     request = _request()
-    if request is None or headers["id"] == request.id or broker.has_rows():
+    if request is None or headers["id"] == request.id or had_row(headers["id"]):
         return
     args, kwargs, embedded = body
+    try:
+        call = conceal(rule_for(sender), args, kwargs)
+    except Unopenable:
+        # It fails when it is claimed.
+        return
     text = json.dumps(
         {
             "task": sender,
-            "args": list(args),
-            "kwargs": dict(kwargs),
+            "args": call.args,
+            "kwargs": call.kwargs,
+            "sealed": call.sealed(),
             "queue": routing_key,
             "options": canvas.options_of(embedded, headers["group"], headers["group_index"]),
             "group_id": headers["group"],
@@ -64,4 +73,5 @@ class _Told:
     def __init__(self, run_id: str, retries: int) -> None:
         self.id = run_id
         self.retries = retries
+        self.task = ""
         self.hostname = None

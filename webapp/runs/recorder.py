@@ -8,13 +8,14 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.runs import recording
+from webapp.runs import recording, tallies
 from webapp.runs.stream import GROUP, STREAM, Entry
 
 logger = logging.getLogger(__name__)
@@ -106,8 +107,12 @@ class Recorder:
                 logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
         with self.engine.begin() as connection:
             recording.apply(connection, parsed)
-        # Only now: a recorder killed before this line leaves the entries to another one.
-        self.redis.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+        # Only now: a recorder killed before this line leaves the entries to another one. Counted in the same breath, so
+        # that what is recorded twice is counted once.
+        with self.redis.pipeline(transaction=True) as pipeline:
+            tallies.add(pipeline, tallies.count(parsed))
+            pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+            pipeline.execute()
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
@@ -135,6 +140,32 @@ def present(client: redis.Redis) -> list[str]:
     """The recorders that showed a sign of life in the last seconds. Raises redis.RedisError."""
     prefix = PRESENCE_KEY.format(name="")
     return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What no recorder has recorded yet: how many entries, and for how many seconds the oldest has waited."""
+
+    entries: int
+    seconds: float
+
+
+def lag(client: Any) -> Lag:
+    """How far the recorders are behind. Raises redis.RedisError."""
+    groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP] if client.exists(STREAM) else []
+    if not groups:
+        return Lag(int(client.xlen(STREAM)), 0.0)
+    group = groups[0]
+    # Redis does not know it (None) where entries were deleted in between.
+    behind = int(group["pending"]) + int(group["lag"] or 0)
+    pending = client.xpending(STREAM, GROUP)["min"]
+    news = client.xrange(STREAM, min=f"({group['last-delivered-id']}", count=1)
+    oldest = pending or (news[0][0] if news else None)
+    if oldest is None:
+        return Lag(behind, 0.0)
+    seconds, micros = client.time()
+    waited = seconds + micros / 1e6 - int(str(oldest).partition("-")[0]) / 1000
+    return Lag(max(behind, 1), max(waited, 0.0))
 
 
 def run_until_told(engine: sa.Engine, redis_url: str) -> None:

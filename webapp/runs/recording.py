@@ -40,7 +40,13 @@ _STATEMENTS: dict[Event, sa.Update] = {
     .values(received_at=_at(Run.received_at)),
     Event.RETRYING: _statement(state=RunState.RETRYING, reason=sa.bindparam("b_text"), claimed_by=None),
     Event.SUCCEEDED: _statement(
-        state=RunState.SUCCEEDED, result=sa.bindparam("b_text"), ended_at=_at(Run.ended_at), error=None, traceback=None
+        state=RunState.SUCCEEDED,
+        result=sa.bindparam("b_text"),
+        ended_at=_at(Run.ended_at),
+        error=None,
+        traceback=None,
+        # Nobody needs them any more. A run that failed can be retried with them until it is deleted.
+        sealed=None,
     ),
     Event.FAILED: _statement(
         state=RunState.FAILED,
@@ -162,7 +168,7 @@ def _row(entry: Entry) -> dict[str, Any] | None:
 
 
 _MOMENTS = ("eta", "expires_at")
-_SENT = ("queue", "options", "group_id", "group_index", "parent_id", "root_id")
+_SENT = ("sealed", "queue", "options", "group_id", "group_index", "parent_id", "root_id")
 
 
 def _keep_causes(connection: sa.Connection, entries: list[Entry]) -> None:

@@ -21,6 +21,7 @@ from celery import current_task, signals
 
 from webapp.runs.execution import RunTask, tell
 from webapp.runs.stream import Event
+from webapp.secrecy import executing
 
 # A page shows a few steps a second; a task may tell thousands.
 LEAST_PAUSE = 0.2
@@ -61,7 +62,8 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
     if at - told.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
         return
     told.progress_at = at
-    tell(request, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text[:LONGEST_LINE]}))
+    text = executing.hidden(request.id, text)[:LONGEST_LINE]
+    tell(request, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
 
 
 def write(text: str, level: str = "info") -> None:
@@ -75,7 +77,8 @@ def write(text: str, level: str = "info") -> None:
         return
     if told.lines == MOST_LINES:
         text, level = f"This is line {MOST_LINES:,}; further ones are not kept.", "warning"
-    tell(request, Event.LINE, json.dumps({"level": level, "text": text[:LONGEST_LINE]}))
+    text = executing.hidden(request.id, text)[:LONGEST_LINE]
+    tell(request, Event.LINE, json.dumps({"level": level, "text": text}))
 
 
 class LineHandler(logging.Handler):

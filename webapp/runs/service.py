@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,12 +11,16 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.database import now
-from webapp.errors import Invalid, NotFound
+from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
-from webapp.registry import find_task
+from webapp.registry import find_task, rule_for
+from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler.wakeup import CHANNEL
+from webapp.secrecy import masking
+from webapp.secrecy.masking import conceal
+from webapp.secrecy.sealing import Unopenable
 
 
 def create_run(
@@ -37,14 +40,17 @@ def create_run(
 ) -> Run:
     """Add a run to the session, in the transaction of whatever causes it; commits nothing.
 
-    With an `eta` in the future it is held: the leading beat sends it then. Call `send_runs` after the commit.
+    With an `eta` in the future it is held: the leading beat sends it then. Call `send_runs` after the commit. Secret
+    arguments are kept sealed, and masked in what is shown.
     """
     held = eta is not None and eta > now()
+    call = conceal(rule_for(task), args, kwargs or {})
     run = Run(
-        id=str(uuid.uuid4()),
+        id=new_id(),
         task=task,
-        args=json.dumps(list(args)),
-        kwargs=json.dumps(dict(kwargs or {})),
+        args=json.dumps(call.args),
+        kwargs=json.dumps(call.kwargs),
+        sealed=call.sealed(),
         state=RunState.HELD if held else RunState.QUEUED,
         origin=origin,
         created_by=created_by,
@@ -102,8 +108,19 @@ def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Non
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
-    if reason := known.refuse(args, kwargs):
+    if reason := known.refuse(args, kwargs) or masking.refusal(known.rule, args, kwargs):
         raise Invalid({"args": reason})
+
+
+def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
+    """What to call to launch a run again. Raises Conflict when its secret arguments are not kept any more."""
+    try:
+        args, kwargs = masking.call_of(run)
+    except Unopenable as error:
+        raise Conflict(f"It cannot be repeated: {error}. Retry it with other arguments.") from None
+    if run.sealed is None and conceal(rule_for(run.task), args, kwargs).blank:
+        raise Conflict("Its secret arguments were deleted when it succeeded. Retry it with other arguments.")
+    return args, kwargs
 
 
 def get_run(run_id: str) -> Run:

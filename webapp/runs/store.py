@@ -6,7 +6,7 @@ functions serve SQLite and PostgreSQL; where a set of thousands of rows matters,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -42,10 +42,14 @@ class NewRun(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     ended_at: datetime | None
+    sealed: str | None = None
 
 
 class Sendable(NamedTuple):
-    """What the message of a run is made of. `options` is JSON of exchange, routing_key and headers, or None."""
+    """What the message of a run is made of. `options` is JSON of exchange, routing_key and headers, or None.
+
+    Where `sealed` is given, it holds the arguments to execute, and `args` and `kwargs` are masked.
+    """
 
     id: str
     task: str
@@ -58,6 +62,7 @@ class Sendable(NamedTuple):
     attempt: int = 0
     parent_id: str | None = None
     root_id: str | None = None
+    sealed: str | None = None
 
 
 _SENDABLE = [runs.c[name] for name in Sendable._fields]
@@ -295,3 +300,10 @@ def give_up(connection: sa.Connection, run: LostClaim, now: datetime) -> None:
     error = f"WorkerLost: its worker was lost {run.claims} times"
     chosen = (runs.c.id == run.id, runs.c.state == RunState.STARTED)
     connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))
+
+
+def fail_unopenable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> None:
+    """Fail queued runs whose sealed arguments cannot be opened; they could never be sent."""
+    for run_id, reason in reasons.items():
+        statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
+        connection.execute(statement.values(state=RunState.FAILED, error=f"Unopenable: {reason}", ended_at=now))

@@ -36,6 +36,7 @@ class Entry:
 
     For progress, lines and what was published it is JSON. `entry_id` is where it stands in the stream, or another name
     that is its own.
+    `seconds` is how long the task ran, where it has ended.
     """
 
     run_id: str
@@ -46,6 +47,8 @@ class Entry:
     traceback: str = ""
     worker: str = ""
     entry_id: str = ""
+    task: str = ""
+    seconds: float | None = None
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
@@ -57,6 +60,8 @@ class Entry:
             "text": limited(self.text),
             "traceback": limited(self.traceback),
             "worker": self.worker,
+            "task": self.task,
+            "seconds": "" if self.seconds is None else f"{self.seconds:.6f}",
         }
         return {name: value for name, value in given.items() if value}
 
@@ -72,6 +77,8 @@ class Entry:
             traceback=fields.get("traceback", ""),
             worker=fields.get("worker", ""),
             entry_id=entry_id,
+            task=fields.get("task", ""),
+            seconds=float(fields["seconds"]) if "seconds" in fields else None,
         )
 
 

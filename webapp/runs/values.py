@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from typing import Any
 
-from webapp.runs.calls import MASK, is_secret
+from webapp.secrecy.masking import MASK, is_secret
 
 # Deeper than this no value is read; the parser and every browser have their own end not far below.
 DEEPEST = 150

@@ -28,6 +28,7 @@ from webapp.scheduler.presence import Presence
 from webapp.scheduler.publisher import Publisher
 from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.schedules import Schedules
+from webapp.secrecy.masking import rule_of
 
 logger = get_logger(__name__)
 
@@ -52,7 +53,9 @@ class Core:
         self.presence = Presence()
         self.lease = Lease(self.presence.id, self.clock)
         self.agenda = Agenda()
-        self.schedules = Schedules(self.agenda, lambda name: name in app.tasks)
+        self.schedules = Schedules(
+            self.agenda, lambda name: name in app.tasks, lambda name: rule_of(app.tasks.get(name))
+        )
         self.publisher = Publisher(app, self.engine, self.lease.fresh)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from webapp.runs import store
+from webapp.runs.ids import join_id
 from webapp.runs.states import RunState
 from webapp.runs.store import NewRun, Sendable
 from webapp.scheduler import overlap, progress
@@ -45,15 +46,9 @@ class Outcome(NamedTuple):
 
 
 def run_id(schedule_id: int, due: float) -> str:
-    """The id of the run of a due time, the same whoever computes it.
-
-    A UUID of version 8: the due time in milliseconds, so that ids of one time lie together in the index, then a hash of
-    schedule and due time.
-    """
+    """The id of the run of a due time, the same whoever computes it: made of the time and a hash of both."""
     noise = sha1(f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
-    time = f"{max(round(due * 1000), 0):012x}"
-    variant = "89ab"[int(noise[3], 16) & 3]
-    return f"{time[:8]}-{time[8:12]}-8{noise[:3]}-{variant}{noise[4:7]}-{noise[7:19]}"
+    return join_id(f"{max(round(due * 1000), 0):012x}", noise)
 
 
 def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float) -> Outcome:
@@ -69,6 +64,7 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         progress.advance(connection, steps)
         finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]
         progress.disable(connection, finished)
+        lease.count_missed(connection, sum(new[made].state == RunState.MISSED for made in inserted))
     fired = {}
     for made, step in zip(plans, steps, strict=True):
         fired[step.schedule_id] = step.runs - made.entry.done
@@ -101,6 +97,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
             created,
             expires_at if occurrence.state in FIRED else None,
             None if occurrence.state in FIRED else created,
+            entry.sealed,
         )
         for occurrence in made.occurrences
     ]
@@ -119,4 +116,6 @@ def _step(made: Plan, runs_of_it: Sequence[NewRun], inserted: set[str]) -> progr
 
 
 def _sendable(run: NewRun) -> Sendable:
-    return Sendable(run.id, run.task, run.args, run.kwargs, run.queue, run.priority, run.options, run.expires_at)
+    return Sendable(
+        run.id, run.task, run.args, run.kwargs, run.queue, run.priority, run.options, run.expires_at, sealed=run.sealed
+    )

@@ -38,9 +38,10 @@ class Policy(NamedTuple):
 class Entry:
     """An enabled schedule that can fire. Made of its id and name; its target, args and kwargs; when; and its policy.
 
-    `args` and `kwargs` are the raw JSON. `next_due` is the next due time (epoch seconds, exact to the microsecond),
-    None when there is none; `fires_at` adds its jitter. `done` counts the runs made, for the maximum. `generation`
-    grows with each change of either, so that what the agenda holds of an older one is known to be void.
+    `args` and `kwargs` are the raw JSON; where some of it is secret, they are masked and `sealed` holds the call.
+    `next_due` is the next due time (epoch seconds, exact to the microsecond), None where there is none; `fires_at` adds
+    its jitter. `done` counts the runs made, for the maximum. `generation` grows with each change of either, so that
+    what the agenda holds of an older one is known to be void.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Entry:
         "policy",
         "recurrence",
         "revision",
+        "sealed",
         "target",
         "version",
     )
@@ -66,6 +68,7 @@ class Entry:
         self.target, self.args, self.kwargs = call
         self.recurrence = recurrence
         self.policy = policy
+        self.sealed: str | None = None
         self.version = 1
         self.revision = 0
         self.done = 0

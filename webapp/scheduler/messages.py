@@ -15,19 +15,22 @@ from kombu.transport.redis import Channel as RedisChannel
 from webapp.database import now
 from webapp.runs.store import Sendable
 from webapp.scheduler.templates import Template, fits, make_template, tags
+from webapp.secrecy.embedded import opened
+from webapp.secrecy.masking import call_of
+from webapp.secrecy.sealing import Unopenable
 
 # Messages in one LPUSH.
 PUSH = 500
 
 
 def send_by_celery(app: Celery, producer: Any, run: Sendable) -> None:
-    """Publish a run's message through Celery, with all its options. Raises what kombu raises when it cannot.
+    """Publish a run's message through Celery, with all its options. Raises Unopenable, and what kombu raises.
 
     Not by the task's own `apply_async`, which may create a run; the row is there already.
     """
-    args, kwargs = json.loads(run.args), json.loads(run.kwargs)
+    args, kwargs = call_of(run)
     options: dict[str, Any] = {"queue": run.queue, "priority": run.priority}
-    options |= json.loads(run.options) if run.options else {}
+    options |= opened(json.loads(run.options)) if run.options else {}
     options = {name: value for name, value in options.items() if value is not None}
     if run.expires_at is not None:
         options["expires"] = run.expires_at
@@ -58,6 +61,8 @@ class Sender:
         self._connection: Any = None
         self._producer: Any = None
         self._templates: dict[tuple[Any, ...], Template | None] = {}
+        # Why runs can never be sent, for whoever ends them.
+        self.unopenable: dict[str, str] = {}
 
     def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool], sent: list[str]) -> None:
         """Publish, and add to `sent` the ids of what the broker has taken. Raises what the transport raises.
@@ -82,8 +87,12 @@ class Sender:
         for run in one_by_one:
             if not may_send():
                 return
-            send_by_celery(self._app, self._open(), run)
-            sent.append(run.id)
+            try:
+                send_by_celery(self._app, self._open(), run)
+            except Unopenable as error:
+                self.unopenable[run.id] = str(error)
+            else:
+                sent.append(run.id)
 
     def redis(self) -> Any:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
@@ -133,7 +142,7 @@ class Sender:
         return isinstance(channel, RedisChannel)
 
     def _template(self, run: Sendable) -> Template | None:
-        if run.attempt or run.parent_id is not None or run.root_id is not None:
+        if run.attempt or run.sealed is not None or run.parent_id is not None or run.root_id is not None:
             return None
         kind = (run.task, run.queue, run.priority, run.options, run.expires_at is None)
         if kind not in self._templates:

@@ -19,6 +19,9 @@ class BeatLease(Base):
     token: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     holder: Mapped[str | None] = mapped_column(sa.String(64), comment="beats.id")
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="On the database's clock")
+    missed: Mapped[int] = mapped_column(
+        sa.BigInteger, default=0, server_default="0", comment="Due times noted as missed, ever"
+    )
 
 
 class Beat(Base):

@@ -146,6 +146,7 @@ class Publisher:
             logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
 
     def _mark(self) -> None:
+        self._fail_unopenable()
         if not self._sent:
             return
         sent = self._sent[:]
@@ -157,3 +158,17 @@ class Publisher:
         except sa.exc.SQLAlchemyError as error:
             # They stay unsent in the database and are sent again, with the same ids.
             logger.info("%s sent runs could not be marked: %s", len(sent), error.__class__.__name__)
+
+    def _fail_unopenable(self) -> None:
+        reasons = dict(self._sender.unopenable)
+        if not reasons:
+            return
+        self._sender.unopenable.clear()
+        try:
+            with self._engine.begin() as connection:
+                store.fail_unopenable(connection, reasons, now())
+        except sa.exc.SQLAlchemyError as error:
+            # They are found again among the unsent.
+            logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)
+        else:
+            logger.warning("%s runs cannot be sent: their secret arguments cannot be opened.", len(reasons))

@@ -21,6 +21,9 @@ from webapp.scheduler.recurrence import (
 )
 from webapp.scheduler.rows import Row
 from webapp.schedules.models import Misfire, Overlap
+from webapp.secrecy.masking import Rule as Secrets
+from webapp.secrecy.masking import conceal
+from webapp.secrecy.sealing import Unopenable
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is looked up to be shared among entries, at most this many: beyond it, sharing costs more memory than it
@@ -54,10 +57,16 @@ class _Rule:
 
 
 class EntryReader:
-    """Makes entries of rows, sharing equal parts among them. `known_task` tells whether a task may be scheduled."""
+    """Makes entries of rows, sharing equal parts among them.
 
-    def __init__(self, known_task: Callable[[str], bool]) -> None:
+    `known_task` tells whether a task may be scheduled, `rule_for` which of its arguments are secret.
+    """
+
+    def __init__(
+        self, known_task: Callable[[str], bool], rule_for: Callable[[str], Secrets] = lambda _: Secrets()
+    ) -> None:
         self._known_task = known_task
+        self._rule_for = rule_for
         self._shared: dict[Any, Any] = {}
         self._rules: dict[Any, _Rule] = {}
 
@@ -67,6 +76,8 @@ class EntryReader:
             return self._read(row, now)
         except RecurrenceError as error:
             raise BrokenRow(f"{error.field}: {error}") from None
+        except Unopenable as error:
+            raise BrokenRow(str(error)) from None
         except (ValueError, TypeError, OverflowError, ArithmeticError) as error:
             # Whatever else a row that was written by hand may hold.
             raise BrokenRow(f"it cannot be read: {error}") from None
@@ -74,8 +85,10 @@ class EntryReader:
     def _read(self, row: Row, now: float) -> Entry:
         rule = self._rule(row)
         args, kwargs = self._json("args", row.args or "[]", list), self._json("kwargs", row.kwargs or "{}", dict)
+        args, kwargs, sealed = self._conceal(row.task, args, kwargs)
         call = (self._target(row), args, kwargs)
         entry = Entry((row.id, row.name), call, rule.recurrence, self._policy(row))
+        entry.sealed = sealed
         entry.version, entry.revision, entry.done = row.version, row.revision, row.runs or 0
         entry.expect(_resume(row, rule, now))
         return entry
@@ -100,6 +113,14 @@ class EntryReader:
         if len(self._shared) < MOST_SHARED:
             self._shared[field, text] = text
         return text
+
+    def _conceal(self, task: str, args: str, kwargs: str) -> tuple[str, str, str | None]:
+        """The arguments as runs keep them: masked, and sealed, where some are secret; nearly always as they are."""
+        rule = self._rule_for(task)
+        if not rule.concerns(args) and not rule.concerns(kwargs):
+            return args, kwargs, None
+        call = conceal(rule, json.loads(args), json.loads(kwargs))
+        return (json.dumps(call.args), json.dumps(call.kwargs), call.sealed()) if call.any else (args, kwargs, None)
 
     def _target(self, row: Row) -> Target:
         if row.task.startswith("celery."):

@@ -17,6 +17,7 @@ from webapp.scheduler.entries import Entry
 from webapp.scheduler.progress import Finished, Kept, Note
 from webapp.scheduler.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.secrecy.masking import Rule
 
 logger = get_logger(__name__)
 
@@ -32,9 +33,9 @@ class Change(NamedTuple):
 class Schedules:
     """Keeps the agenda equal to the tables. `notes` collects what is to be written to `schedule_progress`."""
 
-    def __init__(self, agenda: Agenda, known_task: Callable[[str], bool]) -> None:
+    def __init__(self, agenda: Agenda, known_task: Callable[[str], bool], rule_for: Callable[[str], Rule]) -> None:
         self.agenda = agenda
-        self._reader = EntryReader(known_task)
+        self._reader = EntryReader(known_task, rule_for)
         self.revision = -1
         self.notes: dict[int, Note] = {}
         self._finished: dict[int, int] = {}

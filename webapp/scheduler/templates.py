@@ -37,7 +37,7 @@ def fits(app: Celery, run: Sendable) -> bool:
     """Whether the run's message can be made from a template.
 
     Not: another protocol, serializer or compression; a router, or a task that names itself by its arguments; somebody
-    who listens to the signals of publishing; an exchange of its own; a retry; a parent.
+    who listens to the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
     """
     conf, task = app.conf, app.tasks.get(run.task)
     return (
@@ -51,6 +51,7 @@ def fits(app: Celery, run: Sendable) -> bool:
         and not signals.task_sent.receivers
         and (run.options is None or json.loads(run.options).keys() <= {"headers"})
         and run.attempt == 0
+        and run.sealed is None
         and run.parent_id is None
         and run.root_id is None
     )

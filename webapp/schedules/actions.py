@@ -46,7 +46,8 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     run.schedule_id, run.schedule_name, run.schedule_version = schedule.id, schedule.name, schedule.row.version
     options = message_options(schedule)
     run.options = json.dumps(options, sort_keys=True) if options else None
-    told = {"run": run.id, "args": args, "kwargs": kwargs}
+    # As the run keeps them: without their secrets.
+    told = {"run": run.id, "args": json.loads(run.args), "kwargs": json.loads(run.kwargs)}
     audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, told)
     db.session.commit()
     send_runs([run])

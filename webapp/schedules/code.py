@@ -11,11 +11,17 @@ from typing import Any
 from celery.schedules import crontab
 
 BIRTHDAYS = "send-birthday-emails"
+OLD_RUNS = "delete-old-runs"
 
 # In Celery's own form for `beat_schedule`. Times are meant in the setting TIMEZONE.
 SCHEDULES: dict[str, dict[str, Any]] = {
     BIRTHDAYS: {
         "task": "people.send_birthday_emails",
         "schedule": crontab(hour="8", minute="0"),
+    },
+    # At night, when least is written. For how long runs are kept is set at /runs/retention.
+    OLD_RUNS: {
+        "task": "runs.retain",
+        "schedule": crontab(hour="3", minute="20"),
     },
 }

@@ -11,6 +11,7 @@ from webapp import broker
 from webapp.registry import find_task
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
+from webapp.secrecy.masking import conceal, masked_value, refusal
 from webapp.workers import service as workers
 
 
@@ -27,8 +28,9 @@ class Taker:
 class DryRun:
     """Where the message would go, what it would carry, and who would take it.
 
-    `body` is the message's body as the serializer makes it; `waiting` is how many messages wait before it, None where
-    the broker does not say; `away` is why the broker does not answer; `problem` is why it would not run at all.
+    `body` is the message's body as the serializer makes it, secrets masked, and `bytes` its real length; `waiting` is
+    how many messages wait before it, None where the broker does not say; `away` is why the broker does not
+    answer; `problem` is why it would not run at all.
     """
 
     queue: str
@@ -56,9 +58,16 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     task = schedule.row.task
     options = message_options(schedule)
     queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, options)
-    content_type, body = broker.serialised(task, args, kwargs)
     known = find_task(task)
-    problem = known.refuse(args, kwargs) if known else f"There is no registered task “{task}”."
+    problem: str | None = f"There is no registered task “{task}”."
+    if known:
+        problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
+    shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
+    if known and not problem:
+        call = conceal(known.rule, args, kwargs)
+        shown, (args, kwargs) = (call.args, call.kwargs), call.plain
+    content_type, real = broker.serialised(task, args, kwargs)
+    _, body = broker.serialised(task, *shown)
     alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
     waiting, away = _waiting(queue)
     return DryRun(
@@ -67,7 +76,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         routing_key=key,
         content_type=content_type,
         body=body,
-        bytes=len(body.encode()),
+        bytes=len(real.encode()),
         priority=schedule.row.priority,
         expire_seconds=schedule.row.expire_seconds,
         takers=[Taker(line.row.name, line.row.concurrency, line.busy) for line in alive if line.knows(task)],

@@ -11,6 +11,7 @@ from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.query import text_in_query
+from webapp.registry import rule_for
 from webapp.rendering import render, wants_json
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
@@ -18,6 +19,7 @@ from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
 from webapp.schedules.dry_run import dry_run
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
+from webapp.secrecy.masking import seal_within
 from webapp.templating import reader_zone
 from webapp.transactions import reading
 
@@ -97,6 +99,8 @@ def try_out(schedule_id: int) -> Response:
         found = dry_run(schedule, args, kwargs, now())
         if wants_json():
             return jsonify(**dataclasses.asdict(found), workers=found.workers)
+        # For the button that runs it with these: what is secret goes back to the browser sealed.
+        args, kwargs = seal_within(rule_for(schedule.row.task), args, kwargs)
         return render(
             "schedules/dry_run.html", schedule=schedule, found=found, args=json.dumps(args), kwargs=json.dumps(kwargs)
         )

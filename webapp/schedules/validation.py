@@ -32,6 +32,7 @@ from webapp.schedules import fields
 from webapp.schedules.definition import DEFAULTS, FIELDS, RULE_FIELDS, Definition, Kind, next_anchor
 from webapp.schedules.fields import FieldError, empty
 from webapp.schedules.models import Misfire, Overlap
+from webapp.secrecy.masking import refusal, seal_within
 
 Value = TypeVar("Value")
 
@@ -98,7 +99,7 @@ def examine(
     timezone = form.read("timezone", _zone, "UTC")
     rule = _rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
-    _check_call(form, task, args, kwargs)
+    args, kwargs = _check_call(form, task, args, kwargs)
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -193,13 +194,15 @@ def _zone(value: Any) -> str:
     return found
 
 
-def _check_call(form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Whether the task's function takes these arguments."""
+def _check_call(form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Whether the task's function takes these arguments; gives them with each secret one sealed in its place."""
     known = find_task(task) if task else None
     if known is None or form.errors.keys() & {"args", "kwargs"}:
-        return
-    if reason := known.refuse(args, kwargs):
+        return args, kwargs
+    if reason := known.refuse(args, kwargs) or refusal(known.rule, args, kwargs):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
+        return args, kwargs
+    return seal_within(known.rule, args, kwargs)
 
 
 def _rule(form: _Reader, tz: ZoneInfo) -> Rule | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "keep_families"
-down_revision = "0007"
+revision = "0011_families"
+down_revision = "0010_missed"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,209 @@
+"""What `/metrics` tells, read from database, Redis and broker at each request: right whichever web process answers.
+
+The cost is bounded however many runs are kept: counts go along an index and stop at `COUNTED`, everything else concerns
+what runs or waits now. A part that does not answer leaves its figures out and `beatdesk_up` at 0 for it.
+
+The names that begin with `flower_` are Flower's and mean what they mean there, so that its dashboards and alert rules
+go on. Left out is `flower_worker_prefetched_tasks`: which worker holds a message before it begins, no row tells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from webapp import broker
+from webapp.extensions import db
+from webapp.mail.models import Mail, MailState
+from webapp.overview.readiness import BEAT_GONE_AFTER
+from webapp.runs import recorder, tallies
+from webapp.runs.listing import counted_by_state
+from webapp.runs.models import Run
+from webapp.runs.states import ACTIVE, Origin, RunState
+from webapp.scheduler.models import Beat, BeatLease
+from webapp.schedules.models import ScheduleRevision
+from webapp.workers import service as workers
+
+logger = logging.getLogger(__name__)
+
+# Runs of a state beyond so many are not counted.
+COUNTED = 10_000
+# Lateness is that of the newest scheduled runs, of so long and so many.
+LATENESS_SPAN = timedelta(minutes=5)
+LATENESS_ROWS = 500
+
+Family = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def page(accept: str, now: datetime) -> tuple[bytes, str]:
+    """The figures in the form that was asked for, and its content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Now(now))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class _Now(Collector):
+    """Every figure as of a moment."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def collect(self) -> Iterator[Family]:
+        """Each part by itself, so that one that is away takes only its own figures along."""
+        up: list[tuple[tuple[str, ...], float]] = []
+        lines: list[workers.WorkerLine] = []
+        parts: list[tuple[str, Callable[[], Iterable[Family]]]] = [
+            ("database", lambda: _database(self._now, lines)),
+            ("redis", lambda: _redis([line.row.name for line in lines])),
+            ("broker", lambda: _queues(self._now)),
+        ]
+        for name, part in parts:
+            try:
+                families = list(part())
+            except Exception as error:  # noqa: BLE001  # whatever it is, the part is away, and that is a figure too
+                logger.warning("no figures of the %s: %s", name, error)
+                db.session.rollback()
+                up.append(((name,), 0))
+            else:
+                up.append(((name,), 1))
+                yield from families
+        yield _gauge("beatdesk_up", "Whether the part could be asked", ["part"], up)
+
+
+def _gauge(name: str, text: str, labels: list[str], samples: Samples) -> Family:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _single(name: str, text: str, value: float) -> Family:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family]:
+    lines += workers.workers(now)
+    yield from _workers(lines)
+    yield from _beats(now)
+    counted = counted_by_state(COUNTED).items()
+    text = f"Runs that are kept, by state; counted up to {COUNTED}"
+    yield _gauge("beatdesk_runs", text, ["state"], (((state.value,), number) for state, number in counted))
+    yield _single("beatdesk_due_lateness_seconds", _LATENESS_TEXT, _lateness(now))
+    text = "What the tasks that are executed now waited in their worker before they began, the longest for each"
+    yield _gauge("flower_task_prefetch_time_seconds", text, ["task", "worker"], _prefetch_times())
+    in_doubt = sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT)
+    text = "Mails of which nobody knows whether they were delivered"
+    yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
+
+
+def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
+    online: dict[str, float] = {}
+    busy: dict[str, float] = {}
+    for line in lines:
+        # A worker that was started anew has its name in several rows.
+        online[line.row.name] = max(online.get(line.row.name, 0), line.alive)
+        busy[line.row.name] = busy.get(line.row.name, 0) + line.busy
+    text = "Whether the worker gives signs of life"
+    yield _gauge("flower_worker_online", text, ["worker"], (((name,), value) for name, value in online.items()))
+    text = "Tasks that the worker executes now"
+    name = "flower_worker_number_of_currently_executing_tasks"
+    yield _gauge(name, text, ["worker"], (((worker,), value) for worker, value in busy.items()))
+
+
+def _beats(now: datetime) -> Iterator[Family]:
+    alive = db.session.scalars(sa.select(Beat).where(Beat.seen_at > now - timedelta(seconds=BEAT_GONE_AFTER))).all()
+    leaders = [beat for beat in alive if beat.leading]
+    yield _single("beatdesk_beats", "Beats that give signs of life", len(alive))
+    yield _single("beatdesk_beat_leading", "Whether a beat leads", bool(leaders))
+    for beat in leaders[:1]:
+        text = "Since the leading beat gave its last sign of life"
+        yield _single("beatdesk_beat_seen_seconds", text, (now - beat.seen_at).total_seconds())
+        yield _single("beatdesk_beat_applied_revision", "Revision of the schedules that is in force", beat.revision)
+        yield _single("beatdesk_beat_schedules", "Schedules that the leading beat fires", beat.schedules)
+    latest = db.session.scalar(sa.select(ScheduleRevision.revision)) or 0
+    yield _single("beatdesk_schedules_revision", "Revision of the last edit of a schedule", latest)
+    lease = db.session.execute(sa.select(BeatLease.expires_at, BeatLease.missed)).first()
+    if lease is not None:
+        if lease.expires_at is not None:
+            text = "Until the leading beat's lease runs out; below 0 it has"
+            yield _single("beatdesk_beat_lease_seconds", text, (lease.expires_at - now).total_seconds())
+        text = "Due times that were noted as missed"
+        yield CounterMetricFamily("beatdesk_missed", text, value=lease.missed)
+
+
+_LATENESS_TEXT = "The largest time from due to creation among the scheduled runs of the last five minutes, 500 at most"
+
+
+def _lateness(now: datetime) -> float:
+    """How late beat was lately, in seconds; jitter, which is late on purpose, is part of it."""
+    newest = (
+        sa.select(Run.created_at, Run.due_at, Run.state)
+        .where(Run.created_at > now - LATENESS_SPAN, Run.origin == Origin.SCHEDULE)
+        .order_by(Run.created_at.desc(), Run.id.desc())
+        .limit(LATENESS_ROWS)
+    )
+    late = [
+        (row.created_at - row.due_at).total_seconds()
+        for row in db.session.execute(newest)
+        # What was skipped beforehand, or noted as missed afterwards, was not fired at all.
+        if row.due_at is not None and row.state not in (RunState.SKIPPED, RunState.MISSED)
+    ]
+    return max(late, default=0.0)
+
+
+def _prefetch_times() -> Samples:
+    going = (
+        sa.select(Run.task, Run.worker, Run.received_at, Run.started_at)
+        .where(Run.state.in_(sorted(ACTIVE)), Run.received_at.is_not(None), Run.started_at.is_not(None))
+        .limit(COUNTED)
+    )
+    longest: dict[tuple[str, ...], float] = {}
+    for row in db.session.execute(going):
+        key = (row.task, row.worker or "")
+        longest[key] = max(longest.get(key, 0.0), (row.started_at - row.received_at).total_seconds())
+    return longest.items()
+
+
+def _redis(names: list[str]) -> Iterator[Family]:
+    client = broker.client()
+    events = CounterMetricFamily("flower_events", "Number of events", labels=["task", "type", "worker"])
+    text = "How long tasks that succeeded have run"
+    runtimes = HistogramMetricFamily("flower_task_runtime_seconds", text, labels=["task", "worker"])
+    for (worker, task), tally in tallies.read(client, sorted(set(names))).items():
+        for kind, number in tally.events.items():
+            events.add_metric([task, kind, worker], number)
+        runtimes.add_metric([task, worker], _cumulative(tally.buckets), tally.seconds)
+    yield events
+    yield runtimes
+    yield _single("beatdesk_recorders", "Recorders that give signs of life", len(recorder.present(client)))
+    lag = recorder.lag(client)
+    yield _single("beatdesk_recorder_lag_entries", "State changes that are not recorded yet", lag.entries)
+    yield _single("beatdesk_recorder_lag_seconds", "For how long the oldest of them has waited", lag.seconds)
+
+
+def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:
+    found, total = [], 0.0
+    for limit, number in zip((*map(str, tallies.BUCKETS), "+Inf"), buckets, strict=True):
+        total += number
+        found.append((limit, total))
+    return found
+
+
+def _queues(now: datetime) -> Iterator[Family]:
+    found = workers.queues(now)
+    if found.away is not None:
+        raise broker.BrokerAway(found.away)
+    depths = (((line.name,), float(line.depth)) for line in found.lines if line.depth is not None)
+    yield _gauge("beatdesk_queue_depth", "Messages that wait in the queue", ["queue"], depths)
+    waits = (((line.name,), (now - line.oldest).total_seconds() if line.oldest else 0.0) for line in found.lines)
+    text = "For how long the oldest waiting run of the queue could have begun"
+    yield _gauge("beatdesk_queue_oldest_seconds", text, ["queue"], waits)

@@ -1,0 +1,244 @@
+"""How long runs are kept, by the state they ended in, and deleting the older ones without holding anybody up.
+
+1. Go along the index of a state from its oldest run on, `BATCH` runs at a time, in a reading transaction.
+2. Of these, choose those that ended before the limit and whose due time cannot come again.
+3. Delete them by their ids in a writing transaction of their own, then pause, so that others get their turn.
+
+Runs that have not ended are in no state that has a rule. A due time cannot come again once its schedule has gone past
+it, was changed after it, is off, or is gone; until then the row is what keeps it from firing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy_celery_beat.models import PeriodicTask
+
+from webapp.accounts.audit import record
+from webapp.errors import Invalid
+from webapp.extensions import db
+from webapp.runs import service
+from webapp.runs.models import Run, RunLine, RunRetention
+from webapp.runs.states import Origin, RunState
+from webapp.scheduler.database import moment, now_sql, reading, seconds
+from webapp.scheduler.models import ScheduleProgress
+from webapp.schedules.models import ScheduleDetail
+
+TASK = "runs.retain"
+DEFAULTS: Mapping[RunState, int | None] = {
+    RunState.SUCCEEDED: 30,
+    RunState.FAILED: 90,
+    RunState.REVOKED: 30,
+    RunState.EXPIRED: 30,
+    RunState.SKIPPED: 30,
+    RunState.MISSED: 90,
+}
+LONGEST = 3650
+# Rows in one transaction: it ends after some milliseconds, on either database.
+BATCH = 500
+# A run may have thousands of lines; so many of them are deleted in one transaction.
+LINES = 2_000
+# Seconds between two transactions, in which others write, and for all of them: below the tasks' time limit.
+PAUSE = 0.05
+PATIENCE = 120.0
+COUNTED = 10_000
+
+Rules = Mapping[RunState, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """How many runs of each state were deleted, and whether the time was enough for all."""
+
+    deleted: dict[str, int] = field(default_factory=dict)
+    finished: bool = True
+
+
+def rules() -> dict[RunState, int | None]:
+    """For how many days runs of each state are kept; None is for ever."""
+    kept = {row.state: row.days for row in db.session.scalars(sa.select(RunRetention))}
+    return {state: kept.get(state, days) for state, days in DEFAULTS.items()}
+
+
+def set_rules(given: Mapping[str, Any]) -> bool:
+    """Save what was typed as `days_STATE`, empty for "for ever"; gives whether it differs from before.
+
+    Raises Invalid at each field that is no number of days.
+    """
+    before, after = rules(), read_rules(given)
+    if before == after:
+        return False
+    for state, days in after.items():
+        db.session.merge(RunRetention(state=state.value, days=days))
+    record(db.session, "retention.set", "retention", "", "Runs", _words(before), _words(after))
+    db.session.commit()
+    return True
+
+
+def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
+    """The rules that were typed. What is not given at all stays as it is. Raises Invalid."""
+    found, errors = rules(), {}
+    for state in DEFAULTS:
+        name = f"days_{state}"
+        if name not in given:
+            continue
+        text = "" if given[name] is None else str(given[name]).strip()
+        if text and not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LONGEST):
+            errors[name] = f"Give a whole number of days from 1 to {LONGEST:,}, or nothing to keep them for ever."
+        else:
+            found[state] = int(text) if text else None
+    if errors:
+        raise Invalid(errors)
+    return found
+
+
+def _words(found: Rules) -> dict[str, str]:
+    return {state.value: "for ever" if days is None else f"{days} days" for state, days in found.items()}
+
+
+def due_counts(found: Rules, now: datetime) -> dict[RunState, int]:
+    """About how many runs are older than their rule says, along an index and up to `COUNTED` + 1 for each state."""
+    parts = []
+    for state, days in found.items():
+        if days is not None:
+            old = sa.select(sa.literal(1)).where(Run.state == state.value, Run.created_at < now - timedelta(days=days))
+            counted = sa.select(sa.func.count()).select_from(old.limit(COUNTED + 1).subquery())
+            parts.append(counted.scalar_subquery().label(state.value))
+    if not parts:
+        return {}
+    return {RunState(name): number for name, number in db.session.execute(sa.select(*parts)).mappings().one().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class LastCleaning:
+    """The newest cleaning that has ended well: its run, when, and what it deleted."""
+
+    run_id: str
+    at: datetime | None
+    deleted: dict[str, int]
+
+
+def last_cleaning() -> LastCleaning | None:
+    """What was deleted last, as the cleaning's own run tells it."""
+    newest = (
+        sa.select(Run.id, Run.ended_at, Run.result)
+        .where(Run.task == TASK, Run.state == RunState.SUCCEEDED)
+        .order_by(Run.created_at.desc())
+        .limit(1)
+    )
+    row = db.session.execute(newest).first()
+    if row is None:
+        return None
+    try:
+        told = json.loads(row.result or "{}")["deleted"]
+        return LastCleaning(row.id, row.ended_at, {str(state): int(number) for state, number in told.items()})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return LastCleaning(row.id, row.ended_at, {})
+
+
+def schedules() -> list[Any]:
+    """The schedules that start a cleaning: id, name, enabled."""
+    columns = (PeriodicTask.id, PeriodicTask.name, PeriodicTask.enabled)
+    query = sa.select(*columns).where(PeriodicTask.task == TASK).order_by(PeriodicTask.enabled.desc(), PeriodicTask.id)
+    return list(db.session.execute(query))
+
+
+def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    """Delete by the rules; what there was no time for is left to a further run, made here. Gives what was deleted."""
+    found = rules()
+    db.session.rollback()
+    with reading(db.engine) as connection:
+        # A worker whose clock is ahead must not delete what is not old.
+        shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
+    done = delete_old(db.engine, found, min(now, moment(shown or now.timestamp())), tell=tell, patience=PATIENCE)
+    if not done.finished:
+        further = service.create_run(TASK, origin=Origin.TASK, parent_id=run_id)
+        db.session.commit()
+        service.send_runs([further])
+    return {"deleted": done.deleted, "finished": done.finished}
+
+
+def delete_old(
+    engine: sa.Engine,
+    found: Rules,
+    now: datetime,
+    *,
+    pause: Callable[[], None] = lambda: time.sleep(PAUSE),
+    tell: Callable[[int], None] = lambda _: None,
+    patience: float,
+) -> Cleaned:
+    """Delete, for at most `patience` seconds. `pause` is called between transactions, `tell` with the sum so far."""
+    give_up = time.monotonic() + patience
+    deleted: dict[str, int] = {}
+    for state, days in found.items():
+        if days is None:
+            continue
+        for ids in _old(engine, state, now - timedelta(days=days)):
+            deleted[state.value] = deleted.get(state.value, 0) + _delete(engine, state, ids, pause)
+            tell(sum(deleted.values()))
+            if time.monotonic() > give_up:
+                return Cleaned(deleted, finished=False)
+            pause()
+    return Cleaned(deleted)
+
+
+def _old(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[str]]:
+    """The ids to delete, some at a time, oldest first; never twice over the same row."""
+    place = sa.tuple_(Run.created_at, Run.id)
+    columns = (Run.id, Run.created_at, Run.ended_at, Run.schedule_id, Run.due_at)
+    walk = sa.select(*columns).where(Run.state == state.value, Run.created_at < limit)
+    walk = walk.order_by(Run.created_at, Run.id).limit(BATCH)
+    edge: Any = None
+    while True:
+        query = walk
+        if edge is not None:
+            query = walk.where(place > sa.tuple_(sa.bindparam(None, edge.created_at, Run.created_at.type), edge.id))
+        with reading(engine) as connection:
+            rows = list(connection.execute(query))
+            passed = _passed(connection, {row.schedule_id for row in rows if row.schedule_id is not None})
+        chosen = [row.id for row in rows if _may_go(row, limit, passed)]
+        if chosen:
+            yield chosen
+        if len(rows) < BATCH:
+            return
+        edge = rows[-1]
+
+
+def _may_go(row: Any, limit: datetime, passed: Mapping[int, datetime]) -> bool:
+    """Whether a run is old enough by all its moments, and its due time is one that no beat comes to again."""
+    if (row.ended_at or row.created_at) >= limit or (row.due_at is not None and row.due_at >= limit):
+        return False
+    return row.due_at is None or row.schedule_id not in passed or row.due_at <= passed[row.schedule_id]
+
+
+def _passed(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, datetime]:
+    """Up to when nothing of a schedule can fire any more. What is off or gone is not in it: nothing of it can.
+
+    Switching on is a change, and what comes due after a change never lies before it.
+    """
+    query = (
+        sa.select(PeriodicTask.id, ScheduleDetail.changed_at, ScheduleProgress.last_due_at)
+        .join(ScheduleDetail, ScheduleDetail.schedule_id == PeriodicTask.id)
+        .outerjoin(ScheduleProgress, ScheduleProgress.schedule_id == PeriodicTask.id)
+        .where(PeriodicTask.id.in_(schedule_ids), PeriodicTask.enabled)
+    )
+    long_ago = datetime.min.replace(tzinfo=UTC)
+    return {row.id: max(row.changed_at or long_ago, row.last_due_at or long_ago) for row in connection.execute(query)}
+
+
+def _delete(engine: sa.Engine, state: RunState, ids: list[str], pause: Callable[[], None]) -> int:
+    """Delete these runs if they still are in that state, and before them their lines."""
+    some = sa.select(RunLine.id).where(RunLine.run_id.in_(ids)).limit(LINES)
+    while True:
+        with engine.begin() as connection:
+            lines = connection.execute(sa.delete(RunLine).where(RunLine.id.in_(some))).rowcount
+            if lines < LINES:
+                chosen = (Run.id.in_(sorted(ids)), Run.state == state.value)
+                return connection.execute(sa.delete(Run).where(*chosen)).rowcount
+        pause()

@@ -1,0 +1,69 @@
+"""`/runs/retention`: for how long runs are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, url_for
+from flask_security import current_user
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.errors import Invalid
+from webapp.rendering import render, see_other, wants_json
+from webapp.runs import control, retention
+from webapp.submitted import submitted
+
+blueprint = Blueprint("retention", __name__)
+
+
+@blueprint.get("/runs/retention")
+@access(Access.ADMIN)
+def show() -> Response:
+    """The rule for each state, how many runs it concerns now, and what was deleted last."""
+    found = retention.rules()
+    if wants_json():
+        return jsonify(days={state.value: days for state, days in found.items()})
+    return _page({f"days_{state}": days for state, days in found.items()})
+
+
+@blueprint.post("/runs/retention")
+@access(Access.ADMIN)
+def save() -> Response:
+    """Save the rules; what was typed stays when some of it cannot be taken."""
+    given = submitted()
+    try:
+        changed = retention.set_rules(given)
+    except Invalid as error:
+        if wants_json():
+            raise
+        return _page(given, error)
+    if wants_json():
+        return show()
+    flash("Saved. Runs are deleted at the next cleaning." if changed else "Nothing has changed.", "success")
+    return see_other(url_for("retention.show"))
+
+
+@blueprint.post("/runs/retention/clean")
+@access(Access.ADMIN)
+def clean() -> Response:
+    """Delete now what the rules say; the run that does it is shown."""
+    run = control.launch(retention.TASK, person=current_user.id)
+    flash("The cleaning was launched.", "success")
+    return see_other(url_for("runs.show", run_id=run.id))
+
+
+def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
+    found = retention.rules()
+    return render(
+        "runs/retention.html",
+        status=422 if error else 200,
+        typed=typed,
+        errors=error.fields if error else {},
+        rules=found,
+        counts=retention.due_counts(found, now()),
+        most=retention.COUNTED,
+        last=retention.last_cleaning(),
+        schedules=retention.schedules(),
+    )

@@ -1,0 +1,87 @@
+"""How often what happened in which worker, and how long tasks ran: counted by the recorder in Redis, for `/metrics`.
+
+One hash for each worker, gone a day after its last news. They are counters of Prometheus' kind: they only grow, and
+begin anew when Redis is emptied. What workers had to write past the stream, with Redis away, is not in them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webapp.runs.stream import Entry, Event
+
+KEY = "beatdesk:tally:{worker}"
+KEPT_SECONDS = 86_400
+# Seconds; the last one holds whatever is longer. Prometheus' own, and some for tasks that take minutes.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0, 300.0)
+# As Celery calls these events, and Flower counts them.
+TYPES = {
+    Event.RECEIVED: "task-received",
+    Event.STARTED: "task-started",
+    Event.RETRYING: "task-retried",
+    Event.SUCCEEDED: "task-succeeded",
+    Event.FAILED: "task-failed",
+    Event.REVOKED: "task-revoked",
+    Event.EXPIRED: "task-revoked",
+}
+
+# By worker, then by field of its hash.
+Tallies = Mapping[str, Mapping[str, float]]
+
+
+def count(entries: Iterable[Entry]) -> Tallies:
+    """What these entries add. Flower's run times are those of runs that succeeded, so these are too."""
+    found: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for entry in entries:
+        kind = TYPES.get(entry.event)
+        if kind is None or not entry.worker or not entry.task:
+            continue
+        of_worker = found[entry.worker]
+        of_worker[f"e {kind} {entry.task}"] += 1
+        if entry.event is Event.SUCCEEDED and entry.seconds is not None:
+            of_worker[f"b {bisect_left(BUCKETS, entry.seconds)} {entry.task}"] += 1
+            of_worker[f"s - {entry.task}"] += entry.seconds
+    return found
+
+
+def add(pipeline: Any, tallies: Tallies) -> None:
+    """Add them to Redis, in a transaction of the caller's."""
+    for worker, fields in tallies.items():
+        key = KEY.format(worker=worker)
+        for name, value in fields.items():
+            pipeline.hincrbyfloat(key, name, value)
+        pipeline.expire(key, KEPT_SECONDS)
+
+
+@dataclass
+class TaskTally:
+    """What was counted of one task in one worker: events by type; run times by bucket and in all, in seconds."""
+
+    events: dict[str, float] = field(default_factory=dict)
+    buckets: list[float] = field(default_factory=lambda: [0.0] * (len(BUCKETS) + 1))
+    seconds: float = 0.0
+
+
+def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskTally]:
+    """What was counted, by worker and task. Raises redis.RedisError."""
+    names = list(workers)
+    with client.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.hgetall(KEY.format(worker=name))
+        answers = pipeline.execute()
+    found: defaultdict[tuple[str, str], TaskTally] = defaultdict(TaskTally)
+    for worker, fields in zip(names, answers, strict=True):
+        for name, text in fields.items():
+            sort, which, task = name.split(" ", 2)
+            tally, value = found[worker, task], float(text)
+            if sort == "e":
+                tally.events[which] = value
+            elif sort == "b":
+                tally.buckets[int(which)] = value
+            else:
+                tally.seconds = value
+    return found

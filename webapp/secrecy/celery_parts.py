@@ -1,0 +1,45 @@
+"""Parts of Celery that would write a call's arguments beside its message, replaced by ones that mask them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.app.amqp import AMQP
+from celery.backends.redis import RedisBackend
+from celery.utils.saferepr import saferepr
+
+from webapp.secrecy.masking import Concealed, conceal, rule_of, value_without, without
+
+
+class MaskingAMQP(AMQP):
+    """Masks the readable form of the arguments that messages carry for logs, events and monitors."""
+
+    def as_task_v2(self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **more: Any) -> Any:
+        """A message as Celery makes it. Whoever gives a readable form has taken care of it."""
+        if more.get("argsrepr") is None:
+            found = _concealed(self.app, name, args, kwargs)
+            if found is not None:
+                more |= {"argsrepr": saferepr(found.args), "kwargsrepr": saferepr(found.kwargs)}
+        return super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
+
+
+class MaskingBackend(RedisBackend):
+    """Masks secret arguments, and where a result or an error repeats them, before they reach Redis."""
+
+    def _get_result_meta(self, result: Any, state: Any, traceback: Any, request: Any, **more: Any) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._get_result_meta(result, state, traceback, request, **more)
+        found = _concealed(self.app, request.task, request.args, request.kwargs) if request else None
+        if found is not None:
+            for name, value in (("args", found.args), ("kwargs", found.kwargs)):
+                if name in meta:
+                    meta[name] = value
+            meta["result"] = value_without(found.texts, meta["result"])
+            meta["traceback"] = without(found.texts, meta["traceback"]) if meta["traceback"] else None
+        return meta
+
+
+def _concealed(app: Any, name: str, args: Any, kwargs: Any) -> Concealed | None:
+    """The call without its secrets, or None when it has none."""
+    # Not `app.tasks`, which would import every task into a process that only sends.
+    found = conceal(rule_of(app._tasks.get(name)), args or (), kwargs or {})  # noqa: SLF001
+    return found if found.any else None
