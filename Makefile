@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench bench-full lock setup setup-dev setup-browser
+.PHONY: help run test check soak bench bench-full lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 
 # What takes seconds comes first, so that a mistake shows early. The last two wait more than they work, so they run together;
 # apart from each other, because Playwright keeps an event loop running in its process.
-test: check setup-browser ## Run every check and every test; sets itself up
+test: check setup-programs ## Run every check and every test; sets itself up
 	@$(PYTEST) -m "not slow and not browser"
 	@mkdir -p .cache; $(PYTEST) -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
 	$(PYTEST) -m "slow and not browser"; slow=$$?; \
@@ -37,6 +37,9 @@ check: setup-dev ## Run the linters and the type checker only
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
+
+soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
+	@$(BIN)/python -m tests.soak
 
 bench: setup-dev ## Measure beat beside other schedulers, in small: about five minutes
 	@$(BIN)/python -m bench
@@ -59,5 +62,5 @@ setup:
 setup-dev:
 	$(INSTALL) dev
 
-setup-browser:
-	$(INSTALL) browser
+setup-programs:
+	$(INSTALL) programs

@@ -19,16 +19,16 @@ NOWHERE = "redis://127.0.0.1:1/0"
 def away(settings: Settings, *, redis: bool = False) -> Iterator[Flask]:
     """An application with its context pushed, whose broker is away, and Redis too when asked for."""
     changes = {"broker_url": NOWHERE} | ({"redis_url": NOWHERE} if redis else {})
-    _forget_connections()
+    forget_connections()
     app = create_app(settings.with_changes(**changes))
     with app.app_context():
         yield app
         db.session.remove()
         db.engine.dispose()
-    _forget_connections()
+    forget_connections()
 
 
-def _forget_connections() -> None:
+def forget_connections() -> None:
     """The Celery app is one for the process, and keeps connections to the broker of the test before."""
     celery._pool = None
     celery.amqp._producer_pool = None

@@ -82,6 +82,16 @@ class Process:
         return self.popen.wait(10)
 
 
+def end_group(popen: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
+    """End a process and all that it started in its session; SIGKILL after a while, whatever the signal."""
+    for chosen in (number, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(popen.pid, chosen)
+        with suppress(subprocess.TimeoutExpired):
+            popen.wait(10)
+            return
+
+
 @contextmanager
 def running(process: Process) -> Iterator[Process]:
     """End the process with the block; show its output when the block failed."""
@@ -122,6 +132,6 @@ def recorder(settings: Settings, name: str = "recorder") -> Iterator[Process]:
         yield process
 
 
-def beat(settings: Settings, name: str = "beat") -> Process:
+def beat(settings: Settings, name: str = "beat", **more: str) -> Process:
     """A beat process, just started."""
-    return Process(settings, name, ["celery", "-A", "wsgi:celery", "beat", "--loglevel", "INFO"])
+    return Process(settings, name, ["celery", "-A", "wsgi:celery", "beat", "--loglevel", "INFO"], **more)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import redis
 from flask import current_app
-from kombu.exceptions import OperationalError
 from kombu.serialization import dumps
 
 from webapp.extensions import celery
+from webapp.producers import BROKER_ERRORS, Producers, drop
+from webapp.producers import connect as connect_broker
+from webapp.runs import message
 from webapp.runs.models import Run
-from webapp.secrecy.masking import call_of
 from webapp.secrecy.sealing import Unopenable
 
 logger = logging.getLogger(__name__)
@@ -54,49 +54,38 @@ def publish(runs: Iterable[Run]) -> list[str]:
 
     Stops at the first that it does not take. Never raises: what was not sent keeps `sent_at` empty.
     """
+    waiting = list(runs)
     sent: list[str] = []
+
+    def send_rest(producer: Any) -> None:
+        while waiting:
+            try:
+                message.send(celery, producer, waiting[0])
+            except Unopenable as error:
+                # Left to the leading beat, which says so at the run.
+                logger.warning("run %s cannot be sent: %s", waiting[0].id, error)
+            else:
+                sent.append(waiting[0].id)
+            del waiting[0]
+
     try:
         breaker.check()
-        with celery.producer_or_acquire() as producer:
-            for run in runs:
-                try:
-                    call = call_of(run)
-                except Unopenable as error:
-                    # Left to the leading beat, which says so at the run.
-                    logger.warning("run %s cannot be sent: %s", run.id, error)
-                    continue
-                _publish(producer, run, *call)
-                sent.append(run.id)
+        _producers().use(send_rest)
         breaker.reset()
     except BrokerAway as error:
         logger.info("not sent now: %s", error)
-    except (OperationalError, OSError) as error:
+    except BROKER_ERRORS as error:
         breaker.trip()
         logger.warning("the broker does not answer: %s", error)
     return sent
 
 
-def _publish(producer: Any, run: Run, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """One message, as `apply_async` would make it, but without subscribing this process to its result."""
-    more: dict[str, Any] = json.loads(run.options or "{}")
-    options = {name: value for name, value in more.items() if name in ("exchange", "routing_key", "headers")}
-    if run.queue:
-        options["queue"] = run.queue
-    if run.priority is not None:
-        options["priority"] = run.priority
-    route = celery.amqp.router.route(options, run.task, args, kwargs)
-    message = celery.amqp.as_task_v2(
-        run.id,
-        run.task,
-        args,
-        kwargs,
-        expires=run.expires_at,
-        root_id=run.root_id or run.id,
-        parent_id=run.parent_id,
-        argsrepr=run.args,
-        kwargsrepr=run.kwargs,
-    )
-    celery.amqp.send_task_message(producer, run.task, message, **route)
+def _producers() -> Producers:
+    made = current_app.extensions.get("producers")
+    if made is None:
+        made = Producers(celery)
+        current_app.extensions["producers"] = made
+    return made
 
 
 def client() -> redis.Redis:
@@ -127,47 +116,54 @@ def announce(channel: str, text: str) -> bool:
 
 def revoke(run_id: str | list[str], *, terminate: bool) -> None:
     """Ask all workers to drop messages, and to end their tasks when they run already. Raises BrokerAway."""
-    try:
-        breaker.check()
-        celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM")
-    except (OperationalError, OSError) as error:
-        breaker.trip()
-        raise BrokerAway(str(error)) from error
+    _ask(lambda connection: celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM", connection=connection))
 
 
 def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
     """How many messages wait in each queue; None where the broker does not say. Raises BrokerAway."""
     depths: dict[str, int | None] = {}
-    try:
-        breaker.check()
-        with celery.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-            channel = connection.default_channel
-            for name in names:
-                depths[name] = _depth(channel, name)
-    except (OperationalError, OSError) as error:
-        breaker.trip()
-        raise BrokerAway(str(error)) from error
+
+    def look(connection: Any) -> None:
+        for name in names:
+            depths[name] = _depth(connection, name)
+
+    _ask(look)
     return depths
 
 
-def _depth(channel: Any, name: str) -> int | None:
+def _depth(connection: Any, name: str) -> int | None:
+    channel = connection.default_channel
     if hasattr(channel, "_size"):
         # Redis: a list for each priority; `_size` adds them up. A queue that nobody used yet has no list.
         return int(channel._size(name))  # noqa: SLF001  # kombu has no public name for it
+    # A channel of its own: RabbitMQ closes the one on which somebody asks for a queue that does not exist.
     try:
-        return int(channel.queue_declare(name, passive=True).message_count)
-    except channel.connection.channel_errors:
+        with connection.channel() as own:
+            return int(own.queue_declare(name, passive=True).message_count)
+    except connection.channel_errors:
         return None
 
 
 def check() -> None:
     """Whether the broker answers. Raises BrokerAway with its reason, within a few seconds."""
+    _ask(lambda connection: connection.default_channel, rest=False)
+
+
+def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
+    """Do something with a connection of its own; not while the broker was away a moment ago, unless `rest` is False."""
+    connection = None
     try:
-        with celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-    except (OperationalError, OSError) as error:
+        if rest:
+            breaker.check()
+        connection = connect_broker(celery)
+        work(connection)
+    except BROKER_ERRORS as error:
+        if rest:
+            breaker.trip()
         raise BrokerAway(str(error)) from error
+    finally:
+        if connection is not None:
+            drop(connection)
 
 
 def destination(
@@ -190,6 +186,6 @@ def destination(
 
 def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
     """The content type and the body of a message of a task, as it would be sent."""
-    message = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
-    content_type, _encoding, body = dumps(message.body, celery.conf.task_serializer)
+    made = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
+    content_type, _encoding, body = dumps(made.body, celery.conf.task_serializer)
     return content_type, body if isinstance(body, str) else body.decode("utf-8", "replace")

@@ -104,10 +104,15 @@ def _transport(broker_url: str) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             **redis_options,
         }
+        # Who sends gives up sooner than who waits for work (see `webapp.producers`), and is sure of what it sent.
+        common["broker_sending_options"] = {"socket_timeout": BROKER_TIMEOUT, "retry_on_timeout": False}
     else:
         common["broker_heartbeat"] = 10
         # RabbitMQ confirms what it has taken; without it a lost message looks like a sent one.
         common["broker_transport_options"] = {"confirm_publish": True}
+        common["broker_sending_options"] = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
+        # RabbitMQ knows priorities only in queues that are declared with a highest one.
+        common["task_queue_max_priority"] = 9
     return common
 
 

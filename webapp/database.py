@@ -11,12 +11,14 @@ import re
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy_celery_beat.session import ModelBase
+
+from webapp import postgresql
 
 # The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
 SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
@@ -63,22 +65,42 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+NOW_SQL = {
+    "postgresql": "clock_timestamp()",
+    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+}
+
+
+def database_now(connection: sa.Connection, later: timedelta = timedelta()) -> sa.ColumnElement[datetime]:
+    """The database's clock as an SQL expression, or a moment so much later (earlier, when it is negative).
+
+    For what processes on machines with different clocks must agree on: who is alive, and whose claim has run out.
+    """
+    if connection.dialect.name == "postgresql":
+        shown = f"{NOW_SQL['postgresql']} + make_interval(secs => {later.total_seconds()!r})"
+    else:
+        shown = f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{later.total_seconds()!r} seconds')"
+    return sa.literal_column(shown, UtcDateTime())
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """Keyword arguments for `create_engine`, the same in every process.
 
-    PostgreSQL: connections are tested before use, so that a restarted server costs nothing but a reconnect, and a
-    server that does not answer is given up after 3 s rather than after minutes. Errors do not tell the values of a
-    statement: they are logged, and arguments of runs can be secret.
+    What gives up a PostgreSQL that does not answer, after 3 s rather than never, is in `postgresql`. Errors do not tell
+    the values of a statement: they are logged, and arguments of runs can be secret.
     """
     options: dict[str, Any] = {"execution_options": {"schema_translate_map": SCHEMA_MAP}, "hide_parameters": True}
     if url.startswith("postgresql"):
         options |= {
-            "pool_pre_ping": True,
             "pool_timeout": 3,
-            "connect_args": {"connect_timeout": 3, "options": "-c timezone=UTC -c statement_timeout=30000"},
+            "connect_args": {
+                "connect_timeout": postgresql.CONNECT_TIMEOUT,
+                "options": f"-c timezone=UTC -c statement_timeout={postgresql.STATEMENT_TIMEOUT:.0f}s",
+            },
         }
     else:
-        # Waiting for the write lock is done in `prepare_sqlite`, where other greenlets can go on meanwhile.
+        # Waiting for the write lock is done in `_begin_writing`, where other greenlets can go on meanwhile.
         options |= {"connect_args": {"timeout": 0}}
     return options
 
@@ -86,19 +108,25 @@ def engine_options(url: str) -> dict[str, Any]:
 def create_engine(url: str) -> sa.Engine:
     """An engine with our options; for processes without Flask."""
     engine = sa.create_engine(url, **engine_options(url))
-    prepare_sqlite(engine)
+    prepare(engine)
     return engine
 
 
-def prepare_sqlite(engine: sa.Engine) -> None:
+def prepare(engine: sa.Engine) -> None:
+    """What an engine of ours does besides its options."""
+    if engine.dialect.name == "postgresql":
+        postgresql.prepare(engine)
+    else:
+        _prepare_sqlite(engine)
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
     """Make SQLite fit for several processes: WAL, enforced foreign keys, and write transactions that wait in line.
 
     The driver's own handling begins a transaction as a reader and upgrades it at the first write, which fails at once
     with "database is locked" when another process wrote meanwhile. We begin explicitly instead: as a writer, waiting in
     line, unless `read_only` is set in this context.
     """
-    if engine.dialect.name != "sqlite":
-        return
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:

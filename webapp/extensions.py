@@ -24,5 +24,5 @@ htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)
 security = Security()
 # The task class claims a run before it executes it (see webapp.runs.execution); naming it as text avoids the import.
-# So does the part that makes messages, which masks secret arguments where they can be read.
-celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.secrecy.celery_parts:MaskingAMQP")
+# So does the part that makes connections and messages.
+celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.connections:Amqp")

@@ -99,7 +99,7 @@ def _init_requests(app: Flask, settings: Settings) -> None:
 def _init_database(app: Flask) -> None:
     db.init_app(app)
     with app.app_context():
-        database.prepare_sqlite(db.engine)
+        database.prepare(db.engine)
 
 
 def _init_transactions(app: Flask) -> None:

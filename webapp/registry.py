@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from webapp.extensions import celery
@@ -20,17 +22,23 @@ logger = logging.getLogger(__name__)
 
 # A line of a docstring's part "Args:": `    num1 (float): The first number.`
 _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILINE)
+# The same in the older style: `:param float num1: The first number.`
+_PARAM = re.compile(r"^\s*:param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s+(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """A registered task: its name, its docstring's first line and words on arguments, its signature, what is secret."""
+    """A registered task: its name, its docstring's first line and words on arguments, its signature, what is secret.
+
+    `types` has the annotations as types, by argument; one that cannot be resolved outside its module is absent.
+    """
 
     name: str
     summary: str
     signature: inspect.Signature
     hints: Mapping[str, str] = field(default_factory=dict)
     rule: Rule = field(default_factory=Rule)
+    types: Mapping[str, Any] = field(default_factory=dict)
 
     def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """Why the function would not take these arguments, or None when it would."""
@@ -46,15 +54,37 @@ def known_tasks() -> dict[str, KnownTask]:
     # Discovery is lazy in Celery; a web process has not imported any task before it first needs the list.
     celery.loader.import_default_modules()
     return {
-        name: KnownTask(name, _summary(task), inspect.signature(task.run), _hints(task), rule_of(task))
-        for name, task in sorted(celery.tasks.items())
-        if not name.startswith("celery.")
+        name: described(name, task) for name, task in sorted(celery.tasks.items()) if not name.startswith("celery.")
     }
 
 
 def find_task(name: str) -> KnownTask | None:
     """One of `known_tasks`, or None."""
-    return known_tasks().get(name)
+    celery.loader.import_default_modules()
+    task = None if name.startswith("celery.") else celery.tasks.get(name)
+    return None if task is None else described(name, task)
+
+
+def described(name: str, task: Any) -> KnownTask:
+    """What is known of a Celery task from its function, `task.run`."""
+    signature = inspect.signature(task.run)
+    return KnownTask(name, _summary(task), signature, _hints(task), rule_of(task), _types(signature, task.run))
+
+
+def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
+    """Annotations that are texts, because their module delays them, resolved one by one: one may fail, the rest not."""
+    known = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__globals__", {})
+    found: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        note = parameter.annotation
+        if note is inspect.Parameter.empty:
+            continue
+        try:
+            holder: Any = SimpleNamespace(__annotations__={name: note})
+            found[name] = typing.get_type_hints(holder, globalns=known)[name]
+        except Exception:  # noqa: BLE001, S112  # whatever evaluating somebody's text may raise
+            continue
+    return found
 
 
 def rule_for(name: str) -> Rule:
@@ -74,8 +104,9 @@ def _summary(task: Any) -> str:
 
 
 def _hints(task: Any) -> dict[str, str]:
-    """What the docstring's part "Args:" says of each argument."""
+    """What the docstring says of each argument, in its part "Args:" or by `:param name:`."""
     doc = inspect.getdoc(task.run) or ""
     _, _, part = doc.partition("\nArgs:\n")
     described = part.partition("\n\n")[0]
-    return {match[1]: match[2].strip() for match in _ARGUMENT.finditer(described)}
+    found = [*_PARAM.finditer(doc), *_ARGUMENT.finditer(described)]
+    return {match[1]: match[2].strip() for match in found}

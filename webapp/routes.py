@@ -20,6 +20,7 @@ from webapp.runs.retention_views import blueprint as retention
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
+from webapp.schedules.editor_views import blueprint as schedule_editor
 from webapp.schedules.inquiry_views import blueprint as inquiries
 from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
@@ -43,6 +44,7 @@ BLUEPRINTS = (
     run_parts,
     retention,
     inquiries,
+    schedule_editor,
     schedules_bulk,
     schedule_calendar,
     schedules_transfer,

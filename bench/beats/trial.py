@@ -14,9 +14,11 @@ from typing import Any
 
 from bench.beats.plan import Group, write
 from bench.beats.processes import Beat, Editor, TrialError, drive, last_line
-from bench.beats.servers import Storage, Valkey, valkey
+from bench.beats.servers import Storage
 from bench.beats.targets import ROOT, Target
 from bench.beats.watch import Watch
+from tests import valkey
+from tests.valkey import Valkey
 
 # What a beat process needs to start besides loading schedules, in seconds.
 PROCESS_START = 4.0
@@ -107,7 +109,7 @@ def trial(bench: Bench, target: Target, groups: Callable[[float], list[Group]]) 
     planned = groups(0.0)
     write(plan, planned)
     count = sum(group.count for group in planned)
-    with valkey(folder / "valkey") as broker:
+    with valkey.running(folder / "valkey") as broker:
         environment = _environment(bench, target, broker, folder, plan)
         environment["BENCH_SECONDS"] = str(bench.slack * (PROCESS_START + count * (target.allowance + FILLING)))
         ready = float(json.loads(drive(target, "fill", environment, folder, 300))["ready"])

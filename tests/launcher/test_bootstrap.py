@@ -50,19 +50,25 @@ def test_a_requirement_without_a_hash_is_refused_in_one_line(tmp_path: Path, req
 def test_an_unknown_command_is_one_line() -> None:
     done = subprocess.run([sys.executable, bootstrap.__file__, "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "Usage: bootstrap.py base|dev|browser\n"
+    assert done.stderr == "Usage: bootstrap.py base|dev|programs\n"
 
 
-def test_no_browser_and_no_way_to_install_one_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_program_and_no_way_to_install_one_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(bootstrap.SetupError, match="No browser was found"):
-        bootstrap.ensure_browser()
+    monkeypatch.setattr(bootstrap, "RABBITMQ", tmp_path / "rabbitmq-server")
+    with pytest.raises(bootstrap.SetupError, match="not found: Chromium and RabbitMQ") as caught:
+        bootstrap.ensure_programs()
+    assert str(caught.value).endswith("apt-get install chromium rabbitmq-server")
+    assert "\n" not in str(caught.value)
 
 
-def test_an_installed_browser_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    browser = tmp_path / "google-chrome"
-    browser.write_text("#!/bin/sh\n")
-    browser.chmod(0o755)
+def test_installed_programs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, rabbitmq = tmp_path / "google-chrome", tmp_path / "rabbitmq-server"
+    for program in (browser, rabbitmq):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "RABBITMQ", rabbitmq)
     assert bootstrap.find_browser() == str(browser)
-    bootstrap.ensure_browser()
+    assert bootstrap.find_rabbitmq() == str(rabbitmq)
+    bootstrap.ensure_programs()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_client
-import sqlalchemy as sa
 from flask import Flask
 
 from tests import processes
@@ -19,8 +17,6 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
-from webapp.database import now
-from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
@@ -101,28 +97,6 @@ def test_message_delivered_twice_is_executed_once(
         ended = until(running.id, RunState.SUCCEEDED)
     assert (lines(noted), lines(tmp_path / "awaited.begun")) == (1, 1)
     assert (ended.claims, ended.attempt, fresh(Run, done.id).claims) == (1, 0, 1)
-
-
-def test_run_of_a_killed_worker_is_executed_again(
-    context: Flask, settings: Settings, recorder: None, tmp_path: Path
-) -> None:
-    awaited = tmp_path / "awaited"
-    with processes.worker(settings, "--concurrency", "1", name="first", TASK_MODULES=SAMPLES) as first:
-        run = service.launch("samples.wait", [str(awaited)])
-        wait_for(lambda: lines(tmp_path / "awaited.begun") == 1, seconds=20)
-        first.kill()
-    assert fresh(Run, run.id).state == RunState.STARTED
-    # Nobody renews the claim; let its time-out pass.
-    silent = now() - timedelta(minutes=1)
-    db.session.execute(sa.update(Run).where(Run.id == run.id).values(claim_seen_at=silent))
-    db.session.commit()
-    awaited.touch()
-    with processes.worker(settings, "--concurrency", "1", name="second", TASK_MODULES=SAMPLES):
-        send_again(run.id)
-        ended = until(run.id, RunState.SUCCEEDED)
-    assert (ended.claims, lines(tmp_path / "awaited.begun")) == (2, 2)
-    assert ended.worker is not None
-    assert ended.worker.startswith("second@")
 
 
 def test_cancelling_ends_a_task_that_runs(context: Flask, settings: Settings, recorder: None, tmp_path: Path) -> None:

@@ -1,32 +1,25 @@
-"""A run goes from its launch to its recorded end on each of Celery's pools."""
+"""A run goes from its launch to its recorded end on each of Celery's pools, also when Redis has been killed (R10)."""
 
 from __future__ import annotations
 
-import pytest
-from flask import Flask
+from pathlib import Path
 
-from tests import processes
-from tests.servers import wait_for
-from tests.support import fresh
-from webapp.config import Settings
-from webapp.runs import service
-from webapp.runs.models import Run
+import pytest
+
+from tests import servers
+from tests.soak import pools
+from tests.soak.measure import failures
+from tests.soak.scene import scene
 from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent", "eventlet"])
-def test_run_is_recorded_on_pool(context: Flask, settings: Settings, pool: str) -> None:
-    with (
-        processes.worker(settings, "--pool", pool, "--concurrency", "2"),
-        processes.recorder(settings),
-    ):
-        run = service.launch("add", [2, 3])
-        wait_for(lambda: fresh(Run, run.id).ended, seconds=20, message="the run did not end")
-    ended = fresh(Run, run.id)
-    assert (ended.state, ended.result, ended.attempt, ended.claims) == (RunState.SUCCEEDED, "5", 0, 1)
-    assert ended.sent_at is not None
-    assert ended.started_at is not None
-    assert ended.ended_at is not None
-    assert ended.created_at <= ended.started_at <= ended.ended_at
+def test_runs_are_recorded_on_each_pool(databases: servers.Databases, tmp_path: Path) -> None:
+    with scene(databases.sqlite(), tmp_path / "scene") as made:
+        made.recorder()
+        assert failures(pools.restarted(made, times=1)) == []
+        ended = made.rows()
+    assert len(ended) == 2 * len(pools.POOLS)
+    assert {(run.state, run.result, run.attempt, run.claims) for run in ended} == {(RunState.SUCCEEDED, "5", 0, 1)}
+    assert all(run.sent_at and run.created_at <= run.started_at <= run.ended_at for run in ended)

@@ -87,7 +87,7 @@ def test_sealed_call_is_deleted_when_nothing_needs_it_any_more(context: Flask) -
     with pytest.raises(Conflict, match="were deleted when it succeeded"):
         control.retry(fresh(Run, succeeded.id), person=None)
     form = prefilled(fresh(Run, succeeded.id))
-    assert {name: form.values[f"arg.{name}"] for name in CALL} == {"card": "", "password": "", "path": "somewhere"}
+    assert {name: form.call.values[f"arg.{name}"] for name in CALL} == {"card": "", "password": "", "path": "somewhere"}
 
 
 def test_another_secret_key_fails_the_retry_with_words(context: Flask) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery, signals
+from celery import signals
 from flask import Flask
 
-from webapp.runs import canvas
+from webapp.extensions import celery
+from webapp.runs import canvas, message
 from webapp.runs.store import Sendable
-from webapp.scheduler.messages import send_by_celery
 
 EMBEDDED = {
     "callbacks": [{"task": "linked", "options": {"task_id": "l"}}],
@@ -19,7 +19,7 @@ EMBEDDED = {
 }
 
 
-def test_what_the_message_embedded_is_sent_again(app: Flask) -> None:
+def test_what_the_message_embedded_is_sent_again(context: Flask) -> None:
     options = canvas.options_of(EMBEDDED, "g", 3)
     assert "hush" not in str(options)
     run = Sendable("a", "give", "[1]", "{}", "q", None, options, None, 0, "parent", "root")
@@ -28,13 +28,12 @@ def test_what_the_message_embedded_is_sent_again(app: Flask) -> None:
     def note(headers: dict[str, Any], body: Any, **_: Any) -> None:
         sent.append((headers, body))
 
-    with Celery("again", broker="memory://", set_as_current=False) as sender:
-        signals.before_task_publish.connect(note)
-        try:
-            with sender.producer_or_acquire() as producer:
-                send_by_celery(sender, producer, run)
-        finally:
-            signals.before_task_publish.disconnect(note)
+    signals.before_task_publish.connect(note)
+    try:
+        with celery.producer_or_acquire() as producer:
+            message.send(celery, producer, run)
+    finally:
+        signals.before_task_publish.disconnect(note)
     [(headers, (_, _, embedded))] = sent
     assert embedded == EMBEDDED
     told = [headers[name] for name in ("id", "group", "group_index", "parent_id", "root_id")]

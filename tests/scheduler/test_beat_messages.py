@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webapp.extensions import celery
+from webapp.runs import message
 from webapp.runs.store import Sendable
 from webapp.scheduler import messages
-from webapp.scheduler.messages import Sender, send_by_celery
+from webapp.scheduler.messages import Sender
 
 RUN = Sendable("0b0e7d1c-6f0c-5d4e-9a55-2f9f7c1f2a10", "add", "[1, 2]", "{}", None, None, None, None)
 IN_AN_HOUR = datetime.now(UTC).replace(microsecond=123456) + timedelta(hours=1)
@@ -38,9 +39,9 @@ def _taken(redis: redis_client.Redis) -> dict[str, Any]:
     assert len(lists) == 1
     raw = redis.rpop(lists[0])
     assert isinstance(raw, str)
-    message: dict[str, Any] = json.loads(raw)
-    message["body"] = json.loads(b64decode(message["body"]))
-    return {"list": lists[0], "order": list(message), **message}
+    taken: dict[str, Any] = json.loads(raw)
+    taken["body"] = json.loads(b64decode(taken["body"]))
+    return {"list": lists[0], "order": list(taken), **taken}
 
 
 def _send(sender: Sender, *runs: Sendable) -> list[str]:
@@ -54,12 +55,12 @@ def _both(sender: Sender, redis: redis_client.Redis, run: Sendable) -> tuple[dic
     assert sender._template(run) is not None
     assert _send(sender, run) == [run.id]
     fast = _taken(redis)
-    send_by_celery(celery, sender._open(), run)
+    message.send(celery, sender._open(), run)
     slow = _taken(redis)
-    for message in fast, slow:
-        assert len(message["properties"].pop("delivery_tag")) == 36
-        if "expiration" in message["properties"]:
-            message["properties"]["expiration"] = round(int(message["properties"]["expiration"]) / 1000)
+    for taken in fast, slow:
+        assert len(taken["properties"].pop("delivery_tag")) == 36
+        if "expiration" in taken["properties"]:
+            taken["properties"]["expiration"] = round(int(taken["properties"]["expiration"]) / 1000)
     return fast, slow
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,6 +16,8 @@ from tests import processes, servers
 from tests.processes import Process, running
 from tests.scheduler.beats import Rig
 from tests.servers import wait_for
+from tests.soak import beats as soak
+from tests.soak.measure import failures
 from webapp.config import Settings
 from webapp.scheduler.wakeup import CHANNEL
 
@@ -59,16 +58,6 @@ def _led_by(beats: Rig, process: Process, seconds: float = 30) -> None:
     wait_for(lambda: _leader(beats) == process.popen.pid, seconds=seconds, message=f"{process.name} did not lead")
 
 
-def _ids(redis: redis_client.Redis) -> list[str]:
-    return [json.loads(raw)["headers"]["id"] for raw in redis.lrange("celery", 0, -1)]
-
-
-def _gapless(beats: Rig, made: int, step: int) -> None:
-    dues = [run.due_at for run in beats.runs(made)]
-    assert len(dues) == len(set(dues))
-    assert all(later - earlier == timedelta(seconds=step) for earlier, later in pairwise(dues))
-
-
 @POSTGRESQL
 def test_edits_are_in_force_at_once(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
     made = beats.interval("i", 3600, saved=datetime.now(UTC))
@@ -90,23 +79,7 @@ def test_edits_are_in_force_at_once(beats: Rig, settings: Settings, redis: redis
 
 @EACH
 def test_two_beats_one_killed(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
-    with ExitStack() as stack:
-        first = stack.enter_context(beat(settings, "first"))
-        _led_by(beats, first)
-        second = stack.enter_context(beat(settings, "second"))
-        wait_for(lambda: _one(beats, "SELECT count(*) AS many FROM beats").many == 2, seconds=30)
-        made = beats.interval("i", 1, saved=datetime.now(UTC))
-        wait_for(lambda: len(beats.runs(made)) >= 2)
-        first.kill()
-        killed = time.monotonic()
-        _led_by(beats, second, seconds=8)
-        assert time.monotonic() - killed < 5
-        before = len(beats.runs(made))
-        wait_for(lambda: len(beats.runs(made)) >= before + 2)
-        wait_for(lambda: all(run.sent_at for run in beats.runs(made)[:-1]), seconds=6)
-        beats.execute("UPDATE celery_periodictask SET enabled = false")
-    _gapless(beats, made, 1)
-    assert set(_ids(redis)) >= {run.id for run in beats.runs(made) if run.sent_at}
+    assert failures(soak.killed(beats, settings, redis, kills=1, every=1)) == []
 
 
 @SQLITE
@@ -123,30 +96,12 @@ def test_killed_right_after_firing_many(beats: Rig, settings: Settings, redis: r
         wait_for(lambda: len(beats.runs()) == 50 and all(run.sent_at for run in beats.runs()), seconds=15)
     runs = beats.runs()
     assert {run.due_at for run in runs} == {start}
-    assert set(_ids(redis)) == {run.id for run in runs}
+    assert set(soak.message_ids(redis)) == {run.id for run in runs}
 
 
 @POSTGRESQL
 def test_stopped_and_continued_it_publishes_nothing(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
-    with ExitStack() as stack:
-        first = stack.enter_context(beat(settings, "first"))
-        _led_by(beats, first)
-        second = stack.enter_context(beat(settings, "second"))
-        wait_for(lambda: _one(beats, "SELECT count(*) AS many FROM beats").many == 2, seconds=30)
-        made = beats.interval("i", 1, saved=datetime.now(UTC))
-        wait_for(lambda: len(beats.runs(made)) >= 2)
-        first.signal(signal.SIGSTOP)
-        _led_by(beats, second, seconds=8)
-        wait_for(lambda: len(beats.runs(made)) >= 6, seconds=15)
-        first.signal(signal.SIGCONT)
-        wait_for(lambda: "stands by" in first.output())
-        before = len(beats.runs(made))
-        wait_for(lambda: len(beats.runs(made)) >= before + 2)
-        assert _leader(beats) == second.popen.pid
-        beats.execute("UPDATE celery_periodictask SET enabled = false")
-    _gapless(beats, made, 1)
-    ids = _ids(redis)
-    assert len(ids) == len(set(ids))
+    assert failures(soak.stopped(beats, settings, redis, seconds=4)) == []
 
 
 @SQLITE

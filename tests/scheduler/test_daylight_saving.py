@@ -95,7 +95,7 @@ def test_new_york_and_berlin_fixed_time_in_the_repeated_hour_fires_the_first_tim
 ) -> None:
     first, second = due_times(cron(line, zone), at(after), 2)
     assert first.local.isoformat(" ", "minutes") == expected
-    assert first.note == "repeated hour: first of two"
+    assert first.note == "repeated hour: first of two; it runs only then"
     assert second.utc - first.utc == timedelta(hours=25)
 
 

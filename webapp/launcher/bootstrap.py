@@ -1,8 +1,8 @@
 """Installs what a command of the Makefile needs.
 
 It is run by the machine's own Python, so it imports the standard library only. `bootstrap.py base` makes `.venv` with
-what runs, `bootstrap.py dev` adds what tests and checks need, and `bootstrap.py browser` finds Chromium or installs it
-from Debian's packages. Each does nothing when all is there already.
+what runs, `bootstrap.py dev` adds what tests and checks need, and `bootstrap.py programs` finds the programs that tests
+start, a browser and RabbitMQ, or installs them from Debian's packages. Each does nothing when all is there already.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Of Debian's package: the script on the PATH is for the system's own service.
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
 class SetupError(Exception):
@@ -27,7 +31,7 @@ class SetupError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Do what the one argument says. Returns the exit code; an error becomes one line."""
-    steps = {"base": lambda: install("base"), "dev": lambda: install("dev"), "browser": ensure_browser}
+    steps = {"base": lambda: install("base"), "dev": lambda: install("dev"), "programs": ensure_programs}
     if len(arguments) != 1 or arguments[0] not in steps:
         return _complain(f"Usage: bootstrap.py {'|'.join(steps)}")
     try:
@@ -65,18 +69,37 @@ def find_browser() -> str | None:
     return next((path for path in map(shutil.which, BROWSERS) if path), None)
 
 
-def ensure_browser() -> None:
-    """See to it that there is a browser for the tests; raises SetupError if one is neither found nor installed."""
-    if find_browser():
+def find_rabbitmq() -> str | None:
+    """The path of an installed RabbitMQ, or None."""
+    return str(RABBITMQ) if RABBITMQ.exists() else None
+
+
+class Program(NamedTuple):
+    """A program that tests start: its name, Debian's package, and how it is found."""
+
+    name: str
+    package: str
+    find: Callable[[], str | None]
+
+
+PROGRAMS = (Program("Chromium", "chromium", find_browser), Program("RabbitMQ", "rabbitmq-server", find_rabbitmq))
+
+
+def ensure_programs() -> None:
+    """See to it that the tests find the programs they start; raises SetupError if one cannot be had."""
+    missing = [program for program in PROGRAMS if not program.find()]
+    if not missing:
         return
-    advice = f"The tests need one of {', '.join(BROWSERS)} on the PATH; on Debian: apt-get install chromium"
+    names = " and ".join(program.name for program in missing)
+    packages = [program.package for program in missing]
+    advice = f"The tests need them; on Debian: apt-get install {' '.join(packages)}"
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise SetupError(f"No browser was found, and only root on Debian can have it installed. {advice}")
-    _say("Installing Chromium from Debian's packages.")
-    for step in (["update", "--quiet"], ["install", "--quiet", "--yes", "--no-install-recommends", "chromium"]):
-        _call(["apt-get", *step], f"Chromium could not be installed ({{}}). {advice}")
-    if not find_browser():
-        raise SetupError(f"Debian's package brought no browser. {advice}")
+        raise SetupError(f"Programs not found: {names}; only root on Debian can have them installed. {advice}")
+    _say(f"Installing {names} from Debian's packages.")
+    for step in (["update", "--quiet"], ["install", "--quiet", "--yes", "--no-install-recommends", *packages]):
+        _call(["apt-get", *step], f"{names} could not be installed ({{}}). {advice}")
+    if still := [program.name for program in missing if not program.find()]:
+        raise SetupError(f"Debian's packages brought no {' and no '.join(still)}. {advice}")
 
 
 def _make_venv(venv: Path, python: Path) -> None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from webapp.accounts import passwords
 from webapp.accounts.addresses import checked_email
 from webapp.errors import Invalid
-from webapp.people.zones import find_zone
+from webapp.people.zones import meant_zone
 
 LONGEST_NAME = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)
@@ -91,7 +91,7 @@ def check_name(value: object, errors: dict[str, str]) -> str | None:
 
 def check_zone(value: object, errors: dict[str, str]) -> str | None:
     """The IANA name that was meant, or None with the reason in `errors`."""
-    found = find_zone(value) if isinstance(value, str) else None
+    found = meant_zone(value) if isinstance(value, str) else None
     if found is None:
         errors["timezone"] = "Choose a time zone from the list, such as Asia/Kathmandu or UTC."
     return found

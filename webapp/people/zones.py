@@ -1,12 +1,18 @@
-"""The time zones that people can choose."""
+"""The time zones that people can choose, and how they are found: by name, by city, by country."""
 
 from __future__ import annotations
 
-from functools import cache
-from zoneinfo import available_timezones
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache, lru_cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo, available_timezones
+
+from markupsafe import Markup
 
 # Names that the database of zones carries for other purposes.
 NO_PLACES = ("Factory", "localtime", "posixrules")
+SHORTEST_SEARCH = 3
 
 
 @cache
@@ -29,3 +35,82 @@ def _by_lower_case() -> dict[str, str]:
 def find_zone(text: str) -> str | None:
     """The IANA name that was meant, whatever its case, or None."""
     return _by_lower_case().get(text.strip().lower())
+
+
+def meant_zone(text: str) -> str | None:
+    """The zone that was meant: by its IANA name, or by a city or country that has only one. None otherwise."""
+    if exact := find_zone(text):
+        return exact
+    asked = _folded(text)
+    found = {_links().get(name, name) for name, words in _search_words().items() if asked in words} if asked else set()
+    return find_zone(found.pop()) if len(found) == 1 else None
+
+
+def like_zones(text: str, most: int = 4) -> list[str]:
+    """Zones whose name, city or country begins with what was typed, or has it in it."""
+    asked = _folded(text)
+    if len(asked) < SHORTEST_SEARCH:
+        return []
+    begins = [name for name, words in _search_words().items() if any(word.startswith(asked) for word in words)]
+    has = [
+        name for name, words in _search_words().items() if name not in begins and any(asked in word for word in words)
+    ]
+    return [name for name in [*begins, *has] if name not in _links()][:most]
+
+
+def zone_options(now: datetime) -> Markup:
+    """Every zone as an option of a list to search in, with its offset at the moment and its country or newer name."""
+    return _options(now.replace(minute=now.minute // 30 * 30, second=0, microsecond=0))
+
+
+def offset_words(zone: ZoneInfo, moment: datetime) -> str:
+    """The zone's offset at a moment, such as `UTC+05:45`."""
+    text = moment.astimezone(zone).strftime("%z")
+    return f"UTC{text[:3]}:{text[3:5]}"
+
+
+# An offset changes when clocks do, on a half hour: reading six hundred zones takes some tenths of a second.
+@lru_cache(maxsize=1)
+def _options(moment: datetime) -> Markup:
+    option = Markup('<option value="{}">{}</option>')
+    return Markup("\n").join(option.format(name, _label(name, moment)) for name in zone_names())
+
+
+def _label(name: str, moment: datetime) -> str:
+    place = f"now {_links()[name]}" if name in _links() else _countries().get(name, "")
+    return " · ".join(part for part in (offset_words(ZoneInfo(name), moment), place) if part)
+
+
+@cache
+def _search_words() -> Mapping[str, tuple[str, ...]]:
+    """What each zone is found by, folded: its name, its city, its country."""
+    found = {}
+    for name in zone_names():
+        country = _countries().get(_links().get(name, name), "")
+        found[name] = tuple(filter(None, (_folded(name), _folded(name.rpartition("/")[2]), _folded(country))))
+    return found
+
+
+def _folded(text: str) -> str:
+    return text.strip().lower().replace("_", " ").replace("-", " ")
+
+
+@cache
+def _countries() -> Mapping[str, str]:
+    """The country of each zone that is a place."""
+    named = dict(line.split("\t")[:2] for line in _table("iso3166.tab"))
+    rows = (line.split("\t") for line in _table("zone.tab"))
+    return {row[2]: named[row[0]] for row in rows if row[0] in named}
+
+
+@cache
+def _links() -> Mapping[str, str]:
+    """Former and other names of zones, with the name that they stand for."""
+    rows = (line.split(" ") for line in _table("tzdata.zi"))
+    places = _countries()
+    return {row[2]: row[1] for row in rows if row[0] == "L" and row[2] not in places and row[1] in places}
+
+
+def _table(name: str) -> list[str]:
+    text = (files("tzdata.zoneinfo") / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -18,6 +18,7 @@ from webapp.secrecy import embedded as embedded_secrets
 
 # From the names in a message's body to those that send_task takes.
 _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}
+KEPT = (*_EMBEDDED.values(), "group_id", "group_index")
 # Reading what comes after must not cost a page more than it tells.
 LARGEST = 64 * 1024
 DEEPEST = 20

@@ -9,6 +9,7 @@ from enum import Enum
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.database import database_now
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin, RunState
@@ -23,6 +24,7 @@ class Verdict(Enum):
     """What became of an attempt to claim."""
 
     CLAIMED = "claimed"
+    CLAIMED_AGAIN = "claimed again"
     DUPLICATE = "duplicate"
     ENDED = "ended"
     EXPIRED = "expired"
@@ -56,8 +58,13 @@ class Delivery:
 def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
     """Take the run for this worker, or say why not. Commits nothing itself.
 
+    `at` is this worker's time, for what is shown. What decides goes by the database's clock: a worker whose own is an
+    hour ahead must not take every other worker for dead.
+
     1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
        alive has it; or it is a later attempt than the one that was claimed, or what that one replaced itself by.
+       CLAIMED_AGAIN says that this attempt was begun before, by a worker that is gone: how it ended may be told
+       already, and not be recorded yet.
     2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
        its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
@@ -66,43 +73,44 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
         .where(
             Run.id == delivery.run_id,
             Run.state.in_(UNENDED),
-            sa.or_(Run.expires_at.is_(None), Run.expires_at > at),
+            sa.or_(Run.expires_at.is_(None), Run.expires_at > database_now(connection)),
             Run.claims < MAX_CLAIMS + delivery.attempt,
             sa.or_(
                 Run.claimed_by.is_(None),
                 Run.claimed_by == _handed_over(delivery.replaced),
                 Run.attempt < delivery.attempt,
-                Run.claim_seen_at < at - CLAIM_TIMEOUT,
+                Run.claim_seen_at < database_now(connection, -CLAIM_TIMEOUT),
             ),
         )
         .values(
             state=RunState.STARTED,
             claimed_by=delivery.worker_id,
-            claim_seen_at=at,
+            claim_seen_at=database_now(connection),
             claims=Run.claims + 1,
             attempt=delivery.attempt,
             worker=delivery.worker,
             started_at=sa.func.coalesce(Run.started_at, sa.bindparam("began", at, Run.started_at.type)),
             sent_at=sa.func.coalesce(Run.sent_at, sa.bindparam("arrived", at, Run.sent_at.type)),
         )
-    )
-    if taken.rowcount == 1:
-        return Verdict.CLAIMED
+        .returning(Run.claims)
+    ).scalar()
+    if taken is not None:
+        return Verdict.CLAIMED_AGAIN if taken > 1 + delivery.attempt else Verdict.CLAIMED
     return _why_not(connection, delivery, at)
 
 
 def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
     row = connection.execute(
-        sa.select(Run.state, Run.expires_at, Run.claims, Run.attempt, Run.claim_seen_at).where(
-            Run.id == delivery.run_id
-        )
+        sa.select(
+            Run.state, Run.claims, Run.attempt, (Run.expires_at <= database_now(connection)).label("expired")
+        ).where(Run.id == delivery.run_id)
     ).one_or_none()
     if row is None:
         # A row that ended long ago may be deleted while a message of it still lies in some queue.
         return Verdict.ENDED if had_row(delivery.run_id) else _adopt(connection, delivery, at)
     if row.state not in UNENDED:
         return Verdict.ENDED
-    if row.expires_at is not None and row.expires_at <= at:
+    if row.expired:
         _end(connection, delivery.run_id, RunState.EXPIRED, at, reason="It expired before a worker was free")
         return Verdict.EXPIRED
     if row.claims >= MAX_CLAIMS + delivery.attempt:
@@ -135,7 +143,7 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             sent_at=at,
             started_at=at,
             claimed_by=delivery.worker_id,
-            claim_seen_at=at,
+            claim_seen_at=database_now(connection),
             claims=1,
             attempt=delivery.attempt,
             worker=delivery.worker,
@@ -170,11 +178,11 @@ def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, 
     )
 
 
-def renew(connection: sa.Connection, run_ids: list[str], worker_id: str, at: datetime) -> None:
+def renew(connection: sa.Connection, run_ids: list[str], worker_id: str) -> None:
     """Say that these runs are still being executed by this worker."""
     if run_ids:
         connection.execute(
             sa.update(Run)
             .where(Run.id.in_(run_ids), Run.claimed_by == worker_id, Run.state.in_(UNENDED))
-            .values(claim_seen_at=at)
+            .values(claim_seen_at=database_now(connection))
         )

@@ -18,7 +18,7 @@ from flask import Flask, has_app_context
 from webapp import broker
 from webapp.database import now
 from webapp.extensions import celery, db
-from webapp.runs import canvas, claims, recording
+from webapp.runs import canvas, claims, recording, unrecorded
 from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
@@ -48,6 +48,8 @@ class RunTask(Task):
         with flask_app().app_context():
             call = conceal(rule_of(self), self.request.args or (), self.request.kwargs or {})
             verdict = _claim(self, call)
+            if verdict is claims.Verdict.CLAIMED_AGAIN and not _ended_unrecorded(self.request):
+                verdict = claims.Verdict.CLAIMED
             if verdict is not claims.Verdict.CLAIMED:
                 logger.info("run %s not begun here: %s", self.request.id, verdict.value)
                 raise Ignore(verdict.value)
@@ -109,6 +111,20 @@ def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
                 logger.exception("run %s given back, the database is away", request.id)
                 raise Reject(reason="the database is away", requeue=True) from error
             time.sleep(0.5)
+
+
+def _ended_unrecorded(request: Any) -> bool:
+    """Whether the run ended before its worker went, which only the stream knows so far; then it is recorded now."""
+    try:
+        entry = unrecorded.end_of(broker.client(), request.id, request.retries or 0)
+    except (redis.RedisError, OSError) as error:
+        logger.warning("run %s is begun again, Redis cannot be asked whether it ended: %s", request.id, error)
+        return False
+    if entry is None:
+        return False
+    with db.engine.begin() as connection:
+        recording.apply(connection, [entry])
+    return True
 
 
 def _json(value: Any) -> str:
@@ -244,3 +260,4 @@ def _after_fork(**_: Any) -> None:
     with app.app_context():
         db.engine.dispose(close=False)
     app.extensions.pop("redis", None)
+    app.extensions.pop("producers", None)

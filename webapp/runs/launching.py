@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,12 +10,11 @@ from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
 from webapp.registry import KnownTask, find_task
-from webapp.runs.calls import Argument, arguments_of, as_fields, read_argument
+from webapp.runs.call_forms import MODE, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.models import Run
 from webapp.runs.numbers import whole
 from webapp.runs.search import length
 
-PREFIX = "arg."
 LOWEST_PRIORITY = 9
 # Far enough for everybody, and within every database's calendar.
 FARTHEST = timedelta(days=3650)
@@ -24,38 +22,36 @@ FARTHEST = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the form shows. `fields` is None where only JSON can say what the task takes."""
+    """What the form shows: the call, and what else was typed."""
 
-    task: KnownTask | None
-    fields: list[Argument] | None
-    as_json: bool
+    call: CallForm
     values: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     origin: Run | None = None
 
+    @property
+    def task(self) -> KnownTask | None:
+        """The task that was chosen."""
+        return self.call.task
+
 
 def blank(task_name: str, *, as_json: bool = False) -> Form:
     """The form for a task, with nothing typed. An unknown name gives the form that asks for the task."""
-    task = find_task(task_name) if task_name else None
-    errors = {"task": f"There is no registered task “{task_name}”."} if task_name and task is None else {}
-    fields = arguments_of(task) if task else None
-    return Form(task, fields, as_json or fields is None, {"args": "[]", "kwargs": "{}"}, errors)
+    call = from_json(task_name, "[]", "{}", as_json=as_json)
+    errors = {"task": f"There is no registered task “{task_name}”."} if task_name and call.task is None else {}
+    return Form(call, errors=errors)
 
 
-def prefilled(run: Run) -> Form:
+def prefilled(run: Run, *, as_json: bool = False) -> Form:
     """The form with the arguments of a run, to launch it again with others."""
-    task = find_task(run.task)
-    given = {"args": run.args, "kwargs": run.kwargs, "queue": run.queue or "", "priority": str(run.priority or "")}
-    typed = as_fields(task, json.loads(run.args), json.loads(run.kwargs)) if task else None
-    values = given | {f"{PREFIX}{name}": text for name, text in (typed or {}).items()}
-    return Form(task, arguments_of(task) if task else None, typed is None, values, origin=run)
+    given = {"queue": run.queue or "", "priority": "" if run.priority is None else str(run.priority)}
+    return Form(from_json(run.task, run.args, run.kwargs, as_json=as_json), given, origin=run)
 
 
 def again(given: Mapping[str, str], errors: Mapping[str, str], origin: Run | None) -> Form:
     """The form with what was typed, and what is wrong with it."""
-    task = find_task(given.get("task", ""))
-    fields = arguments_of(task) if task else None
-    return Form(task, fields, given.get("mode") == "json" or fields is None, given, errors, origin)
+    typed = given if given.get(MODE) == "json" else {**given, MODE: "fields"}
+    return Form(from_typed(given.get("task", ""), typed), given, errors, origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +70,17 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
     task = find_task(given.get("task", ""))
     if task is None:
         raise Invalid({"task": "Choose one of the registered tasks."})
-    fields = None if given.get("mode") == "json" else arguments_of(task)
-    args, kwargs = _from_json(given, errors) if fields is None else ([], _from_fields(fields, given, errors))
+    args, kwargs = list[Any](), dict[str, Any]()
+    try:
+        args, kwargs = read_texts(given) if given.get(MODE) == "json" else read_fields(task, given)
+    except Invalid as error:
+        errors |= error.fields
     options = _options(given, now, zone, queues, errors)
     if not errors and (reason := task.refuse(args, kwargs)):
         errors["args"] = reason
     if errors:
         raise Invalid(errors)
     return Call(task.name, args, kwargs, options)
-
-
-def _from_fields(fields: list[Argument], given: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {}
-    for argument in fields:
-        key = f"{PREFIX}{argument.name}"
-        text = given.get(key, "")
-        if not text.strip() and not (argument.required and argument.kind == "text"):
-            if argument.required:
-                errors[key] = "This is needed."
-            continue
-        try:
-            kwargs[argument.name] = read_argument(argument, text)
-        except ValueError as error:
-            errors[key] = str(error)
-    return kwargs
-
-
-def _from_json(given: Mapping[str, str], errors: dict[str, str]) -> tuple[list[Any], dict[str, Any]]:
-    found: dict[str, Any] = {}
-    for name, kind, called in (("args", list, "list"), ("kwargs", dict, "object")):
-        text = given.get(name, "").strip() or json.dumps(kind())
-        try:
-            found[name] = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            errors[name] = f"This is not JSON: {error}."
-        else:
-            if not isinstance(found[name], kind):
-                errors[name] = f"A JSON {called} is needed."
-    return ([], {}) if errors else (found["args"], found["kwargs"])
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _options(

@@ -7,7 +7,7 @@ functions serve SQLite and PostgreSQL; where a set of thousands of rows matters,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +21,8 @@ from webapp.workers.models import Worker
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
 # SQLite takes at most 32,766 parameters in one statement.
 CHUNK = 5000
+# A clock that is ahead by more than this is wrong.
+AHEAD = timedelta(seconds=10)
 
 
 class NewRun(NamedTuple):
@@ -177,10 +179,15 @@ def _literals(states: Iterable[RunState]) -> list[Any]:
 
 
 def unsent(connection: sa.Connection, created_before: datetime, most: int) -> list[Sendable]:
-    """Queued runs without a confirmed message that were created before a moment, oldest first."""
+    """Queued runs without a confirmed message that were created before a moment, oldest first.
+
+    Also those from the future: whoever created them has a clock that is wrong, so nobody knows how old they are.
+    """
+    too_late = created_before + AHEAD
     statement = (
         sa.select(*_SENDABLE)
-        .where(_IS_QUEUED, runs.c.sent_at.is_(None), _queued_since() < created_before)
+        .where(_IS_QUEUED, runs.c.sent_at.is_(None))
+        .where(sa.or_(_queued_since() < created_before, _queued_since() > too_late))
         .order_by(runs.c.created_at)
         .limit(most)
     )

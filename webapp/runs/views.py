@@ -67,10 +67,11 @@ def failed() -> Response:
 @access(Access.OPERATOR)
 def new() -> Response:
     """The launch form: first the task, then what it takes. `from=ID` begins with a run's arguments."""
+    as_json = request.args.get("mode") == "json"
     if origin := request.args.get("from"):
-        form = launching.prefilled(service.get_run(origin))
+        form = launching.prefilled(service.get_run(origin), as_json=as_json)
     else:
-        form = launching.blank(request.args.get("task", ""), as_json=request.args.get("mode") == "json")
+        form = launching.blank(request.args.get("task", ""), as_json=as_json)
     return _launch_page(form)
 
 

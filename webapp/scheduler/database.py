@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import create_engine, read_only
+from webapp.database import NOW_SQL, create_engine, read_only
 from webapp.scheduler.clock import Clock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,18 +27,13 @@ NETWORK_OPTIONS = {
     "keepalives_count": 3,
 }
 
-NOW = {
-    "postgresql": "clock_timestamp()",
-    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
-}
-
 
 def open_engine(url: str) -> sa.Engine:
     """An engine for a beat process. Opens no connection yet."""
     engine = create_engine(url)
     if engine.dialect.name == "postgresql":
-        sa.event.listen(engine, "do_connect", _harden)
+        # First: who connects ends the row of listeners.
+        sa.event.listen(engine, "do_connect", _harden, insert=True)
     return engine
 
 
@@ -78,7 +73,7 @@ def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float
 
 def now_sql(connection: sa.Connection) -> str:
     """The database's clock in its SQL, as a moment that compares with stored ones."""
-    return NOW[connection.dialect.name]
+    return NOW_SQL[connection.dialect.name]
 
 
 def moment(epoch: float) -> datetime:

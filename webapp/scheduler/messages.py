@@ -5,52 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from celery.result import denied_join_result
 from kombu.transport.redis import Channel as RedisChannel
 
 from webapp.database import now
+from webapp.producers import connect, drop
+from webapp.runs import message
 from webapp.runs.store import Sendable
 from webapp.scheduler.templates import Template, fits, make_template, tags
-from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import call_of
 from webapp.secrecy.sealing import Unopenable
 
 # Messages in one LPUSH.
 PUSH = 500
-
-
-def send_by_celery(app: Celery, producer: Any, run: Sendable) -> None:
-    """Publish a run's message through Celery, with all its options. Raises Unopenable, and what kombu raises.
-
-    Not by the task's own `apply_async`, which may create a run; the row is there already.
-    """
-    args, kwargs = call_of(run)
-    options: dict[str, Any] = {"queue": run.queue, "priority": run.priority}
-    options |= opened(json.loads(run.options)) if run.options else {}
-    options = {name: value for name, value in options.items() if value is not None}
-    if run.expires_at is not None:
-        options["expires"] = run.expires_at
-    task = app.tasks.get(run.task)
-    if task is not None:
-        options["ignore_result"] = task.ignore_result
-        options["shadow"] = task.shadow_name(args, kwargs, options)
-    # Else the backend subscribes to the result's channel, for a caller who waits. Nobody waits here.
-    with denied_join_result():
-        app.send_task(
-            run.task,
-            args,
-            kwargs,
-            task_id=run.id,
-            producer=producer,
-            root_id=run.root_id,
-            parent_id=run.parent_id,
-            retries=run.attempt,
-            **options,
-        )
 
 
 class Sender:
@@ -88,7 +56,7 @@ class Sender:
             if not may_send():
                 return
             try:
-                send_by_celery(self._app, self._open(), run)
+                message.send(self._app, self._open(), run)
             except Unopenable as error:
                 self.unopenable[run.id] = str(error)
             else:
@@ -127,13 +95,11 @@ class Sender:
         connection, self._connection, self._producer = self._connection, None, None
         self._templates.clear()
         if connection is not None:
-            # A connection that is broken may also fail to close.
-            with suppress(Exception):
-                connection.close()
+            drop(connection)
 
     def _open(self) -> Any:
         if self._producer is None:
-            self._connection = self._app.connection_for_write()
+            self._connection = connect(self._app)
             self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._producer
 
@@ -149,7 +115,7 @@ class Sender:
             channel = self._open().channel
             made = None
             if self._is_redis(channel) and fits(self._app, run):
-                made = make_template(channel, run, lambda probe: send_by_celery(self._app, self._open(), probe))
+                made = make_template(channel, run, lambda probe: message.send(self._app, self._open(), probe))
             self._templates[kind] = made
         return self._templates[kind]
 

@@ -19,6 +19,7 @@ from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.runs.states import Origin
 from webapp.schedules import fields, service
 from webapp.schedules.stored import Stored
+from webapp.schedules.validation import with_call
 
 # How far ahead one may skip.
 MOST_SKIPPED = 50
@@ -91,7 +92,10 @@ def unskip(schedule_id: int) -> int:
 
 
 def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that were given, else the schedule's own. Raises Invalid at `args` or `kwargs`."""
+    """The arguments that were given, else the schedule's own. Raises Invalid at their fields."""
+    given, errors = with_call({**given, "task": schedule.row.task}, schedule.snapshot)
+    if errors:
+        raise Invalid(errors)
     args = _value(given, "args", schedule.snapshot, list, "A JSON list, such as [1, 2],")
     kwargs = _value(given, "kwargs", schedule.snapshot, dict, 'A JSON object, such as {"count": 1},')
     return args, kwargs

@@ -8,10 +8,11 @@ from flask import request
 
 from webapp.errors import Invalid
 from webapp.query import LONGEST_TEXT, text_in_query
+from webapp.schedules import builder
 from webapp.schedules.listing import Filters
 
 # Sent along with a schedule's fields, and none of them.
-NO_FIELDS = ("csrf_token", "version", "schedule_id", "back")
+NO_FIELDS = ("csrf_token", "version", "schedule_id", "back", "tried", "switch")
 
 
 def everything_sent() -> dict[str, Any]:
@@ -41,8 +42,16 @@ def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
     JSON that is not an object.
     """
     sent = everything_sent()
-    along = {name: sent.pop(name) for name in NO_FIELDS if name in sent}
+    along = {name: sent.pop(name) for name in list(sent) if name in NO_FIELDS or name.startswith(builder.PREFIX)}
+    if "build.week" in along:
+        along["build.week"] = ",".join(list_sent("build.week", along))
     return sent, along
+
+
+def edited_id(along: dict[str, Any]) -> int | None:
+    """The schedule that a form edits; None for a new one."""
+    text = str(along.get("schedule_id", ""))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def edited_version(along: dict[str, Any]) -> int | None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from webapp.runs.arguments import read_json
 from webapp.scheduler.recurrence.zones import wall_offsets
 
 LARGEST = 2**31 - 1
@@ -115,11 +116,9 @@ def json_value(value: Any, kind: type, words: str) -> Any:
     """A JSON list or object, from its text or as it is; `words` says which."""
     if isinstance(value, str):
         try:
-            value = json.loads(value, parse_constant=_no_constant)
-        except RecursionError as error:
-            raise FieldError("This lies too deep to be read.") from error
+            value = read_json(value)
         except ValueError as error:
-            raise FieldError(f"This is not JSON: {_where(error)}.") from error
+            raise FieldError(str(error)) from error
     if not isinstance(value, kind):
         raise FieldError(f"{words} is needed.")
     try:
@@ -130,16 +129,6 @@ def json_value(value: Any, kind: type, words: str) -> Any:
     if len(text) > LONGEST_JSON:
         raise FieldError(f"At most {LONGEST_JSON:,} characters; these are {len(text):,}.")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _where(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg.lower()} at character {error.pos + 1}"
-    return str(error)
 
 
 def tags(value: Any) -> list[str]:

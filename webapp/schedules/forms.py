@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from webapp.people.zones import find_zone
+from webapp.runs.call_forms import is_field
 from webapp.runs.states import RunState
 from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.scheduler.recurrence.cron_words import crontab_words
@@ -83,7 +84,8 @@ def _moment(value: str, tz: Any) -> str:
 
 def typed(given: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, str]:
     """What the form shows after an error: everything as it was typed, the rest as it was shown."""
-    return {**shown, **{name: str(value) for name, value in given.items() if name in FIELDS}}
+    kept = {name: str(value) for name, value in given.items() if name in FIELDS or is_field(name)}
+    return {**shown, **kept}
 
 
 def moment_type(value: str) -> str:

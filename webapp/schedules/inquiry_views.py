@@ -13,11 +13,13 @@ from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.registry import rule_for
 from webapp.rendering import render, wants_json
+from webapp.runs import call_forms
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso
 from webapp.schedules.dry_run import dry_run
+from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
 from webapp.secrecy.masking import seal_within
 from webapp.templating import reader_zone
@@ -93,6 +95,8 @@ def try_out(schedule_id: int) -> Response:
         except Invalid as error:
             if wants_json():
                 raise
+            if call_forms.sent_as_fields(given):
+                return run_form(schedule_id, given, error.fields)
             return render(
                 "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given
             )

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from webapp.database import now
-from webapp.people.zones import zone_names
+from webapp.people.zones import zone_options
 from webapp.registry import known_tasks
+from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
-from webapp.schedules import drift, history, in_force, listing
+from webapp.schedules import builder, drift, history, in_force, listing
+from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.preview import COUNT, Preview
 from webapp.schedules.stored import Stored
@@ -19,22 +21,45 @@ RUNS_SHOWN = 10
 
 
 def editor_context(
-    values: Mapping[str, str], schedule: Stored | None, preview: Preview | None, errors: Mapping[str, str] | None = None
+    values: Mapping[str, str],
+    schedule: Stored | None,
+    preview: Preview | None,
+    errors: Mapping[str, str] | None = None,
+    built: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """For the form: its values as text, its choices, what is wrong, and what it would do."""
+    """For the form: its values as text, its choices, what is wrong, and what it would do.
+
+    `built` is what was chosen in the builder of crontabs.
+    """
+    moment = now()
     return {
         "values": values,
         "schedule": schedule,
         "preview": preview,
         "errors": errors or {},
+        "call": call_forms.from_typed(values.get("task", ""), values),
         "tasks": [
             (task.name, f"{task.name} — {task.summary}" if task.summary else task.name)
             for task in known_tasks().values()
         ],
-        "zones": zone_names(),
+        "zone_options": zone_options(moment),
+        "zone_words": zone_words(values.get("timezone", ""), moment),
+        "parts": crontab_parts(values.get("crontab", "")),
+        "built": {**builder.DEFAULTS, **(built or {})},
+        "builder": builder,
         "choices": CHOICES,
         "moment_type": moment_type,
-        "now": now(),
+        "now": moment,
+    }
+
+
+def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> dict[str, str]:
+    """What is said to be wrong while somebody types: what is still empty is not wrong before they tried to save."""
+    about_all = {"", "kind"}
+    return {
+        name: text
+        for name, text in preview.errors.items()
+        if tried or name in about_all or values.get(name, "").strip()
     }
 
 
@@ -45,6 +70,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     return editor_context(values, schedule, Preview()) | {
         "unchanged": True,
+        "run_call": call_forms.from_json(schedule.row.task, schedule.row.args, schedule.row.kwargs),
         "due": due,
         "skipped": skipped,
         "drift": drift.drifted(schedule),

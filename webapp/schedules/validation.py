@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
-from webapp.people.zones import find_zone
+from webapp.people.zones import like_zones, meant_zone
 from webapp.registry import find_task
+from webapp.runs import call_forms
 from webapp.scheduler.recurrence import (
     PERIODS,
     SOLAR_EVENTS,
@@ -91,7 +92,9 @@ def examine(
     time that has passed may stay as it was while the schedule is disabled. `taken` says whether another schedule has
     a name. Unknown fields are refused, so that a misspelt one is not lost in silence.
     """
+    given, call_errors = with_call(given, current)
     form = _Reader({**DEFAULTS, **(current or {}), **given})
+    form.errors |= call_errors
     form.errors |= {name: f"There is no field “{name[:60]}”." for name in given if name not in FIELDS}
     name = form.read("name", lambda value: _name(value, taken), "")
     task = form.read("task", _task, "")
@@ -99,7 +102,8 @@ def examine(
     timezone = form.read("timezone", _zone, "UTC")
     rule = _rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
-    args, kwargs = _check_call(form, task, args, kwargs)
+    if not call_errors:
+        args, kwargs = _check_call(form, task, args, kwargs)
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -108,6 +112,27 @@ def examine(
         return Examined(form.errors, None, recurrence)
     definition = Definition(name=name, task=task, rule=rule, timezone=timezone, args=args, kwargs=kwargs, **values)
     return Examined({}, definition, recurrence)
+
+
+def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was given with the fields of its call, `arg.NAME`, read as `args` and `kwargs`; and what is wrong there.
+
+    Arguments that `current` gives to the same task by position stay so: an edit of one is no change of the others.
+    """
+    plain = {name: value for name, value in given.items() if not call_forms.is_field(name)}
+    if not call_forms.sent_as_fields(given):
+        return plain, {}
+    current = current or {}
+    name = str(plain.get("task") or current.get("task") or "")
+    task = find_task(name)
+    if task is None:
+        return plain, {}
+    like = current.get("args") if current.get("task") == name else None
+    try:
+        args, kwargs = call_forms.read_fields(task, given, like if isinstance(like, list) else ())
+    except Invalid as error:
+        return plain, error.fields
+    return plain | {"args": args, "kwargs": kwargs}, {}
 
 
 def _policies(form: _Reader, tz: ZoneInfo) -> dict[str, Any]:
@@ -188,9 +213,11 @@ def _queue(value: Any) -> str:
 
 
 def _zone(value: Any) -> str:
-    found = find_zone(value) if isinstance(value, str) else None
+    found = meant_zone(value) if isinstance(value, str) else None
     if found is None:
-        raise FieldError("Choose a time zone from the list, such as Asia/Kathmandu or UTC.")
+        like = like_zones(value) if isinstance(value, str) else []
+        such = " or ".join(like) or "Asia/Kathmandu or UTC"
+        raise FieldError(f"Choose a time zone from the list, such as {such}.")
     return found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
 from webapp.accounts.access import Access, access
@@ -14,17 +12,15 @@ from webapp.overview.theme import own_path
 from webapp.query import id_in_query, text_in_query
 from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence.zones import zone
-from webapp.schedules import actions, history, in_force, listing, service
+from webapp.schedules import actions, in_force, listing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
 from webapp.schedules.asked import asked_filters, edited_version, everything_sent, given_fields, list_sent
 from webapp.schedules.definition import KIND_WORDS, iso
-from webapp.schedules.forms import bars, empty_form, form_values, said, typed
-from webapp.schedules.merging import merge
+from webapp.schedules.editing import both_edited, form_again, run_form
+from webapp.schedules.forms import bars, empty_form, form_values, said
 from webapp.schedules.pages import detail_context, editor_context
-from webapp.schedules.preview import Preview, preview
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
-from webapp.transactions import reading
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
@@ -68,14 +64,14 @@ def new() -> Response:
 @access(Access.SCHEDULER)
 def create() -> Response:
     """Make one; the form again, with what is wrong, when it cannot be made."""
-    given, _along = given_fields()
+    given, along = given_fields()
     given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
         made = service.create(given)
     except Invalid as error:
         if wants_json():
             raise
-        return _form_again(given, None, error)
+        return form_again(given, along, None, error)
     if wants_json():
         response = jsonify(schedule_values(made))
         response.status_code = 201
@@ -105,31 +101,12 @@ def save(schedule_id: int) -> Response:
     except Edited as error:
         if wants_json():
             raise
-        return _both_edited(given, error)
+        return both_edited(given, error)
     except Invalid as error:
         if wants_json():
             raise
-        return _form_again(given, schedule_id, error)
+        return form_again(given, along, schedule_id, error)
     return _done(saved, f"“{saved.name}” was saved. Saving ran nothing.")
-
-
-@blueprint.post("/preview")
-@access(Access.SCHEDULER)
-def show_preview() -> Response:
-    """The next due times of what is typed; without htmx the whole form again, with them beside it."""
-    given, along = given_fields()
-    text = str(along.get("schedule_id", ""))
-    schedule_id = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-    with reading():
-        edited = service.get(schedule_id) if schedule_id is not None else None
-        looked = preview(given, edited, now())
-        if wants_json():
-            return _preview_values(looked)
-        shown = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
-        context = editor_context(shown, edited, looked)
-        return render(
-            "schedules/new.html" if edited is None else "schedules/edit.html", "schedules/_preview.html", **context
-        )
 
 
 @blueprint.get("/<int:schedule_id>/in-force")
@@ -192,7 +169,12 @@ def resume(schedule_id: int) -> Response:
 def run(schedule_id: int) -> Response:
     """Run it once, now, with other arguments if some are sent."""
     given, _along = given_fields()
-    made = actions.run_now(schedule_id, given)
+    try:
+        made = actions.run_now(schedule_id, given)
+    except Invalid as error:
+        if wants_json():
+            raise
+        return run_form(schedule_id, given, error.fields)
     if wants_json():
         response = jsonify(run_id=made.id, task=made.task, state=made.state)
         response.status_code = 202
@@ -237,16 +219,6 @@ def reset(schedule_id: int) -> Response:
     return _done(found, f"“{found.name}” follows the code again.")
 
 
-def _both_edited(given: dict[str, Any], error: Edited) -> Response:
-    """Somebody else was first: their values, the former ones and what was typed, and a form of both together."""
-    with reading():
-        theirs = service.get(error.schedule.id)
-        base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
-        merged = merge(base, theirs.snapshot, given)
-        context = editor_context(merged.values, theirs, preview(merged.values, theirs, now()))
-        return render("schedules/conflict.html", status=409, merged=merged, version=error.version, **context)
-
-
 def _done(schedule: Stored, told: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
@@ -254,18 +226,3 @@ def _done(schedule: Stored, told: str) -> Response:
     flash(told, "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))
-
-
-def _form_again(given: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
-    """The form with everything as it was typed and each error at its field."""
-    with reading():
-        edited = service.get(schedule_id) if schedule_id is not None else None
-        shown = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
-        context = editor_context(shown, edited, preview(given, edited, now()), error.fields)
-        return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
-
-
-def _preview_values(looked: Preview) -> Response:
-    old = None if looked.old is None else [due_values(due) for due in looked.old]
-    new = [due_values(due) for due in looked.new]
-    return jsonify(words=looked.words, timezone=looked.timezone, next=new, before=old, errors=looked.errors)

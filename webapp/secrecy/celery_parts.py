@@ -19,7 +19,8 @@ class MaskingAMQP(AMQP):
         if more.get("argsrepr") is None:
             found = _concealed(self.app, name, args, kwargs)
             if found is not None:
-                more |= {"argsrepr": saferepr(found.args), "kwargsrepr": saferepr(found.kwargs)}
+                shown = (saferepr(value, self.argsrepr_maxsize) for value in (found.args, found.kwargs))
+                more |= dict(zip(("argsrepr", "kwargsrepr"), shown, strict=True))
         return super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
 
 

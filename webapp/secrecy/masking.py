@@ -35,6 +35,11 @@ def is_secret(name: str) -> bool:
     return any(word in lower for word in WORDS)
 
 
+def is_concealed(value: Any) -> bool:
+    """Whether something stands in the place of a secret: the mask, or the secret sealed."""
+    return isinstance(value, str) and (value == MASK or value.startswith(SEALED))
+
+
 def masked(text: str) -> str:
     """JSON text with the values of secret names masked, however deep they lie; what is not JSON as it is."""
     if not _SUSPECT.search(text):

@@ -96,6 +96,43 @@
     if (document.hidden && event.target.getAttribute?.("hx-trigger")?.startsWith("every")) event.preventDefault();
   });
 
+  // What an editor's preview finds wrong is said at its field too; what is typed and the cursor stay as they are.
+  function sayAtFields(form) {
+    const told = new Map();
+    for (const error of form.querySelectorAll("[data-error-at]")) {
+      told.set(error.dataset.errorAt, (error.querySelector(".error-text") ?? error).textContent.trim());
+    }
+    for (const control of form.querySelectorAll(".form-control[id], .form-select[id]")) {
+      sayAt(control, told.get(control.name));
+    }
+  }
+
+  function sayAt(control, text) {
+    const id = `${control.id}-error`;
+    const slot = document.getElementById(id);
+    const about = (control.getAttribute("aria-describedby") ?? "").split(" ").filter((name) => name && name !== id);
+    control.classList.toggle("is-invalid", Boolean(text));
+    if (text) {
+      const place = slot ?? document.createElement("div");
+      place.id = id;
+      place.className = "field-error";
+      if (place.textContent !== text) place.textContent = text;
+      if (!slot) control.after(place);
+      control.setAttribute("aria-invalid", "true");
+      about.unshift(id);
+    } else {
+      slot?.remove();
+      control.removeAttribute("aria-invalid");
+    }
+    if (about.length) control.setAttribute("aria-describedby", about.join(" "));
+    else control.removeAttribute("aria-describedby");
+  }
+
+  document.addEventListener("htmx:after:swap", (event) => {
+    const form = event.target.closest?.("form[data-says-errors]");
+    if (form?.querySelector("#preview[data-answer]")) sayAtFields(form);
+  });
+
   setInterval(refreshTimes, 1000);
   document.addEventListener("visibilitychange", refreshTimes);
 })();

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from celery import signals
 from celery.worker import state as worker_state
 
-from webapp.database import now
+from webapp.database import database_now, now
 from webapp.extensions import celery, db
 from webapp.runs import claims
 from webapp.workers.models import Worker
@@ -49,7 +49,7 @@ def _ready(sender: Any, **_: Any) -> None:
     global _beating  # noqa: PLW0603  # there is one such thread in a worker
     row = _describe(sender.controller)
     _stopping.clear()
-    _write(lambda connection: connection.execute(sa.insert(Worker).values(**row)))
+    _write(lambda connection: connection.execute(sa.insert(Worker).values(**row, seen_at=database_now(connection))))
     _beating = threading.Thread(target=_beat, args=(row,), name="presence", daemon=True)
     _beating.start()
 
@@ -73,14 +73,15 @@ def _beat(row: dict[str, Any]) -> None:
 
 def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
     """Renew the row, or write it again when somebody removed it, and renew the claims."""
-    at = now()
+    # By the database's clock, as everybody who asks whether this worker is alive.
+    at = database_now(connection)
     queues = json.dumps(_queues())
     seen = connection.execute(
         sa.update(Worker).where(Worker.id == row["id"]).values(seen_at=at, queues=queues, stopped_at=None)
     )
     if not seen.rowcount:
-        connection.execute(sa.insert(Worker).values(**row | {"seen_at": at}))
-    claims.renew(connection, [request.id for request in tuple(worker_state.active_requests)], row["id"], at)
+        connection.execute(sa.insert(Worker).values(**row, seen_at=at))
+    claims.renew(connection, [request.id for request in tuple(worker_state.active_requests)], row["id"])
 
 
 def _write(action: Any) -> None:
@@ -112,7 +113,6 @@ def _describe(controller: Any) -> dict[str, Any]:
             }
         ),
         "started_at": now(),
-        "seen_at": now(),
     }
 
 

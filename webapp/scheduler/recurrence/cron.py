@@ -175,7 +175,8 @@ def crontab_note(crontab: CompiledCrontab, instant: int, swallowed: Gap | None) 
     wall = local.replace(tzinfo=None, fold=0)
     first, second = wall_offsets(crontab.tz, wall)
     if first > second:
-        return f"repeated hour: {'second' if local.fold else 'first'} of two"
+        which = "second" if local.fold else "first"
+        return f"repeated hour: {which} of two" + ("" if crontab.wild else "; it runs only then")
     if crontab.wild:
         return _swallowed_note(swallowed)
     return _moved_note(crontab, instant, wall)

@@ -13,6 +13,10 @@ from webapp.scheduler.recurrence.values import Crontab
 
 _HOURS_A_DAY, _MINUTES_AN_HOUR = 24, 60
 _MOST_DAYS = 31
+_DAYS_A_WEEK, _FIFTH_WEEK = 7, 29
+_ORDINALS = ("first", "second", "third", "fourth")
+# February has no length of its own: its last Sunday cannot be said by days.
+_MONTH_LENGTHS = (31, 0, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MOST_TIMES = 6  # as many clock times as are still read at a glance
 _MONDAY_FIRST = (1, 2, 3, 4, 5, 6, 0)
 
@@ -30,6 +34,19 @@ def crontab_words(crontab: Crontab) -> str:
         day = "every day" if not days or days.startswith("in ") else ""
         return " ".join(part for part in (day, f"{days}," if " if " in days else days, times) if part)
     return ", ".join(part for part in (times, days) if part)
+
+
+def field_words(name: str, text: str) -> str:
+    """Return the words for one of the five fields. Raises RecurrenceError when it cannot be read."""
+    numbers = parse_field(name, text)
+    every = {"minute": 60, "hour": 24, "day_of_month": _MOST_DAYS, "month_of_year": len(MONTHS), "day_of_week": 7}
+    if len(numbers) == every[name]:
+        return f"every {name.partition('_')[0]}"
+    if name == "day_of_week":
+        return _weekday_words(numbers)
+    if name == "month_of_year":
+        return _month_words(numbers)
+    return join_words(_runs([str(number) for number in numbers], numbers))
 
 
 def join_words(words: Sequence[str], last: str = " and") -> str:
@@ -81,9 +98,22 @@ def _day_words(days: Sequence[int], months: Sequence[int], weekdays: Sequence[in
     if len(days) == _MOST_DAYS:
         in_month = f"in {month}" if month else ""
         return in_month if every_day_of_week else f"{_weekday_words(weekdays)} {in_month}".strip()
+    if nth := _nth_weekday_words(days, months, weekdays):
+        return f"{nth} of {month or 'the month'}"
     names = join_words(_runs([str(day) for day in days], days))
     of_month = f"on day{'s' if len(days) > 1 else ''} {names} of {month or 'the month'}"
     return of_month if every_day_of_week else f"{of_month}, if it is {_weekday_words(weekdays, last=' or')}"
+
+
+def _nth_weekday_words(days: Sequence[int], months: Sequence[int], weekdays: Sequence[int]) -> str:
+    """`on the last Sunday`, where seven days in a row and one day of the week mean that; otherwise empty."""
+    if len(weekdays) != 1 or len(days) != _DAYS_A_WEEK or _step(days) != 1:
+        return ""
+    lengths = {_MONTH_LENGTHS[month - 1] for month in months}
+    which = _ORDINALS[days[0] // _DAYS_A_WEEK] if days[0] % _DAYS_A_WEEK == 1 and days[0] < _FIFTH_WEEK else ""
+    if lengths == {days[-1]}:
+        which = "last"
+    return f"on the {which} {WEEKDAYS[weekdays[0]].capitalize()}" if which else ""
 
 
 def _weekday_words(weekdays: Sequence[int], last: str = " and") -> str:

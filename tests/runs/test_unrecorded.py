@@ -1,0 +1,72 @@
+"""A run that ended before its worker went is not begun again, although nobody has recorded its end yet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import redis as redis_client
+from celery.exceptions import Ignore
+from flask import Flask
+
+from tests.runs.making import make_run
+from tests.support import fresh
+from webapp import broker
+from webapp.database import now
+from webapp.extensions import celery, db
+from webapp.runs import unrecorded
+from webapp.runs.models import Run
+from webapp.runs.recorder import Recorder
+from webapp.runs.states import RunState
+from webapp.runs.stream import GROUP, STREAM, Entry, Event
+
+
+def tell(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0) -> None:
+    redis.xadd(STREAM, Entry(run_id, event, attempt, now(), "5").fields())
+
+
+def test_nothing_is_told(redis: redis_client.Redis) -> None:
+    assert unrecorded.end_of(redis, "a", 0) is None
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_an_end_that_nobody_has_read(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(unrecorded, "CHUNK", chunk)
+    tell(redis, "a", Event.STARTED)
+    tell(redis, "b", Event.FAILED)
+    tell(redis, "a", Event.SUCCEEDED)
+    found = unrecorded.end_of(redis, "a", 0)
+    assert found is not None
+    assert (found.event, found.text) == (Event.SUCCEEDED, "5")
+    assert unrecorded.end_of(redis, "a", 1) is None
+    assert unrecorded.end_of(redis, "c", 0) is None
+
+
+def test_an_end_that_was_read_and_not_acknowledged(redis: redis_client.Redis) -> None:
+    redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    tell(redis, "a", Event.REVOKED)
+    redis.xreadgroup(GROUP, "one", {STREAM: ">"})
+    assert unrecorded.end_of(redis, "a", 0) is not None
+
+
+def test_what_is_recorded_is_not_told_again(context: Flask, redis: redis_client.Redis, valkey_url: str) -> None:
+    recorder = Recorder(db.engine, valkey_url)
+    recorder.step()
+    tell(redis, "a", Event.SUCCEEDED)
+    assert recorder.step() == 1
+    assert unrecorded.end_of(broker.client(), "a", 0) is None
+
+
+def test_a_run_whose_end_is_only_told_is_not_executed_again(context: Flask, redis: redis_client.Redis) -> None:
+    silent = now() - timedelta(minutes=1)
+    run_id = make_run(RunState.STARTED, claims=1, claimed_by="gone", claim_seen_at=silent)
+    tell(redis, run_id, Event.SUCCEEDED)
+    task = celery.tasks["add"]
+    task.push_request(id=run_id, args=[2, 3], kwargs={}, retries=0, hostname="next", called_directly=False)
+    try:
+        with pytest.raises(Ignore):
+            task(2, 3)
+    finally:
+        task.pop_request()
+    ended = fresh(Run, run_id)
+    assert (ended.state, ended.result, ended.claims) == (RunState.SUCCEEDED, "5", 2)

@@ -1,0 +1,111 @@
+"""Crontabs from choices, crontabs in words, and zones as they are searched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from webapp.errors import Invalid
+from webapp.people.zones import like_zones, meant_zone, zone_options
+from webapp.scheduler.recurrence import Crontab, Recurrence, describe, due_times
+from webapp.schedules.builder import build
+from webapp.schedules.explanation import crontab_parts, zone_words
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("choices", "line", "words"),
+    [
+        ({}, "0 8 * * *", "every day at 08:00"),
+        ({"time": "minutes", "step": "20", "from": "9", "to": "17", "days": "working"}, "*/20 9-16 * * mon-fri",
+         "every 20 minutes, from 09:00 to 16:59, Monday to Friday"),
+        ({"time": "hourly", "past": "5"}, "5 * * * *", "every hour, at 5 minutes past"),
+        ({"time": "minutes", "step": "1", "from": "22", "to": "4"}, "* 22-3 * * *",
+         "every minute, from 00:00 to 03:59 and from 22:00 to 23:59"),
+        ({"at": "09:30", "days": "week", "week": "fri,mon"}, "30 9 * * mon,fri", "Monday and Friday at 09:30"),
+        ({"at": "02:30", "days": "nth", "month": "oct"}, "30 2 25-31 oct sun",
+         "on the last Sunday of October at 02:30"),
+        ({"days": "nth", "nth": "8", "weekday": "tue"}, "0 8 8-14 * tue",
+         "on the second Tuesday of the month at 08:00"),
+        ({"days": "nth", "weekday": "fri", "month": "jun"}, "0 8 24-30 jun fri", "on the last Friday of June at 08:00"),
+        ({"days": "month", "day": "31"}, "0 8 31 * *", "on day 31 of the month at 08:00"),
+    ],
+)  # fmt: skip
+def test_choices_become_a_crontab(choices: dict[str, str], line: str, words: str) -> None:
+    given = {f"build.{name}": value for name, value in choices.items()}
+    assert build(given).line == line
+    assert describe(Recurrence(Crontab.from_line(line))) == words
+
+
+@pytest.mark.parametrize(
+    ("choices", "field", "words"),
+    [
+        ({"days": "nth"}, "month", "months differ in length"),
+        ({"days": "week"}, "week", "at least one day"),
+        ({"at": ""}, "at", "such as 08:30"),
+        ({"time": "minutes", "step": "7"}, "step", "interval"),
+        ({"time": "minutes", "from": "9"}, "to", "whole number"),
+        ({"days": "month", "day": "32"}, "day", "at most 31"),
+        ({"month": "brumaire"}, "month", "Choose a month"),
+    ],
+)
+def test_what_a_crontab_cannot_say_is_refused_where_it_was_chosen(
+    choices: dict[str, str], field: str, words: str
+) -> None:
+    with pytest.raises(Invalid) as raised:
+        build({f"build.{name}": value for name, value in choices.items()})
+    assert words in raised.value.fields[f"build.{field}"]
+
+
+def test_what_one_should_know_is_said() -> None:
+    assert "leap year" in build({"build.days": "nth", "build.month": "feb"}).note
+    assert "left out" in build({"build.days": "month", "build.day": "30"}).note
+
+
+def test_the_last_sunday_of_october_in_berlin_runs_once_in_the_repeated_hour() -> None:
+    line = build({"build.at": "02:30", "build.days": "nth", "build.month": "oct"}).line
+    first, second = due_times(Recurrence(Crontab.from_line(line), "Europe/Berlin"), NOW, 2)
+    assert (first.utc.isoformat(), second.local.date().isoformat()) == ("2027-10-31T00:30:00+00:00", "2028-10-29")
+    assert first.note == "repeated hour: first of two; it runs only then"
+
+
+def test_the_five_fields_are_told_one_by_one() -> None:
+    parts = crontab_parts("*/20 25 31 feb")
+    assert [part.words or part.error for part in parts] == [
+        "0, 20 and 40", "25 is not an hour (0 to 23).", "31", "February", "",
+    ]  # fmt: skip
+    assert [part.words for part in crontab_parts("@weekly")] == ["0", "0", "every day", "every month", "Sunday"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("Kathmandu", "Asia/Kathmandu"),
+        ("new york", "America/New_York"),
+        ("Nepal", "Asia/Kathmandu"),
+        ("Calcutta", "Asia/Kolkata"),
+        ("Asia/Calcutta", "Asia/Calcutta"),
+        ("Germany", None),
+        ("Atlantis", None),
+        ("", None),
+    ],
+)
+def test_zones_are_found_by_city_and_country(typed: str, found: str | None) -> None:
+    assert meant_zone(typed) == found
+
+
+def test_zones_are_searched() -> None:
+    assert like_zones("berl") == ["Europe/Berlin"]
+    assert "Europe/Busingen" in like_zones("germany")
+    options = zone_options(NOW)
+    assert '<option value="Asia/Kathmandu">UTC+05:45 · Nepal</option>' in options
+    assert "now Asia/Kolkata" in options
+
+
+def test_a_zones_clock_and_its_next_change_are_told() -> None:
+    assert zone_words("Berlin", NOW) == "Europe/Berlin: 13:00 now, UTC+01:00; from 28 March 2027 UTC+02:00."
+    assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no change of clocks ahead."
+    assert zone_words("Mars/Olympus", NOW) == ""

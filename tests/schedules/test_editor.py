@@ -1,0 +1,174 @@
+"""The editor while somebody types: fields for the task's arguments, the builder, errors at their fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from time import thread_time
+from typing import Any
+
+import pytest
+from celery import shared_task
+
+from tests.schedules.acting import Visitor, number_of
+from webapp.extensions import celery
+
+Filled = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def greet() -> Iterator[str]:
+    """A task with arguments of several kinds."""
+
+    @shared_task(name="greet")
+    def run(name: str, num1: int = 1, loud: bool = False) -> str:
+        """Greet somebody."""
+        return name * num1 if loud else name
+
+    yield "greet"
+    celery.tasks.pop("greet")
+
+
+@pytest.fixture
+def fields(filled: Filled) -> Filled:
+    """A form with a field for each argument."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        base = filled()
+        del base["args"]
+        return {**base, "mode": "fields", "arg.num1": "1", "arg.num2": "2", **changes}
+
+    return make
+
+
+def snapshot(visitor: Visitor, number: int) -> tuple[Any, Any]:
+    values = visitor.read(f"/schedules/{number}")
+    return values["args"], values["kwargs"]
+
+
+def test_arguments_are_saved_from_their_fields(scheduler: Visitor, fields: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", fields(timezone="kathmandu")))
+    assert snapshot(scheduler, number) == ([], {"num1": 1, "num2": 2})
+    # A city is enough; the zone is kept by its name.
+    assert scheduler.read(f"/schedules/{number}")["timezone"] == "Asia/Kathmandu"
+    page = scheduler.get(f"/schedules/{number}/edit").text
+    assert 'name="arg.num1"' in page
+    assert "The first number." in page
+    assert 'name="args"' not in page
+
+
+def test_an_edit_that_leaves_them_alone_changes_nothing(scheduler: Visitor, filled: Filled, fields: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    scheduler.post(f"/schedules/{number}", fields())
+    assert scheduler.read(f"/schedules/{number}")["version"] == 1
+    scheduler.post(f"/schedules/{number}", fields(**{"arg.num2": "5"}))
+    assert snapshot(scheduler, number) == ([1, 5], {})
+
+
+def test_errors_stand_at_the_arguments_and_nothing_typed_is_lost(scheduler: Visitor, fields: Filled) -> None:
+    answer = scheduler.post("/schedules", fields(**{"arg.num1": "one", "arg.num2": ""}))
+    assert answer.status_code == 422
+    assert 'value="one"' in answer.text
+    assert re.search(r'id="arg.num1-error">This is not a number', answer.text)
+    assert re.search(r'id="arg.num2-error">This is needed', answer.text)
+
+
+def test_another_task_swaps_the_fields_and_keeps_what_fits(scheduler: Visitor, fields: Filled, greet: str) -> None:
+    sent = fields(task=greet, **{"arg.num1": "4"})
+    part = scheduler.post("/schedules/arguments", sent, HX_Request="true").text
+    assert "<html" not in part
+    assert re.search(r'name="arg.num1"[^>]*value="4"', part)
+    assert 'name="arg.name"' in part
+    # What fits nowhere comes back when the first task does.
+    assert re.search(r'type="hidden" name="arg.num2" value="2"', part)
+    page = scheduler.post("/schedules/arguments", sent).text
+    assert "<html" in page
+    assert 'name="arg.name"' in page
+    assert "This is needed" not in page
+    # Saved without asking for the fields first, which can be without scripts, it asks then.
+    answer = scheduler.post("/schedules", fields(task=greet))
+    assert answer.status_code == 422
+    assert re.search(r'id="arg.name-error">This is needed', answer.text)
+
+
+def test_arguments_are_written_as_json_and_as_fields_again(scheduler: Visitor, fields: Filled) -> None:
+    switch = "/schedules/arguments"
+    part = scheduler.post(switch, fields(switch="json"), HX_Request="true").text
+    assert "{&#34;num1&#34;: 1, &#34;num2&#34;: 2}" in part
+    json_form = {**fields(), "mode": "json", "args": "[7]", "kwargs": '{"num2": 8}', "switch": "fields"}
+    part = scheduler.post(switch, json_form, HX_Request="true").text
+    assert re.search(r'name="arg.num2"[^>]*value="8"', part)
+    part = scheduler.post(switch, {**json_form, "args": '["x"]'}, HX_Request="true").text
+    assert "do not fit" in part
+    assert 'name="args"' in part
+    part = scheduler.post(switch, fields(switch="json", **{"arg.num1": "one"}), HX_Request="true").text
+    assert 'value="one"' in part
+    assert 'id="arg.num1-error"' in part
+
+
+def test_while_one_types_only_what_is_typed_is_wrong(scheduler: Visitor, fields: Filled) -> None:
+    typed = fields(name="", crontab="0 25 * * *", **{"arg.num1": "one", "arg.num2": ""})
+    page = scheduler.post("/schedules/preview", typed, HX_Request="true").text
+    assert set(re.findall(r'data-error-at="([^"]+)"', page)) == {"crontab", "arg.num1"}
+    assert "2 fields need another look: num1, crontab" in page
+    assert page.count('class="part-wrong"') == 1
+    assert "25 is not an hour" in page
+    tried = scheduler.post("/schedules/preview", {**typed, "tried": "1"}, HX_Request="true").text
+    assert set(re.findall(r'data-error-at="([^"]+)"', tried)) == {"name", "crontab", "arg.num1", "arg.num2"}
+    # Without scripts they stand at the fields themselves.
+    assert 'id="arg.num1-error"' in scheduler.post("/schedules/preview", typed).text
+    searched = scheduler.post("/schedules/preview", fields(timezone="Berl"), HX_Request="true").text
+    assert "such as Europe/Berlin." in searched
+
+
+def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) -> None:
+    chosen = {"build.time": "at", "build.at": "02:30", "build.days": "nth", "build.month": "oct"}
+    part = scheduler.post("/schedules/build", fields(crontab="", **chosen), HX_Request="true").text
+    assert 'value="30 2 25-31 oct sun"' in part
+    assert "The last Sunday is the one on day 25 to 31." in part
+    assert part.count("repeated hour: first of two; it runs only then") == 10
+    week = {**chosen, "build.days": "week", "build.month": "*", "build.week": ["mon", "thu"]}
+    page = scheduler.post("/schedules/build", fields(crontab="", **week)).text
+    assert 'value="30 2 * * mon,thu"' in page
+    assert len(re.findall(r'name="build.week"[^>]* checked', page)) == 2
+    # What it cannot say leaves the crontab alone.
+    chosen = fields(crontab="1 2 * * *", **{"build.days": "nth", "build.month": "*"})
+    part = scheduler.post("/schedules/build", chosen, HX_Request="true").text
+    assert 'value="1 2 * * *"' in part
+    assert 'data-error-at="build.month"' in part
+    assert "months differ in length" in scheduler.post("/schedules/build", chosen).text
+
+
+def test_run_now_takes_other_arguments_and_tells_what_is_wrong(visit: Callable[[str], Visitor], filled: Filled) -> None:
+    admin = visit("admin")
+    number = number_of(admin.post("/schedules", filled()))
+    assert re.search(r'id="run-arg.num2"[^>]*value="2"', admin.get(f"/schedules/{number}").text.replace("\n", " "))
+    wrong = {"mode": "fields", "arg.num1": "one", "arg.num2": "9"}
+    for path in ("run", "dry-run"):
+        answer = admin.post(f"/schedules/{number}/{path}", wrong)
+        assert answer.status_code == 422
+        assert 'id="run-arg.num1-error"' in answer.text
+        assert 'value="9"' in answer.text
+    started = admin.post(f"/schedules/{number}/run", {**wrong, "arg.num1": "3"})
+    run = admin.read(started.headers["Location"])
+    assert (run["args"], run["kwargs"]) == ([3, 9], {})
+
+
+def test_two_who_edit_at_once_keep_their_arguments(scheduler: Visitor, filled: Filled, fields: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled()))
+    scheduler.post(f"/schedules/{number}", filled(crontab="0 6 * * *"))
+    for typed, shown in (("5", 'value="5"'), ("five", 'id="arg.num2-error"')):
+        answer = scheduler.post(f"/schedules/{number}", {**fields(**{"arg.num2": typed}), "version": "1"})
+        assert answer.status_code == 409
+        assert shown in answer.text
+        assert f'value="{typed}"' in answer.text
+
+
+def test_the_preview_answers_within_its_time(scheduler: Visitor, fields: Filled) -> None:
+    # What it costs the processor: on a busy machine a clock measures the other work.
+    times = []
+    for _ in range(12):
+        begun = thread_time()
+        scheduler.post("/schedules/preview", fields(crontab="30 2 25-31 oct sun"), HX_Request="true")
+        times.append(thread_time() - begun)
+    assert min(times) < 0.05

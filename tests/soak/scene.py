@@ -1,0 +1,161 @@
+"""A deployment to be mistreated: Valkey, a database, workers, beats and a recorder, all of them real processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+
+from tests import processes, servers, valkey
+from tests.processes import Process
+from tests.servers import wait_for
+from tests.valkey import Valkey
+from webapp import broker, create_app
+from webapp.config import Settings
+from webapp.database import create_engine
+from webapp.extensions import celery, db
+from webapp.runs import service
+from webapp.runs.models import Run
+from webapp.runs.states import UNENDED, Origin
+from webapp.scheduler.database import reading
+from webapp.workers.models import Worker
+
+TASKS = "tests.soak.tasks"
+
+
+@dataclass
+class Scene:
+    """What the trials mistreat. Everything that it starts ends with it."""
+
+    settings: Settings
+    valkey: Valkey
+    engine: sa.Engine
+    app: Flask
+    folder: Path
+    stack: ExitStack
+    workers: list[Process] = field(default_factory=list)
+    killed: set[str] = field(default_factory=set)
+    _started: int = 0
+
+    def worker(self, *options: str, ready: bool = True) -> Process:
+        """One more worker, under a name that no other ever had."""
+        self._started += 1
+        name = f"w{self._started}"
+        arguments = ["celery", "-A", "wsgi:celery", "worker", "--loglevel", "INFO", "-n", f"{name}@%h", *options]
+        process = Process(self.settings, name, arguments, TASK_MODULES=TASKS)
+        self.stack.callback(process.kill)
+        self.workers.append(process)
+        if ready:
+            wait_for(lambda: self.alive(process), seconds=60, message=f"{name} was not ready")
+        return process
+
+    def alive(self, worker: Process) -> bool:
+        """Whether a worker has shown its first sign of life, and has not left since."""
+        named = (Worker.name.startswith(f"{worker.name}@"), Worker.stopped_at.is_(None))
+        with reading(self.engine) as connection:
+            return connection.execute(sa.select(Worker.id).where(*named)).first() is not None
+
+    def kill(self, worker: Process) -> None:
+        """SIGKILL a worker with its pool."""
+        self.killed.add(worker.name)
+        self.workers.remove(worker)
+        worker.kill()
+
+    def beat(self, name: str = "beat") -> Process:
+        """One more beat, just started."""
+        process = processes.beat(self.settings, name, TASK_MODULES=TASKS)
+        self.stack.callback(process.kill)
+        return process
+
+    def recorder(self) -> None:
+        """A recorder that is ready."""
+        self.stack.enter_context(processes.recorder(self.settings))
+
+    def launch(self, task: str, many: int, *args: Any, queue: str | None = None) -> list[str]:
+        """Create so many runs in one transaction and send them; gives their ids."""
+        runs = [service.create_run(task, args, origin=Origin.LAUNCH, queue=queue) for _ in range(many)]
+        db.session.commit()
+        service.send_runs(runs)
+        return [run.id for run in runs]
+
+    def one(self, statement: sa.Select[Any]) -> Any:
+        """The first value of a query, which takes no lock that others wait for."""
+        with reading(self.engine) as connection:
+            return connection.execute(statement).scalar()
+
+    def count(self, *conditions: sa.ColumnElement[bool]) -> int:
+        """How many runs are like that."""
+        return int(self.one(sa.select(sa.func.count()).select_from(Run).where(*conditions)))
+
+    def run(self, run_id: str) -> Any:
+        """A run's row."""
+        with reading(self.engine) as connection:
+            return connection.execute(sa.select(Run.__table__).where(Run.id == run_id)).one()
+
+    def rows(self) -> list[Any]:
+        """All runs."""
+        with reading(self.engine) as connection:
+            return list(connection.execute(sa.select(Run.__table__)))
+
+    def unended(self, task: str) -> int:
+        """How many runs of a task wait or run."""
+        return self.count(Run.task == task, Run.state.in_(sorted(UNENDED)))
+
+    def lines(self, file: str) -> list[list[str]]:
+        """What the tasks have noted, in order."""
+        path = self.folder / file
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def execute(self, statement: str, **values: Any) -> None:
+        """Some SQL."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+
+@contextmanager
+def scene(database_url: str, folder: Path) -> Iterator[Scene]:
+    """A scene without any process yet; its application's context is pushed."""
+    import_module(TASKS)
+    folder.mkdir(parents=True, exist_ok=True)
+    data, effects = folder / "data", folder / "effects"
+    for made in (data, effects):
+        made.mkdir()
+    with ExitStack() as stack:
+        server = stack.enter_context(valkey.running(folder))
+        settings = servers.settings(database_url, server.url, data=data, task_modules=(TASKS,))
+        broker.breaker.reset()
+        app = create_app(settings)
+        stack.enter_context(app.app_context())
+        celery.conf.beat_schedule = {}
+        celery.loader.import_default_modules()
+        engine = create_engine(database_url)
+        stack.callback(_dispose, engine)
+        yield Scene(settings, server, engine, app, effects, stack)
+
+
+def _dispose(engine: sa.Engine) -> None:
+    engine.dispose()
+    db.session.remove()
+    db.engine.dispose()
+    broker.breaker.reset()
+
+
+def until(what: Callable[[], Any], seconds: float) -> bool:
+    """Whether it happened in time."""
+    try:
+        wait_for(what, seconds=seconds)
+    except AssertionError:
+        return False
+    return True
+
+
+def load() -> str:
+    """How busy the machine is, in words."""
+    return "load " + " ".join(f"{value:.1f}" for value in os.getloadavg())

@@ -1,0 +1,65 @@
+"""The message of a run, made by Celery itself. Pages, tasks and beat send through here, so that all say the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from celery import Celery
+from celery.result import denied_join_result
+
+from webapp.runs.canvas import KEPT
+from webapp.runs.models import Run
+from webapp.runs.store import Sendable
+from webapp.secrecy.embedded import opened
+from webapp.secrecy.masking import call_of
+
+# Where it goes, and what follows it (see `canvas`).
+_PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
+# Seconds that a broker has to confirm one message.
+CONFIRM_TIMEOUT = 2.0
+
+
+def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
+    """Publish a run's message with all its options and its task's. Raises Unopenable, and what kombu raises.
+
+    Not by the task's own `apply_async`, which may create a run; the row is there already.
+    """
+    args, kwargs = call_of(run)
+    options = {"queue": run.queue, "priority": run.priority, **_more(run)}
+    options = {name: value for name, value in options.items() if value is not None}
+    if run.expires_at is not None:
+        options["expires"] = run.expires_at
+    task = _task(app, run.task)
+    if task is not None:
+        # `send_task` adds the task's other options, such as its time limits, itself.
+        options["ignore_result"] = task.ignore_result
+        options["shadow"] = task.shadow_name(args, kwargs, options)
+    # Else the backend subscribes to the result's channel, for a caller who waits. Nobody waits here.
+    with denied_join_result():
+        app.send_task(
+            run.task,
+            args,
+            kwargs,
+            task_id=run.id,
+            producer=producer,
+            root_id=run.root_id or run.id,
+            parent_id=run.parent_id,
+            retries=run.attempt or 0,
+            # Sent inside of a task, it is no child whose result that task's result has to name.
+            add_to_parent=False,
+            confirm_timeout=CONFIRM_TIMEOUT,
+            **options,
+        )
+
+
+def _more(run: Run | Sendable) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.options) if run.options else {}
+    return {name: opened(value) for name, value in found.items() if name in _PASSED_ON}
+
+
+def _task(app: Celery, name: str) -> Any:
+    """The registered task, or None. A web process has imported no tasks before it first needs one."""
+    if name not in app.tasks:
+        app.loader.import_default_modules()
+    return app.tasks.get(name)

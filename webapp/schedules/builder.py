@@ -1,0 +1,147 @@
+"""A crontab from choices, for those who do not speak crontab. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import time
+
+from webapp.errors import Invalid
+from webapp.scheduler.recurrence.fields import MONTHS, WEEKDAYS
+from webapp.schedules import fields
+from webapp.schedules.fields import FieldError
+
+PREFIX = "build."
+TIMES = (("at", "at a time"), ("minutes", "every so many minutes"), ("hourly", "every hour"))
+DAYS = (
+    ("all", "every day"),
+    ("working", "Monday to Friday"),
+    ("week", "on some days of the week"),
+    ("month", "on a day of the month"),
+    ("nth", "the first … last weekday"),
+)
+NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"), ("last", "last"))
+# Steps that fill an hour evenly; a crontab begins anew at every full hour.
+STEPS = ("1", "2", "3", "4", "5", "6", "10", "12", "15", "20", "30")
+WEEK = tuple((name[:3], name.capitalize()) for name in (*WEEKDAYS[1:], WEEKDAYS[0]))
+HOURS = tuple((str(hour), f"{hour:02}:00") for hour in range(25))
+MONTH_CHOICES = (("*", "every month"), *((name[:3], name.capitalize()) for name in MONTHS))
+DEFAULTS = {
+    "build.time": "at", "build.at": "08:00", "build.step": "15", "build.from": "", "build.to": "", "build.past": "0",
+    "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "last", "build.weekday": "sun",
+    "build.month": "*",
+}  # fmt: skip
+_LONG = ("jan", "mar", "may", "jul", "aug", "oct", "dec")
+_LONGEST_EVERYWHERE = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A line of five fields, and what one should know about it."""
+
+    line: str
+    note: str = ""
+
+
+def build(given: Mapping[str, str]) -> Built:
+    """The crontab that the choices say; `given` has the names of DEFAULTS. Raises Invalid at them."""
+    chosen = {**DEFAULTS, **given}
+    errors: dict[str, str] = {}
+    minute, hour, about_time = _time(chosen, errors)
+    day, weekday, about_day = _day(chosen, errors)
+    month = chosen["build.month"]
+    if month not in dict(MONTH_CHOICES):
+        errors["build.month"] = "Choose a month."
+    if errors:
+        raise Invalid(errors)
+    return Built(f"{minute} {hour} {day} {month} {weekday}", " ".join(filter(None, (about_time, about_day))))
+
+
+def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
+    """The first two fields."""
+    if chosen["build.time"] == "at":
+        try:
+            at = time.fromisoformat(chosen["build.at"])
+        except ValueError:
+            errors["build.at"] = "A time is needed, such as 08:30."
+            return "", "", ""
+        return str(at.minute), str(at.hour), ""
+    hours, note = _hours(chosen, errors)
+    if chosen["build.time"] == "hourly":
+        return str(_number(chosen, "build.past", 0, 59, errors)), hours, note
+    step = chosen["build.step"]
+    if step not in STEPS:
+        errors["build.step"] = f"Choose one of {', '.join(STEPS)}; for others take an interval."
+    return ("*" if step == "1" else f"*/{step}"), hours, note
+
+
+def _hours(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str]:
+    """The field for the hours between two, both given or none; the second one is where it ends."""
+    if not chosen["build.from"].strip() and not chosen["build.to"].strip():
+        return "*", ""
+    first = _number(chosen, "build.from", 0, 23, errors)
+    end = _number(chosen, "build.to", 1, 24, errors)
+    if errors.keys() & {"build.from", "build.to"}:
+        return "*", ""
+    if first == end or (first, end) == (0, 24):
+        return "*", ""
+    last = (end - 1) % 24
+    hours = str(first) if first == last else f"{first}-{last}"
+    return hours, f"The last one is before {end:02}:00: {end:02}:00 itself begins the next hour."
+
+
+def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
+    """Day of month, day of week, and a note."""
+    match chosen["build.days"]:
+        case "all":
+            return "*", "*", ""
+        case "working":
+            return "*", "mon-fri", ""
+        case "week":
+            return "*", _weekdays(chosen["build.week"], errors), ""
+        case "month":
+            day = _number(chosen, "build.day", 1, 31, errors)
+            note = f"Months without a day {day} are left out." if day > _LONGEST_EVERYWHERE else ""
+            return str(day), "*", note
+        case "nth":
+            return _nth(chosen, errors)
+        case _:
+            errors["build.days"] = "Choose the days."
+            return "*", "*", ""
+
+
+def _weekdays(text: str, errors: dict[str, str]) -> str:
+    asked = {part.strip() for part in text.split(",")}
+    found = [name for name, _ in WEEK if name in asked]
+    if not found:
+        errors["build.week"] = "Choose at least one day."
+    return ",".join(found) if len(found) < len(WEEK) else "*"
+
+
+def _nth(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
+    """The weekday within seven days in a row: a crontab's day must match both."""
+    which, weekday, month = chosen["build.nth"], chosen["build.weekday"], chosen["build.month"]
+    if weekday not in dict(WEEK):
+        errors["build.weekday"] = "Choose a day of the week."
+    if which not in dict(NTH):
+        errors["build.nth"] = "Choose which of them."
+    if errors.keys() & {"build.nth", "build.weekday"}:
+        return "*", "*", ""
+    if which != "last":
+        return f"{which}-{int(which) + 6}", weekday, ""
+    day = dict(WEEK)[weekday]
+    if month == "*":
+        errors["build.month"] = f"Choose a month: months differ in length, and one crontab cannot say their last {day}."
+        return "*", "*", ""
+    if month == "feb":
+        return "22-28", weekday, f"In a leap year whose 29 February is a {day}, this is the {day} before it."
+    length = 31 if month in _LONG else 30
+    return f"{length - 6}-{length}", weekday, f"The last {day} is the one on day {length - 6} to {length}."
+
+
+def _number(chosen: Mapping[str, str], name: str, low: int, high: int, errors: dict[str, str]) -> int:
+    try:
+        return fields.whole(chosen[name], low, high)
+    except FieldError as error:
+        errors[name] = str(error)
+        return low

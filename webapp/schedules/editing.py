@@ -1,0 +1,71 @@
+"""The editor shown again: with errors at their fields, with what is typed, or with what two people saved at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+
+from webapp.database import now
+from webapp.errors import Invalid
+from webapp.rendering import render
+from webapp.runs import call_forms
+from webapp.schedules import builder, history, service
+from webapp.schedules.forms import empty_form, form_values, typed
+from webapp.schedules.merging import merge
+from webapp.schedules.pages import editor_context
+from webapp.schedules.preview import Preview, preview
+from webapp.schedules.service import Edited
+from webapp.schedules.stored import Stored
+from webapp.schedules.validation import with_call
+from webapp.transactions import reading
+
+
+def shown_again(
+    given: Mapping[str, Any],
+    along: Mapping[str, Any],
+    edited: Stored | None,
+    looked: Preview,
+    errors: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The form with everything as it was typed, for the template of a new schedule or of the edited one."""
+    values = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
+    return editor_context(values, edited, looked, errors, chosen(along)) | {"tried": bool(along.get("tried"))}
+
+
+def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
+    """After a save that was refused: each error at its field."""
+    with reading():
+        edited = service.get(schedule_id) if schedule_id is not None else None
+        looked = preview(given, edited, now())
+        context = shown_again(given, {**along, "tried": "1"}, edited, looked, error.fields)
+        return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
+
+
+def both_edited(given: dict[str, Any], error: Edited) -> Response:
+    """Somebody else was first: their values, the former ones and what was typed, and a form of both together."""
+    with reading():
+        theirs = service.get(error.schedule.id)
+        base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
+        mine, unread = with_call(given, base)
+        mine |= {name: json.dumps(mine[name]) for name in ("args", "kwargs") if not isinstance(mine.get(name, ""), str)}
+        merged = merge(base, theirs.snapshot, mine)
+        # Arguments that cannot be read are shown as they were typed.
+        values = typed(given, merged.values) if unread else merged.values
+        context = editor_context(values, theirs, preview(values, theirs, now()), unread)
+        return render("schedules/conflict.html", status=409, merged=merged, version=error.version, **context)
+
+
+def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, str]) -> Response:
+    """Arguments for running a schedule now that cannot be taken, as they were typed, with what is wrong."""
+    with reading():
+        schedule = service.get(schedule_id)
+        call = call_forms.from_typed(schedule.row.task, given)
+        return render("schedules/run.html", status=422, schedule=schedule, run_call=call, errors=errors)
+
+
+def chosen(along: Mapping[str, Any]) -> dict[str, str]:
+    """What was chosen in the builder of crontabs."""
+    return {name: str(value) for name, value in along.items() if name.startswith(builder.PREFIX)}
