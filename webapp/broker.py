@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from flask import current_app
 from kombu.serialization import dumps
 
+from webapp.config import Settings
 from webapp.extensions import celery
 from webapp.producers import BROKER_ERRORS, Producers, drop
 from webapp.producers import connect as connect_broker
-from webapp.runs import message
+from webapp.runs import changes, message
 from webapp.runs.models import Run
 from webapp.secrecy.sealing import Unopenable
 
@@ -30,13 +32,17 @@ class BrokerAway(Exception):
 
 
 class _Breaker:
-    """Remembers that the broker was away a moment ago, in this process."""
+    """Remembers that a server was away a moment ago, in this process."""
 
     def __init__(self) -> None:
         self.closed_until = 0.0
 
+    @property
+    def tripped(self) -> bool:
+        return time.monotonic() < self.closed_until
+
     def check(self) -> None:
-        if time.monotonic() < self.closed_until:
+        if self.tripped:
             raise BrokerAway("the broker did not answer a moment ago")
 
     def trip(self) -> None:
@@ -106,12 +112,32 @@ def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
 
 def announce(channel: str, text: str) -> bool:
     """Publish to those who listen now; False when Redis is away. Everything announced is also in the database."""
+    return _announce(lambda redis_: redis_.publish(channel, text))
+
+
+def tell_pages(run_ids: Collection[str]) -> bool:
+    """Tell live pages which runs have changed, after the commit; False when Redis is away: they look by themselves."""
+    return _announce(lambda redis_: changes.append(redis_, run_ids))
+
+
+def _announce(tell: Callable[[redis.Redis], object]) -> bool:
+    # Each of a page's announcements would wait for its own time-out.
+    redis_breaker: _Breaker = current_app.extensions.setdefault("redis_breaker", _Breaker())
+    if redis_breaker.tripped or (breaker.tripped and _one_server()):
+        return False
     try:
-        client().publish(channel, text)
+        tell(client())
     except (redis.RedisError, OSError) as error:
-        logger.info("nobody could be told on %s: %s", channel, error)
+        redis_breaker.trip()
+        logger.info("nobody could be told: %s", error)
         return False
     return True
+
+
+def _one_server() -> bool:
+    """Whether Redis and the broker are the same server, so that one is away when the other is."""
+    settings: Settings = current_app.extensions["settings"]
+    return urlsplit(settings.redis_url).netloc == urlsplit(settings.broker_url).netloc
 
 
 def revoke(run_id: str | list[str], *, terminate: bool) -> None:

@@ -9,7 +9,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -105,9 +105,17 @@ def engine_options(url: str) -> dict[str, Any]:
     return options
 
 
-def create_engine(url: str) -> sa.Engine:
-    """An engine with our options; for processes without Flask."""
-    engine = sa.create_engine(url, **engine_options(url))
+def create_engine(url: str, connect_args: Mapping[str, Any] | None = None) -> sa.Engine:
+    """An engine with our options; for processes without Flask.
+
+    `connect_args` go to PostgreSQL's driver; their `options` are added to ours.
+    """
+    given = engine_options(url)
+    more = dict(connect_args or {})
+    if "options" in more:
+        more["options"] = f"{given['connect_args']['options']} {more['options']}"
+    given["connect_args"] = given["connect_args"] | more
+    engine = sa.create_engine(url, **given)
     prepare(engine)
     return engine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,14 @@ def ago(moment: datetime | None, now: datetime) -> str:
     size, unit = next((size, unit) for limit, size, unit in _AGO if distance < limit)
     text = f"{int(distance // size)} {unit}"
     return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def countdown(moment: datetime, now: datetime) -> str:
+    """How long it is until a moment, to the second: "4:59", "1:04:59", "2 d 1:04:59"; beatdesk.js says the same."""
+    left = max(math.ceil((moment - now).total_seconds()), 0)
+    days, hours, minutes, seconds = left // 86400, left // 3600 % 24, left // 60 % 60, left % 60
+    clock = f"{hours}:{minutes:02}:{seconds:02}" if left >= 3600 else f"{minutes}:{seconds:02}"
+    return f"{days} d {clock}" if days else clock
 
 
 def exact(moment: datetime | None, zone: ZoneInfo) -> str:

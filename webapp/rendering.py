@@ -10,7 +10,7 @@ from flask import Response, jsonify, make_response, redirect, render_template, r
 from htmx_flask.requests import HtmxHeaders
 
 # What differs at each rendering and means nothing: the token of a form, and "3 s ago", which the browser keeps true.
-_PASSING = re.compile(r'(?<=name="csrf_token" value=")[^"]*|(?<=data-ago>)[^<]*')
+_PASSING = re.compile(r'(?<=name="csrf_token" value=")[^"]*|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*')
 
 
 def wants_fragment() -> bool:

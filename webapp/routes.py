@@ -7,6 +7,7 @@ from flask import Flask
 from webapp.accounts.audit_views import blueprint as audit
 from webapp.accounts.own_views import blueprint as account
 from webapp.accounts.views import blueprint as accounts
+from webapp.live.views import blueprint as live
 from webapp.mail.views import blueprint as mail
 from webapp.overview.metrics_views import blueprint as metrics
 from webapp.overview.theme import blueprint as theme
@@ -22,6 +23,7 @@ from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
 from webapp.schedules.editor_views import blueprint as schedule_editor
 from webapp.schedules.inquiry_views import blueprint as inquiries
+from webapp.schedules.pause_views import blueprint as pauses
 from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
@@ -37,6 +39,7 @@ BLUEPRINTS = (
     mail,
     schedules,
     runs,
+    live,
     add_numbers,
     workers,
     bulk,
@@ -48,6 +51,7 @@ BLUEPRINTS = (
     schedules_bulk,
     schedule_calendar,
     schedules_transfer,
+    pauses,
 )
 
 

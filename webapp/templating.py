@@ -19,6 +19,7 @@ from webapp.secrecy.masking import masked
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
+_READER_ZONE = "beatdesk.reader_zone"
 
 
 def init_templating(app: Flask) -> None:
@@ -37,6 +38,7 @@ def init_templating(app: Flask) -> None:
     )
     env.filters.update(
         ago=_ago,
+        countdown=_countdown,
         moment=_moment,
         iso=_iso,
         duration=formats.duration,
@@ -82,13 +84,23 @@ def is_current(path: str) -> bool:
 def reader_zone() -> ZoneInfo:
     """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
     settings: Settings = current_app.extensions["settings"]
-    if has_request_context() and current_user.is_authenticated and find_zone(current_user.timezone):
-        return ZoneInfo(current_user.timezone)
-    return settings.zone
+    if not has_request_context():
+        return settings.zone
+    # Looked up once in a request: a list of runs asks for it a hundred times.
+    zone: ZoneInfo | None = request.environ.get(_READER_ZONE)
+    if zone is None:
+        chosen = current_user.is_authenticated and find_zone(current_user.timezone)
+        zone = ZoneInfo(current_user.timezone) if chosen else settings.zone
+        request.environ[_READER_ZONE] = zone
+    return zone
 
 
 def _ago(moment: datetime | None) -> str:
     return formats.ago(moment, database.now())
+
+
+def _countdown(moment: datetime) -> str:
+    return formats.countdown(moment, database.now())
 
 
 def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:

@@ -95,31 +95,6 @@ def test_sum_works_without_javascript(
     expect(page.get_by_role("link", name="Look again")).to_be_visible()
 
 
-def test_detail_follows_the_run(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:
-    run_id = make_run(RunState.QUEUED)
-    sign_in(page, "operator")
-    page.goto(f"/runs/{run_id}")
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-    change = sa.update(Run).values(state=RunState.FAILED, error="ValueError: no", ended_at=now())
-    db.session.execute(change)
-    db.session.commit()
-    expect(page.get_by_role("button", name="Retry", exact=True)).to_be_visible()
-    expect(page.locator("#run")).to_contain_text("ValueError: no")
-
-
-def test_new_runs_wait_behind_a_button(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:
-    make_run(age=10)
-    sign_in(page, "viewer")
-    page.goto("/runs")
-    expect(page.locator("tbody tr")).to_have_count(1)
-    make_run()
-    button = page.get_by_role("link", name="1 new")
-    expect(button).to_be_visible(timeout=15_000)
-    expect(page.locator("tbody tr")).to_have_count(1)
-    button.click()
-    expect(page.locator("tbody tr")).to_have_count(2)
-
-
 def test_task_is_chosen_and_launched(
     page: Page, sign_in: Callable[[Page, str], None], context: Flask, complaints: list[str]
 ) -> None:

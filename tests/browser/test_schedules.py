@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +17,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from webapp.database import now
 from webapp.extensions import db
 from webapp.scheduler.models import Beat
-from webapp.schedules import service
+from webapp.schedules import pausing, service
 from webapp.schedules.models import ScheduleRevision
 
 pytestmark = pytest.mark.browser
@@ -47,6 +49,10 @@ def number(app: Flask) -> int:
         made = [service.create({**SUMS, "name": f"a schedule {fields['kind']}", **fields}).id for fields in kinds]
         service.save(made[0], {"crontab": "45 2 * * *"})
         service.pause(made[2], reason="moving")
+        utc, ahead = ZoneInfo("UTC"), [(now() + timedelta(hours=hours)).isoformat() for hours in (20, 22)]
+        window = {"scope": "everything", "reason": "maintenance", "from": ahead[0], "until": ahead[1]}
+        pausing.create({"scope": "tags", "tags": "nightly", "reason": "a new server"}, utc)
+        pausing.create(window, utc)
         db.session.remove()
     return made[0]
 
@@ -66,6 +72,9 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
         f"/schedules/{number}/why",
         "/schedules/import",
         "/schedules/rehearsal",
+        "/schedules/pauses",
+        "/schedules/pauses/1",
+        "/schedules/pauses/2",
     ):
         page.goto(path)
         for size in (PHONE, DESK):
@@ -279,3 +288,26 @@ def test_two_who_edit_at_once(new_page: NewPage, sign_in: SignIn, number: int, c
     # The browser notes the status 409.
     assert [text for text in complaints if "409" not in text] == []
     complaints.clear()
+
+
+def test_everything_is_paused_for_tomorrows_maintenance(page: Page, sign_in: SignIn, number: int) -> None:
+    assert number
+    sign_in(page, "admin")
+    page.goto("/schedules")
+    page.get_by_role("link", name="Pauses", exact=True).click()
+    page.get_by_label("Reason").fill("the disks are exchanged")
+    page.get_by_label("Until").fill((now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M"))
+    page.get_by_label("What comes due meanwhile").select_option("run once")
+    page.get_by_role("button", name="Pause or plan it").click()
+    expect(page.get_by_text("Everything: 3 schedules held from now on.")).to_be_visible()
+    page.goto("/runs")
+    banner = page.locator("#banner").get_by_text("Everything is paused: the disks are exchanged.")
+    left = banner.locator("time[data-countdown]")
+    shown = left.inner_text()
+    assert re.fullmatch(r"1 d \d+:\d\d:\d\d", shown)
+    expect(left).not_to_have_text(shown)
+    banner.get_by_role("link").click()
+    expect(page.get_by_label("Run each schedule once")).to_be_checked()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("What came due meanwhile runs now.")).to_be_visible()
+    expect(page.get_by_text("Everything is paused")).to_have_count(0)

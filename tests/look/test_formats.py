@@ -75,3 +75,11 @@ def test_plural_groups_thousands() -> None:
     assert formats.plural(1, "run") == "1 run"
     assert formats.plural(1204, "run") == "1,204 runs"
     assert formats.plural(0, "person", "people") == "0 people"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0:00"), (0.2, "0:01"), (299, "4:59"), (3600, "1:00:00"), (86_400 * 2 + 3899, "2 d 1:04:59")],
+)
+def test_a_countdown_is_to_the_second(seconds: float, text: str) -> None:
+    assert formats.countdown(NOON + timedelta(seconds=seconds), NOON) == text

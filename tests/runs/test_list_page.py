@@ -87,7 +87,7 @@ def test_pages_lead_older_and_newer(viewer: Visitor) -> None:
 def test_refresh_moves_nothing_and_tells_what_is_new(viewer: Visitor) -> None:
     made = make_runs(3, state=RunState.QUEUED)
     page = viewer.get("/runs").text
-    poll = re.search(r'hx-get="([^"]+)" hx-trigger="every 5s"', page)
+    poll = re.search(r'hx-get="([^"]+)" hx-trigger="news from:#live"', page)
     assert poll is not None
     address = html.unescape(poll[1])
     first = viewer.get(address, htmx=True)
@@ -106,8 +106,12 @@ def test_refresh_is_chosen_by_the_person(viewer: Visitor) -> None:
     make_run()
     off = viewer.get("/runs?refresh=0").text
     assert "hx-trigger" not in off
+    assert 'id="live"' not in off
     assert "refresh=0" in links(off, "failed")
-    assert 'hx-trigger="every 30s"' in viewer.get("/runs?refresh=30").text
+    seldom = viewer.get("/runs?refresh=30").text
+    assert 'data-poll="30"' in seldom
+    assert "data-stream" not in seldom
+    assert 'data-stream="/live/runs"' in viewer.get("/runs").text
 
 
 @pytest.mark.parametrize("path", ["/runs?before=x", "/runs?after=2027", "/runs?top=%00"])

@@ -51,13 +51,16 @@ def test_it_tells_the_whole_story(viewer: Visitor) -> None:
         assert part in text, part
     assert "<script>alert" not in text
     assert "hush" not in text
-    assert 'hx-trigger="every' not in text
+    assert "from:#live" not in text
+    assert 'id="live"' not in text
 
 
-def test_it_polls_itself_while_it_goes_on(viewer: Visitor) -> None:
+def test_it_follows_the_run_while_it_goes_on(viewer: Visitor) -> None:
     run_id = make_run(RunState.STARTED, started_at=now())
     path = f"/runs/{run_id}"
-    assert f'hx-get="{path}" hx-trigger="every 1s"' in viewer.get(path).text
+    page = viewer.get(path).text
+    assert f'hx-get="{path}" hx-trigger="news from:#live"' in page
+    assert f'data-stream="/live{path}"' in page
     part = viewer.get(path, htmx=True)
     assert "<html" not in part.text
     assert viewer.get(path, htmx=True, **{"HX-PTag": part.headers["HX-PTag"]}).status_code == 304

@@ -60,7 +60,7 @@ def test_what_daylight_saving_does_to_each_schedule_in_a_year(viewer: Visitor) -
     lines = {line["name"]: line for line in found["schedules"]}
     assert [(note["local"], note["note"]) for note in lines["nightly"]["notes"]] == [
         ("2027-03-28T03:00:00+02:00", "moved: 02:30 does not exist that day"),
-        ("2027-10-31T02:30:00+02:00", "repeated hour: first of two"),
+        ("2027-10-31T02:30:00+02:00", "repeated hour: first of two; it runs only then"),
     ]
     assert [note["note"] for note in lines["often"]["notes"]] == [
         "skipped before it: 2027-03-28 02:00 to 02:59 does not exist",
@@ -102,7 +102,7 @@ def test_what_is_skipped_or_paused_does_not_fire(app: Flask, viewer: Visitor, nu
     assert (lines["nightly"]["fires"], lines["nightly"]["held"]) == (6, 1)
     assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped beforehand"]
     assert (lines["often"]["fires"], lines["often"]["held"]) == (0, 336)
-    assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving"]
+    assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving, by the command line"]
     assert read(viewer, "")["total"] == 6
 
 

@@ -12,6 +12,7 @@ from flask_security import current_user
 from sqlalchemy.orm import Session
 
 from webapp.accounts.models import AuditEntry, User
+from webapp.database import now
 from webapp.paging import Page, page_by_id
 from webapp.secrecy.masking import masked_value
 
@@ -47,6 +48,35 @@ def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, b
     )
     session.add(entry)
     return entry
+
+
+def note(
+    connection: sa.Connection,
+    actor: str,
+    action: str,
+    what: tuple[str, object, str],
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """The row for a state change that a process of ours makes by itself: `actor` is its name.
+
+    `what` is the object's type, id and name.
+    """
+    before, after = _differences(before, after)
+    kind, number, name = what
+    values = {
+        "at": now(),
+        "actor": actor,
+        "action": action,
+        "object_type": kind,
+        "object_id": str(number)[:64],
+        "object_name": name[:255],
+        "before": _text(before),
+        "after": _text(after),
+        "address": "",
+    }
+    connection.execute(sa.insert(AuditEntry), values)
 
 
 def entries(

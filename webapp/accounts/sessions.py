@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from flask import g, request, session
 from flask_security.utils import login_user, logout_user, set_request_attr
 from sqlalchemy.orm import contains_eager
 
+from webapp.accounts.access import ROLES, Access
 from webapp.accounts.models import Role, SignIn, User, roles_users
 from webapp.database import now
 from webapp.extensions import db
@@ -65,7 +66,7 @@ def started(_sender: Any, *, user: User, **_more: Any) -> None:
     session[TOKEN] = token
     db.session.add(
         SignIn(
-            id=_digest(token),
+            id=digest(token),
             user_id=user.id,
             address=(request.remote_addr or "")[:64],
             agent=_printable(request.user_agent.string)[:255],
@@ -95,7 +96,7 @@ def end_all(user: User, *, but: str | None = None) -> int:
 def current_id() -> str | None:
     """The row's id that this request's cookie names, alive or not."""
     token = session.get(TOKEN)
-    return _digest(token) if isinstance(token, str) else None
+    return digest(token) if isinstance(token, str) else None
 
 
 def alive(user: User) -> Sequence[SignIn]:
@@ -109,13 +110,26 @@ def alive(user: User) -> Sequence[SignIn]:
     return db.session.scalars(query).all()
 
 
+def still_allowed(rows: Collection[str], level: Access) -> set[str]:
+    """Which of these sign-ins are alive, of people who have at least that level. One query for all of them."""
+    query = (
+        sa.select(SignIn.id, Role.name)
+        .join(User, User.id == SignIn.user_id)
+        .join(roles_users, roles_users.c.user_id == User.id)
+        .join(Role, Role.id == roles_users.c.role_id)
+        .where(SignIn.id.in_(rows), SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME, User.active)
+    )
+    found = db.session.execute(query)
+    return {row.id for row in found if row.name in ROLES and ROLES[row.name][0] >= level}
+
+
 def _end(*which: sa.ColumnElement[bool]) -> int:
     query = sa.update(SignIn).where(SignIn.ended_at.is_(None), *which).values(ended_at=now())
     result = db.session.execute(query, execution_options={"synchronize_session": False})
     return cast("sa.CursorResult[Any]", result).rowcount
 
 
-def _digest(token: str) -> str:
+def digest(token: str) -> str:
     """The database keeps what proves a token, not the token: a copy of the table signs nobody in."""
     return hashlib.sha256(token.encode()).hexdigest()
 

@@ -25,6 +25,7 @@ _COMMON = {
     "unsubscribe_url": None,
 }
 _SIGN_IN = {"sign_in_url": "https://beatdesk.example/login"}
+_SCHEDULE: dict[str, object] = {"schedule": "Nightly report", "schedule_id": 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,14 @@ KINDS: Mapping[str, Kind] = {
             "Brings the link by which to choose a new password",
             choose_url="https://beatdesk.example/reset/example",
         ),
+        _kind(
+            "schedule_paused",
+            "Tells administrators that a schedule was paused because it kept failing",
+            error="ConnectionError: the report's server does not answer",
+            failures="3 failures in a row",
+            **_SCHEDULE,
+        ),
+        _kind("schedule_recovered", "Tells administrators that such a schedule works again", **_SCHEDULE),
         _kind("test", "Shows that mail arrives", sent_by="admin@beatdesk.example", sent_at="1 March 2027, 08:00 UTC"),
     )
 }

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, jsonify
 from webapp.accounts.access import Access, access, may
 from webapp.database import now
 from webapp.overview import readiness, service
-from webapp.rendering import render
+from webapp.rendering import render, render_polled, wants_fragment
 
 blueprint = Blueprint("overview", __name__)
 
@@ -16,7 +16,10 @@ blueprint = Blueprint("overview", __name__)
 @access(Access.MEMBER)
 def index() -> Response:
     """What is wrong now first, then what runs; a member, who may see neither, is welcomed."""
-    return render("overview/index.html", counts=service.counts(now()) if may(Access.VIEWER) else None)
+    counts = service.counts(now()) if may(Access.VIEWER) else None
+    if counts is not None and wants_fragment():
+        return render_polled("overview/_counts.html", counts=counts)
+    return render("overview/index.html", counts=counts)
 
 
 @blueprint.get("/healthz")

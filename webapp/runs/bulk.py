@@ -120,6 +120,7 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
     for run_id, task in running:
         record(db.session, "run.cancel", "run", run_id, task, None, {"asked": "to end while it runs", "in bulk": True})
     db.session.commit()
+    broker.tell_pages([run_id for run_id, _ in ended + running])
     return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
 
 

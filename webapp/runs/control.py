@@ -97,6 +97,7 @@ def cancel(run: Run) -> Cancelled:
     if _changed(waiting):
         record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
         db.session.commit()
+        broker.tell_pages([run.id])
         _drop_message(run.id)
         return Cancelled.AT_ONCE
     return _ask_worker(run)
@@ -113,6 +114,7 @@ def _ask_worker(run: Run) -> Cancelled:
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
     record(db.session, "run.cancel", "run", run.id, run.task, {"state": run.state}, {"asked": "to end while it runs"})
     db.session.commit()
+    broker.tell_pages([run.id])
     broker.revoke(run.id, terminate=True)
     return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
 

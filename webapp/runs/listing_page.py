@@ -18,7 +18,8 @@ from webapp.runs.models import Run
 from webapp.runs.search import QUALIFIERS, Search, parse
 from webapp.runs.states import RunState
 
-# Seconds between two refreshes that can be chosen; 0 is none.
+# Seconds between two refreshes that can be chosen; 0 is none. With the default one, changes are pushed, and looked for
+# so often only where that is not possible.
 REFRESHES = (0, 5, 30)
 DEFAULT_REFRESH = 5
 LONGEST_TERM = 255
@@ -43,6 +44,7 @@ class ListPage:
     task: str
     schedule: str
     refresh: int
+    pushed: int
     error: str | None
     page: RunPage
     tabs: list[Tab]
@@ -86,6 +88,7 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
         task=terms["task"],
         schedule=terms["schedule"],
         refresh=refresh,
+        pushed=DEFAULT_REFRESH,
         error=error,
         page=page,
         tabs=_tabs(terms, counts, search),

@@ -49,6 +49,7 @@ class Run(Base):
     schedule_name: Mapped[str | None] = mapped_column(sa.String(255))
     schedule_version: Mapped[int | None]
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    pause_id: Mapped[int | None] = mapped_column(comment="The pause that it fell into")
 
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     eta: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Held until then")
@@ -86,6 +87,8 @@ class Run(Base):
         _only_where("parent_id IS NOT NULL", "ix_runs_parent", "parent_id"),
         _only_where("root_id IS NOT NULL", "ix_runs_root", "root_id", "created_at", "id"),
         _only_where("group_id IS NOT NULL", "ix_runs_group", "group_id", "group_index"),
+        # What came due during a pause.
+        _only_where("pause_id IS NOT NULL", "ix_runs_paused", "pause_id", "schedule_id", "due_at"),
         # Whether a schedule's last run has ended, however long its history is.
         _only_where(_UNENDED, "ix_runs_unended", "schedule_id"),
         # What the leading beat looks for: held runs whose time has come, queued ones without a confirmed message, and

@@ -15,8 +15,9 @@ import redis
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.runs import recording, tallies
-from webapp.runs.stream import GROUP, STREAM, Entry
+from webapp.runs import changes, recording, tallies
+from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
+from webapp.scheduler.wakeup import CHANNEL
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +107,17 @@ class Recorder:
             except (ValueError, KeyError) as error:
                 logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
         with self.engine.begin() as connection:
-            recording.apply(connection, parsed)
-        # Only now: a recorder killed before this line leaves the entries to another one. Counted in the same breath, so
-        # that what is recorded twice is counted once.
+            paused = recording.apply(connection, parsed)
+        # Only now: a recorder killed before this line leaves the entries to another one, and pages that hear of the
+        # changes ask at once. Counted in the same breath, so that what is recorded twice is counted once.
+        listed = {entry.run_id for entry in parsed if entry.event not in ONLY_DETAILS}
         with self.redis.pipeline(transaction=True) as pipeline:
             tallies.add(pipeline, tallies.count(parsed))
+            changes.append(pipeline, listed, {entry.run_id for entry in parsed} - listed)
             pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
             pipeline.execute()
+        if paused:
+            self.redis.publish(CHANNEL, "a schedule was paused for its failures")
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:

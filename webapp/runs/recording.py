@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import UNENDED, Origin, RunState
 from webapp.runs.stream import Entry, Event, limited
+from webapp.schedules import budgets
 
 # Of the line that says why an attempt failed.
 RETRY_LEVEL = "retry"
@@ -69,8 +70,11 @@ _NEEDED: dict[Event, tuple[str, ...]] = {
 _ORDER = (Event.RECEIVED, Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED)
 
 
-def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
-    """Apply what happened in any order, each any number of times. Commits nothing itself."""
+def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
+    """Apply what happened in any order, each any number of times. Commits nothing itself.
+
+    Whether a schedule was paused for its failures, of which beat should hear.
+    """
     entries = list(entries)
     by_event: dict[Event, list[dict[str, Any]]] = {}
     for entry in entries:
@@ -90,6 +94,8 @@ def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
         if rows := by_event.get(event):
             needed = _NEEDED[event]
             connection.execute(_STATEMENTS[event], [{name: row[name] for name in needed} for row in rows])
+    failed, succeeded = ([row["b_run"] for row in by_event.get(event, [])] for event in (Event.FAILED, Event.SUCCEEDED))
+    return budgets.look(connection, failed, succeeded)
 
 
 _PROGRESS = (

@@ -67,7 +67,7 @@ def create_run(
 
 
 def send_runs(runs: Sequence[Run]) -> None:
-    """Publish what is queued and wake beat for what is held. After the commit; never raises.
+    """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
     What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
     """
@@ -81,6 +81,7 @@ def send_runs(runs: Sequence[Run]) -> None:
         db.session.commit()
     if len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
+    broker.tell_pages([run.id for run in runs])
 
 
 def launch(

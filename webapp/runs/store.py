@@ -19,6 +19,7 @@ from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
+_MOMENT = UtcDateTime()
 # SQLite takes at most 32,766 parameters in one statement.
 CHUNK = 5000
 # A clock that is ahead by more than this is wrong.
@@ -45,6 +46,7 @@ class NewRun(NamedTuple):
     expires_at: datetime | None
     ended_at: datetime | None
     sealed: str | None = None
+    pause_id: int | None = None
 
 
 class Sendable(NamedTuple):
@@ -77,6 +79,7 @@ _COLUMN_TYPES = {
     "created_at": "timestamptz",
     "expires_at": "timestamptz",
     "ended_at": "timestamptz",
+    "pause_id": "int",
 }
 # A due time that was noted as missed fires after all when it comes again: the clock had been ahead.
 _ON_CONFLICT = ("state", "reason", "created_at", "expires_at", "ended_at", "schedule_version")
@@ -112,6 +115,40 @@ def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
     # Somebody was first with some of them. What this transaction wrote bears its moment of creation.
     made = sa.select(runs.c.id).where(runs.c.created_at == new[0].created_at, runs.c.origin == Origin.SCHEDULE)
     return set(connection.execute(made).scalars()) & {run.id for run in new}
+
+
+class MadeUp(NamedTuple):
+    """What becomes of a due time that fell into a pause, now that the pause is over."""
+
+    b_schedule: int
+    b_due: datetime
+    state: str
+    reason: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+
+
+def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]) -> list[Sendable]:
+    """Give skipped runs of a pause their new states. Gives those that are to be sent."""
+    if not made:
+        return []
+    statement = (
+        sa.update(runs)
+        .where(runs.c.schedule_id == sa.bindparam("b_schedule"), runs.c.due_at == sa.bindparam("b_due", type_=_MOMENT))
+        .where(runs.c.pause_id == pause_id, runs.c.state == RunState.SKIPPED)
+        .values({name: sa.bindparam(name, type_=runs.c[name].type) for name in MadeUp._fields[2:]})
+    )
+    connection.execute(statement, [one._asdict() for one in made])
+    chosen = {one.b_schedule for one in made if one.state == RunState.QUEUED}
+    # What this transaction queued bears its moment of creation.
+    query = sa.select(*_SENDABLE).where(
+        runs.c.pause_id == pause_id,
+        runs.c.schedule_id.in_(chosen),
+        runs.c.state == RunState.QUEUED,
+        runs.c.created_at == made[0].created_at,
+    )
+    return [Sendable._make(row) for row in connection.execute(query)]
 
 
 def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> None:

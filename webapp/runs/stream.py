@@ -30,6 +30,10 @@ class Event(StrEnum):
     EXPIRED = "expired"
 
 
+# What no list of runs shows.
+ONLY_DETAILS = frozenset({Event.RECEIVED, Event.PROGRESS, Event.LINE})
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.

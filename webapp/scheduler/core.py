@@ -2,7 +2,8 @@
 
 A step, in this order:
 
-1. Leading, and something is due: create its runs and hand them to the publisher.
+1. Leading, and something is due: create its runs and hand them to the publisher; a pause is over: make up for a batch
+   of what came due in it.
 2. Twice a second, or when somebody announced a change: keep or take the lease, load what changed, release held runs,
    look for lost ones.
 
@@ -27,6 +28,7 @@ from webapp.scheduler.listener import Listener
 from webapp.scheduler.presence import Presence
 from webapp.scheduler.publisher import Publisher
 from webapp.scheduler.recovery import Recovery
+from webapp.scheduler.resuming import Resuming
 from webapp.scheduler.schedules import Schedules
 from webapp.secrecy.masking import rule_of
 
@@ -56,8 +58,9 @@ class Core:
         self.schedules = Schedules(
             self.agenda, lambda name: name in app.tasks, lambda name: rule_of(app.tasks.get(name))
         )
-        self.publisher = Publisher(app, self.engine, self.lease.fresh)
+        self.publisher = Publisher(app, self.engine, self.lease.fresh, redis_url)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
+        self.resuming = Resuming(self.engine, self.lease, self.clock, self.schedules, self.publisher, self.firing.tally)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
         self.listener = Listener(redis_url)
         self._next_look = float("-inf")
@@ -65,6 +68,7 @@ class Core:
         self._next_eta: float | None = None
         self._retry_after = 0.0
         self._away = False
+        self._resuming = False
 
     def step(self, woken: bool = False) -> float:
         """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
@@ -100,6 +104,7 @@ class Core:
             self._adjust_clock(self.clock.wall(), self.clock.monotonic(), 0.0)
         if self.lease.held:
             self.firing.fire(self._may_go_on)
+            self._resuming = self.resuming.step()
             if self._next_eta is not None and self.clock.now() >= self._next_eta:
                 self._release_held()
         if woken or self.clock.monotonic() >= self._next_look:
@@ -109,6 +114,8 @@ class Core:
     def _until_next(self) -> float:
         wait = self._next_look - self.clock.monotonic()
         if self.lease.held:
+            if self._resuming:
+                return 0.0
             now = self.clock.now()
             for at in (self.agenda.next_at(), self._next_eta):
                 if at is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,7 +17,7 @@ _MICROSECOND = timedelta(microseconds=1)
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
 # server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch
 # only.
-SESSION_OPTIONS = " -c idle_in_transaction_session_timeout=1500 -c lock_timeout=3000"
+SESSION_OPTIONS = "-c idle_in_transaction_session_timeout=1500 -c lock_timeout=3000"
 # A server that vanished without a word is noticed after this many seconds, both for what was sent and while waiting.
 NETWORK_OPTIONS = {
     "tcp_user_timeout": 5000,
@@ -30,16 +29,7 @@ NETWORK_OPTIONS = {
 
 def open_engine(url: str) -> sa.Engine:
     """An engine for a beat process. Opens no connection yet."""
-    engine = create_engine(url)
-    if engine.dialect.name == "postgresql":
-        # First: who connects ends the row of listeners.
-        sa.event.listen(engine, "do_connect", _harden, insert=True)
-    return engine
-
-
-def _harden(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
-    parameters["options"] = parameters.get("options", "") + SESSION_OPTIONS
-    parameters.update(NETWORK_OPTIONS)
+    return create_engine(url, NETWORK_OPTIONS | {"options": SESSION_OPTIONS} if url.startswith("postgresql") else None)
 
 
 @contextmanager

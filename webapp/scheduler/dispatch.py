@@ -36,10 +36,12 @@ FIRED = (RunState.QUEUED, RunState.HELD)
 class Outcome(NamedTuple):
     """What a transaction has made.
 
-    Runs to send, running runs to end, schedules that are finished, and how many runs each schedule got.
+    Runs to send, runs that are made and not sent, running runs to end, schedules that are finished, and how many runs
+    each schedule got.
     """
 
     to_send: list[Sendable]
+    unsent: list[str]
     to_end: list[str]
     finished: list[progress.Finished]
     fired: dict[int, int]
@@ -71,7 +73,8 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         made.entry.done = step.runs
         made.entry.expect(step.next_due)
     to_send = [_sendable(new[id_]) for id_ in new if id_ in inserted and new[id_].state == RunState.QUEUED]
-    return Outcome(to_send, to_end, finished, fired)
+    unsent = [id_ for id_ in new if id_ in inserted and new[id_].state != RunState.QUEUED]
+    return Outcome(to_send, unsent, to_end, finished, fired)
 
 
 def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
@@ -98,6 +101,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
             expires_at if occurrence.state in FIRED else None,
             None if occurrence.state in FIRED else created,
             entry.sealed,
+            occurrence.pause_id,
         )
         for occurrence in made.occurrences
     ]

@@ -26,13 +26,13 @@ class Policy(NamedTuple):
     expires: float | None
     paused_from: float | None
     paused_until: float | None
-    pause_reason: str | None
+    paused_as: str | None
 
-    def paused(self, due: float) -> bool:
-        """Whether a due time falls into the pause."""
-        if self.paused_from is None or due < self.paused_from:
+    def paused(self, moment: float) -> bool:
+        """Whether the schedule's own pause holds then; `paused_as` says it in words."""
+        if self.paused_from is None or moment < self.paused_from:
             return False
-        return self.paused_until is None or due < self.paused_until
+        return self.paused_until is None or moment < self.paused_until
 
 
 class Entry:
@@ -57,6 +57,7 @@ class Entry:
         "recurrence",
         "revision",
         "sealed",
+        "tags",
         "target",
         "version",
     )
@@ -69,6 +70,7 @@ class Entry:
         self.recurrence = recurrence
         self.policy = policy
         self.sealed: str | None = None
+        self.tags: tuple[str, ...] = ()
         self.version = 1
         self.revision = 0
         self.done = 0

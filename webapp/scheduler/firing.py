@@ -62,7 +62,7 @@ class Firing:
 
     def _plan(self, entry: Entry, now: float) -> Plan | None:
         try:
-            return plan(entry, now)
+            return plan(entry, now, pauses=self._schedules.pauses)
         except (ValueError, ArithmeticError, OverflowError) as error:
             self._schedules.give_up(entry, f"its next due time cannot be found: {error}")
             return None
@@ -95,6 +95,7 @@ class Firing:
 
     def _account(self, outcome: Outcome) -> None:
         self._publisher.submit(outcome.to_send)
+        self._publisher.tell(outcome.unsent)
         if outcome.to_end:
             self._publisher.call(lambda sender: sender.end(outcome.to_end))
         for schedule_id, runs in outcome.fired.items():

@@ -3,27 +3,31 @@
 Pure: the moment is an argument, nothing is read or written.
 
 1. Collect the due times whose moment has come, in order.
-2. Those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that comes due more
-   often than anyone can fire.
-3. Without misfires, every due time fires.
-4. With misfires, the schedule's policy decides. Skip: the misfires are missed, the others fire. Run once: only the
+2. Those that would have fired during a pause, and all of them while one is on, are skipped.
+3. Of the others, those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that
+   comes due more often than anyone can fire.
+4. Without misfires, every due time fires.
+5. With misfires, the schedule's policy decides. Skip: the misfires are missed, the others fire. Run once: only the
    newest due time fires, if it is not older than the window; it stands in for the others. Run all: those within the
    window fire.
-5. What would fire during a pause is skipped.
 
 Each missed due time becomes a run with its reason, the newest MISSED_ROWS of them one by one; the newest missed one
-says how many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows.
+says how many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows. Those
+that a pause skipped while nobody led are kept like that too, but for what lies within the schedule's window: it may
+yet be made up for.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from webapp.runs.states import RunState
 from webapp.scheduler.database import moment
 from webapp.scheduler.entries import Entry
 from webapp.schedules.models import Misfire
+from webapp.schedules.pauses import Pause, covering
 
 # A due time that is later than this many seconds is a misfire. More than a failover takes, so that one loses nothing.
 TOLERANCE = 10.0
@@ -35,11 +39,15 @@ MOST_CAUGHT_UP = 1000
 
 
 class Occurrence(NamedTuple):
-    """One due time and what becomes of it. `state` is queued, missed or skipped; `due` is in epoch seconds."""
+    """One due time and what becomes of it. `state` is queued, missed or skipped; `due` is in epoch seconds.
+
+    `pause_id` is that of the pause of everything or of tags that keeps it from firing.
+    """
 
     due: float
     state: RunState
     reason: str | None
+    pause_id: int | None = None
 
 
 class Plan(NamedTuple):
@@ -59,19 +67,33 @@ class _Due(NamedTuple):
     next: float | None
 
 
-def plan(entry: Entry, now: float, tolerance: float = TOLERANCE) -> Plan:
-    """Plan an entry whose `fires_at` is not after `now` (epoch seconds)."""
+def plan(entry: Entry, now: float, tolerance: float = TOLERANCE, pauses: Sequence[Pause] = ()) -> Plan:
+    """Plan an entry whose `fires_at` is not after `now` (epoch seconds). `pauses` are those of everything or tags."""
     due = entry.next_due
     if due is None:
         raise ValueError(f"schedule {entry.id} has nothing to wait for")
     following = entry.following(due, entry.done + 1)
     if entry.fires_at > now - tolerance and (following is None or entry.firing(following) > now):
-        occurrences = _fire(entry, [due], None)
+        occurrence = _paused(entry, due, now, pauses) or Occurrence(due, RunState.QUEUED, None)
         # A due time that did not fire does not count toward the maximum, so that there may be another one after all.
-        if following is None and occurrences[0].state is not RunState.QUEUED:
+        if following is None and occurrence.state is not RunState.QUEUED:
             following = entry.following(due)
-        return Plan(entry, occurrences, due, following)
-    return _plan_many(entry, _collect(entry, due, now), now, tolerance)
+        return Plan(entry, [occurrence], due, following)
+    return _plan_many(entry, _collect(entry, due, now), now, tolerance, pauses)
+
+
+def _paused(entry: Entry, due: float, now: float, pauses: Sequence[Pause]) -> Occurrence | None:
+    """The due time as skipped, when a pause holds at the moment at which it would fire, or holds now."""
+    policy = entry.policy
+    if policy.paused_from is None and not pauses:
+        return None
+    moments = (entry.firing(due), now)
+    if any(map(policy.paused, moments)):
+        return Occurrence(due, RunState.SKIPPED, policy.paused_as)
+    for at in map(moment, moments):
+        if pause := covering(pauses, entry.tags, at):
+            return Occurrence(due, RunState.SKIPPED, pause.told, pause.id)
+    return None
 
 
 def _collect(entry: Entry, due: float, now: float) -> _Due:
@@ -96,27 +118,36 @@ def _collect(entry: Entry, due: float, now: float) -> _Due:
     return _Due(list(times), left_out, exact, first, moving)
 
 
-def _plan_many(entry: Entry, due: _Due, now: float, tolerance: float) -> Plan:
-    cutoff = now - tolerance
-    late = [time for time in due.times if entry.firing(time) <= cutoff]
-    on_time = due.times[len(late) :]
-    too_many = due.left_out > 0
-    if not late and not too_many:
-        return _finish(entry, _fire(entry, on_time, None), due)
-    policy = entry.policy
-    reachable = now - policy.window
-    if policy.misfire == Misfire.SKIP:
-        missed, fired, because = late, on_time, None
-    elif policy.misfire == Misfire.RUN_ALL:
-        missed = [time for time in late if time < reachable]
-        fired, because = due.times[len(missed) :], "caught up: run all"
-    else:
-        newest = due.times[-1]
-        within = newest >= reachable
-        missed = due.times[:-1] if within else due.times
-        fired, because = ([newest] if within else []), "caught up: stands in for what was missed before"
-    occurrences = _miss(entry, missed, due, now) + _fire(entry, fired, because)
+def _plan_many(entry: Entry, due: _Due, now: float, tolerance: float, pauses: Sequence[Pause]) -> Plan:
+    held = [found for time in due.times if (found := _paused(entry, time, now, pauses))]
+    skipped = {occurrence.due for occurrence in held}
+    free = [time for time in due.times if time not in skipped] if held else due.times
+    missed, fired, because = _by_policy(entry, free, due, now, tolerance)
+    occurrences = _miss(entry, missed, due, now) + [Occurrence(time, RunState.QUEUED, because) for time in fired]
+    if held:
+        occurrences += _skip(entry, held, 0 if missed else due.left_out, now)
+        occurrences.sort(key=lambda occurrence: occurrence.due)
     return _finish(entry, occurrences, due)
+
+
+def _by_policy(
+    entry: Entry, times: list[float], due: _Due, now: float, tolerance: float
+) -> tuple[list[float], list[float], str | None]:
+    """Which of the due times that no pause holds are missed, which fire, and why those do although they are late."""
+    cutoff = now - tolerance
+    late = [time for time in times if entry.firing(time) <= cutoff]
+    if not times or not (late or due.left_out):
+        return [], times, None
+    reachable = now - entry.policy.window
+    if entry.policy.misfire == Misfire.SKIP:
+        return late, times[len(late) :], None
+    if entry.policy.misfire == Misfire.RUN_ALL:
+        missed = [time for time in late if time < reachable]
+        return missed, times[len(missed) :], "caught up: run all"
+    newest = times[-1]
+    if newest < reachable:
+        return times, [], None
+    return times[:-1], [newest], "caught up: stands in for what was missed before"
 
 
 def _finish(entry: Entry, occurrences: list[Occurrence], due: _Due) -> Plan:
@@ -138,17 +169,14 @@ def _finish(entry: Entry, occurrences: list[Occurrence], due: _Due) -> Plan:
     return Plan(entry, occurrences, last_due, next_due)
 
 
-def _fire(entry: Entry, times: list[float], because: str | None) -> list[Occurrence]:
-    policy = entry.policy
-    if policy.paused_from is None:
-        return [Occurrence(time, RunState.QUEUED, because) for time in times]
-    paused = f"paused: {policy.pause_reason}" if policy.pause_reason else "paused"
-    return [
-        Occurrence(time, RunState.SKIPPED, paused)
-        if policy.paused(time)
-        else Occurrence(time, RunState.QUEUED, because)
-        for time in times
-    ]
+def _skip(entry: Entry, held: list[Occurrence], left_out: int, now: float) -> list[Occurrence]:
+    """Those that a pause held: each within the schedule's window, and the newest few of the older ones."""
+    old = sum(occurrence.due < now - entry.policy.window for occurrence in held)
+    hidden = max(old - MISSED_ROWS, 0)
+    shown = held[hidden:]
+    if hidden + left_out:
+        shown[0] = shown[0]._replace(reason=f"{shown[0].reason}; and at least {hidden + left_out} before")
+    return shown
 
 
 def _miss(entry: Entry, times: list[float], due: _Due, now: float) -> list[Occurrence]:

@@ -102,6 +102,21 @@ def _arrays(columns: Mapping[str, Any]) -> dict[str, str]:
     return {name: array_literal(values) for name, values in columns.items()}
 
 
+_COUNT = sa.text(
+    "UPDATE schedule_progress SET runs = :runs, next_due_at = CASE WHEN :spent THEN NULL ELSE next_due_at END "
+    "WHERE schedule_id = :schedule_id"
+)
+
+
+def count(connection: sa.Connection, steps: Sequence[Step]) -> None:
+    """Note that runs were made for due times that had been accounted for before; how far it has come stays."""
+    given = [
+        {"schedule_id": step.schedule_id, "runs": step.runs, "spent": step.next_due is None} for step in sorted(steps)
+    ]
+    if given:
+        connection.execute(_COUNT, given)
+
+
 class Finished(NamedTuple):
     """A schedule that has nothing more to wait for, as it was at a revision."""
 

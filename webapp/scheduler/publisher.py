@@ -24,6 +24,7 @@ from celery.utils.log import get_logger
 from webapp.database import now
 from webapp.runs import store
 from webapp.runs.store import Sendable
+from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.messages import Sender
 
@@ -39,10 +40,13 @@ RETRY_AFTER = 0.5
 class Publisher:
     """The sending thread. `may_send` is asked right before each publication."""
 
-    def __init__(self, app: Celery, engine: sa.Engine, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self, app: Celery, engine: sa.Engine, may_send: Callable[[], bool], redis_url: str | None = None
+    ) -> None:
         self._engine = engine
         self._may_send = may_send
         self._sender = Sender(app)
+        self._announcer = Announcer(redis_url)
         self._todo: deque[Sequence[Sendable] | Callable[[Sender], None]] = deque()
         self._waiting = 0
         self._sent: list[str] = []
@@ -81,6 +85,11 @@ class Publisher:
                 self._start()
                 self._todo.append(work)
                 self._changed.notify_all()
+
+    def tell(self, run_ids: Sequence[str]) -> None:
+        """Have live pages told of runs that were made but are not sent: held, skipped, missed."""
+        if run_ids:
+            self.call(lambda _: self._announcer.tell(run_ids))
 
     def _start(self) -> None:
         if self._thread is None:
@@ -158,6 +167,8 @@ class Publisher:
         except sa.exc.SQLAlchemyError as error:
             # They stay unsent in the database and are sent again, with the same ids.
             logger.info("%s sent runs could not be marked: %s", len(sent), error.__class__.__name__)
+        else:
+            self._announcer.tell(sent)
 
     def _fail_unopenable(self) -> None:
         reasons = dict(self._sender.unopenable)
@@ -172,3 +183,4 @@ class Publisher:
             logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)
         else:
             logger.warning("%s runs cannot be sent: their secret arguments cannot be opened.", len(reasons))
+            self._announcer.tell(list(reasons))

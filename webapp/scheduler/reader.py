@@ -21,6 +21,7 @@ from webapp.scheduler.recurrence import (
 )
 from webapp.scheduler.rows import Row
 from webapp.schedules.models import Misfire, Overlap
+from webapp.schedules.pauses import read_tags, told
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import conceal
 from webapp.secrecy.sealing import Unopenable
@@ -89,6 +90,7 @@ class EntryReader:
         call = (self._target(row), args, kwargs)
         entry = Entry((row.id, row.name), call, rule.recurrence, self._policy(row))
         entry.sealed = sealed
+        entry.tags = self._tags(row.tags)
         entry.version, entry.revision, entry.done = row.version, row.revision, row.runs or 0
         entry.expect(_resume(row, rule, now))
         return entry
@@ -122,6 +124,16 @@ class EntryReader:
         call = conceal(rule, json.loads(args), json.loads(kwargs))
         return (json.dumps(call.args), json.dumps(call.kwargs), call.sealed()) if call.any else (args, kwargs, None)
 
+    def _tags(self, text: str | None) -> tuple[str, ...]:
+        if not text or text == "[]":
+            return ()
+        known: tuple[str, ...] | None = self._shared.get(("tags", text))
+        if known is None:
+            known = read_tags(text)
+            if len(self._shared) < MOST_SHARED:
+                self._shared["tags", text] = known
+        return known
+
     def _target(self, row: Row) -> Target:
         if row.task.startswith("celery."):
             raise BrokenRow(f"{row.task} is one of Celery's own tasks, which are never scheduled")
@@ -149,7 +161,7 @@ class EntryReader:
             seconds(row.expires),
             seconds(row.paused_at),
             seconds(row.paused_until),
-            row.pause_reason,
+            told(row.pause_reason or "", row.paused_by or "") if row.paused_at is not None else None,
         )
         return self._share(policy)
 

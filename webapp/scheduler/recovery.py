@@ -24,6 +24,7 @@ from webapp.scheduler.database import moment, reading
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.messages import Sender
 from webapp.scheduler.publisher import Publisher
+from webapp.schedules import budgets
 
 logger = get_logger(__name__)
 
@@ -81,6 +82,7 @@ class Recovery:
         for run in lost:
             if run.claims >= MAX_CLAIMS + run.attempt:
                 store.give_up(connection, run, now)
+                budgets.look(connection, [run.id], [])
 
     def _look_at_broker(self, sender: Sender) -> None:
         client = sender.redis()

@@ -5,7 +5,7 @@ Plain SQL and plain tuples: with 100,000 rows, objects for columns would cost mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -61,6 +61,8 @@ class Row(NamedTuple):
     paused_at: Any
     paused_until: Any
     pause_reason: str | None
+    paused_by: str | None
+    tags: str
     last_due_at: Any
     next_due_at: Any
     runs: int | None
@@ -74,7 +76,7 @@ SELECT p.id, p.name, p.task, p.args, p.kwargs, p.queue, p.exchange, p.routing_ke
   i.every, i.period, c.minute, c.hour, c.day_of_month, c.month_of_year, c.day_of_week, c.timezone,
   s.event, s.latitude, s.longitude, k.clocked_time, coalesce(i.id, c.id, s.id, k.id),
   d.version, d.revision, d.changed_at, d.timezone, d.anchor, d.ends_at, d.max_runs, d.jitter,
-  d.misfire, d.misfire_window, d.overlap, d.paused_at, d.paused_until, d.pause_reason,
+  d.misfire, d.misfire_window, d.overlap, d.paused_at, d.paused_until, d.pause_reason, d.paused_by, d.tags,
   g.last_due_at, g.next_due_at, g.runs, g.broken, g.revision
 FROM celery_periodictask p
 JOIN schedule_details d ON d.schedule_id = p.id
@@ -110,6 +112,11 @@ def changed_rows(connection: sa.Connection, revision: int) -> list[Row]:
     if len(ids) <= FEW:
         return [Row._make(row) for row in connection.execute(_SOME, {"ids": ids})]
     return [Row._make(row) for row in connection.execute(_CHANGED, {"revision": revision})]
+
+
+def some_rows(connection: sa.Connection, ids: Sequence[int]) -> list[Row]:
+    """The schedules of these numbers, at most a few hundred."""
+    return [Row._make(row) for row in connection.execute(_SOME, {"ids": list(ids)})] if ids else []
 
 
 def named_row(connection: sa.Connection, name: str) -> Row | None:

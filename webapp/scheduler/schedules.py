@@ -17,6 +17,8 @@ from webapp.scheduler.entries import Entry
 from webapp.scheduler.progress import Finished, Kept, Note
 from webapp.scheduler.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.schedules.pause_rows import unsettled
+from webapp.schedules.pauses import Pause
 from webapp.secrecy.masking import Rule
 
 logger = get_logger(__name__)
@@ -28,16 +30,22 @@ class Change(NamedTuple):
     revision: int
     rows: list[Row]
     deleted: list[int]
+    pauses: list[Pause]
 
 
 class Schedules:
-    """Keeps the agenda equal to the tables. `notes` collects what is to be written to `schedule_progress`."""
+    """Keeps the agenda equal to the tables. `notes` collects what is to be written to `schedule_progress`.
+
+    `pauses` are those of everything and of tags that are planned, on, or to be made up for: a few, however many
+    schedules they hold.
+    """
 
     def __init__(self, agenda: Agenda, known_task: Callable[[str], bool], rule_for: Callable[[str], Rule]) -> None:
         self.agenda = agenda
         self._reader = EntryReader(known_task, rule_for)
         self.revision = -1
         self.notes: dict[int, Note] = {}
+        self.pauses: list[Pause] = []
         self._finished: dict[int, int] = {}
 
     @property
@@ -55,11 +63,12 @@ class Schedules:
         try:
             with reading(engine) as connection:
                 revision = latest_revision(connection)
+                pauses = unsettled(connection)
             with reading(engine, streaming=True) as connection:
                 for chunk in every_row(connection):
                     entries += [entry for row in chunk if (entry := self._read(row, now)) is not None]
             self.agenda.replace_all(entries)
-            self.revision = revision
+            self.pauses, self.revision = pauses, revision
         finally:
             gc.enable()
         # Later collections need not walk through all schedules either: each would delay what is due meanwhile.
@@ -68,6 +77,7 @@ class Schedules:
     def resume(self, engine: sa.Engine, now: float) -> None:
         """Go on where the former leader stopped: take over how far each schedule has come."""
         with reading(engine) as connection:
+            self.pauses = unsettled(connection)
             for kept in progress.kept(connection):
                 entry = self.agenda.entries.get(kept.schedule_id)
                 if entry is not None:
@@ -99,6 +109,23 @@ class Schedules:
                 del self._finished[one.schedule_id]
                 self.agenda.remove(one.schedule_id)
 
+    def ended(self, row: Row, now: float) -> Entry | None:
+        """The entry of a schedule that was switched off because nothing more of it comes due; None for others."""
+        over = [
+            end for end in (seconds(row.clocked_time), seconds(row.ends_at), seconds(row.expires)) if end is not None
+        ]
+        if row.enabled or not over or min(over) > now:
+            return None
+        try:
+            return self._reader.read(row, now)
+        except BrokenRow:
+            return None
+
+    def spent(self, entry: Entry) -> None:
+        """An entry has made its last run otherwise than by coming due: it is to be switched off."""
+        entry.expect(None)
+        self._finished[entry.id] = entry.revision
+
     def look(self, engine: sa.Engine) -> Change | None:
         """What has changed since the revision in force, or None."""
         with reading(engine) as connection:
@@ -109,7 +136,8 @@ class Schedules:
                 # Another database, or an older state of it.
                 self.revision = -1
                 return None
-            return Change(latest, changed_rows(connection, self.revision), deleted_ids(connection, self.revision))
+            changed, deleted = changed_rows(connection, self.revision), deleted_ids(connection, self.revision)
+            return Change(latest, changed, deleted, unsettled(connection))
 
     def unfired_before(self, change: Change) -> bool:
         """Whether a schedule that changed, and goes on, came due before its change and was not fired yet."""
@@ -124,6 +152,7 @@ class Schedules:
 
     def apply(self, change: Change, now: float) -> None:
         """Put a change in force."""
+        self.pauses = change.pauses
         for schedule_id in change.deleted:
             self.agenda.remove(schedule_id)
             self._finished.pop(schedule_id, None)

@@ -25,6 +25,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "paused": schedule.paused,
         "paused_until": _iso(row.paused_until),
         "pause_reason": row.pause_reason,
+        "failing_since": _iso(row.failing_since),
         "runs": row.runs or 0,
         "last_due_at": _iso(row.last_due_at),
         "next_due_at": _iso(row.next_due_at),
@@ -37,6 +38,7 @@ def listed_values(listed: Listed) -> dict[str, Any]:
     values = schedule_values(listed.schedule)
     run = listed.last_run
     values["next_due_at"] = _iso(listed.next_due_at)
+    values["held"] = listed.hold.told if listed.hold else None
     values["last_run"] = None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)}
     return values
 

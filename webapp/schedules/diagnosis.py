@@ -29,6 +29,8 @@ from webapp.runs.states import RunState
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, in_force
+from webapp.schedules.holding import hold, hold_at
+from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.stored import Stored
 from webapp.workers import service as workers
 
@@ -38,6 +40,7 @@ UNSENT = timedelta(seconds=30)
 AT_ONCE = timedelta(seconds=5)
 NEVER_MADE = (RunState.MISSED, RunState.SKIPPED)
 _ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it began", RunState.REVOKED: "was revoked"}
+_PAUSES = "It is one of everything or of tags: see the page of pauses."
 _POLICIES = "The policies for missed and overlapping runs decide that; edit them if it should be otherwise."
 
 
@@ -109,19 +112,22 @@ class _Chain:
         return Link(name, True, f"It is enabled and comes due: {schedule.words}.")
 
     def _pause(self) -> Link:
-        name, row = "Pause", self.schedule.row
-        why = f": {row.pause_reason}" if row.pause_reason else ""
-        paused = self.schedule.paused_at_moment(self.now)
+        name, pauses = "Pause", unsettled(db.session)
+        held = hold_at(self.schedule, self.now, pauses)
+        now = f" It is {held.told} now." if held else ""
         if self.made is not None:
-            return Link(name, True, f"It was not paused then.{f' It is paused now{why}.' if paused else ''}")
-        if self.run is not None and self.run.state == RunState.SKIPPED and (self.run.reason or "").startswith("paused"):
-            return Link(name, False, f"It was skipped: {self.run.reason}.", "Resume it, if it is paused still.")
-        moment = self.due_at if self.due_at is not None else self.now
-        if self.schedule.paused and row.paused_at <= moment and self.schedule.paused_at_moment(moment):
-            return Link(name, False, f"It is paused{why}.", "Resume it, or wait for the end of the pause.")
-        if paused:
-            return Link(name, True, f"It was not paused then; it is now{why}.")
-        return Link(name, True, "It is not paused.")
+            return Link(name, True, f"It was not paused then.{now}")
+        run = self.run
+        if run is not None and run.state == RunState.SKIPPED and (run.reason or "").startswith("paused"):
+            wide = f" {_PAUSES}" if run.pause_id is not None else ""
+            return Link(name, False, f"It was skipped: {run.reason}.", f"Resume it, if it is paused still.{wide}")
+        then = hold(self.schedule, self.due_at, pauses) if self.due_at is not None else held
+        if then:
+            verb = "would be skipped then:" if self.due_at is not None and self.due_at > self.now else "is"
+            advice = "Resume it, or wait for the end of the pause."
+            wide = f" {_PAUSES}" if then.pause_id is not None else ""
+            return Link(name, False, f"It {verb} {then.told}.", f"{advice}{wide}")
+        return Link(name, True, f"It was not paused then.{now}" if now else "It is not paused.")
 
     def _beat(self) -> Link:
         name = "Beat"

@@ -40,9 +40,13 @@ def present_beats(now: datetime) -> Sequence[Beat]:
 
 def judge(schedule: Stored, beats: Sequence[Beat], now: datetime) -> InForce:
     """How the last edit of a schedule stands with these beats."""
-    revision, changed_at = schedule.row.revision, schedule.row.changed_at
-    if revision is None:
+    if schedule.row.revision is None:
         return InForce()
+    return judge_change(schedule.row.revision, schedule.row.changed_at, beats, now)
+
+
+def judge_change(revision: int, changed_at: datetime, beats: Sequence[Beat], now: datetime) -> InForce:
+    """How a change stands that got this revision then: an edit of a schedule, or a pause."""
     beat = next((beat for beat in beats if beat.revision >= revision), None)
     if beat is None:
         return InForce(waiting=now - changed_at < PATIENCE)

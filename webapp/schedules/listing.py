@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,13 +14,15 @@ from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
+from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
+from webapp.schedules.pause_rows import tagged, unsettled
+from webapp.schedules.pauses import Pause
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, find_many
 
 PAGE = 50
 # How many runs of a schedule are drawn in its row.
 STRIP = 60
-INSTANT = timedelta(microseconds=1)
 STATUSES = ("enabled", "disabled", "paused", "broken")
 
 
@@ -55,12 +57,13 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of the list."""
+    """One line of the list. `hold` is the pause of everything or of tags, or its own, that is on."""
 
     schedule: Stored
     last_run: LastRun | None
     states: Sequence[str]
     next_due_at: datetime | None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,17 @@ class SchedulePage:
     after: str | None
 
 
-def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", size: int = PAGE) -> SchedulePage:
+def page(  # what to look for, when, with which pauses
+    filters: Filters,
+    now: datetime,
+    pauses: Sequence[Pause] = (),
+    *,
+    before: str = "",
+    after: str = "",
+    size: int = PAGE,
+) -> SchedulePage:
     """The first page, or the one after or before a name. Five statements, whatever there is."""
-    query, name = _matching(filters, now), TASKS.c.name
+    query, name = _matching(filters, now, pauses), TASKS.c.name
     if before:
         found = _ids(query.where(name < before).order_by(name.desc()).limit(size + 1))
         shown, first, last = found[:size], len(found) > size, True
@@ -84,7 +95,7 @@ def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", 
         found = _ids(query.order_by(name).limit(size + 1))
         shown, first, last = found[:size], bool(after), len(found) > size
     schedules = find_many(db.session, shown)
-    rows = with_runs(schedules, now)
+    rows = with_runs(schedules, now, pauses)
     if not rows:
         return SchedulePage([], None, None)
     return SchedulePage(rows, schedules[0].name if first else None, schedules[-1].name if last else None)
@@ -92,22 +103,23 @@ def page(filters: Filters, now: datetime, *, before: str = "", after: str = "", 
 
 def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
     """The numbers of all that match, at most so many, in the order of names."""
-    return _ids(_matching(filters, now).order_by(TASKS.c.name).limit(most))
+    pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
+    return _ids(_matching(filters, now, pauses).order_by(TASKS.c.name).limit(most))
 
 
-def _matching(filters: Filters, now: datetime) -> sa.Select[Any]:
+def _matching(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> sa.Select[Any]:
     """The numbers of the schedules that match; joins no more tables than that takes."""
     joined = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
     if filters.status == "broken":
         joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
-    return sa.select(TASKS.c.id).select_from(joined).where(*conditions(filters, now))
+    return sa.select(TASKS.c.id).select_from(joined).where(*conditions(filters, now, pauses))
 
 
 def _ids(query: sa.Select[Any]) -> list[int]:
     return list(db.session.execute(query).scalars())
 
 
-def conditions(filters: Filters, now: datetime) -> list[sa.ColumnElement[bool]]:
+def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
     """What rows must be to be listed."""
     found: list[sa.ColumnElement[bool]] = []
     if filters.q:
@@ -120,7 +132,7 @@ def conditions(filters: Filters, now: datetime) -> list[sa.ColumnElement[bool]]:
         found.append(DETAILS.c.tags.contains(f'"{filters.tag}"', autoescape=True))
     if filters.owner in tuple(Owner):
         found.append(DETAILS.c.owner == filters.owner)
-    return [*found, *_status(filters.status, now)]
+    return [*found, *_status(filters.status, now, pauses)]
 
 
 def _mentions(text: str) -> sa.ColumnElement[bool]:
@@ -135,8 +147,9 @@ def _mentions(text: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _status(status: str, now: datetime) -> list[sa.ColumnElement[bool]]:
-    paused = DETAILS.c.paused_at.is_not(None) & (DETAILS.c.paused_until.is_(None) | (DETAILS.c.paused_until > now))
+def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
+    own = DETAILS.c.paused_at.is_not(None) & (DETAILS.c.paused_until.is_(None) | (DETAILS.c.paused_until > now))
+    paused = sa.or_(own, *(tagged(sorted(pause.tags)) for pause in pauses if pause.holds(now)))
     match status:
         case "enabled":
             return [TASKS.c.enabled.is_(True), sa.not_(sa.func.coalesce(paused, sa.false()))]
@@ -155,7 +168,7 @@ def any_schedule() -> bool:
     return db.session.execute(sa.select(TASKS.c.id).limit(1)).first() is not None
 
 
-def with_runs(schedules: Sequence[Stored], now: datetime) -> list[Listed]:
+def with_runs(schedules: Sequence[Stored], now: datetime, pauses: Sequence[Pause] = ()) -> list[Listed]:
     """Each schedule with its last run and its next due time."""
     ids = [schedule.id for schedule in schedules]
     runs, states, skipped = recent_runs(ids, now, 1), recent_states(ids, now), skipped_ahead(ids, now)
@@ -164,25 +177,11 @@ def with_runs(schedules: Sequence[Stored], now: datetime) -> list[Listed]:
             schedule,
             next(iter(runs.get(schedule.id, [])), None),
             states.get(schedule.id, []),
-            next_due(schedule, now, skipped.get(schedule.id, set())),
+            next_firing(schedule, now, pauses, skipped.get(schedule.id, set())),
+            hold_at(schedule, now, pauses),
         )
         for schedule in schedules
     ]
-
-
-def next_due(schedule: Stored, now: datetime, skipped: Collection[datetime] = ()) -> datetime | None:
-    """When it fires next: what beat says while it is not in the past, else computed. None when nothing will fire."""
-    if not schedule.row.enabled or schedule.row.broken:
-        return None
-    if schedule.paused_at_moment(now):
-        until: datetime | None = schedule.row.paused_until
-        first = schedule.due_times(until - INSTANT, 1) if until else []
-        return first[0].utc if first else None
-    told: datetime | None = schedule.row.next_due_at
-    if told is not None and told > now and told not in skipped:
-        return told
-    found = [due.utc for due in schedule.due_times(now, 1 + len(skipped)) if due.utc not in skipped]
-    return found[0] if found else None
 
 
 def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[int, list[LastRun]]:

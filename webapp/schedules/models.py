@@ -36,6 +36,15 @@ class Owner(StrEnum):
     ADMIN = "admin"
 
 
+class Resume(StrEnum):
+    """What becomes of the due times that fell into a pause, when it ends."""
+
+    SKIP = "skip"
+    ONCE = "run once"
+    ALL = "run all"
+    POLICY = "policy"
+
+
 class ScheduleDetail(Base):
     """One row a schedule, beside its `celery_periodictask` row. Written by `webapp.schedules.service` only.
 
@@ -67,6 +76,58 @@ class ScheduleDetail(Base):
     paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     pause_reason: Mapped[str | None] = mapped_column(sa.Text)
     failure_budget: Mapped[int | None] = mapped_column(comment="Pause after that many failures in a row")
+    paused_by: Mapped[str | None] = mapped_column(sa.String(255))
+    failing_since: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="Paused then by its failures; None after the next success"
+    )
+    failures_from: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Failures before that do not count")
+
+    __table_args__ = (
+        sa.Index(
+            "ix_details_failing",
+            "schedule_id",
+            sqlite_where=sa.text("failing_since IS NOT NULL"),
+            postgresql_where=sa.text("failing_since IS NOT NULL"),
+        ),
+    )
+
+
+class SchedulePause(Base):
+    """A pause of everything or of tags, or a change window that is planned. Written by `webapp.schedules.pausing`.
+
+    A pause of one schedule lies in its details while it lasts; it comes here when it ends with something to make up
+    for. Beat notes here how far it has caught up.
+    """
+
+    __tablename__ = "pauses"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    schedule_id: Mapped[int | None] = mapped_column(comment="Of one schedule only: noted when it ended")
+    tags: Mapped[str] = mapped_column(
+        sa.Text, default="[]", server_default="[]", comment="JSON list; empty: everything"
+    )
+    reason: Mapped[str] = mapped_column(sa.Text, default="", server_default="")
+    starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="None: until it is ended")
+    on_resume: Mapped[str] = mapped_column(sa.String(10), default=Resume.SKIP, server_default="skip")
+    author: Mapped[str] = mapped_column(sa.String(255), default="", server_default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, server_default=sa.func.current_timestamp())
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Somebody ended it")
+    ended_by: Mapped[str | None] = mapped_column(sa.String(255))
+    caught_up_to: Mapped[int] = mapped_column(default=0, server_default="0", comment="The last schedule done")
+    caught_up: Mapped[int] = mapped_column(default=0, server_default="0", comment="How many runs that made")
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Beat has nothing more to do")
+    revision: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, server_default=sa.func.current_timestamp())
+
+    __table_args__ = (
+        sa.Index(
+            "ix_pauses_unsettled",
+            "starts_at",
+            sqlite_where=sa.text("settled_at IS NULL"),
+            postgresql_where=sa.text("settled_at IS NULL"),
+        ),
+    )
 
 
 class ScheduleRevision(Base):

@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from webapp.database import now
+from webapp.extensions import db
 from webapp.people.zones import zone_options
 from webapp.registry import known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
-from webapp.schedules import builder, drift, history, in_force, listing
+from webapp.schedules import builder, drift, history, in_force, listing, pausing
 from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
+from webapp.schedules.holding import hold, hold_at, next_firing
+from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.preview import COUNT, Preview
 from webapp.schedules.stored import Stored
 
@@ -68,18 +71,32 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     moment = now()
     due = schedule.due_times(moment, COUNT)
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
+    pauses = unsettled(db.session)
     return editor_context(values, schedule, Preview()) | {
         "unchanged": True,
         "run_call": call_forms.from_json(schedule.row.task, schedule.row.args, schedule.row.kwargs),
         "due": due,
         "skipped": skipped,
         "drift": drift.drifted(schedule),
-        "next_due_at": listing.next_due(schedule, moment, skipped),
+        "held": {one.utc: held.told for one in due if (held := hold(schedule, one.utc, pauses))},
+        "hold": hold_at(schedule, moment, pauses),
+        "meanwhile": pausing.meanwhile_own(schedule),
+        "resume_words": list(pausing.RESUME_WORDS.items()),
+        "next_due_at": next_firing(schedule, moment, pauses, skipped),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
-        "runs": _last_runs(schedule, moment),
-        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
+        **last_runs_context(schedule),
         "versions": history.versions(schedule.id),
         "now": moment,
+    }
+
+
+def last_runs_context(schedule: Stored) -> dict[str, Any]:
+    """For its last runs."""
+    moment = now()
+    return {
+        "schedule": schedule,
+        "runs": _last_runs(schedule, moment),
+        "strip": listing.recent_states([schedule.id], moment).get(schedule.id, []),
     }
 
 

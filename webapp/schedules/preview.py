@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from webapp.extensions import db
 from webapp.registry import find_task
 from webapp.scheduler.recurrence import DueTime, Recurrence, describe, due_times
+from webapp.schedules.holding import hold
+from webapp.schedules.pause_rows import unsettled
+from webapp.schedules.pauses import covering
 from webapp.schedules.stored import Stored
 from webapp.schedules.validation import examine
 
@@ -19,7 +23,10 @@ COUNT = 10
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None)."""
+    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None).
+
+    `held` says which of the new ones a pause would skip, and why.
+    """
 
     timezone: str = "UTC"
     words: str = ""
@@ -30,6 +37,7 @@ class Preview:
     enabled: bool = True
     errors: dict[str, str] = field(default_factory=dict)
     call: str = ""
+    held: dict[datetime, str] = field(default_factory=dict)
 
 
 def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> Preview:
@@ -54,7 +62,19 @@ def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> P
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
         call=_call(given, stored),
+        held=_held(new, stored, examined.definition.tags if examined.definition else ()),
     )
+
+
+def _held(new: list[DueTime], stored: Stored | None, tags: Collection[str]) -> dict[datetime, str]:
+    pauses = unsettled(db.session)
+    held: dict[datetime, str] = {}
+    for due in new:
+        own = hold(stored, due.utc, ()) if stored is not None else None
+        wide = covering(pauses, tags, due.utc)
+        if found := own or wide:
+            held[due.utc] = found.told
+    return held
 
 
 def _call(given: Mapping[str, Any], stored: Stored | None) -> str:

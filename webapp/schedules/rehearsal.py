@@ -18,6 +18,8 @@ from webapp.scheduler.recurrence import ByMinute, Crontab, DueTime, Recurrence, 
 from webapp.schedules import fields, listing, stored
 from webapp.schedules.grid import Day, day_begins
 from webapp.schedules.listing import Filters
+from webapp.schedules.pause_rows import unsettled
+from webapp.schedules.pauses import Pause, told
 from webapp.schedules.stored import Stored
 
 LONGEST = timedelta(days=366)
@@ -85,6 +87,7 @@ class Rehearsal:
     cut: Sequence[str]
     left_out: bool
     skipped: Mapping[int, Collection[datetime]]
+    pauses: Sequence[Pause] = ()
 
     @property
     def busiest(self) -> int:
@@ -142,23 +145,26 @@ def rehearse(
     chosen = stored.find_many(db.session, wanted[:MOST_SCHEDULES])
     schedules = [schedule for schedule in chosen if schedule.row.enabled and not schedule.problem]
     skipped = skipped_ahead([schedule.id for schedule in schedules], now)
-    counting = _Counting(start, end, zone, skipped)
+    pauses = unsettled(db.session)
+    counting = _Counting(asked, zone, skipped, pauses)
     for schedule in schedules:
         counting.add(schedule)
     lines = sorted(counting.lines, key=lambda line: (not line.notes, -line.fires, line.schedule.name))
     days = _days(start, end, zone)
     return Rehearsal(
         start, end, lines, sum(line.fires for line in lines), days, counting.counts, counting.cut,
-        len(wanted) > MOST_SCHEDULES, skipped,
+        len(wanted) > MOST_SCHEDULES, skipped, pauses,
     )  # fmt: skip
 
 
-def quiet_spans(schedule: Stored) -> list[Quiet]:
-    """The spans in which a schedule comes due and nothing runs: the one place for it."""
-    if not schedule.paused:
-        return []
-    reason = f"paused: {schedule.row.pause_reason}" if schedule.row.pause_reason else "paused"
-    return [Quiet(schedule.row.paused_at, schedule.row.paused_until, reason)]
+def quiet_spans(schedule: Stored, pauses: Sequence[Pause]) -> list[Quiet]:
+    """The spans in which a schedule comes due and nothing runs: the one place for it. `pauses` are the wide ones."""
+    row = schedule.row
+    spans = [Quiet(pause.starts_at, pause.ends_at, pause.told) for pause in pauses if pause.concerns(schedule.tags)]
+    if schedule.paused:
+        own = Quiet(row.paused_at, row.paused_until, told(row.pause_reason or "", row.paused_by or ""))
+        return [own, *spans]
+    return spans
 
 
 def held_back(due: datetime, skipped: Collection[datetime], quiet: Sequence[Quiet]) -> str:
@@ -172,9 +178,14 @@ class _Counting:
     """Counts one schedule after the other, as long as there is not too much of it."""
 
     def __init__(
-        self, start: datetime, end: datetime, zone: ZoneInfo, skipped: Mapping[int, Collection[datetime]]
+        self,
+        span: tuple[datetime, datetime],
+        zone: ZoneInfo,
+        skipped: Mapping[int, Collection[datetime]],
+        pauses: Sequence[Pause],
     ) -> None:
-        self.start, self.end, self.zone, self.skipped = start, end, zone, skipped
+        start, end = self.start, self.end = span
+        self.zone, self.skipped, self.pauses = zone, skipped, pauses
         self.lines: list[Line] = []
         self.counts: Counter[tuple[date, int]] = Counter()
         self.cut: list[str] = []
@@ -195,7 +206,7 @@ class _Counting:
         self._counted += len(found.minutes)
         if not found.minutes:
             return
-        quiet, skipped = quiet_spans(schedule), self.skipped.get(schedule.id, ())
+        quiet, skipped = quiet_spans(schedule, self.pauses), self.skipped.get(schedule.id, ())
         held = self._count(found, quiet, skipped)
         first, last = (self._moment(found.minutes[end]) for end in (0, -1))
         special = self._special(schedule, recurrence, quiet)
@@ -274,7 +285,7 @@ def _following(recurrence: Recurrence, after: datetime, done: int) -> Iterator[D
 
 
 def _fires(schedule: Stored, rehearsal: Rehearsal) -> Iterator[Fire]:
-    skipped, quiet = rehearsal.skipped.get(schedule.id, ()), quiet_spans(schedule)
+    skipped, quiet = rehearsal.skipped.get(schedule.id, ()), quiet_spans(schedule, rehearsal.pauses)
     if schedule.recurrence is None:
         return
     for due in _following(schedule.recurrence, rehearsal.start - INSTANT, schedule.row.runs or 0):

@@ -23,8 +23,9 @@ from webapp.extensions import db
 from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
 from webapp.scheduler.wakeup import CHANNEL
-from webapp.schedules import drift, fields, history, stored, writing
+from webapp.schedules import drift, fields, history, pause_rows, stored, writing
 from webapp.schedules.definition import Definition
+from webapp.schedules.models import Resume
 from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
 
@@ -145,21 +146,38 @@ def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
         text = fields.line(reason or "", most=LONGEST_REASON)
     except fields.FieldError as error:
         raise Invalid({"reason": str(error)}) from error
-    values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None}
+    values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None, "paused_by": who()}
     writing.update_details(db.session, schedule_id, **values)
     told = {"reason": text, "until": end.isoformat() if end else None}
     _record("pause", schedule_id, before.name, None, told)
     return _commit(schedule_id)
 
 
-def resume(schedule_id: int) -> Stored:
-    """End a pause. What came due meanwhile is not made up for. Raises NotFound."""
-    before = get(schedule_id)
+def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
+    """End a pause. `on_resume` says what becomes of what came due meanwhile: nothing, unless something else is said.
+
+    Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
+    """
+    before, moment = get(schedule_id), now()
+    choice = resume_choice(on_resume)
     if not before.paused:
         return before
-    writing.update_details(db.session, schedule_id, paused_at=None, paused_until=None, pause_reason=None)
-    _record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, None)
+    if choice != Resume.SKIP:
+        pause_rows.note_own(db.session, before.row, choice, moment, who())
+    values = {"paused_at": None, "paused_until": None, "pause_reason": None, "paused_by": None}
+    writing.update_details(db.session, schedule_id, **values, failures_from=moment)
+    _record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, {"meanwhile": choice.value})
     return _commit(schedule_id)
+
+
+def resume_choice(text: str) -> Resume:
+    """What becomes of what came due during a pause. Raises Invalid at `on_resume`."""
+    if fields.empty(text):
+        return Resume.SKIP
+    try:
+        return Resume(fields.choice(text, tuple(Resume)))
+    except fields.FieldError as error:
+        raise Invalid({"on_resume": str(error)}) from error
 
 
 def name_taken(name: str, *, besides: int | None = None) -> bool:
@@ -175,6 +193,13 @@ def author() -> str:
     if has_request_context() and current_user.is_authenticated:
         return f"{current_user.name} <{current_user.email}>"
     return "command line"
+
+
+def who() -> str:
+    """Who acts, for reasons that everybody reads."""
+    if has_request_context() and current_user.is_authenticated:
+        return str(current_user.name)
+    return "the command line"
 
 
 def _disable(before: Stored) -> Stored:

@@ -7,18 +7,19 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
+from webapp.extensions import db
 from webapp.formats import plural
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query, text_in_query
-from webapp.rendering import render, see_other, wants_json
+from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.scheduler.recurrence.zones import zone
-from webapp.schedules import actions, in_force, listing, service
+from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
 from webapp.schedules.asked import asked_filters, edited_version, everything_sent, given_fields, list_sent
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.editing import both_edited, form_again, run_form
 from webapp.schedules.forms import bars, empty_form, form_values, said
-from webapp.schedules.pages import detail_context, editor_context
+from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 
@@ -32,7 +33,8 @@ blueprint.add_app_template_filter(bars, "bars")
 def index() -> Response:
     """The list."""
     moment, filters = now(), asked_filters()
-    found = listing.page(filters, moment, before=text_in_query("before"), after=text_in_query("after"))
+    pauses = pause_rows.unsettled(db.session)
+    found = listing.page(filters, moment, pauses, before=text_in_query("before"), after=text_in_query("after"))
     if wants_json():
         return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
     return render(
@@ -119,6 +121,15 @@ def show_in_force(schedule_id: int) -> Response:
     return render("schedules/_in_force.html", schedule=found, standing=standing)
 
 
+@blueprint.get("/<int:schedule_id>/runs")
+@access(Access.VIEWER)
+def show_runs(schedule_id: int) -> Response:
+    """Its last runs, as its page shows them."""
+    if not wants_fragment():
+        return see_other(url_for("schedules.show", schedule_id=schedule_id))
+    return render_polled("schedules/_last_runs.html", **last_runs_context(service.get(schedule_id)))
+
+
 @blueprint.post("/<int:schedule_id>/enable")
 @access(Access.SCHEDULER)
 def enable(schedule_id: int) -> Response:
@@ -159,9 +170,11 @@ def pause(schedule_id: int) -> Response:
 @blueprint.post("/<int:schedule_id>/resume")
 @access(Access.OPERATOR)
 def resume(schedule_id: int) -> Response:
-    """End its pause."""
-    found = service.resume(schedule_id)
-    return _done(found, f"“{found.name}” goes on. It runs when it is next due, not now.")
+    """End its pause, and say what becomes of what came due meanwhile."""
+    given, _along = given_fields()
+    chosen = service.resume_choice(given.get("on_resume") or "")
+    found = service.resume(schedule_id, on_resume=chosen)
+    return _done(found, f"“{found.name}” goes on. {pausing.AFTERWARDS[chosen]}")
 
 
 @blueprint.post("/<int:schedule_id>/run")

@@ -21,10 +21,19 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  function countdown(moment, now) {
+    const left = Math.max(Math.ceil((moment - now) / 1000), 0);
+    const two = (number) => String(number).padStart(2, "0");
+    const [days, hours, minutes] = [Math.floor(left / 86400), Math.floor(left / 3600) % 24, Math.floor(left / 60) % 60];
+    const clock = left >= 3600 ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
+    return days ? `${days} d ${clock}` : clock;
+  }
+
   function refreshTimes() {
     if (document.hidden) return;
-    for (const element of document.querySelectorAll("time[data-ago]")) {
-      const text = ago(Date.parse(element.dateTime), Date.now());
+    for (const element of document.querySelectorAll("time[data-ago], time[data-countdown]")) {
+      const words = "ago" in element.dataset ? ago : countdown;
+      const text = words(Date.parse(element.dateTime), Date.now());
       if (element.textContent !== text) element.textContent = text;
     }
   }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011_families"
-down_revision = "0010_missed"
+revision = "0012_families"
+down_revision = "0011_pausing"
 branch_labels = None
 depends_on = None
 

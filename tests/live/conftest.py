@@ -1,0 +1,28 @@
+"""The application behind a real socket, for streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from tests.browser import server
+from tests.servers import wait_for
+from tests.visitors import Visitor
+
+
+@pytest.fixture
+def address(app: Flask) -> Iterator[str]:
+    """Where the application is served; with the test its streams end."""
+    with server.serving(app) as address:
+        yield address
+        hub = app.extensions.get("live")
+        if hub is not None:
+            wait_for(lambda: hub.reader_count == 0, message="the reader did not end")
+
+
+@pytest.fixture
+def viewer(app: Flask) -> Visitor:
+    """Somebody who may look."""
+    return Visitor(app, "viewer")

@@ -1,0 +1,43 @@
+"""Live pages hear of the runs that beat makes."""
+
+from __future__ import annotations
+
+import redis as redis_client
+
+from tests.scheduler.beats import FakeTime, Rig, at
+from tests.servers import free_port, wait_for
+from webapp.config import Settings
+from webapp.runs.changes import CHANGES, read
+from webapp.scheduler.announcer import REST, Announcer
+
+
+def told(redis: redis_client.Redis) -> set[str]:
+    found: set[str] = set()
+    for _, entry in redis.xrange(CHANGES):
+        found |= read(entry).runs or set()
+    return found
+
+
+def test_beat_tells_what_it_made(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    begin = at("2027-01-01T00:00:00")
+    time = FakeTime(begin)
+    beats.interval("sent", 10, saved=begin)
+    # The run before it has not ended: the second one is made, and not sent.
+    beats.interval("skipped", 10, saved=begin, details={"overlap": "skip"})
+    core = beats.beat(time, settings.redis_url)
+    core.step(woken=True)
+    assert core.lease.held
+    for _ in range(20):
+        time.pass_by(1)
+        core.step(woken=True)
+    assert len(beats.runs(state="skipped")) == 1
+    made = {run.id for run in beats.runs()}
+    assert len(made) == 4
+    wait_for(lambda: told(redis) == made, message="the pages were not told")
+
+
+def test_beat_does_not_wait_for_a_redis_that_is_away() -> None:
+    announcer = Announcer(f"redis://127.0.0.1:{free_port()}/0")
+    announcer.tell(["one"])
+    assert announcer._rest_until > REST
+    Announcer(None).tell(["one"])

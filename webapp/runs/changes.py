@@ -1,0 +1,72 @@
+"""Which runs have changed, told to live pages after the commit: one small capped Redis stream beside the one of states.
+
+Whoever commits a change of runs announces their ids: the recorder after each batch, pages after what they did, the
+leading beat after it sent. A page that hears it asks for its partial again and so sees what was committed. Nothing
+depends on an announcement: pages also ask by themselves, only less often.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import redis
+
+logger = logging.getLogger(__name__)
+
+CHANGES = "beatdesk:changes"
+# An entry is read within milliseconds; the rest is for a reader that was held up.
+LENGTH = 256
+# Of more runs at once the announcement only says that there are many.
+MOST = 500
+MANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one announcement names: runs that changed in what lists show, and runs that changed only in their details.
+
+    None for "many": any run may be meant.
+    """
+
+    runs: frozenset[str] | None = frozenset()
+    details: frozenset[str] = frozenset()
+
+    def concerns(self, run_id: str) -> bool:
+        """Whether the page of this run may have changed."""
+        return self.runs is None or run_id in self.runs or run_id in self.details
+
+    @property
+    def concerns_lists(self) -> bool:
+        """Whether lists of runs may have changed."""
+        return self.runs is None or bool(self.runs)
+
+
+def fields(run_ids: Collection[str], details: Collection[str] = ()) -> dict[str, str]:
+    """One entry of the stream."""
+    if len(run_ids) + len(details) > MOST:
+        return {"runs": MANY}
+    return {"runs": " ".join(run_ids), "details": " ".join(details)}
+
+
+def read(entry: dict[str, str]) -> Change:
+    """What an entry says; one that is not ours may mean anything."""
+    text = entry.get("runs", MANY)
+    return Change(None if text == MANY else frozenset(text.split()), frozenset(entry.get("details", "").split()))
+
+
+def append(client: redis.Redis, run_ids: Collection[str], details: Collection[str] = ()) -> None:
+    """Announce, or add the announcement to a pipeline. Raises redis.RedisError."""
+    if run_ids or details:
+        client.xadd(CHANGES, dict(fields(run_ids, details)), maxlen=LENGTH, approximate=True)
+
+
+def announce(client: redis.Redis, run_ids: Collection[str]) -> bool:
+    """Announce after a commit; False when Redis is away. Never raises."""
+    try:
+        append(client, run_ids)
+    except (redis.RedisError, OSError) as error:
+        logger.info("live pages could not be told: %s", error)
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""Tells live pages which runs beat has made or sent. Without Redis nobody is told, and the pages look by themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import redis
+
+from webapp.runs import changes
+
+TIMEOUT = 0.5
+# Seconds without another attempt after a failed one: runs must not wait for it.
+REST = 5.0
+
+
+class Announcer:
+    """Belongs to one thread."""
+
+    def __init__(self, redis_url: str | None) -> None:
+        self._client = (
+            redis.Redis.from_url(redis_url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
+            if redis_url
+            else None
+        )
+        self._rest_until = 0.0
+
+    def tell(self, run_ids: Sequence[str]) -> None:
+        """Announce what was committed. Never raises."""
+        if self._client is None or time.monotonic() < self._rest_until:
+            return
+        if not changes.announce(self._client, run_ids):
+            self._rest_until = time.monotonic() + REST

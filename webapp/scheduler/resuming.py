@@ -1,0 +1,257 @@
+"""What happens when a pause is over: due times that fell into it are made up for, as was chosen, in batches.
+
+The pages only note that a pause ended, and the choice: one row, however many schedules it held. The leading beat does
+the rest. For each batch of schedules, in one transaction with the lease's proof:
+
+1. Take the next schedules, by number, that have skipped runs of this pause.
+2. Leave alone those that were switched off or have a pause of their own; what another pause of everything or of tags
+   still holds becomes that one's, and is decided about when it ends.
+3. Of the others, choose the due times that run, apply the overlap policy and the maximum number of runs, and queue
+   those runs. They are the skipped ones themselves: a due time still has one run.
+4. Note how far it came, so that another beat goes on there.
+
+When no schedule is left the pause is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from celery.utils.log import get_logger
+
+from webapp.accounts import audit
+from webapp.runs import store
+from webapp.runs.states import RunState
+from webapp.runs.store import Sendable
+from webapp.scheduler import overlap, progress
+from webapp.scheduler.clock import Clock
+from webapp.scheduler.database import moment
+from webapp.scheduler.dispatch import FIRED
+from webapp.scheduler.entries import Entry
+from webapp.scheduler.leader import Lease
+from webapp.scheduler.plan import MOST_CAUGHT_UP, Occurrence, Plan
+from webapp.scheduler.publisher import Publisher
+from webapp.scheduler.rows import some_rows
+from webapp.scheduler.schedules import Schedules
+from webapp.schedules import pauses as rules
+from webapp.schedules.models import Resume
+from webapp.schedules.pause_rows import PAUSES
+from webapp.schedules.pauses import Choice, Pause, covering
+
+logger = get_logger(__name__)
+
+# Schedules in one transaction.
+BATCH = 400
+# Runs of one schedule that are looked at, newest first, where at most one of those that came due in time can run.
+FEW = 20
+
+
+class Skipped(NamedTuple):
+    """A run that a pause kept from firing."""
+
+    id: str
+    schedule_id: int
+    version: int | None
+    due: float
+
+
+class Resuming:
+    """Makes up for pauses that are over. `tally` counts the runs, for the library's own columns."""
+
+    def __init__(  # noqa: PLR0917  # the parts of a beat, each once
+        self,
+        engine: sa.Engine,
+        lease: Lease,
+        clock: Clock,
+        schedules: Schedules,
+        publisher: Publisher,
+        tally: dict[int, int],
+    ) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._clock = clock
+        self._schedules = schedules
+        self._publisher = publisher
+        self._tally = tally
+
+    def step(self) -> bool:
+        """One batch of one pause; whether there is more to do at once. Raises LeaseLost, or the database's errors."""
+        now = self._clock.now()
+        for pause in self._schedules.pauses:
+            if pause.ends_at is not None and pause.ends_at <= moment(now):
+                first = self._schedules.agenda.next_at()
+                # What came due during the pause and was not looked at yet has to be noted first.
+                if first is None or first > pause.ends_at.timestamp():
+                    self._go_on(pause, now)
+                    return True
+        return False
+
+    def _go_on(self, pause: Pause, now: float) -> None:
+        with self._engine.begin() as connection:
+            self._lease.prove(connection)
+            row = connection.execute(_over(pause, now).with_for_update()).one_or_none()
+            ids = _next_schedules(connection, pause, row.caught_up_to) if row is not None else []
+            if row is None or not ids:
+                if row is not None:
+                    _settle(connection, pause, row, now)
+                # Without a row somebody changed it a moment ago, of which this beat is about to hear.
+                self._schedules.pauses = [other for other in self._schedules.pauses if other.id != pause.id]
+                return
+            resolved, to_end = overlap.resolve(connection, self._plans(connection, pause, ids, now), now)
+            plans = [_left(made) for made in resolved]
+            to_send = _queue(connection, pause, plans, now)
+            counts = {made.entry.id: _count(made) for made in plans}
+            steps = [_step(made, counts[made.entry.id]) for made in plans if counts[made.entry.id]]
+            progress.count(connection, steps)
+            progressed = {"caught_up_to": ids[-1], "caught_up": PAUSES.c.caught_up + sum(counts.values())}
+            connection.execute(sa.update(PAUSES).where(PAUSES.c.id == pause.id).values(progressed))
+        self._account(plans, steps, counts)
+        self._publisher.submit(to_send)
+        if to_end:
+            self._publisher.call(lambda sender: sender.end(to_end))
+
+    def _plans(self, connection: sa.Connection, pause: Pause, ids: Sequence[int], now: float) -> list[Plan]:
+        skipped: dict[int, list[Skipped]] = {}
+        for run in _skipped(connection, pause, ids):
+            skipped.setdefault(run.schedule_id, []).append(run)
+        entries = {number: self._schedules.agenda.entries.get(number) for number in skipped}
+        gone = {row.id: row for row in some_rows(connection, [number for number, it in entries.items() if it is None])}
+        plans = []
+        for number, runs in skipped.items():
+            entry = entries[number]
+            if entry is None and number in gone and gone[number].version == runs[-1].version:
+                entry = self._schedules.ended(gone[number], now)
+            if entry is None or entry.policy.paused(now):
+                continue
+            other = covering(self._schedules.pauses, entry.tags, moment(now))
+            if other is not None:
+                _hand_over(connection, pause, other, number)
+                continue
+            if chosen := _chosen(pause, entry, runs):
+                plans.append(_plan(pause, entry, chosen))
+        return plans
+
+    def _account(self, plans: Sequence[Plan], steps: Sequence[progress.Step], counts: dict[int, int]) -> None:
+        """What was committed, in memory too."""
+        entries = {made.entry.id: made.entry for made in plans}
+        for step in steps:
+            entry = entries[step.schedule_id]
+            entry.done = step.runs
+            self._tally[entry.id] = self._tally.get(entry.id, 0) + counts[entry.id]
+            if step.next_due is None and entry.next_due is not None:
+                self._schedules.spent(entry)
+
+
+def _over(pause: Pause, now: float) -> sa.Select[tuple[int, object, object]]:
+    at = moment(now)
+    over = (PAUSES.c.ended_at <= at) | (PAUSES.c.ends_at <= at)
+    query = sa.select(PAUSES.c.caught_up_to, PAUSES.c.caught_up, PAUSES.c.ended_at)
+    return query.where(PAUSES.c.id == pause.id, PAUSES.c.settled_at.is_(None), over)
+
+
+def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
+    """The runs that may have to be made up for."""
+    runs = store.runs.c
+    found = [runs.pause_id == pause.id, runs.state == RunState.SKIPPED]
+    if pause.on_resume == Resume.SKIP:
+        # Only what was skipped after the end, before this was known here: found by when it was noted, which are few.
+        found += [runs.created_at >= pause.ends_at, runs.due_at >= pause.ends_at]
+    return found
+
+
+def _next_schedules(connection: sa.Connection, pause: Pause, last: int) -> list[int]:
+    number = store.runs.c.schedule_id
+    query = sa.select(number).where(*_waiting(pause), number > last).distinct().order_by(number).limit(BATCH)
+    return list(connection.execute(query).scalars())
+
+
+def _skipped(connection: sa.Connection, pause: Pause, ids: Sequence[int]) -> list[Skipped]:
+    """The newest skipped runs of these schedules, each schedule's in the order of their due times."""
+    runs = store.runs.c
+    place = sa.func.row_number().over(partition_by=runs.schedule_id, order_by=runs.due_at.desc()).label("place")
+    newest = (
+        sa.select(runs.id, runs.schedule_id, runs.schedule_version, runs.due_at, place)
+        .where(*_waiting(pause), runs.schedule_id.in_(ids))
+        .subquery()
+    )
+    most = FEW if pause.on_resume in (Resume.SKIP, Resume.ONCE) else MOST_CAUGHT_UP
+    query = sa.select(newest).where(newest.c.place <= most).order_by(newest.c.schedule_id, newest.c.due_at)
+    return [
+        Skipped(row.id, row.schedule_id, row.schedule_version, row.due_at.timestamp())
+        for row in connection.execute(query)
+    ]
+
+
+def _chosen(pause: Pause, entry: Entry, runs: Sequence[Skipped]) -> list[float]:
+    ended = pause.ends_at.timestamp() if pause.ends_at is not None else 0.0
+    choice = Choice(pause.on_resume, entry.policy.misfire, entry.policy.window)
+    return rules.to_make_up(choice, [run.due for run in runs], ended)
+
+
+def _plan(pause: Pause, entry: Entry, dues: Sequence[float]) -> Plan:
+    reason = f"made up for after a pause: {pause.reason}" if pause.reason else "made up for after a pause"
+    return Plan(entry, [Occurrence(due, RunState.QUEUED, reason) for due in dues], dues[-1], entry.next_due)
+
+
+def _left(made: Plan) -> Plan:
+    """No more than the maximum number of runs leaves: the first ones."""
+    most = made.entry.recurrence.max_runs
+    if most is None:
+        return made
+    left, kept = most - made.entry.done, []
+    for occurrence in made.occurrences:
+        if occurrence.state in FIRED:
+            if left <= 0:
+                continue
+            left -= 1
+        kept.append(occurrence)
+    return made._replace(occurrences=kept)
+
+
+def _step(made: Plan, count: int) -> progress.Step:
+    entry, runs = made.entry, made.entry.done + count
+    most = entry.recurrence.max_runs
+    spent = most is not None and runs >= most
+    return progress.Step(entry.id, made.last_due, None if spent else entry.next_due, runs, entry.revision)
+
+
+def _count(made: Plan) -> int:
+    return sum(occurrence.state in FIRED for occurrence in made.occurrences)
+
+
+def _queue(connection: sa.Connection, pause: Pause, plans: Sequence[Plan], now: float) -> list[Sendable]:
+    """Queue the runs; those that the overlap policy keeps from it get its reason. Gives what is to be sent."""
+    values = []
+    for made in plans:
+        limit = made.entry.policy.expire_seconds
+        expires = made.entry.policy.expires if limit is None else now + limit
+        for occurrence in made.occurrences:
+            fired = occurrence.state in FIRED
+            values.append(
+                store.MadeUp(
+                    made.entry.id,
+                    moment(occurrence.due),
+                    occurrence.state.value,
+                    occurrence.reason,
+                    moment(now),
+                    moment(expires) if fired and expires is not None else None,
+                    None if fired else moment(now),
+                )
+            )
+    return store.make_up_for(connection, pause.id, values)
+
+
+def _hand_over(connection: sa.Connection, pause: Pause, other: Pause, schedule_id: int) -> None:
+    runs = store.runs.c
+    mine = (runs.pause_id == pause.id, runs.schedule_id == schedule_id, runs.state == RunState.SKIPPED)
+    connection.execute(sa.update(store.runs).where(*mine).values(pause_id=other.id))
+
+
+def _settle(connection: sa.Connection, pause: Pause, row: sa.Row[tuple[int, object, object]], now: float) -> None:
+    connection.execute(sa.update(PAUSES).where(PAUSES.c.id == pause.id).values(settled_at=moment(now)))
+    if row.ended_at is None:
+        told = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
+        audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=told)
+    logger.info("Pause %s is over: %s runs were made up for.", pause.id, row.caught_up)

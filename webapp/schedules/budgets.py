@@ -1,0 +1,125 @@
+"""Failure budgets: a schedule that fails so often in a row is paused, and it is told; and when it works again, too.
+
+Whoever writes the ends of runs calls `look` in the same transaction: the recorder for each batch, a worker that writes
+by itself, beat when it gives a run up. Without failures, and with no schedule that was paused for them, that costs one
+look into an index that is empty.
+
+1. Of the runs that succeeded, find schedules that their failures had paused and that somebody resumed: they recovered.
+2. Of the runs that failed, find schedules with a budget; lock their rows, so that two recorders count one after the
+   other.
+3. Where the newest ends since the last resuming are failures, as many as the budget, pause the schedule.
+4. Write the audit's row and a message to each administrator. The leading beat sends it, as everything that is unsent.
+
+What was skipped, missed, revoked or expired did not fail, and does not count. No Flask here.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.accounts import audit
+from webapp.accounts.models import Role, User, roles_users
+from webapp.database import now
+from webapp.mail.models import Mail
+from webapp.runs.models import Run
+from webapp.runs.states import Origin, RunState
+from webapp.schedules.stored import DETAILS, TASKS
+
+SEND_TASK = "mail.send_mail"
+LONGEST_ERROR = 200
+_PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"
+
+
+def look(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[str]) -> bool:
+    """Look after the schedules of runs that have just ended. Whether one was paused: beat should hear of it."""
+    moment = now()
+    if succeeded:
+        _recover(connection, succeeded, moment)
+    if not failed:
+        return False
+    owners = sa.select(Run.schedule_id).where(Run.id.in_(failed), Run.state == RunState.FAILED)
+    paused = [_pause(connection, row, moment) for row in _locked(connection, owners, DETAILS.c.failure_budget)]
+    return any(paused)
+
+
+def _locked(connection: sa.Connection, owners: Any, column: sa.Column[Any]) -> list[Any]:
+    """The enabled schedules of `owners` that have something in a column and are not paused, in order, locked."""
+    query = (
+        sa.select(DETAILS.c.schedule_id, TASKS.c.name, DETAILS.c.failure_budget, DETAILS.c.failures_from)
+        .join(TASKS, TASKS.c.id == DETAILS.c.schedule_id)
+        .where(DETAILS.c.schedule_id.in_(owners), column.is_not(None))
+        .where(TASKS.c.enabled.is_(True), sa.or_(DETAILS.c.paused_at.is_(None), DETAILS.c.paused_until <= now()))
+        .order_by(DETAILS.c.schedule_id)
+        .with_for_update(of=DETAILS)
+    )
+    return list(connection.execute(query))
+
+
+def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
+    ends = sa.select(Run.state, Run.error).where(
+        Run.schedule_id == row.schedule_id, Run.state.in_([RunState.SUCCEEDED, RunState.FAILED])
+    )
+    if row.failures_from is not None:
+        ends = ends.where(Run.ended_at > row.failures_from)
+    newest = list(connection.execute(ends.order_by(Run.created_at.desc(), Run.id.desc()).limit(row.failure_budget)))
+    if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
+        return False
+    error = (newest[0].error or "no reason was noted").strip().splitlines()[0][:LONGEST_ERROR]
+    many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} failures in a row"
+    reason = f"{many}: {error}"
+    values = {"paused_at": moment, "paused_until": None, "pause_reason": reason, "paused_by": None}
+    change = sa.update(DETAILS).where(DETAILS.c.schedule_id == row.schedule_id)
+    connection.execute(change.values(failing_since=moment, **values))
+    audit.note(
+        connection, "system", "schedule.pause", ("schedule", row.schedule_id, row.name), after={"reason": reason}
+    )
+    _tell(connection, _PAUSED, row, moment, {"failures": many, "error": error})
+    return True
+
+
+def _recover(connection: sa.Connection, succeeded: Sequence[str], moment: datetime) -> None:
+    failing = list(
+        connection.execute(sa.select(DETAILS.c.schedule_id).where(DETAILS.c.failing_since.is_not(None))).scalars()
+    )
+    if not failing:
+        return
+    owners = sa.select(Run.schedule_id).where(
+        Run.id.in_(succeeded), Run.state == RunState.SUCCEEDED, Run.schedule_id.in_(failing)
+    )
+    for row in _locked(connection, owners, DETAILS.c.failing_since):
+        change = sa.update(DETAILS).where(DETAILS.c.schedule_id == row.schedule_id)
+        connection.execute(change.values(failing_since=None))
+        audit.note(connection, "system", "schedule.recover", ("schedule", row.schedule_id, row.name))
+        _tell(connection, _RECOVERED, row, moment, {})
+
+
+def _tell(connection: sa.Connection, kind: str, row: Any, moment: datetime, context: dict[str, Any]) -> None:
+    """A message to each administrator, and the run that will send it."""
+    told = json.dumps({"schedule": row.name, "schedule_id": row.schedule_id, **context})
+    admins = (
+        sa.select(User.id, User.email, User.name)
+        .join(roles_users, roles_users.c.user_id == User.id)
+        .join(Role, Role.id == roles_users.c.role_id)
+        .where(Role.name == "admin", User.active.is_(True))
+        .order_by(User.id)
+    )
+    for admin in connection.execute(admins).all():
+        run_id = str(uuid.uuid4())
+        mail = sa.insert(Mail).values(
+            key=f"{kind}:{row.schedule_id}:{moment:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}",
+            kind=kind,
+            user_id=admin.id,
+            recipient=admin.email,
+            recipient_name=admin.name,
+            context=told,
+            run_id=run_id,
+        )
+        number = connection.execute(mail.returning(Mail.id)).scalar_one()
+        run = {"id": run_id, "task": SEND_TASK, "args": json.dumps([number]), "origin": Origin.TASK}
+        connection.execute(sa.insert(Run).values(**run, state=RunState.QUEUED, created_at=moment))

@@ -1,0 +1,60 @@
+"""What keeps a schedule from firing at a moment, as beat will see it: its own pause, a wider one, a change window."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from webapp.scheduler.recurrence import jitter_seconds
+from webapp.schedules.pauses import Pause, covering, told
+from webapp.schedules.stored import Stored
+
+INSTANT = timedelta(microseconds=1)
+# Pauses in a row that are looked behind for the next due time that fires.
+MOST_PAUSES = 20
+
+
+class Hold(NamedTuple):
+    """Why nothing fires then, and until when; `pause_id` is that of a pause of everything or of tags."""
+
+    told: str
+    until: datetime | None
+    pause_id: int | None
+
+
+def hold(schedule: Stored, due: datetime, pauses: Sequence[Pause]) -> Hold | None:
+    """What would keep a due time from firing; None when it would fire. `pauses` are all that are not settled."""
+    moment = due
+    if schedule.recurrence is not None and schedule.recurrence.jitter:
+        moment += timedelta(seconds=jitter_seconds(schedule.recurrence, due.timestamp()))
+    return hold_at(schedule, moment, pauses)
+
+
+def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold | None:
+    """What holds the schedule at a moment."""
+    row = schedule.row
+    if schedule.paused and row.paused_at <= moment and (row.paused_until is None or moment < row.paused_until):
+        return Hold(told(row.pause_reason or "", row.paused_by or ""), row.paused_until, None)
+    pause = covering(pauses, schedule.tags, moment)
+    return None if pause is None else Hold(pause.told, pause.ends_at, pause.id)
+
+
+def next_firing(
+    schedule: Stored, now: datetime, pauses: Sequence[Pause], skipped: Collection[datetime] = ()
+) -> datetime | None:
+    """When it fires next: what beat says while that holds, else computed. None when nothing will fire."""
+    if not schedule.row.enabled or schedule.row.broken:
+        return None
+    noted: datetime | None = schedule.row.next_due_at
+    if noted is not None and noted > now and noted not in skipped and hold(schedule, noted, pauses) is None:
+        return noted
+    after = now
+    for _ in range(MOST_PAUSES):
+        due = schedule.due_times(after, 1 + len(skipped))
+        first = next((one.utc for one in due if one.utc not in skipped), None)
+        held = hold(schedule, first, pauses) if first is not None else None
+        if held is None or held.until is None:
+            return first if held is None else None
+        after = max(held.until - INSTANT, first or after)
+    return None

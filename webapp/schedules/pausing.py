@@ -1,0 +1,309 @@
+"""Pausing everything or tags, and planning change windows: the only writer of `pauses` on the pages' side.
+
+Each action writes one row, its audit and its revision, however many schedules it holds; after the commit beat is woken.
+What has begun stays in the table as history; a window that has not begun can be deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from webapp import broker
+from webapp.accounts import audit
+from webapp.database import now
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.extensions import db
+from webapp.formats import plural
+from webapp.paging import LARGEST_ID
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+from webapp.scheduler.wakeup import CHANNEL
+from webapp.schedules import fields, pause_rows, service
+from webapp.schedules.definition import iso
+from webapp.schedules.models import Resume, SchedulePause
+from webapp.schedules.pauses import Pause
+from webapp.schedules.stored import DETAILS, TASKS, Stored
+
+LONGEST_REASON = 500
+# How long before a change window begins every page says so.
+NEAR = timedelta(hours=24)
+HISTORY = 20
+# Counting stops there.
+MOST_COUNTED = 100_000
+
+RESUME_WORDS = {
+    Resume.SKIP: "leave it: nothing of it runs",
+    Resume.ONCE: "run each schedule once",
+    Resume.ALL: "run everything within each schedule’s window",
+    Resume.POLICY: "as each schedule’s policy for missed runs says",
+}
+AFTERWARDS = {
+    choice: "It runs when it is next due, not now." if choice == Resume.SKIP else "What came due meanwhile runs now."
+    for choice in Resume
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """How many due times of how many schedules fell into a pause; at least so many, when it is `cut`."""
+
+    runs: int
+    schedules: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The pauses that are on, the windows that are planned, and the last ones that are over."""
+
+    active: Sequence[SchedulePause]
+    planned: Sequence[SchedulePause]
+    over: Sequence[SchedulePause]
+
+
+def standing(now: datetime) -> Standing:
+    """All of them, those of single schedules left out."""
+    wide = sa.select(SchedulePause).where(SchedulePause.schedule_id.is_(None))
+    open_ones = db.session.scalars(wide.where(*_open(now)).order_by(SchedulePause.starts_at)).all()
+    over = wide.where(sa.not_(sa.and_(*_open(now)))).order_by(SchedulePause.id.desc()).limit(HISTORY)
+    active = [row for row in open_ones if row.starts_at <= now]
+    return Standing(active, [row for row in open_ones if row.starts_at > now], db.session.scalars(over).all())
+
+
+def near(now: datetime) -> list[Pause]:
+    """What every page tells of: pauses that are on, and windows that begin within a day. One short statement."""
+    pauses = pause_rows.unsettled(db.session)
+    return [
+        pause for pause in pauses if pause.schedule_id is None and not pause.over(now) and pause.starts_at <= now + NEAR
+    ]
+
+
+def get(pause_id: int) -> SchedulePause:
+    """One of them. Raises NotFound."""
+    row = db.session.get(SchedulePause, pause_id) if pause_id <= LARGEST_ID else None
+    if row is None or row.schedule_id is not None:
+        raise NotFound(f"No pause has the number {pause_id}.")
+    return row
+
+
+def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
+    """Pause now, or plan a window. Moments without an offset are meant on the zone's clock.
+
+    Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
+    """
+    moment = _database_clock()
+    reader = _Reader(given, zone)
+    tags = reader.read("tags", _tags)
+    row = SchedulePause(starts_at=reader.start(moment), author=service.who(), created_at=moment)
+    _read_rest(reader, row, moment)
+    reader.check()
+    row.tags = json.dumps(tags, ensure_ascii=False)
+    db.session.add(row)
+    db.session.flush()
+    return _commit("create", row, None)
+
+
+def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
+    """Change a window that is planned; of a pause that is on only its reason, its end, and what comes after it.
+
+    Raises Invalid, NotFound, and Conflict for one that is over.
+    """
+    row, moment = _locked(pause_id), _database_clock()
+    before = values(row)
+    reader = _Reader({**_texts(row), **given}, zone)
+    if row.starts_at > moment:
+        row.tags = json.dumps(reader.read("tags", _tags) or [], ensure_ascii=False)
+        row.starts_at = reader.start(moment)
+    _read_rest(reader, row, moment)
+    reader.check()
+    return _commit("update", row, before)
+
+
+def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
+    """End a pause that is on, and say what becomes of what came due; beat does that. Raises Conflict, Invalid."""
+    choice = service.resume_choice(on_resume)
+    row, moment = _locked(pause_id), _database_clock()
+    if row.starts_at > moment:
+        raise Conflict("It has not begun: delete it instead.")
+    before = values(row)
+    row.ended_at, row.ended_by, row.on_resume = moment, service.who(), choice
+    return _commit("resume", row, before)
+
+
+def delete(pause_id: int) -> None:
+    """Delete a window that has not begun. Raises NotFound, Conflict."""
+    row, moment = _locked(pause_id), _database_clock()
+    if row.starts_at <= moment:
+        raise Conflict("It has begun: resume instead.")
+    audit.record(db.session, "pause.delete", "pause", row.id, row.reason, values(row), None)
+    db.session.delete(row)
+    db.session.commit()
+    broker.announce(CHANNEL, "a change window was deleted")
+
+
+def meanwhile(pause_id: int) -> Meanwhile:
+    """What came due during a pause so far, and did not run."""
+    fell = sa.select(Run.schedule_id).where(Run.pause_id == pause_id, Run.state == RunState.SKIPPED)
+    return _counted(fell.limit(MOST_COUNTED + 1).subquery())
+
+
+def meanwhile_own(schedule: Stored) -> Meanwhile:
+    """What came due during a schedule's own pause so far."""
+    if not schedule.paused:
+        return Meanwhile(0, 0)
+    found = db.session.execute(sa.select(sa.func.count()).select_from(pause_rows.own_skipped(schedule.row).subquery()))
+    count = int(found.scalar_one())
+    return Meanwhile(count, min(count, 1), count == pause_rows.MOST_OF_ONE)
+
+
+def concerned(tags: Sequence[str]) -> int:
+    """How many enabled schedules a pause of these tags holds; of none: everything."""
+    count = sa.select(sa.func.count()).select_from(TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id))
+    return int(db.session.execute(count.where(TASKS.c.enabled.is_(True), pause_rows.tagged(tags))).scalar_one())
+
+
+def values(row: SchedulePause) -> dict[str, Any]:
+    """What it says, for the audit and for programs. Moments are ISO text in UTC."""
+    return {
+        "tags": json.loads(row.tags),
+        "reason": row.reason,
+        "from": iso(row.starts_at),
+        "until": iso(row.ends_at) if row.ends_at else None,
+        "on_resume": row.on_resume,
+        "ended_at": iso(row.ended_at) if row.ended_at else None,
+        "ended_by": row.ended_by,
+    }
+
+
+def _texts(row: SchedulePause) -> dict[str, Any]:
+    told = values(row)
+    return {**told, "scope": "tags" if told["tags"] else "everything"}
+
+
+def _open(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (SchedulePause.ended_at.is_(None), sa.or_(SchedulePause.ends_at.is_(None), SchedulePause.ends_at > now))
+
+
+def _locked(pause_id: int) -> SchedulePause:
+    """One that is not over, so that it cannot be settled meanwhile. Raises NotFound, Conflict."""
+    get(pause_id)
+    row = db.session.get_one(SchedulePause, pause_id, populate_existing=True, with_for_update=True)
+    moment = _database_clock()
+    if row.ended_at is not None or (row.ends_at is not None and row.ends_at <= moment):
+        raise Conflict("This pause is over.")
+    return row
+
+
+def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> SchedulePause:
+    audit.record(db.session, f"pause.{action}", "pause", row.id, row.reason, before, values(row))
+    db.session.commit()
+    # The database's trigger gave it its revision.
+    db.session.refresh(row)
+    revision = row.revision
+    db.session.commit()
+    broker.announce(CHANNEL, str(revision))
+    return row
+
+
+def _database_clock() -> datetime:
+    """Beat goes by the database's clock, so a pause that begins or ends now does too."""
+    if db.engine.dialect.name != "postgresql":
+        return now()
+    found: datetime = db.session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found
+
+
+def _counted(fell: sa.Subquery) -> Meanwhile:
+    query = sa.select(sa.func.count(), sa.func.count(fell.c.schedule_id.distinct()))
+    runs, schedules = db.session.execute(query.select_from(fell)).one()
+    return Meanwhile(min(runs, MOST_COUNTED), schedules, runs > MOST_COUNTED)
+
+
+class _Reader:
+    """Reads what was given and keeps what is wrong with it, by field."""
+
+    def __init__(self, given: Mapping[str, Any], zone: ZoneInfo) -> None:
+        self.given = given
+        self.zone = zone
+        self.errors: dict[str, str] = {}
+
+    def read(self, name: str, how: Any) -> Any:
+        try:
+            return how(self.given)
+        except fields.FieldError as error:
+            self.errors[name] = str(error)
+        return None
+
+    def moment(self, name: str) -> datetime | None:
+        if fields.empty(self.given.get(name)):
+            return None
+        found: datetime | None = self.read(name, lambda given: fields.moment(given[name], self.zone))
+        return found
+
+    def start(self, moment: datetime) -> datetime:
+        """When it begins: now, unless something else is said. A picker gives minutes, so that now may be over a bit."""
+        found = self.moment("from") or moment
+        if found < moment - timedelta(minutes=1):
+            self.errors.setdefault("from", "This time has passed. Leave it empty to begin now.")
+        return max(found, moment)
+
+    def check(self) -> None:
+        if self.errors:
+            db.session.rollback()
+            raise Invalid(self.errors)
+
+
+def _read_rest(reader: _Reader, row: SchedulePause, moment: datetime) -> None:
+    row.reason = reader.read("reason", _reason) or ""
+    row.ends_at = reader.moment("until")
+    if row.ends_at is not None and row.ends_at <= max(row.starts_at, moment):
+        reader.errors["until"] = "It must end after it begins, and not in the past."
+    if row.starts_at > moment and row.ends_at is None:
+        reader.errors.setdefault("until", "A change window needs an end.")
+    try:
+        row.on_resume = service.resume_choice(str(reader.given.get("on_resume") or ""))
+    except Invalid as error:
+        reader.errors |= error.fields
+
+
+def _reason(given: Mapping[str, Any]) -> str:
+    text = fields.line(given.get("reason") or "", most=LONGEST_REASON)
+    if not text:
+        raise fields.FieldError("Say why: everybody who looks for a run that did not happen reads it.")
+    return text
+
+
+def _tags(given: Mapping[str, Any]) -> list[str]:
+    """The tags; none for everything, which has to be said."""
+    scope = str(given.get("scope") or ("tags" if given.get("tags") else ""))
+    if scope == "everything":
+        return []
+    found = fields.tags(given.get("tags") or "")
+    if not found:
+        raise fields.FieldError("Say which tags, or choose everything.")
+    for tag in found:
+        if not concerned([tag]):
+            raise fields.FieldError(f"No enabled schedule has the tag “{tag}”.")
+    return found
+
+
+def told_scope(tags: Sequence[str]) -> str:
+    """What a pause holds, as the beginning of a sentence."""
+    if not tags:
+        return "Everything"
+    return f"{'Tag' if len(tags) == 1 else 'Tags'} {', '.join(f'“{tag}”' for tag in sorted(tags))}"
+
+
+def told_meanwhile(found: Meanwhile) -> str:
+    """How much came due, in words."""
+    if not found.runs:
+        return "Nothing came due meanwhile."
+    at_least = "More than " if found.cut else ""
+    return f"{at_least}{plural(found.runs, 'due time')} of {plural(found.schedules, 'schedule')} came due meanwhile."
