@@ -24,5 +24,6 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.flask_app = app
     celery.set_default()
     celery.autodiscover_tasks(["webapp"], related_name="tasks")
-    celery.conf.imports = settings.task_modules
+    # The first two listen to what happens in a worker.
+    celery.conf.imports = ("webapp.runs.reporting", "webapp.runs.publishing", *settings.task_modules)
     app.extensions["celery"] = celery

@@ -16,6 +16,7 @@ from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk
 from webapp.runs.export import blueprint as export
+from webapp.runs.part_views import blueprint as run_parts
 from webapp.runs.retention_views import blueprint as retention
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
@@ -43,6 +44,7 @@ BLUEPRINTS = (
     workers,
     bulk,
     export,
+    run_parts,
     retention,
     inquiries,
     schedule_editor,

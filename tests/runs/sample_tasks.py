@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import shared_task
+from celery import Task, chain, chord, group, shared_task
 from celery.utils.log import get_task_logger
 
 from webapp.runs.reporting import progress, write
@@ -65,3 +65,38 @@ def steps(count: int, path: str) -> int:
         time.sleep(0.02)
     progress(count, count, "done")
     return count
+
+
+@shared_task(name="samples.give")
+def give(number: int) -> int:
+    """The number; below zero it raises."""
+    if number < 0:
+        raise ValueError("below zero")
+    return number
+
+
+@shared_task(name="samples.double")
+def double(number: int) -> int:
+    """Twice the number."""
+    return number * 2
+
+
+@shared_task(name="samples.total")
+def total(numbers: list[int]) -> int:
+    """The sum."""
+    return sum(numbers)
+
+
+@shared_task(name="samples.canvas")
+def canvas() -> None:
+    """Call, chain, group and chord in one, and a chord of chains that has a chain after it."""
+    give.delay(1)
+    chain(give.s(2), double.s(), double.s()).delay()
+    group(give.s(number) for number in (3, 4)).delay()
+    chord([chain(give.s(number), double.s()) for number in (5, 6)], chain(total.s(), double.s())).delay()
+
+
+@shared_task(name="samples.replaced", bind=True)
+def replaced(self: Task, *numbers: int) -> None:
+    """Replace itself by a chord."""
+    raise self.replace(chord([give.s(number) for number in numbers], total.s()))

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp.database import now
-from webapp.runs import failures
+from webapp.runs import failures, tracebacks
 from webapp.runs.states import RunState
 
 TRACE = """Traceback (most recent call last):
@@ -46,8 +46,8 @@ def test_the_same_mistake_is_one_line(context: Flask) -> None:
 
 
 def test_place_is_ours_where_there_is_one() -> None:
-    assert failures.place_of("") == ""
-    assert failures.place_of('File "/lib/python3.11/json.py", line 1, in loads') == "json.py:1 in loads"
+    assert tracebacks.place("") == ""
+    assert tracebacks.place('File "/lib/python3.11/json.py", line 1, in loads') == "json.py:1 in loads"
 
 
 def test_page_shows_them_as_text_and_leads_to_a_retry(context: Flask) -> None:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests import processes
 from tests.runs.making import make_run
-from tests.servers import wait_for
 from tests.support import fresh, reading
-from tests.visitors import Visitor
-from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import details, recording, reporting, service
+from webapp.runs import details, recording, reporting
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import RunState
 from webapp.runs.stream import Entry, Event
-
-SAMPLES = "tests.runs.sample_tasks"
 
 
 @pytest.fixture
@@ -97,34 +88,3 @@ def test_outside_of_a_run_it_does_nothing(context: Flask) -> None:
         reporting.progress(float("nan"))
     with reading():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(RunLine)) == 0
-
-
-@pytest.fixture
-def worker(context: Flask, settings: Settings) -> Iterator[None]:
-    import_module(SAMPLES)
-    with (
-        processes.recorder(settings),
-        processes.worker(settings, "--concurrency", "1", TASK_MODULES=SAMPLES),
-    ):
-        yield
-
-
-@pytest.mark.slow
-def test_page_shows_what_a_task_tells(context: Flask, worker: None, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    run = service.launch("samples.steps", [4, str(go)])
-    viewer = Visitor(context, "viewer")
-
-    def page() -> str:
-        return viewer.get(f"/runs/{run.id}").text
-
-    wait_for(lambda: "nearly" in page(), seconds=20)
-    shown = page()
-    assert 'value="75.0"' in shown
-    assert "3 of 4" in shown
-    assert "&lt;b&gt;begun" in shown
-    assert "waiting for go" in shown
-    go.touch()
-    wait_for(lambda: fresh(Run, run.id).state == RunState.SUCCEEDED, seconds=20)
-    assert fresh(Run, run.id).progress_done == 4
-    assert [level for level, _ in lines(run.id)] == ["warning", "info"]

@@ -11,9 +11,10 @@ from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.support import fresh
+from tests.visitors import Visitor
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import recording
+from webapp.runs import claims, recording
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import Entry, Event
@@ -67,3 +68,65 @@ def test_earlier_attempt_does_not_end_a_later_one(context: Flask) -> None:
     run_id = make_run(RunState.STARTED, attempt=2)
     record(Entry(run_id, Event.FAILED, 1, now(), text="ValueError"))
     assert fresh(Run, run_id).state == RunState.STARTED
+
+
+def published(run_id: str, seconds: float = 0.0, **changed: object) -> Entry:
+    told: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "sealed": None}
+    told |= {
+        "options": None,
+        "group_id": "g",
+        "group_index": 3,
+        "parent_id": "p",
+        "root_id": "r",
+        "eta": None,
+        "expires_at": None,
+    }
+    told |= changed
+    return Entry(run_id, Event.PUBLISHED, 0, now() + timedelta(seconds=seconds), text=json.dumps(told))
+
+
+def test_what_a_task_sent_has_its_row_before_it_begins(context: Flask) -> None:
+    later = (now() + timedelta(hours=1)).isoformat()
+    record(published("a"), published("a"), published("b", eta=later), published("c", eta="no moment"))
+    record(Entry("d", Event.PUBLISHED, 0, now(), text="[]"))
+    a, b = fresh(Run, "a"), fresh(Run, "b")
+    assert (a.state, a.origin, a.args, a.sends) == (RunState.QUEUED, "task", "[1]", 1)
+    assert (a.parent_id, a.root_id, a.group_id, a.group_index) == ("p", "r", "g", 3)
+    assert (b.state, b.eta is not None) == (RunState.HELD, True)
+    assert db.session.get(Run, "c") is None
+    assert db.session.get(Run, "d") is None
+
+
+def test_worker_that_was_quicker_keeps_its_row(context: Flask) -> None:
+    run_id = make_run(RunState.SUCCEEDED, origin="task", result="5")
+    other = make_run(RunState.SUCCEEDED, origin="launch", args="[2]")
+    before = fresh(Run, other).created_at
+    record(published(run_id, seconds=-60), published(other, seconds=-60))
+    run = fresh(Run, run_id)
+    assert (run.state, run.result) == (RunState.SUCCEEDED, "5")
+    # It was made when it was sent, and not when a worker began it; other rows are none of it.
+    assert now() - run.created_at > timedelta(seconds=50)
+    assert fresh(Run, other).created_at == before
+
+
+def test_each_cause_of_a_retry_is_kept(context: Flask) -> None:
+    run_id = make_run(RunState.STARTED)
+    causes = [Entry(run_id, Event.RETRYING, n, now(), text=f"cause {n}", entry_id=f"{n}-0") for n in (0, 1)]
+    record(*causes)
+    record(*causes, Entry(run_id, Event.SUCCEEDED, 2, now() + timedelta(seconds=1), text="1"))
+    text = Visitor(context, "viewer").get(f"/runs/{run_id}").text
+    assert text.index("Attempt 1 failed") < text.index("cause 0") < text.index("Attempt 2 failed")
+    # It ended well: the summary gives no reason.
+    assert "<span hx-ignore>cause" not in text
+
+
+def test_claim_of_a_run_that_has_just_got_its_row_takes_it(context: Flask) -> None:
+    def claim(worker_id: str, run_id: str) -> claims.Verdict:
+        with db.engine.begin() as connection:
+            return claims.claim(connection, claims.Delivery(run_id, "add", "[]", "{}", 0, worker_id, worker_id), now())
+
+    record(published("a"))
+    # With a row and without one, the first takes it and the second does not.
+    for run_id in ("a", "b"):
+        assert claim("one", run_id) is claims.Verdict.CLAIMED
+        assert claim("two", run_id) is claims.Verdict.DUPLICATE

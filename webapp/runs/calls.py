@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
+from webapp.registry import KnownTask
 from webapp.secrecy.masking import MASK, is_secret, masked_value
 
 LINE = 90
@@ -39,3 +41,10 @@ def _read(text: str, default: Any) -> Any:
         return json.loads(text)
     except ValueError:
         return default
+
+
+def names_by_position(task: KnownTask | None) -> list[str]:
+    """The names of the arguments that a task takes by position."""
+    parameters = task.signature.parameters.values() if task else ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]

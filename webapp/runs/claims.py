@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database import database_now
 from webapp.runs.ids import had_row
@@ -32,7 +33,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries."""
+    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries.
+
+    `replaced` is how many tasks with this id replaced themselves until it was sent.
+    """
 
     run_id: str
     task: str
@@ -44,6 +48,10 @@ class Delivery:
     queue: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
+    options: str | None = None
+    group_id: str | None = None
+    group_index: int | None = None
+    replaced: int = 0
     sealed: str | None = None
 
 
@@ -54,8 +62,9 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     hour ahead must not take every other worker for dead.
 
     1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
-       alive has it; or it is a later attempt than the one that was claimed. CLAIMED_AGAIN says that this attempt was
-       begun before, by a worker that is gone: how it ended may be told already, and not be recorded yet.
+       alive has it; or it is a later attempt than the one that was claimed, or what that one replaced itself by.
+       CLAIMED_AGAIN says that this attempt was begun before, by a worker that is gone: how it ended may be told
+       already, and not be recorded yet.
     2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
        its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
@@ -68,6 +77,7 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
             Run.claims < MAX_CLAIMS + delivery.attempt,
             sa.or_(
                 Run.claimed_by.is_(None),
+                Run.claimed_by == _handed_over(delivery.replaced),
                 Run.attempt < delivery.attempt,
                 Run.claim_seen_at < database_now(connection, -CLAIM_TIMEOUT),
             ),
@@ -111,8 +121,11 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
 
 
 def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
-    connection.execute(
-        sa.insert(Run).values(
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    adopted = connection.execute(
+        insert(Run)
+        .on_conflict_do_nothing()
+        .values(
             id=delivery.run_id,
             task=delivery.task,
             args=delivery.args,
@@ -123,6 +136,9 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             origin=Origin.TASK,
             parent_id=delivery.parent_id,
             root_id=delivery.root_id,
+            options=delivery.options,
+            group_id=delivery.group_id,
+            group_index=delivery.group_index,
             created_at=at,
             sent_at=at,
             started_at=at,
@@ -132,8 +148,28 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
             attempt=delivery.attempt,
             worker=delivery.worker,
         )
+        # Not every driver counts the rows of an INSERT.
+        .returning(Run.id)
+    ).first()
+    # The recorder, or another worker, has just made the row: it is claimed like any other.
+    return Verdict.CLAIMED if adopted is not None else claim(connection, delivery, at)
+
+
+def _handed_over(replaced: int) -> str:
+    """Stands as the claimer of a run that waits for what replaced it; another message of its id stays a duplicate."""
+    return f"replaced {replaced} times"
+
+
+def hand_over(connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int) -> None:
+    """Leave the run to a later message with its id, as a task does that replaces itself. Commits nothing itself.
+
+    The run stays started, and nobody takes it for lost meanwhile: the message that beat would send is the first one.
+    """
+    connection.execute(
+        sa.update(Run)
+        .where(Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
+        .values(claimed_by=_handed_over(replaced), claim_seen_at=None, claims=1, attempt=0, reason=reason)
     )
-    return Verdict.CLAIMED
 
 
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:

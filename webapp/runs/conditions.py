@@ -46,9 +46,10 @@ def plan(search: Search, now: datetime) -> Plan:
     rest: list[Condition] = []
     if search.since is not None:
         leading.append(Run.created_at > now - search.since)
-    options = [_ids(search), _schedules(search), _states(search), _tasks(search)]
-    if search.states == (RunState.SUCCEEDED,) and options[3] is not None:
-        options[2], options[3] = options[3], options[2]
+    state, task = _states(search), _tasks(search)
+    if search.states == (RunState.SUCCEEDED,) and task is not None:
+        state, task = task, state
+    options = [_ids(search), _roots(search), _schedules(search), state, task]
     led = False
     for option in options:
         if option is None:
@@ -79,6 +80,14 @@ def _ids(search: Search) -> _Option:
             beginning = sa.select(Run.id).where(Run.id >= wanted, Run.id < f"{wanted}g", Run.id.like(f"{wanted}%"))
             found.extend(db.session.scalars(beginning.limit(MOST_BY_ID)))
     return Run.id.in_(found), lambda columns: columns.id.in_(found)
+
+
+def _roots(search: Search) -> _Option:
+    """What a run led to, by calls, chains, groups and chords."""
+    if not search.roots:
+        return None
+    lead = Run.root_id == search.roots[0] if len(search.roots) == 1 else None
+    return lead, lambda columns: columns.root_id.in_(search.roots)
 
 
 def _schedules(search: Search) -> _Option:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,15 +13,18 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.accounts.models import User
 from webapp.extensions import db
 from webapp.registry import find_task
-from webapp.runs import timeline
+from webapp.runs import calls, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine
+from webapp.runs.recording import RETRY_LEVEL
+from webapp.runs.relatives import Family
+from webapp.runs.states import RunState
 from webapp.runs.timeline import Step, Times
-from webapp.secrecy.masking import masked
+from webapp.runs.values import Tree
 from webapp.workers.models import Worker
 from webapp.workers.service import is_alive
 
-# So many retries and children are listed.
-RELATIVES = 20
+# So many retries are listed, of other runs and of this one's attempts.
+RETRIES = 20
 # The last lines that a page shows.
 LINES = 200
 
@@ -44,12 +47,13 @@ class Details:
     steps: list[Step]
     times: Times
     advice: str
-    args: str
-    kwargs: str
+    values: Mapping[str, Tree]
+    traceback: str | None
     asked_by: str | None
     schedule_exists: bool
+    reason: str | None
     retries: Sequence[Any]
-    children: Sequence[Any]
+    family: Family | None
     worker_alive: bool | None
     registered: bool
     progress: Progress | None
@@ -61,19 +65,22 @@ class Details:
 def of(run: Run, now: datetime) -> Details:
     """A few queries, each by a key or a small index."""
     worker = db.session.get(Worker, run.claimed_by) if run.claimed_by and not run.ended else None
+    family, attempts = relatives.of(run), _attempts(run)
     newest = sa.select(RunLine).where(RunLine.run_id == run.id).order_by(RunLine.at.desc(), RunLine.id.desc())
     lines = db.session.scalars(newest.limit(LINES + 1)).all()[::-1]
     schedule = sa.select(PeriodicTask.id).where(PeriodicTask.id == run.schedule_id)
     return Details(
-        steps=timeline.steps(run),
+        steps=timeline.steps(run, attempts),
         times=timeline.times(run),
         advice=timeline.advice(run),
-        args=masked(run.args),
-        kwargs=masked(run.kwargs),
+        values=_values(run),
+        traceback=tracebacks.shortened(run.traceback) if run.traceback else None,
         asked_by=_name_of(run.created_by),
         schedule_exists=run.schedule_id is not None and db.session.scalar(schedule) is not None,
-        retries=_relatives(Run.retry_of == run.id),
-        children=_relatives(Run.parent_id == run.id),
+        # Why an attempt failed stands in the timeline; it is no reason for how the run ended.
+        reason=None if attempts and run.state in (RunState.SUCCEEDED, RunState.FAILED) else run.reason,
+        retries=_retries(run),
+        family=family,
         worker_alive=is_alive(worker, now) if worker else None,
         registered=find_task(run.task) is not None,
         progress=progress_of(run),
@@ -103,12 +110,28 @@ def _name_of(user_id: int | None) -> str | None:
     return user.name if user else None
 
 
+def _values(run: Run) -> dict[str, Tree]:
+    """The trees of what there is; empty arguments are no value."""
+    texts = {"args": run.args, "kwargs": run.kwargs, "result": run.result}
+    names = {"args": calls.names_by_position(find_task(run.task))}
+    given = {part: text for part, text in texts.items() if text and (part == "result" or text not in ("[]", "{}"))}
+    return {part: values.tree(text, names=names.get(part, ())) for part, text in given.items()}
+
+
+def _attempts(run: Run) -> list[Any]:
+    """When each attempt that was followed by another one failed, and why, oldest first."""
+    if not run.attempt and run.state != RunState.RETRYING:
+        return []
+    mine = sa.select(RunLine.at, RunLine.text).where(RunLine.run_id == run.id, RunLine.level == RETRY_LEVEL)
+    return list(db.session.execute(mine.order_by(RunLine.at.desc(), RunLine.id.desc()).limit(RETRIES)))[::-1]
+
+
+def _retries(run: Run) -> Sequence[Any]:
+    query = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(Run.retry_of == run.id)
+    return db.session.execute(query.order_by(Run.created_at.desc()).limit(RETRIES)).all()
+
+
 def _gone(run: Run) -> frozenset[str]:
     """Of the runs that it names as its origin, those that are not kept any more."""
     named = frozenset(run_id for run_id in (run.retry_of, run.parent_id) if run_id)
     return named - set(db.session.scalars(sa.select(Run.id).where(Run.id.in_(named)))) if named else named
-
-
-def _relatives(condition: sa.ColumnElement[bool]) -> Sequence[Any]:
-    query = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(condition)
-    return db.session.execute(query.order_by(Run.created_at.desc()).limit(RELATIVES)).all()

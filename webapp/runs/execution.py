@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import traceback as traceback_module
+import uuid
 from typing import Any
 
 import redis
@@ -17,7 +18,7 @@ from flask import Flask, has_app_context
 from webapp import broker
 from webapp.database import now
 from webapp.extensions import celery, db
-from webapp.runs import claims, recording, unrecorded
+from webapp.runs import canvas, claims, recording, unrecorded
 from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
@@ -62,6 +63,16 @@ class RunTask(Task):
             finally:
                 db.session.remove()
 
+    def on_replace(self, sig: Any) -> Any:
+        """Let the replacement, which has this run's id, be executed; Celery sends it, then ends this task."""
+        if not self.request.is_eager:
+            name = sig.get("subtask_type")
+            reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
+            replaced = (self.request.replaced_task_nesting or 0) + 1
+            with db.engine.begin() as connection:
+                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced)
+        return super().on_replace(sig)
+
 
 def flask_app() -> Flask:
     """The application that the Celery app is bound to."""
@@ -85,6 +96,10 @@ def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
         queue=info.get("routing_key"),
         parent_id=request.parent_id,
         root_id=request.root_id,
+        options=canvas.options_of_request(request),
+        group_id=request.group,
+        group_index=request.group_index,
+        replaced=request.replaced_task_nesting or 0,
     )
     give_up = time.monotonic() + DATABASE_PATIENCE
     while True:
@@ -126,6 +141,8 @@ def tell(request: Any, event: Event, text: str = "", traceback: str = "", second
         text=executing.hidden(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         worker=getattr(request, "hostname", None) or "",
+        # Redis gives it another one; without Redis a repetition is known by this one.
+        entry_id=uuid.uuid4().hex,
         task=getattr(request, "task", None) or "",
         seconds=seconds,
     )
@@ -175,11 +192,18 @@ def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_
     told = _Told(task_id, request.retries if ours else 0, request.hostname, sender.name)
     trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
     tell(told, Event.FAILED, _headline(exception), str(trace), _seconds(request) if ours else None)
+    if ours and request.replaced_task_nesting:
+        # A run that replaced itself by a chain or a chord waits for an end that will not come now.
+        why = executing.hidden(task_id, _headline(exception))
+        reason = f"PartFailed: {sender.name}, which came before its end, failed with {why}"
+        for run_id in canvas.ids_after(canvas.options_of_request(request)):
+            tell(_Told(run_id, 0, request.hostname, ""), Event.FAILED, reason)
 
 
 @signals.task_retry.connect
 def _retrying(request: Any, reason: Any, **_: Any) -> None:
-    tell(request, Event.RETRYING, str(reason))
+    cause = getattr(reason, "exc", None)
+    tell(request, Event.RETRYING, _headline(cause) if isinstance(cause, BaseException) else str(reason))
 
 
 @signals.task_revoked.connect

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.runs import tracebacks
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -21,8 +21,6 @@ BARS = 24
 SPANS: Mapping[str, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
 # The end of a traceback says where it happened; the beginning may be long.
 TAIL = 4_000
-
-_PLACE = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
 @dataclass
@@ -70,7 +68,7 @@ def grouped(span: timedelta, now: datetime) -> Failures:
     groups: dict[tuple[str, str, str], Group] = {}
     for row in rows[:LOOKED_AT]:
         exception = (row.error or "unknown").partition(":")[0].strip()[:80].replace('"', "")
-        key = (row.task, exception, place_of(row.traceback or ""))
+        key = (row.task, exception, tracebacks.place(row.traceback or ""))
         group = groups.setdefault(key, Group(*key, example=(row.error or "")[:200], run_id=row.id))
         group.count += 1
         group.last = group.last or row.created_at
@@ -79,13 +77,3 @@ def grouped(span: timedelta, now: datetime) -> Failures:
         group.bars[min(max(BARS - 1 - int(age * BARS), 0), BARS - 1)] += 1
     ordered = sorted(groups.values(), key=lambda group: -group.count)
     return Failures(ordered, len(rows) > LOOKED_AT)
-
-
-def place_of(traceback: str) -> str:
-    """The last frame that is not of a library: "orders.py:12 in ship"; empty without a traceback."""
-    frames = _PLACE.findall(traceback)
-    ours = [frame for frame in frames if "site-packages" not in frame[0] and "/lib/python" not in frame[0]]
-    if not frames:
-        return ""
-    file, line, function = (ours or frames)[-1]
-    return f"{file.rsplit('/', 1)[-1]}:{line} in {function}"

@@ -34,7 +34,7 @@ _COLUMNS = tuple(
     getattr(Run, name)
     for name in (
         "id", "task", "args", "kwargs", "queue", "state", "reason", "origin", "schedule_id", "schedule_name",
-        "due_at", "created_at", "eta", "started_at", "ended_at", "worker", "error", "attempt",
+        "due_at", "created_at", "eta", "started_at", "ended_at", "worker", "error", "attempt", "root_id",
     )
 )  # fmt: skip
 

@@ -8,10 +8,14 @@ from typing import Any
 from celery import Celery
 from celery.result import denied_join_result
 
+from webapp.runs.canvas import KEPT
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
+from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of
 
+# Where it goes, and what follows it (see `canvas`).
+_PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
 
@@ -51,7 +55,7 @@ def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
 
 def _more(run: Run | Sendable) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run.options) if run.options else {}
-    return {name: value for name, value in found.items() if name in ("exchange", "routing_key", "headers")}
+    return {name: opened(value) for name, value in found.items() if name in _PASSED_ON}
 
 
 def _task(app: Celery, name: str) -> Any:

@@ -42,6 +42,8 @@ class Run(Base):
     retry_of: Mapped[str | None] = mapped_column(sa.String(36))
     parent_id: Mapped[str | None] = mapped_column(sa.String(36))
     root_id: Mapped[str | None] = mapped_column(sa.String(36))
+    group_id: Mapped[str | None] = mapped_column(sa.String(36), comment="Of the group or chord it is a member of")
+    group_index: Mapped[int | None]
 
     schedule_id: Mapped[int | None] = mapped_column(comment="No foreign key: history outlives its schedule")
     schedule_name: Mapped[str | None] = mapped_column(sa.String(255))
@@ -83,6 +85,8 @@ class Run(Base):
         _only_where("schedule_id IS NOT NULL", "ix_runs_schedule_created", "schedule_id", "created_at", "id"),
         _only_where("retry_of IS NOT NULL", "ix_runs_retry_of", "retry_of"),
         _only_where("parent_id IS NOT NULL", "ix_runs_parent", "parent_id"),
+        _only_where("root_id IS NOT NULL", "ix_runs_root", "root_id", "created_at", "id"),
+        _only_where("group_id IS NOT NULL", "ix_runs_group", "group_id", "group_index"),
         # What came due during a pause.
         _only_where("pause_id IS NOT NULL", "ix_runs_paused", "pause_id", "schedule_id", "due_at"),
         # Whether a schedule's last run has ended, however long its history is.

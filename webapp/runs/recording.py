@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.runs.models import Run, RunLine
-from webapp.runs.states import UNENDED, RunState
+from webapp.runs.states import UNENDED, Origin, RunState
 from webapp.runs.stream import Entry, Event, limited
 from webapp.schedules import budgets
+
+# Of the line that says why an attempt failed.
+RETRY_LEVEL = "retry"
 
 # Not IN: SQLAlchemy writes its list anew for each execution, which a batch of many rows cannot do.
 _UNENDED = sa.or_(*(Run.state == state for state in sorted(UNENDED)))
@@ -82,6 +86,8 @@ def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
             "b_traceback": entry.traceback or None,
         }
         by_event.setdefault(entry.event, []).append(values)
+    _keep_published(connection, [entry for entry in entries if entry.event is Event.PUBLISHED])
+    _keep_causes(connection, [entry for entry in entries if entry.event is Event.RETRYING])
     _keep_lines(connection, [entry for entry in entries if entry.event is Event.LINE])
     _keep_progress(connection, [entry for entry in entries if entry.event is Event.PROGRESS])
     for event in _ORDER:
@@ -131,15 +137,68 @@ def _keep_progress(connection: sa.Connection, entries: list[Entry]) -> None:
         connection.execute(_PROGRESS, rows)
 
 
+def _keep_published(connection: sa.Connection, entries: list[Entry]) -> None:
+    """Rows for what tasks have sent. A worker that was quicker has made the row with the moment of its claim."""
+    rows = [row for entry in entries if (row := _row(entry))]
+    if not rows:
+        return
+    insert = _insert(connection)(Run)
+    earlier = (Run.created_at > insert.excluded.created_at) & (Run.origin == Origin.TASK)
+    told_first = {name: insert.excluded[name] for name in ("created_at", "sent_at")}
+    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=told_first, where=earlier), rows)
+
+
+def _row(entry: Entry) -> dict[str, Any] | None:
+    """The row of what was published; None for what is not ours."""
+    told = _told(entry)
+    try:
+        eta, expires_at = (datetime.fromisoformat(told[name]) if told[name] else None for name in _MOMENTS)
+        return {
+            "id": entry.run_id,
+            "task": told["task"],
+            "args": json.dumps(told["args"]),
+            "kwargs": json.dumps(told["kwargs"]),
+            # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
+            "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
+            "origin": Origin.TASK,
+            "created_at": entry.at,
+            "sent_at": entry.at,
+            "sends": 1,
+            "eta": eta,
+            "expires_at": expires_at,
+            "attempt": entry.attempt,
+            **{name: told[name] for name in _SENT},
+        }
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+_MOMENTS = ("eta", "expires_at")
+_SENT = ("sealed", "queue", "options", "group_id", "group_index", "parent_id", "root_id")
+
+
+def _keep_causes(connection: sa.Connection, entries: list[Entry]) -> None:
+    """Why each attempt failed stays with the run, as a line of its own level."""
+    rows = [
+        {"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, "level": RETRY_LEVEL, "text": entry.text}
+        for entry in entries
+    ]
+    if rows:
+        connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
+
+
+def _insert(connection: sa.Connection) -> Any:
+    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+
+
 def _keep_lines(connection: sa.Connection, entries: list[Entry]) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = []
     for entry in entries:
         told = _told(entry)
         text, level = limited(str(told.get("text", ""))), str(told.get("level", "info"))[:10]
         rows.append({"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, "level": level, "text": text})
     if rows:
-        connection.execute(insert(RunLine).on_conflict_do_nothing(), rows)
+        connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
 
 
 def _told(entry: Entry) -> dict[str, Any]:

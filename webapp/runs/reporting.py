@@ -95,6 +95,10 @@ class LineHandler(logging.Handler):
 @signals.after_setup_task_logger.connect
 def _listen(logger: logging.Logger, **_: Any) -> None:
     if not any(isinstance(handler, LineHandler) for handler in logger.handlers):
+        # Whoever starts a worker chooses how much it prints; what is kept with a run does not depend on that.
+        for other in logger.handlers:
+            other.setLevel(max(other.level, logger.level))
+        logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
         handler = LineHandler(logging.INFO)
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)

@@ -14,9 +14,9 @@ from datetime import timedelta
 from webapp.errors import Invalid
 from webapp.runs.states import RunState
 
-QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "args.NAME", "runtime", "since")
+QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "root", "args.NAME", "runtime", "since")
 LONGEST = 500
-SHORTEST_ID = 4
+SHORTEST_ID, LONGEST_ID = 4, 36
 
 _TERM = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMED = re.compile(r"([A-Za-z][\w.\-]*):(.*)", re.DOTALL)
@@ -37,6 +37,7 @@ class Search:
     workers: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     arguments: tuple[tuple[str, str], ...] = ()
     runtime: tuple[tuple[str, float], ...] = ()
     since: timedelta | None = None
@@ -71,6 +72,8 @@ class _Terms:
             self.found.setdefault(name, []).append(_state(value))
         elif name == "id":
             self.found.setdefault(name, []).append(_id(value))
+        elif name == "root":
+            self.found.setdefault(name, []).append(_whole_id(value))
         elif name in ("task", "schedule", "worker", "queue"):
             self.found.setdefault(name, []).append(value)
         else:
@@ -86,6 +89,7 @@ class _Terms:
             workers=tuple(self.found.get("worker", ())),
             queues=tuple(self.found.get("queue", ())),
             ids=tuple(self.found.get("id", ())),
+            roots=tuple(self.found.get("root", ())),
             arguments=tuple(self.arguments),
             runtime=tuple(self.runtime),
             since=min(self.since) if self.since else None,
@@ -144,6 +148,13 @@ def _id(value: str) -> str:
         raise _unclear(f"“{value}” is no id: an id has the digits 0 to 9, a to f and dashes.")
     if len(value) < SHORTEST_ID:
         raise _unclear(f"At least {SHORTEST_ID} characters of an id are needed.")
+    return value
+
+
+def _whole_id(value: str) -> str:
+    """Ids of roots may be of any form: whoever sent the first message chose it."""
+    if len(value) > LONGEST_ID:
+        raise _unclear(f"“{value[:LONGEST_ID]}…” is too long for an id.")
     return value
 
 

@@ -16,8 +16,9 @@ TEXT_LIMIT = 256 * 1024
 
 
 class Event(StrEnum):
-    """What happened to a run."""
+    """What happened to a run. `PUBLISHED`: another task sent its message."""
 
+    PUBLISHED = "published"
     RECEIVED = "received"
     STARTED = "started"
     PROGRESS = "progress"
@@ -37,7 +38,8 @@ ONLY_DETAILS = frozenset({Event.RECEIVED, Event.PROGRESS, Event.LINE})
 class Entry:
     """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.
 
-    For progress and lines it is JSON. `entry_id` is where it stands in the stream, or another name that is its own.
+    For progress, lines and what was published it is JSON. `entry_id` is where it stands in the stream, or another name
+    that is its own.
     `seconds` is how long the task ran, where it has ended.
     """
 

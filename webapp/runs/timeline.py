@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from webapp.formats import duration, plural
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+
+LONGEST_NOTE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,12 @@ _ORIGINS: dict[str, str] = {
 }
 
 
-def steps(run: Run) -> list[Step]:
-    """From its creation to its end; what an ended run never came to is no step of it."""
+def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
+    """From its creation to its end; what an ended run never came to is no step of it.
+
+    `attempts` are those that failed and were followed by another one, each with `at` and `text`, oldest first; those of
+    a long row are the last ones.
+    """
     made = [Step("Created", run.created_at, _ORIGINS.get(run.origin, run.origin))]
     if run.eta is not None:
         made.append(Step("Held until", run.eta, done=run.state != RunState.HELD))
@@ -57,9 +65,17 @@ def steps(run: Run) -> list[Step]:
         Step("Sent", run.sent_at, f"{run.sends} times" if run.sends > 1 else "", done=run.sent_at is not None),
         Step("Received", run.received_at, done=run.received_at is not None),
         Step("Started", run.started_at, _start(run), done=run.started_at is not None),
-        _end(run),
     ]
+    first = max(run.attempt + (run.state == RunState.RETRYING) - len(attempts), 0) + 1
+    made += [
+        Step(f"Attempt {number} failed", each.at, _short(each.text)) for number, each in enumerate(attempts, first)
+    ]
+    made.append(_end(run))
     return [step for step in made if step.at is not None] if run.ended else made
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}…"
 
 
 def _start(run: Run) -> str:
@@ -83,6 +99,8 @@ def advice(run: Run) -> str:
     """What to do next, in a sentence; empty when there is nothing to do."""
     if run.state == RunState.QUEUED and run.sent_at is None:
         return "The broker has not taken its message yet. The leading beat sends it as soon as the broker is back."
+    if run.state == RunState.FAILED and not run.traceback:
+        return "Read the error, mend the cause, then retry it."
     sentences = {
         RunState.HELD: "The leading beat sends it when its time comes. You can cancel it until then.",
         RunState.QUEUED: "It waits for a free worker on its queue. If it waits for long, look at the workers.",

@@ -60,6 +60,21 @@
     }
   });
 
+  // A link to a text; where the browser lets us write to the clipboard, it copies the text instead.
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest("a[data-copy]");
+    if (!link || !navigator.clipboard || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(link.href);
+      if (!answer.ok) throw new Error(answer.statusText);
+      await navigator.clipboard.writeText(await answer.text());
+      link.querySelector("[role=status]").textContent = "copied";
+    } catch {
+      window.location.assign(link.href);
+    }
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll(".user-menu[open]")) {
@@ -76,6 +91,9 @@
       event.stopImmediatePropagation();
     }
   }, true);
+
+  // What the reader has opened or closed stays so when that part of the page is refreshed.
+  window.htmx?.config.morphIgnore.push("open");
 
   document.addEventListener("htmx:error", (event) => {
     if (!event.detail?.ctx?.response) say("The server does not answer. What you see may be old.");

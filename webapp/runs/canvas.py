@@ -1,0 +1,128 @@
+"""What stands in a message about the runs after it: chain, chord and links, as `runs.options` keeps it.
+
+It is kept so that a message sent again does what the first one would have done, and so that a page can show what is
+still to come. The names are those of `Celery.send_task`. Secret arguments are sealed in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kombu.utils import json as kombu_json
+
+from webapp.registry import rule_for
+from webapp.secrecy import embedded as embedded_secrets
+
+# From the names in a message's body to those that send_task takes.
+_EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}
+KEPT = (*_EMBEDDED.values(), "group_id", "group_index")
+# Reading what comes after must not cost a page more than it tells.
+LARGEST = 64 * 1024
+DEEPEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A task that is to come, or with `members` a group, with a `body` a chord. `after` are the steps of its chain.
+
+    `joins` is the body of the chord that it is a member of; `group_id` and `group_index` say of which group.
+    """
+
+    id: str
+    task: str = ""
+    members: tuple[Step, ...] = ()
+    body: Step | None = None
+    after: tuple[Step, ...] = ()
+    group_id: str | None = None
+    group_index: int | None = None
+    joins: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What comes after a run: the steps of its chain in order, its links, and the body of its chord."""
+
+    chain: tuple[Step, ...] = ()
+    links: tuple[Step, ...] = ()
+    joins: Step | None = None
+
+
+NOTHING_FOLLOWS = Following()
+
+
+def options_of_request(request: Any) -> str | None:
+    """What is to be kept of a message that a worker received."""
+    embedded = {name: getattr(request, name, None) for name in _EMBEDDED}
+    return options_of(embedded, request.group, request.group_index)
+
+
+def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: int | None) -> str | None:
+    """JSON of what is to be kept of a message, None when there is nothing. `embedded` is the third part of its body."""
+    kept = {ours: embedded.get(theirs) for theirs, ours in _EMBEDDED.items()}
+    kept |= {"group_id": group_id, "group_index": group_index}
+    kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
+    # As kombu writes it: moments and the like among the arguments come out as they went in.
+    return str(kombu_json.dumps(kept)) if kept else None
+
+
+def following(options: str | None) -> Following:
+    """What comes after a run with these options; nothing when they are too large to be read for a page."""
+    if not options or len(options) > LARGEST:
+        return NOTHING_FOLLOWS
+    try:
+        kept = json.loads(options)
+        chain = _steps(reversed(_list(kept.get("chain"))))
+        links = _steps(_list(kept.get("link")))
+        return Following(chain, links, _step(kept.get("chord")))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return NOTHING_FOLLOWS
+
+
+def ids_after(options: str | None) -> list[str]:
+    """The ids of what was to come after a run with these options, up to the end of its chain or chord."""
+    after, waiting = following(options), list[Step]()
+    waiting += [*after.chain, *([after.joins] if after.joins else [])]
+    found: list[str] = []
+    while waiting:
+        step = waiting.pop()
+        found.append(step.id)
+        waiting += [*step.after, *(other for other in (step.body, step.joins) if other)]
+    return found
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value] if value else []
+
+
+def _steps(signatures: Any, depth: int = 0) -> tuple[Step, ...]:
+    return tuple(step for signature in signatures if (step := _step(signature, depth)))
+
+
+def _step(signature: Any, depth: int = 0) -> Step | None:
+    """A signature, as a step; None for what cannot be one."""
+    if not isinstance(signature, dict) or depth > DEEPEST:
+        return None
+    options, kwargs = signature.get("options") or {}, signature.get("kwargs") or {}
+    kind, step_id = signature.get("subtask_type"), str(options.get("task_id") or "")
+    if kind == "chain":
+        steps = _steps(_list(kwargs.get("tasks")), depth + 1)
+        return _with_after(steps[0], steps[1:]) if steps else None
+    if kind == "group":
+        return Step(step_id, members=_steps(_list(kwargs.get("tasks")), depth + 1))
+    if kind == "chord":
+        header = kwargs.get("header")
+        tasks = (header.get("kwargs") or {}).get("tasks") if isinstance(header, dict) else header
+        members = _steps(_list(tasks), depth + 1)
+        return Step(step_id, members=members, body=_step(kwargs.get("body"), depth + 1))
+    joins = _step(options.get("chord"), depth + 1)
+    group_id, index = options.get("group_id"), options.get("group_index")
+    return Step(step_id, str(signature.get("task", "")), group_id=group_id, group_index=index, joins=joins)
+
+
+def _with_after(step: Step, after: tuple[Step, ...]) -> Step:
+    return Step(
+        step.id, step.task, step.members, step.body, step.after + after, step.group_id, step.group_index, step.joins
+    )

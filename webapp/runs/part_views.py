@@ -1,0 +1,57 @@
+"""`/runs/ID/values/…`: one value of a run in full, and as JSON; `/runs/ID/family`: what belongs to it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, url_for
+
+from webapp.accounts.access import Access, access
+from webapp.errors import NotFound
+from webapp.registry import find_task
+from webapp.rendering import render, render_polled, see_other, wants_fragment
+from webapp.runs import calls, relatives, service, values
+from webapp.runs.models import Run
+
+blueprint = Blueprint("run_parts", __name__)
+
+# The values of a run that are shown as trees, with their names.
+PARTS = {"args": "Arguments by position", "kwargs": "Arguments by name", "result": "Result"}
+
+
+@blueprint.get("/runs/<run_id>/values/<part>")
+@access(Access.VIEWER)
+def show(run_id: str, part: str) -> Response:
+    """As much of a value as a page can show."""
+    run, text = _value(run_id, part)
+    tree = values.tree(text, values.ALL, _names(run, part))
+    return render("runs/value.html", "runs/_value.html", run=run, tree=tree, part=part, title=PARTS[part], full=True)
+
+
+@blueprint.get("/runs/<run_id>/values/<part>.json")
+@access(Access.VIEWER)
+def as_json(run_id: str, part: str) -> Response:
+    """The whole value."""
+    run, text = _value(run_id, part)
+    return Response(values.as_json(text, _names(run, part)), mimetype="application/json")
+
+
+@blueprint.get("/runs/<run_id>/family")
+@access(Access.VIEWER)
+def family(run_id: str) -> Response:
+    """What a run called and what called it, drawn anew; without htmx its page shows the same."""
+    run = service.get_run(run_id)
+    if not wants_fragment():
+        return see_other(url_for("runs.show", run_id=run.id, _anchor="family"))
+    return render_polled("runs/_family.html", run=run, family=relatives.of(run))
+
+
+def _names(run: Run, part: str) -> list[str]:
+    return calls.names_by_position(find_task(run.task)) if part == "args" else []
+
+
+def _value(run_id: str, part: str) -> tuple[Run, str]:
+    """Raises NotFound for a part that no run has, or that this one has not."""
+    run = service.get_run(run_id)
+    text = getattr(run, part) if part in PARTS else None
+    if text is None:
+        raise NotFound("This run has no such value.")
+    return run, text

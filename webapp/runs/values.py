@@ -1,0 +1,242 @@
+"""A value as a tree that a page can show: arguments and results, cut where they are long, secrets masked. Pure.
+
+The tree is filled level by level until a limit is reached, so that a long first branch does not hide the others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, repeat
+from typing import Any
+
+from webapp.secrecy.masking import MASK, is_secret
+
+# Deeper than this no value is read; the parser and every browser have their own end not far below.
+DEEPEST = 150
+# Indenting is slow: Python's encoder then writes each part by itself.
+LARGE = 100_000
+# Of a container that is closed: so many of its parts, in so many characters.
+PREVIEWED, LONGEST_PREVIEW = 4, 70
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much of a value is shown: parts, characters in all and of one text, levels, and parts of one container."""
+
+    parts: int
+    characters: int
+    text: int
+    depth: int
+    children: int
+
+
+FIRST = Limit(parts=150, characters=8_000, text=240, depth=6, children=40)
+ALL = Limit(parts=4_000, characters=400_000, text=50_000, depth=60, children=4_000)
+
+
+@dataclass(slots=True)
+class Value:
+    """A part of the tree. `kind` is object, list, text, number, boolean, null, secret, deep, or raw for no JSON.
+
+    `size` is the number of parts of a container or the characters of a text; `left_out` is how many are not shown;
+    `preview` is the beginning of a container in a few words.
+    """
+
+    kind: str
+    name: str | None = None
+    text: str = ""
+    size: int = 0
+    left_out: int = 0
+    preview: str = ""
+    open: bool = False
+    children: list[Value] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A value as it is shown; `whole` when nothing of it was left out."""
+
+    root: Value
+    whole: bool
+
+
+def tree(text: str, limit: Limit = FIRST, names: Sequence[str] = ()) -> Tree:
+    """The tree of JSON text, at most as large as the limit says. What is not JSON is one text.
+
+    `names` are those of a list's parts: arguments by position have the names of the task's parameters.
+    """
+    try:
+        found = _read(text)
+    except ValueError:
+        found = _Raw(text)
+    root = _Filling(limit, names).fill(found)
+    parts = list(_walk(root))
+    for value in parts:
+        value.open = value is root or len(parts) <= limit.children
+    return Tree(root, not any(value.left_out for value in parts))
+
+
+def as_json(text: str, names: Sequence[str] = ()) -> str:
+    """The value for copying, indented unless it is large, with secrets masked; what is not JSON as it is.
+
+    `names` as for `tree`.
+    """
+    try:
+        return _written(json.loads(text), names, None if len(text) > LARGE else 2)
+    except RecursionError:
+        return _written(_without_depths(text), names)
+    except ValueError:
+        return text
+
+
+def _written(found: Any, names: Sequence[str], indent: int | None = None) -> str:
+    if isinstance(found, list):
+        found = [MASK if name and is_secret(name) else inner for name, inner in _named(found, names)]
+    return json.dumps(_masked(found), ensure_ascii=False, indent=indent)
+
+
+def _named(parts: list[Any], names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+    """A list's parts, each with its name as far as names go."""
+    return zip(chain(names, repeat(None)), parts, strict=False)
+
+
+class _Raw(str):
+    """Text that is no JSON."""
+
+    __slots__ = ()
+
+
+class _Deep:
+    """Stands for what lies too deep."""
+
+
+def _read(text: str) -> Any:
+    """The value of JSON text, without what lies too deep. Raises ValueError for what is not JSON."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return _without_depths(text)
+
+
+def _without_depths(text: str) -> Any:
+    marker = secrets.token_hex(16)
+    return _unmarked(json.loads(_shallow(text, f'"{marker}"')), marker)
+
+
+def _shallow(text: str, marker: str) -> str:
+    """JSON text with the marker in place of each container that lies too deep."""
+    kept, start, level = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            level += 1
+            if level == DEEPEST:
+                kept += [text[start : token.start()], marker]
+        elif token[0] in "]}":
+            if level == DEEPEST:
+                start = token.end()
+            level -= 1
+    return "".join([*kept, text[start:]])
+
+
+def _unmarked(value: Any, marker: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _unmarked(inner, marker) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_unmarked(inner, marker) for inner in value]
+    return _Deep() if value == marker else value
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: MASK if is_secret(name) else _masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
+    return "…" if isinstance(value, _Deep) else value
+
+
+class _Filling:
+    """Fills a tree until the limit is reached."""
+
+    def __init__(self, limit: Limit, names: Sequence[str]) -> None:
+        self.limit = limit
+        self.names = names
+        self.parts = limit.parts
+        self.characters = limit.characters
+        self.waiting: deque[tuple[Any, Value, int]] = deque()
+
+    def fill(self, found: Any) -> Value:
+        root = self.value(found, None, 0)
+        while self.waiting:
+            inner, value, depth = self.waiting.popleft()
+            self.add_children(inner, value, depth)
+        return root
+
+    def value(self, found: Any, name: str | None, depth: int) -> Value:
+        """One part, whose own parts are filled in later."""
+        self.parts -= 1
+        if name is not None:
+            name = name if len(name) <= self.limit.text else f"{name[: self.limit.text]}…"
+            self.characters -= len(name)
+            if is_secret(name):
+                return Value("secret", name, MASK)
+        if isinstance(found, dict | list):
+            value = Value("object" if isinstance(found, dict) else "list", name, size=len(found))
+            value.preview = _preview(found, self.names if depth == 0 else ())
+            self.waiting.append((found, value, depth))
+            return value
+        if isinstance(found, str):
+            return self.text(found, name)
+        if isinstance(found, _Deep):
+            return Value("deep", name, left_out=1)
+        kind = "null" if found is None else "boolean" if isinstance(found, bool) else "number"
+        written = json.dumps(found)
+        self.characters -= len(written)
+        return Value(kind, name, written[: self.limit.text], left_out=max(len(written) - self.limit.text, 0))
+
+    def text(self, found: str, name: str | None) -> Value:
+        raw = isinstance(found, _Raw)
+        room = max(min(self.limit.characters if raw else self.limit.text, self.characters), 20)
+        shown = found[:room]
+        self.characters -= len(shown)
+        return Value("raw" if raw else "text", name, str(shown), len(found), len(found) - len(shown))
+
+    def add_children(self, found: Any, value: Value, depth: int) -> None:
+        names = self.names if depth == 0 else ()
+        pairs = iter(found.items()) if isinstance(found, dict) else _named(found, names)
+        room = self.limit.children if depth < self.limit.depth else 0
+        for name, inner in pairs:
+            if not room or self.parts <= 0 or self.characters <= 0:
+                break
+            room -= 1
+            value.children.append(self.value(inner, name, depth + 1))
+        value.left_out = len(found) - len(value.children)
+
+
+def _preview(found: dict[str, Any] | list[Any], names: Sequence[str]) -> str:
+    """The first parts of a container, those that are containers themselves left open."""
+    first = list(islice(found.items() if isinstance(found, dict) else _named(found, names), PREVIEWED))
+    parts = [f"{name}: {_word(inner, name)}" if name is not None else _word(inner) for name, inner in first]
+    text = ", ".join(parts) + (", …" if len(found) > len(first) else "")
+    return text if len(text) <= LONGEST_PREVIEW else f"{text[:LONGEST_PREVIEW]}…"
+
+
+def _word(found: Any, name: str | None = None) -> str:
+    if name is not None and is_secret(name):
+        return MASK
+    if isinstance(found, dict | list):
+        return ("{…}" if isinstance(found, dict) else "[…]") if found else json.dumps(found)
+    if isinstance(found, _Deep):
+        return "…"
+    return json.dumps(found[:LONGEST_PREVIEW] if isinstance(found, str) else found, ensure_ascii=False)
+
+
+def _walk(value: Value) -> Iterator[Value]:
+    yield value
+    for child in value.children:
+        yield from _walk(child)
