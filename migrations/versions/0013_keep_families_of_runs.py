@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012_families"
-down_revision = "0011_pausing"
+revision = "0013_families"
+down_revision = "0012_search"
 branch_labels = None
 depends_on = None
 
