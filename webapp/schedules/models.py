@@ -135,6 +135,7 @@ class SchedulePause(Base):
         ),
     )
 
+
 class ScheduleRevision(Base):
     """One row: the last revision given out. Taken under its row lock, so that no lower one can commit later."""
 
