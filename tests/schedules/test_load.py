@@ -10,12 +10,18 @@ import pytest
 from webapp.scheduler.recurrence import Crontab, Interval, Recurrence
 from webapp.schedules import load
 from webapp.schedules.load import Load, bursts, calmest
+from webapp.schedules.pauses import Pause, spans
 from webapp.schedules.roster import Group, When
 from webapp.schedules.run_times import UNKNOWN, usual
 from webapp.workers.capacity import Pool
 
 MONDAY = int(datetime(2027, 1, 4, tzinfo=UTC).timestamp())
 DAY = 1440
+
+
+def at(hours: int) -> datetime:
+    """So many hours after the Monday's midnight."""
+    return datetime.fromtimestamp(MONDAY, UTC) + timedelta(hours=hours)
 
 
 def group(
@@ -41,6 +47,25 @@ def test_fires_and_work_are_counted_in_their_pool() -> None:
     celery, slow = found.pools
     assert (celery.fires[360], celery.work[360], sum(celery.fires)) == (5, 300.0, 5)
     assert (sum(slow.fires), slow.fires[30]) == (24, 1)
+
+
+def test_what_a_wide_pause_holds_does_not_fire() -> None:
+    nightly, other = group("0 6 * * *")._replace(tags=frozenset({"reports"})), group("0 6 * * *", jitter=1.0)
+    pause = Pause(1, frozenset({"reports"}), "", "", at(5), at(7))
+    everything = Pause(2, frozenset(), "", "", at(30), None)
+
+    def fires(*pauses: Pause) -> int:
+        found = load.reckon(
+            {nightly: [1, 2], other: [3]},
+            (MONDAY, 2 * DAY),
+            [Pool(("celery",), 1)],
+            lambda _group: "celery",
+            lambda _group, _ids: [1.0],
+            quiet=lambda tags: spans(pauses, tags),
+        )
+        return sum(found.pools[0].fires)
+
+    assert (fires(), fires(pause), fires(pause, everything), fires(everything)) == (6, 4, 1, 3)
 
 
 def test_what_has_no_slot_waits() -> None:

@@ -13,10 +13,12 @@ from flask import current_app
 
 from webapp import broker
 from webapp.errors import Invalid
+from webapp.extensions import db
 from webapp.people.zones import find_zone
-from webapp.schedules import load, roster, run_times
+from webapp.schedules import load, pause_rows, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid
 from webapp.schedules.load import Load
+from webapp.schedules.pauses import spans
 from webapp.schedules.roster import Group, Roster
 from webapp.schedules.run_times import UNKNOWN, Usual
 from webapp.workers.capacity import pools
@@ -109,11 +111,18 @@ def reckon(first: int, minutes: int, now: datetime) -> Reckoned:
     times = _times(kept, members, now)
     queues = {pair: broker.destination(pair[0], [], {}, pair[1])[0] for pair in _pairs(members)}
     slots = pools(queues.values(), now)
-    key = (members.generation, first, minutes, _sorted(times), tuple((pool.queues, pool.slots) for pool in slots))
+    pauses = tuple(pause_rows.unsettled(db.session))
+    sizes = tuple((pool.queues, pool.slots) for pool in slots)
+    key = (members.generation, first, minutes, _sorted(times), sizes, pauses)
     found = kept.loads.get(key)
     if found is None:
         found = load.reckon(
-            members.groups, (first, minutes), slots, lambda group: queues[group.task, group.queue], times.seconds
+            members.groups,
+            (first, minutes),
+            slots,
+            lambda group: queues[group.task, group.queue],
+            times.seconds,
+            quiet=lambda tags: spans(pauses, tags),
         )
         while len(kept.loads) >= LOADS_KEPT:
             del kept.loads[next(iter(kept.loads))]

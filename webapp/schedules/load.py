@@ -31,6 +31,11 @@ LONGEST_RUN = 24 * 60
 SecondsOf = Callable[[Group, Sequence[int]], Sequence[float]]
 """How many seconds the runs of each schedule of a group usually take, or one number for all of them."""
 
+Spans = tuple[tuple[float, float], ...]
+"""From when to before when, in epoch seconds."""
+
+Quiet = Callable[[frozenset[str]], Iterable[tuple[float, float]]]
+
 
 @dataclass(slots=True)
 class PoolLoad:
@@ -131,12 +136,17 @@ def reckon(
     pools: Sequence[Pool],
     queue_of: Callable[[Group], str],
     seconds_of: SecondsOf,
+    *,
+    quiet: Quiet = lambda _tags: (),
 ) -> Load:
-    """The load of a span (its first instant and its minutes), those whens first that most schedules share."""
+    """The load of a span (its first instant and its minutes), those whens first that most schedules share.
+
+    `quiet` tells during which spans pauses of everything or of tags keep schedules with these tags from firing.
+    """
     first, minutes = span
     loads = [PoolLoad.empty(pool, minutes) for pool in pools]
     by_queue = {queue: load for load in loads for queue in load.pool.queues}
-    dues: dict[When, ByMinute] = {}
+    dues: dict[tuple[When, Spans], ByMinute] = {}
     coming: list[Coming] = []
     steps = left_out = 0
     for group, members in sorted(groups.items(), key=lambda item: -len(item[1])):  # type: ignore[arg-type]  # a set
@@ -144,9 +154,10 @@ def reckon(
         if steps > MOST_STEPS:
             left_out += len(ids)
             continue
-        due = dues.get(group.when)
+        spans = tuple(quiet(group.tags))
+        due = dues.get((group.when, spans))
         if due is None:
-            due = dues[group.when] = _due(group.when, first, minutes)
+            due = dues[group.when, spans] = _due(group.when, spans, first, minutes)
         if not due.minutes:
             continue
         found = Coming(group, ids, due, _fires(group.when.recurrence.jitter, len(ids), seconds_of(group, ids)))
@@ -158,11 +169,16 @@ def reckon(
     return Load(first, minutes, loads, coming, left_out)
 
 
-def _due(when: When, first: int, minutes: int) -> ByMinute:
+def _due(when: When, spans: Spans, first: int, minutes: int) -> ByMinute:
     due = by_minute(when.recurrence, first, minutes, when.done)
-    if when.paused_from is None:
+    if when.paused_from is None and not spans:
         return due
-    kept = [(minute, count) for minute, count in due.pairs() if not when.paused(first + 60 * minute)]
+
+    def fires(minute: int) -> bool:
+        at = first + 60 * minute
+        return not (when.paused(at) or any(begin <= at < end for begin, end in spans))
+
+    kept = [(minute, count) for minute, count in due.pairs() if fires(minute)]
     return ByMinute(array("I", (minute for minute, _count in kept)), array("I", (count for _minute, count in kept)))
 
 

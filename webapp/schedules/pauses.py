@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from math import inf
 from typing import NamedTuple
 
 from webapp.schedules.models import Misfire, Resume
@@ -55,6 +56,15 @@ def covering(pauses: Iterable[Pause], tags: Collection[str], moment: datetime) -
         if pause.holds(moment) and pause.concerns(tags) and (held is None or _outlasts(pause, held)):
             held = pause
     return held
+
+
+def spans(pauses: Iterable[Pause], tags: Collection[str]) -> list[tuple[float, float]]:
+    """When pauses keep schedules with these tags from firing: from and to before, in epoch seconds."""
+    return [
+        (pause.starts_at.timestamp(), inf if pause.ends_at is None else pause.ends_at.timestamp())
+        for pause in pauses
+        if pause.concerns(tags)
+    ]
 
 
 def _outlasts(pause: Pause, other: Pause) -> bool:

@@ -53,6 +53,7 @@ class Group(NamedTuple):
     when: When
     task: str
     queue: str | None
+    tags: frozenset[str] = frozenset()
 
 
 class Roster:
@@ -116,7 +117,7 @@ class Roster:
                 entry = reader.read(row, moment)
             except BrokenRow:
                 continue
-            group = Group(_when(entry, moment, plain), entry.target.task, entry.target.queue)
+            group = Group(_when(entry, moment, plain), entry.target.task, entry.target.queue, frozenset(entry.tags))
             self._group_of[row.id] = group
             self._groups.setdefault(group, set()).add(row.id)
 
