@@ -104,6 +104,9 @@ def app(settings: Settings) -> Iterator[Flask]:
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
     yield made
+    # What AMQP connects with does not close itself when it is forgotten.
+    if "producers" in made.extensions:
+        made.extensions["producers"].clear()
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
