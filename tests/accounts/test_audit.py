@@ -29,7 +29,7 @@ def admin(app: Flask) -> Browser:
 def write(app: Flask, count: int = 1, action: str = "schedule.update", **more: object) -> None:
     with app.app_context():
         for number in range(count):
-            audit.record(db.session, action, "schedule", number, f"nightly {number}", **more)  # type: ignore[arg-type]
+            audit.record(db.session, action, "schedule", number, f"nightly {number}", **more)  # type: ignore[arg-type]  # some of what is recorded, by name
         db.session.commit()
 
 

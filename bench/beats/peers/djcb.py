@@ -37,8 +37,8 @@ settings.configure(
 django.setup()
 
 from django.core.management import call_command  # noqa: E402 - Django must be set up before its models are imported
-from django.db import connection, transaction  # noqa: E402
-from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks  # noqa: E402
+from django.db import connection, transaction  # noqa: E402 - as above
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks  # noqa: E402 - as above
 
 app = make_app()
 
