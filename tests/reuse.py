@@ -22,6 +22,7 @@ class Reused:
     url: str
     _rows: dict[str, bytes] = field(default_factory=dict)
     _sequences: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    _indexes: set[str] = field(default_factory=set)
 
     def remember(self) -> None:
         """Keep what is in it now. Raises psycopg.Error when it cannot be read."""
@@ -33,11 +34,17 @@ class Reused:
             for (name,) in connection.execute("SELECT sequencename FROM pg_sequences").fetchall():
                 last, called = connection.execute(_on("SELECT last_value, is_called FROM {}", name)).fetchall()[0]
                 self._sequences[name] = (last, called)
+            self._indexes = _indexes(connection)
 
     def put_back(self) -> None:
-        """Give every table and sequence what it held when remembered. Raises psycopg.Error when a table is gone."""
+        """Give every table and sequence what it held when remembered, and drop indexes that were added since.
+
+        Raises psycopg.Error when a table is gone.
+        """
         with self._connected() as connection:
             connection.execute(ALONE)
+            for name in _indexes(connection) - self._indexes:
+                connection.execute(_on("DROP INDEX {}", name))
             # Neither triggers nor foreign keys: the rows that come back obeyed both.
             connection.execute("SET session_replication_role = replica")
             connection.execute(sql.SQL("; ").join(_on("DELETE FROM {}", table) for table in self._rows))
@@ -50,6 +57,11 @@ class Reused:
 
     def _connected(self) -> psycopg.Connection:
         return psycopg.connect(self.url.replace("postgresql+psycopg://", "postgresql://"))
+
+
+def _indexes(connection: psycopg.Connection) -> set[str]:
+    found = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")
+    return {name for (name,) in found.fetchall()}
 
 
 def _on(statement: LiteralString, name: str) -> sql.Composed:
