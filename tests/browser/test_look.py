@@ -6,49 +6,33 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, TOO_WIDE, assert_accessible
 from webapp import formats
 from webapp.database import now
 
 pytestmark = pytest.mark.browser
 
-PHONE: ViewportSize = {"width": 375, "height": 700}
-DESK: ViewportSize = {"width": 1280, "height": 800}
 NewPage = Callable[..., Page]
 SignIn = Callable[[Page, str], None]
 BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
-TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("role", ["admin", "member", None])
-def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, scheme: str, role: str | None) -> None:
-    # The checker evaluates text, which our policy forbids; only this context is let off.
-    page = new_page(color_scheme=scheme, bypass_csp=True)
+def test_pages_are_accessible(page: Page, sign_in: SignIn, role: str | None) -> None:
     if role:
         sign_in(page, role)
     page.goto("/" if role else "/login")
     assert_accessible(page)
 
 
-def test_an_error_page_is_accessible(new_page: NewPage, sign_in: SignIn, complaints: list[str]) -> None:
-    page = new_page(bypass_csp=True)
+def test_an_error_page_is_accessible(page: Page, sign_in: SignIn, complaints: list[str]) -> None:
     sign_in(page, "viewer")
     page.goto("/no-such-page")
     assert_accessible(page)
     assert len(complaints) == 1
     assert "404" in complaints.pop()
-
-
-def assert_accessible(page: Page) -> None:
-    """Nothing for axe to find and no sideways scrolling, on a phone and on a desk."""
-    for size in (PHONE, DESK):
-        page.set_viewport_size(size)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
-        assert not page.evaluate(TOO_WIDE)
 
 
 def test_the_system_decides_until_somebody_chooses_without_javascript(new_page: NewPage, sign_in: SignIn) -> None:

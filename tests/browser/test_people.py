@@ -4,40 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from playwright.sync_api import Page
 
 from tests.accounts.browser import PASSWORD, add_user, all_rows
+from tests.browser.accessibility import assert_accessible
 from webapp.accounts.models import User
 
 OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent"]
 ADMINS = ["/people", "/people/1", "/people?search=zzz", "/audit", "/audit?actor=zzz", "/account"]
 
 
-def faults(page: Page) -> list[str]:
-    found = Axe().run(page)
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return [f"{page.url}: {found.generate_report()}"] * bool(found.violations_count) + [f"{page.url} scrolls"] * (
-        wide > 0
-    )
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_for_axe_to_find_on_a_phone(
-    new_page: Callable[..., Page], sign_in: Callable[[Page, str], None], scheme: str
-) -> None:
-    page = new_page(viewport={"width": 375, "height": 700}, color_scheme=scheme)
-    found: list[str] = []
+def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None]) -> None:
     for path in OPEN:
         page.goto(path)
-        found += faults(page)
+        assert_accessible(page)
     sign_in(page, "admin")
     for path in ADMINS:
         page.goto(path)
-        found += faults(page)
-    assert found == []
+        assert_accessible(page)
 
 
 def test_registering_and_signing_in_without_javascript(app: Flask, new_page: Callable[..., Page]) -> None:

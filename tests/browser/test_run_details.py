@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import assert_accessible
 from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.runs.test_tracebacks import WHOLE
@@ -61,21 +61,13 @@ def busy(context: Flask) -> str:
     return run_id
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible_and_fit_a_phone(
-    new_page: Callable[..., Page], sign_in: Callable[[Page, str], None], busy: str, scheme: str
-) -> None:
-    page = new_page(viewport={"width": 375, "height": 800}, color_scheme=scheme)
+def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None], busy: str) -> None:
     sign_in(page, "operator")
     paths = [f"/runs/{busy}", "/runs/failures", "/runs/retry-all?state=failed", "/runs/cancel-all?state=queued"]
     paths += [f"/runs/{busy}/values/args", f"/runs?q=root:{busy}"]
-    axe = Axe()
     for path in paths:
         page.goto(path)
-        found = axe.run(page)
-        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, path
+        assert_accessible(page)
 
 
 def test_what_a_reader_opened_or_closed_stays_so_while_the_page_follows(

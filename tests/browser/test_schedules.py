@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, assert_accessible
 from webapp.database import now
 from webapp.extensions import db
 from webapp.scheduler.models import Beat
@@ -22,17 +22,8 @@ from webapp.schedules.models import ScheduleRevision
 
 pytestmark = pytest.mark.browser
 
-PHONE: ViewportSize = {"width": 375, "height": 700}
-DESK: ViewportSize = {"width": 1280, "height": 800}
 NewPage = Callable[..., Page]
 SignIn = Callable[[Page, str], None]
-TOO_WIDE = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
-# Colours that are still turning into those of the other theme would be judged.
-SETTLED = """async () => {
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  const turning = document.getAnimations().filter((one) => one instanceof CSSTransition);
-  await Promise.allSettled(turning.map((one) => one.finished));
-}"""
 SUMS = {"task": "add", "args": [1, 2], "timezone": "Europe/Berlin"}
 
 
@@ -57,10 +48,7 @@ def number(app: Flask) -> int:
     return made[0]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
-    # The checker evaluates text, which our policy forbids; only this context is let off.
-    page = new_page(color_scheme=scheme, bypass_csp=True)
+def test_pages_are_accessible(page: Page, sign_in: SignIn, number: int) -> None:
     sign_in(page, "admin")
     for path in (
         "/schedules",
@@ -78,16 +66,10 @@ def test_pages_are_accessible(new_page: NewPage, sign_in: SignIn, number: int, s
         "/schedules/pauses/2",
     ):
         page.goto(path)
-        for size in (PHONE, DESK):
-            page.set_viewport_size(size)
-            found = Axe().run(page)
-            assert found.violations_count == 0, path + found.generate_report()
-            assert not page.evaluate(TOO_WIDE), path
+        assert_accessible(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_import_shows_what_it_would_do(new_page: NewPage, sign_in: SignIn, number: int, scheme: str) -> None:
-    page = new_page(color_scheme=scheme, bypass_csp=True)
+def test_an_import_shows_what_it_would_do(page: Page, sign_in: SignIn, number: int) -> None:
     sign_in(page, "scheduler")
     page.goto("/schedules/import")
     page.get_by_label("Text").fill("0 5 1 * fri add 1 2\n0 6 * * * /bin/backup --a-rather-long-option=of-the-command\n")
@@ -95,17 +77,10 @@ def test_an_import_shows_what_it_would_do(new_page: NewPage, sign_in: SignIn, nu
     page.get_by_role("button", name="Show the difference").click()
     expect(page.get_by_text("Read as a crontab file.")).to_be_visible()
     expect(page.get_by_role("group", name="Which task is each command?")).to_be_visible()
-    for size in (PHONE, DESK):
-        page.set_viewport_size(size)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
-        assert not page.evaluate(TOO_WIDE)
+    assert_accessible(page)
 
 
-def test_a_form_with_errors_is_accessible(
-    new_page: NewPage, sign_in: SignIn, number: int, complaints: list[str]
-) -> None:
-    page = new_page(bypass_csp=True)
+def test_a_form_with_errors_is_accessible(page: Page, sign_in: SignIn, number: int, complaints: list[str]) -> None:
     sign_in(page, "admin")
     page.goto("/schedules/new")
     page.get_by_role("button", name="Create").click()
@@ -121,15 +96,6 @@ def test_a_form_with_errors_is_accessible(
     # The browser notes the status 422.
     assert [text for text in complaints if "422" not in text] == []
     complaints.clear()
-
-
-def assert_accessible(page: Page) -> None:
-    """Nothing for axe to find in either theme."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.evaluate(SETTLED)
-        found = Axe().run(page)
-        assert found.violations_count == 0, scheme + found.generate_report()
 
 
 def test_it_is_made_while_the_preview_answers(page: Page, sign_in: SignIn) -> None:
@@ -271,8 +237,7 @@ def test_all_of_it_works_without_javascript(new_page: NewPage, sign_in: SignIn) 
     expect(page.get_by_text("No schedules yet")).to_be_visible()
 
 
-def test_what_asks_before_it_acts_is_accessible(new_page: NewPage, sign_in: SignIn, number: int) -> None:
-    page = new_page(bypass_csp=True)
+def test_what_asks_before_it_acts_is_accessible(page: Page, sign_in: SignIn, number: int) -> None:
     sign_in(page, "admin")
     page.goto("/schedules")
     page.get_by_label("All schedules").check()
@@ -290,7 +255,7 @@ def test_what_asks_before_it_acts_is_accessible(new_page: NewPage, sign_in: Sign
 
 
 def test_two_who_edit_at_once(new_page: NewPage, sign_in: SignIn, number: int, complaints: list[str]) -> None:
-    mine, theirs = new_page(bypass_csp=True), new_page()
+    mine, theirs = new_page(), new_page()
     for page, role in ((mine, "admin"), (theirs, "scheduler")):
         sign_in(page, role)
         page.goto(f"/schedules/{number}")
