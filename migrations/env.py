@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import context
-from flask import current_app
 
+from webapp.extensions import db
 from webapp.models import plain_metadata
 
 TARGET = plain_metadata()
@@ -13,7 +13,7 @@ TARGET = plain_metadata()
 
 def run() -> None:
     """Apply migrations to the application's database."""
-    engine: sa.Engine = current_app.extensions["migrate"].db.engine
+    engine: sa.Engine = db.engine
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             # Building an index may take longer than any page may; two releases at once must not both migrate.

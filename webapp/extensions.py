@@ -8,7 +8,6 @@ from __future__ import annotations
 from celery import Celery
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from flask_migrate import Migrate
 from flask_security import Security
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
@@ -18,7 +17,6 @@ from webapp.database import Base
 
 # What was loaded stays readable after the commit: views and senders use it without a new transaction.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
-migrate = Migrate(directory="migrations")
 csrf = CSRFProtect()
 htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from flask import Flask, request
@@ -14,7 +15,7 @@ from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.errors import register_errors
-from webapp.extensions import csrf, db, htmx, limiter, migrate
+from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
 from webapp.routes import register_routes
@@ -34,7 +35,6 @@ def build(config: Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     _init_requests(app, settings)
     _init_database(app)
-    migrate.init_app(app, db, render_as_batch=False)
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
     GuardedMail(app, settings.mail)
     htmx.init_app(app)
@@ -48,7 +48,16 @@ def build(config: Settings | None = None) -> Flask:
     register_routes(app)
     register_commands(app)
     _init_transactions(app)
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        _init_migrations(app)
     return app
+
+
+def _init_migrations(app: Flask) -> None:
+    """`flask db`. Alembic takes a tenth of a process's start, and whoever serves, works or beats never needs it."""
+    from flask_migrate import Migrate
+
+    Migrate(app, db, directory="migrations", render_as_batch=False)
 
 
 def flask_settings(settings: Settings) -> dict[str, Any]:

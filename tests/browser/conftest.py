@@ -9,6 +9,7 @@ from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from tests.browser import server
+from tests.visitors import signed_in
 
 
 @pytest.fixture
@@ -62,6 +63,10 @@ def sign_in(app: Flask, live_server: str) -> Callable[[Page, str], None]:
     """Signs a page's browser in as somebody with a role: `sign_in(page, "admin")`."""
 
     def as_role(page: Page, role: str) -> None:
-        server.sign_in(page, live_server, server.add_person(app, role))
+        client = app.test_client()
+        signed_in(app, client, role)
+        kept = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
+        assert kept is not None
+        page.context.add_cookies([{"name": kept.key, "value": kept.value, "url": live_server, "httpOnly": True}])
 
     return as_role

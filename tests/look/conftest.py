@@ -1,4 +1,4 @@
-"""Signing in by the form, as a browser without JavaScript does."""
+"""Somebody who is signed in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.browser.server import PASSWORD, add_person
+from tests import visitors
 
 
 @pytest.fixture
@@ -18,9 +18,7 @@ def signed_in(app: Flask) -> Callable[[str], FlaskClient]:
 
     def make(role: str) -> FlaskClient:
         client = app.test_client()
-        email = add_person(app, role)
-        form = {"email": email, "password": PASSWORD, "csrf_token": token(client, "/login")}
-        assert client.post("/login", data=form).status_code in (302, 303)
+        visitors.signed_in(app, client, role)
         return client
 
     return make

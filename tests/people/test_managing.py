@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.accounts.browser import Browser, add_user, all_rows
+from tests.visitors import signed_in
 from webapp.accounts.models import AuditEntry, User
 
 PROFILE: dict[str, Any] = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "Asia/Kathmandu"}
@@ -22,7 +23,7 @@ def database_url(each_database: str) -> str:
 def admin(app: Flask) -> Browser:
     add_user(app, "ada@example.com", "admin", name="Ada")
     browser = Browser(app)
-    browser.sign_in("ada@example.com")
+    signed_in(app, browser.client, "admin", "ada@example.com")
     return browser
 
 

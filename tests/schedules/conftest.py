@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.browser.server import PASSWORD, add_person
 from tests.schedules.acting import Visitor
+from tests.visitors import signed_in
 from webapp.database import read_only
 
 
@@ -20,9 +20,8 @@ def visit(app: Flask) -> Callable[[str], Visitor]:
     def as_role(role: str) -> Visitor:
         # A request of an earlier test may have left this set, and another process may be writing.
         read_only.set(False)
-        visitor = Visitor(app.test_client())
-        visitor.sign_in(add_person(app, role), PASSWORD)
-        return visitor
+        client = app.test_client()
+        return Visitor(client, signed_in(app, client, role))
 
     return as_role
 
