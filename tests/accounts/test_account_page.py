@@ -68,7 +68,7 @@ def test_it_lists_own_sign_ins_and_ends_the_others(app: Flask, browser: Browser)
     other.sign_in()
     page = browser.get("/account").text
     assert "198.51.100.4" in page
-    assert "(this one)" in page
+    assert "this browser" in page
     assert browser.post("/account/sign-ins/end", page="/account").location == "/account"
     assert browser.is_signed_in()
     assert not other.is_signed_in()

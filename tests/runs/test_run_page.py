@@ -35,7 +35,7 @@ def test_it_tells_the_whole_story(viewer: Visitor) -> None:
         schedule_version=4,
         origin=Origin.SCHEDULE,
         attempt=2,
-        claims=3,
+        claims=4,
         worker="w1@host",
         error="ValueError: no",
         traceback='File "x.py"\n<script>alert(1)</script>',
@@ -45,7 +45,7 @@ def test_it_tells_the_whole_story(viewer: Visitor) -> None:
     text = viewer.get(f"/runs/{run_id}").text
     for part in (
         "Created", "Sent", "Received", "Started", "Failed", "waited 30 s", "ran 12 s", "31 s", "version 4",
-        "deleted since", "begun again 2 times", "3; a worker began it 3 times", "w1@host", "ValueError: no",
+        "deleted since", "begun again 2 times", "3; a worker began it 4 times", "w1@host", "ValueError: no",
         "&lt;script&gt;", "Read the traceback", "user",
     ):  # fmt: skip
         assert part in text, part

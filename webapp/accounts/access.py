@@ -90,7 +90,7 @@ def enforce() -> Response | None:
     if admits is not None and admits():
         return None
     if current_user.is_authenticated:
-        raise Forbidden(f"This takes the role “{needed.name.lower()}”. Ask an admin for it.")
+        raise Forbidden(f"This takes the role “{needed.name.lower()}”.")
     return _sign_in_first()
 
 
