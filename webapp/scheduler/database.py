@@ -12,7 +12,6 @@ from webapp.database import NOW_SQL, create_engine, read_only
 from webapp.scheduler.clock import Clock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
 # server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch
@@ -79,7 +78,8 @@ def seconds(value: datetime | str | None) -> float | None:
         value = datetime.fromisoformat(value)
     if value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
-    return ((value - EPOCH) // _MICROSECOND) / 1_000_000
+    # Exact to the microsecond: for an aware moment this divides whole microseconds once.
+    return value.timestamp()
 
 
 def raw_moment(connection: sa.Connection, epoch: float | None) -> datetime | str | None:
