@@ -13,6 +13,8 @@ that a beat that starts does not keep another one from leading.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
@@ -194,24 +196,22 @@ class Core:
 
         A part at a time, so that nothing due waits for it.
         """
-        notes, tally = self.schedules.notes, self.firing.tally
-        leads = self.lease.held
+        leads, tally = self.lease.held, self.firing.tally
         finished = self.schedules.finished(NOTES_AT_ONCE) if leads else []
-        chosen = [notes[key] for key in list(notes)[:NOTES_AT_ONCE]] if leads else []
-        counted = {key: tally[key] for key in list(tally)[:NOTES_AT_ONCE]} if leads else {}
-        if not (chosen or counted or finished or acknowledge):
+        notes = self.schedules.unwritten(NOTES_AT_ONCE) if leads else []
+        counted = dict(islice(tally.items(), NOTES_AT_ONCE)) if leads else {}
+        if not (notes or counted or finished or acknowledge):
             return
         with self.engine.begin() as connection:
             if acknowledge:
                 self.presence.applied(connection, self.schedules.revision, len(self.agenda))
             if leads:
                 self.lease.prove(connection)
-            progress.note(connection, chosen)
+            progress.note(connection, notes)
             progress.disable(connection, finished)
             progress.tally(connection, counted, self.clock.now())
         self.schedules.forget(finished)
-        for made in chosen:
-            del notes[made.schedule_id]
+        self.schedules.written(notes)
         for key in counted:
             del tally[key]
 

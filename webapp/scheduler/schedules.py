@@ -34,8 +34,10 @@ class Change(NamedTuple):
 
 
 class Schedules:
-    """Keeps the agenda equal to the tables. `notes` collects what is to be written to `schedule_progress`.
+    """Keeps the agenda equal to the tables.
 
+    `notes` collects what is to be written to `schedule_progress`, by schedule. None stands for what the entry waits for
+    when it is written, so that 100,000 new schedules need no value each.
     `pauses` are those of everything and of tags that are planned, on, or to be made up for: a few, however many
     schedules they hold.
     """
@@ -44,7 +46,7 @@ class Schedules:
         self.agenda = agenda
         self._reader = EntryReader(known_task, rule_for)
         self.revision = -1
-        self.notes: dict[int, Note] = {}
+        self.notes: dict[int, Note | None] = {}
         self.pauses: list[Pause] = []
         self._finished: dict[int, int] = {}
 
@@ -108,6 +110,25 @@ class Schedules:
             if self._finished.get(one.schedule_id) == one.revision:
                 del self._finished[one.schedule_id]
                 self.agenda.remove(one.schedule_id)
+
+    def unwritten(self, most: int) -> list[Note]:
+        """What is to be noted, a part of it; `written` is to be told."""
+        found = []
+        for schedule_id, made in list(islice(self.notes.items(), most)):
+            entry = self.agenda.entries.get(schedule_id)
+            if made is not None:
+                found.append(made)
+            elif entry is not None:
+                found.append(Note(schedule_id, entry.next_due, None, entry.revision))
+            else:
+                # It has gone since.
+                del self.notes[schedule_id]
+        return found
+
+    def written(self, notes: Sequence[Note]) -> None:
+        """They were noted."""
+        for made in notes:
+            del self.notes[made.schedule_id]
 
     def ended(self, row: Row, now: float) -> Entry | None:
         """The entry of a schedule that was switched off because nothing more of it comes due; None for others."""
@@ -189,7 +210,7 @@ class Schedules:
             or row.broken is not None
             or seconds(row.next_due_at) != entry.next_due
         ):
-            self.notes[row.id] = Note(row.id, entry.next_due, None, row.revision)
+            self.notes[row.id] = None
         if entry.next_due is None:
             self._finished[row.id] = row.revision
         else:
