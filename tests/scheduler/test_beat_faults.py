@@ -24,6 +24,7 @@ def database_url(each_database: str) -> str:
     ("task", "reason"),
     [
         ({"args": "not json"}, "args are not JSON"),
+        ({"args": "[" * 100_000}, "cannot be read"),
         ({"args": '{"a": 1}'}, "args must be a JSON list"),
         ({"kwargs": "[1]"}, "kwargs must be a JSON object"),
         ({"headers": "[]"}, "headers must be a JSON object"),

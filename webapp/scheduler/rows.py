@@ -5,34 +5,41 @@ Plain SQL and plain tuples: with 100,000 rows, objects for columns would cost mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-CHUNK = 2000
+# How many rows are in memory at a time; more take room that stays taken, and are read no faster.
+CHUNK = 500
 # Up to so many changed schedules are read by their ids; more, such as after a bulk change, by one walk over all.
 FEW = 500
 
 
 class Row(NamedTuple):
-    """One schedule, everything that its tables say about it, as the driver gives it out."""
+    """One schedule, everything that its tables say about it, as the driver gives it out.
+
+    What belongs together stands together (see `target_columns` and the others), because by such a part of a row the
+    reader recognises what it has met before.
+    """
 
     id: int
     name: str
-    task: str
     args: str | None
     kwargs: str | None
+    tags: str
+    enabled: Any
+    version: int
+    revision: int
+    changed_at: Any
+    task: str
     queue: str | None
     exchange: str | None
     routing_key: str | None
     headers: str | None
     priority: int | None
-    expires: Any
-    expire_seconds: int | None
-    one_off: Any
-    start_time: Any
-    enabled: Any
+    rule_id: int | None
     discriminator: str | None
     every: int | None
     period: str | None
@@ -46,15 +53,15 @@ class Row(NamedTuple):
     latitude: Any
     longitude: Any
     clocked_time: Any
-    rule_id: int | None
-    version: int
-    revision: int
-    changed_at: Any
     timezone: str
-    anchor: Any
+    start_time: Any
     ends_at: Any
+    anchor: Any
     max_runs: int | None
+    one_off: Any
     jitter: float
+    expires: Any
+    expire_seconds: int | None
     misfire: str
     misfire_window: int
     overlap: str
@@ -62,7 +69,6 @@ class Row(NamedTuple):
     paused_until: Any
     pause_reason: str | None
     paused_by: str | None
-    tags: str
     last_due_at: Any
     next_due_at: Any
     runs: int | None
@@ -70,13 +76,24 @@ class Row(NamedTuple):
     progress_revision: int | None
 
 
+def _columns(first: str, last: str) -> Callable[[Row], tuple[Any, ...]]:
+    return itemgetter(slice(Row._fields.index(first), Row._fields.index(last) + 1))
+
+
+# Where its messages go; when it comes due; what is asked then.
+target_columns = _columns("task", "priority")
+rule_columns = _columns("discriminator", "expires")
+policy_columns = _columns("expires", "paused_by")
+
 _SELECT = """
-SELECT p.id, p.name, p.task, p.args, p.kwargs, p.queue, p.exchange, p.routing_key, p.headers, p.priority,
-  p.expires, p.expire_seconds, p.one_off, p.start_time, p.enabled, p.discriminator,
-  i.every, i.period, c.minute, c.hour, c.day_of_month, c.month_of_year, c.day_of_week, c.timezone,
-  s.event, s.latitude, s.longitude, k.clocked_time, coalesce(i.id, c.id, s.id, k.id),
-  d.version, d.revision, d.changed_at, d.timezone, d.anchor, d.ends_at, d.max_runs, d.jitter,
-  d.misfire, d.misfire_window, d.overlap, d.paused_at, d.paused_until, d.pause_reason, d.paused_by, d.tags,
+SELECT p.id, p.name, p.args, p.kwargs, d.tags, p.enabled, d.version, d.revision, d.changed_at,
+  p.task, p.queue, p.exchange, p.routing_key, p.headers, p.priority,
+  coalesce(i.id, c.id, s.id, k.id), p.discriminator, i.every, i.period,
+  c.minute, c.hour, c.day_of_month, c.month_of_year, c.day_of_week, c.timezone,
+  s.event, s.latitude, s.longitude, k.clocked_time,
+  d.timezone, p.start_time, d.ends_at, d.anchor, d.max_runs, p.one_off, d.jitter, p.expires,
+  p.expire_seconds, d.misfire, d.misfire_window, d.overlap,
+  d.paused_at, d.paused_until, d.pause_reason, d.paused_by,
   g.last_due_at, g.next_due_at, g.runs, g.broken, g.revision
 FROM celery_periodictask p
 JOIN schedule_details d ON d.schedule_id = p.id
@@ -99,7 +116,7 @@ _SOME = sa.text(f"{_SELECT} WHERE p.id IN :ids").bindparams(sa.bindparam("ids", 
 
 def every_row(connection: sa.Connection) -> Iterator[list[Row]]:
     """All schedules, in chunks, so that memory holds one chunk of rows at a time. Needs a transaction."""
-    streaming = connection.execution_options(stream_results=True)
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK)
     for chunk in streaming.execute(_ALL).partitions(CHUNK):
         yield [Row._make(row) for row in chunk]
 
