@@ -188,8 +188,8 @@ def counts(search: Search, now: datetime) -> Counts | None:
     return _counts_in_window(chosen)
 
 
-def counted_by_state(limit: int, *conditions: sa.ColumnElement[bool]) -> dict[RunState, int]:
-    """How many runs there are of each state, along its index; counting stops at `limit` for each."""
+def counted_by_state(limit: int | None, *conditions: sa.ColumnElement[bool]) -> dict[RunState, int]:
+    """How many runs there are of each state, along its index; counting stops at `limit` for each, if there is one."""
     parts = []
     for state in RunState:
         some = sa.select(sa.literal(1)).where(Run.state == state.value, *conditions).limit(limit)

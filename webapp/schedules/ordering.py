@@ -26,6 +26,7 @@ from webapp.database import UtcDateTime
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
+from webapp.schedules.matches import among, known, needs
 from webapp.schedules.models import ScheduleWords
 from webapp.schedules.pause_rows import tagged
 from webapp.schedules.pauses import Pause
@@ -95,13 +96,13 @@ def segments(order: Order, now: datetime, pauses: Sequence[Pause] = ()) -> list[
         case "last":
             last = PROGRESS.c.last_due_at
             return [
-                Segment((last, PROGRESS.c.schedule_id), order.down, [last.is_not(None)]),
+                Segment((last, PROGRESS.c.schedule_id), order.down, [known(last)]),
                 Segment(name, where=[last.is_(None)]),
             ]
         case "next":
             due = PROGRESS.c.next_due_at
             # What is disabled, or paused, shows no moment that another program may have left.
-            waits = due.is_not(None) & on & ~paused
+            waits = known(due) & on & ~paused
             return [
                 Segment((due, PROGRESS.c.schedule_id), order.down, [waits]),
                 Segment(name, where=[sa.or_(due.is_(None), ~on, paused)]),
@@ -207,7 +208,7 @@ class _Search:
             return self.others
         # The limit keeps a database from turning this into a look at the words of each row on the way.
         if self.found is not None and self.rare:
-            return [*self.others, TASKS.c.id.in_(self.found)]
+            return [*self.others, among(TASKS.c.id, self.found)]
         who = sa.select(WORDS.c.schedule_id).where(*self.words).limit(2**31 - 1)
         return [*self.others, TASKS.c.id.in_(who)]
 
@@ -226,11 +227,12 @@ def _along(
             return found
         search.look()
     checks = [*segment.where, *search.by_number]
-    if not search.words:
-        ids = db.session.execute(_matches([*checks, *start]).limit(RARE + 1)).scalars().all()
-        checks = [TASKS.c.id.in_(ids)] if len(ids) <= RARE else checks
+    others = [*segment.where, *search.others]
+    if others and not search.rare:
+        ids = db.session.execute(_matches([*others, *start]).limit(RARE + 1)).scalars().all()
         if not ids:
             return []
+        checks = [among(TASKS.c.id, ids), *search.words] if len(ids) <= RARE else checks
     return [] if search.found == [] else _rows(_ordered(segment.keys, [*checks, *start], down=down), size)
 
 
@@ -284,7 +286,8 @@ def _joined(mentioned: Sequence[Any], joined: sa.FromClause = TASKS) -> sa.FromC
             joined = joined.join(table, table.c.schedule_id == TASKS.c.id)
     if PROGRESS in tables:
         # A schedule that beat has not seen yet has none.
-        joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
+        outer = not needs(PROGRESS, mentioned)
+        joined = joined.join(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id, isouter=outer)
     return joined
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database import array_literal
 from webapp.extensions import db
 from webapp.runs.models import Run
 
@@ -33,6 +34,11 @@ class LastRun:
 _COLUMNS = (Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
 # The index has (schedule, due time). A run by hand has no due time; one skipped beforehand lies in the future.
 _WALK = "FROM runs WHERE schedule_id = {id} AND due_at <= :now ORDER BY due_at DESC LIMIT :most"
+# PostgreSQL plans each part of a union anew, which takes longer than the walks themselves.
+_LATERAL = (
+    "SELECT {outer} FROM unnest(CAST(:ids AS integer[])) AS wanted(number) "
+    "CROSS JOIN LATERAL (SELECT schedule_id, {inner} {walk}) AS walked {end}"
+)
 
 
 def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[int, list[LastRun]]:
@@ -40,7 +46,8 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
     names = ", ".join(column.key for column in _COLUMNS)
     found: dict[int, list[LastRun]] = {}
     types = [sa.column(column.key, column.type) for column in _COLUMNS]
-    for row in _walks((f"schedule_id, {names}", names), schedule_ids, now, count, types):
+    end = "" if _on_sqlite() else "ORDER BY due_at DESC"
+    for row in _walks((f"schedule_id, {names}", names, end), schedule_ids, now, count, types):
         found.setdefault(row[0], []).append(LastRun(*tuple(row)[1:]))
     return found
 
@@ -48,9 +55,12 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
 def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP) -> dict[int, list[str]]:
     """The states of the last runs of each schedule's due times, newest first."""
     # Joined by the database: one row for each schedule, and not one for each of thousands of runs.
-    sqlite = db.engine.dialect.name == "sqlite"
-    joined = "group_concat(state, ',')" if sqlite else "string_agg(state, ',' ORDER BY due_at DESC)"
-    rows = _walks((f"{{id}} AS schedule_id, {joined} AS states", "state, due_at"), schedule_ids, now, count, [])
+    if _on_sqlite():
+        columns = ("{id} AS schedule_id, group_concat(state, ',') AS states", "state, due_at", "")
+    else:
+        joined = "string_agg(state, ',' ORDER BY due_at DESC)"
+        columns = (f"schedule_id, {joined} AS states", "state, due_at", "GROUP BY schedule_id")
+    rows = _walks(columns, schedule_ids, now, count, [])
     return {row.schedule_id: row.states.split(",") for row in rows if row.states}
 
 
@@ -60,20 +70,31 @@ def runs_by_hand(schedule_id: int, count: int) -> list[LastRun]:
     return [LastRun(*row) for row in db.session.execute(asked.order_by(Run.created_at.desc()).limit(count))]
 
 
+def _on_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
+
+
 def _walks(
-    columns: tuple[str, str], ids: Sequence[int], now: datetime, most: int, types: Sequence[sa.ColumnClause[Any]]
+    columns: tuple[str, str, str], ids: Sequence[int], now: datetime, most: int, types: Sequence[sa.ColumnClause[Any]]
 ) -> Sequence[sa.Row[Any]]:
     if not ids:
         return []
-    statement = _statement(*columns, len(ids))
+    given: dict[str, Any] = {"now": now, "most": most}
+    if _on_sqlite():
+        statement = _union(*columns[:2], len(ids))
+        given |= {f"id{place}": number for place, number in enumerate(ids)}
+    else:
+        outer, inner, end = columns
+        walk = _WALK.format(id="wanted.number")
+        statement = sa.text(_LATERAL.format(outer=outer, inner=inner, walk=walk, end=end))
+        given["ids"] = array_literal(ids)
     bound = statement.bindparams(sa.bindparam("now", type_=Run.due_at.type))
-    given: dict[str, Any] = {f"id{place}": number for place, number in enumerate(ids)}
     query = bound.columns(sa.column("schedule_id", sa.Integer), *types) if types else bound
-    return db.session.execute(query, {**given, "now": now, "most": most}).all()
+    return db.session.execute(query, given).all()
 
 
 @lru_cache(maxsize=64)
-def _statement(outer: str, inner: str, count: int) -> sa.TextClause:
+def _union(outer: str, inner: str, count: int) -> sa.TextClause:
     """Text, made once for each number of schedules: to put fifty queries together anew takes longer than they do.
 
     A union keeps the order of each of its parts: one is read after the other.

@@ -1,7 +1,8 @@
 """Which schedules come due, gathered by when: kept in each process and brought up to date from what changed.
 
-With 100,000 schedules there are a few thousand different whens. As beat does, the roster reads everything once and
-afterwards only rows above the revision that it has; a row that beat could not read is left out, as beat leaves it out.
+With 100,000 schedules there are a few thousand different whens: the database gathers them, and one of each is read.
+Afterwards the roster reads, as beat does, only rows above the revision that it has. A row that beat could not read is
+left out, as beat leaves it out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from webapp.scheduler.recurrence import Interval, Recurrence
 from webapp.scheduler.recurrence.due import grid_origin, interval_microseconds
 from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.schedules.alike import alike
 
 # How often everything is read again where something counts that is no edit: how many runs are left.
 SECONDS_KEPT = 600.0
@@ -66,6 +68,7 @@ class Roster:
         self._group_of: dict[int, Group] = {}
         self._revision: int | None = None
         self._read_at = 0.0
+        self._plain: dict[Recurrence, Recurrence] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -86,7 +89,10 @@ class Roster:
                 self._read_all(connection, now)
             elif latest != self._revision:
                 self._remove(deleted_ids(connection, self._revision))
-                self._take(EntryReader(_knower()), changed_rows(connection, self._revision), now)
+                # Asked for each row: `find_task` would make the whole list each time.
+                reader = EntryReader(frozenset(known_tasks()).__contains__)
+                self._take(reader, changed_rows(connection, self._revision), now)
+                self._plain.clear()
             else:
                 return
             self._revision = latest
@@ -99,27 +105,39 @@ class Roster:
 
     def _read_all(self, connection: sa.Connection, now: datetime) -> None:
         self._groups, self._group_of = {}, {}
-        reader = EntryReader(_knower())
-        for rows in every_row(connection):
-            self._take(reader, rows, now)
-            # Reading a hundred thousand takes seconds: other greenlets of this process get their turn.
-            time.sleep(0)
+        known = frozenset(known_tasks())
+        reader = EntryReader(known.__contains__)
+        if (gathered := alike(connection, known)) is not None:
+            for row, ids in gathered:
+                self._put(self._group(reader, row, now), ids)
+        else:
+            for rows in every_row(connection):
+                self._take(reader, rows, now)
+                # Reading a hundred thousand takes seconds: other greenlets of this process get their turn.
+                time.sleep(0)
+        self._plain.clear()
         self._read_at = time.monotonic()
 
     def _take(self, reader: EntryReader, rows: Iterable[Row], now: datetime) -> None:
-        moment = now.timestamp()
-        plain: dict[Recurrence, Recurrence] = {}
         for row in rows:
             self._remove([row.id])
-            if not row.enabled:
-                continue
-            try:
-                entry = reader.read(row, moment)
-            except BrokenRow:
-                continue
-            group = Group(_when(entry, moment, plain), entry.target.task, entry.target.queue, frozenset(entry.tags))
-            self._group_of[row.id] = group
-            self._groups.setdefault(group, set()).add(row.id)
+            if row.enabled:
+                self._put(self._group(reader, row, now), [row.id])
+
+    def _group(self, reader: EntryReader, row: Row, now: datetime) -> Group | None:
+        """What a schedule has in common with others; None for one that cannot fire."""
+        moment = now.timestamp()
+        try:
+            entry = reader.read(row, moment)
+        except BrokenRow:
+            return None
+        when = _when(entry, moment, self._plain)
+        return Group(when, entry.target.task, entry.target.queue, frozenset(entry.tags))
+
+    def _put(self, group: Group | None, ids: Collection[int]) -> None:
+        if group is not None:
+            self._group_of.update(dict.fromkeys(ids, group))
+            self._groups.setdefault(group, set()).update(ids)
 
     def _remove(self, ids: Iterable[int]) -> None:
         for schedule_id in ids:
@@ -136,11 +154,6 @@ def current(now: datetime) -> Roster:
     roster: Roster = current_app.extensions.setdefault("schedule_roster", Roster())
     roster.refresh(db.session.connection(), now)
     return roster
-
-
-def _knower() -> Callable[[str], bool]:
-    # Asked for each row: `find_task` would make the whole list each time.
-    return frozenset(known_tasks()).__contains__
 
 
 def _when(entry: Entry, now: float, plain: dict[Recurrence, Recurrence]) -> When:

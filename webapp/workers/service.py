@@ -104,17 +104,17 @@ def queues(now: datetime) -> Queues:
 
 def _oldest() -> dict[str, datetime]:
     """When the oldest waiting run of each queue could have begun."""
+    # Taken together by the database: thousands of rows take 15 ms only to come here.
+    ready = sa.case((Run.eta > Run.created_at, Run.eta), else_=Run.created_at).label("ready")
     waiting = (
-        sa.select(sa.func.coalesce(Run.queue, DEFAULT_QUEUE).label("queue"), Run.created_at, Run.eta)
+        sa.select(sa.func.coalesce(Run.queue, DEFAULT_QUEUE).label("queue"), ready)
         .where(Run.state == RunState.QUEUED)
         .order_by(Run.created_at, Run.id)
         .limit(OLDEST_LOOKED_AT)
+        .subquery()
     )
-    found: dict[str, datetime] = {}
-    for queue, created_at, eta in db.session.execute(waiting):
-        ready = max(created_at, eta) if eta else created_at
-        found[queue] = min(found.get(queue, ready), ready)
-    return found
+    oldest = sa.select(waiting.c.queue, sa.func.min(waiting.c.ready)).group_by(waiting.c.queue)
+    return dict(tuple(row) for row in db.session.execute(oldest))
 
 
 def _read(text: str, default: Any) -> Any:
