@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 _BEGUN = "_beatdesk_hides"
 _CLOCK = "_beatdesk_began"
 
+# Of these the claim itself wrote the end.
+_ENDED_BY_CLAIM = (claims.Verdict.EXPIRED, claims.Verdict.LOST_TOO_OFTEN)
+
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
 
@@ -52,6 +55,8 @@ class RunTask(Task):
                 verdict = claims.Verdict.CLAIMED
             if verdict is not claims.Verdict.CLAIMED:
                 logger.info("run %s not begun here: %s", self.request.id, verdict.value)
+                if verdict in _ENDED_BY_CLAIM:
+                    broker.tell_pages([self.request.id])
                 raise Ignore(verdict.value)
             if call.any:
                 executing.begin(self.request.id, call.texts)
