@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import array_literal
+from webapp.database import array_literal, sqlite_moment
 
 # A column of the batch: run, text, number, moment, fraction; as PostgreSQL calls it.
 TEXT, NUMBER, FRACTION, MOMENT = "text", "int", "float8", "timestamptz"
@@ -44,14 +43,9 @@ class BatchUpdate:
             arrays = map(array_literal, zip(*ordered, strict=True))
             connection.execute(self._postgresql, dict(zip(self.columns, arrays, strict=True)))
         else:
-            text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), default=_as_kept)
+            text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), default=sqlite_moment)
             connection.execute(self._sqlite, {"rows": text})
 
 
 def _run(row: tuple[Any, ...]) -> str:
     return str(row[0])
-
-
-def _as_kept(moment: datetime) -> str:
-    """A moment as SQLAlchemy keeps it on SQLite."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
