@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database import NOW_SQL, database_now, now_sql, sqlite_moment
+from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin, RunState
@@ -161,16 +163,21 @@ def _handed_over(replaced: int) -> str:
     return f"replaced {replaced} times"
 
 
-def hand_over(connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int) -> None:
+def hand_over(  # noqa: PLR0917  # who, to whom, and why
+    connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int, signature: Any, at: datetime
+) -> None:
     """Leave the run to a later message with its id, as a task does that replaces itself. Commits nothing itself.
 
-    The run stays started, and nobody takes it for lost meanwhile: the message that beat would send is the first one.
+    By a task, it is queued again and keeps what that message says: should the broker lose it, beat sends it again. By a
+    chain or a chord it stays started, and nobody takes it for lost meanwhile: only the last of its messages, which is
+    yet to be made, has its id.
     """
-    connection.execute(
-        sa.update(Run)
-        .where(Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
-        .values(claimed_by=_handed_over(replaced), claim_seen_at=None, claims=1, attempt=0, reason=reason)
-    )
+    mine = (Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
+    values: dict[str, Any] = {"claimed_by": _handed_over(replaced), "claim_seen_at": None, "claims": 1, "attempt": 0}
+    options = replaced_by(signature, connection.scalar(sa.select(Run.options).where(*mine)))
+    if options is not None:
+        values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
+    connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:

@@ -77,7 +77,8 @@ class RunTask(Task):
             reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
             replaced = (self.request.replaced_task_nesting or 0) + 1
             with db.engine.begin() as connection:
-                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced)
+                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced, sig, now())
+            broker.tell_pages([self.request.id])
         return super().on_replace(sig)
 
 
