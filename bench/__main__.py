@@ -1,4 +1,7 @@
-"""`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat beside other schedulers."""
+"""`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat, and a task, beside others.
+
+What a task costs in a worker is measured last, when all schedulers are asked for: the step `a task in the worker`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ import sys
 from bench.beats.forms import full, quick
 from bench.beats.run import report, run, save
 from bench.beats.targets import TARGETS
+from bench.workers import run as workers
+
+# How many tasks each kind of worker executes in a round, and how many rounds.
+QUICK_WORKERS, FULL_WORKERS = (200, 3), (2000, 5)
 
 
 def main() -> int:
@@ -26,9 +33,12 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     load = os.getloadavg()
     steps = [step for step in (full() if given.full else quick()) if any(word in step.title for word in given.step)]
-    results = run(steps, given.only)
-    print(report(steps, results))
-    print(f"\nNumbers kept in {save(results, load)}")
+    if steps:
+        results = run(steps, given.only)
+        print(report(steps, results))
+        print(f"\nNumbers kept in {save(results, load)}")
+    if not given.only and any(word in workers.TITLE for word in given.step):
+        print(f"\n{workers.measure(*(FULL_WORKERS if given.full else QUICK_WORKERS))}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 Run as `python -m bench.recording [--runs N] [--database sqlite|postgresql]`. Each run tells received and succeeded; the
 claim, which workers write themselves, is not counted. The bars are 5,000 a second on PostgreSQL and 2,000 on SQLite.
+The CPU time is what other programs on the machine do not lengthen: of the recorder, and of the server of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import tempfile
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
+import psutil
 import redis
 import sqlalchemy as sa
 
@@ -43,10 +45,15 @@ def main() -> None:
         ids = [str(uuid.uuid4()) for _ in range(asked.runs)]
         _write_runs(engine, ids)
         changes = _tell(valkey, ids)
+        server = _server(engine)
+        before, own = _spent(server), process_time()
         pace = _record(engine, valkey, changes)
+        own, of_server = process_time() - own, _spent(server) - before
         _check(engine, asked.runs)
         engine.dispose()
     print(f"{asked.database}: {changes:,} state changes, {pace:,.0f} a second (bar {BARS[asked.database]:,})")
+    micros = 1e6 / changes
+    print(f"CPU for one: {own * micros:.0f} µs of the recorder, {of_server * micros:.0f} µs of the database's server")
     if pace < BARS[asked.database]:
         sys.exit("below the bar")
 
@@ -75,6 +82,22 @@ def _record(engine: sa.Engine, url: str, changes: int) -> float:
     while done < changes:
         done += recorder.step()
     return changes / (perf_counter() - began)
+
+
+def _server(engine: sa.Engine) -> psutil.Process | None:
+    """The server of PostgreSQL; SQLite has none."""
+    if engine.dialect.name == "sqlite":
+        return None
+    with engine.connect() as connection:
+        return psutil.Process(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()).parent()
+
+
+def _spent(server: psutil.Process | None) -> float:
+    """CPU seconds of a server with all its processes."""
+    if server is None:
+        return 0.0
+    times = [process.cpu_times() for process in (server, *server.children())]
+    return sum(time.user + time.system for time in times)
 
 
 def _check(engine: sa.Engine, runs: int) -> None:

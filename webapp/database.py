@@ -77,11 +77,19 @@ def database_now(connection: sa.Connection, later: timedelta = timedelta()) -> s
 
     For what processes on machines with different clocks must agree on: who is alive, and whose claim has run out.
     """
-    if connection.dialect.name == "postgresql":
-        shown = f"{NOW_SQL['postgresql']} + make_interval(secs => {later.total_seconds()!r})"
-    else:
-        shown = f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{later.total_seconds()!r} seconds')"
-    return sa.literal_column(shown, UtcDateTime())
+    return sa.literal_column(now_sql(connection.dialect.name, later), UtcDateTime())
+
+
+def now_sql(dialect: str, later: timedelta = timedelta()) -> str:
+    """The same as text, for a statement that is written as text."""
+    if dialect == "postgresql":
+        return f"{NOW_SQL['postgresql']} + make_interval(secs => {later.total_seconds()!r})"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{later.total_seconds()!r} seconds')"
+
+
+def sqlite_moment(moment: datetime) -> str:
+    """An aware moment as SQLAlchemy keeps it on SQLite, for a statement that is written as text."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def engine_options(url: str) -> dict[str, Any]:

@@ -73,12 +73,13 @@ PEERS_ONLY = tuple(target for target in TARGETS if not target.ours)
 def quick() -> list[Step]:
     """Everything at small sizes; within five minutes."""
     return [
-        _burst(1000, 3.0),
-        _steady(100, 3.0, 300, 2.0),
-        _process(1000, 1.0, 60.0),
-        _effect(100, 10, 15.0, OURS_ONLY, 1),
-        _effect(100, 3, 12.0, PEERS_ONLY, 7),
-        *_faults(6.0, 40.0, 7),
+        _burst(1000, 2.0),
+        _steady(100, 2.0, 200, 2.0),
+        _process(1000, 0.5, 60.0),
+        _effect(100, 5, 5.0, OURS_ONLY, 1),
+        # These wait, for five seconds and more at a time, so that many of them can wait together.
+        _effect(100, 2, 10.0, PEERS_ONLY, 13),
+        *_faults(5.0, 40.0, 13),
     ]
 
 

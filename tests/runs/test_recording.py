@@ -70,6 +70,25 @@ def test_earlier_attempt_does_not_end_a_later_one(context: Flask) -> None:
     assert fresh(Run, run_id).state == RunState.STARTED
 
 
+def test_of_many_ends_in_a_batch_the_first_that_may_be_counts(context: Flask) -> None:
+    run_id, other = make_run(RunState.STARTED, attempt=2), make_run(RunState.STARTED)
+    received = now() - timedelta(minutes=1)
+    record(
+        Entry(run_id, Event.FAILED, 1, now(), text="of the last attempt"),
+        Entry(run_id, Event.FAILED, 2, now(), text="of this one", traceback="line"),
+        Entry(run_id, Event.REVOKED, 2, now(), text="too late"),
+        Entry(other, Event.RECEIVED, 0, received),
+        Entry(other, Event.RECEIVED, 0, now()),
+        Entry(other, Event.RETRYING, 0, now(), text="once"),
+        Entry(other, Event.RETRYING, 1, now(), text='"twice", \\ a tab\t{and} a line\nmore \x00'),
+    )
+    run = fresh(Run, run_id)
+    assert (run.state, run.error, run.traceback, run.reason) == (RunState.FAILED, "of this one", "line", None)
+    run = fresh(Run, other)
+    assert (run.state, run.attempt, run.received_at) == (RunState.RETRYING, 1, received)
+    assert run.reason == '"twice", \\ a tab\t{and} a line\nmore \\u0000'
+
+
 def published(run_id: str, seconds: float = 0.0, **changed: object) -> Entry:
     told: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "sealed": None}
     told |= {

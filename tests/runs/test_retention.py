@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
@@ -18,6 +19,7 @@ from tests.support import reading
 from webapp.database import now
 from webapp.extensions import celery, db
 from webapp.runs import claims, retention, service
+from webapp.runs.changes import CHANGES, read
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import ENDED, UNENDED, Origin, RunState
 
@@ -154,11 +156,13 @@ def test_message_of_a_deleted_run_is_not_executed(context: Flask) -> None:
     assert kept() == {foreign}
 
 
-def test_task_tells_what_it_deleted(context: Flask) -> None:
-    make_runs(3, created_at=now() - timedelta(days=40), ended_at=now() - timedelta(days=40))
+def test_task_tells_what_it_deleted(context: Flask, redis: redis_client.Redis) -> None:
+    ids = make_runs(3, created_at=now() - timedelta(days=40), ended_at=now() - timedelta(days=40))
     celery.loader.import_default_modules()
     told = celery.tasks["runs.retain"]()
     assert told == {"deleted": {"succeeded": 3}, "finished": True}
+    # Live pages hear of it.
+    assert [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)] == [set(ids)]
     make_run(task="runs.retain", result=json.dumps(told))
     last = retention.last_cleaning()
     assert last is not None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import redis as redis_client
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tests.scheduler.beats import FakeTime, Rig, at
+import redis as redis_client
+import sqlalchemy as sa
+
+from tests.scheduler.beats import RUNS, FakeTime, Rig, at
 from tests.servers import free_port, wait_for
 from webapp.config import Settings
 from webapp.runs.changes import CHANGES, read
@@ -34,6 +38,24 @@ def test_beat_tells_what_it_made(beats: Rig, settings: Settings, redis: redis_cl
     made = {run.id for run in beats.runs()}
     assert len(made) == 4
     wait_for(lambda: told(redis) == made, message="the pages were not told")
+
+
+def test_beat_tells_what_it_ended_or_begins_again(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    lost = {"state": "started", "claimed_by": "gone", "claim_seen_at": past, "sent_at": past}
+    rows: dict[str, dict[str, Any]] = {
+        "expired unsent": {"expires_at": past}, "given up": {**lost, "claims": 4}, "begun again": {**lost, "claims": 1}
+    }  # fmt: skip
+    with beats.engine.begin() as connection:
+        for name, values in rows.items():
+            connection.execute(sa.insert(RUNS).values(id=name.replace(" ", "-"), task="add", created_at=past, **values))
+    core = beats.beat(FakeTime(datetime.now(UTC)), settings.redis_url)
+    core.step(woken=True)
+    wait_for(lambda: core.publisher.idle)
+    core.step(woken=True)
+    wait_for(lambda: told(redis) >= {"expired-unsent", "given-up", "begun-again"}, message="the pages were not told")
+    states = {run.id: run.state for run in beats.runs()}
+    assert states == {"expired-unsent": "expired", "given-up": "failed", "begun-again": "queued"}
 
 
 def test_beat_does_not_wait_for_a_redis_that_is_away() -> None:

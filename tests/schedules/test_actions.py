@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
@@ -14,6 +15,7 @@ from webapp.accounts.models import AuditEntry
 from webapp.database import now
 from webapp.extensions import db
 from webapp.runs import store
+from webapp.runs.changes import CHANGES, read
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.store import NewRun
@@ -99,7 +101,9 @@ def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operat
     assert runs(app)[0].state == RunState.SKIPPED
 
 
-def test_skipping_again_skips_the_one_after_it(app: Flask, operator: Visitor, number: int) -> None:
+def test_skipping_again_skips_the_one_after_it(
+    app: Flask, operator: Visitor, number: int, redis: redis_client.Redis
+) -> None:
     times = [due["utc"] for due in operator.read(f"/schedules/{number}")["next"]]
     skipped = [operator.send(f"/schedules/{number}/skip").get_json()["skipped"] for _ in range(2)]
     assert skipped == times[:2]
@@ -107,8 +111,12 @@ def test_skipping_again_skips_the_one_after_it(app: Flask, operator: Visitor, nu
     assert row["next_due_at"] == times[2]
     assert row["last_run"] is None
     assert operator.get(f"/schedules/{number}").text.count("will be skipped") == 2
+    first, second = (run.id for run in runs(app))
     operator.post(f"/schedules/{number}/unskip")
     assert runs(app) == []
+    # Live pages hear of it.
+    told = [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)]
+    assert told == [{first}, {second}, {first, second}]
     assert operator.read("/schedules")["schedules"][0]["next_due_at"] == times[0]
 
 

@@ -19,6 +19,8 @@ from webapp.secrecy import embedded as embedded_secrets
 # From the names in a message's body to those that send_task takes.
 _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}
 KEPT = (*_EMBEDDED.values(), "group_id", "group_index")
+# In a run's options, the task that stands in the place of its own.
+REPLACEMENT = "replaced_by"
 # Reading what comes after must not cost a page more than it tells.
 LARGEST = 64 * 1024
 DEEPEST = 20
@@ -66,6 +68,23 @@ def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: i
     kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
     # As kombu writes it: moments and the like among the arguments come out as they went in.
     return str(kombu_json.dumps(kept)) if kept else None
+
+
+def replaced_by(signature: Any, options: str | None) -> str | None:
+    """A run's options with the task that it has replaced itself by, for a message sent again.
+
+    None when that is a chain or a chord: only its last message has the run's id, and nobody has made it yet.
+    """
+    if signature.get("subtask_type"):
+        return None
+    kept = embedded_secrets.sealed(dict(signature), rule_for)
+    return str(kombu_json.dumps({**(json.loads(options) if options else {}), REPLACEMENT: kept}))
+
+
+def replacement_of(options: str | None) -> dict[str, Any] | None:
+    """The signature that a run has replaced itself by, its secrets still sealed; None for nearly every run."""
+    found = json.loads(options).get(REPLACEMENT) if options else None
+    return found if isinstance(found, dict) else None
 
 
 def following(options: str | None) -> Following:

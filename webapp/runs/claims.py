@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.database import database_now
+from webapp.database import NOW_SQL, database_now, now_sql, sqlite_moment
+from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin, RunState
@@ -18,6 +20,22 @@ from webapp.runs.states import UNENDED, Origin, RunState
 CLAIM_TIMEOUT = timedelta(seconds=30)
 # A run that takes its worker down each time is given up after this many beginnings.
 MAX_CLAIMS = 4
+
+
+# As text: building this statement anew for each task costs the worker several times what executing it does.
+_UNENDED = ", ".join(f"'{state}'" for state in sorted(UNENDED))
+_TAKE = {
+    dialect: sa.text(
+        f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = :worker_id, claim_seen_at = {now_sql(dialect)}, "  # noqa: S608  # constants of this program
+        "claims = claims + 1, attempt = :attempt, worker = :worker, "
+        "started_at = COALESCE(started_at, :at), sent_at = COALESCE(sent_at, :at) "
+        f"WHERE id = :run_id AND state IN ({_UNENDED}) "
+        f"AND (expires_at IS NULL OR expires_at > {now_sql(dialect)}) AND claims < {MAX_CLAIMS} + :attempt "
+        "AND (claimed_by IS NULL OR claimed_by = :handed_over OR attempt < :attempt "
+        f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"
+    )
+    for dialect in NOW_SQL
+}
 
 
 class Verdict(Enum):
@@ -69,30 +87,15 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
        its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
     taken = connection.execute(
-        sa.update(Run)
-        .where(
-            Run.id == delivery.run_id,
-            Run.state.in_(UNENDED),
-            sa.or_(Run.expires_at.is_(None), Run.expires_at > database_now(connection)),
-            Run.claims < MAX_CLAIMS + delivery.attempt,
-            sa.or_(
-                Run.claimed_by.is_(None),
-                Run.claimed_by == _handed_over(delivery.replaced),
-                Run.attempt < delivery.attempt,
-                Run.claim_seen_at < database_now(connection, -CLAIM_TIMEOUT),
-            ),
-        )
-        .values(
-            state=RunState.STARTED,
-            claimed_by=delivery.worker_id,
-            claim_seen_at=database_now(connection),
-            claims=Run.claims + 1,
-            attempt=delivery.attempt,
-            worker=delivery.worker,
-            started_at=sa.func.coalesce(Run.started_at, sa.bindparam("began", at, Run.started_at.type)),
-            sent_at=sa.func.coalesce(Run.sent_at, sa.bindparam("arrived", at, Run.sent_at.type)),
-        )
-        .returning(Run.claims)
+        _TAKE[connection.dialect.name],
+        {
+            "run_id": delivery.run_id,
+            "attempt": delivery.attempt,
+            "worker_id": delivery.worker_id,
+            "worker": delivery.worker,
+            "handed_over": _handed_over(delivery.replaced),
+            "at": at if connection.dialect.name == "postgresql" else sqlite_moment(at),
+        },
     ).scalar()
     if taken is not None:
         return Verdict.CLAIMED_AGAIN if taken > 1 + delivery.attempt else Verdict.CLAIMED
@@ -160,16 +163,21 @@ def _handed_over(replaced: int) -> str:
     return f"replaced {replaced} times"
 
 
-def hand_over(connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int) -> None:
+def hand_over(  # noqa: PLR0917  # who, to whom, and why
+    connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int, signature: Any, at: datetime
+) -> None:
     """Leave the run to a later message with its id, as a task does that replaces itself. Commits nothing itself.
 
-    The run stays started, and nobody takes it for lost meanwhile: the message that beat would send is the first one.
+    By a task, it is queued again and keeps what that message says: should the broker lose it, beat sends it again. By a
+    chain or a chord it stays started, and nobody takes it for lost meanwhile: only the last of its messages, which is
+    yet to be made, has its id.
     """
-    connection.execute(
-        sa.update(Run)
-        .where(Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
-        .values(claimed_by=_handed_over(replaced), claim_seen_at=None, claims=1, attempt=0, reason=reason)
-    )
+    mine = (Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
+    values: dict[str, Any] = {"claimed_by": _handed_over(replaced), "claim_seen_at": None, "claims": 1, "attempt": 0}
+    options = replaced_by(signature, connection.scalar(sa.select(Run.options).where(*mine)))
+    if options is not None:
+        values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
+    connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:

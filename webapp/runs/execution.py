@@ -7,6 +7,8 @@ import logging
 import time
 import traceback as traceback_module
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 _BEGUN = "_beatdesk_hides"
 _CLOCK = "_beatdesk_began"
 
+# Of these the claim itself wrote the end.
+_ENDED_BY_CLAIM = (claims.Verdict.EXPIRED, claims.Verdict.LOST_TOO_OFTEN)
+
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
 
@@ -52,6 +57,8 @@ class RunTask(Task):
                 verdict = claims.Verdict.CLAIMED
             if verdict is not claims.Verdict.CLAIMED:
                 logger.info("run %s not begun here: %s", self.request.id, verdict.value)
+                if verdict in _ENDED_BY_CLAIM:
+                    broker.tell_pages([self.request.id])
                 raise Ignore(verdict.value)
             if call.any:
                 executing.begin(self.request.id, call.texts)
@@ -70,7 +77,8 @@ class RunTask(Task):
             reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
             replaced = (self.request.replaced_task_nesting or 0) + 1
             with db.engine.begin() as connection:
-                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced)
+                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced, sig, now())
+            broker.tell_pages([self.request.id])
         return super().on_replace(sig)
 
 
@@ -104,13 +112,26 @@ def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
     give_up = time.monotonic() + DATABASE_PATIENCE
     while True:
         try:
-            with db.engine.begin() as connection:
+            with _by_itself() as connection:
                 return claims.claim(connection, delivery, now())
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             if time.monotonic() > give_up:
                 logger.exception("run %s given back, the database is away", request.id)
                 raise Reject(reason="the database is away", requeue=True) from error
             time.sleep(0.5)
+
+
+@contextmanager
+def _by_itself() -> Iterator[sa.Connection]:
+    """A connection for a claim, which is one statement, and guards each where it takes more.
+
+    On PostgreSQL each is committed by itself: beginning and ending a transaction costs as much as the statement.
+    """
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+        connection.commit()
 
 
 def _ended_unrecorded(request: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.result import denied_join_result
 
-from webapp.runs.canvas import KEPT
+from webapp.runs.canvas import KEPT, replacement_of
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.secrecy.embedded import opened
@@ -25,6 +25,10 @@ def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
 
     Not by the task's own `apply_async`, which may create a run; the row is there already.
     """
+    replacement = replacement_of(run.options)
+    if replacement is not None:
+        _send_replacement(app, producer, run, opened(replacement))
+        return
     args, kwargs = call_of(run)
     options = {"queue": run.queue, "priority": run.priority, **_more(run)}
     options = {name: value for name, value in options.items() if value is not None}
@@ -47,6 +51,21 @@ def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
             parent_id=run.parent_id,
             retries=run.attempt or 0,
             # Sent inside of a task, it is no child whose result that task's result has to name.
+            add_to_parent=False,
+            confirm_timeout=CONFIRM_TIMEOUT,
+            **options,
+        )
+
+
+def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature: dict[str, Any]) -> None:
+    """What the run has replaced itself by, as Celery has sent it: the signature has the run's id and says the rest."""
+    options = {"root_id": run.root_id or run.id, **signature["options"], "parent_id": run.parent_id}
+    with denied_join_result():
+        app.send_task(
+            signature["task"],
+            signature.get("args"),
+            signature.get("kwargs"),
+            producer=producer,
             add_to_parent=False,
             confirm_timeout=CONFIRM_TIMEOUT,
             **options,

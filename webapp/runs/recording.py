@@ -10,64 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.runs import moves
+from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
 from webapp.runs.models import Run, RunLine
-from webapp.runs.states import UNENDED, Origin, RunState
+from webapp.runs.states import Origin, RunState
 from webapp.runs.stream import Entry, Event, limited
 from webapp.schedules import budgets
 
 # Of the line that says why an attempt failed.
 RETRY_LEVEL = "retry"
-
-# Not IN: SQLAlchemy writes its list anew for each execution, which a batch of many rows cannot do.
-_UNENDED = sa.or_(*(Run.state == state for state in sorted(UNENDED)))
-
-
-def _statement(**values: Any) -> sa.Update:
-    """An UPDATE of the run `b_run` that has not ended, and is not in a later attempt already."""
-    return (
-        sa.update(Run)
-        .where(Run.id == sa.bindparam("b_run"), _UNENDED, Run.attempt <= sa.bindparam("b_attempt"))
-        .values(attempt=sa.bindparam("b_attempt"), **values)
-    )
-
-
-def _at(column: Any) -> sa.BindParameter[Any]:
-    return sa.bindparam("b_at", type_=column.type)
-
-
-_STATEMENTS: dict[Event, sa.Update] = {
-    Event.RECEIVED: sa.update(Run)
-    .where(Run.id == sa.bindparam("b_run"), Run.received_at.is_(None))
-    .values(received_at=_at(Run.received_at)),
-    Event.RETRYING: _statement(state=RunState.RETRYING, reason=sa.bindparam("b_text"), claimed_by=None),
-    Event.SUCCEEDED: _statement(
-        state=RunState.SUCCEEDED,
-        result=sa.bindparam("b_text"),
-        ended_at=_at(Run.ended_at),
-        error=None,
-        traceback=None,
-        # Nobody needs them any more. A run that failed can be retried with them until it is deleted.
-        sealed=None,
-    ),
-    Event.FAILED: _statement(
-        state=RunState.FAILED,
-        error=sa.bindparam("b_text"),
-        traceback=sa.bindparam("b_traceback"),
-        ended_at=_at(Run.ended_at),
-    ),
-    Event.REVOKED: _statement(state=RunState.REVOKED, reason=sa.bindparam("b_text"), ended_at=_at(Run.ended_at)),
-    Event.EXPIRED: _statement(state=RunState.EXPIRED, reason=sa.bindparam("b_text"), ended_at=_at(Run.ended_at)),
-}
-_NEEDED: dict[Event, tuple[str, ...]] = {
-    Event.RECEIVED: ("b_run", "b_at"),
-    Event.RETRYING: ("b_run", "b_attempt", "b_text"),
-    Event.SUCCEEDED: ("b_run", "b_attempt", "b_text", "b_at"),
-    Event.FAILED: ("b_run", "b_attempt", "b_text", "b_traceback", "b_at"),
-    Event.REVOKED: ("b_run", "b_attempt", "b_text", "b_at"),
-    Event.EXPIRED: ("b_run", "b_attempt", "b_text", "b_at"),
-}
-# The claim writes "started" itself. Ends come last, so that a batch with a run's whole life ends at its end.
-_ORDER = (Event.RECEIVED, Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED)
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
@@ -76,42 +27,21 @@ def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
     Whether a schedule was paused for its failures, of which beat should hear.
     """
     entries = list(entries)
-    by_event: dict[Event, list[dict[str, Any]]] = {}
-    for entry in entries:
-        values = {
-            "b_run": entry.run_id,
-            "b_attempt": entry.attempt,
-            "b_at": entry.at,
-            "b_text": entry.text or None,
-            "b_traceback": entry.traceback or None,
-        }
-        by_event.setdefault(entry.event, []).append(values)
     _keep_published(connection, [entry for entry in entries if entry.event is Event.PUBLISHED])
     _keep_causes(connection, [entry for entry in entries if entry.event is Event.RETRYING])
     _keep_lines(connection, [entry for entry in entries if entry.event is Event.LINE])
     _keep_progress(connection, [entry for entry in entries if entry.event is Event.PROGRESS])
-    for event in _ORDER:
-        if rows := by_event.get(event):
-            needed = _NEEDED[event]
-            connection.execute(_STATEMENTS[event], [{name: row[name] for name in needed} for row in rows])
-    failed, succeeded = ([row["b_run"] for row in by_event.get(event, [])] for event in (Event.FAILED, Event.SUCCEEDED))
+    moves.apply(connection, entries)
+    failed, succeeded = (
+        [entry.run_id for entry in entries if entry.event is event] for event in (Event.FAILED, Event.SUCCEEDED)
+    )
     return budgets.look(connection, failed, succeeded)
 
 
-_PROGRESS = (
-    sa.update(Run)
-    .where(
-        Run.id == sa.bindparam("b_run"),
-        _UNENDED,
-        Run.attempt <= sa.bindparam("b_attempt"),
-        sa.or_(Run.progress_at.is_(None), Run.progress_at < _at(Run.progress_at)),
-    )
-    .values(
-        progress_done=sa.bindparam("b_done"),
-        progress_total=sa.bindparam("b_total"),
-        progress_text=sa.bindparam("b_text"),
-        progress_at=_at(Run.progress_at),
-    )
+_PROGRESS = BatchUpdate(
+    {"attempt": NUMBER, "at": MOMENT, "done": FRACTION, "total": FRACTION, "text": TEXT},
+    "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
+    f"{moves.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
 
 
@@ -123,18 +53,9 @@ def _keep_progress(connection: sa.Connection, entries: list[Entry]) -> None:
     rows = []
     for entry in latest.values():
         told = _told(entry)
-        rows.append(
-            {
-                "b_run": entry.run_id,
-                "b_attempt": entry.attempt,
-                "b_at": entry.at,
-                "b_done": told.get("done"),
-                "b_total": told.get("total"),
-                "b_text": told.get("text") or None,
-            }
-        )
-    if rows:
-        connection.execute(_PROGRESS, rows)
+        told_text = told.get("text") or None
+        rows.append((entry.run_id, entry.attempt, entry.at, told.get("done"), told.get("total"), told_text))
+    _PROGRESS.apply(connection, rows)
 
 
 def _keep_published(connection: sa.Connection, entries: list[Entry]) -> None:
@@ -179,12 +100,7 @@ _SENT = ("sealed", "queue", "options", "group_id", "group_index", "parent_id", "
 
 def _keep_causes(connection: sa.Connection, entries: list[Entry]) -> None:
     """Why each attempt failed stays with the run, as a line of its own level."""
-    rows = [
-        {"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, "level": RETRY_LEVEL, "text": entry.text}
-        for entry in entries
-    ]
-    if rows:
-        connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
+    _insert_lines(connection, [_line(entry, RETRY_LEVEL, entry.text) for entry in entries])
 
 
 def _insert(connection: sa.Connection) -> Any:
@@ -192,11 +108,16 @@ def _insert(connection: sa.Connection) -> Any:
 
 
 def _keep_lines(connection: sa.Connection, entries: list[Entry]) -> None:
-    rows = []
-    for entry in entries:
-        told = _told(entry)
-        text, level = limited(str(told.get("text", ""))), str(told.get("level", "info"))[:10]
-        rows.append({"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, "level": level, "text": text})
+    told = [(entry, _told(entry)) for entry in entries]
+    _insert_lines(connection, [_line(one, it.get("level", "info"), it.get("text", "")) for one, it in told])
+
+
+def _line(entry: Entry, level: Any, text: Any) -> dict[str, Any]:
+    kept = {"level": str(level)[:10], "text": limited(str(text))}
+    return {"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, **kept}
+
+
+def _insert_lines(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
 

@@ -20,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
+from webapp import broker
 from webapp.accounts.audit import record
 from webapp.errors import Invalid
 from webapp.extensions import db
@@ -156,7 +157,8 @@ def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: No
     with reading(db.engine) as connection:
         # A worker whose clock is ahead must not delete what is not old.
         shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
-    done = delete_old(db.engine, found, min(now, moment(shown or now.timestamp())), tell=tell, patience=PATIENCE)
+    limit = min(now, moment(shown or now.timestamp()))
+    done = delete_old(db.engine, found, limit, tell=tell, gone=broker.tell_pages, patience=PATIENCE)
     if not done.finished:
         further = service.create_run(TASK, origin=Origin.TASK, parent_id=run_id)
         db.session.commit()
@@ -171,9 +173,13 @@ def delete_old(
     *,
     pause: Callable[[], None] = lambda: time.sleep(PAUSE),
     tell: Callable[[int], None] = lambda _: None,
+    gone: Callable[[list[str]], object] = lambda _: None,
     patience: float,
 ) -> Cleaned:
-    """Delete, for at most `patience` seconds. `pause` is called between transactions, `tell` with the sum so far."""
+    """Delete, for at most `patience` seconds. `pause` is called between transactions.
+
+    After each batch `tell` is called with the sum so far, and `gone` with the ids of the runs.
+    """
     give_up = time.monotonic() + patience
     deleted: dict[str, int] = {}
     for state, days in found.items():
@@ -182,6 +188,7 @@ def delete_old(
         for ids in _old(engine, state, now - timedelta(days=days)):
             deleted[state.value] = deleted.get(state.value, 0) + _delete(engine, state, ids, pause)
             tell(sum(deleted.values()))
+            gone(ids)
             if time.monotonic() > give_up:
                 return Cleaned(deleted, finished=False)
             pause()

@@ -17,11 +17,11 @@ from webapp.scheduler.dispatch import run_id
 
 def skip_due(
     *, schedule_id: int, name: str, version: int, task: str, due_at: datetime, reason: str, now: datetime
-) -> bool:
-    """Add the skipped run of a due time to the transaction; False when the due time has a run already."""
+) -> str | None:
+    """Add the skipped run of a due time to the transaction; gives its id, None when the due time has a run already."""
     taken = sa.select(Run.id).where(Run.schedule_id == schedule_id, Run.due_at == due_at)
     if db.session.execute(taken).first() is not None:
-        return False
+        return None
     run = Run(
         id=run_id(schedule_id, due_at.timestamp()),
         task=task,
@@ -41,16 +41,16 @@ def skip_due(
     except sa.exc.IntegrityError:
         # Beat was first.
         db.session.rollback()
-        return False
-    return True
+        return None
+    return run.id
 
 
-def unskip_due(schedule_id: int, now: datetime) -> int:
-    """Take back what was skipped beforehand and has not come yet; gives how many."""
+def unskip_due(schedule_id: int, now: datetime) -> list[str]:
+    """Take back what was skipped beforehand and has not come yet; gives the ids of these runs."""
     rows = db.session.scalars(sa.select(Run).where(*_ahead(schedule_id, now))).all()
     for row in rows:
         db.session.delete(row)
-    return len(rows)
+    return [row.id for row in rows]
 
 
 def skipped_ahead(schedule_ids: list[int], now: datetime) -> dict[int, set[datetime]]:

@@ -258,14 +258,15 @@ def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
     return connection.execute(statement).rowcount
 
 
-def expire_unsent(connection: sa.Connection, now: datetime) -> int:
-    """End queued runs without a confirmed message whose time to begin is over. Returns how many."""
+def expire_unsent(connection: sa.Connection, now: datetime) -> list[str]:
+    """End queued runs without a confirmed message whose time to begin is over. Returns their ids."""
     statement = (
         sa.update(runs)
         .where(_IS_QUEUED, runs.c.sent_at.is_(None), runs.c.expires_at <= now)
         .values(state=RunState.EXPIRED, ended_at=now, reason="expired before it could be sent")
+        .returning(runs.c.id)
     )
-    return connection.execute(statement).rowcount
+    return list(connection.execute(statement).scalars())
 
 
 class Unended(NamedTuple):

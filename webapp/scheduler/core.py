@@ -39,6 +39,8 @@ logger = get_logger(__name__)
 LOOK_EVERY = 0.5
 # Seconds between attempts while the database is away: the first and the longest.
 FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
+# Seconds until another look at whether what was made up for has been sent.
+RESUME_AGAIN = 0.05
 NOTES_AT_ONCE = 1000
 HELD_AT_ONCE = 1000
 
@@ -117,7 +119,7 @@ class Core:
         wait = self._next_look - self.clock.monotonic()
         if self.lease.held:
             if self._resuming:
-                return 0.0
+                wait = min(wait, RESUME_AGAIN) if self.resuming.held_up else 0.0
             now = self.clock.now()
             for at in (self.agenda.next_at(), self._next_eta):
                 if at is not None:

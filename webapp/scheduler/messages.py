@@ -13,6 +13,7 @@ from kombu.transport.redis import Channel as RedisChannel
 from webapp.database import now
 from webapp.producers import connect, drop
 from webapp.runs import message
+from webapp.runs.canvas import replacement_of
 from webapp.runs.store import Sendable
 from webapp.scheduler.templates import Template, fits, make_template, tags
 from webapp.secrecy.sealing import Unopenable
@@ -71,8 +72,9 @@ class Sender:
         """The queue that a run's message goes to, or None when that is for an exchange to decide."""
         if run.options is not None and json.loads(run.options).keys() & {"exchange", "routing_key"}:
             return None
-        options = {"queue": run.queue} if run.queue else {}
-        queue = self._app.amqp.router.route(options, run.task).get("queue")
+        replacement = replacement_of(run.options)
+        task, name = (run.task, run.queue) if replacement is None else (replacement["task"], _queue_in(replacement))
+        queue = self._app.amqp.router.route({"queue": name} if name else {}, task).get("queue")
         return None if queue is None else str(queue.name)
 
     def depth(self, queue: str) -> int:
@@ -126,3 +128,8 @@ class Sender:
         ]
         with self._open().channel.conn_or_acquire() as client:
             client.lpush(key, *messages)
+
+
+def _queue_in(signature: dict[str, Any]) -> str | None:
+    queue: str | None = signature["options"].get("queue")
+    return queue

@@ -64,6 +64,11 @@ class Publisher:
         with self._changed:
             return not (self._todo or self._busy or self._sent) and time.monotonic() >= self._away_until
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait to be sent."""
+        return self._waiting
+
     def submit(self, batch: Sequence[Sendable]) -> None:
         """Send these runs soon; what finds no room is left to recovery."""
         if not batch:

@@ -65,15 +65,17 @@ class Recovery:
         now = moment(self._clock.now())
         with self._engine.begin() as connection:
             self._lease.prove(connection)
-            self._renew_lost_claims(connection, now)
-            store.expire_unsent(connection, now)
+            changed = self._renew_lost_claims(connection, now)
+            changed += store.expire_unsent(connection, now)
             unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE)
+        self._publisher.tell(changed)
         if len(unsent) < AT_ONCE:
             self._next = self._clock.monotonic() + EVERY
         self._publisher.submit(unsent)
         self._publisher.call(self._look_at_broker)
 
-    def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> None:
+    def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
+        """Gives the ids of the runs that it changed."""
         lost = store.lost_claims(connection, now - CLAIM_TIMEOUT, AT_ONCE)
         again = [run.id for run in lost if run.claims < MAX_CLAIMS + run.attempt]
         if again:
@@ -83,6 +85,7 @@ class Recovery:
             if run.claims >= MAX_CLAIMS + run.attempt:
                 store.give_up(connection, run, now)
                 budgets.look(connection, [run.id], [])
+        return [run.id for run in lost]
 
     def _look_at_broker(self, sender: Sender) -> None:
         client = sender.redis()

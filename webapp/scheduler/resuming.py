@@ -42,8 +42,11 @@ from webapp.schedules.pauses import Choice, Pause, covering
 
 logger = get_logger(__name__)
 
-# Schedules in one transaction.
+# Schedules in one transaction, and about how many of their runs: what comes due meanwhile waits for its end.
 BATCH = 400
+RUNS_IN_BATCH = 1000
+# Messages that may wait to be sent before more are made: what comes due stands in line behind them.
+MOST_AHEAD = 2000
 # Runs of one schedule that are looked at, newest first, where at most one of those that came due in time can run.
 FEW = 20
 
@@ -77,7 +80,9 @@ class Resuming:
         self._tally = tally
 
     def step(self) -> bool:
-        """One batch of one pause; whether there is more to do at once. Raises LeaseLost, or the database's errors."""
+        """One batch of one pause; whether there is more to do soon. Raises LeaseLost, or the database's errors."""
+        if self.held_up:
+            return True
         now = self._clock.now()
         for pause in self._schedules.pauses:
             if pause.ends_at is not None and pause.ends_at <= moment(now):
@@ -87,6 +92,11 @@ class Resuming:
                     self._go_on(pause, now)
                     return True
         return False
+
+    @property
+    def held_up(self) -> bool:
+        """Whether so much waits to be sent that no more is made for now."""
+        return self._publisher.waiting >= MOST_AHEAD
 
     def _go_on(self, pause: Pause, now: float) -> None:
         with self._engine.begin() as connection:
@@ -163,8 +173,11 @@ def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
 
 def _next_schedules(connection: sa.Connection, pause: Pause, last: int) -> list[int]:
     number = store.runs.c.schedule_id
-    query = sa.select(number).where(*_waiting(pause), number > last).distinct().order_by(number).limit(BATCH)
-    return list(connection.execute(query).scalars())
+    query = sa.select(number).where(*_waiting(pause), number > last).order_by(number).limit(RUNS_IN_BATCH)
+    found = list(connection.execute(query).scalars())
+    ids = list(dict.fromkeys(found))
+    # Of the last one there may be more; it begins the next batch, unless it fills this one by itself.
+    return (ids[:-1] if len(found) == RUNS_IN_BATCH and len(ids) > 1 else ids)[:BATCH]
 
 
 def _skipped(connection: sa.Connection, pause: Pause, ids: Sequence[int]) -> list[Skipped]:

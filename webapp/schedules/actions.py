@@ -9,6 +9,7 @@ from typing import Any
 
 from flask_security import current_user
 
+from webapp import broker
 from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
@@ -78,17 +79,20 @@ def skip_next(schedule_id: int) -> datetime:
         raise Conflict("It came due meanwhile. Look at the page again.")
     audit.record(db.session, "schedule.skip", "schedule", schedule.id, schedule.name, None, {"due_at": due_at})
     db.session.commit()
+    broker.tell_pages([made])
     return due_at
 
 
 def unskip(schedule_id: int) -> int:
     """Let everything fire that was to be skipped; gives how many due times that are. Raises NotFound."""
     schedule = service.get(schedule_id)
-    count = unskip_due(schedule.id, now())
-    if count:
-        audit.record(db.session, "schedule.unskip", "schedule", schedule.id, schedule.name, {"skipped": count}, None)
+    gone = unskip_due(schedule.id, now())
+    if gone:
+        before = {"skipped": len(gone)}
+        audit.record(db.session, "schedule.unskip", "schedule", schedule.id, schedule.name, before, None)
     db.session.commit()
-    return count
+    broker.tell_pages(gone)
+    return len(gone)
 
 
 def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

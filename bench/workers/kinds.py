@@ -1,0 +1,171 @@
+"""The kinds of worker that are measured, each as a process with a Valkey and a database of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+import sqlalchemy as sa
+from celery import Celery
+
+from bench.beats.processes import TrialError, end, last_line
+from bench.beats.servers import Storage
+from bench.beats.targets import ENVIRONMENTS, OURS, ROOT
+from bench.workers.tasks import LAST
+from tests import servers
+from webapp.database import create_engine, now
+from webapp.runs.ids import new_id
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+
+# Where the peers are installed.
+ENVIRONMENT = "djcb"
+# What waits here is no worker's, until it becomes the queue in one step.
+PARKED = "parked"
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way to execute tasks. `database` is "" where none is needed."""
+
+    key: str
+    title: str
+    database: str = ""
+    task: str = "bench.empty"
+    options: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is what the others are compared with."""
+        return self.key.startswith("ours")
+
+
+PLAIN = Kind("plain", "celery, nothing else")
+KINDS = (
+    PLAIN,
+    Kind("events", "celery, task events (-E)", options=("-E",)),
+    Kind("results", "django-celery-results", "empty_postgresql", "bench.empty_kept"),
+    Kind("ours", "ours, PostgreSQL", "migrated_postgresql"),
+    Kind("ours_sqlite", "ours, SQLite", "migrated_sqlite"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one task, in milliseconds."""
+
+    cpu: float
+    wall: float
+
+
+class Worker:
+    """A prefork worker with one process, ready for tasks."""
+
+    def __init__(self, kind: Kind, url: str, database: str, popen: subprocess.Popen[Any], log: Path) -> None:
+        self.kind = kind
+        self._log = log
+        self._popen = popen
+        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._sender = Celery("sender", broker=url)
+        self._engine = create_engine(database) if kind.ours else None
+
+    def execute(self, count: int) -> Cost:
+        """So many tasks, which all wait before the first begins. Raises TrialError."""
+        self._park(count)
+        self._redis.delete(LAST)
+        main = psutil.Process(self._popen.pid)
+        before, began = _spent(main), time.monotonic()
+        self._redis.rename(PARKED, "celery")
+        give_up = began + PATIENCE
+        while not self._redis.exists(LAST):
+            if time.monotonic() > give_up or self._popen.poll() is not None:
+                raise TrialError(f"its tasks did not end: {last_line(self._log)}")
+            time.sleep(0.005)
+        wall, cpu = time.monotonic() - began, _spent(main) - before
+        return Cost(cpu / count * 1000, wall / count * 1000)
+
+    def _park(self, count: int) -> None:
+        names = [self.kind.task] * (count - 1) + ["bench.last"]
+        ids = [new_id() if self.kind.ours else str(uuid.uuid4()) for _ in names]
+        if self._engine is not None:
+            # As whoever launches or fires them has written them.
+            rows = [{"id": one, "task": name, "sent_at": now()} for one, name in zip(ids, names, strict=True)]
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(Run).values(state=RunState.QUEUED), rows)
+        with self._sender.connection_for_write() as connection, connection.Producer() as producer:
+            for name, one in zip(names, ids, strict=True):
+                self._sender.send_task(name, task_id=one, queue=PARKED, producer=producer)
+
+    def close(self) -> None:
+        """End it."""
+        end(self._popen, signal.SIGTERM)
+        self._redis.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def _spent(main: psutil.Process) -> float:
+    """CPU seconds of a worker: its main process, and those that execute, also the ones that were replaced."""
+    own = main.cpu_times()
+    children = [child.cpu_times() for child in main.children()]
+    gone = own.children_user + own.children_system
+    return float(own.user + own.system + gone + sum(child.user + child.system for child in children))
+
+
+@contextmanager
+def worker(kind: Kind, folder: Path, storage: Storage) -> Iterator[Worker]:
+    """A worker of this kind, started, which ends with the block."""
+    data = folder / f"worker-{kind.key}"
+    (data / "valkey").mkdir(parents=True)
+    with servers.valkey(data / "valkey") as url:
+        database = getattr(storage, kind.database)() if kind.database else ""
+        log = data / "worker.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                [*_command(kind), "--pool", "prefork", "--concurrency", "1", "--loglevel", "WARNING", *kind.options],
+                env=_environment(kind, data, url, database),
+                cwd=data,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        made = Worker(kind, url, database, popen, log)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def _command(kind: Kind) -> list[str]:
+    python = OURS.python if kind.ours else ENVIRONMENTS / ENVIRONMENT / "bin" / "python"
+    app = "wsgi:celery" if kind.ours else "bench.workers.app:app"
+    return [str(python), "-m", "celery", "-A", app, "worker"]
+
+
+def _environment(kind: Kind, data: Path, url: str, database: str) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "DJANGO", "PYTHON"))},
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BENCH_KIND": kind.key,
+        "BENCH_BROKER": url,
+        "BENCH_DATABASE": database,
+        "SECRET_KEY": "only-for-measuring-0123456789",
+        "DATABASE_URL": database,
+        "REDIS_URL": url,
+        "TIMEZONE": "UTC",
+        "TASK_MODULES": "bench.workers.tasks",
+        "BEATDESK_DATA": str(data),
+    }

@@ -1,0 +1,89 @@
+"""Lets every kind of worker execute empty tasks, one kind after the other, some rounds, and prints what a task costs.
+
+1. Start all workers; each executes some tasks that do not count.
+2. In each round each kind executes the same number of tasks, which all wait before the first begins.
+3. For each kind the median of the rounds: CPU of the worker's processes, and time from the first to the last.
+
+What a recorder, a database's server or Redis does meanwhile is not in the CPU; what the worker waits for is in the
+time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.beats.servers import Storage
+from bench.beats.targets import TARGETS, build
+from bench.workers.kinds import ENVIRONMENT, KINDS, PLAIN, Cost, worker
+from tests.servers import Databases, postgres
+
+TITLE = "a task in the worker"
+# Milliseconds of CPU that ours may add to a task.
+BAR = 0.3
+WARM_UP = 50
+
+Costs = Mapping[str, Cost]
+
+
+def measure(tasks: int, rounds: int) -> str:
+    """Measure with a PostgreSQL of its own; gives the table. Raises SetupError, TrialError."""
+    build(tuple(target for target in TARGETS if target.environment == ENVIRONMENT))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bd-bench-")))
+        url = stack.enter_context(postgres())
+        return report(run(folder, Storage(Databases(folder, lambda: url)), tasks, rounds))
+
+
+def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
+    """What one task costs, by kind. Raises TrialError."""
+    begin = time.monotonic()
+    _say(f"{TITLE}: {tasks:,} tasks, {rounds} rounds")
+    found: dict[str, list[Cost]] = {kind.key: [] for kind in KINDS}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(kind, folder, storage)) for kind in KINDS]
+        for one in workers:
+            one.execute(WARM_UP)
+        for _ in range(rounds):
+            for one in workers:
+                found[one.kind.key].append(one.execute(tasks))
+    _say(f"  in {time.monotonic() - begin:.0f} s")
+    return {key: _median(costs) for key, costs in found.items()}
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(statistics.median(cost.cpu for cost in costs), statistics.median(cost.wall for cost in costs))
+
+
+def report(costs: Costs) -> str:
+    """A table: each kind's cost of a task, and what that is more than with nothing."""
+    plain = costs[PLAIN.key]
+    lines = [("a task in the worker, ms", "CPU", "added", "time", "added", "bar", "reached")]
+    for kind in KINDS:
+        cost = costs[kind.key]
+        added = cost.cpu - plain.cpu
+        bar = (f"{BAR}", "yes" if added <= BAR else "NO") if kind.ours else ("", "")
+        more = ("", "") if kind is PLAIN else (f"{added:+.2f}", f"{cost.wall - plain.wall:+.2f}")
+        lines.append((kind.title, f"{cost.cpu:.2f}", more[0], f"{cost.wall:.2f}", more[1], *bar))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    ruler = [("-" * width) + (":" if column else "-") for column, width in enumerate(widths)]
+    rows = [_padded(line, widths) for line in lines]
+    return "\n".join([rows[0], f"|-{'|-'.join(ruler)}|", *rows[1:]])
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.rjust(width) if column else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

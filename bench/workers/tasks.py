@@ -1,0 +1,26 @@
+"""The tasks that are executed. They do nothing, so that what is measured is what is around them."""
+
+from __future__ import annotations
+
+import os
+
+import redis
+from celery import shared_task
+
+LAST = "bench:last"
+
+
+@shared_task(name="bench.empty", ignore_result=True)
+def empty() -> None:
+    """Do nothing."""
+
+
+@shared_task(name="bench.empty_kept")
+def empty_kept() -> None:
+    """Do nothing, and have the result kept."""
+
+
+@shared_task(name="bench.last", ignore_result=True)
+def last() -> None:
+    """Tell that all tasks before it have been executed: there is one process, which executes them in order."""
+    redis.Redis.from_url(os.environ["BENCH_BROKER"]).set(LAST, 1)

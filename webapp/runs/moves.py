@@ -1,0 +1,110 @@
+"""How a run moves from state to state by what workers tell: in one statement for a batch, and never backwards.
+
+1. A run moves only while it has not ended, and not by news of an attempt before the one that it is in.
+2. When it was received is kept by itself: that is news of any run, also of one that has ended meanwhile.
+3. Of several moves of one run in a batch, ends come last, so that a batch with its whole life ends at its end. Each
+   goes into a round of its own; nearly always there is one round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.runs.batches import MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.runs.states import ENDED, UNENDED, RunState
+from webapp.runs.stream import Entry, Event, limited
+
+# In the order in which those of one batch are applied. The claim writes "started" itself.
+STATES = {
+    Event.RETRYING: RunState.RETRYING,
+    Event.SUCCEEDED: RunState.SUCCEEDED,
+    Event.FAILED: RunState.FAILED,
+    Event.REVOKED: RunState.REVOKED,
+    Event.EXPIRED: RunState.EXPIRED,
+}
+# What was kept of an earlier failure is replaced, or removed.
+_DONE = (RunState.FAILED, RunState.SUCCEEDED)
+_RANK = {event: rank for rank, event in enumerate(STATES)}
+
+
+def _in(column: str, states: Iterable[RunState]) -> str:
+    return f"{column} IN ({', '.join(repr(state.value) for state in sorted(states))})"
+
+
+_UNENDED = _in("runs.state", UNENDED)
+NOT_BACKWARDS = f"{_UNENDED} AND runs.attempt <= told.attempt"
+_MOVES = f"told.state IS NOT NULL AND {NOT_BACKWARDS}"
+
+
+def _set(column: str, value: str, *states: RunState) -> str:
+    """The assignment of a column by those who move to one of these states; otherwise it stays."""
+    moves = f"{_MOVES} AND {_in('told.state', states)}" if states else _MOVES
+    return f"{column} = CASE WHEN {moves} THEN {value} ELSE runs.{column} END"
+
+
+_UPDATE = BatchUpdate(
+    {"received_at": MOMENT, "state": TEXT, "attempt": NUMBER, "at": MOMENT, "text": TEXT, "traceback": TEXT},
+    ", ".join(
+        (
+            "received_at = COALESCE(runs.received_at, told.received_at)",
+            _set("state", "told.state"),
+            _set("attempt", "told.attempt"),
+            _set("ended_at", "told.at", *(ENDED & set(STATES.values()))),
+            _set("reason", "told.text", RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED),
+            _set("claimed_by", "NULL", RunState.RETRYING),
+            _set("result", "told.text", RunState.SUCCEEDED),
+            _set("error", f"CASE told.state WHEN '{RunState.FAILED}' THEN told.text END", *_DONE),
+            _set("traceback", "told.traceback", *_DONE),
+            # Nobody needs them any more. A run that failed can be retried with them until it is deleted.
+            _set("sealed", "NULL", RunState.SUCCEEDED),
+        )
+    ),
+    f"(told.received_at IS NOT NULL AND runs.received_at IS NULL) OR ({_MOVES})",
+)
+
+
+def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
+    """Move runs by these entries, in any order, each any number of times. Commits nothing itself."""
+    for rows in _rounds(entries):
+        _UPDATE.apply(connection, rows)
+
+
+def _rounds(entries: Iterable[Entry]) -> Iterable[list[tuple[Any, ...]]]:
+    """The rows of each statement: the first has when runs were received, and the first move of each run."""
+    received: dict[str, datetime] = {}
+    moves: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.event is Event.RECEIVED:
+            received.setdefault(entry.run_id, entry.at)
+        elif entry.event in STATES:
+            moves.setdefault(entry.run_id, []).append(entry)
+    alone = received.keys() - moves.keys()
+    rows = [(run_id, received[run_id], None, None, None, None, None) for run_id in alone]
+    for known in moves.values():
+        if len(known) > 1:
+            known.sort(key=lambda entry: _RANK[entry.event])
+    number = 0
+    while moves:
+        rows += [_row(known[number], received) for known in moves.values()]
+        yield rows
+        number += 1
+        rows = []
+        moves = {run_id: known for run_id, known in moves.items() if len(known) > number}
+    if rows:
+        yield rows
+
+
+def _row(entry: Entry, received: dict[str, datetime]) -> tuple[Any, ...]:
+    return (
+        entry.run_id,
+        received.get(entry.run_id),
+        STATES[entry.event].value,
+        entry.attempt,
+        entry.at,
+        limited(entry.text) or None,
+        limited(entry.traceback) or None,
+    )
