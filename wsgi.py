@@ -1,16 +1,11 @@
 """The one place where the application is built. `app` is for WSGI servers, `celery` for `celery -A wsgi:celery`."""
 
-import gc
+from webapp.memory import building
 
-# What is made while the application is built stays: looking for garbage in it takes a fifth of the start, and each
-# later look at everything would hold up a request.
-gc.disable()
+with building():
+    from webapp import create_app
+    from webapp.extensions import celery
 
-from webapp import create_app  # noqa: E402  (nothing is to be imported before)
-from webapp.extensions import celery  # noqa: E402
-
-app = create_app()
-gc.freeze()
-gc.enable()
+    app = create_app()
 
 __all__ = ["app", "celery"]

@@ -30,7 +30,7 @@ from webapp import create_app
 from webapp.accounts.models import User
 from webapp.database import create_engine
 from webapp.extensions import db
-from webapp.memory import keep_for_good
+from webapp.memory import building
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules.listing import STATUSES
@@ -59,9 +59,8 @@ def main() -> None:
         url = stack.enter_context(_database(asked.database, folder, asked.runs))
         (folder / "valkey").mkdir()
         valkey = stack.enter_context(servers.valkey(folder / "valkey"))
-        app = create_app(servers.settings(url, valkey, data=folder))
-        # As each web process does before its first request.
-        keep_for_good()
+        with building():
+            app = create_app(servers.settings(url, valkey, data=folder))
         with app.app_context():
             backends = Backends(db.engine)
         visitor, paths = Visitor(app, "admin"), _paths(app)

@@ -1,13 +1,15 @@
 import gc
 
-from webapp.memory import keep_for_good
+from webapp.memory import building
 
 
-def test_what_is_there_is_not_looked_through_again() -> None:
-    kept = [object()]
-    kept.append([kept])
-    keep_for_good()
+def test_what_was_built_is_not_looked_through_again() -> None:
     try:
+        with building():
+            assert not gc.isenabled()
+            kept = [object()]
+            kept.append([kept])
+        assert gc.isenabled()
         assert not any(one is kept for one in gc.get_objects())
     finally:
         gc.unfreeze()

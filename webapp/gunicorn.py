@@ -1,10 +1,8 @@
 """Gunicorn's configuration, each setting with its reason: `gunicorn --config python:webapp.gunicorn wsgi:app`."""
 
 import sys
-from typing import Any
 
 from webapp.config import ConfigError, Settings
-from webapp.memory import keep_for_good
 
 try:
     _settings = Settings.from_env()
@@ -48,8 +46,3 @@ control_socket_disable = True
 errorlog = "-"
 accesslog = None
 loglevel = "info"
-
-
-def post_worker_init(_worker: Any) -> None:
-    """When the process has its application and before its first request."""
-    keep_for_good()
