@@ -115,6 +115,8 @@ def redis_away(scene: Scene, box: Moody, *, seconds: float) -> list[Measure]:
     """R9: Redis, which is the broker too, is killed and away for a while; people read, and register."""
     scene.worker("--concurrency", "1")
     admin, stranger = Visitor(scene.app, "admin"), Visitor(scene.app)
+    (busy,) = scene.launch("soak.work", 1, str(scene.folder), seconds / 2)
+    wait_for(lambda: scene.lines("begun"), seconds=60, message="no worker began a run")
     scene.valkey.kill()
     at = time.monotonic()
     noticed: float | None = None
@@ -134,10 +136,15 @@ def redis_away(scene: Scene, box: Moody, *, seconds: float) -> list[Measure]:
         time.sleep(0.5)
     scene.valkey.come_back()
     known = int(scene.one(sa.select(sa.func.count()).where(User.email.startswith("person"))))
+    until(lambda: scene.run(busy).ended_at, 120)
     unwelcome = while_it_goes_on(lambda: registered - len(box.taken), 120)
     return [
         Measure("R9", f"Redis away for {seconds:g} s, {shown} pages: not 200", bad, "", "=", 0),
         Measure("R9", "slowest of them", slowest, " s"),
+        Measure(
+            "R9", "a run that ended meanwhile succeeded", int(scene.run(busy).state == RunState.SUCCEEDED), "", "=", 1
+        ),
+        Measure("R9", "and was begun", len(scene.lines("begun")), "", "=", 1),
         Measure("R9", "until the page said so", noticed if noticed is not None else seconds, " s", "≤", 5),
         Measure("R9", f"{registered} registered meanwhile: not there", registered - known, "", "=", 0),
         Measure("R9", "not welcomed by mail afterwards", unwelcome, "", "=", 0),
