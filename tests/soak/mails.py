@@ -41,7 +41,7 @@ ADDRESS = "person{number}@example.com"
 class Moody(Mailbox):
     """A mail server that treats each recipient in a way of their own, and misbehaves at their first attempt only.
 
-    Of twenty recipients one is let down in each of these ways: no answer to MAIL, "later" to RCPT, "later" to the
+    Of twenty recipients one is let down in each of these ways: no answer to RCPT, "later" to RCPT, "later" to the
     mail itself; and two have theirs taken, but the connection is dropped at QUIT.
     """
 
