@@ -9,7 +9,7 @@ from webapp.config import Settings
 from webapp.extensions import celery
 
 # Instead of Celery's own.
-BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.secrecy.celery_parts:MaskingBackend")
+BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.results:Results")
 
 
 def init_celery(app: Flask, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,13 +15,14 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests import processes, servers, valkey
+from tests.outages import forget_connections
 from tests.processes import Process
 from tests.servers import wait_for
 from tests.valkey import Valkey
-from webapp import broker, create_app
+from webapp import create_app
 from webapp.config import Settings
 from webapp.database import create_engine
-from webapp.extensions import celery, db
+from webapp.extensions import celery, db, limiter
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, Origin
@@ -120,8 +122,8 @@ class Scene:
 
 
 @contextmanager
-def scene(database_url: str, folder: Path) -> Iterator[Scene]:
-    """A scene without any process yet; its application's context is pushed."""
+def scene(database_url: str, folder: Path, **changes: Any) -> Iterator[Scene]:
+    """A scene without any process yet, perhaps with other settings; its application's context is pushed."""
     import_module(TASKS)
     folder.mkdir(parents=True, exist_ok=True)
     data, effects = folder / "data", folder / "effects"
@@ -129,8 +131,8 @@ def scene(database_url: str, folder: Path) -> Iterator[Scene]:
         made.mkdir()
     with ExitStack() as stack:
         server = stack.enter_context(valkey.running(folder))
-        settings = servers.settings(database_url, server.url, data=data, task_modules=(TASKS,))
-        broker.breaker.reset()
+        settings = servers.settings(database_url, server.url, data=data, task_modules=(TASKS,), **changes)
+        forget_connections()
         app = create_app(settings)
         stack.enter_context(app.app_context())
         celery.conf.beat_schedule = {}
@@ -144,7 +146,9 @@ def _dispose(engine: sa.Engine) -> None:
     engine.dispose()
     db.session.remove()
     db.engine.dispose()
-    broker.breaker.reset()
+    forget_connections()
+    # What the limiter thinks of a server that was away belongs to that server.
+    limiter._storage_dead = False
 
 
 def until(what: Callable[[], Any], seconds: float) -> bool:
@@ -154,6 +158,20 @@ def until(what: Callable[[], Any], seconds: float) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def while_it_goes_on(left: Callable[[], int], patience: float) -> int:
+    """Wait until nothing is left, or until nothing has been done for so many seconds; gives what is left then.
+
+    What gets less is late, however busy the machine is. What does not is lost.
+    """
+    many, since = left(), time.monotonic()
+    while many and time.monotonic() - since < patience:
+        # Seldom, because counting many rows costs the machine what the workers need.
+        time.sleep(0.25)
+        if (less := left()) < many:
+            many, since = less, time.monotonic()
+    return many
 
 
 def load() -> str:

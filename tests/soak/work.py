@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from tests.processes import Process
 from tests.soak.measure import Measure
-from tests.soak.scene import Scene, until
+from tests.soak.scene import Scene, until, while_it_goes_on
 from webapp.database import now
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
@@ -64,22 +64,22 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
         time.sleep(0.05)
     if load.skip_wait:
         _set_back(scene)
-    ended = time.monotonic()
-    _drain(scene, load.drained)
-    drained = time.monotonic() - ended
-    kills = f"{load.runs} runs, Valkey killed {valkey_kills} times, a worker {worker_kills} times"
+    ended, left = time.monotonic(), scene.unended("soak.work")
+    stuck = while_it_goes_on(lambda: scene.unended("soak.work"), load.drained)
+    drained = time.monotonic() - ended - (load.drained if stuck else 0.0)
+    kills = f"{len(ids)} runs, Valkey killed {valkey_kills}×, a worker {worker_kills}×"
     return [
-        Measure("R1", f"{kills}: lost", len(ids) - _succeeded(scene, ids), "", "=", 0),
+        Measure("R1", f"{kills}: lost{_states(scene)}", len(ids) - _succeeded(scene, ids), "", "=", 0),
         *_executions("R1", scene, ids, worker_kills, load.concurrency),
         Measure("R1", "drained after the last kill", drained, " s", "≤", load.drained),
+        Measure("R1", "ended in each second of that", (left - stuck) / max(drained, 0.1)),
     ]
 
 
-def _drain(scene: Scene, patience: float) -> None:
-    """Wait until every run has ended, or none has for so many seconds: then the rest is lost, and not only late."""
-    left = scene.unended("soak.work")
-    while left and until(lambda before=left: scene.unended("soak.work") < before, patience):  # type: ignore[misc]
-        left = scene.unended("soak.work")
+def _states(scene: Scene) -> str:
+    """What became of the runs that did not succeed, in words."""
+    found = Counter(run.state for run in scene.rows() if run.state != RunState.SUCCEEDED)
+    return f" ({', '.join(f'{many} {state}' for state, many in found.items())})" if found else ""
 
 
 def _kill_a_busy_one(scene: Scene, load: Load) -> list[str]:
@@ -154,7 +154,7 @@ def rolling_restart(scene: Scene, *, rounds: int, workers: int, concurrency: int
         for old in scene.workers[:workers]:
             ids += scene.launch("soak.work", pace, str(scene.folder), 0.05)
             _replace(scene, old, options)
-    until(lambda: not scene.unended("soak.work"), 120)
+    while_it_goes_on(lambda: scene.unended("soak.work"), 120)
     ended = scene.count(Run.task == "soak.work", Run.state == RunState.SUCCEEDED, Run.id.in_(ids))
     return [
         Measure(

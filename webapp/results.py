@@ -1,0 +1,30 @@
+"""The result backend, which serves those who wait for a result. What became of a run is told elsewhere, and kept."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.exceptions import BackendStoreError
+from redis.exceptions import RedisError
+
+from webapp.secrecy.celery_parts import MaskingBackend
+
+logger = logging.getLogger(__name__)
+
+
+class Results(MaskingBackend):
+    """Results in Redis; one that cannot be written costs whoever waits for it, and not the run.
+
+    Celery takes a task for failed when its state cannot be stored: one that was not begun yet, because it cannot say
+    that it begins, and one that has done its work. A Redis that is away for a second, or loads its data after a
+    restart, or has no memory left, would fail every run that begins or ends meanwhile.
+    """
+
+    def store_result(self, task_id: str, result: Any, state: str, *rest: Any, **more: Any) -> Any:
+        """As Celery's, some tries within a second included. Raises EncodeError for what is not JSON."""
+        try:
+            return super().store_result(task_id, result, state, *rest, **more)
+        except (BackendStoreError, RedisError, OSError) as error:
+            logger.warning("run %s: nobody who waits for it learns that it is %s: %s", task_id, state, error)
+            return result
