@@ -227,14 +227,14 @@ def _along(
         search.look()
     checks = [*segment.where, *search.by_number]
     if not search.words:
-        ids = db.session.execute(_matches([*checks, *start]).limit(RARE + 1)).scalars().all()
+        ids = db.session.execute(matches([*checks, *start]).limit(RARE + 1)).scalars().all()
         checks = [TASKS.c.id.in_(ids)] if len(ids) <= RARE else checks
         if not ids:
             return []
     return [] if search.found == [] else _rows(_ordered(segment.keys, [*checks, *start], down=down), size)
 
 
-def _matches(checks: Conditions) -> sa.Select[Any]:
+def matches(checks: Conditions) -> sa.Select[Any]:
     """Who meets the checks, in no order; from one table where one is enough."""
     if _tables(checks) == {DETAILS}:
         return sa.select(DETAILS.c.schedule_id).where(*checks)
