@@ -46,9 +46,7 @@ class Cell:
     @property
     def percent(self) -> str:
         """The share as people read it."""
-        percent = self.share * 100
-        text = f"{percent:,.0f} %" if percent >= 1 or not percent else "< 1 %"
-        return text.replace(" ", "\N{NO-BREAK SPACE}")
+        return share_words(self.share)
 
     @property
     def at(self) -> str:
@@ -108,6 +106,13 @@ class Firings:
     def pages(self) -> int:
         """How many pages there are."""
         return max(1, -(-self.schedules // PAGE))
+
+
+def share_words(share: float) -> str:
+    """A share of the slots' time in per cent, without a line break."""
+    percent = share * 100
+    text = f"{percent:,.0f} %" if percent >= 1 or not percent else "< 1 %"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def instant_text(instant: int) -> str:

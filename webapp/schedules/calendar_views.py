@@ -18,13 +18,14 @@ from webapp.schedules.asked import asked_filters
 from webapp.schedules.calendar import DAYS, FARTHEST
 from webapp.schedules.calendar_answers import firing_values, week_values
 from webapp.schedules.calendar_asked import carried, place
-from webapp.schedules.calendar_page import day_words, firings, instant_text, shares, week_view
+from webapp.schedules.calendar_page import day_words, firings, instant_text, share_words, shares, week_view
 from webapp.schedules.grid import hour_at
 from webapp.schedules.listing import Filters
 from webapp.templating import reader_zone
 
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(day_words, "day_words")
+blueprint.add_app_template_filter(share_words, "share_words")
 
 ZONES_OFFERED = 10
 

@@ -33,7 +33,7 @@ from webapp.schedules import fields
 from webapp.schedules.definition import DEFAULTS, FIELDS, RULE_FIELDS, Definition, Kind, next_anchor
 from webapp.schedules.fields import FieldError, empty
 from webapp.schedules.models import Misfire, Overlap
-from webapp.secrecy.masking import refusal, seal_within
+from webapp.secrecy.masking import refusals, seal_within
 
 Value = TypeVar("Value")
 
@@ -103,7 +103,7 @@ def examine(
     rule = _rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
     if not call_errors:
-        args, kwargs = _check_call(form, task, args, kwargs)
+        args, kwargs = _check_call(form, task, args, kwargs, current)
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -221,15 +221,21 @@ def _zone(value: Any) -> str:
     return found
 
 
-def _check_call(form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def _check_call(
+    form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any], current: Mapping[str, Any] | None
+) -> tuple[list[Any], dict[str, Any]]:
     """Whether the task's function takes these arguments; gives them with each secret one sealed in its place."""
     known = find_task(task) if task else None
     if known is None or form.errors.keys() & {"args", "kwargs"}:
         return args, kwargs
-    if reason := known.refuse(args, kwargs) or refusal(known.rule, args, kwargs):
+    if reason := known.refuse(args, kwargs):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
-    return seal_within(known.rule, args, kwargs)
+    if faults := refusals(known.rule, args, kwargs):
+        form.errors |= faults
+        return args, kwargs
+    former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
+    return seal_within(known.rule, args, kwargs, former)
 
 
 def _rule(form: _Reader, tz: ZoneInfo) -> Rule | None:
