@@ -13,7 +13,7 @@ from webapp.errors import Invalid
 from webapp.scheduler.recurrence import Crontab, RecurrenceError
 from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
 from webapp.schedules.builder import DEFAULTS, HOUR_STEPS, LAST_DAYS, NTH, STEPS, WEEK, build
-from webapp.schedules.validation import SHORTCUTS
+from webapp.schedules.rule_fields import SHORTCUTS
 
 Choices = Mapping[str, str]
 # Sent along with the choices: the line that they were shown for.

@@ -48,6 +48,12 @@ class Move:
     next_before: DueTime | None
     next_after: DueTime | None
 
+    @property
+    def sooner(self) -> bool:
+        """Whether it comes due sooner than it would now; what ran today already may then run again today."""
+        before, after = self.next_before, self.next_after
+        return before is not None and after is not None and after.utc < before.utc
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -57,6 +63,11 @@ class Plan:
     refused: dict[str, str]
     most_before: int
     most_after: int
+
+    @property
+    def sooner(self) -> int:
+        """How many come due sooner than they would now."""
+        return sum(move.sooner for move in self.moves)
 
 
 def fixed_minute(rule: Rule | None) -> int | None:
