@@ -156,7 +156,7 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
     assert len({move.split(":")[2] for move in moves}) == 12
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 303
-    assert "12 schedules moved. Nothing ran." in scheduler.get("/schedules/calendar").text
+    assert "12 schedules moved to calmer minutes. Nothing ran." in scheduler.get("/schedules/calendar").text
     lines = {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]}
     assert len(lines) == 12
     assert "0 0 * * *" not in lines

@@ -40,7 +40,10 @@ def move() -> Response:
         done = moving.carry_out(chosen)
         if wants_json():
             return jsonify(moved=[{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done])
-        flash(f"{plural(len(done), 'schedule')} moved. Nothing ran. The versions of each lead back.", "success")
+        where = "other hours" if any(target.hour is not None for *_which, target in chosen) else "calmer minutes"
+        flash(
+            f"{plural(len(done), 'schedule')} moved to {where}. Nothing ran. The versions of each lead back.", "success"
+        )
         return see_other(url_for("schedule_calendar.week", **carried(given, filters_from(given))))
     with reading():
         moment, filters = now(), filters_from(given)
