@@ -23,6 +23,7 @@ from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar
 from webapp.schedules.editor_views import blueprint as schedule_editor
 from webapp.schedules.inquiry_views import blueprint as inquiries
+from webapp.schedules.moving_views import blueprint as schedule_moves
 from webapp.schedules.pause_views import blueprint as pauses
 from webapp.schedules.transfer_views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
@@ -50,6 +51,7 @@ BLUEPRINTS = (
     schedule_editor,
     schedules_bulk,
     schedule_calendar,
+    schedule_moves,
     schedules_transfer,
     pauses,
 )

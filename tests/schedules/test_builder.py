@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 
 from webapp.errors import Invalid
 from webapp.people.zones import like_zones, meant_zone, zone_options
 from webapp.scheduler.recurrence import Crontab, Recurrence, describe, due_times
-from webapp.schedules.builder import build
+from webapp.schedules.builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, build
+from webapp.schedules.builder_reading import LINE, filled_in, read_back
 from webapp.schedules.explanation import crontab_parts, zone_words
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -22,6 +24,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ({"time": "minutes", "step": "20", "from": "9", "to": "17", "days": "working"}, "*/20 9-16 * * mon-fri",
          "every 20 minutes, from 09:00 to 16:59, Monday to Friday"),
         ({"time": "hourly", "past": "5"}, "5 * * * *", "every hour, at 5 minutes past"),
+        ({"time": "hours", "hours": "6", "past": "5"}, "5 */6 * * *", "every day at 00:05, 06:05, 12:05 and 18:05"),
         ({"time": "minutes", "step": "1", "from": "22", "to": "4"}, "* 22-3 * * *",
          "every minute, from 00:00 to 03:59 and from 22:00 to 23:59"),
         ({"at": "09:30", "days": "week", "week": "fri,mon"}, "30 9 * * mon,fri", "Monday and Friday at 09:30"),
@@ -109,3 +112,86 @@ def test_a_zones_clock_and_its_next_change_are_told() -> None:
     assert zone_words("Berlin", NOW) == "Europe/Berlin: 13:00 now, UTC+01:00; from 28 March 2027 UTC+02:00."
     assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no change of clocks ahead."
     assert zone_words("Mars/Olympus", NOW) == ""
+
+
+SPANS: tuple[dict[str, str], ...] = (
+    {},
+    {"from": "9", "to": "17"},
+    {"from": "22", "to": "4"},
+    {"from": "0", "to": "1"},
+    {"from": "7", "to": "24"},
+)
+TIMES = (
+    *({"time": "at", "at": at} for at in ("00:00", "02:30", "23:59")),
+    *({"time": "minutes", "step": step, **span} for step, span in product(STEPS, SPANS)),
+    *({"time": "hourly", "past": past, **span} for past, span in product(("0", "59"), SPANS)),
+    *({"time": "hours", "hours": hours, "past": "5"} for hours in HOUR_STEPS),
+)
+DAYS = (
+    {"days": "all"},
+    {"days": "working"},
+    *({"days": "week", "week": week} for week in ("sun", "mon,thu", "mon,tue,wed,thu,fri", "sat,sun")),
+    *({"days": "month", "day": day} for day in ("1", "31")),
+    *({"days": "nth", "nth": nth, "weekday": "sun"} for nth, _ in NTH),
+)
+MONTHS = [month for month, _ in MONTH_CHOICES]
+
+
+def test_every_line_that_is_built_is_read_back_as_its_choices() -> None:
+    # Months only matter to the last weekday of one, so not every time meets every month.
+    some = [*product(TIMES, DAYS, ("*", "oct")), *product(TIMES[:1], DAYS, MONTHS)]
+    for time, days, month in some:
+        if (days.get("nth"), month) == ("last", "*"):
+            continue
+        line = build(given := {f"build.{name}": value for name, value in {**time, **days, "month": month}.items()}).line
+        found = read_back(line).choices
+        assert found is not None, line
+        assert build(found).line == line
+        # Two ways of choosing that write the same line are read as the one of them that needs fewer words.
+        if (time.get("time"), time.get("from")) == ("hourly", "0") or line.endswith("22-28 feb sun"):
+            continue
+        assert given.items() <= found.items(), line
+
+
+@pytest.mark.parametrize(
+    ("line", "beyond"),
+    [
+        ("7 1,5 * * *", "its hours: 1,5"),
+        ("*/7 * * * *", "its minutes: */7"),
+        ("0 8 1,15 * *", "its days: 1,15 *"),
+        ("0 8 8-14 * mon,tue", "its days: 8-14 mon,tue"),
+        ("0 0 * jan-mar *", "its months: jan-mar"),
+        # A list is not repeated in the hour that autumn repeats, a step is.
+        ("0,20,40 2 * * *", "matters when clocks change"),
+        ("0 25 * * *", ""),
+        ("", ""),
+    ],
+)
+def test_what_the_choices_cannot_say_is_named(line: str, beyond: str) -> None:
+    found = read_back(line)
+    assert found.choices is None
+    assert beyond in found.beyond
+    assert bool(beyond) == bool(found.beyond)
+
+
+def test_lines_by_other_hands_are_read_too() -> None:
+    for line, same in (
+        ("0 8 * * 1-5", "0 8 * * mon-fri"),
+        ("@daily", "0 0 * * *"),
+        ("0-59/30 * * * *", "*/30 * * * *"),
+    ):
+        assert read_back(line).choices == read_back(same).choices, line
+
+
+def test_of_line_and_choices_the_one_that_was_changed_counts() -> None:
+    def meant(line: str, shown_for: str, **choices: str) -> str:
+        posted = {**(read_back(shown_for).choices or {}), LINE: shown_for}
+        given = {"kind": "crontab", "crontab": line}
+        return str(filled_in(given, posted | {f"build.{name}": value for name, value in choices.items()})["crontab"])
+
+    assert meant("0 8 * * 1-5", "0 8 * * 1-5") == "0 8 * * 1-5"
+    assert meant("0 8 * * 1-5", "0 8 * * 1-5", at="09:00") == "0 9 * * mon-fri"
+    assert meant("7 1,5 * * *", "7 1,5 * * *") == "7 1,5 * * *"
+    assert meant("7 1,5 * * *", "0 8 * * *", at="09:00") == "7 1,5 * * *"
+    with pytest.raises(Invalid):
+        meant("0 8 * * *", "0 8 * * *", days="nth")

@@ -156,7 +156,7 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
     assert len({move.split(":")[2] for move in moves}) == 12
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 303
-    assert "12 schedules moved to calmer minutes." in scheduler.get("/schedules/calendar").text
+    assert "12 schedules moved to calmer minutes. Nothing ran." in scheduler.get("/schedules/calendar").text
     lines = {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]}
     assert len(lines) == 12
     assert "0 0 * * *" not in lines
@@ -166,6 +166,56 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
         assert len(versions) == 12
         assert set(audited) == {str(number) for number in midnight}
         db.session.remove()
+
+
+def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
+    hourly = make(app, {"name": "hourly", "crontab": "0 * * * *"})[0]
+    asked = {"id": [*midnight, hourly], "at": tomorrow(0), "zone": "UTC", "to": "hours"}
+    page = scheduler.post("/schedules/calendar/move", {**asked, "first_hour": "0", "last_hour": "5"}).text
+    assert "Move 12 schedules?" in page
+    assert "“hourly”, it is no crontab with one fixed hour and minute" in page
+    assert "afterwards at most 1" in page
+    moves = re.findall(r'name="moves" value="([^"]+)"', page)
+    assert scheduler.post("/schedules/calendar/move", {"moves": moves}).status_code == 303
+    times = [row["crontab"].split()[:2] for row in read(scheduler, "/schedules")["schedules"] if row["id"] != hourly]
+    # Two in each of the six hours, none where something else fires.
+    assert sorted(hour for _minute, hour in times) == [str(hour) for hour in range(6) for _ in range(2)]
+    assert len({(minute, hour) for minute, hour in times}) == 12
+    assert "0" not in {minute for minute, _hour in times}
+    answer = scheduler.post_json(f"/schedules/{midnight[0]}/versions/1/restore", {})
+    assert answer.get_json()["crontab"] == "0 0 * * *"
+
+
+def test_hours_over_midnight_and_hours_that_are_none(scheduler: Visitor, midnight: list[int]) -> None:
+    asked = {"ids": midnight[:2], "at": tomorrow(0)}
+    found = scheduler.post_json("/schedules/calendar/move", {**asked, "first_hour": 23, "last_hour": 1}).get_json()
+    assert {move["after"].split()[1] for move in found["moves"]} <= {"23", "0", "1"}
+    wrong = scheduler.post_json("/schedules/calendar/move", {**asked, "first_hour": 24, "last_hour": ""})
+    assert wrong.status_code == 422
+    assert set(wrong.get_json()["fields"]) == {"first_hour", "last_hour"}
+    assert scheduler.post_json("/schedules/calendar/move", {"moves": [f"{midnight[0]}:1:5:24"]}).status_code == 422
+
+
+def test_the_lists_filters_narrow_the_calendar(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
+    make(app, {"name": "mine", "crontab": "0 0 * * *", "tags": ["reports"], "queue": "slow"})
+    make(app, {"name": "noon", "crontab": "0 12 * * *", "task": "runs.retain", "args": []})
+
+    def fires(query: str) -> int:
+        return sum(hour["fires"] for hour in read(scheduler, f"/schedules/calendar?zone=UTC&{query}")["hours"])
+
+    everything = fires("")
+    assert fires("tag=reports") == fires("queue=slow") == fires("q=MINE") == fires("task=runs.retain") == 7
+    assert fires("queue=celery") == everything - 7
+    assert fires("status=disabled") == fires("tag=nothing") == 0
+    found = read(scheduler, "/schedules/calendar?zone=UTC&q=n0")
+    # A burst is what all of them make together.
+    assert (found["matched"], found["bursts"][0]["own"], found["bursts"][0]["fires"]) == (10, 10, 12)
+    page = scheduler.get("/schedules/calendar?zone=UTC&q=n0&tag=").text
+    assert "Only the fires of 10 schedules that match" in page
+    assert f"at={tomorrow(0)}&zone=UTC&q=n0" in page.replace("&amp;", "&").replace("%3A", ":")
+    moving = {"all": "1", "at": tomorrow(0), "zone": "UTC", "q": "n0"}
+    assert "Move 10 schedules?" in scheduler.post("/schedules/calendar/move", moving).text
+    assert "No schedule matches." in scheduler.get("/schedules/calendar?tag=nothing").text
 
 
 def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnight: list[int]) -> None:

@@ -139,6 +139,30 @@ def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) ->
     assert "months differ in length" in scheduler.post("/schedules/build", chosen).text
 
 
+def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", fields(crontab="*/20 9-16 * * 1-5")))
+    page = scheduler.get(f"/schedules/{number}/edit").text
+    assert '<details class="builder" open>' in page
+    for choice in ("minutes", "20", "9", "17", "working"):
+        assert f'<option value="{choice}" selected>' in page
+    # A choice that was changed and not filled in is meant all the same.
+    shown = {"build.line": "*/20 9-16 * * 1-5", "build.time": "minutes", "build.step": "30"}
+    shown |= {"build.from": "9", "build.to": "17", "build.days": "working"}
+    scheduler.post(f"/schedules/{number}", fields(crontab="*/20 9-16 * * 1-5", **shown))
+    assert scheduler.read(f"/schedules/{number}")["crontab"] == "*/30 9-16 * * mon-fri"
+    # A line that is typed is shown as choices, or as more than they can say.
+    typed = fields(crontab="7 1,5 * * *", **shown)
+    part = scheduler.post("/schedules/preview", typed, HX_Request="true").text
+    assert "this line says more than they can: its hours: 1,5" in part
+    assert "The line stays as it is" in part
+    untyped = scheduler.post("/schedules/preview", {**typed, "build.line": "7 1,5 * * *"}, HX_Request="true").text
+    assert "builder-choices" not in untyped
+    answer = scheduler.post(f"/schedules/{number}", fields(crontab="1 2 * * *", **shown, name=""))
+    assert answer.status_code == 422
+    assert 'name="build.line" value="1 2 * * *"' in answer.text
+    assert re.search(r'id="build-at"[^>]*value="02:01"|value="02:01"[^>]*id="build-at"', answer.text)
+
+
 def test_run_now_takes_other_arguments_and_tells_what_is_wrong(visit: Callable[[str], Visitor], filled: Filled) -> None:
     admin = visit("admin")
     number = number_of(admin.post("/schedules", filled()))

@@ -12,7 +12,12 @@ from webapp.schedules import fields
 from webapp.schedules.fields import FieldError
 
 PREFIX = "build."
-TIMES = (("at", "at a time"), ("minutes", "every so many minutes"), ("hourly", "every hour"))
+TIMES = (
+    ("at", "at a time"),
+    ("minutes", "every so many minutes"),
+    ("hourly", "every hour"),
+    ("hours", "every so many hours"),
+)
 DAYS = (
     ("all", "every day"),
     ("working", "Monday to Friday"),
@@ -23,15 +28,21 @@ DAYS = (
 NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"), ("last", "last"))
 # Steps that fill an hour evenly; a crontab begins anew at every full hour.
 STEPS = ("1", "2", "3", "4", "5", "6", "10", "12", "15", "20", "30")
+# The same for a day, which begins anew at midnight.
+HOUR_STEPS = ("2", "3", "4", "6", "8", "12")
 WEEK = tuple((name[:3], name.capitalize()) for name in (*WEEKDAYS[1:], WEEKDAYS[0]))
 HOURS = tuple((str(hour), f"{hour:02}:00") for hour in range(25))
 MONTH_CHOICES = (("*", "every month"), *((name[:3], name.capitalize()) for name in MONTHS))
 DEFAULTS = {
-    "build.time": "at", "build.at": "08:00", "build.step": "15", "build.from": "", "build.to": "", "build.past": "0",
-    "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "last", "build.weekday": "sun",
-    "build.month": "*",
+    "build.time": "at", "build.at": "08:00", "build.step": "15", "build.hours": "2", "build.past": "0",
+    "build.from": "", "build.to": "", "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "last",
+    "build.weekday": "sun", "build.month": "*",
 }  # fmt: skip
-_LONG = ("jan", "mar", "may", "jul", "aug", "oct", "dec")
+# The last day that every year has.
+LAST_DAYS = {
+    "jan": 31, "feb": 28, "mar": 31, "apr": 30, "may": 31, "jun": 30,
+    "jul": 31, "aug": 31, "sep": 30, "oct": 31, "nov": 30, "dec": 31,
+}  # fmt: skip
 _LONGEST_EVERYWHERE = 28
 
 
@@ -66,6 +77,11 @@ def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, 
             errors["build.at"] = "A time is needed, such as 08:30."
             return "", "", ""
         return str(at.minute), str(at.hour), ""
+    if chosen["build.time"] == "hours":
+        every = chosen["build.hours"]
+        if every not in HOUR_STEPS:
+            errors["build.hours"] = f"Choose one of {', '.join(HOUR_STEPS)}; for others take an interval."
+        return str(_number(chosen, "build.past", 0, 59, errors)), f"*/{every}", "It begins anew at midnight."
     hours, note = _hours(chosen, errors)
     if chosen["build.time"] == "hourly":
         return str(_number(chosen, "build.past", 0, 59, errors)), hours, note
@@ -133,10 +149,11 @@ def _nth(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, s
     if month == "*":
         errors["build.month"] = f"Choose a month: months differ in length, and one crontab cannot say their last {day}."
         return "*", "*", ""
+    last = LAST_DAYS.get(month, 0)
+    note = f"The last {day} is the one on day {last - 6} to {last}."
     if month == "feb":
-        return "22-28", weekday, f"In a leap year whose 29 February is a {day}, this is the {day} before it."
-    length = 31 if month in _LONG else 30
-    return f"{length - 6}-{length}", weekday, f"The last {day} is the one on day {length - 6} to {length}."
+        note = f"In a leap year whose 29 February is a {day}, this is the {day} before it."
+    return f"{last - 6}-{last}", weekday, note
 
 
 def _number(chosen: Mapping[str, str], name: str, low: int, high: int, errors: dict[str, str]) -> int:

@@ -15,8 +15,9 @@ from webapp import broker
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.people.zones import find_zone
-from webapp.schedules import load, pause_rows, roster, run_times
+from webapp.schedules import listing, load, pause_rows, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid
+from webapp.schedules.listing import Filters
 from webapp.schedules.load import Load
 from webapp.schedules.pauses import spans
 from webapp.schedules.roster import Group, Roster
@@ -29,7 +30,7 @@ FARTHEST = timedelta(days=366)
 FEW = 300
 # How long run times are kept, in seconds: to look for them anew each time would take longer than the rest.
 KEPT = 60.0
-LOADS_KEPT = 4
+LOADS_KEPT = 6
 NAMED_TASKS = 200
 
 
@@ -54,12 +55,17 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Reckoned:
-    """A load with what it was made of."""
+    """A load with what it was made of. `load` is that of the schedules that match, `whole` that of all.
+
+    `matched` is how many match; None when all were asked for, and both loads are the same.
+    """
 
     load: Load
+    whole: Load
     times: Times
     roster: Roster
     queues: Mapping[tuple[str, str | None], str]
+    matched: int | None = None
 
     def queue_of(self, group: Group) -> str:
         """Where the messages of a group of schedules go."""
@@ -78,6 +84,12 @@ class _Kept:
     def __init__(self) -> None:
         self.times: tuple[int, float, Times] | None = None
         self.loads: dict[Any, Load] = {}
+
+    def keep(self, key: Any, found: Load) -> None:
+        """Keep a load, and forget the oldest of too many."""
+        while len(self.loads) >= LOADS_KEPT:
+            del self.loads[next(iter(self.loads))]
+        self.loads[key] = found
 
 
 def first_day(text: str, zone: ZoneInfo, now: datetime) -> date:
@@ -104,8 +116,8 @@ def chosen_zone(text: str, otherwise: ZoneInfo) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def reckon(first: int, minutes: int, now: datetime) -> Reckoned:
-    """The load of so many minutes from an instant on (epoch seconds, a whole minute)."""
+def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckoned:
+    """The load of so many minutes from an instant on (epoch seconds, a whole minute), and that of those that match."""
     members = roster.current(now)
     kept: _Kept = current_app.extensions.setdefault("schedule_calendar", _Kept())
     times = _times(kept, members, now)
@@ -114,36 +126,46 @@ def reckon(first: int, minutes: int, now: datetime) -> Reckoned:
     pauses = tuple(pause_rows.unsettled(db.session))
     sizes = tuple((pool.queues, pool.slots) for pool in slots)
     key = (members.generation, first, minutes, _sorted(times), sizes, pauses)
-    found = kept.loads.get(key)
-    if found is None:
-        found = load.reckon(
-            members.groups,
-            (first, minutes),
-            slots,
-            lambda group: queues[group.task, group.queue],
-            times.seconds,
-            quiet=lambda tags: spans(pauses, tags),
-        )
-        while len(kept.loads) >= LOADS_KEPT:
-            del kept.loads[next(iter(kept.loads))]
-        kept.loads[key] = found
-    # Who the slots belong to may differ while their number does not.
-    for of_pool, pool in zip(found.pools, slots, strict=True):
-        of_pool.pool = pool
-    return Reckoned(found, times, members, queues)
+
+    def loaded(chosen: frozenset[int] | None) -> Load:
+        found = kept.loads.get((*key, chosen))
+        if found is None:
+            found = load.reckon(
+                members.groups if chosen is None else _only(members.groups, chosen),
+                (first, minutes),
+                slots,
+                lambda group: queues[group.task, group.queue],
+                times.seconds,
+                quiet=lambda tags: spans(pauses, tags),
+            )
+            kept.keep((*key, chosen), found)
+        # Who the slots belong to may differ while their number does not.
+        for of_pool, pool in zip(found.pools, slots, strict=True):
+            of_pool.pool = pool
+        return found
+
+    whole = loaded(None)
+    if not filters.given():
+        return Reckoned(whole, whole, times, members, queues)
+    matched = listing.all_matching(filters, now)
+    return Reckoned(loaded(matched), whole, times, members, queues, len(matched))
 
 
-def week(first: date, zone: ZoneInfo, now: datetime) -> tuple[Grid, Reckoned]:
+def week(first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> tuple[Grid, Reckoned]:
     """A week of days on a zone's clock."""
     cells = grid(first, DAYS, zone)
-    return cells, reckon(cells.start, cells.minutes, now)
+    return cells, reckon(cells.start, cells.minutes, filters, now)
 
 
-def around(hour: Hour, first: date, zone: ZoneInfo, now: datetime) -> Reckoned:
+def around(hour: Hour, first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> Reckoned:
     """The week from `first` on when the hour lies in it, else the one that begins on the hour's day."""
     if not first <= hour.day < first + timedelta(days=DAYS):
         first = hour.day
-    return week(first, zone, now)[1]
+    return week(first, zone, filters, now)[1]
+
+
+def _only(groups: Mapping[Group, set[int]], chosen: frozenset[int]) -> dict[Group, set[int]]:
+    return {group: found for group, ids in groups.items() if (found := ids & chosen)}
 
 
 def _pairs(members: Roster) -> set[tuple[str, str | None]]:

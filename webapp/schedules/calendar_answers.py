@@ -13,7 +13,7 @@ from webapp.workers.capacity import Pool
 
 def week_values(days: Grid, found: Reckoned, zone: ZoneInfo) -> dict[str, Any]:
     """A week: its hours in order, who executes what, and its worst bursts."""
-    view = week_view(days, found.load, zone)
+    view = week_view(days, found, zone)
     hours = [
         {"at": cell.at, "minutes": cell.hour.minutes, "fires": cell.fires, "load": round(cell.share, 4)}
         for row in view.cells
@@ -26,6 +26,7 @@ def week_values(days: Grid, found: Reckoned, zone: ZoneInfo) -> dict[str, Any]:
         "bursts": [_burst_values(line) for line in view.bursts],
         "burst_count": view.burst_count,
         "left_out": found.load.left_out,
+        "matched": found.matched,
     }
 
 
@@ -48,4 +49,4 @@ def _pool_values(pool: Pool) -> dict[str, Any]:
 
 def _burst_values(line: BurstLine) -> dict[str, Any]:
     late, days = round(line.late, 1), [day.isoformat() for day in line.days]
-    return {"at": line.at, "fires": line.fires, "late": late, "days": days, "calmer": line.calmer}
+    return {"at": line.at, "fires": line.fires, "own": line.own, "late": late, "days": days, "calmer": line.calmer}

@@ -46,9 +46,7 @@ class Cell:
     @property
     def percent(self) -> str:
         """The share as people read it."""
-        percent = self.share * 100
-        text = f"{percent:,.0f} %" if percent >= 1 or not percent else "< 1 %"
-        return text.replace(" ", "\N{NO-BREAK SPACE}")
+        return share_words(self.share)
 
     @property
     def at(self) -> str:
@@ -58,12 +56,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class BurstLine:
-    """Bursts at one time of the clock, on one or more days."""
+    """Bursts at one time of the clock, on one or more days. `own` are the fires of those that match, of all `fires`."""
 
     hour: int
     minute: int
     days: Sequence[date]
     fires: int
+    own: int
     late: float
     exceeds: bool
     pool: Pool
@@ -109,21 +108,32 @@ class Firings:
         return max(1, -(-self.schedules // PAGE))
 
 
+def share_words(share: float) -> str:
+    """A share of the slots' time in per cent, without a line break."""
+    percent = share * 100
+    text = f"{percent:,.0f} %" if percent >= 1 or not percent else "< 1 %"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def instant_text(instant: int) -> str:
     """Epoch seconds as an address has them."""
     return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
 
 
-def week_view(grid: Grid, found: Load, zone: ZoneInfo) -> WeekView:
-    """What the page of a week shows; kept with the load that it was made of."""
+def week_view(grid: Grid, reckoned: Reckoned, zone: ZoneInfo) -> WeekView:
+    """What the page of a week shows; kept with the load that it was made of.
+
+    Cells count those that match. Bursts are what all schedules make together, where one that matches is among them.
+    """
+    found = reckoned.load
     key = (zone.key, grid.start)
     view = found.views.get(key)
     if not isinstance(view, WeekView):
-        by_hour = {hour: _bursts_of(hour, found) for row in grid.rows for hour in row.hours if hour is not None}
+        by_hour = {hour: _bursts_of(hour, reckoned) for row in grid.rows for hour in row.hours if hour is not None}
         cells = [
             [None if hour is None else _cell(hour, found, by_hour[hour]) for hour in row.hours] for row in grid.rows
         ]
-        view = found.views[key] = WeekView(cells, *_burst_lines(by_hour, found, zone))
+        view = found.views[key] = WeekView(cells, *_burst_lines(by_hour, reckoned, zone))
     return view
 
 
@@ -145,37 +155,42 @@ def shares(found: Load, first: int, end: int) -> list[tuple[Pool, int, float]]:
     return [(pool.pool, sum(pool.fires[first:end]), _share(pool, first, end)) for pool in found.pools]
 
 
-def _bursts_of(hour: Hour, found: Load) -> list[Burst]:
+def _bursts_of(hour: Hour, reckoned: Reckoned) -> list[Burst]:
+    found = reckoned.whole
     first, end = found.minute_of(hour.start), found.minute_of(hour.end)
     return [
         burst
-        for pool in found.pools
+        for pool, shown in zip(found.pools, reckoned.load.pools, strict=True)
         # Most hours have none: look at them at the speed of arrays.
         if max(pool.waits[first:end]) >= load.WORTH_TELLING or max(pool.fires[first:end]) >= load.MANY
         for burst in load.bursts(pool, first, end)
+        if shown.fires[burst.minute]
     ]
 
 
-def _burst_lines(by_hour: Mapping[Hour, Sequence[Burst]], found: Load, zone: ZoneInfo) -> tuple[list[BurstLine], int]:
+def _burst_lines(
+    by_hour: Mapping[Hour, Sequence[Burst]], reckoned: Reckoned, zone: ZoneInfo
+) -> tuple[list[BurstLine], int]:
     """The worst bursts, those at one time of the clock together, and how many there are of such lines in all."""
     together: dict[tuple[int, int, Pool], list[tuple[Burst, Hour]]] = {}
     for hour, bursts in by_hour.items():
         for burst in bursts:
-            local = datetime.fromtimestamp(found.first + 60 * burst.minute, zone)
+            local = datetime.fromtimestamp(reckoned.whole.first + 60 * burst.minute, zone)
             together.setdefault((local.hour, local.minute, burst.pool), []).append((burst, hour))
     ranked = sorted(together.items(), key=lambda item: max((one.late, one.fires) for one, _ in item[1]), reverse=True)
-    return [_line(key, bursts, found) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
+    return [_line(key, bursts, reckoned) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
 
 
-def _line(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], found: Load) -> BurstLine:
+def _line(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], reckoned: Reckoned) -> BurstLine:
     hour, minute, pool = key
     worst = max((burst for burst, _ in bursts), key=lambda burst: (burst.late, burst.fires))
-    of_pool = next(one for one in found.pools if one.pool == pool)
+    found = reckoned.whole
+    of_pool, shown = next(pair for pair in zip(found.pools, reckoned.load.pools, strict=True) if pair[0].pool == pool)
     seconds = of_pool.work[worst.minute] / worst.fires
     calmer = load.calmest(of_pool, [burst.minute - minute for burst, _ in bursts], math.ceil(seconds / 60), [minute])
     days = sorted({one.day for _, one in bursts})
     return BurstLine(
-        hour, minute, days, worst.fires, worst.late, worst.exceeds, pool,
+        hour, minute, days, worst.fires, shown.fires[worst.minute], worst.late, worst.exceeds, pool,
         instant_text(found.first + 60 * worst.minute), calmer,
     )  # fmt: skip
 

@@ -228,7 +228,9 @@ class _Chain:
         if len(knowing) < len(self.consumers):
             lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
             return Link(name, False, f"{lacking} takes from that queue and does not know {task}.", "Restart it.")
-        return Link(name, True if self.consumers else None, f"{task} is registered.")
+        if not self.consumers:
+            return Link(name, None, f"The pages know {task}; there is no worker to ask.")
+        return Link(name, True, f"{task} is registered.")
 
     def _result(self) -> Link:
         name, run = "Result", self.made

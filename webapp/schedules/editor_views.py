@@ -14,6 +14,7 @@ from webapp.runs import call_forms
 from webapp.schedules import builder, service
 from webapp.schedules.answers import due_values
 from webapp.schedules.asked import edited_id, given_fields
+from webapp.schedules.builder_reading import LINE, filled_in, is_typed
 from webapp.schedules.editing import chosen, shown_again
 from webapp.schedules.forms import form_values
 from webapp.schedules.pages import editor_context, told_errors
@@ -38,11 +39,17 @@ def edit(schedule_id: int) -> Response:
 def show_preview() -> Response:
     """The next due times of what is typed; without htmx the whole form again, with them beside it."""
     given, along = given_fields()
+    posted, errors = chosen(along), {}
+    typed = is_typed(str(given.get("crontab", "")), posted)
+    try:
+        given = filled_in(given, posted)
+    except Invalid as error:
+        errors = error.fields
     with reading():
         edited = _edited(along)
         if wants_json():
             return _preview_values(preview(given, edited, now()))
-        return _editor("schedules/_previewed.html", given, along, edited)
+        return _editor("schedules/_previewed.html", given, along, edited, errors=errors, typed=typed)
 
 
 @blueprint.post("/arguments")
@@ -77,6 +84,7 @@ def build() -> Response:
             errors = error.fields
         else:
             given, note = {**given, "kind": "crontab", "crontab": built.line}, built.note
+            along[LINE] = built.line
         return _editor("schedules/_rebuilt.html", given, along, _edited(along), errors=errors, note=note)
 
 
@@ -88,12 +96,13 @@ def _editor(
     *,
     errors: dict[str, str] | None = None,
     note: str = "",
+    typed: bool = False,
 ) -> Response:
     looked = preview(given, edited, now())
     context = shown_again(given, along, edited, looked)
     context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
     page = "schedules/new.html" if edited is None else "schedules/edit.html"
-    return render(page, fragment, built_note=note, **context)
+    return render(page, fragment, built_note=note, typed=typed, **context)
 
 
 def _edited(along: dict[str, Any]) -> Stored | None:

@@ -10,7 +10,7 @@ from webapp.scheduler.recurrence import RecurrenceError
 from webapp.scheduler.recurrence.cron_words import field_words
 from webapp.scheduler.recurrence.fields import FIELD_NAMES
 from webapp.scheduler.recurrence.zones import offset_at, zone
-from webapp.schedules.validation import SHORTCUTS
+from webapp.schedules.rule_fields import SHORTCUTS
 
 TITLES = ("Minute", "Hour", "Day of month", "Month", "Day of week")
 _A_YEAR = 366

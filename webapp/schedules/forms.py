@@ -19,6 +19,7 @@ from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text
 from webapp.schedules.models import Misfire, Overlap
+from webapp.secrecy.masking import masked_value
 
 _BARS = {state.value: f'<i class="bar bar-{state.value}"></i>' for state in RunState}
 _PICKED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")
@@ -29,7 +30,7 @@ MISFIRE_WORDS = {
     Misfire.RUN_ALL: "run each of them",
 }
 OVERLAP_WORDS = {
-    Overlap.ALLOW: "start it anyway, beside the other",
+    Overlap.ALLOW: "start it beside the other",
     Overlap.SKIP: "skip the new one",
     Overlap.QUEUE_ONE: "let one wait until the other has ended",
     Overlap.CANCEL_OTHER: "cancel the other, then start",
@@ -105,4 +106,5 @@ def said(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # A sealed secret is a long text that says nothing.
+    return value if isinstance(value, str) else json.dumps(masked_value(value), ensure_ascii=False)

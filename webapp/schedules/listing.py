@@ -8,12 +8,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from webapp import broker
 from webapp.extensions import db
+from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
-from webapp.schedules.ordering import WORDS, Order, edge_text, find, is_paused, parse_edge, segments
+from webapp.schedules.ordering import WORDS, Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import Pause
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
@@ -35,6 +37,7 @@ class Filters:
     task: str = ""
     tag: str = ""
     owner: str = ""
+    queue: str = ""
 
     def given(self) -> dict[str, str]:
         """Those that are set, for addresses."""
@@ -89,6 +92,12 @@ def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
     return find(segments(NAMES, now), conditions(filters, now, pauses), None, most).ids
 
 
+def all_matching(filters: Filters, now: datetime) -> frozenset[int]:
+    """The numbers of all that match, in no order."""
+    pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
+    return frozenset(db.session.scalars(matches(conditions(filters, now, pauses))))
+
+
 def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
     """What rows must be to be listed."""
     found: list[sa.ColumnElement[bool]] = []
@@ -102,7 +111,17 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
         found.append(DETAILS.c.tags.contains(f'"{filters.tag}"', autoescape=True))
     if filters.owner in tuple(Owner):
         found.append(DETAILS.c.owner == filters.owner)
+    if filters.queue:
+        found.append(_goes_to(filters.queue))
     return [*found, *_status(filters.status, now, pauses)]
+
+
+def _goes_to(queue: str) -> sa.ColumnElement[bool]:
+    """Whether a schedule's messages go to a queue: it names the queue, or its task goes there by itself."""
+    tasks = [name for name in known_tasks() if broker.destination(name, [], {}, None)[0] == queue]
+    named = TASKS.c.queue == queue
+    by_itself = sa.and_(sa.or_(TASKS.c.queue.is_(None), TASKS.c.queue == ""), TASKS.c.task.in_(tasks))
+    return sa.or_(named, by_itself) if tasks else named
 
 
 def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:

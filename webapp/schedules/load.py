@@ -27,6 +27,8 @@ WORTH_TELLING = 5.0
 MANY, MANY_TIMES = 10, 3.0
 # A run does not keep its slot for longer than this in our reckoning, in minutes.
 LONGEST_RUN = 24 * 60
+# Nor does one look for longer than this at what else runs meanwhile, when a calm minute is looked for.
+LONGEST_MET = 60
 
 SecondsOf = Callable[[Group, Sequence[int]], Sequence[float]]
 """How many seconds the runs of each schedule of a group usually take, or one number for all of them."""
@@ -213,18 +215,38 @@ def calmest(load: PoolLoad, hours: Sequence[int], minutes: int, besides: Iterabl
     `hours` are the minutes of the load at which the hours begin. Of equal ones the one farthest from any other fire,
     then the earliest. None when there is no other minute.
     """
+    found = rank(load, hours, minutes, besides)
+    return None if found is None else found[-1]
+
+
+def rank(
+    load: PoolLoad, hours: Sequence[int], minutes: int, besides: Iterable[int] = ()
+) -> tuple[float, int, int, int] | None:
+    """The calmest minute as `calmest` finds it, last in a tuple that is the smaller the calmer its hours are.
+
+    Before it: what a run meets there, all that fires in these hours, and how near the next fire is, negative.
+    """
     taken = set(besides)
+    end = len(load.busy)
+    inside = [hour for hour in hours if 0 <= hour < end]
     candidates = [minute for minute in range(60) if minute not in taken]
     if not hours or not candidates:
         return None
-    lengths = range(min(max(1, minutes), 60))
-    end = len(load.busy)
-    beside = [sum(load.fires[hour + m] for hour in hours if 0 <= hour + m < end) for m in range(60)]
-    occupied = [m for m in range(60) if beside[m] or m in taken]
+    fires, met = [0] * 60, [0.0] * 60
+    for hour in inside:
+        # Up to each minute, so that what a run meets is one difference.
+        until = [0.0, *accumulate(load.busy[hour : hour + 60 + LONGEST_MET])]
+        last = len(until) - 1
+        for minute, count in enumerate(load.fires[hour : hour + 60]):
+            fires[minute] += count
+            met[minute] += until[min(minute + min(max(1, minutes), LONGEST_MET), last)] - until[minute]
+    meets = [round(met[minute], 3) + fires[minute] for minute in range(60)]
+    least = min(meets[minute] for minute in candidates)
+    occupied = [minute for minute in range(60) if fires[minute] or minute in taken]
+    near, best = min((_nearness(minute, occupied), minute) for minute in candidates if meets[minute] == least)
+    return least, sum(fires), near, best
 
-    def rank(minute: int) -> tuple[float, int, int]:
-        busy = sum(load.busy[hour + minute + k] for hour in hours for k in lengths if 0 <= hour + minute + k < end)
-        distance = min((min(abs(minute - m), 60 - abs(minute - m)) for m in occupied), default=30)
-        return round(busy, 3) + beside[minute], -distance, minute
 
-    return min(candidates, key=rank)
+def _nearness(minute: int, occupied: Sequence[int]) -> int:
+    """How near the next of these minutes of the hour is: the greatest is 0, the smallest -30."""
+    return -min((min(abs(minute - other), 60 - abs(minute - other)) for other in occupied), default=30)

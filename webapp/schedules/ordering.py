@@ -229,14 +229,14 @@ def _along(
     checks = [*segment.where, *search.by_number]
     others = [*segment.where, *search.others]
     if others and not search.rare:
-        ids = db.session.execute(_matches([*others, *start]).limit(RARE + 1)).scalars().all()
+        ids = db.session.execute(matches([*others, *start]).limit(RARE + 1)).scalars().all()
         if not ids:
             return []
         checks = [among(TASKS.c.id, ids), *search.words] if len(ids) <= RARE else checks
     return [] if search.found == [] else _rows(_ordered(segment.keys, [*checks, *start], down=down), size)
 
 
-def _matches(checks: Conditions) -> sa.Select[Any]:
+def matches(checks: Conditions) -> sa.Select[Any]:
     """Who meets the checks, in no order; from one table where one is enough."""
     if _tables(checks) == {DETAILS}:
         return sa.select(DETAILS.c.schedule_id).where(*checks)

@@ -12,7 +12,7 @@ from webapp.people.zones import zone_options
 from webapp.registry import known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
-from webapp.schedules import builder, drift, history, in_force, pausing, recent
+from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
 from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
@@ -48,7 +48,7 @@ def editor_context(
         "zone_options": zone_options(moment),
         "zone_words": zone_words(values.get("timezone", ""), moment),
         "parts": crontab_parts(values.get("crontab", "")),
-        "built": {**builder.DEFAULTS, **(built or {})},
+        "built": builder_reading.shown(values.get("crontab", ""), built),
         "builder": builder,
         "choices": CHOICES,
         "moment_type": moment_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, url_for
@@ -10,6 +11,7 @@ from webapp.accounts.access import Access, access, may
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.formats import plural
+from webapp.query import text_in_query
 from webapp.rendering import render, render_polled, see_other, wants_json
 from webapp.schedules import fields, in_force, pausing
 from webapp.schedules.asked import given_fields
@@ -39,7 +41,8 @@ def index() -> Response:
         found = pausing.standing(now())
         parts = {"active": found.active, "planned": found.planned, "over": found.over}
         return jsonify({name: [_values(row) for row in rows] for name, rows in parts.items()})
-    return _list({"scope": "everything"})
+    asked = {name: text for name in ("from", "until", "tags") if (text := text_in_query(name))}
+    return _list({"scope": "tags" if "tags" in asked else "everything", **asked})
 
 
 @blueprint.get("/banner")
@@ -135,6 +138,7 @@ def _done(row: SchedulePause, told: str) -> Response:
 
 def _list(typed: dict[str, Any], errors: dict[str, str] | None = None) -> Response:
     moment = now()
+    today = moment.astimezone(reader_zone()).date()
     found = pausing.standing(moment)
     beats = in_force.present_beats(moment)
     judged = {row.id: in_force.judge_change(row.revision, row.changed_at, beats, moment) for row in found.active}
@@ -143,6 +147,7 @@ def _list(typed: dict[str, Any], errors: dict[str, str] | None = None) -> Respon
         status=422 if errors else 200,
         found=found,
         judged=judged,
+        tomorrow=[f"{today + timedelta(days=days)}T00:00" for days in (1, 2)],
         meanwhile={row.id: pausing.meanwhile(row.id) for row in found.active},
         **_form(typed, errors),
     )

@@ -26,6 +26,7 @@ from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import Given
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
+from webapp.secrecy.masking import sealed_places
 
 CHUNK = 500
 
@@ -62,6 +63,12 @@ def snapshots() -> list[dict[str, Any]]:
 def export_all() -> list[dict[str, Any]]:
     """Every schedule, by name, with only what differs from the defaults."""
     return [entry(snapshot) for snapshot in snapshots()]
+
+
+def sealed(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By the name of the schedule, where sealed secrets stand: only the same SECRET_KEY opens them."""
+    found = {str(one["name"]): sealed_places(one.get("args"), one.get("kwargs")) for one in entries}
+    return {name: places for name, places in found.items() if places}
 
 
 def entry(snapshot: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flask import current_app
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.formats import plural
 from webapp.schedules import transfer
 from webapp.schedules.cli import schedules
 from webapp.schedules.forms import said
@@ -33,10 +34,17 @@ def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None
     """All schedules as YAML."""
     if beat_schedule:
         output.write(to_source(transfer.snapshots()))
-    elif as_json:
-        output.write(json.dumps({"schedules": transfer.export_all()}, indent=2, ensure_ascii=False) + "\n")
+        return
+    entries = transfer.export_all()
+    sealed = transfer.sealed(entries)
+    if as_json:
+        values = {"schedules": entries} | ({"sealed": sealed} if sealed else {})
+        output.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     else:
-        output.write(to_yaml(transfer.export_all()))
+        output.write(to_yaml(entries, sealed))
+    if sealed:
+        told = f"Sealed, for the same SECRET_KEY only: secret arguments of {plural(len(sealed), 'schedule')}."
+        click.echo(told, err=True)
 
 
 @schedules.command("import")

@@ -36,8 +36,8 @@ def export() -> Response:
         return _download(to_source(transfer.snapshots()), "text/x-python", f"beat_schedule-{now():%Y-%m-%d}.py")
     entries = transfer.export_all()
     if wants_json():
-        return jsonify(schedules=entries)
-    return _download(to_yaml(entries), "application/yaml", f"schedules-{now():%Y-%m-%d}.yaml")
+        return jsonify(schedules=entries, sealed=transfer.sealed(entries))
+    return _download(to_yaml(entries, transfer.sealed(entries)), "application/yaml", f"schedules-{now():%Y-%m-%d}.yaml")
 
 
 @blueprint.get("/import")

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
@@ -17,43 +17,24 @@ from webapp.people.zones import like_zones, meant_zone
 from webapp.registry import find_task
 from webapp.runs import call_forms
 from webapp.scheduler.recurrence import (
-    PERIODS,
-    SOLAR_EVENTS,
     Crontab,
-    Interval,
     OneTime,
     Recurrence,
     RecurrenceError,
     Rule,
-    Solar,
     check,
 )
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields
-from webapp.schedules.definition import DEFAULTS, FIELDS, RULE_FIELDS, Definition, Kind, next_anchor
+from webapp.schedules.definition import DEFAULTS, FIELDS, Definition, next_anchor
 from webapp.schedules.fields import FieldError, empty
 from webapp.schedules.models import Misfire, Overlap
-from webapp.secrecy.masking import refusal, seal_within
+from webapp.schedules.rule_fields import Reader, read_rule, sentence
+from webapp.secrecy.masking import refusals, seal_within
 
-Value = TypeVar("Value")
-
-KIND_SYNONYMS = {
-    "one time": "clocked", "onetime": "clocked", "once": "clocked", "date": "clocked",
-    "cron": "crontab", "sun": "solar", "every": "interval", "periodic": "interval",
-}  # fmt: skip
-PERIOD_SYNONYMS = {
-    "day": "days", "hour": "hours", "minute": "minutes", "min": "minutes", "second": "seconds", "sec": "seconds",
-    "microsecond": "microseconds",
-}  # fmt: skip
-SHORTCUTS = {
-    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
-}  # fmt: skip
 # What brokers know; beat refuses others too.
 HIGHEST_PRIORITY = 9
 BOUNDS = ("start", "end", "max_runs", "jitter")
-# What the library's columns hold.
-CRONTAB_LENGTHS = {"minute": 240, "hour": 96, "day_of_month": 124, "month_of_year": 64, "day_of_week": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +74,17 @@ def examine(
     a name. Unknown fields are refused, so that a misspelt one is not lost in silence.
     """
     given, call_errors = with_call(given, current)
-    form = _Reader({**DEFAULTS, **(current or {}), **given})
+    form = Reader({**DEFAULTS, **(current or {}), **given})
     form.errors |= call_errors
     form.errors |= {name: f"There is no field “{name[:60]}”." for name in given if name not in FIELDS}
     name = form.read("name", lambda value: _name(value, taken), "")
     task = form.read("task", _task, "")
     args, kwargs = form.read("args", _args, list[Any]()), form.read("kwargs", _kwargs, dict[str, Any]())
     timezone = form.read("timezone", _zone, "UTC")
-    rule = _rule(form, zone(timezone))
+    rule = read_rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
     if not call_errors:
-        args, kwargs = _check_call(form, task, args, kwargs)
+        args, kwargs = _check_call(form, task, args, kwargs, current)
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -135,7 +116,7 @@ def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tu
     return plain | {"args": args, "kwargs": kwargs}, {}
 
 
-def _policies(form: _Reader, tz: ZoneInfo) -> dict[str, Any]:
+def _policies(form: Reader, tz: ZoneInfo) -> dict[str, Any]:
     """Everything but what runs and when it repeats."""
     return {
         "enabled": form.read("enabled", fields.yes_no, default=True),
@@ -153,26 +134,6 @@ def _policies(form: _Reader, tz: ZoneInfo) -> dict[str, Any]:
         "description": form.read("description", lambda value: fields.lines(value or ""), ""),
         "tags": form.read("tags", lambda value: fields.tags(value or []), list[Any]()),
     }
-
-
-class _Reader:
-    """Reads fields one by one and collects what is wrong with them."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = given
-        self.errors: dict[str, str] = {}
-
-    def read(self, name: str, reader: Callable[[Any], Value], default: Value) -> Value:
-        """One field; `default` stands in for it when it is wrong, so that the others can be looked at."""
-        try:
-            return reader(self.given.get(name))
-        except FieldError as error:
-            self.errors[name] = str(error)
-            return default
-
-    def optional(self, name: str, reader: Callable[[Any], Value]) -> Value | None:
-        """One field that may be left empty."""
-        return None if empty(self.given.get(name)) else self.read(name, reader, None)
 
 
 def _name(value: Any, taken: Callable[[str], bool]) -> str:
@@ -221,73 +182,25 @@ def _zone(value: Any) -> str:
     return found
 
 
-def _check_call(form: _Reader, task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def _check_call(
+    form: Reader, task: str, args: list[Any], kwargs: dict[str, Any], current: Mapping[str, Any] | None
+) -> tuple[list[Any], dict[str, Any]]:
     """Whether the task's function takes these arguments; gives them with each secret one sealed in its place."""
     known = find_task(task) if task else None
     if known is None or form.errors.keys() & {"args", "kwargs"}:
         return args, kwargs
-    if reason := known.refuse(args, kwargs) or refusal(known.rule, args, kwargs):
+    if reason := known.refuse(args, kwargs):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
-    return seal_within(known.rule, args, kwargs)
-
-
-def _rule(form: _Reader, tz: ZoneInfo) -> Rule | None:
-    """The rule that the fields of the chosen kind say, or None with the reason in `form.errors`."""
-    if empty(form.given.get("kind")):
-        form.errors["kind"] = "Choose how it repeats."
-        return None
-    kind = form.read("kind", lambda value: fields.choice(value, Kind, KIND_SYNONYMS), "")
-    if not kind:
-        return None
-    rule: Rule | None = None
-    match Kind(kind):
-        case Kind.INTERVAL:
-            every = form.read("every", lambda value: fields.whole(_given(value, "Say how many."), 1), 1)
-            period = form.read("period", lambda value: fields.choice(value, PERIODS, PERIOD_SYNONYMS), "")
-            rule = Interval(every, period)
-        case Kind.CRONTAB:
-            rule = form.read("crontab", _crontab, Crontab())
-        case Kind.SOLAR:
-            event = form.read("event", lambda value: fields.choice(value, SOLAR_EVENTS), "")
-            rule = Solar(event, _degrees(form, "latitude", 90), _degrees(form, "longitude", 180))
-        case Kind.CLOCKED:
-            at = form.read("at", lambda value: fields.moment(_given(value, "Say when."), tz), None)
-            rule = OneTime(at) if at is not None else None
-    return rule if not form.errors.keys() & set(RULE_FIELDS[Kind(kind)]) else None
-
-
-def _given(value: Any, otherwise: str) -> Any:
-    if empty(value):
-        raise FieldError(otherwise)
-    return value
-
-
-def _degrees(form: _Reader, name: str, most: int) -> float:
-    def read(value: Any) -> float:
-        # The library's column keeps six decimals: a tenth of a metre.
-        degrees = round(fields.decimal(_given(value, "Say where, in degrees.")), 6)
-        if not -most <= degrees <= most:
-            raise FieldError(f"It must be from -{most} to {most} degrees.")
-        return degrees
-
-    return form.read(name, read, 0.0)
-
-
-def _crontab(value: Any) -> Crontab:
-    text = fields.line(_given(value, "Say when, in five fields."), most=600)
-    try:
-        found = Crontab.from_line(SHORTCUTS.get(text.lower(), text))
-    except RecurrenceError as error:
-        raise FieldError(_sentence(error)) from error
-    for name, most in CRONTAB_LENGTHS.items():
-        if len(getattr(found, name)) > most:
-            raise FieldError(f"{name.replace('_', ' ').capitalize()}: at most {most} characters.")
-    return found
+    if faults := refusals(known.rule, args, kwargs):
+        form.errors |= faults
+        return args, kwargs
+    former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
+    return seal_within(known.rule, args, kwargs, former)
 
 
 def _check_recurrence(
-    form: _Reader, rule: Rule, timezone: str, values: Mapping[str, Any], now: datetime
+    form: Reader, rule: Rule, timezone: str, values: Mapping[str, Any], now: datetime
 ) -> Recurrence | None:
     """What only the whole of it shows: an end before the start, a crontab that never fires."""
     if form.errors.keys() & set(BOUNDS):
@@ -297,23 +210,15 @@ def _check_recurrence(
         check(recurrence)
     except RecurrenceError as error:
         field = error.field if error.field in FIELDS else "crontab" if isinstance(rule, Crontab) else ""
-        form.errors.setdefault(field, _sentence(error))
+        form.errors.setdefault(field, sentence(error))
         return None
     return dataclasses.replace(recurrence, anchor=next_anchor(rule, now))
 
 
-def _check_passed(form: _Reader, rule: Rule, enabled: bool, now: datetime, current: Mapping[str, Any] | None) -> None:
+def _check_passed(form: Reader, rule: Rule, enabled: bool, now: datetime, current: Mapping[str, Any] | None) -> None:
     """A time in the past would never come; only what has had its time may keep it, disabled."""
     if not isinstance(rule, OneTime) or rule.at > now:
         return
     kept = current is not None and current.get("at") == Definition("", "", rule).snapshot()["at"]
     if not kept or enabled:
         form.errors.setdefault("at", "This time has passed.")
-
-
-def _sentence(error: RecurrenceError) -> str:
-    """A message of the recurrences as a sentence that names the crontab's field."""
-    text = str(error)
-    if error.field in CRONTAB_LENGTHS and not text.startswith("this never fires"):
-        text = f"{error.field.replace('_', ' ')}: {text}"
-    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -24,8 +24,9 @@ from webapp.schedules.asked import (
     given_fields,
     list_sent,
 )
+from webapp.schedules.builder_reading import filled_in
 from webapp.schedules.definition import KIND_WORDS, iso
-from webapp.schedules.editing import both_edited, form_again, run_form
+from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import bars, empty_form, form_values, said
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
@@ -82,6 +83,7 @@ def create() -> Response:
     given, along = given_fields()
     given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
+        given = filled_in(given, chosen(along))
         made = service.create(given)
     except Invalid as error:
         if wants_json():
@@ -112,6 +114,7 @@ def save(schedule_id: int) -> Response:
     """Change what was sent; the form again, with what is wrong, when it cannot be."""
     given, along = given_fields()
     try:
+        given = filled_in(given, chosen(along))
         saved = service.save(schedule_id, given, version=edited_version(along))
     except Edited as error:
         if wants_json():

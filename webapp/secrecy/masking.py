@@ -79,6 +79,12 @@ class Rule:
         """Whether a value of that name is secret."""
         return name in self.names or is_secret(name)
 
+    def name_of(self, position: int) -> str:
+        """What an argument given by position is called."""
+        if position < len(self.positions):
+            return self.positions[position]
+        return self.further or f"argument {position + 1}"
+
     def hides_position(self, position: int) -> bool:
         """Whether an argument given by position is secret."""
         return self.hides(self.positions[position] if position < len(self.positions) else self.further)
@@ -168,6 +174,36 @@ def refusal(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str |
     return f"A secret argument is masked ({MASK}): type it again." if blank else None
 
 
+def refusals(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
+    """The same for the two fields `args` and `kwargs`, with the arguments at fault by name; empty when none is."""
+    by_field = {
+        "args": [_fault(rule.name_of(place), rule, [*[None] * place, value], {}) for place, value in enumerate(args)],
+        "kwargs": [_fault(str(name), rule, [], {name: value}) for name, value in kwargs.items()],
+    }
+    return {field: " ".join(filter(None, faults)) for field, faults in by_field.items() if any(faults)}
+
+
+def _fault(name: str, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    try:
+        blank = conceal(rule, args, kwargs).blank
+    except Unopenable:
+        return f"“{name}” was sealed with another SECRET_KEY, or altered, and cannot be opened here: give its value."
+    return f"“{name}” is secret and masked ({MASK}): give its value." if blank else ""
+
+
+def sealed_places(args: Any, kwargs: Any) -> list[str]:
+    """Where sealed values stand within a call, such as `args[1]` or `kwargs.user.token`."""
+    return [*_sealed_in("args", args), *_sealed_in("kwargs", kwargs)]
+
+
+def _sealed_in(place: str, value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [found for name, inner in value.items() for found in _sealed_in(f"{place}.{name}", inner)]
+    if isinstance(value, list | tuple):
+        return [found for number, inner in enumerate(value) for found in _sealed_in(f"{place}[{number}]", inner)]
+    return [place] if isinstance(value, str) and value.startswith(SEALED) else []
+
+
 def _split(rule: Rule, value: Any, hidden: bool, found: Concealed) -> tuple[Any, Any]:  # one for each kind
     """The value as it is shown, and as it is executed."""
     if isinstance(value, Mapping):
@@ -204,24 +240,60 @@ def _note(value: Any, found: Concealed) -> None:
         found.secrets.append(value)
 
 
-def seal_within(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def seal_within(
+    rule: Rule,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    former: tuple[Sequence[Any], Mapping[str, Any]] = ((), {}),
+) -> tuple[list[Any], dict[str, Any]]:
     """The call with each secret value sealed in its place, for a table that has no other place for it.
 
-    What is sealed already stays as it is.
+    What is sealed already stays as it is, and so does what `former`, the call before, has sealed for the same value:
+    to give a secret again is no change.
     """
-    by_position = [_sealed(rule, value, rule.hides_position(position)) for position, value in enumerate(args)]
-    return by_position, {name: _sealed(rule, value, rule.hides(str(name))) for name, value in kwargs.items()}
+    before_args, before_kwargs = former
+    by_position = [
+        _sealed(rule, value, rule.hides_position(position), _within(before_args, position))
+        for position, value in enumerate(args)
+    ]
+    by_name = {
+        name: _sealed(rule, value, rule.hides(str(name)), _within(before_kwargs, name))
+        for name, value in kwargs.items()
+    }
+    return by_position, by_name
 
 
-def _sealed(rule: Rule, value: Any, hidden: bool) -> Any:
+def _within(former: Any, place: Any) -> Any:
+    """What stood at a place before; None when nothing did."""
+    if isinstance(former, Mapping):
+        return former.get(place)
+    there = isinstance(former, list | tuple) and isinstance(place, int) and place < len(former)
+    return former[place] if there else None
+
+
+def _sealed(rule: Rule, value: Any, hidden: bool, former: Any) -> Any:
     if hidden:
         kept = value is None or value == "" or isinstance(value, bool) or value in ([], {}, MASK)
         if kept or (isinstance(value, str) and value.startswith(SEALED)):
             return value
-        return SEALED + seal(json.dumps(value))
+        return former if _holds(former, value) else SEALED + seal(json.dumps(value))
     if isinstance(value, Mapping):
-        return {name: _sealed(rule, inner, rule.hides(str(name))) for name, inner in value.items()}
-    return [_sealed(rule, inner, hidden) for inner in value] if isinstance(value, list | tuple) else value
+        return {
+            name: _sealed(rule, inner, rule.hides(str(name)), _within(former, name)) for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_sealed(rule, inner, hidden, _within(former, place)) for place, inner in enumerate(value)]
+    return value
+
+
+def _holds(sealed: Any, value: Any) -> bool:
+    """Whether a sealed text is that of a value."""
+    if not isinstance(sealed, str) or not sealed.startswith(SEALED):
+        return False
+    try:
+        return unseal(sealed.removeprefix(SEALED)) == json.dumps(value)
+    except Unopenable:
+        return False
 
 
 def call_of(row: Any) -> tuple[list[Any], dict[str, Any]]:

@@ -13,10 +13,17 @@ from webapp.schedules.sources.given import Given, check_names, refuse
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def to_yaml(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a file."""
+SEALED_HEAD = """\
+# Secret arguments are sealed: only an instance with the same SECRET_KEY can open them. For another one write their
+# values in their places; it seals them when it imports them. They stand here:
+"""
+
+
+def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The text of a file; `sealed` says by name where sealed secrets stand, which the file's head then tells."""
     text: str = yaml.safe_dump({"schedules": list(entries)}, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    told = "".join(f"#   {' '.join(name.split())}: {', '.join(places)}\n" for name, places in (sealed or {}).items())
+    return (SEALED_HEAD + told if told else "") + text
 
 
 def from_yaml(text: str) -> list[Given]:

@@ -1,0 +1,35 @@
+"""What a request for the calendar asks: where, on which clock, and for which schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from webapp.errors import Invalid
+from webapp.schedules import calendar, fields
+from webapp.schedules.calendar import DAYS, FARTHEST, Reckoned
+from webapp.schedules.grid import hour_at
+from webapp.schedules.listing import Filters
+from webapp.templating import reader_zone
+
+
+def place(given: Mapping[str, Any], filters: Filters, moment: datetime) -> tuple[ZoneInfo, int, Reckoned]:
+    """The zone, the minute that is asked about (its first second), and the load around it. Raises Invalid."""
+    zone = calendar.chosen_zone(str(given.get("zone") or ""), reader_zone())
+    first = calendar.first_day(str(given.get("from") or ""), zone, moment)
+    try:
+        at = fields.moment(given.get("at") or moment, zone)
+    except fields.FieldError as error:
+        raise Invalid({"at": str(error)}) from error
+    today = moment.astimezone(zone).date()
+    if not today <= at.astimezone(zone).date() < today + FARTHEST + timedelta(days=DAYS):
+        raise Invalid({"at": "It must be today or later, and within a year."})
+    instant = int(at.timestamp()) // 60 * 60
+    return zone, instant, calendar.around(hour_at(at, zone), first, zone, filters, moment)
+
+
+def carried(given: Mapping[str, Any], filters: Filters) -> dict[str, Any]:
+    """The wishes that links of the calendar carry on."""
+    return {name: str(given[name]) for name in ("from", "zone") if given.get(name)} | filters.given()

@@ -1,0 +1,124 @@
+"""Moving schedules to calmer times, from the calendar: the difference first, then all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, request, url_for
+
+from webapp.accounts.access import Access, access
+from webapp.database import now
+from webapp.errors import Conflict, Invalid
+from webapp.formats import plural
+from webapp.rendering import render, see_other, wants_json
+from webapp.scheduler.recurrence import Crontab
+from webapp.schedules import fields, moving, service
+from webapp.schedules.asked import everything_sent, filters_from, list_sent
+from webapp.schedules.calendar_asked import carried, place
+from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
+from webapp.schedules.forms import form_values
+from webapp.schedules.load import Load
+from webapp.schedules.moving import Target
+from webapp.schedules.pages import editor_context
+from webapp.schedules.preview import preview
+from webapp.transactions import reading
+
+blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
+
+
+@blueprint.post("/calendar/move")
+@access(Access.SCHEDULER)
+def move() -> Response:
+    """Move schedules to calmer times; a page asks first, with the difference.
+
+    Programs send `ids`, with `first_hour` and `last_hour` where the hours may change, and then the `moves` answered.
+    """
+    given = everything_sent()
+    chosen = _moves(list_sent("moves", given))
+    if chosen:
+        done = moving.carry_out(chosen)
+        if wants_json():
+            return jsonify(moved=[{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done])
+        where = "other hours" if any(target.hour is not None for *_which, target in chosen) else "calmer minutes"
+        flash(
+            f"{plural(len(done), 'schedule')} moved to {where}. Nothing ran. The versions of each lead back.", "success"
+        )
+        return see_other(url_for("schedule_calendar.week", **carried(given, filters_from(given))))
+    with reading():
+        moment, filters = now(), filters_from(given)
+        hours = _hours(given)
+        _zone, instant, reckoned = place(given, filters, moment)
+        plan = moving.propose(_ids(given, reckoned.load, instant), hours, reckoned, moment)
+        if wants_json():
+            moves = [
+                {"move": _move_text(one), "id": one.schedule.id, "before": one.before, "after": one.after}
+                for one in plan.moves
+            ]
+            return jsonify(moves=moves, refused=plan.refused)
+        more = carried(given, filters)
+        at = instant_text(instant)
+        return render("schedules/move.html", plan=plan, hours=hours, move_text=_move_text, at=at, more=more)
+
+
+@blueprint.get("/<int:schedule_id>/minute/<int(max=59):wanted>")
+@access(Access.SCHEDULER)
+def at_minute(schedule_id: int, wanted: int) -> Response:
+    """The editor, with another minute in the crontab; nothing is saved yet."""
+    found = service.get(schedule_id)
+    if not isinstance(found.rule, Crontab) or moving.fixed_minute(found.rule) is None:
+        raise Conflict("Only a crontab with one fixed minute can be moved to another one.")
+    values = form_values({**found.snapshot, "crontab": moving.at_minute(found.rule, wanted).line})
+    return render("schedules/edit.html", **editor_context(values, found, preview(values, found, now())))
+
+
+def _hours(given: dict[str, Any]) -> list[int]:
+    """The hours of the day that schedules may move to, over midnight too; none where they stay in their own."""
+    names = ("first_hour", "last_hour")
+    if given.get("to") == "minutes" or not any(name in given for name in names):
+        return []
+    hours, errors = [], {}
+    for name in names:
+        try:
+            hours.append(fields.whole(given.get(name), 0, 23))
+        except fields.FieldError as error:
+            errors[name] = str(error)
+    if errors:
+        raise Invalid(errors)
+    first, last = hours
+    return [(first + step) % 24 for step in range((last - first) % 24 + 1)]
+
+
+def _ids(given: dict[str, Any], found: Load, instant: int) -> list[int]:
+    """The schedules that were chosen, or all with a fixed minute that match and come due in the minute."""
+    if given.get("all"):
+        place = found.minute_of(instant)
+        return [
+            schedule_id
+            for coming, _count in coming_within(found, place, place + 1)
+            if is_movable(coming)
+            for schedule_id in coming.ids
+        ]
+    listed = list_sent("ids" if request.is_json else "id", given)
+    return [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
+
+
+def _move_text(one: moving.Move) -> str:
+    """A move as the form carries it: the very one that was looked at."""
+    target = one.target
+    parts = [one.schedule.id, one.schedule.row.version, target.minute]
+    return ":".join(map(str, parts if target.hour is None else [*parts, target.hour]))
+
+
+def _moves(texts: Sequence[str]) -> list[tuple[int, int, Target]]:
+    found = []
+    for text in texts[: moving.MOST + 1]:
+        parts = text.split(":")
+        if len(parts) not in (3, 4) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+            told = "Each is a schedule's number, its version, the new minute and, if it changes, the hour: 7:3:25:4."
+            raise Invalid({"moves": told})
+        number, version, *target = map(int, parts)
+        found.append((number, version, Target(*target)))
+    if len(found) > moving.MOST:
+        raise Invalid({"moves": f"At most {moving.MOST} at a time."})
+    return found
