@@ -20,15 +20,18 @@ help: ## List what can be done
 run: setup ## Run everything: web, worker, beat, recorder and what they need. Stop with Ctrl-C
 	@exec $(BIN)/python -m webapp.launcher
 
-# Two at a time: most tests wait for a server or a process, and each has its own.
-PYTEST := $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
+# Tests start many processes; without its compiled files each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# More at a time than there are processors: each waits for servers and processes of its own for a good part of its time.
+PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
 # What takes seconds comes first, so that a mistake shows early. The last two wait more than they work, so they run together;
 # apart from each other, because Playwright keeps an event loop running in its process.
 test: check setup-programs ## Run every check and every test; sets itself up
-	@$(PYTEST) -m "not slow and not browser"
-	@mkdir -p .cache; $(PYTEST) -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
-	$(PYTEST) -m "slow and not browser"; slow=$$?; \
+	@$(PYTEST) --numprocesses 3 -m "not slow and not browser"
+	@mkdir -p .cache; $(PYTEST) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) --numprocesses 3 -m "slow and not browser"; slow=$$?; \
 	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
 check: setup-dev ## Run the linters and the type checker only
