@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
 from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
 
 from webapp.scheduler.core import Core
+
+SWITCH_INTERVAL = 0.001
 
 
 class Scheduler(DatabaseScheduler):
@@ -27,6 +30,9 @@ class Scheduler(DatabaseScheduler):
         if not lazy:
             # What is not registered is not scheduled. The command has done this; an embedded beat may not have.
             app.loader.import_default_modules()
+            # What fires and what sends take turns. By default each may have to wait 5 ms for the other, several times
+            # for one due time.
+            sys.setswitchinterval(SWITCH_INTERVAL)
             self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
 
     @property

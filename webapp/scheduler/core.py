@@ -42,6 +42,8 @@ FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
 # Seconds until another look at whether what was made up for has been sent.
 RESUME_AGAIN = 0.05
 NOTES_AT_ONCE = 1000
+# Schedules counted in one transaction, and such transactions in a look. What is due waits for one of them.
+TALLIED_AT_ONCE, TALLIES_AT_A_LOOK = 100, 10
 HELD_AT_ONCE = 1000
 
 
@@ -132,10 +134,16 @@ class Core:
         if self.clock.monotonic() >= self._next_lease:
             self._keep_lease()
         self._apply_changes()
-        if self.lease.held:
-            self._release_held()
-            self._write_notes()
-            self.recovery.check()
+        # Each of these waits for the disk; what comes due meanwhile waits for one of them, not for all.
+        for part in (self._release_held, self._write_notes, self._write_tallies, self.recovery.check):
+            self._fire_due()
+            if self.lease.held:
+                part()
+
+    def _fire_due(self) -> None:
+        at = self.agenda.next_at()
+        if self.lease.held and at is not None and at <= self.clock.now():
+            self.firing.fire(self._may_go_on)
 
     def _load(self) -> None:
         if not self._own_clock:
@@ -198,11 +206,10 @@ class Core:
 
         A part at a time, so that nothing due waits for it.
         """
-        leads, tally = self.lease.held, self.firing.tally
+        leads = self.lease.held
         finished = self.schedules.finished(NOTES_AT_ONCE) if leads else []
         notes = self.schedules.unwritten(NOTES_AT_ONCE) if leads else []
-        counted = dict(islice(tally.items(), NOTES_AT_ONCE)) if leads else {}
-        if not (notes or counted or finished or acknowledge):
+        if not (notes or finished or acknowledge):
             return
         with self.engine.begin() as connection:
             if acknowledge:
@@ -211,11 +218,22 @@ class Core:
                 self.lease.prove(connection)
             progress.note(connection, notes)
             progress.disable(connection, finished)
-            progress.tally(connection, counted, self.clock.now())
         self.schedules.forget(finished)
         self.schedules.written(notes)
-        for key in counted:
-            del tally[key]
+
+    def _write_tallies(self) -> None:
+        """Count in the library's own columns what was fired."""
+        tally = self.firing.tally
+        for _ in range(TALLIES_AT_A_LOOK):
+            counted = dict(islice(tally.items(), TALLIED_AT_ONCE))
+            if not (counted and self.lease.held):
+                return
+            with self.engine.begin() as connection:
+                self.lease.prove(connection)
+                progress.tally(connection, counted, self.clock.now())
+            for key in counted:
+                del tally[key]
+            self._fire_due()
 
     def _release_held(self) -> None:
         with reading(self.engine) as connection:
