@@ -19,6 +19,8 @@ def init_celery(app: Flask, settings: Settings) -> None:
     imports nobody's tasks. Importing `webapp.tasks` imports each module in it.
     """
     celery.conf.update(celery_settings(settings))
+    # Queues are made of the settings when they are first asked for: those of another application's would stay.
+    celery.__dict__.pop("amqp", None)
     # By name: the class is only imported where results are written or read.
     celery.loader.override_backends = BACKENDS
     celery.flask_app = app

@@ -106,6 +106,10 @@ LEFT JOIN schedule_progress g ON g.schedule_id = p.id
 _ALL = sa.text(_SELECT)
 _NAMED = sa.text(f"{_SELECT} WHERE p.name = :name")
 _LATEST = sa.text("SELECT revision FROM schedule_revision WHERE id = 1")
+_NEWS = sa.text(
+    "SELECT revision, EXISTS (SELECT 1 FROM schedule_tombstones WHERE revision > :known) AS deleted, "
+    "EXISTS (SELECT 1 FROM pauses WHERE settled_at IS NULL) AS paused FROM schedule_revision WHERE id = 1"
+)
 _DELETED = sa.text("SELECT schedule_id FROM schedule_tombstones WHERE revision > :revision")
 _CHANGED_IDS = sa.text(
     f"SELECT schedule_id FROM schedule_details WHERE revision > :revision ORDER BY revision LIMIT {FEW + 1}"  # noqa: S608
@@ -145,6 +149,20 @@ def named_row(connection: sa.Connection, name: str) -> Row | None:
 def latest_revision(connection: sa.Connection) -> int:
     """The last revision that was committed. Read it before the rows: what is committed meanwhile is then read again."""
     return connection.execute(_LATEST).scalar() or 0
+
+
+class News(NamedTuple):
+    """The last revision, whether schedules were deleted after the known one, and whether a pause is not settled."""
+
+    revision: int
+    deleted: bool
+    paused: bool
+
+
+def news(connection: sa.Connection, known: int) -> News:
+    """What there is to be read since a revision, in one statement. To be read before the rows, as `latest_revision`."""
+    row = connection.execute(_NEWS, {"known": known}).first()
+    return News(0, deleted=False, paused=False) if row is None else News(row.revision, row.deleted, row.paused)
 
 
 def deleted_ids(connection: sa.Connection, revision: int) -> list[int]:

@@ -16,7 +16,7 @@ from webapp.scheduler.database import reading, seconds
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.progress import Finished, Kept, Note
 from webapp.scheduler.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
-from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import Pause
 from webapp.secrecy.masking import Rule
@@ -150,15 +150,16 @@ class Schedules:
     def look(self, engine: sa.Engine) -> Change | None:
         """What has changed since the revision in force, or None."""
         with reading(engine) as connection:
-            latest = latest_revision(connection)
-            if latest == self.revision:
+            found = news(connection, self.revision)
+            if found.revision == self.revision:
                 return None
-            if latest < self.revision:
+            if found.revision < self.revision:
                 # Another database, or an older state of it.
                 self.revision = -1
                 return None
-            changed, deleted = changed_rows(connection, self.revision), deleted_ids(connection, self.revision)
-            return Change(latest, changed, deleted, unsettled(connection))
+            changed = changed_rows(connection, self.revision)
+            deleted = deleted_ids(connection, self.revision) if found.deleted else []
+            return Change(found.revision, changed, deleted, unsettled(connection) if found.paused else [])
 
     def unfired_before(self, change: Change) -> bool:
         """Whether a schedule that changed, and goes on, came due before its change and was not fired yet."""
