@@ -31,7 +31,7 @@ PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 test: check setup-programs ## Run every check and every test; sets itself up
 	@$(PYTEST) --numprocesses 3 -m "not slow and not browser"
 	@mkdir -p .cache; $(PYTEST) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
-	$(PYTEST) --numprocesses 3 -m "slow and not browser"; slow=$$?; \
+	$(PYTEST) --numprocesses 2 -m "slow and not browser"; slow=$$?; \
 	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
 check: setup-dev ## Run the linters and the type checker only

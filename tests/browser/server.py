@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_security import hash_password
@@ -16,6 +17,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from webapp.accounts.access import ROLES
 from webapp.accounts.models import Role, User
 from webapp.extensions import db
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PASSWORD = "a long pass phrase"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -41,7 +45,17 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
     """Serve the application on a free port; gives its address without a slash at the end."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+
+    def closed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        """The application's answer, closed whatever happens: this server leaves it open when the browser has gone."""
+        answer = app(environ, start_response)
+        try:
+            yield from answer
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+
+    server = make_server("127.0.0.1", 0, closed, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

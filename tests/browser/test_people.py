@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
+import pytest
 from flask import Flask
 from playwright.sync_api import Page
 
 from tests.accounts.browser import PASSWORD, add_user, all_rows
 from tests.browser.accessibility import assert_accessible
 from webapp.accounts.models import User
+from webapp.accounts.recovery import reset_url
+from webapp.extensions import db
+from webapp.mail.models import Mail, MailState
+from webapp.mail.unsubscribe import make_token
 
 OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent"]
 ADMINS = ["/people", "/people/1", "/people?search=zzz", "/audit", "/audit?actor=zzz", "/account"]
 
 
-def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None]) -> None:
-    for path in OPEN:
+MAILS = ["/mail", "/mail/1", "/mail?state=failed", "/mail/wording", "/mail/wording/welcome"]
+
+
+@pytest.fixture
+def links(app: Flask) -> list[str]:
+    """Somebody with a mail in doubt; gives where the links of mails to them lead."""
+    number, settings = add_user(app), app.extensions["settings"]
+    with app.app_context():
+        mail = Mail(key=f"welcome:{number}", kind="welcome", recipient="maya@example.com", state=MailState.IN_DOUBT)
+        db.session.add(mail)
+        db.session.commit()
+        reset = urlsplit(reset_url(db.session.get_one(User, number), settings)).path
+        db.session.remove()
+    return [reset, f"/unsubscribe/{make_token(settings.secret_key, number, 'birthday')}"]
+
+
+def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None], links: list[str]) -> None:
+    for path in OPEN + links:
         page.goto(path)
         assert_accessible(page)
     sign_in(page, "admin")
-    for path in ADMINS:
+    for path in ADMINS + MAILS:
         page.goto(path)
         assert_accessible(page)
 

@@ -52,6 +52,9 @@ def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None], 
     for path in paths:
         page.goto(path)
         assert_accessible(page)
+    sign_in(page, "admin")
+    page.goto("/runs/retention")
+    assert_accessible(page)
 
 
 def test_sum_appears_by_itself(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:

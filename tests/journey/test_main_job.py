@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import assert_accessible
 from tests.journey.conftest import Beatdesk
 from tests.servers import wait_for
 
@@ -29,6 +30,8 @@ def test_the_main_job_from_registration_to_restart(beatdesk: Beatdesk, person: P
         seconds=20,
         message="no welcome mail",
     )
+    person.click("tbody a:has-text('Welcome')")
+    assert_accessible(person)
     add_two_and_three(beatdesk, person)
     schedule = birthday_schedule(beatdesk, person)
     fires_at_the_next_minute(beatdesk, person, schedule)
