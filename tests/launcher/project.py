@@ -93,10 +93,13 @@ class Project:
     def starting(self, **changes: str) -> Iterator[Running]:
         """Start it; nothing is left behind."""
         out, err = self.root / "out.txt", self.root / "err.txt"
+        # Tests that are run by `nohup` would hand it on, and the launcher would rightly outlive its terminal.
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with out.open("wb") as stdout, err.open("wb") as stderr:
             launcher = psutil.Popen(
                 [sys.executable, "-c", DRIVER], cwd=self.root, env=self.environ(**changes), stdout=stdout, stderr=stderr
             )
+        signal.signal(signal.SIGHUP, inherited)
         running = Running(launcher, out, err)
         try:
             yield running
