@@ -126,7 +126,6 @@ def _environment(bench: Bench, target: Target, broker: Valkey, folder: Path, pla
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "DJANGO", "PYTHON"))},
         "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "BENCH_BROKER": broker.url,
         "BENCH_FOLDER": str(folder),
         "BENCH_PLAN": str(plan),

@@ -14,7 +14,7 @@ from webapp.database import NOW_SQL, database_now, now_sql, sqlite_moment
 from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, Origin, RunState
+from webapp.runs.states import UNENDED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)
@@ -23,13 +23,12 @@ MAX_CLAIMS = 4
 
 
 # As text: building this statement anew for each task costs the worker several times what executing it does.
-_UNENDED = ", ".join(f"'{state}'" for state in sorted(UNENDED))
 _TAKE = {
     dialect: sa.text(
         f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = :worker_id, claim_seen_at = {now_sql(dialect)}, "  # noqa: S608  # constants of this program
         "claims = claims + 1, attempt = :attempt, worker = :worker, "
         "started_at = COALESCE(started_at, :at), sent_at = COALESCE(sent_at, :at) "
-        f"WHERE id = :run_id AND state IN ({_UNENDED}) "
+        f"WHERE id = :run_id AND {in_sql('state', UNENDED)} "
         f"AND (expires_at IS NULL OR expires_at > {now_sql(dialect)}) AND claims < {MAX_CLAIMS} + :attempt "
         "AND (claimed_by IS NULL OR claimed_by = :handed_over OR attempt < :attempt "
         f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"

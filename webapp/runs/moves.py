@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.runs.batches import MOMENT, NUMBER, TEXT, BatchUpdate
-from webapp.runs.states import ENDED, UNENDED, RunState
+from webapp.runs.states import ENDED, UNENDED, RunState, in_sql
 from webapp.runs.stream import Entry, Event, limited
 
 # In the order in which those of one batch are applied. The claim writes "started" itself.
@@ -31,18 +31,13 @@ _DONE = (RunState.FAILED, RunState.SUCCEEDED)
 _RANK = {event: rank for rank, event in enumerate(STATES)}
 
 
-def _in(column: str, states: Iterable[RunState]) -> str:
-    return f"{column} IN ({', '.join(repr(state.value) for state in sorted(states))})"
-
-
-_UNENDED = _in("runs.state", UNENDED)
-NOT_BACKWARDS = f"{_UNENDED} AND runs.attempt <= told.attempt"
+NOT_BACKWARDS = f"{in_sql('runs.state', UNENDED)} AND runs.attempt <= told.attempt"
 _MOVES = f"told.state IS NOT NULL AND {NOT_BACKWARDS}"
 
 
 def _set(column: str, value: str, *states: RunState) -> str:
     """The assignment of a column by those who move to one of these states; otherwise it stays."""
-    moves = f"{_MOVES} AND {_in('told.state', states)}" if states else _MOVES
+    moves = f"{_MOVES} AND {in_sql('told.state', states)}" if states else _MOVES
     return f"{column} = CASE WHEN {moves} THEN {value} ELSE runs.{column} END"
 
 

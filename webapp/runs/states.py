@@ -1,7 +1,8 @@
-"""The states of a run, and which may follow which."""
+"""The states of a run, and who may ask for one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -28,13 +29,10 @@ WAITING = frozenset({RunState.HELD, RunState.QUEUED})
 ACTIVE = frozenset({RunState.STARTED, RunState.RETRYING})
 UNENDED = WAITING | ACTIVE
 
-# Within one attempt a run only moves up.
-RANK: dict[RunState, int] = {
-    RunState.HELD: 0,
-    RunState.QUEUED: 1,
-    RunState.STARTED: 2,
-    RunState.RETRYING: 3,
-} | dict.fromkeys(ENDED, 4)
+
+def in_sql(column: str, states: Iterable[RunState]) -> str:
+    """The condition that a column holds one of these states, for a statement that is written as text."""
+    return f"{column} IN ({', '.join(repr(state.value) for state in sorted(states))})"
 
 
 class Origin(StrEnum):

@@ -136,13 +136,12 @@ class Core:
         self._apply_changes()
         # Each of these waits for the disk; what comes due meanwhile waits for one of them, not for all.
         for part in (self._release_held, self._write_notes, self._write_tallies, self.recovery.check):
-            self._fire_due()
+            self._fire()
             if self.lease.held:
                 part()
 
-    def _fire_due(self) -> None:
-        at = self.agenda.next_at()
-        if self.lease.held and at is not None and at <= self.clock.now():
+    def _fire(self) -> None:
+        if self.lease.held:
             self.firing.fire(self._may_go_on)
 
     def _load(self) -> None:
@@ -196,8 +195,8 @@ class Core:
         change = self.schedules.look(self.engine)
         if change is None:
             return
-        if self.lease.held and self.schedules.unfired_before(change):
-            self.firing.fire(self._may_go_on)
+        if self.schedules.unfired_before(change):
+            self._fire()
         self.schedules.apply(change, self.clock.now())
         self._write_notes(acknowledge=True)
 
@@ -233,7 +232,7 @@ class Core:
                 progress.tally(connection, counted, self.clock.now())
             for key in counted:
                 del tally[key]
-            self._fire_due()
+            self._fire()
 
     def _release_held(self) -> None:
         with reading(self.engine) as connection:

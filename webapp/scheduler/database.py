@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from webapp.database import NOW_SQL, create_engine, read_only
+from webapp.database import NOW_SQL, create_engine, read_only, sqlite_moment
 from webapp.scheduler.clock import Clock
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from webapp.scheduler.recurrence.zones import from_microseconds
 
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
 # server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch
@@ -67,7 +66,7 @@ def now_sql(connection: sa.Connection) -> str:
 
 def moment(epoch: float) -> datetime:
     """Epoch seconds as an aware datetime in UTC, to the microsecond."""
-    return EPOCH + timedelta(microseconds=round(epoch * 1_000_000))
+    return from_microseconds(round(epoch * 1_000_000))
 
 
 def seconds(value: datetime | str | None) -> float | None:
@@ -87,6 +86,4 @@ def raw_moment(connection: sa.Connection, epoch: float | None) -> datetime | str
     if epoch is None:
         return None
     value = moment(epoch)
-    if connection.dialect.name == "sqlite":
-        return value.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-    return value
+    return sqlite_moment(value) if connection.dialect.name == "sqlite" else value

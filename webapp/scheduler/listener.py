@@ -37,10 +37,6 @@ class Listener:
         self._woken.clear()
         return woken
 
-    def wake(self) -> None:
-        """End the wait, from another thread."""
-        self._woken.set()
-
     def start(self) -> None:
         """Begin to listen, if that was not done yet."""
         if self._thread is None and self._url:
