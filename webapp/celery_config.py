@@ -27,12 +27,14 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "timezone": settings.timezone,
         "enable_utc": True,
         "task_default_queue": DEFAULT_QUEUE,
-        **_content(),
-        **_delivery(),
-        **_transport(settings.broker_url),
-        **_worker(),
+        **execution(settings.broker_url),
         **_beat(settings),
     }
+
+
+def execution(broker_url: str) -> dict[str, Any]:
+    """Those that say how tasks are sent and executed, whatever is around them."""
+    return {**_content(), **_delivery(), **_transport(broker_url), **_worker()}
 
 
 def _content() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -180,6 +181,25 @@ def _begin_writing(connection: sa.Connection) -> None:
             time.sleep(random.uniform(0.001, 0.01))
         else:
             return
+
+
+def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The first row of a statement in the driver's own text, in a transaction of its own, past SQLAlchemy.
+
+    None when there is no row, and when anything failed: whoever asks again by SQLAlchemy waits in line for SQLite's
+    lock, gets another connection for one that was lost, and its errors.
+    """
+    if engine.dialect.name == "postgresql":
+        return postgresql.first_row(engine, statement, given)
+    connection = engine.raw_connection()
+    try:
+        # To the end, which ends its transaction.
+        rows = connection.cursor().execute(statement, given).fetchall()
+    except sqlite3.Error:
+        return None
+    finally:
+        connection.close()
+    return rows[0] if rows else None
 
 
 def array_literal(values: Iterable[str | int | datetime | None]) -> str:

@@ -6,6 +6,9 @@ kernel's help then; only the client can give up.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import psycopg
@@ -20,10 +23,19 @@ STATEMENT_TIMEOUT = 30.0
 ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 5.0
 
 
+# Seconds for which an answer is taken as a sign that the server is still there, where each question counts.
+TRUSTED = 1.0
+
+# Whether such a connection is good enough in this context. For whom an error, or a longer wait, does not matter: a
+# server that hangs just now is waited for as long as for one that takes long to answer.
+trusting: ContextVar[bool] = ContextVar("trusting", default=False)
+
+
 class Connection(psycopg.Connection[Any]):
-    """A connection on which no answer is awaited longer than `patience` seconds."""
+    """A connection on which no answer is awaited longer than `patience` seconds. `answered_at` is a monotonic time."""
 
     patience = ANSWER_TIMEOUT
+    answered_at = float("-inf")
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As psycopg's. Raises OperationalError, with the connection closed, when the server says nothing."""
@@ -43,6 +55,8 @@ def prepare(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "checkout")
     def ping(connection: Any, _record: Any, _proxy: Any) -> None:
+        if trusting.get() and time.monotonic() - connection.answered_at < TRUSTED:
+            return
         connection.patience = PING_TIMEOUT
         try:
             # Without a transaction, which would cost two more round trips.
@@ -53,3 +67,25 @@ def prepare(engine: sa.Engine) -> None:
             # The others are as old as this one.
             raise sa.exc.InvalidatePoolError from error
         connection.patience = ANSWER_TIMEOUT
+        connection.answered_at = time.monotonic()
+
+
+def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """See `webapp.database.first_row`."""
+    token = trusting.set(True)
+    try:
+        connection = engine.raw_connection()
+    finally:
+        trusting.reset(token)
+    driver: Any = connection.driver_connection
+    try:
+        # A transaction around it would cost two more round trips.
+        driver.autocommit = True
+        row: tuple[Any, ...] | None = driver.execute(statement, given).fetchone()
+        driver.autocommit = False
+        driver.answered_at = time.monotonic()
+    except psycopg.Error as error:
+        connection.invalidate(error)
+        return None
+    connection.close()
+    return row

@@ -1,7 +1,11 @@
-"""The peers' Celery app, in their own environment: `BENCH_KIND` says whether results go to django-celery-results."""
+"""The peers' Celery app, in their own environment.
+
+`BENCH_KIND` says whether results go to django-celery-results, `BENCH_SETTINGS` has further settings as JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +13,7 @@ from celery import Celery
 
 app = Celery("bench", broker=os.environ["BENCH_BROKER"], include=["bench.workers.tasks"])
 app.conf.update(timezone="UTC", enable_utc=True, broker_connection_retry_on_startup=True)
+app.conf.update(json.loads(os.environ["BENCH_SETTINGS"]))
 
 
 def _use_django(url: str) -> None:

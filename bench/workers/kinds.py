@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from bench.beats.servers import Storage
 from bench.beats.targets import ENVIRONMENTS, OURS, ROOT
 from bench.workers.tasks import LAST
 from tests import servers
+from webapp import celery_config
 from webapp.database import create_engine, now
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
@@ -52,10 +54,15 @@ class Kind:
 
 
 PLAIN = Kind("plain", "celery, nothing else")
+# What ours has on top of this is the claim and what is told.
+SETTINGS = Kind("settings", "celery, with our settings")
+TOLD = Kind("ours_told", "ours, the record alone", "migrated_postgresql")
 KINDS = (
     PLAIN,
+    SETTINGS,
     Kind("events", "celery, task events (-E)", options=("-E",)),
     Kind("results", "django-celery-results", "empty_postgresql", "bench.empty_kept"),
+    TOLD,
     Kind("ours", "ours, PostgreSQL", "migrated_postgresql"),
     Kind("ours_sqlite", "ours, SQLite", "migrated_sqlite"),
 )
@@ -149,7 +156,8 @@ def worker(kind: Kind, folder: Path, storage: Storage) -> Iterator[Worker]:
 
 
 def _command(kind: Kind) -> list[str]:
-    python = OURS.python if kind.ours else ENVIRONMENTS / ENVIRONMENT / "bin" / "python"
+    # What ours is compared with has the same packages.
+    python = OURS.python if kind.ours or kind is SETTINGS else ENVIRONMENTS / ENVIRONMENT / "bin" / "python"
     app = "wsgi:celery" if kind.ours else "bench.workers.app:app"
     return [str(python), "-m", "celery", "-A", app, "worker"]
 
@@ -158,8 +166,8 @@ def _environment(kind: Kind, data: Path, url: str, database: str) -> dict[str, s
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "DJANGO", "PYTHON"))},
         "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "BENCH_KIND": kind.key,
+        "BENCH_SETTINGS": json.dumps(celery_config.execution(url) if kind is SETTINGS else {}),
         "BENCH_BROKER": url,
         "BENCH_DATABASE": database,
         "SECRET_KEY": "only-for-measuring-0123456789",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -71,10 +72,14 @@ def test_flowers_names_tell_what_workers_did(
     recorder.step()
     for seconds in (0.004, 0.3, 400.0):
         run_id = make_run(RunState.STARTED)
-        for event in (Event.RECEIVED, Event.STARTED, Event.SUCCEEDED):
-            entry = Entry(run_id, event, 0, now(), "null", worker="a@host", task="add")
-            if event is Event.SUCCEEDED:
-                entry = Entry(run_id, event, 0, now(), "null", worker="a@host", task="add", seconds=seconds)
+        begun = Entry(run_id, Event.STARTED, 0, now(), worker="a@host", task="add", received=now())
+        ended = Entry(run_id, Event.SUCCEEDED, 0, now(), "null", worker="a@host", task="add", seconds=seconds)
+        if seconds < 0.1:
+            # Nobody told of its beginning before its end.
+            ended = replace(ended, began=begun.at, received=begun.received)
+        else:
+            redis.xadd(STREAM, begun.fields())
+        for entry in (Entry(run_id, Event.RECEIVED, 0, now(), worker="a@host", task="add"), ended):
             redis.xadd(STREAM, entry.fields())
     redis.xadd(STREAM, Entry("x", Event.FAILED, 0, now(), worker='b"@host', task="say hello").fields())
     redis.xadd(STREAM, Entry("x", Event.LINE, 0, now(), "{}", worker="a@host", task="add").fields())
@@ -83,6 +88,7 @@ def test_flowers_names_tell_what_workers_did(
     found = figures()
     assert found["flower_events_total", "add", "task-succeeded", "a@host"] == 3
     assert found["flower_events_total", "add", "task-received", "a@host"] == 3
+    assert found["flower_events_total", "add", "task-started", "a@host"] == 3
     assert found["flower_events_total", "say hello", "task-failed", 'b"@host'] == 1
     assert sum(name == "flower_events_total" for name, *_ in found) == 4
     buckets = {limit: found["flower_task_runtime_seconds_bucket", limit, "add", "a@host"] for limit in ("0.005", "0.5")}
@@ -103,7 +109,7 @@ def test_what_is_recorded_twice_is_counted_once(
     first, second = Recorder(db.engine, settings.redis_url), Recorder(db.engine, settings.redis_url)
     second.name = "second"
     first.step()
-    redis.xadd(STREAM, Entry(make_run(), Event.RECEIVED, 0, now(), worker="w", task="add").fields())
+    redis.xadd(STREAM, Entry(make_run(), Event.STARTED, 0, now(), worker="w", task="add").fields())
     # Killed after the commit and before the acknowledgement.
     monkeypatch.setattr(tallies, "add", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -111,7 +117,7 @@ def test_what_is_recorded_twice_is_counted_once(
     monkeypatch.undo()
     monkeypatch.setattr("webapp.runs.recorder.ABANDONED_AFTER_MS", 0)
     assert second.step() == 1
-    assert tallies.read(redis, ["w"])["w", "add"].events == {"task-received": 1}
+    assert tallies.read(redis, ["w"])["w", "add"].events == {"task-started": 1}
 
 
 def test_runs_queues_and_the_recorders_lag(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp.database import now
+from webapp.database import create_engine, now
 from webapp.extensions import db
 from webapp.runs import claims, recording
 from webapp.runs.models import Run
@@ -149,3 +153,46 @@ def test_claim_of_a_run_that_has_just_got_its_row_takes_it(context: Flask) -> No
     for run_id in ("a", "b"):
         assert claim("one", run_id) is claims.Verdict.CLAIMED
         assert claim("two", run_id) is claims.Verdict.DUPLICATE
+
+
+def test_claim_by_itself_says_the_same(context: Flask) -> None:
+    def claim(worker_id: str, run_id: str) -> claims.Verdict:
+        return claims.claim_by_itself(db.engine, claims.Delivery(run_id, "add", "[]", "{}", 0, worker_id, "w@h"), now())
+
+    known = make_run(RunState.QUEUED)
+    for run_id in (known, "nobody made it a row"):
+        assert claim("one", run_id) is claims.Verdict.CLAIMED
+        assert claim("two", run_id) is claims.Verdict.DUPLICATE
+    run = fresh(Run, known)
+    assert (run.state, run.claimed_by, run.worker, run.claims) == (RunState.STARTED, "one", "w@h", 1)
+    assert run.started_at is not None
+    assert claim("one", make_run(RunState.SUCCEEDED)) is claims.Verdict.ENDED
+
+
+def test_claim_waits_in_line_and_outlives_its_connection(context: Flask) -> None:
+    for _ in range(3):
+        run_id = make_run(RunState.QUEUED)
+        delivery = claims.Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
+        with _in_the_way(db.engine):
+            assert claims.claim_by_itself(db.engine, delivery, now()) is claims.Verdict.CLAIMED
+
+
+@contextmanager
+def _in_the_way(engine: sa.Engine) -> Iterator[None]:
+    """SQLite's lock is somebody else's for a moment; PostgreSQL has closed every connection, as a restart does."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as writing:
+            writing.begin()
+            timer = threading.Timer(0.1, writing.rollback)
+            timer.start()
+            yield
+            timer.join()
+        return
+    other = create_engine(engine.url.render_as_string(hide_password=False))
+    with other.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    other.dispose()
+    yield

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.database import NOW_SQL, database_now, now_sql, sqlite_moment
+from webapp.database import database_now, first_row, now_sql, sqlite_moment
 from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
@@ -22,19 +22,24 @@ CLAIM_TIMEOUT = timedelta(seconds=30)
 MAX_CLAIMS = 4
 
 
-# As text: building this statement anew for each task costs the worker several times what executing it does.
-_TAKE = {
-    dialect: sa.text(
-        f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = :worker_id, claim_seen_at = {now_sql(dialect)}, "  # noqa: S608  # constants of this program
-        "claims = claims + 1, attempt = :attempt, worker = :worker, "
-        "started_at = COALESCE(started_at, :at), sent_at = COALESCE(sent_at, :at) "
-        f"WHERE id = :run_id AND {in_sql('state', UNENDED)} "
-        f"AND (expires_at IS NULL OR expires_at > {now_sql(dialect)}) AND claims < {MAX_CLAIMS} + :attempt "
-        "AND (claimed_by IS NULL OR claimed_by = :handed_over OR attempt < :attempt "
+def _take(dialect: str, mark: str) -> str:
+    """The claim as text: building this statement anew for each task costs the worker several times what it does."""
+    run_id, attempt, worker_id, worker, handed_over, at = (mark.format(name) for name in _TAKES)
+    now = now_sql(dialect)
+    return (
+        f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = {worker_id}, claim_seen_at = {now}, "  # noqa: S608  # constants of this program
+        f"claims = claims + 1, attempt = {attempt}, worker = {worker}, "
+        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}) "
+        f"WHERE id = {run_id} AND {in_sql('state', UNENDED)} "
+        f"AND (expires_at IS NULL OR expires_at > {now}) AND claims < {MAX_CLAIMS} + {attempt} "
+        f"AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
         f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"
     )
-    for dialect in NOW_SQL
-}
+
+
+_TAKES = ("run_id", "attempt", "worker_id", "worker", "handed_over", "at")
+# As the drivers take it.
+_TAKE = {"postgresql": _take("postgresql", "%({})s"), "sqlite": _take("sqlite", ":{}")}
 
 
 class Verdict(Enum):
@@ -85,20 +90,32 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
        its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
-    taken = connection.execute(
-        _TAKE[connection.dialect.name],
-        {
-            "run_id": delivery.run_id,
-            "attempt": delivery.attempt,
-            "worker_id": delivery.worker_id,
-            "worker": delivery.worker,
-            "handed_over": _handed_over(delivery.replaced),
-            "at": at if connection.dialect.name == "postgresql" else sqlite_moment(at),
-        },
-    ).scalar()
-    if taken is not None:
-        return Verdict.CLAIMED_AGAIN if taken > 1 + delivery.attempt else Verdict.CLAIMED
-    return _why_not(connection, delivery, at)
+    dialect = connection.dialect.name
+    taken = connection.exec_driver_sql(_TAKE[dialect], _given(dialect, delivery, at)).scalar()
+    return _why_not(connection, delivery, at) if taken is None else _claimed(taken, delivery)
+
+
+def claim_by_itself(engine: sa.Engine, delivery: Delivery, at: datetime) -> Verdict:
+    """The same in a transaction of its own, which nearly always is the one statement.
+
+    That goes past SQLAlchemy, which costs more than the statement does. Raises its errors nevertheless.
+    """
+    row = first_row(engine, _TAKE[engine.dialect.name], _given(engine.dialect.name, delivery, at))
+    if row is not None:
+        return _claimed(row[0], delivery)
+    with engine.begin() as connection:
+        return claim(connection, delivery, at)
+
+
+def _given(dialect: str, delivery: Delivery, at: datetime) -> dict[str, Any]:
+    moment = at if dialect == "postgresql" else sqlite_moment(at)
+    handed_over = _handed_over(delivery.replaced)
+    values = (delivery.run_id, delivery.attempt, delivery.worker_id, delivery.worker, handed_over, moment)
+    return dict(zip(_TAKES, values, strict=True))
+
+
+def _claimed(claims: int, delivery: Delivery) -> Verdict:
+    return Verdict.CLAIMED_AGAIN if claims > 1 + delivery.attempt else Verdict.CLAIMED
 
 
 def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:

@@ -6,22 +6,19 @@ import json
 import logging
 import time
 import traceback as traceback_module
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 from celery import Task, signals
 from celery.exceptions import Ignore, Reject
-from flask import Flask, has_app_context
 
 from webapp import broker
 from webapp.database import now
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.runs import canvas, claims, recording, unrecorded
-from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.runs.stream import Event
+from webapp.runs.telling import LINES, flask_app, tell, tell_begun, tell_received
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
 from webapp.workers import presence
@@ -48,23 +45,25 @@ class RunTask(Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Claim the run, then execute it; a duplicate delivery does nothing. A direct call just calls."""
-        if self.request.called_directly:
+        # Each look at `self.request` costs what Celery's stack of requests does.
+        request = self.request
+        if request.called_directly:
             return self.run(*args, **kwargs)
         with flask_app().app_context():
-            call = conceal(rule_of(self), self.request.args or (), self.request.kwargs or {})
-            verdict = _claim(self, call)
-            if verdict is claims.Verdict.CLAIMED_AGAIN and not _ended_unrecorded(self.request):
+            call = conceal(rule_of(self), request.args or (), request.kwargs or {})
+            verdict = _claim(self.name, request, call)
+            if verdict is claims.Verdict.CLAIMED_AGAIN and not _ended_unrecorded(request):
                 verdict = claims.Verdict.CLAIMED
             if verdict is not claims.Verdict.CLAIMED:
-                logger.info("run %s not begun here: %s", self.request.id, verdict.value)
+                logger.info("run %s not begun here: %s", request.id, verdict.value)
                 if verdict in _ENDED_BY_CLAIM:
-                    broker.tell_pages([self.request.id])
+                    broker.tell_pages([request.id])
                 raise Ignore(verdict.value)
             if call.any:
-                executing.begin(self.request.id, call.texts)
-                setattr(self.request, _BEGUN, True)
-            setattr(self.request, _CLOCK, time.monotonic())
-            tell(self.request, Event.STARTED)
+                executing.begin(request.id, call.texts)
+                setattr(request, _BEGUN, True)
+            setattr(request, _CLOCK, time.monotonic())
+            tell_begun(request)
             try:
                 return self.run(*args, **kwargs)
             finally:
@@ -82,19 +81,12 @@ class RunTask(Task):
         return super().on_replace(sig)
 
 
-def flask_app() -> Flask:
-    """The application that the Celery app is bound to."""
-    app: Flask = celery.flask_app
-    return app
-
-
-def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
+def _claim(task: str, request: Any, call: Concealed) -> claims.Verdict:
     """Claim the run of the request at hand; waits for a database that is away, then gives the message back."""
-    request = task.request
     info = request.delivery_info or {}
     delivery = claims.Delivery(
         run_id=request.id,
-        task=task.name,
+        task=task,
         args=_json(call.args),
         kwargs=_json(call.kwargs),
         sealed=call.sealed(),
@@ -112,26 +104,12 @@ def _claim(task: RunTask, call: Concealed) -> claims.Verdict:
     give_up = time.monotonic() + DATABASE_PATIENCE
     while True:
         try:
-            with _by_itself() as connection:
-                return claims.claim(connection, delivery, now())
+            return claims.claim_by_itself(db.engine, delivery, now())
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             if time.monotonic() > give_up:
                 logger.exception("run %s given back, the database is away", request.id)
                 raise Reject(reason="the database is away", requeue=True) from error
             time.sleep(0.5)
-
-
-@contextmanager
-def _by_itself() -> Iterator[sa.Connection]:
-    """A connection for a claim, which is one statement, and guards each where it takes more.
-
-    On PostgreSQL each is committed by itself: beginning and ending a transaction costs as much as the statement.
-    """
-    with db.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield connection
-        connection.commit()
 
 
 def _ended_unrecorded(request: Any) -> bool:
@@ -152,55 +130,21 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=repr)
 
 
-def tell(request: Any, event: Event, text: str = "", traceback: str = "", seconds: float | None = None) -> None:
-    """Append a state change to the stream; with Redis away, write it to the database at once. Never raises."""
-    entry = Entry(
-        run_id=request.id,
-        event=event,
-        attempt=getattr(request, "retries", 0) or 0,
-        at=now(),
-        text=executing.hidden(request.id, text),
-        traceback=executing.hidden(request.id, traceback),
-        worker=getattr(request, "hostname", None) or "",
-        # Redis gives it another one; without Redis a repetition is known by this one.
-        entry_id=uuid.uuid4().hex,
-        task=getattr(request, "task", None) or "",
-        seconds=seconds,
-    )
-    if has_app_context():
-        _tell(entry)
-    else:
-        with flask_app().app_context():
-            _tell(entry)
-
-
-def _tell(entry: Entry) -> None:
-    try:
-        broker.client().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
-    except (redis.RedisError, OSError) as error:
-        logger.warning("run %s is recorded directly, Redis is away: %s", entry.run_id, error)
-        try:
-            with db.engine.begin() as connection:
-                recording.apply(connection, [entry])
-        except sa.exc.SQLAlchemyError:
-            logger.exception("run %s: %s could not be recorded", entry.run_id, entry.event.value)
-
-
 def _known(sender: Any) -> bool:
     return isinstance(sender, RunTask)
 
 
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
-    tell(_Told(request.id, 0, request.hostname, request.name), Event.RECEIVED)
+    tell_received(request)
 
 
 @signals.task_success.connect
 def _succeeded(sender: Any, result: Any, **_: Any) -> None:
     if _known(sender):
-        shown = executing.hidden_in(sender.request.id, result)
-        text = masked(json.dumps(shown, default=repr))
-        tell(sender.request, Event.SUCCEEDED, text, seconds=_seconds(sender.request))
+        request = sender.request
+        text = masked(_json(executing.hidden_in(request.id, result)))
+        tell(request, Event.SUCCEEDED, text, seconds=_seconds(request))
 
 
 @signals.task_failure.connect
@@ -280,5 +224,5 @@ def _after_fork(**_: Any) -> None:
     app = flask_app()
     with app.app_context():
         db.engine.dispose(close=False)
-    app.extensions.pop("redis", None)
-    app.extensions.pop("producers", None)
+    for name in ("redis", "producers", LINES):
+        app.extensions.pop(name, None)

@@ -73,9 +73,10 @@ def _rounds(entries: Iterable[Entry]) -> Iterable[list[tuple[Any, ...]]]:
     received: dict[str, datetime] = {}
     moves: dict[str, list[Entry]] = {}
     for entry in entries:
-        if entry.event is Event.RECEIVED:
-            received.setdefault(entry.run_id, entry.at)
-        elif entry.event in STATES:
+        at = entry.at if entry.event is Event.RECEIVED else entry.received
+        if at is not None:
+            received.setdefault(entry.run_id, at)
+        if entry.event in STATES:
             moves.setdefault(entry.run_id, []).append(entry)
     alone = received.keys() - moves.keys()
     rows = [(run_id, received[run_id], None, None, None, None, None) for run_id in alone]

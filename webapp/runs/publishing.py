@@ -13,9 +13,10 @@ from celery import current_task, signals
 
 from webapp.registry import rule_for
 from webapp.runs import canvas
-from webapp.runs.execution import RunTask, tell
+from webapp.runs.execution import RunTask
 from webapp.runs.ids import had_row
 from webapp.runs.stream import TEXT_LIMIT, Event
+from webapp.runs.telling import tell
 from webapp.secrecy.masking import conceal
 from webapp.secrecy.sealing import Unopenable
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from celery import current_task, signals
 
-from webapp.runs.execution import RunTask, tell
+from webapp.runs.execution import RunTask
 from webapp.runs.stream import Event
+from webapp.runs.telling import tell
 from webapp.secrecy import executing
 
 # A page shows a few steps a second; a task may tell thousands.

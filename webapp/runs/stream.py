@@ -30,6 +30,8 @@ class Event(StrEnum):
     EXPIRED = "expired"
 
 
+# After these an attempt is over.
+OVER = frozenset({Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED})
 # What no list of runs shows.
 ONLY_DETAILS = frozenset({Event.RECEIVED, Event.PROGRESS, Event.LINE})
 
@@ -40,7 +42,8 @@ class Entry:
 
     For progress, lines and what was published it is JSON. `entry_id` is where it stands in the stream, or another name
     that is its own.
-    `seconds` is how long the task ran, where it has ended.
+    `seconds` is how long the task ran, where it has ended. `received` and `began` are when the worker received the run
+    and began this attempt, in an entry that tells this besides what it is about.
     """
 
     run_id: str
@@ -53,6 +56,8 @@ class Entry:
     entry_id: str = ""
     task: str = ""
     seconds: float | None = None
+    received: datetime | None = None
+    began: datetime | None = None
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
@@ -66,6 +71,8 @@ class Entry:
             "worker": self.worker,
             "task": self.task,
             "seconds": "" if self.seconds is None else f"{self.seconds:.6f}",
+            "received": self.received.isoformat() if self.received else "",
+            "began": self.began.isoformat() if self.began else "",
         }
         return {name: value for name, value in given.items() if value}
 
@@ -83,7 +90,13 @@ class Entry:
             entry_id=entry_id,
             task=fields.get("task", ""),
             seconds=float(fields["seconds"]) if "seconds" in fields else None,
+            received=_moment(fields.get("received")),
+            began=_moment(fields.get("began")),
         )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def limited(text: str) -> str:

@@ -18,10 +18,11 @@ KEY = "beatdesk:tally:{worker}"
 KEPT_SECONDS = 86_400
 # Seconds; the last one holds whatever is longer. Prometheus' own, and some for tasks that take minutes.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0, 300.0)
-# As Celery calls these events, and Flower counts them.
+RECEIVED, STARTED = "task-received", "task-started"
+# As Celery calls these events, and Flower counts them. What a worker received is told with what began; that it was
+# received and waits may be told before that, by an entry that is not counted.
 TYPES = {
-    Event.RECEIVED: "task-received",
-    Event.STARTED: "task-started",
+    Event.STARTED: STARTED,
     Event.RETRYING: "task-retried",
     Event.SUCCEEDED: "task-succeeded",
     Event.FAILED: "task-failed",
@@ -41,7 +42,9 @@ def count(entries: Iterable[Entry]) -> Tallies:
         if kind is None or not entry.worker or not entry.task:
             continue
         of_worker = found[entry.worker]
-        of_worker[f"e {kind} {entry.task}"] += 1
+        for each in (kind, entry.received and RECEIVED, entry.began and STARTED):
+            if each:
+                of_worker[f"e {each} {entry.task}"] += 1
         if entry.event is Event.SUCCEEDED and entry.seconds is not None:
             of_worker[f"b {bisect_left(BUCKETS, entry.seconds)} {entry.task}"] += 1
             of_worker[f"s - {entry.task}"] += entry.seconds

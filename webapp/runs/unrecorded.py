@@ -6,9 +6,9 @@ from typing import Any
 
 import redis
 
-from webapp.runs.stream import GROUP, STREAM, Entry, Event
+from webapp.runs.stream import GROUP, OVER, STREAM, Entry, Event
 
-ENDS = frozenset({Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED})
+ENDS = OVER - {Event.RETRYING}
 # Entries in one answer of Redis.
 CHUNK = 1000
 
