@@ -16,7 +16,7 @@ def init_celery(app: Flask, settings: Settings) -> None:
     """Configure the one Celery app and let its tasks find the Flask app.
 
     Tasks are imported when the worker, beat or the registry first asks for them, so that building the web application
-    imports nobody's tasks. Importing `webapp.tasks` imports each module in it.
+    imports nobody's tasks.
     """
     celery.conf.update(celery_settings(settings))
     # Queues are made of the settings when they are first asked for: those of another application's would stay.
@@ -25,7 +25,6 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.loader.override_backends = BACKENDS
     celery.flask_app = app
     celery.set_default()
-    celery.autodiscover_tasks(["webapp"], related_name="tasks")
     # The first two listen to what happens in a worker.
     celery.conf.imports = ("webapp.runs.reporting", "webapp.runs.publishing", *settings.task_modules)
     app.extensions["celery"] = celery

@@ -24,3 +24,6 @@ security = Security()
 # The task class claims a run before it executes it (see webapp.runs.execution); naming it as text avoids the import.
 # So does the part that makes connections and messages.
 celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.connections:Amqp")
+# Done when somebody asks for tasks; importing `webapp.tasks` imports each module in it. Here, once: Celery would look
+# once more for each application that is bound to it.
+celery.autodiscover_tasks(["webapp"], related_name="tasks")
