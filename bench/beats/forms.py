@@ -79,8 +79,8 @@ def quick() -> list[Step]:
         _process(1000, 0.5, 60.0),
         _effect(100, 5, 5.0, OURS_ONLY, 1),
         # These wait, for five seconds and more at a time, so that many of them can wait together.
-        _effect(100, 2, 10.0, PEERS_ONLY, 13),
-        *_faults(5.0, 40.0, 13, PEERS_ONLY),
+        _effect(100, 2, 10.0, PEERS_ONLY, 20),
+        *_faults(5.0, 40.0, 20, PEERS_ONLY),
         # Ours do not wait: more of them at a time would be measured by how long each is kept from starting.
         *_faults(5.0, 40.0, 3, OURS_ONLY),
     ]

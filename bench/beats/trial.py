@@ -21,7 +21,7 @@ from tests import valkey
 from tests.valkey import Valkey
 
 # What a beat process needs to start besides loading schedules, in seconds.
-PROCESS_START = 4.0
+PROCESS_START = 3.0
 # Filling: seconds for each schedule, at most.
 FILLING = 0.0003
 
