@@ -50,6 +50,16 @@ def exact(moment: datetime | None, zone: ZoneInfo) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S} {zone.key} (UTC{offset[:3]}:{offset[3:5]})"
 
 
+def exact_after(moment: datetime, former: datetime, zone: ZoneInfo) -> str:
+    """A moment after one that is told in full: only the time on the same day of the same offset, and how much later."""
+    local, before = moment.astimezone(zone), former.astimezone(zone)
+    same = (local.date(), local.utcoffset()) == (before.date(), before.utcoffset())
+    text = f"{local:%H:%M:%S}" if same else exact(moment, zone)
+    # What clocks of several machines say may be a little out of order.
+    later = (moment - former).total_seconds()
+    return f"{text}, {duration(later)} later" if later >= 0.0005 else text
+
+
 def duration(seconds: float | None) -> str:
     """A length of time in at most two units: "320 ms", "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
     if seconds is None:

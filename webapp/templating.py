@@ -40,6 +40,7 @@ def init_templating(app: Flask) -> None:
         ago=_ago,
         countdown=_countdown,
         moment=_moment,
+        moment_after=_moment_after,
         iso=_iso,
         duration=formats.duration,
         masked=masked,
@@ -116,6 +117,10 @@ def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
     if isinstance(zone, str):
         zone = ZoneInfo(zone)
     return formats.exact(moment, zone or reader_zone())
+
+
+def _moment_after(moment: datetime, former: datetime) -> str:
+    return formats.exact_after(moment, former, reader_zone())
 
 
 def _iso(moment: datetime) -> str:

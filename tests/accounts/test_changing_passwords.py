@@ -136,7 +136,11 @@ def test_a_link_is_dead_after_an_hour(app: Flask, browser: Browser) -> None:
 
 @pytest.mark.parametrize("token", ["x", "WzEsImEiXQ.x.y", "a.b.c", "%00", "\u00e9"])
 def test_an_invented_link_is_refused(browser: Browser, token: str) -> None:
-    assert browser.get(f"/reset/{token}").status_code == 404
+    answer = browser.get(f"/reset/{token}")
+    assert answer.status_code == 404
+    assert "not valid any more" in answer.text
+    # Another one is a step away.
+    assert 'action="/reset"' in answer.text
 
 
 def test_a_link_opens_nothing_for_somebody_disabled(app: Flask, browser: Browser) -> None:

@@ -64,6 +64,27 @@ def test_exact_tells_the_repeated_hour_of_berlin_apart() -> None:
     assert formats.exact(second, zone) == "2026-10-25 02:30:00 Europe/Berlin (UTC+01:00)"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "13:00:00"),
+        (0.25, "13:00:00, 250 ms later"),
+        (75, "13:01:15, 1 min 15 s later"),
+        # A clock of another machine.
+        (-0.02, "12:59:59"),
+        (12 * 3600, "2026-11-23 01:00:00 Europe/Berlin (UTC+01:00), 12 h later"),
+    ],
+)
+def test_what_came_next_is_told_by_its_time_and_how_much_later(seconds: float, text: str) -> None:
+    assert formats.exact_after(NOON + timedelta(seconds=seconds), NOON, ZoneInfo("Europe/Berlin")) == text
+
+
+def test_what_came_after_the_clock_was_set_back_is_told_in_full() -> None:
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    told = formats.exact_after(first + timedelta(hours=1), first, ZoneInfo("Europe/Berlin"))
+    assert told == "2026-10-25 02:30:00 Europe/Berlin (UTC+01:00), 1 h later"
+
+
 def test_pretty_json_leaves_what_is_no_json_alone() -> None:
     assert formats.pretty_json('{"a": [1, "é"]}') == '{\n  "a": [\n    1,\n    "é"\n  ]\n}'
     assert formats.pretty_json("{'a': 1}") == "{'a': 1}"

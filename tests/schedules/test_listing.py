@@ -80,6 +80,16 @@ def test_filters(scheduler: Visitor, filled: Filled, query: str, found: list[str
     assert names(scheduler.get(f"/schedules?{query}").text) == found
 
 
+def test_what_a_link_asked_for_is_seen_and_can_be_left_out(scheduler: Visitor, filled: Filled) -> None:
+    scheduler.post("/schedules", filled(name="gamma", tags="warm"))
+    text = scheduler.get("/schedules?tag=warm&queue=celery").text
+    assert names(text) == ["gamma"]
+    for name, value in (("tag", "warm"), ("queue", "celery")):
+        assert f'type="checkbox" name="{name}" value="{value}" checked' in text
+        assert f"{name.capitalize()} {value}" in text
+    assert "filters-asked" not in scheduler.get("/schedules").text
+
+
 def test_paused_ones_are_found_and_not_called_enabled(scheduler: Visitor, filled: Filled) -> None:
     number = number_of(scheduler.post("/schedules", filled()))
     scheduler.post(f"/schedules/{number}/pause")

@@ -60,7 +60,7 @@ def forgot() -> Response:
     """Ask for a link by which to choose a new password."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=["email"])
-    return render("accounts/forgot.html")
+    return render("accounts/forgot.html", over=False)
 
 
 @blueprint.post("/reset")
@@ -86,7 +86,8 @@ def link_sent() -> Response:
 @access(Access.PUBLIC)
 def choose(token: str) -> Response:
     """The form for the new password."""
-    return render("accounts/reset.html", token=token, user=_owner(token), errors={})
+    user = _owner(token)
+    return _over() if user is None else render("accounts/reset.html", token=token, user=user, errors={})
 
 
 @blueprint.post("/reset/<token>")
@@ -94,24 +95,30 @@ def choose(token: str) -> Response:
 @limit_failures
 def reset(token: str) -> Response:
     """Set the new password; all sessions end, and one signs in with it."""
-    user_id = _owner(token).id
+    owner = _owner(token)
+    if owner is None:
+        return _over()
     try:
-        user = service.reset_password(user_id, submitted().get("password"))
+        user = service.reset_password(owner.id, submitted().get("password"))
     except Invalid as error:
         if wants_json():
             raise
-        return render("accounts/reset.html", status=error.status, token=token, user=_owner(token), errors=error.fields)
+        return render("accounts/reset.html", status=error.status, token=token, user=owner, errors=error.fields)
     if wants_json():
         return remember_device(jsonify(status="changed"), user)
     flash("Your password was changed. Sign in with it.", "success")
     return remember_device(see_other(url_for("accounts.login")), user)
 
 
-def _owner(token: str) -> User:
-    user = recovery.user_of(token, current_app.extensions["settings"])
-    if user is None:
+def _owner(token: str) -> User | None:
+    return recovery.user_of(token, current_app.extensions["settings"])
+
+
+def _over() -> Response:
+    """A link that was used, is too old, or never was one: what is wanted now is another one."""
+    if wants_json():
         raise NotFound("This link is not valid any more: it works once, within an hour. Ask for another one.")
-    return user
+    return render("accounts/forgot.html", status=404, over=True)
 
 
 def _next() -> str:

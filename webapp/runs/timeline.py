@@ -63,7 +63,7 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
         made.append(Step("Held until", run.eta, done=run.state != RunState.HELD))
     made += [
         Step("Sent", run.sent_at, f"{run.sends} times" if run.sends > 1 else "", done=run.sent_at is not None),
-        Step("Received", run.received_at, done=run.received_at is not None),
+        *_received(run),
         Step("Started", run.started_at, _start(run), done=run.started_at is not None),
     ]
     first = max(run.attempt + (run.state == RunState.RETRYING) - len(attempts), 0) + 1
@@ -72,6 +72,13 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
     ]
     made.append(_end(run))
     return [step for step in made if step.at is not None] if run.ended else made
+
+
+def _received(run: Run) -> list[Step]:
+    """A short run's worker says it together with the end; until then it is no open step of what has begun."""
+    if run.received_at is None and run.started_at is not None:
+        return []
+    return [Step("Received", run.received_at, done=run.received_at is not None)]
 
 
 def _short(text: str) -> str:
