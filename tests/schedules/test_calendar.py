@@ -158,7 +158,8 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
     assert len({move.split(":")[2] for move in moves}) == 12
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 303
-    assert "12 schedules moved to calmer minutes. Nothing ran." in scheduler.get("/schedules/calendar").text
+    shown = scheduler.get(answer.location).text
+    assert "12 schedules moved. Nothing ran." in shown
     lines = {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]}
     assert len(lines) == 12
     assert "0 0 * * *" not in lines
@@ -168,6 +169,14 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
         assert len(versions) == 12
         assert set(audited) == {str(number) for number in midnight}
         db.session.remove()
+    assert "12 schedules can go back to where they were" in shown
+    back = re.findall(r'name="moves" value="([^"]+)"', shown)
+    assert scheduler.post("/schedules/calendar/move", {"moves": back}).status_code == 303
+    assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
+    # It is undone once; by then there is another version.
+    assert scheduler.post("/schedules/calendar/move", {"moves": back}).status_code == 409
+    assert "Move back" not in Visitor(app, "viewer").get(answer.location).text
+    assert "Move back" not in scheduler.get("/schedules/calendar?back=1:2,x:y:z,%00").text
 
 
 def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
@@ -178,14 +187,18 @@ def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visi
     assert "“hourly”, it is no crontab with one fixed hour and minute" in page
     assert "afterwards at most 1" in page
     moves = re.findall(r'name="moves" value="([^"]+)"', page)
-    assert scheduler.post("/schedules/calendar/move", {"moves": moves}).status_code == 303
+    answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     times = [row["crontab"].split()[:2] for row in read(scheduler, "/schedules")["schedules"] if row["id"] != hourly]
     # Two in each of the six hours, none where something else fires.
     assert sorted(hour for _minute, hour in times) == [str(hour) for hour in range(6) for _ in range(2)]
     assert len({(minute, hour) for minute, hour in times}) == 12
     assert "0" not in {minute for minute, _hour in times}
-    answer = scheduler.post_json(f"/schedules/{midnight[0]}/versions/1/restore", {})
-    assert answer.get_json()["crontab"] == "0 0 * * *"
+    back = re.findall(r'name="moves" value="([^"]+)"', scheduler.get(answer.location).text)
+    found = scheduler.post_json("/schedules/calendar/move", {"moves": back}).get_json()
+    assert {one["crontab"] for one in found["moved"]} == {"0 0 * * *"}
+    assert len(found["back"]) == 12
+    restored = scheduler.post_json(f"/schedules/{midnight[0]}/versions/1/restore", {})
+    assert restored.get_json()["crontab"] == "0 0 * * *"
 
 
 def test_hours_over_midnight_and_hours_that_are_none(scheduler: Visitor, midnight: list[int]) -> None:

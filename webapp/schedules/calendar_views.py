@@ -21,6 +21,7 @@ from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import day_words, firings, instant_text, share_words, shares, week_view
 from webapp.schedules.grid import hour_at
 from webapp.schedules.listing import Filters
+from webapp.schedules.moving_asked import only_moves
 from webapp.templating import reader_zone
 
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
@@ -28,6 +29,8 @@ blueprint.add_app_template_filter(day_words, "day_words")
 blueprint.add_app_template_filter(share_words, "share_words")
 
 ZONES_OFFERED = 10
+# Of an address that offers to undo a move of as many as can be moved at a time.
+LONGEST_BACK = 4000
 
 
 @blueprint.get("/calendar")
@@ -70,6 +73,7 @@ def week() -> Response:
         calendar_only=carried(asked, Filters()),
         more=more,
         query=urlencode(more),
+        back=only_moves(text_in_query("back", most=LONGEST_BACK).split(",")),
     )
 
 

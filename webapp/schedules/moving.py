@@ -37,6 +37,10 @@ class Target:
         return at_minute(rule if self.hour is None else dataclasses.replace(rule, hour=str(self.hour)), self.minute)
 
 
+# A schedule's number, the version that was looked at, and where to.
+Asked = tuple[int, int, Target]
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """One schedule, its crontab as it is and as it would be, and its next due time with each."""
@@ -231,16 +235,19 @@ def _shift(pool: PoolLoad, minute: int, count: int, lasts: int) -> None:
         pool.fires[minute] += count
 
 
-def carry_out(moves: Sequence[tuple[int, int, Target]]) -> list[Stored]:
-    """Move schedules, each given by its number, the version that was looked at, and where to.
+def carry_out(moves: Sequence[Asked]) -> tuple[list[Stored], list[Asked]]:
+    """Move schedules, and give with them what would move them back.
 
     All of them or none: raises Conflict when somebody edited one meanwhile, Invalid, NotFound.
     """
-    changes = []
+    changes, origins = [], {}
     for schedule_id, version, target in moves:
         schedule = service.get(schedule_id)
         reason = refusal(schedule.rule, to_hour=target.hour is not None)
         if reason or not isinstance(schedule.rule, Crontab):
             raise Invalid({"": f"“{schedule.name}” cannot be moved: {reason}."})
         changes.append((schedule_id, {"crontab": target.of(schedule.rule).line}, version))
-    return service.save_together(changes)
+        hour = None if target.hour is None else fixed_hour(schedule.rule)
+        origins[schedule_id] = Target(fixed_minute(schedule.rule) or 0, hour)
+    done = service.save_together(changes)
+    return done, [(one.id, one.row.version, origins[one.id]) for one in done]

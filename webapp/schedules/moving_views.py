@@ -19,9 +19,11 @@ from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
 from webapp.schedules.forms import form_values
 from webapp.schedules.load import Load
-from webapp.schedules.moving import Target
+from webapp.schedules.moving import Asked
+from webapp.schedules.moving_asked import move_text, moves_in, planned_text
 from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import preview
+from webapp.schedules.stored import Stored
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
@@ -35,16 +37,9 @@ def move() -> Response:
     Programs send `ids`, with `first_hour` and `last_hour` where the hours may change, and then the `moves` answered.
     """
     given = everything_sent()
-    chosen = _moves(list_sent("moves", given))
+    chosen = moves_in(list_sent("moves", given))
     if chosen:
-        done = moving.carry_out(chosen)
-        if wants_json():
-            return jsonify(moved=[{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done])
-        where = "other hours" if any(target.hour is not None for *_which, target in chosen) else "calmer minutes"
-        flash(
-            f"{plural(len(done), 'schedule')} moved to {where}. Nothing ran. The versions of each lead back.", "success"
-        )
-        return see_other(url_for("schedule_calendar.week", **carried(given, filters_from(given))))
+        return _moved(given, *moving.carry_out(chosen))
     with reading():
         moment, filters = now(), filters_from(given)
         hours = _hours(given)
@@ -52,13 +47,24 @@ def move() -> Response:
         plan = moving.propose(_ids(given, reckoned.load, instant), hours, reckoned, moment)
         if wants_json():
             moves = [
-                {"move": _move_text(one), "id": one.schedule.id, "before": one.before, "after": one.after}
+                {"move": planned_text(one), "id": one.schedule.id, "before": one.before, "after": one.after}
                 for one in plan.moves
             ]
             return jsonify(moves=moves, refused=plan.refused)
         more = carried(given, filters)
         at = instant_text(instant)
-        return render("schedules/move.html", plan=plan, hours=hours, move_text=_move_text, at=at, more=more)
+        return render("schedules/move.html", plan=plan, hours=hours, move_text=planned_text, at=at, more=more)
+
+
+def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked]) -> Response:
+    """Back to the calendar, which offers to undo it."""
+    texts = [move_text(*one) for one in back]
+    if wants_json():
+        moved = [{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done]
+        return jsonify(moved=moved, back=texts)
+    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran.", "success")
+    more = carried(given, filters_from(given))
+    return see_other(url_for("schedule_calendar.week", **more, back=",".join(texts) or None))
 
 
 @blueprint.get("/<int:schedule_id>/minute/<int(max=59):wanted>")
@@ -101,24 +107,3 @@ def _ids(given: dict[str, Any], found: Load, instant: int) -> list[int]:
         ]
     listed = list_sent("ids" if request.is_json else "id", given)
     return [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
-
-
-def _move_text(one: moving.Move) -> str:
-    """A move as the form carries it: the very one that was looked at."""
-    target = one.target
-    parts = [one.schedule.id, one.schedule.row.version, target.minute]
-    return ":".join(map(str, parts if target.hour is None else [*parts, target.hour]))
-
-
-def _moves(texts: Sequence[str]) -> list[tuple[int, int, Target]]:
-    found = []
-    for text in texts[: moving.MOST + 1]:
-        parts = text.split(":")
-        if len(parts) not in (3, 4) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-            told = "Each is a schedule's number, its version, the new minute and, if it changes, the hour: 7:3:25:4."
-            raise Invalid({"moves": told})
-        number, version, *target = map(int, parts)
-        found.append((number, version, Target(*target)))
-    if len(found) > moving.MOST:
-        raise Invalid({"moves": f"At most {moving.MOST} at a time."})
-    return found
