@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check soak bench bench-full lock setup setup-dev setup-programs
+.PHONY: help run test check lint soak bench bench-full lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,18 +26,23 @@ unexport PYTHONDONTWRITEBYTECODE
 # More at a time than there are processors: each waits for servers and processes of its own for a good part of its time.
 PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
-# What takes seconds comes first, so that a mistake shows early. The last two wait more than they work, so they run together;
-# apart from each other, because Playwright keeps an event loop running in its process.
-test: check setup-programs ## Run every check and every test; sets itself up
-	@$(PYTEST) --numprocesses 3 -m "not slow and not browser"
-	@mkdir -p .cache; $(PYTEST) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
+# What takes seconds comes first, so that a mistake shows early; the type checker keeps one processor busy, so the quick tests
+# run beside it. The last two wait more than they work, so they run together; apart from each other, because Playwright keeps
+# an event loop running in its process.
+test: setup-dev setup-programs lint ## Run every check and every test; sets itself up
+	@mkdir -p .cache; $(BIN)/mypy >.cache/mypy.log 2>&1 & mypy=$$!; \
+	$(PYTEST) --numprocesses 3 -m "not slow and not browser"; quick=$$?; \
+	wait $$mypy; mypy=$$?; cat .cache/mypy.log; exit $$((quick + mypy))
+	@$(PYTEST) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
 	$(PYTEST) --numprocesses 2 -m "slow and not browser"; slow=$$?; \
 	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
-check: setup-dev ## Run the linters and the type checker only
+check: lint ## Run the linters and the type checker only
+	@$(BIN)/mypy
+
+lint: setup-dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
 

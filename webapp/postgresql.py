@@ -23,12 +23,10 @@ STATEMENT_TIMEOUT = 30.0
 ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 5.0
 
 
-# Seconds for which an answer is taken as a sign that the server is still there, where each question counts.
-TRUSTED = 1.0
-
-# Whether such a connection is good enough in this context. For whom an error, or a longer wait, does not matter: a
-# server that hangs just now is waited for as long as for one that takes long to answer.
-trusting: ContextVar[bool] = ContextVar("trusting", default=False)
+# For so many seconds after an answer a server is taken to be there still, in this context; 0 where it is asked before
+# each use. For whom an error, or a longer wait, matters less than the question: a server that hangs just now is waited
+# for as long as one that takes long for a statement.
+trusted_for: ContextVar[float] = ContextVar("trusted_for", default=0.0)
 
 
 class Connection(psycopg.Connection[Any]):
@@ -55,7 +53,7 @@ def prepare(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "checkout")
     def ping(connection: Any, _record: Any, _proxy: Any) -> None:
-        if trusting.get() and time.monotonic() - connection.answered_at < TRUSTED:
+        if time.monotonic() - connection.answered_at < trusted_for.get():
             return
         connection.patience = PING_TIMEOUT
         try:
@@ -72,11 +70,12 @@ def prepare(engine: sa.Engine) -> None:
 
 def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """See `webapp.database.first_row`."""
-    token = trusting.set(True)
+    # Who claims many a second need not ask each time.
+    token = trusted_for.set(1.0)
     try:
         connection = engine.raw_connection()
     finally:
-        trusting.reset(token)
+        trusted_for.reset(token)
     driver: Any = connection.driver_connection
     try:
         # A transaction around it would cost two more round trips.

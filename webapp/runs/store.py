@@ -169,12 +169,17 @@ _IS_HELD = sa.literal_column("state") == sa.literal_column("'held'")
 _IS_QUEUED = sa.literal_column("state") == sa.literal_column("'queued'")
 
 
+_ETAS = sa.select(runs.c.eta).where(_IS_HELD)
+# Made once: beat asks it at each look.
+_NEXT_HELD = sa.select(
+    _ETAS.where(runs.c.eta.is_not(None)).order_by(runs.c.eta).limit(1).scalar_subquery(),
+    sa.exists(_ETAS.where(runs.c.eta.is_(None))),
+)
+
+
 def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
     """When the next held run is to be released, and whether one waits for the former run of its schedule to end."""
-    etas = sa.select(runs.c.eta).where(_IS_HELD)
-    waiting = sa.exists(etas.where(runs.c.eta.is_(None)))
-    first = etas.where(runs.c.eta.is_not(None)).order_by(runs.c.eta).limit(1).scalar_subquery()
-    row = connection.execute(sa.select(first, waiting)).one()
+    row = connection.execute(_NEXT_HELD).one()
     return row[0], bool(row[1])
 
 

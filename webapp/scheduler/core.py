@@ -19,6 +19,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.postgresql import trusted_for
 from webapp.runs import store
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
@@ -41,6 +42,7 @@ LOOK_EVERY = 0.5
 FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
 # Seconds until another look at whether what was made up for has been sent.
 RESUME_AGAIN = 0.05
+ONE_STEP = 0.05
 NOTES_AT_ONCE = 1000
 # Schedules counted in one transaction, and such transactions in a look. What is due waits for one of them.
 TALLIED_AT_ONCE, TALLIES_AT_A_LOOK = 100, 10
@@ -78,6 +80,8 @@ class Core:
 
     def step(self, woken: bool = False) -> float:
         """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
+        # A step of an instant asks once whether the database is there.
+        trusted_for.set(ONE_STEP)
         try:
             self._step(woken)
         except LeaseLost:
