@@ -77,7 +77,7 @@ def _carry_out(steps: Sequence[Step], bench: Bench, chosen: Sequence[Target], re
 def _measure(step: Step, bench: Bench, target: Target) -> dict[str, Value]:
     failure = "not measured"
     # Where several start at a time, each takes longer.
-    crowd = 1.0 if step.together == 1 else 4.0
+    crowd = 1.0 if step.together == 1 else 2.0 if step.together <= 4 else 4.0
     for slack in PATIENCE:
         try:
             return step.measure(replace(bench, slack=slack * crowd), target)
