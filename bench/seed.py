@@ -37,13 +37,15 @@ SELECT 'schedule ' || n, {task}, '[1, 2]', '{{}}', '{{}}', {off}, CASE WHEN n % 
   'Keeps the figures of branch ' || (n % 1000) || ' as the office reads them.',
   CASE n % 5 WHEN 0 THEN 'crontabschedule' ELSE 'intervalschedule' END, 9000, CURRENT_TIMESTAMP
 """
-# Every hundredth is paused, every thousandth broken; one in ten comes from code; each has a tag, some have two.
+# Every hundredth is paused, every thousandth broken; one in ten comes from code; each has a tag, some have two; none
+# was edited within the last hour.
 _DETAILS = """
 UPDATE schedule_details SET
   owner = CASE WHEN schedule_id % 10 = 0 THEN 'code' ELSE 'admin' END,
   tags = CASE WHEN schedule_id % 7 = 0 THEN '["branch ' || (schedule_id % 50) || '", "nightly"]'
     ELSE '["branch ' || (schedule_id % 50) || '"]' END,
-  paused_at = CASE WHEN schedule_id % 100 = 3 THEN CURRENT_TIMESTAMP END
+  paused_at = CASE WHEN schedule_id % 100 = 3 THEN CURRENT_TIMESTAMP END,
+  changed_at = {edited}
 """
 _PROGRESS = """
 INSERT INTO schedule_progress (schedule_id, last_due_at, next_due_at, runs, broken, revision)
@@ -92,6 +94,7 @@ def fill(engine: sa.Engine, runs: int, schedules: int) -> None:
         "task": task,
         "on": "1" if sqlite else "true",
         "off": "0" if sqlite else "false",
+        "edited": moment.replace("{ago}", "3600 + schedule_id % 86400"),
         "past": moment.replace("{ago}", "n % 86400"),
         "future": moment.replace("'-' ||", "'+' ||").replace("now() -", "now() +").replace("{ago}", "60 + n % 86400"),
     }
