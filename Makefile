@@ -52,7 +52,7 @@ soak: setup-dev ## The reliability tests in full, each number beside its bar: mo
 bench: setup-dev ## Measure beat beside other schedulers, in small: about five minutes
 	@$(BIN)/python -m bench
 
-bench-full: setup-dev ## The same with up to 100,000 schedules: most of an hour
+bench-full: setup-dev ## The same with up to 100,000 schedules: about 25 minutes
 	@$(BIN)/python -m bench --full
 
 # Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.

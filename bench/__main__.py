@@ -22,7 +22,7 @@ QUICK_WORKERS, FULL_WORKERS = (200, 3), (1000, 3)
 def main() -> int:
     """Measure, print the table, keep the numbers."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="every size; half an hour and more instead of five minutes")
+    parser.add_argument("--full", action="store_true", help="every size; about 25 minutes instead of five")
     parser.add_argument("--only", nargs="+", default=[], choices=[target.key for target in TARGETS])
     parser.add_argument(
         "--step", nargs="+", default=[""], help="only the measurements with one of these in their title"

@@ -87,7 +87,7 @@ def quick() -> list[Step]:
 
 
 def full() -> list[Step]:
-    """Everything; more than half an hour."""
+    """Everything; about 25 minutes."""
     return [
         _burst(1000, 10.0),
         _burst(10_000, 15.0),
