@@ -81,8 +81,7 @@ def quick() -> list[Step]:
         # These wait, for five seconds and more at a time, so that many of them can wait together.
         _effect(100, 2, 10.0, PEERS_ONLY, 20),
         *_faults(5.0, 40.0, 20, PEERS_ONLY),
-        # Ours do not wait: more of them at a time would be measured by how long each is kept from starting.
-        *_faults(5.0, 40.0, 3, OURS_ONLY),
+        *_faults(5.0, 40.0, 6, OURS_ONLY),
     ]
 
 
