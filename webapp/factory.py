@@ -130,6 +130,11 @@ def _init_transactions(app: Flask) -> None:
             db.session.rollback()
             database.read_only.set(False)
 
+    @app.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        # For whatever this thread does next.
+        database.read_only.set(False)
+
     # The library's own hooks (CSRF, limits) were registered by their extensions; ours goes before all of them.
     hooks = app.before_request_funcs[None]
     hooks.insert(0, hooks.pop(hooks.index(read_first)))

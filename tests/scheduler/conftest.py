@@ -8,7 +8,6 @@ import pytest
 from flask import Flask
 
 from tests.scheduler.beats import Rig, rig
-from webapp.database import read_only
 from webapp.extensions import celery
 
 
@@ -19,7 +18,5 @@ def beats(app: Flask) -> Iterator[Rig]:
     A module that wants PostgreSQL too overrides `database_url`.
     """
     celery.conf.beat_schedule = {}
-    # A request of an earlier test may have left this set.
-    read_only.set(False)
     with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
         yield made

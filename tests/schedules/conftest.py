@@ -10,7 +10,6 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor
 from tests.visitors import signed_in
-from webapp.database import read_only
 
 
 @pytest.fixture
@@ -18,8 +17,6 @@ def visit(app: Flask) -> Callable[[str], Visitor]:
     """A signed-in browser of somebody with that role."""
 
     def as_role(role: str) -> Visitor:
-        # A request of an earlier test may have left this set, and another process may be writing.
-        read_only.set(False)
         client = app.test_client()
         return Visitor(client, signed_in(app, client, role))
 
