@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from celery.exceptions import SoftTimeLimitExceeded
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reuse import Reused
-from webapp.database import array_literal, create_engine
+from webapp.database import array_literal, create_engine, first_row, read_only
+from webapp.postgresql import Connection
 
 
 def test_errors_keep_the_values_of_a_statement_to_themselves(database_url: str) -> None:
@@ -21,6 +27,38 @@ def test_errors_keep_the_values_of_a_statement_to_themselves(database_url: str) 
     engine.dispose()
     assert "INSERT INTO nowhere" in str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+def test_a_request_leaves_writing_to_whatever_comes_next_in_its_thread(app: Flask) -> None:
+    """Left as a reader it would meet SQLite's lock without waiting in line."""
+    for method in ("GET", "POST"):
+        assert app.test_client().open("/login", method=method).status_code in (200, 400)
+        assert read_only.get() is False
+
+
+def test_a_connection_whose_statement_was_interrupted_is_not_used_again(
+    reused: Callable[[], Reused], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    def driver() -> Any:
+        with closing(engine.raw_connection()) as connection:
+            return connection.driver_connection
+
+    engine = create_engine(reused().url)
+    before = driver()
+    assert first_row(engine, "SELECT 2", {}) == (2,)
+    assert driver() is before
+    # It has just answered, so that nobody asks before the statement whether the server is there.
+    monkeypatch.setattr(Connection, "execute", interrupt)
+    with pytest.raises(SoftTimeLimitExceeded):
+        first_row(engine, "SELECT 2", {})
+    monkeypatch.undo()
+    # What nobody refers to any more goes back to the pool by itself.
+    gc.collect()
+    assert driver() is not before
+    engine.dispose()
 
 
 # PostgreSQL's text holds everything but NUL and lone surrogates.

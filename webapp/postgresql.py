@@ -83,8 +83,11 @@ def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tu
         row: tuple[Any, ...] | None = driver.execute(statement, given).fetchone()
         driver.autocommit = False
         driver.answered_at = time.monotonic()
-    except psycopg.Error as error:
+    except BaseException as error:
+        # Also when the task's time is over just now: an answer may still come, and each statement commits by itself.
         connection.invalidate(error)
-        return None
+        if isinstance(error, psycopg.Error):
+            return None
+        raise
     connection.close()
     return row

@@ -18,7 +18,7 @@ from webapp.database import now
 from webapp.extensions import db
 from webapp.runs import canvas, claims, recording, unrecorded
 from webapp.runs.stream import Event
-from webapp.runs.telling import LINES, flask_app, tell, tell_begun, tell_received
+from webapp.runs.telling import flask_app, tell, tell_begun, tell_received
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
 from webapp.workers import presence
@@ -224,5 +224,5 @@ def _after_fork(**_: Any) -> None:
     app = flask_app()
     with app.app_context():
         db.engine.dispose(close=False)
-    for name in ("redis", "producers", LINES):
+    for name in ("redis", "producers"):
         app.extensions.pop(name, None)

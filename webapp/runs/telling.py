@@ -109,9 +109,10 @@ _later = Later(_send_later)
 
 @signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
-    """The thread stays with the process that we were copied from, and so does what it tells."""
+    """Thread and connections stay with the process that we were copied from, and so does what it tells."""
     global _later  # noqa: PLW0603  # there is one in each process
     _later = Later(_send_later)
+    flask_app().extensions.pop(LINES, None)
 
 
 def flask_app() -> Flask:

@@ -10,6 +10,7 @@ from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
 
 from webapp.scheduler.core import Core
 
+# Seconds.
 SWITCH_INTERVAL = 0.001
 
 

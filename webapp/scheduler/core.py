@@ -42,6 +42,7 @@ LOOK_EVERY = 0.5
 FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
 # Seconds until another look at whether what was made up for has been sent.
 RESUME_AGAIN = 0.05
+# Seconds within which a step asks only once whether the database is there.
 ONE_STEP = 0.05
 NOTES_AT_ONCE = 1000
 # Schedules counted in one transaction, and such transactions in a look. What is due waits for one of them.
@@ -80,14 +81,15 @@ class Core:
 
     def step(self, woken: bool = False) -> float:
         """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
-        # A step of an instant asks once whether the database is there.
-        trusted_for.set(ONE_STEP)
+        token = trusted_for.set(ONE_STEP)
         try:
             self._step(woken)
         except LeaseLost:
             self._stand_by()
         except SQLAlchemyError as error:
             return self._database_away(error)
+        finally:
+            trusted_for.reset(token)
         if self._away:
             self._away, self._retry_after = False, 0.0
             logger.warning("The database is back.")
