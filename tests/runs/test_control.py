@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -13,10 +14,12 @@ from tests.outages import away
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
+from webapp import broker
 from webapp.accounts.models import AuditEntry
 from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import db
+from webapp.runs import claims, service
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -66,6 +69,23 @@ def test_ended_run_cannot_be_cancelled(operator: Visitor) -> None:
     assert operator.post(f"/runs/{run_id}/cancel").status_code == 409
     assert fresh(Run, run_id).state == RunState.SUCCEEDED
     assert audited("run.cancel") == []
+
+
+def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
+    context: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = broker.publish
+
+    def published_and_claimed(runs: Sequence[Run]) -> list[str]:
+        sent = publish(runs)
+        for run_id in sent:
+            claims.claim_by_itself(db.engine, claims.Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h"), now())
+        return sent
+
+    monkeypatch.setattr(broker, "publish", published_and_claimed)
+    run = fresh(Run, service.launch("add", [2, 3]).id)
+    assert (run.state, run.sends) == (RunState.STARTED, 1)
+    assert run.sent_at == run.started_at
 
 
 def test_retry_is_a_new_run_that_knows_its_origin(operator: Visitor) -> None:

@@ -74,8 +74,9 @@ def send_runs(runs: Sequence[Run]) -> None:
     queued = [run for run in runs if run.state == RunState.QUEUED]
     if sent := broker.publish(queued):
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
+        sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
-            sa.update(Run).where(Run.id.in_(sent), Run.sent_at.is_(None)).values(sent_at=now(), sends=Run.sends + 1),
+            sa.update(Run).where(Run.id.in_(sent)).values(sent_at=sent_at, sends=Run.sends + 1),
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
