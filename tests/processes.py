@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis as redis_client
 import sqlalchemy as sa
 
+from tests.preloaded import Copied, preloaded
 from tests.servers import wait_for
 from webapp.config import Settings
 from webapp.database import create_engine
@@ -20,6 +21,8 @@ from webapp.runs.recorder import present
 from webapp.workers.models import Worker
 
 ROOT = Path(__file__).parent.parent
+# Programs and pools that bring greenlets.
+PATCHED = {"gunicorn", "gevent", "eventlet"}
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -41,21 +44,29 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     }
 
 
+def _start(arguments: list[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes] | Copied:
+    # What replaces parts of Python itself must do so before anything is imported.
+    if not PATCHED.intersection(arguments):
+        return preloaded().start(arguments, env, log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
 class Process:
     """A program and everything that it starts, in a session of its own, with its output in a file."""
 
     def __init__(self, settings: Settings, name: str, arguments: list[str], **more: str) -> None:
         self.name = name
         self.log = Path(settings.data) / f"{name}.log"
-        with self.log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=environment(settings, **more),
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.popen = _start(arguments, environment(settings, **more), self.log)
 
     def output(self) -> str:
         """What it has printed so far."""

@@ -63,6 +63,10 @@ class Beatdesk:
             raise AssertionError(f"it ended: {self._file('stderr').read_text()[-3000:]}")
         return READY.search(self._file("stdout").read_text())
 
+    def mails(self) -> int:
+        """How many mails lie in its mailbox. Its page would say so too; to ask for that over and over is a load."""
+        return len(list((self.data / "mailbox").glob("*.eml")))
+
     def stop(self) -> tuple[float, list[str]]:
         """Ctrl-C; returns the seconds until it had ended, and the names of processes that are left."""
         assert self.process is not None
