@@ -24,17 +24,19 @@ run: setup ## Run everything: web, worker, beat, recorder and what they need. St
 unexport PYTHONDONTWRITEBYTECODE
 
 # More at a time than there are processors: each waits for servers and processes of its own for a good part of its time.
-PYTEST := $(BIN)/python -m pytest -q --dist worksteal
+PYTEST := $(BIN)/python -m pytest -q
+# Few and long: one at a time, in their order.
+ONE_BY_ONE := --dist load --maxschedchunk 1
 
 # What takes seconds comes first, so that a mistake shows early; the type checker keeps one processor busy, so the quick tests
 # run beside it. The last two wait more than they work, so they run together; apart from each other, because Playwright keeps
 # an event loop running in its process.
 test: setup-dev setup-programs lint ## Run every check and every test; sets itself up
 	@mkdir -p .cache; $(BIN)/mypy >.cache/mypy.log 2>&1 & mypy=$$!; \
-	$(PYTEST) --numprocesses 3 -m "not slow and not browser"; quick=$$?; \
+	$(PYTEST) --dist worksteal --numprocesses 3 -m "not slow and not browser"; quick=$$?; \
 	wait $$mypy; mypy=$$?; cat .cache/mypy.log; exit $$((quick + mypy))
-	@$(PYTEST) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
-	$(PYTEST) --numprocesses 2 -m "slow and not browser"; slow=$$?; \
+	@$(PYTEST) $(ONE_BY_ONE) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
+	$(PYTEST) $(ONE_BY_ONE) --numprocesses 3 -m "slow and not browser"; slow=$$?; \
 	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
 check: lint ## Run the linters and the type checker only

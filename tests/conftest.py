@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_client
@@ -21,17 +22,25 @@ from tests.reuse import Reused
 from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
-from webapp.extensions import db
+from webapp.extensions import celery, db
 
 COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
 
 
+# What takes half a minute and more, most of which it waits.
+LONGEST = ("test_main_job", "test_short", "test_rabbitmq", "test_bootstrap", "test_pools", "test_outage", "test_trials")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever drives a browser is run apart: Playwright keeps an event loop running in this thread until it ends."""
+    """Mark whatever drives a browser; put what takes longest first, so that nothing waits for it in the end.
+
+    What drives a browser is run apart: Playwright keeps an event loop running in this thread until it ends.
+    """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_collection_finish() -> None:
@@ -108,6 +117,7 @@ def settings(database_url: str, valkey_url: str, redis: redis_client.Redis, tmp_
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a fresh database."""
+    _forget_results()
     made = create_app(settings)
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
@@ -118,6 +128,15 @@ def app(settings: Settings) -> Iterator[Flask]:
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
+
+
+def _forget_results() -> None:
+    """Celery keeps what it reads results with, and so the Redis of the test that read some first."""
+    kept: Any = celery._backend
+    if kept is not None:
+        kept.result_consumer.stop()
+        kept.client.close()
+        del celery._local.backend
 
 
 @pytest.fixture
