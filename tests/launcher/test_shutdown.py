@@ -18,7 +18,7 @@ def test_everything_runs_when_it_says_so(project: Project) -> None:
         # The worker's shell and its two children; Valkey and the mailbox; the Procfile's other two.
         assert len(running.named("valkey-server")) == 1
         assert len(running.named("webapp.launcher.sink")) == 1
-        assert len(running.processes()) == 7
+        wait_for(lambda: len(running.processes()) == 7)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -34,8 +34,8 @@ def test_a_signal_ends_every_process_within_ten_seconds(project: Project, number
 def test_processes_that_do_not_end_when_asked_are_ended_by_force(project: Project) -> None:
     project.write(STUBBORN)
     with project.running() as running:
+        wait_for(lambda: len(running.named("stubborn.py")) == 3)
         processes = running.processes()
-        assert len(running.named("stubborn.py")) == 3
         assert running.stop() == 0
         assert [process for process in processes if _alive(process)] == []
         assert "worker did not end when asked and was ended by force." in running.err.read_text()
@@ -55,8 +55,8 @@ def test_a_second_signal_does_not_wait(project: Project) -> None:
 def test_a_killed_launcher_takes_its_processes_along(project: Project) -> None:
     project.write("release: true\nweb: python web.py\nbeat: sleep 1000\n")
     with project.running() as running:
+        wait_for(lambda: len(running.processes()) == 4)
         processes = running.processes()
-        assert len(processes) == 4
         running.launcher.kill()
         running.launcher.wait()
         wait_for(lambda: not [process for process in processes if _alive(process)], message="a process was left")
