@@ -16,7 +16,7 @@ from bench.beats.targets import TARGETS
 from bench.workers import run as workers
 
 # How many tasks each kind of worker executes in a round, and how many rounds.
-QUICK_WORKERS, FULL_WORKERS = (150, 2), (1000, 3)
+QUICK_WORKERS, FULL_WORKERS = (100, 5), (200, 25)
 
 
 def main() -> int:

@@ -1,8 +1,10 @@
-"""Lets every kind of worker execute empty tasks, one kind after the other, some rounds, and prints what a task costs.
+"""Lets every kind of worker execute empty tasks, one kind after the other, many rounds, and prints what a task costs.
 
 1. Start all workers; each executes some tasks that do not count.
-2. In each round each kind executes the same number of tasks, which all wait before the first begins.
+2. In each round each kind executes the same few tasks, which all wait before the first begins.
 3. For each kind the median of the rounds: CPU of the worker's processes, and time from the first to the last.
+4. What a kind adds is the median of its differences in each round: a machine that is slower for some seconds is so for
+   both of those that are compared.
 
 What a recorder, a database's server or Redis does meanwhile is not in the CPU; what the worker waits for is in the
 time.
@@ -28,7 +30,8 @@ TITLE = "a task in the worker"
 BAR = 0.3
 WARM_UP = 50
 
-Costs = Mapping[str, Cost]
+# Of each round, by kind.
+Costs = Mapping[str, Sequence[Cost]]
 
 
 def measure(tasks: int, rounds: int) -> str:
@@ -53,11 +56,14 @@ def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
             for one in workers:
                 found[one.kind.key].append(one.execute(tasks))
     _say(f"  in {time.monotonic() - begin:.0f} s")
-    return {key: _median(costs) for key, costs in found.items()}
+    return found
 
 
-def _median(costs: Sequence[Cost]) -> Cost:
-    return Cost(statistics.median(cost.cpu for cost in costs), statistics.median(cost.wall for cost in costs))
+def _median(costs: Sequence[Cost], base: Sequence[Cost] | None = None) -> Cost:
+    """Of the rounds, or of what each is above the same round of another kind."""
+    less = base or [Cost(0.0, 0.0)] * len(costs)
+    both = list(zip(costs, less, strict=True))
+    return Cost(statistics.median(a.cpu - b.cpu for a, b in both), statistics.median(a.wall - b.wall for a, b in both))
 
 
 def report(costs: Costs) -> str:
@@ -65,10 +71,9 @@ def report(costs: Costs) -> str:
     base = costs[SETTINGS.key]
     lines = [("a task in the worker, ms", "CPU", "added", "time", "added", "bar", "reached")]
     for kind in KINDS:
-        cost = costs[kind.key]
-        added = cost.cpu - base.cpu
-        bar = (f"{BAR}", "yes" if added <= BAR else "NO") if kind is TOLD else ("", "")
-        more = ("", "") if kind is SETTINGS else (f"{added:+.2f}", f"{cost.wall - base.wall:+.2f}")
+        cost, added = _median(costs[kind.key]), _median(costs[kind.key], base)
+        bar = (f"{BAR}", "yes" if added.cpu <= BAR else "NO") if kind is TOLD else ("", "")
+        more = ("", "") if kind is SETTINGS else (f"{added.cpu:+.2f}", f"{added.wall:+.2f}")
         lines.append((kind.title, f"{cost.cpu:.2f}", more[0], f"{cost.wall:.2f}", more[1], *bar))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     ruler = [("-" * width) + (":" if column else "-") for column, width in enumerate(widths)]

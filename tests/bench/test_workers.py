@@ -7,13 +7,21 @@ from bench.workers.run import report
 
 
 def test_each_kind_is_compared_with_the_same_settings_and_the_record_with_the_bar() -> None:
-    costs = {kind.key: Cost(1.0 + number / 10, 2.0 + number) for number, kind in enumerate(KINDS)}
-    costs["ours_told"] = Cost(1.35, 2.0)
+    costs = {kind.key: [Cost(1.0 + number / 10, 2.0 + number)] * 3 for number, kind in enumerate(KINDS)}
+    costs["ours_told"] = [Cost(1.35, 2.0)] * 3
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report(costs).splitlines()]
     lines = {first: rest for first, *rest in rows}
     assert lines["celery, nothing else"] == ["1.00", "-0.10", "2.00", "-1.00", "", ""]
     assert lines["celery, with our settings"] == ["1.10", "", "3.00", "", "", ""]
     assert lines["ours, the record alone"] == ["1.35", "+0.25", "2.00", "-1.00", "0.3", "yes"]
     assert lines["ours, SQLite"][1] == "+0.50"
-    costs["ours_told"] = Cost(1.5, 2.0)
+    costs["ours_told"] = [Cost(1.5, 2.0)] * 3
     assert "NO" in report(costs)
+
+
+def test_rounds_of_a_slow_moment_are_compared_with_each_other() -> None:
+    speeds, added = (1.0, 3.0, 1.0, 3.0, 3.0), (0.2, 9.0, 0.2, 0.2, 0.2)
+    costs = {kind.key: [Cost(speed, speed) for speed in speeds] for kind in KINDS}
+    costs["ours_told"] = [Cost(speed + more, speed) for speed, more in zip(speeds, added, strict=True)]
+    line = next(line for line in report(costs).splitlines() if "the record alone" in line)
+    assert [cell.strip() for cell in line.split("|")[2:4]] == ["3.20", "+0.20"]
