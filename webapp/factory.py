@@ -14,6 +14,7 @@ from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
+from webapp.drawing import init_drawing
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
@@ -43,6 +44,7 @@ def build(config: Settings | None = None) -> Flask:
     init_celery(app, settings)
     init_accounts(app, settings)
     init_templating(app)
+    init_drawing(app)
     init_headers(app, settings)
     register_errors(app)
     register_routes(app)

@@ -41,7 +41,7 @@ def init_templating(app: Flask) -> None:
         countdown=_countdown,
         moment=_moment,
         moment_after=_moment_after,
-        iso=_iso,
+        iso=iso,
         duration=formats.duration,
         masked=masked,
         pretty_json=formats.pretty_json,
@@ -123,5 +123,6 @@ def _moment_after(moment: datetime, former: datetime) -> str:
     return formats.exact_after(moment, former, reader_zone())
 
 
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """A moment for machines: ISO 8601, to the millisecond."""
     return moment.isoformat(timespec="milliseconds")

@@ -43,7 +43,7 @@ def mailbox(context: Flask) -> Iterator[Mailbox]:
 
 def use_port(app: Flask, port: int) -> None:
     settings = app.extensions["settings"]
-    app.extensions["gateway"] = Gateway(MailSettings(port=port, timeout=0.5), settings.secret_key)
+    app.extensions["gateway"] = Gateway(MailSettings(port=port, timeout=20), settings.secret_key)
 
 
 def enqueue(person: User, key: str = "birthday:1:2026") -> Mail:

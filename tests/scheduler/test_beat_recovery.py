@@ -104,8 +104,8 @@ def test_an_emptied_broker_gets_everything_again_with_the_same_ids(beats: Rig, r
     assert len(before) >= 3
     redis.flushall()
     _until(core, time, lambda: sorted(_messages(redis)) == before)
-    # More often is no harm: they have one id, and a slow machine may look twice.
-    assert min(run.sends for run in beats.runs(made)) >= 2
+    # More often is no harm: they have one id, and a slow machine may look twice. It is noted after the message came.
+    _until(core, time, lambda: min(run.sends for run in beats.runs(made)) >= 2)
 
 
 def test_twenty_come_due_while_the_broker_is_away(
