@@ -28,23 +28,26 @@ TOKEN = "sign_in"
 LIFETIME = timedelta(days=30)
 
 
+# Put together once, for each request asks it. The roles are joined one table after the other: `joinedload` nests the
+# joins, and SQLite would read all of `roles_users` for it.
+_WHO = (
+    sa.select(User)
+    .join(SignIn, SignIn.user_id == User.id)
+    .outerjoin(roles_users, roles_users.c.user_id == User.id)
+    .outerjoin(Role, Role.id == roles_users.c.role_id)
+    .where(SignIn.id == sa.bindparam("id"), SignIn.ended_at.is_(None), SignIn.created_at > sa.bindparam("since"))
+    .where(User.fs_uniquifier == sa.bindparam("uniquifier"), User.active)
+    .options(contains_eager(User.roles))
+)
+
+
 def load(uniquifier: str) -> User | None:
     """The person of this request, if the cookie's sign-in is alive; Flask-Login's user loader. One query."""
     row = current_id()
     if row is None:
         return None
-    # The roles are joined one table after the other: `joinedload` nests the joins, and SQLite would read all of
-    # `roles_users` for it.
-    query = (
-        sa.select(User)
-        .join(SignIn, SignIn.user_id == User.id)
-        .outerjoin(roles_users, roles_users.c.user_id == User.id)
-        .outerjoin(Role, Role.id == roles_users.c.role_id)
-        .where(SignIn.id == row, SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME)
-        .where(User.fs_uniquifier == uniquifier, User.active)
-        .options(contains_eager(User.roles))
-    )
-    user = db.session.scalars(query).unique().one_or_none()
+    given = {"id": row, "since": now() - LIFETIME, "uniquifier": uniquifier}
+    user = db.session.scalars(_WHO, given).unique().one_or_none()
     if user is not None:
         set_request_attr("fs_authn_via", "session")
         set_request_attr("fs_paa", session.get("fs_paa", 0))

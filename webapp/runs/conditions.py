@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.celery_config import DEFAULT_QUEUE
+from webapp.expressions import contains
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.search import Search
@@ -183,6 +184,6 @@ def _argument_text(name: str, value: str) -> Condition:
     spelled = json.dumps(value)[1:-1]
     named = [spelled] if "." in name else [f'"{name}": {spelled}', f'"{name}": "{spelled}']
     return lambda columns: sa.or_(
-        columns.args.contains(spelled, autoescape=True),
-        *(columns.kwargs.contains(text, autoescape=True) for text in named),
+        contains(columns.args, spelled),
+        *(contains(columns.kwargs, text) for text in named),
     )

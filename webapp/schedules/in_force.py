@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,6 +36,11 @@ def present_beats(now: datetime) -> Sequence[Beat]:
     """The beats that are there, the leading one first: it is the one that fires."""
     query = sa.select(Beat).where(Beat.seen_at > now - SILENCE).order_by(Beat.leading.desc(), Beat.applied_at)
     return db.session.scalars(query).all()
+
+
+def beats_for(schedules: Iterable[Stored], now: datetime) -> Sequence[Beat]:
+    """The same where one of these schedules has news, else none: nobody asks for them."""
+    return present_beats(now) if any(is_news(schedule, now) for schedule in schedules) else []
 
 
 def judge(schedule: Stored, beats: Sequence[Beat], now: datetime) -> InForce:

@@ -16,7 +16,7 @@ from webapp.schedules.definition import Kind
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
 from webapp.schedules.ordering import WORDS, Order, edge_text, find, is_paused, matches, parse_edge, segments
-from webapp.schedules.pause_rows import unsettled
+from webapp.schedules.pause_rows import tagged, unsettled
 from webapp.schedules.pauses import Pause
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, find_many
@@ -108,7 +108,7 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
     if filters.task:
         found.append(TASKS.c.task == filters.task)
     if filters.tag:
-        found.append(DETAILS.c.tags.contains(f'"{filters.tag}"', autoescape=True))
+        found.append(tagged([filters.tag]))
     if filters.owner in tuple(Owner):
         found.append(DETAILS.c.owner == filters.owner)
     if filters.queue:

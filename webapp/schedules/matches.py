@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.visitors import iterate
 
-from webapp.database import array_literal
+from webapp.expressions import numbers_for, one_of
 from webapp.extensions import db
 
 
 def among(column: sa.Column[int], numbers: Sequence[int]) -> sa.ColumnElement[bool]:
     """Whether it is one of these: one parameter, because thousands of them take longer than the search."""
-    if db.engine.dialect.name == "postgresql":
-        return column == sa.any_(sa.cast(sa.literal(array_literal(numbers), sa.Text), ARRAY(sa.Integer)))
-    listed = sa.func.json_each(json.dumps(list(numbers))).table_valued("value")
-    return column.in_(sa.select(listed.c.value))
+    dialect = db.engine.dialect.name
+    return one_of(column, sa.literal(numbers_for(numbers, dialect), sa.Text), dialect)
 
 
 def known(column: sa.Column[Any]) -> sa.ColumnElement[bool]:

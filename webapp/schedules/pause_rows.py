@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
+from webapp.expressions import contains
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules.models import Resume, SchedulePause
@@ -73,4 +74,4 @@ def tagged(tags: Sequence[str]) -> sa.ColumnElement[bool]:
     texts = [json.dumps(tag, ensure_ascii=False) for tag in sorted(tags)]
     if not texts:
         return sa.true()
-    return sa.or_(*(DETAILS.c.tags.contains(text, autoescape=True) for text in texts))
+    return sa.or_(*(contains(DETAILS.c.tags, text) for text in texts))

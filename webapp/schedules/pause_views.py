@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,9 +29,9 @@ blueprint.add_app_template_global(now, "moment_now")
 
 
 @blueprint.app_template_global("near_pauses")
-def near_pauses() -> list[Pause]:
-    """What the banner tells, to whoever may see schedules."""
-    return pausing.near(now()) if may(Access.VIEWER) else []
+def near_pauses(unsettled: Sequence[Pause] | None = None) -> list[Pause]:
+    """What the banner tells, to whoever may see schedules. `unsettled`: those of a page that has just read them."""
+    return pausing.near(now(), unsettled) if may(Access.VIEWER) else []
 
 
 @blueprint.get("")

@@ -77,9 +77,9 @@ def standing(now: datetime) -> Standing:
     return Standing(active, [row for row in open_ones if row.starts_at > now], db.session.scalars(over).all())
 
 
-def near(now: datetime) -> list[Pause]:
+def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]:
     """What every page tells of: pauses that are on, and windows that begin within a day. One short statement."""
-    pauses = pause_rows.unsettled(db.session)
+    pauses = pause_rows.unsettled(db.session) if unsettled is None else unsettled
     return [
         pause for pause in pauses if pause.schedule_id is None and not pause.over(now) and pause.starts_at <= now + NEAR
     ]

@@ -45,9 +45,8 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
     """The last runs of each schedule's due times, newest first."""
     names = ", ".join(column.key for column in _COLUMNS)
     found: dict[int, list[LastRun]] = {}
-    types = [sa.column(column.key, column.type) for column in _COLUMNS]
     end = "" if _on_sqlite() else "ORDER BY due_at DESC"
-    for row in _walks((f"schedule_id, {names}", names, end), schedule_ids, now, count, types):
+    for row in _walks((f"schedule_id, {names}", names, end), schedule_ids, now, count, typed=True):
         found.setdefault(row[0], []).append(LastRun(*tuple(row)[1:]))
     return found
 
@@ -60,7 +59,7 @@ def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP
     else:
         joined = "string_agg(state, ',' ORDER BY due_at DESC)"
         columns = (f"schedule_id, {joined} AS states", "state, due_at", "GROUP BY schedule_id")
-    rows = _walks(columns, schedule_ids, now, count, [])
+    rows = _walks(columns, schedule_ids, now, count)
     return {row.schedule_id: row.states.split(",") for row in rows if row.states}
 
 
@@ -75,30 +74,34 @@ def _on_sqlite() -> bool:
 
 
 def _walks(
-    columns: tuple[str, str, str], ids: Sequence[int], now: datetime, most: int, types: Sequence[sa.ColumnClause[Any]]
+    columns: tuple[str, str, str], ids: Sequence[int], now: datetime, most: int, *, typed: bool = False
 ) -> Sequence[sa.Row[Any]]:
     if not ids:
         return []
     given: dict[str, Any] = {"now": now, "most": most}
     if _on_sqlite():
-        statement = _union(*columns[:2], len(ids))
         given |= {f"id{place}": number for place, number in enumerate(ids)}
-    else:
-        outer, inner, end = columns
-        walk = _WALK.format(id="wanted.number")
-        statement = sa.text(_LATERAL.format(outer=outer, inner=inner, walk=walk, end=end))
-        given["ids"] = array_literal(ids)
-    bound = statement.bindparams(sa.bindparam("now", type_=Run.due_at.type))
-    query = bound.columns(sa.column("schedule_id", sa.Integer), *types) if types else bound
-    return db.session.execute(query, given).all()
+        return db.session.execute(_statement(columns, len(ids), typed), given).all()
+    given["ids"] = array_literal(ids)
+    return db.session.execute(_statement(columns, None, typed), given).all()
 
 
 @lru_cache(maxsize=64)
-def _union(outer: str, inner: str, count: int) -> sa.TextClause:
-    """Text, made once for each number of schedules: to put fifty queries together anew takes longer than they do.
+def _statement(columns: tuple[str, str, str], count: int | None, typed: bool) -> sa.Executable:
+    """Made once; `count` is the number of schedules on SQLite, `typed` whether the columns of a run are given."""
+    if count is None:
+        outer, inner, end = columns
+        walk = _WALK.format(id="wanted.number")
+        statement = sa.text(_LATERAL.format(outer=outer, inner=inner, walk=walk, end=end))
+    else:
+        statement = _union(*columns[:2], count)
+    bound = statement.bindparams(sa.bindparam("now", type_=Run.due_at.type))
+    types = [sa.column(column.key, column.type) for column in _COLUMNS]
+    return bound.columns(sa.column("schedule_id", sa.Integer), *types) if typed else bound
 
-    A union keeps the order of each of its parts: one is read after the other.
-    """
+
+def _union(outer: str, inner: str, count: int) -> sa.TextClause:
+    """A union keeps the order of each of its parts: one is read after the other."""
     parts = []
     for place in range(count):
         number = f"CAST(:id{place} AS INTEGER)"

@@ -27,7 +27,7 @@ from webapp.schedules.asked import (
 from webapp.schedules.builder_reading import filled_in
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
-from webapp.schedules.forms import bars, empty_form, form_values, said
+from webapp.schedules.forms import empty_form, form_values, said, strip
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.service import Edited
@@ -35,7 +35,7 @@ from webapp.schedules.stored import Stored
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
-blueprint.add_app_template_filter(bars, "bars")
+blueprint.add_app_template_filter(strip, "strip_of_runs")
 
 
 @blueprint.get("")
@@ -59,9 +59,10 @@ def index() -> Response:
         kinds=list(KIND_WORDS.items()),
         statuses=listing.STATUSES,
         none_yet=not found.rows and not listing.any_schedule(),
-        beats=in_force.present_beats(moment),
+        beats=in_force.beats_for([row.schedule for row in found.rows], moment),
         news=in_force,
         now=moment,
+        unsettled=pauses,
     )
 
 
