@@ -50,7 +50,7 @@ def main() -> None:
     """Fill a database, ask for each page, print the figures; fails when one is above the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--database", default="sqlite")
     parser.add_argument("--only", default="", help="only the pages with this in their address")
     asked = parser.parse_args()

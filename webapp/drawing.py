@@ -6,9 +6,10 @@ Templates import them from `_macros/icons.html`, `_macros/badges.html` and `_mac
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from types import SimpleNamespace
 
-from flask import Flask, g
+from flask import Flask
 from markupsafe import Markup, escape
 
 from webapp import database, formats
@@ -48,18 +49,15 @@ def init_drawing(app: Flask) -> None:
 
 def icon(name: str, label: str | None = None, **more: str) -> Markup:
     """A drawing from the sprite. Decoration unless it is given a label. `class` adds classes."""
-    known: dict[tuple[str, str | None, str], Markup] = g.setdefault("icons", {})
-    asked = (name, label, more.get("class", ""))
-    drawn = known.get(asked)
-    if drawn is None:
-        drawn = known[asked] = _icon(*asked)
-    return drawn
+    return _icon(name, label, more.get("class", ""), static_url(SPRITE))
 
 
-def _icon(name: str, label: str | None, classes: str) -> Markup:
+# The address of the sprite is that of a request: behind a proxy it may have another beginning.
+@lru_cache(maxsize=1024)
+def _icon(name: str, label: str | None, classes: str, sprite: str) -> Markup:
     role = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
     text = Markup('<svg class="{}" width="20" height="20" {}><use href="{}#{}"></use></svg>')
-    return text.format(f"icon {classes}".strip(), role, static_url(SPRITE), name)
+    return text.format(f"icon {classes}".strip(), role, sprite, name)
 
 
 def badge(text: object, tone: str = "neutral", picture: str | None = None, title: str | None = None) -> Markup:

@@ -125,13 +125,13 @@ def test_rows_that_others_wrote_never_break_a_page(
 
 
 def test_pages_follow_one_another_both_ways(context: Flask) -> None:
-    fill(123)
+    fill(103)
     moment = now()
     first = listing.page(Filters(), moment)
     second = listing.page(Filters(), moment, after=first.after or "")
     third = listing.page(Filters(), moment, after=second.after or "")
     shown = [row.schedule.name for page in (first, second, third) for row in page.rows]
-    assert shown == [f"s{number:06}" for number in range(123)]
+    assert shown == [f"s{number:06}" for number in range(103)]
     assert (first.before, third.after) == (None, None)
     back = listing.page(Filters(), moment, before=third.before or "")
     assert [row.schedule.name for row in back.rows] == [row.schedule.name for row in second.rows]
@@ -141,7 +141,7 @@ def test_a_page_takes_few_statements_however_long_the_list(context: Flask) -> No
     fill(300)
     statements: list[str] = []
     sa.event.listen(db.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    assert len(listing.page(Filters(), now()).rows) == 50
+    assert len(listing.page(Filters(), now()).rows) == listing.PAGE
     assert len([text for text in statements if not text.startswith("BEGIN")]) <= 5
 
 

@@ -29,8 +29,10 @@ def database_url(each_database: str) -> str:
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that few rows take every way there is: the window, what is rare, and the walk."""
+    """So that few rows take every way there is: the windows, what is rare, and the walk."""
     monkeypatch.setattr(ordering, "WINDOW", 6)
+    monkeypatch.setattr(ordering, "WIDER", 9)
+    monkeypatch.setattr(ordering, "SOME", 2)
     monkeypatch.setattr(ordering, "RARE", 4)
 
 

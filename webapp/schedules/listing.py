@@ -22,7 +22,7 @@ from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, find_many
 from webapp.text_search import mentions_folded
 
-PAGE = 50
+PAGE = 40
 NAMES = Order()
 STATUSES = ("enabled", "disabled", "paused", "broken")
 

@@ -5,7 +5,8 @@ those that have none by their names. A page goes on from an edge: a segment, and
 
 What no index of the order answers (a filter, a search) is found in three steps:
 
-1. look through a window of so many rows from the edge on; most often that fills the page;
+1. look through a window of so many rows from the edge on, and through a wider one when that found some; most often that
+   fills the page;
 2. else what matches is rare: look for a limited number of matches in no order, by whatever index leads to them, and if
    that was all of them, order those;
 3. else walk along the order as far as it takes.
@@ -36,6 +37,8 @@ ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next
 ORDERS = tuple(ORDER_WORDS)
 DIRECTIONS = ("up", "down")
 WINDOW = 500
+# A wider window is worth it where the first had so many.
+WIDER, SOME = 5000, 5
 RARE = 2000
 
 Conditions = Sequence[sa.ColumnElement[bool]]
@@ -193,8 +196,7 @@ class _Search:
     def look(self) -> None:
         """Read the words, one narrow table; keeps who has them, or one more than RARE."""
         if self.words and self.found is None:
-            query = sa.select(WORDS.c.schedule_id).where(*self.words).limit(RARE + 1)
-            self.found = list(db.session.execute(query).scalars())
+            self.found = _few(sa.select(WORDS.c.schedule_id.label("number")).where(*self.words))
 
     @property
     def rare(self) -> bool:
@@ -222,14 +224,17 @@ def _along(
     if not segment.where and not search.everything:
         return _rows(_ordered(segment.keys, start, down=down), size)
     if not search.rare:
-        found = _rows(_in_window(segment, [*segment.where, *search.everything], start, down=down), size)
-        if len(found) == size:
-            return found
+        for window in (WINDOW, WIDER):
+            found = _rows(_in_window(segment, [*segment.where, *search.everything], start, window, down=down), size)
+            if len(found) == size:
+                return found
+            if len(found) < SOME:
+                break
         search.look()
     checks = [*segment.where, *search.by_number]
     others = [*segment.where, *search.others]
     if others and not search.rare:
-        ids = db.session.execute(matches([*others, *start]).limit(RARE + 1)).scalars().all()
+        ids = _few(matches([*others, *start]))
         if not ids:
             return []
         checks = [among(TASKS.c.id, ids), *search.words] if len(ids) <= RARE else checks
@@ -239,8 +244,16 @@ def _along(
 def matches(checks: Conditions) -> sa.Select[Any]:
     """Who meets the checks, in no order; from one table where one is enough."""
     if _tables(checks) == {DETAILS}:
-        return sa.select(DETAILS.c.schedule_id).where(*checks)
-    return sa.select(TASKS.c.id).select_from(_joined(checks)).where(*checks)
+        return sa.select(DETAILS.c.schedule_id.label("number")).where(*checks)
+    return sa.select(TASKS.c.id.label("number")).select_from(_joined(checks)).where(*checks)
+
+
+def _few(query: sa.Select[Any]) -> list[int]:
+    """The numbers that a query finds, or one more than RARE. As one text: thousands of rows take longer to fetch."""
+    found = query.limit(RARE + 1).subquery("few")
+    joined = sa.func.aggregate_strings(sa.cast(found.c.number, sa.Text), ",")
+    text = db.session.scalar(sa.select(joined))
+    return [int(number) for number in text.split(",")] if text else []
 
 
 def _rows(query: sa.Select[Any], size: int) -> Sequence[Any]:
@@ -252,7 +265,7 @@ def _ordered(keys: Sequence[sa.Column[Any]], checks: Conditions, *, down: bool) 
     return query.order_by(*_sorted(keys, down=down))
 
 
-def _in_window(segment: Segment, checks: Conditions, start: Conditions, *, down: bool) -> sa.Select[Any]:
+def _in_window(segment: Segment, checks: Conditions, start: Conditions, rows: int, *, down: bool) -> sa.Select[Any]:
     """What meets the checks within a window of rows, which only the order's own table is read for."""
     table = segment.keys[0].table
     number = table.c.id if table is TASKS else table.c.schedule_id
@@ -260,7 +273,7 @@ def _in_window(segment: Segment, checks: Conditions, start: Conditions, *, down:
     there = [segment.keys[0].is_not(None)] if segment.keys[0].nullable else []
     columns = [key.label(f"key{place}") for place, key in enumerate(segment.keys)]
     inner = sa.select(number.label("number"), *columns).where(*there, *start)
-    window = inner.order_by(*_sorted(segment.keys, down=down)).limit(WINDOW).subquery("walked")
+    window = inner.order_by(*_sorted(segment.keys, down=down)).limit(rows).subquery("walked")
     keys = [window.c[column.name] for column in columns]
     joined = window.join(TASKS, TASKS.c.id == window.c.number)
     query = sa.select(window.c.number, *keys).select_from(_joined(checks, joined)).where(*checks)

@@ -313,6 +313,6 @@ def find_many(session: AnySession, ids: Iterable[int]) -> Sequence[Stored]:
 
 @cache
 def _many(dialect: str) -> sa.Select[Any]:
-    """Put together once: that takes longer than to read fifty."""
+    """Put together once: that takes longer than to read a page of them."""
     chosen = one_of(TASKS.c.id, sa.bindparam("ids", type_=sa.Text), dialect)
     return select_schedules().where(chosen).order_by(TASKS.c.name)

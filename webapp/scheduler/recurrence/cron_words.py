@@ -6,6 +6,7 @@ Everything is said of the numbers, so that `*/2` and the list it stands for read
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise, product
 
 from webapp.scheduler.recurrence.fields import MONTHS, WEEKDAYS, parse_field
@@ -21,6 +22,8 @@ _MOST_TIMES = 6  # as many clock times as are still read at a glance
 _MONDAY_FIRST = (1, 2, 3, 4, 5, 6, 0)
 
 
+# A list says the same of many schedules.
+@lru_cache(maxsize=4096)
 def crontab_words(crontab: Crontab) -> str:
     """Return the words for a crontab without its zone. Raises RecurrenceError for a field that cannot be read."""
     times = _time_words(parse_field("minute", crontab.minute), parse_field("hour", crontab.hour))
