@@ -133,3 +133,20 @@ def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Se
     assert (run.state, run.result) == (RunState.SUCCEEDED, "5")
     assert run.received_at is not None
     assert run.received_at.timestamp() == RECEIVED_AT
+
+
+def test_a_redis_that_refuses_has_the_end_written_at_once(
+    context: Flask, redis: redis_client.Redis, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = make_run(RunState.STARTED)
+    tell(asked("another"), Event.SUCCEEDED, "1")
+    redis.config_set("maxmemory", "1")
+    try:
+        tell(asked(run_id), Event.SUCCEEDED, "5")
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert fresh(Run, run_id).result == "5"
+    assert "command not allowed when used memory > 'maxmemory'" in caplog.text
+    # The same connection goes on.
+    tell(asked("a third"), Event.SUCCEEDED, "\r\n$3\r\n\N{SNOWMAN}")
+    assert [(entry.run_id, entry.text) for entry in told()] == [("another", "1"), ("a third", "\r\n$3\r\n\N{SNOWMAN}")]
