@@ -32,6 +32,8 @@ def assert_accessible(page: Page, where: str = "html", sizes: tuple[ViewportSize
     One page is judged in light on a desk and in dark on a phone, another one the other way round, by its address. What
     all pages share is seen in each theme at each size so, for half the time.
     """
+    # Style sheets may still be on their way when what was waited for is there.
+    page.wait_for_load_state()
     page.evaluate(STILL)
     page.evaluate(f"typeof axe === 'undefined' && (() => {{ {AXE_SCRIPT} }})()")
     if crc32(ROWS.sub("", urlsplit(page.url).path).encode()) % 2:

@@ -20,6 +20,8 @@ from webapp.database import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat
+from webapp.schedules.code import SCHEDULES
+from webapp.schedules.stored import TASKS
 
 pytestmark = pytest.mark.slow
 Filled = Callable[..., dict[str, Any]]
@@ -32,12 +34,14 @@ def database_url(each_database: str) -> str:
 
 @pytest.fixture
 def beat(settings: Settings, app: Flask) -> Iterator[None]:
-    def leads() -> bool:
+    # Whoever leads writes the code's schedules, which is an edit too: what beat said last would be about that.
+    def ready() -> bool:
         with app.app_context(), reading():
-            return db.session.scalars(sa.select(Beat.id).where(Beat.leading)).first() is not None
+            leads = db.session.scalars(sa.select(Beat.id).where(Beat.leading)).first() is not None
+            return leads and set(SCHEDULES) <= set(db.session.scalars(sa.select(TASKS.c.name)))
 
     with processes.running(processes.beat(settings)):
-        wait_for(leads, seconds=30, message="no beat led")
+        wait_for(ready, seconds=30, message="no beat led")
         yield
 
 
