@@ -11,11 +11,13 @@ done at its start but the imports. Nothing that is imported here makes threads, 
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 from typing import Any
@@ -76,6 +78,8 @@ def become(asked: dict[str, Any]) -> None:
         os.dup2(source, target)
     os.close(output)
     os.close(nothing)
+    # For a test that wonders why it does not end.
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
     os.environ.clear()
     os.environ.update(asked["env"])
     module, *arguments = asked["run"]

@@ -72,6 +72,13 @@ class Process:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
+    def stacks(self) -> str:
+        """What all its threads, and its children's, are doing, at the end of what it has printed."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGUSR2)
+        wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it tells no stack")
+        return self.output()[-20_000:]
+
     def kill(self) -> None:
         """SIGKILL to it and all its children."""
         with suppress(ProcessLookupError):

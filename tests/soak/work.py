@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -167,5 +168,8 @@ def rolling_restart(scene: Scene, *, rounds: int, workers: int, concurrency: int
 def _replace(scene: Scene, old: Process, options: tuple[str, ...]) -> None:
     scene.worker(*options)
     old.popen.terminate()
-    old.popen.wait(60)
+    try:
+        old.popen.wait(60)
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"{old.name} does not end:\n{old.stacks()}") from error
     scene.workers.remove(old)
