@@ -127,6 +127,8 @@ def find(
     search = _Search(conditions)
     rows: list[tuple[int, Edge]] = []
     for place in range(begin, -1, -1) if back else range(begin, len(chain)):
+        if _excluded(chain[place], conditions):
+            continue
         beyond = edge.values if edge is not None and place == begin else None
         found = _along(chain[place], search, beyond, size + 1 - len(rows), back=back)
         rows += [(row[0], Edge(place, tuple(row[1:]))) for row in found]
@@ -139,6 +141,11 @@ def find(
         rows.reverse()
     has_before, has_after = (more, True) if back else (edge is not None, more)
     return Found([row[0] for row in rows], rows[0][1] if has_before else None, rows[-1][1] if has_after else None)
+
+
+def _excluded(segment: Segment, conditions: Conditions) -> bool:
+    """Whether a condition is the very opposite of what the segment's rows meet: there is nothing to look for."""
+    return any(sa.not_(check).compare(asked) for check in segment.where for asked in conditions)
 
 
 def edge_text(order: Order, edge: Edge | None) -> str | None:
