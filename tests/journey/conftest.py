@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"Beatdesk is ready: (\S+)  sign in as (\S+) with password (\S+)")
@@ -83,9 +82,7 @@ class Beatdesk:
 @pytest.fixture
 def beatdesk(tmp_path: Path) -> Iterator[Beatdesk]:
     """An installation on a free port with an empty data folder; ended with the test."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    installed = Beatdesk(tmp_path / "data", port)
+    installed = Beatdesk(tmp_path / "data", free_port())
     try:
         yield installed
     finally:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launcher.project import Project, free_port
+from tests.launcher.project import Project
+from tests.servers import free_port
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.launcher.project import free_port
+from tests.servers import free_port
 from webapp.launcher import probes
 
 

@@ -11,8 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.launcher.project import Project, Running, free_port
-from tests.servers import wait_for
+from tests.launcher.project import Project, Running
+from tests.servers import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
