@@ -41,7 +41,7 @@ class Valkey:
 
     def client(self) -> redis.Redis:
         """A connection of its own."""
-        return redis.Redis(port=self.port)
+        return redis.Redis("127.0.0.1", self.port)
 
     def leave(self) -> None:
         """Be away: whoever connects is refused."""

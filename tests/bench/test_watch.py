@@ -26,7 +26,7 @@ def send(sender: Celery, name: str) -> str:
 
 
 def test_it_tells_whose_each_message_is_and_when_it_arrived(redis: redis_client.Redis, sender: Celery) -> None:
-    client = redis_client.Redis(port=redis.connection_pool.connection_kwargs["port"])
+    client = redis_client.Redis("127.0.0.1", redis.connection_pool.connection_kwargs["port"])
     with client, Watch(client, "watched") as watch:
         sent = []
         for number in range(3):
@@ -41,7 +41,7 @@ def test_it_tells_whose_each_message_is_and_when_it_arrived(redis: redis_client.
 
 
 def test_it_gives_up_on_messages_that_never_come(redis: redis_client.Redis) -> None:
-    client = redis_client.Redis(port=redis.connection_pool.connection_kwargs["port"])
+    client = redis_client.Redis("127.0.0.1", redis.connection_pool.connection_kwargs["port"])
     with client, Watch(client, "watched") as watch:
         with pytest.raises(TrialError, match="0 messages instead of 1"):
             watch.require(1, time.time() + 0.1)
