@@ -60,6 +60,13 @@ def test_no_program_and_no_way_to_install_one_is_one_line(tmp_path: Path, monkey
     assert "\n" not in str(caught.value)
 
 
+def test_a_library_that_a_small_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "LIBATOMIC", "libatomic.so.nowhere")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(bootstrap.SetupError, match=r"libatomic.*apt-get install .*libatomic1$"):
+        bootstrap.ensure_programs()
+
+
 def test_installed_programs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     browser, rabbitmq = tmp_path / "google-chrome", tmp_path / "rabbitmq-server"
     for program in (browser, rabbitmq):

@@ -7,6 +7,7 @@ start, a browser and RabbitMQ, or installs them from Debian's packages. Each doe
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ REQUIREMENTS = ROOT / "requirements"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Of Debian's package: the script on the PATH is for the system's own service.
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+LIBATOMIC = "libatomic.so.1"
 
 
 class SetupError(Exception):
@@ -75,15 +77,28 @@ def find_rabbitmq() -> str | None:
     return str(RABBITMQ) if RABBITMQ.exists() else None
 
 
+def find_libatomic() -> str | None:
+    """What the browser's driver is linked with on Linux, and what a small system lacks; None where that is so."""
+    try:
+        ctypes.CDLL(LIBATOMIC)
+    except OSError:
+        return None if sys.platform == "linux" else "not needed"
+    return LIBATOMIC
+
+
 class Program(NamedTuple):
-    """A program that tests start: its name, Debian's package, and how it is found."""
+    """A program that tests start, or a part of one: its name, Debian's package, and how it is found."""
 
     name: str
     package: str
     find: Callable[[], str | None]
 
 
-PROGRAMS = (Program("Chromium", "chromium", find_browser), Program("RabbitMQ", "rabbitmq-server", find_rabbitmq))
+PROGRAMS = (
+    Program("Chromium", "chromium", find_browser),
+    Program("RabbitMQ", "rabbitmq-server", find_rabbitmq),
+    Program("libatomic", "libatomic1", find_libatomic),
+)
 
 
 def ensure_programs() -> None:
