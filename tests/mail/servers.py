@@ -63,7 +63,7 @@ class Server(Controller):
     """aiosmtpd on a free port, for `with`."""
 
     def __init__(self, handler: Mailbox, **options: Any) -> None:
-        super().__init__(handler, hostname=HOST, port=0, **options)
+        super().__init__(handler, hostname=HOST, port=0, ready_timeout=60, **options)
 
     def _trigger_server(self) -> None:
         self.port = self.server.sockets[0].getsockname()[1]
