@@ -43,7 +43,13 @@ UNKNOWN = ("neutral", "help")
 def init_drawing(app: Flask) -> None:
     """Let templates have them."""
     app.jinja_env.globals["drawn"] = SimpleNamespace(
-        icon=icon, badge=badge, run_state=run_state, mail_state=mail_state, when=when, run_looks=RUN_LOOKS
+        icon=icon,
+        badge=badge,
+        run_state=run_state,
+        mail_state=mail_state,
+        when=when,
+        run_looks=RUN_LOOKS,
+        sprite=SPRITE,
     )
 
 
@@ -79,7 +85,7 @@ def mail_state(state: str, reason: str | None = None) -> Markup:
 
 def when(moment: datetime | None, empty: str = formats.NOTHING) -> Markup | str:
     """How long ago a moment was, exact on hover; beatdesk.js keeps it true while the page stays open."""
-    if moment is None:
+    if not moment:
         return empty
     exact, ago = formats.exact(moment, reader_zone()), formats.ago(moment, database.now())
     # Nothing of it is from outside, nor has it anything to escape.

@@ -37,7 +37,6 @@ def init_templating(app: Flask) -> None:
         plural=formats.plural,
     )
     env.filters.update(
-        ago=_ago,
         countdown=_countdown,
         moment=_moment,
         moment_after=_moment_after,
@@ -103,10 +102,6 @@ def _find_reader_zone() -> ZoneInfo:
         zone = ZoneInfo(current_user.timezone) if chosen else settings.zone
         request.environ[_READER_ZONE] = zone
     return zone
-
-
-def _ago(moment: datetime | None) -> str:
-    return formats.ago(moment, database.now())
 
 
 def _countdown(moment: datetime) -> str:
