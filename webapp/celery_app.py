@@ -25,6 +25,11 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.loader.override_backends = BACKENDS
     celery.flask_app = app
     celery.set_default()
-    # The first two listen to what happens in a worker.
-    celery.conf.imports = ("webapp.runs.reporting", "webapp.runs.publishing", *settings.task_modules)
+    # The first three listen to what happens in a worker.
+    celery.conf.imports = (
+        "webapp.workers.children",
+        "webapp.runs.reporting",
+        "webapp.runs.publishing",
+        *settings.task_modules,
+    )
     app.extensions["celery"] = celery
