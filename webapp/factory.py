@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
@@ -27,10 +28,18 @@ from webapp.templating import init_templating
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class Application(Flask):
+    """Flask without views that are coroutines: to look at each function whether it is one costs at each call."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself."""
+        return func
+
+
 def build(config: Settings | None = None) -> Flask:
     """The application, bound to its extensions, with every route."""
     settings = config or Settings.from_env()
-    app = Flask("webapp")
+    app = Application("webapp")
     sealing.use(settings.secret_key)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
