@@ -23,6 +23,7 @@ from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import celery, db
+from webapp.runs import telling
 
 COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
@@ -122,6 +123,8 @@ def app(settings: Settings) -> Iterator[Flask]:
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
     yield made
+    # What is told later would be told to the Redis of the next test.
+    telling.drain()
     # What AMQP connects with does not close itself when it is forgotten.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()

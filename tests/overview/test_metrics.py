@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -76,7 +75,7 @@ def test_flowers_names_tell_what_workers_did(
         ended = Entry(run_id, Event.SUCCEEDED, 0, now(), "null", worker="a@host", task="add", seconds=seconds)
         if seconds < 0.1:
             # Nobody told of its beginning before its end.
-            ended = replace(ended, began=begun.at, received=begun.received)
+            ended = ended._replace(began=begun.at, received=begun.received)
         else:
             redis.xadd(STREAM, begun.fields())
         for entry in (Entry(run_id, Event.RECEIVED, 0, now(), worker="a@host", task="add"), ended):

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import redis as redis_client
+from celery import signals
 from flask import Flask
 
 from tests.outages import away
 from tests.runs.making import make_run
-from tests.servers import wait_for
+from tests.servers import valkey, wait_for
 from tests.support import fresh
+from webapp import broker
 from webapp.config import Settings
 from webapp.database import now
 from webapp.runs import telling
+from webapp.runs.later import Later
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import STREAM, Entry, Event
-from webapp.runs.telling import Later, tell, tell_begun, tell_received
+from webapp.runs.telling import tell, tell_begun, tell_received
 
 Told = Callable[[], list[Entry]]
 RECEIVED_AT = 1_900_000_000.25
@@ -116,11 +121,13 @@ def _are(entries: list[list[Entry]], count: int) -> bool:
     return len(entries) == count
 
 
-def test_a_restarted_redis_is_told_the_same(told: Told, redis: redis_client.Redis) -> None:
-    tell(asked(), Event.SUCCEEDED, "1")
+@pytest.mark.parametrize("end", [Event.SUCCEEDED, Event.FAILED])
+def test_a_restarted_redis_is_told_the_same(told: Told, redis: redis_client.Redis, end: Event) -> None:
+    tell(asked(), end, "1")
     redis.client_kill_filter(skipme=True, _type="normal")
-    tell(asked(), Event.SUCCEEDED, "2")
-    assert [entry.text for entry in told()] == ["1", "2"]
+    tell(asked(), end, "2")
+    # What was on its way may come twice.
+    wait_for(lambda: {entry.text for entry in told()} == {"1", "2"})
 
 
 def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Settings) -> None:
@@ -135,18 +142,59 @@ def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Se
     assert run.received_at.timestamp() == RECEIVED_AT
 
 
-def test_a_redis_that_refuses_has_the_end_written_at_once(
-    context: Flask, redis: redis_client.Redis, told: Told, caplog: pytest.LogCaptureFixture
+@pytest.fixture
+def refusing(redis: redis_client.Redis) -> Iterator[Callable[[], None]]:
+    """Gives what makes Redis refuse all that is told, until the end of the test."""
+    yield lambda: redis.config_set("maxmemory", "1")
+    redis.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize(("end", "column"), [(Event.SUCCEEDED, Run.result), (Event.FAILED, Run.error)])
+def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures and parameters
+    context: Flask,
+    redis: redis_client.Redis,
+    refusing: Callable[[], None],
+    told: Told,
+    caplog: pytest.LogCaptureFixture,
+    end: Event,
+    column: Any,
 ) -> None:
     run_id = make_run(RunState.STARTED)
-    tell(asked("another"), Event.SUCCEEDED, "1")
-    redis.config_set("maxmemory", "1")
-    try:
-        tell(asked(run_id), Event.SUCCEEDED, "5")
-    finally:
-        redis.config_set("maxmemory", "0")
-    assert fresh(Run, run_id).result == "5"
+    tell(asked("another"), end, "1")
+    wait_for(told)
+    refusing()
+    tell(asked(run_id), end, "5")
+    wait_for(lambda: getattr(fresh(Run, run_id), column.key) == "5")
     assert "command not allowed when used memory > 'maxmemory'" in caplog.text
-    # The same connection goes on.
-    tell(asked("a third"), Event.SUCCEEDED, "\r\n$3\r\n\N{SNOWMAN}")
-    assert [(entry.run_id, entry.text) for entry in told()] == [("another", "1"), ("a third", "\r\n$3\r\n\N{SNOWMAN}")]
+    redis.config_set("maxmemory", "0")
+    # It goes on.
+    tell(asked("a third"), end, "\r\n$3\r\n\N{SNOWMAN}")
+    third = ("a third", "\r\n$3\r\n\N{SNOWMAN}")
+    wait_for(lambda: [(entry.run_id, entry.text) for entry in told()] == [("another", "1"), third])
+
+
+def test_a_process_that_ends_has_written_what_redis_refused(
+    context: Flask, refusing: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "_later", Later(telling._send_later, moment=60.0))
+    run_ids = [make_run(RunState.STARTED) for _ in range(3)]
+    refusing()
+    for run_id in run_ids:
+        tell(asked(run_id), Event.SUCCEEDED, "5")
+    assert [fresh(Run, run_id).state for run_id in run_ids] == [RunState.STARTED] * 3
+    signals.worker_process_shutdown.send(None, pid=1, exitcode=0)
+    assert [fresh(Run, run_id).result for run_id in run_ids] == ["5"] * 3
+
+
+def test_a_redis_that_hangs_after_it_was_told_has_the_end_written(context: Flask, tmp_path: Path) -> None:
+    run_id = make_run(RunState.STARTED)
+    with valkey(tmp_path) as url:
+        context.extensions["redis"] = client = broker.connect(url, timeout=0.3)
+        tell(asked("another"), Event.SUCCEEDED, "1")
+        server = psutil.Process(client.info("server")["process_id"])
+        server.suspend()
+        try:
+            tell(asked(run_id), Event.SUCCEEDED, "5")
+            wait_for(lambda: fresh(Run, run_id).result == "5")
+        finally:
+            server.resume()

@@ -12,6 +12,7 @@ import redis
 import sqlalchemy as sa
 from celery import Task, signals
 from celery.exceptions import Ignore, Reject
+from celery.utils.saferepr import saferepr
 
 from webapp import broker
 from webapp.database import now
@@ -62,12 +63,24 @@ class RunTask(Task):
             if call.any:
                 executing.begin(request.id, call.texts)
                 setattr(request, _BEGUN, True)
+                # Not before there is a secret: each task would pay for being asked.
+                signals.task_postrun.connect(_over)
             setattr(request, _CLOCK, time.monotonic())
             tell_begun(request)
-            try:
-                return self.run(*args, **kwargs)
-            finally:
-                db.session.remove()
+            return self.run(*args, **kwargs)
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Tell that the run succeeded. A task with an `on_success` of its own need not call this one."""
+        request = self.request
+        text = _NULL if retval is None else masked(_json(executing.hidden_in(request.id, retval)))
+        tell(request, Event.SUCCEEDED, text, seconds=_seconds(request))
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Tell of a task with an `on_success` of its own by Celery's signal, which costs each task more."""
+        super().on_bound(app)
+        if cls.on_success is not RunTask.on_success:
+            signals.task_success.connect(_succeeded)
 
     def on_replace(self, sig: Any) -> Any:
         """Let the replacement, which has this run's id, be executed; Celery sends it, then ends this task."""
@@ -126,8 +139,17 @@ def _ended_unrecorded(request: Any) -> bool:
     return True
 
 
+# Made once: json.dumps() makes one for each value.
+_encode = json.JSONEncoder(default=repr).encode
+# What most tasks give.
+_NULL = "null"
+
+
 def _json(value: Any) -> str:
-    return json.dumps(value, default=repr)
+    try:
+        return _encode(value)
+    except Exception:  # noqa: BLE001  # whatever a task gives, and however that says what it is: the run has succeeded
+        return _encode(saferepr(value))
 
 
 def _known(sender: Any) -> bool:
@@ -139,12 +161,9 @@ def _received(request: Any, **_: Any) -> None:
     tell_received(request)
 
 
-@signals.task_success.connect
 def _succeeded(sender: Any, result: Any, **_: Any) -> None:
-    if _known(sender):
-        request = sender.request
-        text = masked(_json(executing.hidden_in(request.id, result)))
-        tell(request, Event.SUCCEEDED, text, seconds=_seconds(request))
+    if _known(sender) and type(sender).on_success is not RunTask.on_success:
+        RunTask.on_success(sender, result, sender.request.id, None, None)
 
 
 @signals.task_failure.connect
@@ -181,7 +200,6 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
 
 
-@signals.task_postrun.connect
 def _over(task_id: str, task: Any, **_: Any) -> None:
     """Forget the secrets, now that Celery has stored, told and logged all there is."""
     if _known(task) and getattr(task.request, _BEGUN, False):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 STREAM = "beatdesk:runs"
 GROUP = "recorder"
@@ -36,8 +36,7 @@ OVER = frozenset({Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.REVOKED, 
 ONLY_DETAILS = frozenset({Event.RECEIVED, Event.PROGRESS, Event.LINE})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.
 
     For progress, lines and what was published it is JSON. `entry_id` is where it stands in the stream, or another name
@@ -61,20 +60,22 @@ class Entry:
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
-        given = {
-            "run": self.run_id,
-            "event": self.event.value,
-            "attempt": str(self.attempt),
-            "at": self.at.isoformat(),
-            "text": limited(self.text),
-            "traceback": limited(self.traceback),
-            "worker": self.worker,
-            "task": self.task,
-            "seconds": "" if self.seconds is None else f"{self.seconds:.6f}",
-            "received": self.received.isoformat() if self.received else "",
-            "began": self.began.isoformat() if self.began else "",
-        }
-        return {name: value for name, value in given.items() if value}
+        given = {"run": self.run_id, "event": self.event.value, "attempt": str(self.attempt), "at": self.at.isoformat()}
+        if self.text:
+            given["text"] = limited(self.text)
+        if self.traceback:
+            given["traceback"] = limited(self.traceback)
+        if self.worker:
+            given["worker"] = self.worker
+        if self.task:
+            given["task"] = self.task
+        if self.seconds is not None:
+            given["seconds"] = f"{self.seconds:.6f}"
+        if self.received:
+            given["received"] = self.received.isoformat()
+        if self.began:
+            given["began"] = self.began.isoformat()
+        return given
 
     @classmethod
     def parse(cls, fields: dict[str, str], entry_id: str = "") -> Entry:

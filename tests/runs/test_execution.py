@@ -1,0 +1,112 @@
+"""What Celery's own way through a task tells of it, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as redis_client
+from celery import Task
+from celery.app.trace import build_tracer
+from flask import Flask
+
+from tests.runs.making import make_run
+from tests.servers import wait_for
+from tests.support import fresh
+from webapp.extensions import celery
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
+from webapp.runs.stream import OVER, STREAM, Entry, Event
+
+Execute = Callable[[Task], list[Entry]]
+
+
+@pytest.fixture
+def execute(context: Flask, redis: redis_client.Redis) -> Iterator[Execute]:
+    """Has a task executed as a worker would; gives the ends that it told."""
+    made: list[str] = []
+
+    def run(task: Task) -> list[Entry]:
+        made.append(task.name)
+        run_id = make_run(RunState.QUEUED, task=task.name)
+        request = {
+            "id": run_id,
+            "hostname": "w@h",
+            "called_directly": False,
+            "delivery_info": {},
+            "ignore_result": True,
+        }
+        build_tracer(task.name, task, app=celery)(run_id, (), {}, request)
+        assert fresh(Run, run_id).state == RunState.STARTED
+        ends: list[Entry] = wait_for(lambda: [entry for entry in told() if entry.event in OVER])
+        return ends
+
+    def told() -> list[Entry]:
+        return [Entry.parse(fields) for _, fields in redis.xrange(STREAM)]
+
+    yield run
+    for name in made:
+        celery.tasks.pop(name)
+
+
+def giving(give: Callable[[], object], **options: Any) -> Task:
+    def work() -> object:
+        return give()
+
+    return celery.task(work, name="tests.gives", **options)
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise ValueError("says nothing")
+
+
+def circular() -> list[Any]:
+    made: list[Any] = [1]
+    made.append(made)
+    return made
+
+
+def deep() -> list[Any]:
+    made: list[Any] = []
+    for _ in range(5_000):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, None),
+        ({"n": 1}, {"n": 1}),
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        ({1}, "{1}"),
+    ],
+)
+def test_a_result_is_told_whatever_it_is(execute: Execute, result: object, told: object) -> None:
+    [entry] = execute(giving(lambda: result))
+    assert (entry.event, json.loads(entry.text)) == (Event.SUCCEEDED, told)
+
+
+@pytest.mark.parametrize("make", [Mute, circular, deep])
+def test_a_result_that_cannot_say_what_it_is_is_told_too(execute: Execute, make: Callable[[], object]) -> None:
+    [entry] = execute(giving(make))
+    assert entry.event is Event.SUCCEEDED
+    assert isinstance(json.loads(entry.text), str)
+
+
+@pytest.mark.parametrize("calls_ours", [False, True])
+def test_a_task_may_have_an_on_success_of_its_own(execute: Execute, calls_ours: bool) -> None:
+    seen: list[object] = []
+
+    def on_success(self: Any, retval: object, *rest: Any) -> None:
+        seen.append(retval)
+        if calls_ours:
+            super(type(self), self).on_success(retval, *rest)
+
+    entries = execute(giving(lambda: 5, on_success=on_success))
+    assert seen == [5]
+    # Told twice it is applied once.
+    assert {(entry.event, entry.text) for entry in entries} == {(Event.SUCCEEDED, "5")}
