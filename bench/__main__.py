@@ -15,8 +15,8 @@ from bench.beats.run import report, run, save
 from bench.beats.targets import TARGETS
 from bench.workers import run as workers
 
-# How many tasks each kind of worker executes in a round, and how many rounds.
-QUICK_WORKERS, FULL_WORKERS = (100, 5), (200, 25)
+# How many tasks each kind of worker executes in a round, how many rounds, and how many workers after each other.
+QUICK_WORKERS, FULL_WORKERS = (150, 6, 4), (200, 12, 8)
 
 
 def main() -> int:

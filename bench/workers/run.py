@@ -2,8 +2,10 @@
 
 1. Start all workers; each executes some tasks that do not count.
 2. In each round each kind executes the same few tasks, which all wait before the first begins.
-3. For each kind the median of the rounds: CPU of the worker's processes, and time from the first to the last.
-4. What a kind adds is the median of its differences in each round: a machine that is slower for some seconds is so for
+3. After some rounds begin again with other workers, several times: of two processes that do the same one may be quicker
+   for as long as it lives, by where its memory happens to lie.
+4. For each kind the median of all rounds: CPU of the worker's processes, and time from the first to the last.
+5. What a kind adds is the median of its differences in each round: a machine that is slower for some seconds is so for
    both of those that are compared.
 
 What a recorder, a database's server or Redis does meanwhile is not in the CPU; what the worker waits for is in the
@@ -34,19 +36,25 @@ WARM_UP = 50
 Costs = Mapping[str, Sequence[Cost]]
 
 
-def measure(tasks: int, rounds: int) -> str:
+def measure(tasks: int, rounds: int, workers: int) -> str:
     """Measure with a PostgreSQL of its own; gives the table. Raises SetupError, TrialError."""
     build(tuple(target for target in TARGETS if target.environment == ENVIRONMENT))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bd-bench-")))
         url = stack.enter_context(postgres())
-        return report(run(folder, Storage(Databases(folder, lambda: url)), tasks, rounds))
+        storage = Storage(Databases(folder, lambda: url))
+        begin = time.monotonic()
+        _say(f"{TITLE}: {tasks:,} tasks, {rounds} rounds, {workers} times")
+        found: dict[str, list[Cost]] = {kind.key: [] for kind in KINDS}
+        for number in range(workers):
+            for key, costs in run(folder / str(number), storage, tasks, rounds).items():
+                found[key] += costs
+        _say(f"  in {time.monotonic() - begin:.0f} s")
+        return report(found)
 
 
 def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
-    """What one task costs, by kind. Raises TrialError."""
-    begin = time.monotonic()
-    _say(f"{TITLE}: {tasks:,} tasks, {rounds} rounds")
+    """What one task costs, by kind, in workers that are started for it. Raises TrialError."""
     found: dict[str, list[Cost]] = {kind.key: [] for kind in KINDS}
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(kind, folder, storage)) for kind in KINDS]
@@ -55,7 +63,6 @@ def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
         for _ in range(rounds):
             for one in workers:
                 found[one.kind.key].append(one.execute(tasks))
-    _say(f"  in {time.monotonic() - begin:.0f} s")
     return found
 
 
