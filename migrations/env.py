@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context
 
 from webapp.extensions import db
-from webapp.models import plain_metadata
+from webapp.models import compared, plain_metadata
 
 TARGET = plain_metadata()
 
@@ -26,6 +26,7 @@ def run() -> None:
             transaction_per_migration=True,
             compare_type=True,
             compare_server_default=False,
+            include_object=compared,
         )
         with context.begin_transaction():
             context.run_migrations()

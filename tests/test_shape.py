@@ -10,7 +10,7 @@ from flask import Flask
 
 from webapp.accounts.access import rule_of
 from webapp.database import create_engine
-from webapp.models import plain_metadata
+from webapp.models import compared, plain_metadata
 
 
 def test_every_route_has_an_access_rule(app: Flask) -> None:
@@ -22,7 +22,7 @@ def test_every_route_has_an_access_rule(app: Flask) -> None:
 def test_migrated_database_equals_models(each_database: str) -> None:
     engine = create_engine(each_database)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": compared})
         differences = compare_metadata(context, plain_metadata())
     engine.dispose()
     assert differences == []
