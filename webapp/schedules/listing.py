@@ -13,9 +13,10 @@ from webapp.extensions import db
 from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
+from webapp.schedules.grams import WORDS, may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
-from webapp.schedules.ordering import WORDS, Order, edge_text, find, is_paused, matches, parse_edge, segments
+from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import tagged, unsettled
 from webapp.schedules.pauses import Pause
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
@@ -77,7 +78,8 @@ def page(  # what to look for, when, with which pauses
     """The first page, or the one after or before an edge. Raises Invalid for an edge that no page has named."""
     chain = segments(order, now, pauses)
     edge = parse_edge(order, before or after, chain)
-    found = find(chain, conditions(filters, now, pauses), edge, size, back=bool(before))
+    hints = may_mention(filters.q)
+    found = find(chain, conditions(filters, now, pauses), edge, size, back=bool(before), hints=hints)
     if not found.ids:
         return SchedulePage([], None, None)
     schedules = {schedule.id: schedule for schedule in find_many(db.session, found.ids)}
@@ -89,13 +91,15 @@ def page(  # what to look for, when, with which pauses
 def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
     """The numbers of all that match, at most so many, in the order of names."""
     pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
-    return find(segments(NAMES, now), conditions(filters, now, pauses), None, most).ids
+    hints = may_mention(filters.q)
+    return find(segments(NAMES, now), conditions(filters, now, pauses), None, most, hints=hints).ids
 
 
 def all_matching(filters: Filters, now: datetime) -> frozenset[int]:
     """The numbers of all that match, in no order."""
     pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
-    return frozenset(db.session.scalars(matches(conditions(filters, now, pauses))))
+    checks = [*conditions(filters, now, pauses), *may_mention(filters.q)]
+    return frozenset(db.session.scalars(matches(checks)))
 
 
 def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:

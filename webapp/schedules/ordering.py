@@ -8,7 +8,7 @@ What no index of the order answers (a filter, a search) is found in three steps:
 1. look through a window of so many rows from the edge on, and through a wider one when that found some; most often that
    fills the page;
 2. else what matches is rare: look for a limited number of matches in no order, by whatever index leads to them, and if
-   that was all of them, order those;
+   that was all of them, order those (of a search, by the index of parts of three letters);
 3. else walk along the order as far as it takes.
 """
 
@@ -27,8 +27,8 @@ from webapp.database import UtcDateTime
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
+from webapp.schedules.grams import WORDS
 from webapp.schedules.matches import among, known, needs
-from webapp.schedules.models import ScheduleWords
 from webapp.schedules.pause_rows import tagged
 from webapp.schedules.pauses import Pause
 from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
@@ -42,7 +42,6 @@ WIDER, SOME = 5000, 5
 RARE = 2000
 
 Conditions = Sequence[sa.ColumnElement[bool]]
-WORDS: sa.Table = ScheduleWords.__table__  # type: ignore[assignment]  # a mapped class has a Table here
 
 
 class Order(NamedTuple):
@@ -120,11 +119,20 @@ def segments(order: Order, now: datetime, pauses: Sequence[Pause] = ()) -> list[
 
 
 def find(
-    chain: Sequence[Segment], conditions: Conditions, edge: Edge | None, size: int, *, back: bool = False
+    chain: Sequence[Segment],
+    conditions: Conditions,
+    edge: Edge | None,
+    size: int,
+    *,
+    back: bool = False,
+    hints: Conditions = (),
 ) -> Found:
-    """The page after the edge, or before it (`back`), or the first one."""
+    """The page after the edge, or before it (`back`), or the first one.
+
+    `hints` follow from the conditions about words: what an index answers, where it is better not asked row by row.
+    """
     begin = edge.segment if edge else 0
-    search = _Search(conditions)
+    search = _Search(conditions, hints)
     rows: list[tuple[int, Edge]] = []
     for place in range(begin, -1, -1) if back else range(begin, len(chain)):
         if _excluded(chain[place], conditions):
@@ -190,10 +198,12 @@ def _key(key: sa.Column[Any], value: Any) -> Any:
 class _Search:
     """The conditions of a page, and who has the words of a search: looked for once, whatever the number of segments."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, hints: Conditions) -> None:
         self.words = [check for check in conditions if WORDS in _tables([check])]
         self.others = [check for check in conditions if WORDS not in _tables([check])]
         self.found: list[int] | None = None
+        # What those who have the words meet too, by an index.
+        self.indexed = [*self.words, *hints]
 
     @property
     def everything(self) -> list[sa.ColumnElement[bool]]:
@@ -201,9 +211,9 @@ class _Search:
         return [*self.others, *self.words]
 
     def look(self) -> None:
-        """Read the words, one narrow table; keeps who has them, or one more than RARE."""
+        """Look who has the words; keeps them, or one more than RARE."""
         if self.words and self.found is None:
-            self.found = _few(sa.select(WORDS.c.schedule_id.label("number")).where(*self.words))
+            self.found = _few(sa.select(WORDS.c.schedule_id.label("number")).where(*self.indexed))
 
     @property
     def rare(self) -> bool:
@@ -218,7 +228,7 @@ class _Search:
         # The limit keeps a database from turning this into a look at the words of each row on the way.
         if self.found is not None and self.rare:
             return [*self.others, among(TASKS.c.id, self.found)]
-        who = sa.select(WORDS.c.schedule_id).where(*self.words).limit(2**31 - 1)
+        who = sa.select(WORDS.c.schedule_id).where(*self.indexed).limit(2**31 - 1)
         return [*self.others, TASKS.c.id.in_(who)]
 
 
