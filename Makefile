@@ -51,10 +51,10 @@ lint: setup-dev
 soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
 	@$(BIN)/python -m tests.soak
 
-bench: setup-dev ## Measure beat beside other schedulers, in small: about five minutes
+bench: setup-dev ## Measure beat beside other schedulers, tasks and the recorder, in small: about seven minutes
 	@$(BIN)/python -m bench
 
-bench-full: setup-dev ## The same with up to 100,000 schedules: about 25 minutes
+bench-full: setup-dev ## The same with up to 100,000 schedules: about 30 minutes
 	@$(BIN)/python -m bench --full
 
 # Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.

@@ -1,6 +1,7 @@
 """`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat, and a task, beside others.
 
-What a task costs in a worker is measured last, when all schedulers are asked for: the step `a task in the worker`.
+When all schedulers are asked for, two steps come last: what a task costs (`a task in the worker`), and how many state
+changes a second are recorded (`the recorder`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 
+from bench import recording
 from bench.beats.forms import full, quick
 from bench.beats.run import report, run, save
 from bench.beats.targets import TARGETS
@@ -22,7 +24,7 @@ QUICK_WORKERS, FULL_WORKERS = (150, 6, 4), (200, 12, 8)
 def main() -> int:
     """Measure, print the table, keep the numbers."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="every size; about 25 minutes instead of five")
+    parser.add_argument("--full", action="store_true", help="every size; about 30 minutes instead of seven")
     parser.add_argument("--only", nargs="+", default=[], choices=[target.key for target in TARGETS])
     parser.add_argument(
         "--step", nargs="+", default=[""], help="only the measurements with one of these in their title"
@@ -39,6 +41,8 @@ def main() -> int:
         print(f"\nNumbers kept in {save(results, load)}")
     if not given.only and any(word in workers.TITLE for word in given.step):
         print(f"\n{workers.measure(*(FULL_WORKERS if given.full else QUICK_WORKERS))}")
+    if not given.only and any(word in recording.TITLE for word in given.step):
+        print(f"\n{recording.report(recording.measure(recording.RUNS, recording.BARS))}")
     return 0
 
 

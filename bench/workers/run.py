@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench.beats import table
 from bench.beats.servers import Storage
 from bench.beats.targets import TARGETS, build
 from bench.workers.kinds import ENVIRONMENT, KINDS, SETTINGS, TOLD, Cost, worker
@@ -82,18 +83,7 @@ def report(costs: Costs) -> str:
         bar = (f"{BAR}", "yes" if added.cpu <= BAR else "NO") if kind is TOLD else ("", "")
         more = ("", "") if kind is SETTINGS else (f"{added.cpu:+.2f}", f"{added.wall:+.2f}")
         lines.append((kind.title, f"{cost.cpu:.2f}", more[0], f"{cost.wall:.2f}", more[1], *bar))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    ruler = [("-" * width) + (":" if column else "-") for column, width in enumerate(widths)]
-    rows = [_padded(line, widths) for line in lines]
-    return "\n".join([rows[0], f"|-{'|-'.join(ruler)}|", *rows[1:]])
-
-
-def _padded(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        cell.rjust(width) if column else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    return f"| {' | '.join(cells)} |"
+    return table.text(lines)
 
 
 def _say(line: str) -> None:
