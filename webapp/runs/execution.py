@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import traceback as traceback_module
+from functools import cache
 from typing import Any
 
 import redis
@@ -63,8 +64,7 @@ class RunTask(Task):
             if call.any:
                 executing.begin(request.id, call.texts)
                 setattr(request, _BEGUN, True)
-                # Not before there is a secret: each task would pay for being asked.
-                signals.task_postrun.connect(_over)
+                _listen_to_the_end()
             setattr(request, _CLOCK, time.monotonic())
             tell_begun(request)
             return self.run(*args, **kwargs)
@@ -198,6 +198,12 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
         text = "Ended while it ran" if terminated else "Cancelled before it began"
     told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname, getattr(request, "task", ""))
     tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
+
+
+@cache
+def _listen_to_the_end() -> None:
+    """Once in a process, and not before there is a secret: each task pays for being asked, and each call for itself."""
+    signals.task_postrun.connect(_over, weak=False)
 
 
 def _over(task_id: str, task: Any, **_: Any) -> None:

@@ -228,7 +228,7 @@ class _Search:
         # The limit keeps a database from turning this into a look at the words of each row on the way.
         if self.found is not None and self.rare:
             return [*self.others, among(TASKS.c.id, self.found)]
-        who = sa.select(WORDS.c.schedule_id).where(*self.indexed).limit(2**31 - 1)
+        who = sa.select(WORDS.c.schedule_id).where(*self.indexed).limit(2**31 - 1).correlate(None)
         return [*self.others, TASKS.c.id.in_(who)]
 
 
