@@ -51,7 +51,7 @@ lint: setup-dev
 soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
 	@$(BIN)/python -m tests.soak
 
-bench: setup-dev ## Measure beat beside other schedulers, tasks and the recorder, in small: about seven minutes
+bench: setup-dev ## Measure beat beside other schedulers, tasks and the recorder, in small: about six minutes
 	@$(BIN)/python -m bench
 
 bench-full: setup-dev ## The same with up to 100,000 schedules: about 30 minutes

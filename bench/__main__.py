@@ -24,7 +24,7 @@ QUICK_WORKERS, FULL_WORKERS = (150, 6, 4), (200, 12, 8)
 def main() -> int:
     """Measure, print the table, keep the numbers."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="every size; about 30 minutes instead of seven")
+    parser.add_argument("--full", action="store_true", help="every size; about 30 minutes instead of six")
     parser.add_argument("--only", nargs="+", default=[], choices=[target.key for target in TARGETS])
     parser.add_argument(
         "--step", nargs="+", default=[""], help="only the measurements with one of these in their title"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis as redis_client
-from celery import Task
+from celery import Task, signals
 from celery.app.trace import build_tracer
 from flask import Flask
 
@@ -16,6 +17,7 @@ from tests.runs.making import make_run
 from tests.servers import wait_for
 from tests.support import fresh
 from webapp.extensions import celery
+from webapp.runs.execution import _listen_to_the_end
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import OVER, STREAM, Entry, Event
@@ -110,3 +112,12 @@ def test_a_task_may_have_an_on_success_of_its_own(execute: Execute, calls_ours: 
     assert seen == [5]
     # Told twice it is applied once.
     assert {(entry.event, entry.text) for entry in entries} == {(Event.SUCCEEDED, "5")}
+
+
+def test_listening_to_the_end_of_runs_with_secrets_leaves_nothing_behind(context: Flask) -> None:
+    _listen_to_the_end()
+    receivers, kept = len(signals.task_postrun.receivers), len(weakref.finalize._registry)  # type: ignore[attr-defined]  # its only list
+    for _ in range(100):
+        _listen_to_the_end()
+    assert len(signals.task_postrun.receivers) == receivers
+    assert len(weakref.finalize._registry) <= kept  # type: ignore[attr-defined]  # as above

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from webapp.extensions import db
-from webapp.schedules import grams, listing
-from webapp.schedules.grams import SHARES, WORDS, may_mention, telling
+from webapp.schedules import grams, listing, ordering
+from webapp.schedules.grams import SHARES, may_mention, rare_parts
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import CRONTABS, DETAILS, TASKS
+from webapp.schedules.stored import CRONTABS, DETAILS, TASKS, WORDS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {
@@ -113,8 +113,8 @@ def test_what_is_too_short_has_no_parts(q: str) -> None:
 
 
 def test_parts_whose_lower_case_depends_on_others_are_not_asked_for() -> None:
-    assert telling("ΟΔΟΣ Büro ÖDE", {}) == ["üro", "ro "]
-    assert telling("ΔΟΣ", {}) == []
+    assert rare_parts("ΟΔΟΣ Büro ÖDE", {}) == ["üro", "ro "]
+    assert rare_parts("ΔΟΣ", {}) == []
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_parts_whose_lower_case_depends_on_others_are_not_asked_for() -> None:
     ],
 )
 def test_a_few_rare_parts_are_asked_for(shares: dict[str, float], parts: list[str]) -> None:
-    assert telling("schedule 77", shares) == parts
-    assert telling("SCHEDULE 77", shares) == [part.upper() for part in parts]
+    assert rare_parts("schedule 77", shares) == parts
+    assert rare_parts("SCHEDULE 77", shares) == [part.upper() for part in parts]
 
 
 def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
@@ -141,6 +141,17 @@ def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
     db.session.execute(sa.text("ANALYZE schedule_words"))
     shares = grams._shares()
     assert shares["off"] > 0.9
-    assert telling("office 123", shares) == ["123", " 12"]
+    assert rare_parts("office 123", shares) == ["123", " 12"]
     db.session.execute(sa.text("DELETE FROM schedule_words"))
     assert grams._shares() is shares
+
+
+def test_who_has_the_words_is_looked_for_once_and_not_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "RARE", 1)
+    search = ordering._Search(listing.conditions(Filters(q="add"), NOW, []), may_mention("add"))
+    search.look()
+    assert not search.rare
+    query = sa.select(TASKS.c.id).join(WORDS, WORDS.c.schedule_id == TASKS.c.id).where(*search.by_number)
+    subquery = str(query.compile(db.engine)).split("IN (")[1]
+    assert "FROM schedule_words" in subquery
+    assert set(db.session.scalars(query)) == set(DESCRIPTIONS)

@@ -12,10 +12,10 @@ from flask import Flask
 from tests.schedules.acting import Visitor
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.schedules import grams, listing, ordering
+from webapp.schedules import listing, ordering
 from webapp.schedules.listing import Filters
 from webapp.schedules.ordering import ORDERS, Order
-from webapp.schedules.stored import CRONTABS, DETAILS, PROGRESS, TASKS, Stored
+from webapp.schedules.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COUNT = 40
@@ -138,7 +138,7 @@ def test_what_is_searched_follows_every_edit() -> None:
     db.session.commit()
     assert [row.id for row in walked(Order(), Filters(q="fresh b"))] == [1]
     assert [row.id for row in walked(Order(), Filters(q="BAKERY"))] == [2]
-    words = db.session.execute(sa.select(grams.WORDS.c.schedule_id)).scalars().all()
+    words = db.session.execute(sa.select(WORDS.c.schedule_id)).scalars().all()
     assert sorted(words) == [number for number in range(1, COUNT + 1) if number != 3]
 
 

@@ -38,7 +38,7 @@ _SUCCESS = (
 
 
 def _packed_success(entry: Entry) -> bytes | None:
-    """Of what is told most often, in a third of the time. None for what is out of the ordinary."""
+    """Of what is told most often, by one template. None for what is out of the ordinary."""
     received, began, seconds = entry.received, entry.began, entry.seconds
     if entry.event is not Event.SUCCEEDED or entry.traceback or not received or not began or seconds is None:
         return None

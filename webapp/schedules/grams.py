@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from webapp.extensions import db
-from webapp.schedules.models import ScheduleWords
+from webapp.schedules.stored import WORDS
 
 LENGTH = 3
 # PostgreSQL goes through the list of each part that it is asked for, and a few rare ones say as much as all of them.
@@ -25,7 +25,6 @@ RARE = 0.15
 KEPT = 300.0
 # Among an application's extensions.
 SHARES = "gram_shares"
-WORDS: sa.Table = ScheduleWords.__table__  # type: ignore[assignment]  # a mapped class has a Table here
 
 
 def may_mention(text: str) -> list[sa.ColumnElement[bool]]:
@@ -36,7 +35,7 @@ def may_mention(text: str) -> list[sa.ColumnElement[bool]]:
         phrase = '"' + text.replace('"', '""') + '"'
         # Joined, so that a query with a limit ends when it has enough; of an IN SQLite first writes down all.
         return [WORDS.c.schedule_id == _GRAMS.c.rowid, _GRAMS.c.schedule_grams.op("MATCH", is_comparison=True)(phrase)]
-    asked = telling(text, _shares())
+    asked = rare_parts(text, _shares())
     if not asked:
         return []
     # Folded as the words are, by the database's own lower().
@@ -44,7 +43,7 @@ def may_mention(text: str) -> list[sa.ColumnElement[bool]]:
     return [sa.func.beatdesk_grams(WORDS.c.words, type_=_TEXTS).contains(parts)]
 
 
-def telling(text: str, shares: Mapping[str, float]) -> list[str]:
+def rare_parts(text: str, shares: Mapping[str, float]) -> list[str]:
     """The rare parts of a text, by the shares of rows that have each; one that is not in `shares` is rare.
 
     None where all are common: then so may the text be, and whoever reads row by row has enough soon. And not those

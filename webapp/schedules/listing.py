@@ -13,14 +13,14 @@ from webapp.extensions import db
 from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
-from webapp.schedules.grams import WORDS, may_mention
+from webapp.schedules.grams import may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
 from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import tagged, unsettled
 from webapp.schedules.pauses import Pause
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
-from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored, find_many
+from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
 from webapp.text_search import mentions_folded
 
 PAGE = 40

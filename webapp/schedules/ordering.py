@@ -27,11 +27,10 @@ from webapp.database import UtcDateTime
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
-from webapp.schedules.grams import WORDS
 from webapp.schedules.matches import among, known, needs
 from webapp.schedules.pause_rows import tagged
 from webapp.schedules.pauses import Pause
-from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
+from webapp.schedules.stored import DETAILS, PROGRESS, TASKS, WORDS
 
 ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next run", "status": "status"}
 ORDERS = tuple(ORDER_WORDS)
@@ -225,9 +224,10 @@ class _Search:
         """All conditions, with those who have the words by their numbers."""
         if not self.words:
             return self.others
-        # The limit keeps a database from turning this into a look at the words of each row on the way.
         if self.found is not None and self.rare:
             return [*self.others, among(TASKS.c.id, self.found)]
+        # The limit keeps a database from turning this into a look at the words of each row on the way. Who has them
+        # does not depend on the row at hand, whose words may be another table of the query.
         who = sa.select(WORDS.c.schedule_id).where(*self.indexed).limit(2**31 - 1).correlate(None)
         return [*self.others, TASKS.c.id.in_(who)]
 

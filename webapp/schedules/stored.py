@@ -39,7 +39,7 @@ from webapp.scheduler.recurrence import (
     due_times,
 )
 from webapp.schedules.definition import DEFAULTS, Kind, iso
-from webapp.schedules.models import ScheduleDetail
+from webapp.schedules.models import ScheduleDetail, ScheduleWords
 
 AnySession = Session | scoped_session[Any]
 
@@ -52,6 +52,7 @@ def _table(model: Any) -> sa.Table:
 TASKS = _table(PeriodicTask)
 DETAILS = _table(ScheduleDetail)
 PROGRESS = _table(ScheduleProgress)
+WORDS = _table(ScheduleWords)
 INTERVALS = _table(IntervalSchedule)
 CRONTABS = _table(CrontabSchedule)
 SOLARS = _table(SolarSchedule)
