@@ -27,6 +27,9 @@ class Run(Base):
     __tablename__ = "runs"
 
     id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
+    external_id: Mapped[str | None] = mapped_column(
+        sa.String(255), comment="The task id that another program gave, where it is not the id of this row"
+    )
     task: Mapped[str] = mapped_column(sa.String(255))
     args: Mapped[str] = mapped_column(sa.Text, default="[]")
     kwargs: Mapped[str] = mapped_column(sa.Text, default="{}")
@@ -35,7 +38,7 @@ class Run(Base):
     options: Mapped[str | None] = mapped_column(sa.Text, comment="JSON of what else apply_async takes")
     sealed: Mapped[str | None] = mapped_column(sa.Text, comment="Encrypted: the arguments, where some are secret")
 
-    state: Mapped[str] = mapped_column(sa.String(10), default=RunState.QUEUED)
+    state: Mapped[str] = mapped_column(sa.String(12), default=RunState.QUEUED)
     reason: Mapped[str | None] = mapped_column(sa.Text, comment="Why it was skipped, missed, revoked, retried")
     origin: Mapped[str] = mapped_column(sa.String(12), default=Origin.LAUNCH)
     created_by: Mapped[int | None] = mapped_column(comment="The person who asked for it")
@@ -87,6 +90,7 @@ class Run(Base):
         _only_where("parent_id IS NOT NULL", "ix_runs_parent", "parent_id"),
         _only_where("root_id IS NOT NULL", "ix_runs_root", "root_id", "created_at", "id"),
         _only_where("group_id IS NOT NULL", "ix_runs_group", "group_id", "group_index"),
+        _only_where("external_id IS NOT NULL", "ix_runs_external", "external_id"),
         # What came due during a pause.
         _only_where("pause_id IS NOT NULL", "ix_runs_paused", "pause_id", "schedule_id", "due_at"),
         # Whether a schedule's last run has ended, however long its history is.
@@ -124,5 +128,5 @@ class RunRetention(Base):
 
     __tablename__ = "run_retention"
 
-    state: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    state: Mapped[str] = mapped_column(sa.String(12), primary_key=True)
     days: Mapped[int | None] = mapped_column(comment="None: for ever")

@@ -37,6 +37,7 @@ DEFAULTS: Mapping[RunState, int | None] = {
     RunState.FAILED: 90,
     RunState.REVOKED: 30,
     RunState.EXPIRED: 30,
+    RunState.UNCONFIRMED: 90,
     RunState.SKIPPED: 30,
     RunState.MISSED: 90,
 }

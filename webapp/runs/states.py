@@ -17,17 +17,29 @@ class RunState(StrEnum):
     FAILED = "failed"
     REVOKED = "revoked"
     EXPIRED = "expired"
+    # It was sent to a worker that says nothing of its runs, and nothing is known of its end. Later news settles it.
+    UNCONFIRMED = "unconfirmed"
     SKIPPED = "skipped"
     MISSED = "missed"
 
 
-# An ended run stays as it ended; whatever arrives later is late news.
+# An ended run stays as it ended; whatever arrives later is late news. Only an unconfirmed one is settled by it.
 ENDED = frozenset(
-    {RunState.SUCCEEDED, RunState.FAILED, RunState.REVOKED, RunState.EXPIRED, RunState.SKIPPED, RunState.MISSED}
+    {
+        RunState.SUCCEEDED,
+        RunState.FAILED,
+        RunState.REVOKED,
+        RunState.EXPIRED,
+        RunState.UNCONFIRMED,
+        RunState.SKIPPED,
+        RunState.MISSED,
+    }
 )
 WAITING = frozenset({RunState.HELD, RunState.QUEUED})
 ACTIVE = frozenset({RunState.STARTED, RunState.RETRYING})
 UNENDED = WAITING | ACTIVE
+# What later news may still move.
+UNSETTLED = UNENDED | {RunState.UNCONFIRMED}
 
 
 def in_sql(column: str, states: Iterable[RunState]) -> str:
