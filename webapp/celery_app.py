@@ -25,9 +25,11 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.loader.override_backends = BACKENDS
     celery.flask_app = app
     celery.set_default()
-    # The first three listen to what happens in a worker.
+    # All but the last take part in what happens in a worker.
     celery.conf.imports = (
         "webapp.workers.children",
+        "webapp.runs.execution",
+        "webapp.runs.worker_events",
         "webapp.runs.reporting",
         "webapp.runs.publishing",
         *settings.task_modules,

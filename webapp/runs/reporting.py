@@ -17,9 +17,10 @@ import math
 import time
 from typing import Any
 
-from celery import current_task, signals
+from celery import signals
 
-from webapp.runs.execution import RunTask
+from webapp.runs.current import Execution, current
+from webapp.runs.progress_meta import progress_of_meta
 from webapp.runs.stream import Event
 from webapp.runs.telling import tell
 from webapp.secrecy import executing
@@ -35,16 +36,8 @@ class _Told:
     """What the run that this process executes has told so far."""
 
     def __init__(self) -> None:
-        self.key: tuple[str, int] | None = None
         self.progress_at = 0.0
         self.lines = 0
-
-    def of(self, request: Any) -> _Told:
-        """Begins anew with each run and each attempt."""
-        key = (request.id, request.retries or 0)
-        if key != self.key:
-            self.key, self.progress_at, self.lines = key, 0.0, 0
-        return self
 
 
 def progress(done: float, total: float | None = None, text: str = "") -> None:
@@ -55,31 +48,38 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
     for value in (done, total):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"progress needs finite numbers, not {value!r}")
-    request = _request()
-    if request is None:
+    execution = current()
+    if execution is None:
         return
-    told = _told(request)
+    told = _told(execution)
     at = time.monotonic()
     if at - told.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
         return
     told.progress_at = at
-    text = executing.hidden(request.id, text)[:LONGEST_LINE]
-    tell(request, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
+    text = executing.hidden(execution.id, text)[:LONGEST_LINE]
+    tell(execution, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
+
+
+def report_meta(meta: Any) -> None:
+    """Say how far the run is by the meta of a state that its task set by hand, where that says so."""
+    found = progress_of_meta(meta)
+    if found is not None:
+        progress(*found)
 
 
 def write(text: str, level: str = "info") -> None:
     """Write a line that is kept with the run; `level` as of logging, in small letters."""
-    request = _request()
-    if request is None:
+    execution = current()
+    if execution is None:
         return
-    told = _told(request)
+    told = _told(execution)
     told.lines += 1
     if told.lines > MOST_LINES:
         return
     if told.lines == MOST_LINES:
         text, level = f"This is line {MOST_LINES:,}; further ones are not kept.", "warning"
-    text = executing.hidden(request.id, text)[:LONGEST_LINE]
-    tell(request, Event.LINE, json.dumps({"level": level, "text": text}))
+    text = executing.hidden(execution.id, text)[:LONGEST_LINE]
+    tell(execution, Event.LINE, json.dumps({"level": level, "text": text}))
 
 
 class LineHandler(logging.Handler):
@@ -105,20 +105,9 @@ def _listen(logger: logging.Logger, **_: Any) -> None:
         logger.addHandler(handler)
 
 
-def _request() -> Any:
-    task = current_task
-    if not task or not isinstance(task._get_current_object(), RunTask):  # noqa: SLF001  # how a proxy is asked
-        return None
-    return None if task.request.called_directly or not task.request.id else task.request
-
-
-_LOCAL = "_beatdesk_told"
-
-
-def _told(request: Any) -> _Told:
-    """Kept with the request itself: under threads and greenlets a process executes several runs at once."""
-    told: _Told | None = getattr(request, _LOCAL, None)
-    if told is None:
-        told = _Told()
-        setattr(request, _LOCAL, told)
-    return told.of(request)
+def _told(execution: Execution) -> _Told:
+    """Kept with the run at hand: under threads and greenlets a process executes several at once."""
+    if execution.reported is None:
+        execution.reported = _Told()
+    told: _Told = execution.reported
+    return told
