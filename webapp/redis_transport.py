@@ -6,7 +6,6 @@ through the worker's loop, which takes that for a fault of the worker.
 
 from __future__ import annotations
 
-from queue import Empty
 from typing import Any
 
 from kombu.transport.redis import Channel, Transport
@@ -18,8 +17,6 @@ class GuardedChannel(Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
-        except (Empty, *self.connection_errors):
-            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # Not before: whoever only sends needs nothing of a worker.
             from webapp.runs.consumer import discard_item

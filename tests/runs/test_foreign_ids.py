@@ -117,7 +117,8 @@ def test_what_was_cancelled_before_it_began_does_not_begin(task: Task) -> None:
 def test_a_run_of_ours_is_executed_once_however_its_message_comes(task: Task) -> None:
     run_id = make_run(RunState.QUEUED, id=new_id(), task=task.name)
     adopted = make_run(RunState.QUEUED, task=task.name)
-    for headers in ({}, {"delivery_info": {"redelivered": True}}, {}):
+    deliveries: list[dict[str, Any]] = [{}, {"delivery_info": {"redelivered": True}}, {}]
+    for headers in deliveries:
         deliver(task, run_id, **headers)
         deliver(task, adopted, beatdesk_run=adopted, **headers)
     assert {row.id: row.claims for row in rows()} == {run_id: 1, adopted: 1}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from webapp.celery_config import DEFAULT_QUEUE
@@ -32,14 +33,19 @@ class Consumer(CeleryConsumer):
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_message(message: Any) -> None:
-            self._guarded(message, "is no message of a task", lambda: handle(message))
+            fault = _fault(message.headers)
+            if fault is None:
+                self._guarded(message, "no message of a task", lambda: handle(message))
+            else:
+                message.reject_log_error(logger, self.connection_errors)
+                self._account(message, fault)
 
         return on_message
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """A message without the name of a task."""
         self._guarded(message, "", lambda: super(Consumer, self).on_unknown_message(body, message))
-        self._account(message, "is no message of a task")
+        self._account(message, "no message of a task")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """A task that this worker has not registered."""
@@ -54,14 +60,15 @@ class Consumer(CeleryConsumer):
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """A body that cannot be decoded."""
         self._guarded(message, "", lambda: super(Consumer, self).on_decode_error(message, exc))
-        self._account(message, f"its body cannot be decoded: {exc}")
+        self._account(message, f"cannot be decoded: {exc}")
 
     def _guarded(self, message: Any, fault: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except self.connection_errors:
-            raise
         except Exception as error:
+            # kombu counts KeyError among them for Redis; here it is something that a message lacks.
+            if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                raise
             logger.exception("a message cannot be handled")
             if not message.acknowledged:
                 message.reject_log_error(logger, self.connection_errors)
@@ -98,8 +105,53 @@ class Consumer(CeleryConsumer):
         return {**more, **described, "args": args, "kwargs": kwargs}
 
 
+def _fault(headers: Any) -> str | None:
+    """What is wrong with the headers of a task's message, by which Celery would fail when nothing catches it.
+
+    Some are only used once a process of the pool is free, outside of what is called with a message.
+    """
+    if not isinstance(headers, Mapping) or "task" not in headers:
+        # Of another protocol, or no task at all: Celery looks.
+        return None
+    for name, is_valid in _HEADERS.items():
+        if not is_valid(headers.get(name)):
+            return f"its header {name} is {saferepr(headers.get(name), 100)}"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and 0 <= value <= MAX_COUNT)
+
+
+def _is_time_limits(value: Any) -> bool:
+    if not value:
+        return True
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(limit is None or isinstance(limit, int | float) for limit in value)
+    )
+
+
+# As the columns hold it.
+MAX_COUNT = 2**31 - 1
+_HEADERS: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and value != "",
+    "task": lambda value: isinstance(value, str),
+    "timelimit": _is_time_limits,
+    **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _is_count),
+    **dict.fromkeys(("root_id", "parent_id", "group", "shadow", "eta", "expires"), _is_text),
+    **dict.fromkeys(("stamped_headers",), lambda value: value is None or isinstance(value, list | tuple)),
+    **dict.fromkeys(("stamps",), lambda value: value is None or isinstance(value, Mapping)),
+}
+
+
 def discard_item(error: Exception) -> None:
     """Count what lay in a queue and is no message at all."""
     logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
     with flask_app().app_context():
-        discards.count("", "", "is no message")
+        discards.count("", "", "no message")

@@ -41,7 +41,7 @@ class Discarded:
 
 def count(queue: str, task: str, reason: str) -> None:
     """Count one, and write it to the log. Never raises."""
-    logger.error("discarded a message of task %r from queue %r: it %s", task, queue, reason)
+    logger.error("discarded a message of task %r from queue %r: %s", task, queue, reason)
     # As JSON in ASCII: whatever the names hold, Redis takes it.
     field = json.dumps([text[:MAX_TEXT_LENGTH] for text in (queue, task, reason)])
     try:
