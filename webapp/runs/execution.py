@@ -23,8 +23,9 @@ from billiard.einfo import ExceptionInfo
 from celery import Task, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
 from celery.utils.saferepr import saferepr
+from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from webapp import broker
 from webapp.database import now
@@ -188,7 +189,25 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     except Exception:  # a soft time limit that is over just now; Celery raises it once
         logger.exception("run %s: its end is emitted once more", execution.id)
         _emit_end(execution, outcome, request)
-    return _harmless(outcome)
+    return _harmless(_without_secrets(execution.id, outcome))
+
+
+def _without_secrets(run_id: str, outcome: Any) -> Any:
+    """The outcome without secrets: Celery makes events of it, which every monitor on the broker can read."""
+    value, info = outcome[0], outcome[1]
+    if info is None:
+        shown = executing.hidden(run_id, outcome.retstr) if isinstance(outcome.retstr, str) else outcome.retstr
+        return outcome if shown == outcome.retstr else outcome._replace(retstr=shown)
+    if isinstance(value, ExceptionInfo) and info.state in (states.FAILURE, states.RETRY):
+        value.traceback = executing.hidden(run_id, value.traceback)
+        raised = getattr(value.exception, "exc", None)
+        holder, error = (raised, raised.exc) if isinstance(raised, Retry) else (value.exception, raised)
+        text = headline(error) if isinstance(error, Exception) else ""
+        if (shown := executing.hidden(run_id, text)) != text:
+            module, name = type(error).__module__, type(error).__name__
+            said = shown.removeprefix(f"{name}: ")
+            holder.exc = UnpickleableExceptionWrapper(module, name, (said,), f"{name}({said!r})")
+    return outcome
 
 
 def _is_order(error: BaseException) -> bool:

@@ -18,7 +18,8 @@ from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of, conceal
 
 # Where it goes, and what follows it (see `canvas`).
-_PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
+_OPENED = ("headers", *KEPT)
+_PASSED_ON = ("exchange", "routing_key", *_OPENED)
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
 # The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
@@ -34,7 +35,7 @@ def run_of_message(headers: Mapping[str, Any]) -> str | None:
 
 
 def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
-    """What the row of a message is made of that has none yet; JSON values, its secrets concealed. Raises Unopenable."""
+    """What the row of a message is made of that has none yet; JSON values, its secrets concealed."""
     args, kwargs, embedded = body
     call = conceal(rule_for(task), args or (), kwargs or {})
     related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
@@ -118,7 +119,7 @@ def _name_run(options: dict[str, Any], run_id: str) -> None:
 
 def _more(run: Run | Sendable) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run.options) if run.options else {}
-    return {name: opened(value) for name, value in found.items() if name in _PASSED_ON}
+    return {name: opened(value) if name in _OPENED else value for name, value in found.items() if name in _PASSED_ON}
 
 
 def _task(app: Celery, name: str) -> Any:

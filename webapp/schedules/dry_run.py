@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from webapp import broker
-from webapp.registry import find_task
+from webapp.registry import find_task, rule_for
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
-from webapp.secrecy.masking import conceal, masked_value, refusal
+from webapp.secrecy.masking import conceal
 from webapp.workers import service as workers
 
 
@@ -61,13 +61,10 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     known = find_task(task)
     problem: str | None = f"There is no registered task “{task}”."
     if known:
-        problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
-    shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
-    if known and not problem:
-        call = conceal(known.rule, args, kwargs)
-        shown, (args, kwargs) = (call.args, call.kwargs), call.plain
+        problem = known.refuse(args, kwargs)
+    call = conceal(rule_for(task), args, kwargs)
     content_type, real = broker.serialised(task, args, kwargs)
-    _, body = broker.serialised(task, *shown)
+    _, body = broker.serialised(task, call.args, call.kwargs)
     alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
     waiting, away = _waiting(queue)
     return DryRun(
