@@ -50,7 +50,8 @@ def test_the_export_says_what_is_sealed_and_a_round_trip_is_exact() -> None:
 
 
 def test_another_secret_key_refuses_it_at_each_argument(app: Flask) -> None:
-    given = from_yaml(exported())
+    text = exported()
+    given = from_yaml(text)
     sealing.use("the-secret-key-of-another-instance")
     (step,) = transfer.difference(given)
     assert step.action == "refuse"
@@ -59,7 +60,7 @@ def test_another_secret_key_refuses_it_at_each_argument(app: Flask) -> None:
     with pytest.raises(Invalid):
         transfer.apply(given)
     db.session.remove()
-    page = Visitor(app, "scheduler").post("/schedules/import", {"file": exported()}).text
+    page = Visitor(app, "scheduler").post("/schedules/import", {"file": text}).text
     assert (
         "kwargs: “login” was sealed with another SECRET_KEY, for another task or argument, or altered, and cannot"
         in page

@@ -19,7 +19,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 from billiard import common as billiard_common
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import Task, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
@@ -39,7 +39,8 @@ from webapp.runs.message import RUN_HEADER, run_of_message
 from webapp.runs.stream import Event
 from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
+from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
+from webapp.secrecy.text import is_suspicious
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
@@ -196,17 +197,23 @@ def _without_secrets(run_id: str, outcome: Any) -> Any:
     """The outcome without secrets: Celery makes events of it, which every monitor on the broker can read."""
     value, info = outcome[0], outcome[1]
     if info is None:
-        shown = executing.hidden(run_id, outcome.retstr) if isinstance(outcome.retstr, str) else outcome.retstr
-        return outcome if shown == outcome.retstr else outcome._replace(retstr=shown)
+        told = outcome.retstr
+        if not isinstance(told, str) or not (executing.has_secrets() or is_suspicious(told)):
+            return outcome
+        return outcome._replace(retstr=saferepr(masked_value(executing.hidden_in(run_id, value)), len(told)))
     if isinstance(value, ExceptionInfo) and info.state in (states.FAILURE, states.RETRY):
         value.traceback = executing.hidden(run_id, value.traceback)
-        raised = getattr(value.exception, "exc", None)
-        holder, error = (raised, raised.exc) if isinstance(raised, Retry) else (value.exception, raised)
+        raised = value.exception.exc if isinstance(value.exception, ExceptionWithTraceback) else value.exception
+        error = raised.exc if isinstance(raised, Retry) else raised
         text = headline(error) if isinstance(error, Exception) else ""
         if (shown := executing.hidden(run_id, text)) != text:
             module, name = type(error).__module__, type(error).__name__
             said = shown.removeprefix(f"{name}: ")
-            holder.exc = UnpickleableExceptionWrapper(module, name, (said,), f"{name}({said!r})")
+            instead = UnpickleableExceptionWrapper(module, name, (said,), f"{name}({said!r})")
+            if isinstance(raised, Retry):
+                raised.exc = instead
+            else:
+                value.exception = instead
     return outcome
 
 

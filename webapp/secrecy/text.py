@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
+from dataclasses import dataclass
 
 from webapp.secrecy.names import is_secret
 
@@ -25,28 +26,49 @@ _SUSPECT = re.compile(
 _NAME = r"[A-Za-z][\w.\-]{0,63}"
 # Where a name begins: each run of letters is tried once, however long it is.
 _BEGIN = r"(?<![\w.\-])-{0,2}"
-# A value between quotes, which may be escaped as in JSON within JSON; else up to a blank or what ends it in addresses.
-_QUOTED = r"""(?P<q>\\*["'])(?P<quoted>(?:(?!(?P=q))(?:\\.|.))*)(?P=q)"""
-_BARE = r"""(?P<bare>\{[^{}]*\}|[^\s&;"'\\]+)"""
-
+# A value between quotes, which may be escaped as in JSON within JSON, and of which a text that was cut lacks the last;
+# else up to a blank or what ends it in addresses.
+_QUOTED = r"""(?P<q>\\*["'])(?P<quoted>(?:(?!(?<!\\)(?P=q)).)*)(?:(?P=q)|\Z)"""
 # In a password "@" may stand as it is, and "/" too where no path follows that could hold an "@".
 _WEB_URL = re.compile(r"""(\b(?:https?|wss?|ftp)://[^\s/?#:@"'<>]{0,255}:)([^\s/?#"'<>]{1,1024})@""", re.IGNORECASE)
 _OTHER_URL = re.compile(
     r"""(\b(?!https?:|wss?:|ftp:)[a-z][\w+.\-]{0,30}://[^\s/?#:@"'<>]{0,255}:)([^\s"'<>]{1,1024})@""", re.IGNORECASE
 )
 _URL_TOKEN = re.compile(r"""(\bhttps?://)([^\s/?#:@"'<>]{8,1024})@""", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"{_BEGIN}(?P<name>{_NAME})\s?=\s?(?!=)b?(?:{_QUOTED}|{_BARE})", re.DOTALL)
-_PAIR = re.compile(
-    rf"""(?P<q1>\\*["'])(?P<name>{_NAME})(?P=q1)\s*:\s*b?(?:{_QUOTED}|(?P<bare>\[[^\]]*\]|\{{[^}}]*\}}|[^\s,}}\])"']+))""",
-    re.DOTALL,
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """How a value is written after its name: what comes before it, and the value itself."""
+
+    name: re.Pattern[str]
+    value: re.Pattern[str]
+    # Whether a value that is a word of prose is none: "invalid token: unexpected".
+    in_prose: bool = False
+
+
+_WHOLE_HEADER = _Named(
+    re.compile(r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie2?)\s*:\s+", re.IGNORECASE),
+    re.compile(r"""(?P<bare>Digest [^\r\n]+|[^\r\n"'\\]+)"""),
 )
-_TUPLE = re.compile(rf"""(?P<q1>["'])(?P<name>{_NAME})(?P=q1),\s*b?{_QUOTED}(?=\))""", re.DOTALL)
-_WHOLE_HEADER = re.compile(
-    r"""(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie2?)\s*:\s+(?P<bare>Digest [^\r\n]+|[^\r\n"'\\]+)""",
-    re.IGNORECASE,
+_PAIR = _Named(
+    re.compile(rf"""(?P<q1>\\*["'])(?P<name>{_NAME})(?P=q1)\s*:\s*"""),
+    re.compile(rf"""b?(?:{_QUOTED}|(?P<bare>\[[^\]]*\]|\{{[^}}]*\}}|[^\s,}}\])"']+))""", re.DOTALL),
 )
-_HEADER = re.compile(rf"""{_BEGIN}(?P<name>{_NAME})\s?:\s{{0,2}}(?P<bare>[^\s"',;\\]+)""")
-_OPTION = re.compile(rf"(?P<name>(?<!\S)--?{_NAME})\s+(?:{_QUOTED}|(?P<bare>[^\s\-\"'][^\s\"']*))")
+_HEADER = _Named(
+    re.compile(rf"{_BEGIN}(?P<name>{_NAME})\s?:\s{{0,2}}"), re.compile(r"""(?P<bare>[^\s"',;\\]+)"""), in_prose=True
+)
+_ASSIGNED = _Named(
+    re.compile(rf"{_BEGIN}(?P<name>{_NAME})\s?=\s?(?!=)"),
+    re.compile(rf"""b?(?:{_QUOTED}|(?P<bare>\{{[^{{}}]*\}}|[^\s&;"'\\]+))""", re.DOTALL),
+)
+_TUPLE = _Named(
+    re.compile(rf"""\(b?(?P<q1>["'])(?P<name>{_NAME})(?P=q1),\s*"""), re.compile(rf"b?{_QUOTED}(?=\))", re.DOTALL)
+)
+_OPTION = _Named(
+    re.compile(rf"(?<!\S)--?(?P<name>{_NAME})\s+"),
+    re.compile(rf"(?:{_QUOTED}|(?P<bare>[^\s\-\"'][^\s\"']*))", re.DOTALL),
+)
 _SCHEME = re.compile(r"""(\b(?:Bearer|Token|Basic)\s+)([A-Za-z0-9._~+/=\-]{4,})""", re.IGNORECASE)
 _PEM = re.compile(r"-----BEGIN ([A-Z ]{0,30})PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 _CIPHERTEXT = re.compile(r"sealed:v[0-9]+:[\w:=+/\-]*")
@@ -76,15 +98,14 @@ def hide(text: str, found: list[str] | None = None) -> str:
         text = _OTHER_URL.sub(hiding.url, text)
         text = _URL_TOKEN.sub(hiding.url, text)
     if ":" in text:
-        text = _WHOLE_HEADER.sub(hiding.named, text)
-        text = _PAIR.sub(hiding.named, text)
-        text = _HEADER.sub(hiding.header, text)
+        for written in (_WHOLE_HEADER, _PAIR, _HEADER):
+            text = hiding.named(written, text)
     if "=" in text:
-        text = _ASSIGNED.sub(hiding.named, text)
+        text = hiding.named(_ASSIGNED, text)
     if "," in text and ")" in text:
-        text = _TUPLE.sub(hiding.named, text)
+        text = hiding.named(_TUPLE, text)
     if "-" in text:
-        text = _OPTION.sub(hiding.named, text)
+        text = hiding.named(_OPTION, text)
     return _SCHEME.sub(hiding.scheme, text)
 
 
@@ -109,20 +130,22 @@ class _Hiding:
         self.found.append(value)
         return match[1] + MASK
 
-    def named(self, match: re.Match[str]) -> str:
-        """What follows a name, between quotes or not."""
-        groups = match.groupdict()
-        value = groups.get("quoted") or groups["bare"] or ""
-        if not value or value.lower() in _PLAIN or not is_secret(groups["name"]):
-            return match[0]
-        self.found.append(value)
-        whole = match[0]
-        start = match.start("quoted" if groups.get("quoted") else "bare") - match.start()
-        return whole[:start] + MASK + whole[start + len(value) :]
-
-    def header(self, match: re.Match[str]) -> str:
-        """What follows a colon in prose: a word there is none, as in "invalid token: unexpected"."""
-        return match[0] if not _is_token(match["bare"]) else self.named(match)
+    def named(self, written: _Named, text: str) -> str:
+        """The text without the values of secret names that are written so."""
+        shown, end = [], 0
+        for match in written.name.finditer(text):
+            # Within a value that was masked there is nothing more to find.
+            if match.start() < end or not is_secret(match["name"]):
+                continue
+            found = written.value.match(text, match.end())
+            group = "bare" if found and found.groupdict().get("bare") else "quoted"
+            value = found.groupdict().get(group) if found else None
+            if not found or not value or value.lower() in _PLAIN or (written.in_prose and not _is_token(value)):
+                continue
+            self.found.append(value)
+            shown += [text[end : found.start(group)], MASK]
+            end = found.end(group)
+        return "".join([*shown, text[end:]])
 
 
 _PLAIN = frozenset({"none", "null", "true", "false", "undefined", MASK})
