@@ -62,7 +62,7 @@ def reset_values(schedule: Stored, names: list[str]) -> dict[str, Any]:
     """What to save so that these fields are the code's again; all of them when none is named."""
     if schedule.code_definition is None:
         return {}
-    code = code_snapshot(schedule.code_definition)
+    code = _opened(code_snapshot(schedule.code_definition))
     chosen = names or [change.field for change in drifted(schedule)]
     values = {name: code[name] for name in chosen if name in PLAIN and name in code}
     if WHEN in chosen:
