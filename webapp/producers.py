@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, ChannelError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -22,7 +22,9 @@ ANSWER_TIMEOUT = 2.0
 # Idle connections that are kept.
 KEPT = 10
 # Whatever a broker that is away, or does not let us in, makes of a call.
-BROKER_ERRORS = (OperationalError, OSError, AMQPError, RedisError)
+BROKER_ERRORS = (OperationalError, OSError, AMQPError, MessageNacked, RedisError)
+# What a broker makes of a message that it has not taken, and says so.
+REFUSALS = (ChannelError, MessageNacked)
 
 
 def connect(app: Celery) -> Any:
@@ -35,6 +37,18 @@ def connect(app: Celery) -> Any:
         # AMQP: each answer is waited for on this socket. (Redis has its time-outs among the options.)
         sock.settimeout(ANSWER_TIMEOUT)
     return connection
+
+
+def probe(producer: Any) -> None:
+    """Have the broker answer on the connection that the next message goes by. Raises one of BROKER_ERRORS.
+
+    A connection that ended while it was idle takes a message and loses it: nobody could say whether the broker has it.
+    """
+    channel = producer.channel
+    if hasattr(channel, "client"):
+        channel.client.ping()
+    elif hasattr(channel, "confirm_select"):
+        channel.confirm_select()
 
 
 def drop(connection: Any) -> None:
@@ -90,6 +104,11 @@ class Producers:
         with suppress(IndexError):
             while True:
                 drop(self._idle.pop().connection)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a message was surely not taken, rather than that nobody can say."""
+    return isinstance(error, REFUSALS) or isinstance(error.__cause__, REFUSALS)
 
 
 def _is_stale(error: BaseException) -> bool:

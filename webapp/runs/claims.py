@@ -14,7 +14,7 @@ from webapp.database import database_now, first_row, now_sql, sqlite_moment
 from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, Origin, RunState, in_sql
+from webapp.runs.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)
@@ -29,8 +29,9 @@ def _take(dialect: str, mark: str) -> str:
     return (
         f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = {worker_id}, claim_seen_at = {now}, "  # noqa: S608  # constants of this program
         f"claims = claims + 1, attempt = {attempt}, worker = {worker}, "
-        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}) "
-        f"WHERE id = {run_id} AND {in_sql('state', UNENDED)} "
+        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL, "
+        f"reason = CASE WHEN state <> '{RunState.UNCONFIRMED}' THEN reason END "
+        f"WHERE id = {run_id} AND {in_sql('state', UNSETTLED)} "
         f"AND (expires_at IS NULL OR expires_at > {now}) AND claims < {MAX_CLAIMS} + {attempt} "
         f"AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
         f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"
@@ -127,7 +128,7 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
     if row is None:
         # A row that ended long ago may be deleted while a message of it still lies in some queue.
         return Verdict.ENDED if had_row(delivery.run_id) else _adopt(connection, delivery, at)
-    if row.state not in UNENDED:
+    if row.state not in UNSETTLED:
         return Verdict.ENDED
     if row.expired:
         _end(connection, delivery.run_id, RunState.EXPIRED, at, reason="It expired before a worker was free")
@@ -193,12 +194,16 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
     options = replaced_by(signature, connection.scalar(sa.select(Run.options).where(*mine)))
     if options is not None:
         values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
+        queue = signature.get("options", {}).get("queue")
+        if queue:
+            # What may be promised of a run depends on where its message is.
+            values["queue"] = str(getattr(queue, "name", queue))
     connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:
     connection.execute(
-        sa.update(Run).where(Run.id == run_id, Run.state.in_(UNENDED)).values(state=state, ended_at=at, **values)
+        sa.update(Run).where(Run.id == run_id, Run.state.in_(UNSETTLED)).values(state=state, ended_at=at, **values)
     )
 
 

@@ -14,9 +14,11 @@ from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.registry import find_task, rule_for
+from webapp.runs import observed, promise
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import Sendable
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.secrecy import masking
 from webapp.secrecy.masking import conceal
@@ -69,10 +71,12 @@ def create_run(
 def send_runs(runs: Sequence[Run]) -> None:
     """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
-    What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
+    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. Runs that are only observed are
+    noted as sent first (see `promise`).
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
-    if sent := broker.publish(queued):
+    once = _observed(queued)
+    if sent := broker.publish([run for run in queued if run.id not in once]):
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
@@ -80,9 +84,41 @@ def send_runs(runs: Sequence[Run]) -> None:
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
+    if once:
+        _send_once(
+            [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in queued if run.id in once], once
+        )
     if len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])
+
+
+def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
+    """The queue of each run that is not guarded."""
+    if not runs:
+        return {}
+    consumers = promise.load(db.session.connection())
+    queues = {run.id: broker.queue_of(run) for run in runs}
+    return {
+        run_id: queue
+        for run_id, queue in queues.items()
+        if promise.promise(queue, None, consumers) is promise.Promise.OBSERVED
+    }
+
+
+def _send_once(runs: Sequence[Sendable], queues: Mapping[str, str | None]) -> None:
+    noted_at = now()
+
+    def note() -> set[str]:
+        noted = observed.note_sending(db.session.connection(), queues, noted_at)
+        db.session.commit()
+        return noted
+
+    # No transaction is open while the broker is asked.
+    db.session.commit()
+    if untouched := broker.publish_once(runs, note):
+        observed.take_back(db.session.connection(), untouched, noted_at)
+        db.session.commit()
 
 
 def launch(

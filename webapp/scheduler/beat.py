@@ -35,6 +35,7 @@ class Scheduler(DatabaseScheduler):
             # for one due time.
             sys.setswitchinterval(SWITCH_INTERVAL)
             self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
+            self._core.observer.start()
 
     @property
     def core(self) -> Core:

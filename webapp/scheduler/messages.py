@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +10,8 @@ from celery import Celery
 from kombu.transport.redis import Channel as RedisChannel
 
 from webapp.database import now
-from webapp.producers import connect, drop
+from webapp.producers import BROKER_ERRORS, connect, drop, is_refusal, probe
 from webapp.runs import message
-from webapp.runs.canvas import replacement_of
 from webapp.runs.store import Sendable
 from webapp.scheduler.templates import Template, fits, make_template, tags
 from webapp.secrecy.sealing import Unopenable
@@ -33,11 +31,28 @@ class Sender:
         # Why runs can never be sent, for whoever ends them.
         self.unopenable: dict[str, str] = {}
 
-    def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool], sent: list[str]) -> None:
+    def ready(self) -> None:
+        """Have a connection that answers. Raises what the transport raises."""
+        try:
+            probe(self._open())
+        except BROKER_ERRORS:
+            # It may have ended while nothing was sent.
+            self.close()
+            probe(self._open())
+
+    def send(
+        self,
+        runs: Sequence[Sendable],
+        may_send: Callable[[], bool],
+        sent: list[str],
+        begun: list[str] | None = None,
+    ) -> None:
         """Publish, and add to `sent` the ids of what the broker has taken. Raises what the transport raises.
 
-        `may_send` is asked right before each publication; nothing more is sent once it says no.
+        `may_send` is asked right before each publication; nothing more is sent once it says no. To `begun` the ids are
+        added right before: of those that are not in it nothing was published.
         """
+        begun = [] if begun is None else begun
         by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
         one_by_one: list[Sendable] = []
         for run in runs:
@@ -51,31 +66,44 @@ class Sender:
                 if not may_send():
                     return
                 chosen = pairs[start : start + PUSH]
+                begun += [run.id for run, _ in chosen]
                 self._push(key, chosen)
                 sent += [run.id for run, _ in chosen]
         for run in one_by_one:
             if not may_send():
                 return
-            try:
-                message.send(self._app, self._open(), run)
-            except Unopenable as error:
-                self.unopenable[run.id] = str(error)
-            else:
-                sent.append(run.id)
+            begun.append(run.id)
+            self._send_one(run, sent, begun)
+
+    def _send_one(self, run: Sendable, sent: list[str], begun: list[str]) -> None:
+        try:
+            message.send(self._app, self._open(), run)
+        except Unopenable as error:
+            self.unopenable[run.id] = str(error)
+        except BROKER_ERRORS as error:
+            if is_refusal(error):
+                begun.remove(run.id)
+            raise
+        else:
+            sent.append(run.id)
+
+    @property
+    def connection(self) -> Any:
+        """The kept connection. Raises what the transport raises."""
+        self._open()
+        return self._connection
 
     def redis(self) -> Any:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
         channel = self._open().channel
         return channel.client if self._is_redis(channel) else None
 
-    def queue_of(self, run: Sendable) -> str | None:
-        """The queue that a run's message goes to, or None when that is for an exchange to decide."""
-        if run.options is not None and json.loads(run.options).keys() & {"exchange", "routing_key"}:
+    def queue_of(self, run: message.Addressed) -> str | None:
+        """The queue that a run's message goes to, None where that is not known. Asks no server."""
+        try:
+            return message.queue_of(self._app, run)
+        except Exception:  # noqa: BLE001 - a router of a project's own; sending says what is wrong, of that run alone
             return None
-        replacement = replacement_of(run.options)
-        task, name = (run.task, run.queue) if replacement is None else (replacement["task"], _queue_in(replacement))
-        queue = self._app.amqp.router.route({"queue": name} if name else {}, task).get("queue")
-        return None if queue is None else str(queue.name)
 
     def depth(self, queue: str) -> int:
         """How many messages wait in a queue; none when it does not exist."""
@@ -128,8 +156,3 @@ class Sender:
         ]
         with self._open().channel.conn_or_acquire() as client:
             client.lpush(key, *messages)
-
-
-def _queue_in(signature: dict[str, Any]) -> str | None:
-    queue: str | None = signature["options"].get("queue")
-    return queue
