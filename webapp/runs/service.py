@@ -19,6 +19,7 @@ from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.store import Sendable
+from webapp.scheduler.database import reading
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.secrecy import masking
 from webapp.secrecy.masking import conceal
@@ -97,7 +98,9 @@ def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
     """The queue of each run that is not guarded."""
     if not runs:
         return {}
-    consumers = promise.load(db.session.connection())
+    # On a connection of its own: no transaction is open while the broker is asked.
+    with reading(db.engine) as connection:
+        consumers = promise.load(connection)
     queues = {run.id: broker.queue_of(run) for run in runs}
     return {
         run_id: queue
@@ -114,8 +117,6 @@ def _send_once(runs: Sequence[Sendable], queues: Mapping[str, str | None]) -> No
         db.session.commit()
         return noted
 
-    # No transaction is open while the broker is asked.
-    db.session.commit()
     if untouched := broker.publish_once(runs, note):
         observed.take_back(db.session.connection(), untouched, noted_at)
         db.session.commit()
