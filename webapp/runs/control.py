@@ -100,7 +100,10 @@ def send_again(run: Run, *, name: str) -> None:
         raise Conflict("It has expired, so no worker would begin it. Retry it instead.")
     values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
     _settle(run, "run.send_again", values)
-    service.send_runs([service.get_run(run.id)])
+    db.session.refresh(run)
+    # No transaction is open while the broker is asked.
+    db.session.commit()
+    service.send_runs([run])
 
 
 def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
