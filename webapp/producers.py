@@ -14,6 +14,7 @@ from typing import Any
 from amqp.exceptions import AMQPError, ChannelError, MessageNacked
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -45,8 +46,10 @@ def probe(producer: Any) -> None:
     A connection that ended while it was idle takes a message and loses it: nobody could say whether the broker has it.
     """
     channel = producer.channel
-    if hasattr(channel, "client"):
-        channel.client.ping()
+    if isinstance(channel, RedisChannel):
+        # By the connections that messages go by: the channel's own may be waiting for messages.
+        with channel.conn_or_acquire() as client:
+            client.ping()
     elif hasattr(channel, "confirm_select"):
         channel.confirm_select()
 

@@ -59,13 +59,16 @@ class Backlog:
         steps = {*PRIORITIES, *channel.priority_steps} - {0}
         for key in (queue, *(f"{queue}{channel.sep}{step}" for step in sorted(steps))):
             start = 0
-            while chunk := channel.client.lrange(key, start, start + CHUNK - 1):
-                yield from chunk
-                start += CHUNK
+            # Not by the channel's own client, which may be waiting for answers of workers.
+            with channel.conn_or_acquire() as client:
+                while chunk := client.lrange(key, start, start + CHUNK - 1):
+                    yield from chunk
+                    start += CHUNK
 
     def _unacknowledged(self) -> Iterable[bytes]:
-        for _, value in self._channel.client.hscan_iter(self._channel.unacked_key, count=CHUNK):
-            yield value
+        with self._channel.conn_or_acquire() as client:
+            for _, value in client.hscan_iter(self._channel.unacked_key, count=CHUNK):
+                yield value
 
     @staticmethod
     def _read(messages: Iterable[bytes]) -> frozenset[str] | None:

@@ -30,6 +30,8 @@ FORGET_AFTER = timedelta(days=1)
 STARTING = timedelta(seconds=30)
 # Seconds without a further answer after which no more is expected.
 ANSWER_SECONDS = 1.0
+# The same for workers that are known to be there: as soon as all have answered, none is waited for.
+RECALL_SECONDS = 3.0
 MAX_ANSWERS = 1_000
 MAX_QUEUES = 100
 LONGEST_NAME = 255
@@ -51,35 +53,39 @@ class Seen(NamedTuple):
     claims: bool
 
 
-def ask(app: Celery, connection: Any, seconds: float = ANSWER_SECONDS) -> list[Answer]:
-    """The answers of all workers that hear. Raises what the transport raises."""
+def ask(app: Celery, connection: Any, most: int = MAX_ANSWERS) -> list[Answer]:
+    """The answers of all workers that hear, until none came for a second. Raises what the transport raises."""
     replies = app.control.broadcast(
-        "active_queues", reply=True, timeout=seconds, limit=MAX_ANSWERS, connection=connection
+        "active_queues", reply=True, timeout=ANSWER_SECONDS, limit=most, connection=connection
     )
     return [answer for reply in replies or () for answer in _answers(reply)]
 
 
 def ask_for(
-    app: Celery, connection: Any, run_ids: Sequence[str], seconds: float = ANSWER_SECONDS
-) -> dict[str, set[str]]:
-    """Those of these runs that each worker has received and not ended, by node name.
+    app: Celery, connection: Any, run_ids: Sequence[str], answers: Sequence[Answer]
+) -> dict[str, dict[str, str]] | None:
+    """Those of these runs that each worker has received and not ended, and in which state, by node name.
 
-    Raises what the transport raises.
+    None when not all of the workers that have just answered do so again. Raises what the transport raises.
     """
+    if not answers:
+        return {}
+    wanted = set(run_ids)
     replies = app.control.broadcast(
         "query_task",
         arguments={"ids": list(run_ids)},
         reply=True,
-        timeout=seconds,
-        limit=MAX_ANSWERS,
+        timeout=RECALL_SECONDS,
+        limit=len(answers),
         connection=connection,
     )
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for reply in replies or ():
         for node, known in reply.items() if isinstance(reply, dict) else ():
-            if isinstance(known, dict) and "error" not in known:
-                found.setdefault(node, set()).update(run_id for run_id in run_ids if run_id in known)
-    return found
+            said = known.items() if isinstance(known, dict) else ()
+            states = {run_id: str(told[0]) for run_id, told in said if run_id in wanted and isinstance(told, list)}
+            found.setdefault(node, {}).update(states)
+    return found if found.keys() >= {answer.node for answer in answers} else None
 
 
 def _answers(reply: Any) -> Iterator[Answer]:

@@ -15,7 +15,7 @@ from webapp.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.consumers import ConsumerLog, ask, ask_for
+from webapp.scheduler.consumers import MAX_ANSWERS, ConsumerLog, ask, ask_for
 from webapp.scheduler.database import moment
 from webapp.scheduler.leader import Lease, LeaseLost
 from webapp.scheduler.messages import Sender
@@ -45,6 +45,8 @@ class Observer:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._away = False
+        # With fewer, a look ends as soon as so many have answered.
+        self.max_answers = MAX_ANSWERS
 
     def start(self) -> None:
         """Begin to work, whenever this beat leads."""
@@ -93,7 +95,7 @@ class Observer:
         """Ask the workers, keep what they say, settle. Raises what the transport or the database raises."""
         self._sender.ready()
         connection = self._sender.connection
-        answers = ask(self._app, connection)
+        answers = ask(self._app, connection, self.max_answers)
         now = moment(self._clock.now())
         with self._engine.begin() as database:
             self._lease.prove(database)
@@ -101,8 +103,8 @@ class Observer:
         self._settling.answered(now)
         backlog = Backlog(connection)
 
-        def held(run_ids: list[str]) -> dict[str, set[str]]:
-            return ask_for(self._app, connection, run_ids)
+        def held(run_ids: list[str]) -> dict[str, dict[str, str]] | None:
+            return ask_for(self._app, connection, run_ids, answers)
 
         changed = self._settling.look(backlog, self._sender.queue_of, held)
         changed += self._settling.fail_never_claimed(backlog, self._sender.queue_of, held)

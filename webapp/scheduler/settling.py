@@ -2,9 +2,10 @@
 
 1. A run whose message still waits stays queued, however long.
 2. Otherwise the result backend, where that can be read, says that it has begun, or how it ended.
-3. Otherwise it is unconfirmed a minute after its message was first seen gone.
-4. One that began is unconfirmed once its worker, which had answered before, has not for a minute, or says that it does
-   not have it.
+3. Otherwise it is unconfirmed a minute after its message was first seen gone, unless a worker that is asked says that
+   it has it. One that it executes has begun.
+4. One that began is unconfirmed once its worker, which had answered before, has not for a minute, or has said for a
+   minute that it does not have it.
 5. One that is unconfirmed is asked for for a day more, at growing distances; late news settles it.
 
 Besides, a guarded run that was sent often, its queue empty each time, and that no worker claimed or has in hand, fails.
@@ -13,7 +14,6 @@ Besides, a guarded run that was sent often, its queue empty each time, and that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,8 +49,11 @@ MAX_ASKED = 5_000
 
 
 QueueOf = Callable[[Any], str | None]
-# The runs that each worker has received and not ended, by its node name; a worker that does not answer is not in it.
-InHand = Mapping[str, AbstractSet[str]]
+# Of some runs those that each worker has received and not ended, with Celery's word for what it does with them, by its
+# node name. A worker that does not answer is not in it; None when one that is there does not.
+Held = Callable[[list[str]], Mapping[str, Mapping[str, str]] | None]
+# Celery's word for a run that is executed.
+ACTIVE = "active"
 
 
 class Settling:
@@ -69,14 +72,14 @@ class Settling:
         """Note that workers could be asked just now; None: that they could not."""
         self._answered_since = now and (self._answered_since or now)
 
-    def look(self, backlog: Backlog, queue_of: QueueOf, held: Callable[[list[str]], InHand]) -> list[str]:
+    def look(self, backlog: Backlog, queue_of: QueueOf, held: Held) -> list[str]:
         """Settle what can be. Gives the ids of the runs that changed. Raises what the transport or database raises.
 
-        `held` says which of some runs workers have in hand.
+        `held` asks the workers which of some runs they have in hand.
         """
         now = moment(self._clock.now())
         changed: list[str] = []
-        gone: dict[str, datetime] = {}
+        before, self._gone = self._gone, {}
         with reading(self._engine) as connection:
             consumers = promise.load(connection)
         for page in self._pages(consumers):
@@ -84,17 +87,12 @@ class Settling:
             waiting = _waiting(runs, backlog)
             asked = [run for run in runs if run.id not in waiting]
             known = outcomes.read(self._app, asked, now)
-            silent = [run for run in asked if not (run.id in known and _is_news(run, known[run.id]))]
-            begun = [run for run in silent if run.state == RunState.STARTED]
-            in_hand = held([run.id for run in begun]) if begun else {}
+            silent = {run: runs[run] for run in asked if not (run.id in known and _is_news(run, known[run.id]))}
             for run in silent:
-                if run.state != RunState.STARTED or _has_dropped(run, in_hand):
-                    gone[run.id] = self._gone.get(run.id, now)
-            reasons = {
-                run.id: reason for run in silent if (reason := self._reason(run, runs[run], gone, consumers, now))
-            }
+                if run.state != RunState.STARTED or run.id in before:
+                    self._gone[run.id] = before.get(run.id, now)
+            reasons = self._reasons(silent, known, held, consumers, now)
             changed += self._write(asked, known, reasons, now)
-        self._gone = gone
         return changed + self._ask_unconfirmed(now)
 
     def _pages(self, consumers: Consumers) -> Iterator[list[Observed]]:
@@ -111,23 +109,39 @@ class Settling:
         with reading(self._engine) as connection:
             return work(connection)
 
-    def _reason(
-        self, run: Observed, queue: str | None, gone: Mapping[str, datetime], consumers: Consumers, now: datetime
-    ) -> str | None:
-        """Why a run is unconfirmed of which nothing more will be heard; None while something may be."""
-        since = gone.get(run.id, now)
-        if run.state == RunState.STARTED:
-            name = f"its worker {run.worker}" if run.worker else "its worker"
-            if now - since >= WORKER_GONE_AFTER:
-                return f"It began, and {name} does not have it any more. No result came."
-            if self._is_gone(run.worker, run.started_at or now, consumers, now):
-                return f"It began, and {name} does not answer any more. No result came."
-        elif queue is None:
-            if now - since >= UNCONFIRMED_AFTER_EXCHANGE:
-                return "It was sent to an exchange, and no result came within 15 minutes."
-        elif now - since >= UNCONFIRMED_AFTER:
-            return f"Its message has left the queue “{queue}”, and no result came within a minute."
-        return None
+    def _reasons(
+        self,
+        silent: Mapping[Observed, str | None],
+        known: dict[str, Outcome],
+        held: Held,
+        consumers: Consumers,
+        now: datetime,
+    ) -> dict[str, str]:
+        """Why each run is unconfirmed of which nothing more will be heard. Adds to `known` what workers have begun."""
+        gone = {run: _gone_reason(run, queue, now - self._gone.get(run.id, now)) for run, queue in silent.items()}
+        doubtful = [run for run in silent if gone[run] or run.state == RunState.STARTED]
+        if not doubtful:
+            return {}
+        in_hand = held([run.id for run in doubtful])
+        if in_hand is None:
+            return {}
+        holders = {run_id: (node, state) for node, states in in_hand.items() for run_id, state in states.items()}
+        found: dict[str, str] = {}
+        for run in doubtful:
+            if run.id in holders:
+                # A worker has it: whether it has begun it, or has it wait.
+                self._gone.pop(run.id, None)
+                node, state = holders[run.id]
+                if state == ACTIVE and run.state == RunState.QUEUED:
+                    known[run.id] = Outcome(None, node)
+            elif reason := gone[run]:
+                found[run.id] = reason
+            elif run.worker in in_hand:
+                # Its worker answers, and does not have it: it ended just now, or was lost with its process.
+                self._gone.setdefault(run.id, now)
+            elif self._is_gone(run.worker, run.started_at or now, consumers, now):
+                found[run.id] = f"It began, and {_worker_of(run)} does not answer any more. No result came."
+        return found
 
     def _is_gone(self, worker: str | None, started_at: datetime, consumers: Consumers, now: datetime) -> bool:
         last = max((one.seen_at for one in consumers if one.node == worker), default=None)
@@ -185,7 +199,7 @@ class Settling:
             changed += self._write(page, outcomes.read(self._app, page, now), {}, now)
         return changed
 
-    def fail_never_claimed(self, backlog: Backlog, queue_of: QueueOf, held: Callable[[list[str]], InHand]) -> list[str]:
+    def fail_never_claimed(self, backlog: Backlog, queue_of: QueueOf, held: Held) -> list[str]:
         """Fail guarded runs that were sent in vain often enough, and that no worker has in hand. Gives their ids."""
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
@@ -194,7 +208,10 @@ class Settling:
         late = [one for one in candidates if recovery.is_late(one, now)]
         queues = {one.run.id: queue_of(one.run) for one in late}
         lost = [one for one in late if (queue := queues[one.run.id]) and not backlog.waiting(queue, [one.run.id])]
-        taken = {run_id for ids in held([one.run.id for one in lost]).values() for run_id in ids} if lost else set()
+        in_hand = held([one.run.id for one in lost]) if lost else None
+        if in_hand is None:
+            return []
+        taken = {run_id for states in in_hand.values() for run_id in states}
         lost = [one for one in lost if one.run.id not in taken]
         if lost:
             with self._engine.begin() as connection:
@@ -220,10 +237,20 @@ def _observed(page: Sequence[Observed], queue_of: QueueOf, consumers: Consumers)
     }
 
 
-def _has_dropped(run: Observed, in_hand: InHand) -> bool:
-    """Whether the worker that began a run answers, and does not have it: it was replaced, or lost its process."""
-    answered = in_hand.get(run.worker or "")
-    return answered is not None and run.id not in answered
+def _gone_reason(run: Observed, queue: str | None, gone_for: timedelta) -> str | None:
+    """Why a run is unconfirmed that has been nowhere for so long; None while it may be under way."""
+    if run.state == RunState.STARTED:
+        reason = f"It began, and {_worker_of(run)} does not have it any more. No result came."
+        return reason if gone_for >= WORKER_GONE_AFTER else None
+    if queue is None:
+        reason = "It was sent to an exchange, and no result came within 15 minutes."
+        return reason if gone_for >= UNCONFIRMED_AFTER_EXCHANGE else None
+    reason = f"Its message has left the queue “{queue}”, and no result came within a minute."
+    return reason if gone_for >= UNCONFIRMED_AFTER else None
+
+
+def _worker_of(run: Observed) -> str:
+    return f"its worker {run.worker}" if run.worker else "its worker"
 
 
 def _waiting(runs: Mapping[Observed, str | None], backlog: Backlog) -> set[str]:
