@@ -110,8 +110,16 @@ class Producers:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a message was surely not taken, rather than that nobody can say."""
-    return isinstance(error, REFUSALS) or isinstance(error.__cause__, REFUSALS)
+    """Whether a message was surely not taken, rather than that nobody can say.
+
+    Sending tries no connection twice, so one that was refused had nothing written on it before.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, (*REFUSALS, ConnectionRefusedError)):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _is_stale(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from webapp.runs.promise import Consumers, guarded
 from webapp.runs.states import RunState, in_sql
 from webapp.runs.store import CHUNK, runs
 
-# What an unconfirmed run is still asked for, and from when on its next time is twice as far away as the last one.
+# How long an unconfirmed run is still asked for, and not before when: each time is twice as far away as the last one.
 ASKED_FOR = timedelta(days=1)
 ASKED_FIRST = timedelta(minutes=1)
 
@@ -92,11 +92,11 @@ def begun(connection: sa.Connection, consumers: Consumers, after: str, most: int
 
 
 def unconfirmed(connection: sa.Connection, now: datetime, since: datetime, most: int) -> list[Observed]:
-    """Those that are due to be asked for again between two moments: a minute after their end, two, four, for a day."""
-    windows, age = [], ASKED_FIRST
-    while age <= ASKED_FOR:
-        windows.append(sa.and_(runs.c.ended_at > since - age, runs.c.ended_at <= now - age))
-        age *= 2
+    """Those that are due to be asked for again between two moments: a day after their end, half of one, a quarter …."""
+    ages = [ASKED_FOR]
+    while ages[-1] / 2 > ASKED_FIRST:
+        ages.append(ages[-1] / 2)
+    windows = [sa.and_(runs.c.ended_at > since - age, runs.c.ended_at <= now - age) for age in ages]
     chosen = (sa.literal_column("state") == sa.literal_column("'unconfirmed'"), sa.or_(*windows))
     return _read(connection, sa.select(*_COLUMNS).where(*chosen).limit(most))
 
