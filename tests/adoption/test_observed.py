@@ -161,7 +161,7 @@ def the_backlog_is_executed(desk: Desk, shop: Shop) -> None:
 
 def a_person_sends_again(desk: Desk, shop: Shop, lost: str, operator: Visitor, gate: Path) -> None:
     text = operator.get(f"/runs/{lost}").text
-    assert "which reports nothing to Beatdesk" in text
+    assert "do not report to Beatdesk: celery@" in text
     gate.touch()
     assert operator.post(f"/runs/{lost}/send-again").status_code == 303
     wait_for(lambda: shop.executed()["long"] == 2, seconds=20)

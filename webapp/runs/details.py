@@ -107,7 +107,7 @@ def _observed(run: Run) -> str:
         why = "It goes through an exchange, so it is not known which worker takes it."
     elif others:
         named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
-        why = f"Its queue “{queue}” is consumed by {named}, which reports nothing to Beatdesk."
+        why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
     else:
         why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
     return f"{why} It is sent once, and what became of it is known only from the result backend."

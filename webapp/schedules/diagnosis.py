@@ -223,7 +223,9 @@ class _Chain:
 
     def _foreign_queue(self, name: str) -> Link:
         """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
-        found = f"“{self.queue}” is consumed by {self.others}, which does not report to Beatdesk: runs are sent once."
+        found = (
+            f"“{self.queue}” is consumed by workers that do not report to Beatdesk ({self.others}). Runs are sent once."
+        )
         if self.made is None or self.made.state != RunState.QUEUED:
             return Link(name, True, found)
         try:
