@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 
 from webapp import broker
 from webapp.extensions import db
+from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
-from webapp.overview.readiness import BEAT_GONE_AFTER
 from webapp.runs import recorder, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run

@@ -13,17 +13,15 @@ from flask import Flask
 from webapp import broker
 from webapp.database import now, read_only
 from webapp.extensions import db
+from webapp.liveness import BEAT_GONE_AFTER, WORKER_GONE_AFTER
 from webapp.runs import recorder
 from webapp.scheduler.models import Beat
 from webapp.workers.models import Worker
-from webapp.workers.presence import GONE_AFTER
 
 logger = logging.getLogger(__name__)
 
 # Seconds for all checks together; they are made side by side.
 PATIENCE = 3.0
-# A beat renews its row at least every second or two.
-BEAT_GONE_AFTER = 10.0
 
 OK = "ok"
 SILENT = "does not answer"
@@ -64,7 +62,7 @@ def _ask(app: Flask, names: tuple[str, ...], check: Callable[[], dict[str, str]]
 def _database() -> dict[str, str]:
     at = now()
     beat = sa.exists().where(Beat.leading, Beat.seen_at > at - timedelta(seconds=BEAT_GONE_AFTER))
-    worker = sa.exists().where(Worker.stopped_at.is_(None), Worker.seen_at > at - timedelta(seconds=GONE_AFTER))
+    worker = sa.exists().where(Worker.stopped_at.is_(None), Worker.seen_at > at - timedelta(seconds=WORKER_GONE_AFTER))
     leads, works = db.session.execute(sa.select(beat, worker)).one()
     return {
         "database": OK,

@@ -15,6 +15,7 @@ import redis
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.runs import changes, recording, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
 from webapp.scheduler.wakeup import CHANNEL
@@ -27,7 +28,6 @@ WAIT_MS = 500
 # What a recorder has read but not acknowledged for this long is taken over by another one.
 ABANDONED_AFTER_MS = 15_000
 PRESENCE_KEY = "beatdesk:recorder:{name}"
-PRESENCE_SECONDS = 10
 # Seconds before the next try when the database or Redis is away.
 PAUSE = 1.0
 
@@ -121,8 +121,8 @@ class Recorder:
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
-            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=PRESENCE_SECONDS)
-            self._next_presence = time.monotonic() + PRESENCE_SECONDS / 4
+            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
+            self._next_presence = time.monotonic() + RECORDER_GONE_AFTER / 4
 
     def _lost(self, error: Exception) -> None:
         if self._away is None:
