@@ -20,6 +20,7 @@ from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
+from webapp.overview.health import init_health
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.static_files import init_static
@@ -55,6 +56,7 @@ def build(config: Settings | None = None) -> Flask:
     init_templating(app)
     init_drawing(app)
     init_headers(app, settings)
+    init_health(app)
     register_errors(app)
     register_routes(app)
     register_commands(app)

@@ -84,14 +84,22 @@ def enforce() -> Response | None:
     needed = rule_of(current_app, request.endpoint)
     if needed is None:
         raise RuntimeError(f"route {request.endpoint} has no access rule")
-    if needed == Access.PUBLIC or may(needed):
-        return None
     admits = getattr(current_app.view_functions[request.endpoint], "admits", None)
     if admits is not None and admits():
+        # Whoever it is: the sign-in is not asked, nor the database, which may be what is away.
+        _act_as(None)
+        return None
+    if needed == Access.PUBLIC or may(needed):
         return None
     if current_user.is_authenticated:
         raise Forbidden(f"This takes the role “{needed.name.lower()}”.")
     return _sign_in_first()
+
+
+def _act_as(user: Any) -> None:
+    """Let the request be that person's, or nobody's, without a sign-in."""
+    manager = current_app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
+    manager._update_request_context_with_user(user)  # noqa: SLF001  # it has no public name for a request without session
 
 
 def _sign_in_first() -> Response:

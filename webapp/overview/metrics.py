@@ -10,6 +10,7 @@ go on. Left out is `flower_worker_prefetched_tasks`: which worker holds a messag
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -23,6 +24,8 @@ from webapp import broker
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
+from webapp.overview.health import monitor
+from webapp.overview.signs import KEYS
 from webapp.runs import recorder, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
@@ -76,6 +79,9 @@ class _Now(Collector):
             else:
                 up.append(((name,), 1))
                 yield from families
+        signs = Counter(sign.key for sign in monitor().health(patience=1.0).signs)
+        text = "Whether something is wrong that every page shows, by what it is"
+        yield _gauge("beatdesk_wrong", text, ["sign"], (((key,), signs[key]) for key in KEYS))
         yield _gauge("beatdesk_up", "Whether the part could be asked", ["part"], up)
 
 

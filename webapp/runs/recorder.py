@@ -9,12 +9,14 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.database import now
 from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.runs import changes, recording, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
@@ -145,6 +147,15 @@ def present(client: redis.Redis) -> list[str]:
     """The recorders that showed a sign of life in the last seconds. Raises redis.RedisError."""
     prefix = PRESENCE_KEY.format(name="")
     return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
+
+
+def last_seen(client: Any) -> datetime | None:
+    """When a recorder last asked for news, to the second; None where none ever did. Raises redis.RedisError."""
+    if not client.exists(STREAM):
+        return None
+    groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP]
+    idle = [consumer["idle"] for consumer in client.xinfo_consumers(STREAM, GROUP)] if groups else []
+    return (now() - timedelta(milliseconds=min(idle))).replace(microsecond=0) if idle else None
 
 
 @dataclass(frozen=True, slots=True)
