@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
+from webapp.accounts.access import act_as
 from webapp.database import now, read_only
 from webapp.overview import signs
 from webapp.overview.signs import Sign
@@ -33,6 +34,8 @@ SILENT_AFTER = 2.5
 PAGE_MAX_AGE = 3.0
 PAGE_PATIENCE = 0.25
 
+# What open pages ask.
+ENDPOINT = "overview.what_is_wrong"
 OK = "ok"
 UNKNOWN = "cannot be known"
 # What `/readyz` tells of, by the part that knows it.
@@ -105,7 +108,7 @@ class Monitor:
 
     def database_is_away(self) -> bool:
         """Whether the database did not answer when it was last asked."""
-        return AWAY_DATABASE in self.health(patience=0.0).checks.items()
+        return self.health(patience=0.0).checks["database"] == signs.SILENT
 
     def _begin(self, part: _Part, at: float) -> None:
         if part.begun_at is None and part.age(at) >= part.every:
@@ -148,13 +151,17 @@ class Monitor:
         return Health(sorted(found, key=lambda sign: sign.severity), checks)
 
 
-AWAY_DATABASE = ("database", signs.SILENT)
-
-
 def init_health(app: Flask) -> None:
     """Let pages ask what is wrong. Nothing is looked at before the first one does."""
     app.extensions["health"] = Monitor(app)
     app.jinja_env.globals["health_signs"] = page_signs
+    app.before_request(_ask_nobody_who_it_is)
+
+
+def _ask_nobody_who_it_is() -> None:
+    """Before what loads the person: where the database is away, it is what an open page wants to hear of."""
+    if request.endpoint == ENDPOINT and monitor().database_is_away():
+        act_as(None)
 
 
 def monitor() -> Monitor:

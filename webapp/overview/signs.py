@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
@@ -109,7 +110,7 @@ def _beat(rows: Rows) -> Iterator[Sign]:
         since=max([*led, *([given_back] if given_back else [])], default=None),
         since_text="Schedules have not fired since",
         command="" if alive else "celery -A wsgi:celery beat",
-        link=("/schedules", "Schedules"),
+        link=("/schedules", "Show schedules"),
         check="none leads",
     )
 
@@ -126,7 +127,7 @@ def _worker(rows: Rows) -> Iterator[Sign]:
         since=(last.stopped_at or last.seen_at) if last else None,
         since_text="The last one was seen at",
         command=WORKER_COMMAND,
-        link=("/workers", "Workers"),
+        link=("/workers", "Show workers"),
         check="none is alive",
     )
 
@@ -149,7 +150,7 @@ def _lost_workers(rows: Rows) -> Iterator[Sign]:
             severity="warning",
             since=max(worker.seen_at for worker in lost),
             since_text="Last heartbeat:",
-            link=("/workers", "Workers"),
+            link=("/workers", "Show workers"),
         )
 
 
@@ -172,7 +173,7 @@ def _queues(rows: Rows) -> Iterator[Sign]:
         since=queues[0].since,
         since_text=f"{waiting} {'waits' if count == 1 else 'wait'}, the oldest since",
         command=f"{WORKER_COMMAND} -Q {','.join(names[:MAX_NAMES])}",
-        link=("/queues", "Queues"),
+        link=("/queues", "Show queues"),
     )
 
 
@@ -202,14 +203,14 @@ def _schedules(_rows: Rows) -> Iterator[Sign]:
         severity="warning",
         since=since,
         since_text="First noticed:",
-        link=("/schedules?status=broken", "Broken schedules"),
+        link=("/schedules?status=broken", "Show broken schedules"),
     )
 
 
-def _recorder(client: object) -> Iterator[Sign]:
+def _recorder(client: Any) -> Iterator[Sign]:
     lag = recorder.lag(client)
     oldest = (now() - timedelta(seconds=lag.seconds)).replace(microsecond=0) if lag.entries else None
-    if not recorder.present(client):  # type: ignore[arg-type]  # a client of Redis
+    if not recorder.present(client):
         yield Sign(
             "recorder",
             "No recorder is running.",
@@ -217,7 +218,7 @@ def _recorder(client: object) -> Iterator[Sign]:
             since=oldest or recorder.last_seen(client),
             since_text="What happens to runs has not been recorded since",
             command="flask --app wsgi recorder run",
-            link=("/runs", "Runs"),
+            link=("/runs", "Show runs"),
             check="none is alive",
         )
     elif lag.seconds > RECORDER_MAX_LAG:
@@ -228,7 +229,7 @@ def _recorder(client: object) -> Iterator[Sign]:
             since=oldest,
             since_text="The oldest change that is not recorded is from",
             command="flask --app wsgi recorder run",
-            link=("/runs", "Runs"),
+            link=("/runs", "Show runs"),
             check=f"{lag.seconds:.0f} s behind",
         )
 
@@ -266,7 +267,7 @@ AWAY = {
         "The broker does not answer.",
         "Runs are kept and sent when it is back. Check the server of CELERY_BROKER_URL.",
         since_text="No answer since",
-        link=("/queues", "Queues"),
+        link=("/queues", "Show queues"),
         check=SILENT,
     ),
 }

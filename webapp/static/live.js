@@ -19,7 +19,6 @@
 
   const WORDS = {
     live: "What changes appears here as it happens.",
-    troubled: "What changes appears here as it happens, but something is wrong: see above.",
     polling: `Changes are not pushed now; this page looks every ${sign.dataset.poll} s.`,
     disconnected: "The server does not answer. What you see may be old.",
   };
@@ -34,10 +33,10 @@
 
   function show() {
     const state = !answered ? "disconnected" : pushed ? "live" : "polling";
-    sign.title = WORDS[state === "live" && document.querySelector("#health > *") ? "troubled" : state];
     if (sign.dataset.state === state) return;
     sign.dataset.state = state;
     sign.textContent = state;
+    sign.title = WORDS[state];
     sign.hidden = false;
   }
 
@@ -114,8 +113,6 @@
     }
   });
   document.addEventListener("htmx:after:swap", stopWhenDone);
-  // What is wrong may have changed.
-  document.addEventListener("htmx:after:swap", () => sign.dataset.state && show());
 
   // A hidden page asks for nothing, and hx-sse closes its stream; seen again, it catches up.
   document.addEventListener("visibilitychange", () => {
