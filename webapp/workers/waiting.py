@@ -15,24 +15,25 @@ from webapp.extensions import db
 from webapp.liveness import WORKER_GONE_AFTER
 from webapp.workers.models import Worker
 
-# Of a queue, so many of the runs that have waited longest are counted.
-MAX_COUNTED = 10_000
+# So many of the runs that have waited longest are counted; of each further queue fewer.
+MAX_COUNTED, MAX_COUNTED_FURTHER = 1_000, 50
 # Workers that were last seen before are not asked what they consumed.
 REMEMBERED = timedelta(days=1)
 
 # From one name to the next, each by one look into the index.
-_NAMES = sa.text(
-    "WITH RECURSIVE names(queue) AS (SELECT min(queue) FROM runs WHERE state = 'queued' UNION ALL "
-    "SELECT (SELECT min(queue) FROM runs WHERE state = 'queued' AND queue > names.queue) FROM names "
+_NAMES = (
+    "WITH RECURSIVE names(queue) AS (SELECT * FROM (SELECT queue FROM {runs} "
+    "WHERE state = 'queued' AND queue IS NOT NULL ORDER BY queue LIMIT 1) AS first UNION ALL SELECT "
+    "(SELECT queue FROM {runs} WHERE state = 'queued' AND queue > names.queue ORDER BY queue LIMIT 1) FROM names "
     "WHERE names.queue IS NOT NULL) SELECT queue FROM names WHERE queue IS NOT NULL "
-    "UNION ALL SELECT NULL WHERE EXISTS (SELECT 1 FROM runs WHERE state = 'queued' AND queue IS NULL)"
+    "UNION ALL SELECT NULL WHERE EXISTS (SELECT 1 FROM {runs} WHERE state = 'queued' AND queue IS NULL)"
 )
 _OLDEST = (
     "SELECT count(*), min(ready) FROM (SELECT CASE WHEN eta > created_at THEN eta ELSE created_at END AS ready "
-    "FROM runs WHERE state = 'queued' AND {condition} ORDER BY created_at LIMIT :most) AS waiting"
+    "FROM {runs} WHERE state = 'queued' AND queue {which} ORDER BY created_at LIMIT :most) AS waiting"
 )
-_IN_QUEUE = sa.text(_OLDEST.format(condition="queue = :queue"))
-_IN_NO_QUEUE = sa.text(_OLDEST.format(condition="queue IS NULL"))
+# Without statistics SQLite would read everything that is queued, along another index.
+_RUNS = {"sqlite": "runs INDEXED BY ix_runs_waiting", "postgresql": "runs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,13 @@ def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
     """Those of all queues in which runs wait, the one with the oldest run first."""
     consumed = set().union(*(worker.queues for worker in workers if worker.alive(now)))
     found: dict[str, Unconsumed] = {}
-    for given in db.session.scalars(_NAMES).all():
+    total = 0
+    for given in db.session.scalars(sa.text(_NAMES.format(runs=_runs()))).all():
         name = given or DEFAULT_QUEUE
         if name in consumed:
             continue
-        count, since = _oldest(given)
+        count, since = _oldest(given, max(MAX_COUNTED - total, MAX_COUNTED_FURTHER))
+        total += count
         if since is not None:
             former = found.get(name)
             if former is not None:
@@ -90,12 +93,16 @@ def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
     return sorted(found.values(), key=lambda queue: queue.since)
 
 
-def _oldest(queue: str | None) -> tuple[int, datetime | None]:
-    statement = _IN_NO_QUEUE if queue is None else _IN_QUEUE
-    given = {"most": MAX_COUNTED} | ({} if queue is None else {"queue": queue})
+def _oldest(queue: str | None, most: int) -> tuple[int, datetime | None]:
+    statement = sa.text(_OLDEST.format(runs=_runs(), which="IS NULL" if queue is None else "= :queue"))
+    given = {"most": most} | ({} if queue is None else {"queue": queue})
     columns = statement.columns(sa.column("count", sa.Integer), sa.column("ready", UtcDateTime))
     count, since = db.session.execute(columns, given).one()
     return count, since
+
+
+def _runs() -> str:
+    return _RUNS[db.engine.dialect.name]
 
 
 def _last_seen(queue: str, workers: Iterable[Heartbeat]) -> datetime | None:
