@@ -1,6 +1,7 @@
 """What can be wrong, and what a page says of it. Each function looks at one thing and yields a sign if it is wrong.
 
-`overview.health` calls them. To say one thing more, add a function to the list of the part that knows it.
+`overview.health` calls them. To say one thing more, add a function to the signs of the part that knows it, and its key
+to `KEYS`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def of_redis() -> list[Sign]:
     """What Redis says. Raises redis.RedisError when it does not answer."""
     client = broker.client()
     client.ping()
-    return [*_recorder(client)]
+    return [sign for find in REDIS_SIGNS for sign in find(client)]
 
 
 def of_broker() -> list[Sign]:
@@ -242,6 +243,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _schedules)
+REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder,)
 
 # Every sign that there can be, for monitors.
 KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules")
