@@ -31,6 +31,7 @@ GONE_AFTER = 20.0
 _worker_id = uuid.uuid4().hex
 _stopping = threading.Event()
 _beating: threading.Thread | None = None
+_consumer: Any = None
 
 
 def worker_id() -> str:
@@ -46,7 +47,8 @@ def _new_identity(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _ready(sender: Any, **_: Any) -> None:
-    global _beating  # noqa: PLW0603  # there is one such thread in a worker
+    global _beating, _consumer  # noqa: PLW0603  # there is one of each in a worker
+    _consumer = sender
     row = _describe(sender.controller)
     _stopping.clear()
     _write(lambda connection: connection.execute(sa.insert(Worker).values(**row, seen_at=database_now(connection))))
@@ -82,6 +84,7 @@ def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
     if not seen.rowcount:
         connection.execute(sa.insert(Worker).values(**row, seen_at=at))
     claims.renew(connection, [request.id for request in tuple(worker_state.active_requests)], row["id"])
+    claims.renew_waiting(connection, _consumer.waiting)
 
 
 def _write(action: Any) -> None:
