@@ -32,7 +32,7 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.workers.children",
         "webapp.runs.execution",
         "webapp.runs.worker_events",
-        "webapp.runs.reporting",
+        "webapp.runs.task_output",
         "webapp.runs.publishing",
         *settings.task_modules,
     )
