@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 
-from celery import current_app, shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-
-from webapp.runs.execution import RunTask
 
 current_app.conf.task_annotations = {"limited.annotated": {"time_limit": 1}}
 
 
-class Patient(RunTask):
+class Patient(Task):
     """A base of its own, with a limit far away."""
 
     time_limit = 3600
