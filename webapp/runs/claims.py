@@ -22,6 +22,8 @@ from webapp.runs.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)
+# A queued run was not lost if a worker said within this time that it waits there.
+WAITING_TIMEOUT = timedelta(seconds=30)
 # A run that takes its worker down each time is given up after this many beginnings.
 MAX_CLAIMS = 4
 
@@ -303,5 +305,16 @@ def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> Non
             sa.update(Run)
             .where(sa.or_(Run.id.in_(task_ids), Run.external_id.in_(task_ids)))
             .where(Run.claimed_by == worker_id, Run.state.in_(UNENDED))
+            .values(claim_seen_at=database_now(connection))
+        )
+
+
+def renew_waiting(connection: sa.Connection, run_ids: list[str]) -> None:
+    """Say that these runs wait in the hands of a worker that will begin them."""
+    if run_ids:
+        known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -WAITING_TIMEOUT / 3))
+        connection.execute(
+            sa.update(Run)
+            .where(Run.id.in_(run_ids), Run.state == RunState.QUEUED, Run.claimed_by.is_(None), known)
             .values(claim_seen_at=database_now(connection))
         )

@@ -82,6 +82,7 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
             return _traced(task, trace, execution, request)
         finally:
             reset_current(token)
+            reporting.finish(execution)
             # Celery has stored, sent and logged all there is.
             executing.end(execution.id)
 
