@@ -1,4 +1,4 @@
-"""Tasks in the shapes that people write, given to real workers by TASK_MODULES: each must be claimed, recorded, ended."""
+"""Tasks in the shapes that people write, given to real workers by TASK_MODULES: each is claimed, recorded and ended."""
 
 from __future__ import annotations
 

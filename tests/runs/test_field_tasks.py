@@ -83,7 +83,8 @@ def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, 
     assert {run.state for run in (killed, slow)} == {RunState.FAILED}
     assert "WorkerLost" in (killed.error or "")
     assert "TimeLimitExceeded" in (slow.error or "")
-    assert finish(named_self)[0].result == "[1, 2]"
+    [named] = finish(named_self)
+    assert (named.error, named.result) == (None, "[1, 2]")
     check_sent(finish(sends)[0])
 
 

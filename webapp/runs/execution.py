@@ -57,6 +57,10 @@ class RunTask(Task):
     # A worker that was lost is replaced within seconds; Celery's own default waits three minutes.
     default_retry_delay = 5
 
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run. In workers Celery's own would take a keyword argument that is called self for the task."""
+        return self.run(*args, **kwargs)
+
 
 class TaskExitedError(Exception):
     """A task raised what Celery's main process would take for an order to itself, such as SystemExit or MemoryError."""
