@@ -65,12 +65,12 @@ def celery_app() -> Any:
     ],
 )
 def test_limits_of_a_run(celery_app: Celery, options: Any, message: Any, expected: tuple[Any, Any]) -> None:
-    name = celery_app.task(shared=False, **options)(nothing).name
-    assert limits_of(celery_app.tasks[name], message, DEFAULT) == expected
+    task = celery_app.task(nothing, lazy=False, shared=False, **options)
+    assert limits_of(task, message, DEFAULT) == expected
 
 
 def test_remote_control_sets_the_limits_of_a_task(celery_app: Celery) -> None:
-    task = celery_app.tasks[celery_app.task(shared=False)(nothing).name]
+    task = celery_app.task(nothing, lazy=False, shared=False)
     task.time_limit = 9
     assert limits_of(task, None, DEFAULT) == (9, None)
 

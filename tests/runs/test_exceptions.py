@@ -78,7 +78,7 @@ def traced(task: Any) -> list[str]:
         said.append(headline(reason))
 
     with app:
-        made = app.task(bind=True, default_retry_delay=60, shared=False)(task)
+        made = app.task(bind=True, default_retry_delay=60, shared=False, lazy=False)(task)
         signals.task_failure.connect(failed, sender=made)
         signals.task_retry.connect(retried, sender=made)
         build_tracer(made.name, made, app=app)("an-id", (), {}, {"id": "an-id", "delivery_info": {}})
