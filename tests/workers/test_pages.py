@@ -60,7 +60,7 @@ def test_it_shows_who_is_alive_and_how_busy(viewer: Visitor) -> None:
         "host-a, process 4711",
         "alive",
         "1 of 4 busy",
-        "4 at once",
+        "Concurrency 4",
         "celery, mail",
         "celery 5.7.0",
     ):

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.runs.batches import MOMENT, NUMBER, TEXT, BatchUpdate
-from webapp.runs.states import ENDED, UNENDED, RunState, in_sql
+from webapp.runs.states import ENDED, UNSETTLED, RunState, in_sql
 from webapp.runs.stream import Entry, Event, limited
 
 # In the order in which those of one batch are applied. The claim writes "started" itself.
@@ -31,7 +31,7 @@ _DONE = (RunState.FAILED, RunState.SUCCEEDED)
 _RANK = {event: rank for rank, event in enumerate(STATES)}
 
 
-NOT_BACKWARDS = f"{in_sql('runs.state', UNENDED)} AND runs.attempt <= told.attempt"
+NOT_BACKWARDS = f"{in_sql('runs.state', UNSETTLED)} AND runs.attempt <= told.attempt"
 _MOVES = f"told.state IS NOT NULL AND {NOT_BACKWARDS}"
 
 

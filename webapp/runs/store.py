@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from webapp.database import UtcDateTime, array_literal
+from webapp.database import UtcDateTime, array_literal, database_now
+from webapp.runs.claims import WAITING_TIMEOUT
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
@@ -242,10 +243,14 @@ def _queued_since() -> sa.ColumnElement[Any]:
 
 
 def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -> list[tuple[Sendable, datetime, int]]:
-    """Queued runs whose message was sent before a moment, oldest first, with when, and how often it was sent."""
+    """Queued runs whose message was sent before a moment, oldest first, with when, and how often it was sent.
+
+    Without those that a worker has taken and keeps for later.
+    """
+    kept = runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
     statement = (
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, kept.is_not(True))
         .order_by(runs.c.sent_at)
         .limit(most)
     )

@@ -33,6 +33,11 @@ class WorkerLine:
     queues: list[str]
     versions: dict[str, str]
 
+    @property
+    def slots(self) -> int:
+        """How many runs it can execute now, without growing first."""
+        return max(self.row.autoscale_now or self.row.concurrency, self.busy)
+
     def knows(self, task: str) -> bool:
         """Whether it has a task of this name registered."""
         return task in _read(self.row.tasks, [])
