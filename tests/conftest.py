@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -125,6 +126,10 @@ def app(settings: Settings) -> Iterator[Flask]:
     yield made
     # What is told later would be told to the Redis of the next test.
     telling.drain()
+    for thread in threading.enumerate():
+        if thread.name.startswith("health-"):
+            # It looks at this test's servers.
+            thread.join()
     # What AMQP connects with does not close itself when it is forgotten.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp import time_limits
 from webapp.celery_config import celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
@@ -23,12 +24,15 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.__dict__.pop("amqp", None)
     # By name: the class is only imported where results are written or read.
     celery.loader.override_backends = BACKENDS
+    time_limits.install(celery)
     celery.flask_app = app
     celery.set_default()
-    # The first three listen to what happens in a worker.
+    # All but the last take part in what happens in a worker.
     celery.conf.imports = (
         "webapp.workers.children",
-        "webapp.runs.reporting",
+        "webapp.runs.execution",
+        "webapp.runs.worker_events",
+        "webapp.runs.task_output",
         "webapp.runs.publishing",
         *settings.task_modules,
     )

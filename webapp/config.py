@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
+DEFAULT_TIME_LIMITS = (240, 270)
+MAX_TIME_LIMIT = 31 * 24 * 3600
 
 
 class ConfigError(Exception):
@@ -50,6 +52,8 @@ class Settings:
     data: Path = Path("var")
     mail: MailSettings = MailSettings()
     task_modules: tuple[str, ...] = ()
+    task_soft_time_limit: int | None = DEFAULT_TIME_LIMITS[0]
+    task_time_limit: int | None = DEFAULT_TIME_LIMITS[1]
     host: str = "127.0.0.1"
     port: int = 5000
     web_processes: int = 2
@@ -83,6 +87,7 @@ class Settings:
         given = {name: value.strip() for name, value in source.items() if value.strip()}
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
+        soft_time_limit, time_limit = _time_limits(given)
         redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
         broker_schemes = ("redis", "rediss", "amqp", "amqps", "pyamqp")
         return cls(
@@ -95,6 +100,8 @@ class Settings:
             data=data,
             mail=_mail(given),
             task_modules=tuple(name.strip() for name in given.get("TASK_MODULES", "").split(",") if name.strip()),
+            task_soft_time_limit=soft_time_limit,
+            task_time_limit=time_limit,
             host=given.get("HOST", "127.0.0.1"),
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
@@ -121,6 +128,20 @@ def _integer(given: Mapping[str, str], name: str, default: int, *, low: int, hig
     if not low <= value <= high:
         raise ConfigError(f"{name} must be between {low} and {high}, not {value}.")
     return value
+
+
+def _time_limits(given: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """The soft and the hard one. Whoever sets one has both chosen: the other is none."""
+    names = ("TASK_SOFT_TIME_LIMIT", "TASK_TIME_LIMIT")
+    if not any(name in given for name in names):
+        return DEFAULT_TIME_LIMITS
+    soft, hard = (
+        None if given.get(name, "").lower() == "none" else _integer(given, name, 0, low=0, high=MAX_TIME_LIMIT) or None
+        for name in names
+    )
+    if soft and hard and soft >= hard:
+        raise ConfigError(f"TASK_SOFT_TIME_LIMIT must be below TASK_TIME_LIMIT; {soft} is not below {hard}.")
+    return soft, hard
 
 
 def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

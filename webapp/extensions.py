@@ -21,7 +21,8 @@ csrf = CSRFProtect()
 htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)
 security = Security()
-# The task class claims a run before it executes it (see webapp.runs.execution); naming it as text avoids the import.
+# With the task class comes what claims a run before it is executed (see webapp.runs.execution); naming it as text
+# avoids the import.
 # So does the part that makes connections and messages.
 celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.connections:Amqp")
 # Done when somebody asks for tasks; importing `webapp.tasks` imports each module in it. Here, once: Celery would look

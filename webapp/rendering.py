@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Any, cast
 
-from flask import Response, jsonify, make_response, redirect, render_template, request
+from flask import Response, g, jsonify, make_response, redirect, render_template, request
 from htmx_flask.requests import HtmxHeaders
 
 # What differs at each rendering and means nothing: the token of a form, and "3 s ago", which the browser keeps true.
@@ -20,8 +20,8 @@ def wants_fragment() -> bool:
 
 
 def wants_json() -> bool:
-    """Whether JSON was sent, or is preferred to HTML. Browsers and htmx never do."""
-    if request.is_json:
+    """Whether JSON was sent, or is preferred to HTML, or a program proves itself by a token. Browsers never do."""
+    if request.is_json or "by_token" in g:
         return True
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
 

@@ -8,6 +8,8 @@ from typing import Any
 from celery.exceptions import BackendStoreError
 from redis.exceptions import RedisError
 
+from webapp.runs.current import current_of
+from webapp.runs.exceptions import original
 from webapp.secrecy.celery_parts import MaskingBackend
 
 logger = logging.getLogger(__name__)
@@ -21,8 +23,18 @@ class Results(MaskingBackend):
     restart, or has no memory left, would fail every run that begins or ends meanwhile.
     """
 
+    def mark_as_failure(self, task_id: str, exc: Any, *rest: Any, **more: Any) -> Any:
+        """As Celery's. A hook that it calls next may raise another error, which is not why the run failed."""
+        execution = current_of(task_id)
+        if execution is not None and execution.failure is None:
+            execution.failure = original(exc)
+        return super().mark_as_failure(task_id, exc, *rest, **more)
+
     def store_result(self, task_id: str, result: Any, state: str, *rest: Any, **more: Any) -> Any:
         """As Celery's, some tries within a second included. Raises EncodeError for what is not JSON."""
+        execution = current_of(task_id)
+        if execution is not None:
+            execution.state_set = (state, result)
         try:
             return super().store_result(task_id, result, state, *rest, **more)
         except (BackendStoreError, RedisError, OSError) as error:

@@ -37,6 +37,7 @@ def init_templating(app: Flask) -> None:
         plural=formats.plural,
     )
     env.filters.update(
+        clock=_clock,
         countdown=_countdown,
         moment=_moment,
         moment_after=_moment_after,
@@ -116,6 +117,10 @@ def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
 
 def _moment_after(moment: datetime, former: datetime) -> str:
     return formats.exact_after(moment, former, reader_zone())
+
+
+def _clock(moment: datetime) -> str:
+    return formats.clock(moment, database.now(), reader_zone())
 
 
 def iso(moment: datetime) -> str:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016_consumers"
-down_revision = "0015_unconfirmed"
+down_revision = "0017_tokens"
 branch_labels = None
 depends_on = None
 

@@ -1,15 +1,18 @@
-"""Rows of `runs` for tests of pages, written directly."""
+"""Rows of `runs` for tests, written directly, and deliveries of their messages."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from celery.app.trace import build_tracer
 
 from webapp.database import now
-from webapp.extensions import db
+from webapp.extensions import celery, db
+from webapp.runs import execution
 from webapp.runs.models import Run
 from webapp.runs.states import ENDED, RunState
 
@@ -44,3 +47,11 @@ def make_runs(count: int, **values: Any) -> list[str]:
         db.session.execute(sa.insert(Run), rows)
     db.session.commit()
     return [str(row["id"]) for row in rows]
+
+
+def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = None, **headers: Any) -> Any:
+    """Have a task executed as a worker's pool does with a message; gives the outcome of its tracer."""
+    assert execution.RunTask.__trace__ is None, "tracers are wrapped once this module is imported"
+    task.__trace__ = build_tracer(task.name, task, app=celery)
+    request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}
+    return task.__trace__(task_id, args, {} if kwargs is None else kwargs, request)

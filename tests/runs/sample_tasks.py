@@ -42,7 +42,7 @@ def charge(self: Any, card: str, password: str, path: str, fail: bool = False) -
     said = f"charging {card} for {password!r}"
     note(path)
     logger.warning("%s", said)
-    print(said)  # noqa: T201  # what a task prints is logged by its worker
+    print(said, end="")  # noqa: T201  # what a task prints is logged by its worker, and kept when it ends
     write(said)
     progress(1, 2, said)
     if not self.request.retries:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis as redis_client
-from celery import Task, signals
-from celery.app.trace import build_tracer
+from celery import Task
 from flask import Flask
 
-from tests.runs.making import make_run
+from tests.runs.making import deliver, make_run
 from tests.servers import wait_for
 from tests.support import fresh
 from webapp.extensions import celery
-from webapp.runs.execution import _listen_to_the_end
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import OVER, STREAM, Entry, Event
@@ -33,14 +30,7 @@ def execute(context: Flask, redis: redis_client.Redis) -> Iterator[Execute]:
     def run(task: Task) -> list[Entry]:
         made.append(task.name)
         run_id = make_run(RunState.QUEUED, task=task.name)
-        request = {
-            "id": run_id,
-            "hostname": "w@h",
-            "called_directly": False,
-            "delivery_info": {},
-            "ignore_result": True,
-        }
-        build_tracer(task.name, task, app=celery)(run_id, (), {}, request)
+        deliver(task, run_id, ignore_result=True)
         assert fresh(Run, run_id).state == RunState.STARTED
         ends: list[Entry] = wait_for(lambda: [entry for entry in told() if entry.event in OVER])
         return ends
@@ -112,12 +102,3 @@ def test_a_task_may_have_an_on_success_of_its_own(execute: Execute, calls_ours: 
     assert seen == [5]
     # Told twice it is applied once.
     assert {(entry.event, entry.text) for entry in entries} == {(Event.SUCCEEDED, "5")}
-
-
-def test_listening_to_the_end_of_runs_with_secrets_leaves_nothing_behind(context: Flask) -> None:
-    _listen_to_the_end()
-    receivers, kept = len(signals.task_postrun.receivers), len(weakref.finalize._registry)  # type: ignore[attr-defined]  # its only list
-    for _ in range(100):
-        _listen_to_the_end()
-    assert len(signals.task_postrun.receivers) == receivers
-    assert len(weakref.finalize._registry) <= kept  # type: ignore[attr-defined]  # as above

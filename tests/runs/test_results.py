@@ -9,11 +9,11 @@ import pytest
 import redis as redis_client
 from celery import states
 from celery.app.backends import by_url
-from celery.app.trace import build_tracer
 from flask import Flask
 from kombu.exceptions import EncodeError
 
 from tests.outages import NOWHERE
+from tests.runs.making import deliver
 from webapp.config import Settings
 from webapp.extensions import celery
 from webapp.runs.stream import STREAM
@@ -33,9 +33,7 @@ def test_a_run_succeeds_although_its_result_cannot_be_stored(
     celery.loader.import_default_modules()
     task = celery.tasks["add"]
     monkeypatch.setattr(task, "_backend", backend(NOWHERE))
-    run_id = str(uuid.uuid4())
-    request = {"id": run_id, "task": "add", "args": [1, 2], "kwargs": {}, "hostname": "w@h", "delivery_info": {}}
-    ended = build_tracer("add", task, app=celery)(run_id, [1, 2], {}, request)
+    ended = deliver(task, str(uuid.uuid4()), [1, 2])
     assert (ended.retval, ended.info) == (3, None)
     told = [(fields["event"], "began" in fields) for _, fields in redis.xrange(STREAM)]
     assert told == [("succeeded", True)]

@@ -23,6 +23,7 @@ from webapp import broker
 from webapp.config import Settings
 from webapp.database import now
 from webapp.runs import telling
+from webapp.runs.ids import id_of_task
 from webapp.runs.later import Later
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
@@ -88,7 +89,12 @@ def test_another_attempt_begins_anew(told: Told, monkeypatch: pytest.MonkeyPatch
 
 def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> None:
     waiting, begun = (
-        SimpleNamespace(id=name, hostname="w@h", name="add", request_dict={}, time_start=start)
+        SimpleNamespace(
+            id=name,
+            message=SimpleNamespace(payload=([], {}, {})),
+            request_dict={"id": name, "hostname": "w@h", "task": "add", "args": [], "kwargs": {}},
+            time_start=start,
+        )
         for name, start in (("waits", None), ("begun", 5.0))
     )
     before = time.time()
@@ -96,7 +102,7 @@ def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> N
     after = time.time()
     tell_received(waiting)
     wait_for(told)
-    assert [(entry.run_id, entry.event) for entry in told()] == [("waits", Event.RECEIVED)]
+    assert [(entry.run_id, entry.event) for entry in told()] == [(id_of_task("waits"), Event.RECEIVED)]
     # Who executes it learns when that was.
     assert before <= begun.request_dict[telling.RECEIVED] <= after
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 import redis as redis_client
-from celery.exceptions import Ignore
+from celery import states
 from flask import Flask
 
-from tests.runs.making import make_run
+from tests.runs.making import deliver, make_run
 from tests.support import fresh
 from webapp import broker
 from webapp.database import now
@@ -61,12 +61,8 @@ def test_a_run_whose_end_is_only_told_is_not_executed_again(context: Flask, redi
     silent = now() - timedelta(minutes=1)
     run_id = make_run(RunState.STARTED, claims=1, claimed_by="gone", claim_seen_at=silent)
     tell(redis, run_id, Event.SUCCEEDED)
-    task = celery.tasks["add"]
-    task.push_request(id=run_id, args=[2, 3], kwargs={}, retries=0, hostname="next", called_directly=False)
-    try:
-        with pytest.raises(Ignore):
-            task(2, 3)
-    finally:
-        task.pop_request()
+    celery.loader.import_default_modules()
+    outcome = deliver(celery.tasks["add"], run_id, [2, 3], beatdesk_run=run_id)
+    assert outcome.info.state == states.IGNORED
     ended = fresh(Run, run_id)
     assert (ended.state, ended.result, ended.claims) == (RunState.SUCCEEDED, "5", 2)

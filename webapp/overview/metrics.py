@@ -23,8 +23,10 @@ from prometheus_client.registry import Collector
 from webapp import broker
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
+from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
-from webapp.overview.readiness import BEAT_GONE_AFTER
+from webapp.overview.health import monitor
+from webapp.overview.signs import KEYS
 from webapp.runs import promise, recorder, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
@@ -78,6 +80,9 @@ class _Now(Collector):
             else:
                 up.append(((name,), 1))
                 yield from families
+        signs = Counter(sign.key for sign in monitor().health(patience=1.0).signs)
+        text = "Whether something is wrong that every page shows, by what it is"
+        yield _gauge("beatdesk_wrong", text, ["sign"], (((key,), signs[key]) for key in KEYS))
         yield _gauge("beatdesk_up", "Whether the part could be asked", ["part"], up)
 
 

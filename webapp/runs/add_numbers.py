@@ -29,7 +29,7 @@ def form() -> Response:
 
 
 @blueprint.post("/add-numbers/")
-@access(Access.OPERATOR)
+@access(Access.OPERATOR, tokens=True)
 def add() -> Response:
     """Launch `add`. JSON: 202 with the id; htmx: the fragment that polls; a browser: 303 to the result's page."""
     given = _given()
@@ -52,7 +52,7 @@ def add() -> Response:
 
 
 @blueprint.get("/task-result/<task_id>/")
-@access(Access.MEMBER)
+@access(Access.MEMBER, tokens=True)
 def result(task_id: str) -> Response:
     """How far a run is and what came of it; for viewers, and for who launched it."""
     run = _find(task_id)

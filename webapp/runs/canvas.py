@@ -55,10 +55,9 @@ class Following:
 NOTHING_FOLLOWS = Following()
 
 
-def options_of_request(request: Any) -> str | None:
+def options_of_request(request: Mapping[str, Any]) -> str | None:
     """What is to be kept of a message that a worker received."""
-    embedded = {name: getattr(request, name, None) for name in _EMBEDDED}
-    return options_of(embedded, request.group, request.group_index)
+    return options_of(request, request.get("group"), request.get("group_index"))
 
 
 def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: int | None) -> str | None:

@@ -1,28 +1,34 @@
-"""The claim: a worker takes a run before it executes it, so that a message delivered twice is executed once."""
+"""The claim: a worker takes a run before it executes it, so that a message delivered twice is executed once.
+
+It guards what Beatdesk sent. What other programs sent is recorded and never refused, except for a message that the
+broker delivers once more; a task id that they send again is a run of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database import database_now, first_row, now_sql, sqlite_moment
 from webapp.runs.canvas import replaced_by
-from webapp.runs.ids import had_row
+from webapp.runs.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)
+# A queued run was not lost if a worker said within this time that it waits there.
+WAITING_TIMEOUT = timedelta(seconds=30)
 # A run that takes its worker down each time is given up after this many beginnings.
 MAX_CLAIMS = 4
 
 
-def _take(dialect: str, mark: str) -> str:
+def _take(dialect: str, mark: str, only_where: str = "") -> str:
     """The claim as text: building this statement anew for each task costs the worker several times what it does."""
     run_id, attempt, worker_id, worker, handed_over, at = (mark.format(name) for name in _TAKES)
     now = now_sql(dialect)
@@ -31,7 +37,7 @@ def _take(dialect: str, mark: str) -> str:
         f"claims = claims + 1, attempt = {attempt}, worker = {worker}, "
         f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL, "
         f"reason = CASE WHEN state <> '{RunState.UNCONFIRMED}' THEN reason END "
-        f"WHERE id = {run_id} AND {in_sql('state', UNSETTLED)} "
+        f"WHERE id = {run_id} AND {in_sql('state', UNSETTLED)} {only_where}"
         f"AND (expires_at IS NULL OR expires_at > {now}) AND claims < {MAX_CLAIMS} + {attempt} "
         f"AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
         f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"
@@ -40,7 +46,10 @@ def _take(dialect: str, mark: str) -> str:
 
 _TAKES = ("run_id", "attempt", "worker_id", "worker", "handed_over", "at")
 # As the drivers take it.
-_TAKE = {"postgresql": _take("postgresql", "%({})s"), "sqlite": _take("sqlite", ":{}")}
+_MARKS = {"postgresql": "%({})s", "sqlite": ":{}"}
+_TAKE = {dialect: _take(dialect, mark) for dialect, mark in _MARKS.items()}
+# A task id that was begun before is not begun again by a message that another program sent since.
+_TAKE_NEW = {dialect: _take(dialect, mark, "AND started_at IS NULL ") for dialect, mark in _MARKS.items()}
 
 
 class Verdict(Enum):
@@ -58,7 +67,9 @@ class Verdict(Enum):
 class Delivery:
     """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries.
 
-    `replaced` is how many tasks with this id replaced themselves until it was sent.
+    `replaced` is how many tasks with this id replaced themselves until it was sent. `task_id` is the id that the
+    message has; `ours` says that Beatdesk sent it, for the run `run_id`. `received` is when the worker received it, in
+    epoch seconds; `redelivered` says that the broker has delivered this very message before.
     """
 
     run_id: str
@@ -76,6 +87,71 @@ class Delivery:
     group_index: int | None = None
     replaced: int = 0
     sealed: str | None = None
+    task_id: str = ""
+    ours: bool = True
+    received: float | None = None
+    redelivered: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on with a run, or is delivered once more, rather than that it begins one."""
+        return bool(self.attempt or self.replaced or self.redelivered)
+
+    @property
+    def external_id(self) -> str | None:
+        """What is kept beside the run's id."""
+        return None if self.task_id in ("", self.run_id) else external_id(self.task_id)
+
+
+class Claim(NamedTuple):
+    """What became of an attempt to claim, and the run that it was about."""
+
+    verdict: Verdict
+    run_id: str
+
+
+def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim:
+    """Claim the run of a message that another program sent. It is not refused, unless it was delivered before.
+
+    1. What goes on with a run (a retry, a replacement), or is delivered once more, belongs to the last run of its task
+       id that has not ended, and is claimed like any other.
+    2. Else it is a run of its own: the row that it got when it was received, or a new one. Where the id was begun
+       before, its row has an id derived from when it was received.
+    """
+    if delivery.goes_on:
+        with engine.begin() as connection:
+            delivery = replace(delivery, run_id=_going_on(connection, delivery))
+            return Claim(claim(connection, delivery, at), delivery.run_id)
+    dialect = engine.dialect.name
+    row = first_row(engine, _TAKE_NEW[dialect], _given(dialect, delivery, at))
+    if row is not None:
+        return Claim(_claimed(row[0], delivery), delivery.run_id)
+    with engine.begin() as connection:
+        known = connection.execute(_STATE, {"id": delivery.run_id}).one_or_none()
+        if known is not None and _is_cancelled(known, delivery):
+            return Claim(Verdict.ENDED, delivery.run_id)
+        if known is not None:
+            delivery = replace(delivery, run_id=repeated_id(delivery.task_id, delivery.received))
+        return Claim(claim(connection, delivery, at), delivery.run_id)
+
+
+_STATE = sa.select(Run.state, Run.started_at, Run.ended_at, Run.origin).where(Run.id == sa.bindparam("id"))
+
+
+def _is_cancelled(known: Any, delivery: Delivery) -> bool:
+    """Whether this very message was ended before it began: by a person, or because it expired."""
+    if known.started_at is not None or known.ended_at is None:
+        return False
+    received = datetime.fromtimestamp(delivery.received, UTC) if delivery.received is not None else None
+    return known.origin != Origin.PROGRAM or received is None or known.ended_at >= received
+
+
+def _going_on(connection: sa.Connection, delivery: Delivery) -> str:
+    """The run that a message of a task id goes on with: the newest that has not ended, else the first."""
+    candidates = sa.select(Run.id, Run.claimed_by).where(_has(delivery.task_id), Run.state.in_(sorted(UNSETTLED)))
+    rows = connection.execute(candidates.order_by(Run.created_at.desc(), Run.id)).all()
+    handed = [row.id for row in rows if delivery.replaced and row.claimed_by == _handed_over(delivery.replaced)]
+    return str(next(iter([*handed, *(row.id for row in rows)]), delivery.run_id))
 
 
 def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
@@ -88,8 +164,8 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
        alive has it; or it is a later attempt than the one that was claimed, or what that one replaced itself by.
        CLAIMED_AGAIN says that this attempt was begun before, by a worker that is gone: how it ended may be told
        already, and not be recorded yet.
-    2. If no row changed, look why. A run that has no row was sent past us (by somebody's code or a canvas): it gets
-       its row now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
+    2. If no row changed, look why. A run that has no row was sent by another program, or by a task: it gets its row
+       now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
     dialect = connection.dialect.name
     taken = connection.exec_driver_sql(_TAKE[dialect], _given(dialect, delivery, at)).scalar()
@@ -147,13 +223,14 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
         .on_conflict_do_nothing()
         .values(
             id=delivery.run_id,
+            external_id=delivery.external_id,
             task=delivery.task,
             args=delivery.args,
             kwargs=delivery.kwargs,
             sealed=delivery.sealed,
             queue=delivery.queue,
             state=RunState.STARTED,
-            origin=Origin.TASK,
+            origin=Origin.TASK if delivery.parent_id else Origin.PROGRAM,
             parent_id=delivery.parent_id,
             root_id=delivery.root_id,
             options=delivery.options,
@@ -201,17 +278,48 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
     connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 
+def give_back(connection: sa.Connection, run_id: str, worker_id: str, reason: str) -> None:
+    """Queue a run whose task gave its message back to the broker, which delivers it again. Commits nothing itself."""
+    mine = (Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
+    fresh = {"state": RunState.QUEUED, "claimed_by": None, "claim_seen_at": None, "claims": Run.claims - 1}
+    connection.execute(sa.update(Run).where(*mine).values(**fresh, reason=reason))
+
+
+def executed_here(connection: sa.Connection, task_id: str, worker_id: str) -> tuple[str, int] | None:
+    """The run of a task id that this worker has begun, and its attempt, for what only its main process sees."""
+    mine = (_has(task_id), Run.claimed_by == worker_id, Run.state == RunState.STARTED)
+    row = connection.execute(sa.select(Run.id, Run.attempt).where(*mine).order_by(Run.started_at.desc())).first()
+    return None if row is None else (row.id, row.attempt)
+
+
+def _has(task_id: str) -> sa.ColumnElement[bool]:
+    """The runs of a task id."""
+    return sa.or_(Run.id == id_of_task(task_id), Run.external_id == external_id(task_id))
+
+
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:
     connection.execute(
         sa.update(Run).where(Run.id == run_id, Run.state.in_(UNSETTLED)).values(state=state, ended_at=at, **values)
     )
 
 
-def renew(connection: sa.Connection, run_ids: list[str], worker_id: str) -> None:
-    """Say that these runs are still being executed by this worker."""
-    if run_ids:
+def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> None:
+    """Say that the runs of these messages are still being executed by this worker."""
+    if task_ids:
         connection.execute(
             sa.update(Run)
-            .where(Run.id.in_(run_ids), Run.claimed_by == worker_id, Run.state.in_(UNENDED))
+            .where(sa.or_(Run.id.in_(task_ids), Run.external_id.in_(task_ids)))
+            .where(Run.claimed_by == worker_id, Run.state.in_(UNENDED))
+            .values(claim_seen_at=database_now(connection))
+        )
+
+
+def renew_waiting(connection: sa.Connection, run_ids: list[str]) -> None:
+    """Say that these runs wait in the hands of a worker that will begin them."""
+    if run_ids:
+        known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -WAITING_TIMEOUT / 3))
+        connection.execute(
+            sa.update(Run)
+            .where(Run.id.in_(run_ids), Run.state == RunState.QUEUED, Run.claimed_by.is_(None), known)
             .values(claim_seen_at=database_now(connection))
         )

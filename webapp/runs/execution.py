@@ -1,4 +1,11 @@
-"""What happens in a worker around a task: claim before, tell after."""
+"""What happens in a worker around each run: a claim before it, and an end for whatever began.
+
+1. Find the run that the delivery belongs to, and claim it. A duplicate gets the outcome of Celery's `Ignore`: Celery
+   stores no result, calls no hook and sends no signal for it.
+2. Let Celery's own tracer execute the task.
+3. Emit how it ended, from the tracer's outcome. What escapes from the tracer (`SystemExit`, a hook that raises) is a
+   failure too: Celery would take the process for lost, or never say anything.
+"""
 
 from __future__ import annotations
 
@@ -6,131 +13,161 @@ import json
 import logging
 import time
 import traceback as traceback_module
-from functools import cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
 import sqlalchemy as sa
-from celery import Task, signals
-from celery.exceptions import Ignore, Reject
+from billiard import common as billiard_common
+from billiard.einfo import ExceptionInfo
+from celery import Task, states
+from celery.app.task import Context
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 from celery.utils.saferepr import saferepr
 
 from webapp import broker
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import canvas, claims, recording, unrecorded
+from webapp.runs import canvas, claims, recording, reporting, tracing, unrecorded
+from webapp.runs.claims import Claim, Delivery, Verdict
+from webapp.runs.current import Execution, current, current_of, reset_current, set_current
+from webapp.runs.exceptions import headline
+from webapp.runs.ids import id_of_task
+from webapp.runs.message import RUN_HEADER, run_of_message
 from webapp.runs.stream import Event
-from webapp.runs.telling import flask_app, tell, tell_begun, tell_received
+from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
 
-# Kept with the request: under threads and greenlets a process executes several runs at once.
-_BEGUN = "_beatdesk_hides"
-_CLOCK = "_beatdesk_began"
-
 # Of these the claim itself wrote the end.
-_ENDED_BY_CLAIM = (claims.Verdict.EXPIRED, claims.Verdict.LOST_TOO_OFTEN)
-
+_ENDED_BY_CLAIM = (Verdict.EXPIRED, Verdict.LOST_TOO_OFTEN)
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
+MAX_NAME = 255
 
 
 class RunTask(Task):
-    """The base of every task: it is executed inside the application, by whoever claimed the run."""
+    """The base of tasks that name no other."""
 
     abstract = True
     # A worker that was lost is replaced within seconds; Celery's own default waits three minutes.
     default_retry_delay = 5
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Claim the run, then execute it; a duplicate delivery does nothing. A direct call just calls."""
-        # Each look at `self.request` costs what Celery's stack of requests does.
-        request = self.request
-        if request.called_directly:
-            return self.run(*args, **kwargs)
-        with flask_app().app_context():
-            call = conceal(rule_of(self), request.args or (), request.kwargs or {})
-            verdict = _claim(self.name, request, call)
-            if verdict is claims.Verdict.CLAIMED_AGAIN and not _ended_unrecorded(request):
-                verdict = claims.Verdict.CLAIMED
-            if verdict is not claims.Verdict.CLAIMED:
-                logger.info("run %s not begun here: %s", request.id, verdict.value)
-                if verdict in _ENDED_BY_CLAIM:
-                    broker.tell_pages([request.id])
-                raise Ignore(verdict.value)
-            if call.any:
-                executing.begin(request.id, call.texts)
-                setattr(request, _BEGUN, True)
-                _listen_to_the_end()
-            setattr(request, _CLOCK, time.monotonic())
-            tell_begun(request)
-            return self.run(*args, **kwargs)
-
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        """Tell that the run succeeded. A task with an `on_success` of its own need not call this one."""
-        request = self.request
-        text = _NULL if retval is None else masked(_json(executing.hidden_in(request.id, retval)))
-        tell(request, Event.SUCCEEDED, text, seconds=_seconds(request))
-
-    @classmethod
-    def on_bound(cls, app: Any) -> None:
-        """Tell of a task with an `on_success` of its own by Celery's signal, which costs each task more."""
-        super().on_bound(app)
-        if cls.on_success is not RunTask.on_success:
-            signals.task_success.connect(_succeeded)
-
-    def on_replace(self, sig: Any) -> Any:
-        """Let the replacement, which has this run's id, be executed; Celery sends it, then ends this task."""
-        if not self.request.is_eager:
-            name = sig.get("subtask_type")
-            reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
-            replaced = (self.request.replaced_task_nesting or 0) + 1
-            with db.engine.begin() as connection:
-                claims.hand_over(connection, self.request.id, presence.worker_id(), reason, replaced, sig, now())
-            broker.tell_pages([self.request.id])
-        return super().on_replace(sig)
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run. In workers Celery's own would take a keyword argument that is called self for the task."""
+        return self.run(*args, **kwargs)
 
 
-def _claim(task: str, request: Any, call: Concealed) -> claims.Verdict:
-    """Claim the run of the request at hand; waits for a database that is away, then gives the message back."""
-    info = request.delivery_info or {}
-    delivery = claims.Delivery(
-        run_id=request.id,
-        task=task,
+class TaskExitedError(Exception):
+    """A task raised what Celery's main process would take for an order to itself, such as SystemExit or MemoryError."""
+
+
+def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str, Any]) -> Any:
+    """Execute a delivery as its run; gives the outcome that the pool hands to the worker."""
+    execution = _execution(task, task_id, request)
+    with flask_app().app_context():
+        try:
+            kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
+            call = conceal(rule_of(task), request["args"] or (), kwargs)
+            _claim_for(execution, call, request)
+        except (Ignore, Reject) as refusal:
+            return _unexecuted(refusal)
+        except Exception as error:
+            logger.exception("run %s cannot be claimed", execution.id)
+            return _fail(task, execution, request, error, is_stored=False)
+        token = set_current(execution)
+        if call.any:
+            executing.begin(execution.id, call.texts)
+        try:
+            return _traced(task, trace, execution, request)
+        finally:
+            reset_current(token)
+            reporting.finish(execution)
+            # Celery has stored, sent and logged all there is.
+            executing.end(execution.id)
+
+
+def _execution(task: Any, task_id: Any, request: Mapping[str, Any]) -> Execution:
+    task_id = task_id if isinstance(task_id, str) else repr(task_id)
+    received = request.get(RECEIVED)
+    return Execution(
+        id=run_of_message(request) or id_of_task(task_id),
+        task_id=task_id,
+        task=task.name,
+        retries=request.get("retries") or 0,
+        hostname=request.get("hostname") or "",
+        beatdesk_received=received if isinstance(received, float) else None,
+    )
+
+
+def _claim_for(execution: Execution, call: Concealed, request: dict[str, Any]) -> None:
+    """Claim the run, which may turn out to be another one. Raises Ignore for a duplicate, Reject with no database."""
+    verdict, execution.id = _claim(_delivery(execution, call, request))
+    if verdict is Verdict.CLAIMED_AGAIN and not _ended_unrecorded(execution):
+        verdict = Verdict.CLAIMED
+    if verdict is not Verdict.CLAIMED:
+        logger.info("run %s not begun here: %s", execution.id, verdict.value)
+        if verdict in _ENDED_BY_CLAIM:
+            broker.tell_pages([execution.id])
+        raise Ignore(verdict.value)
+    if execution.id != execution.task_id:
+        # Goes along with retries, as do all headers that are not Celery's own.
+        request[RUN_HEADER] = execution.id
+
+
+def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any]) -> Delivery:
+    info = request.get("delivery_info") or {}
+    related = {name: request.get(name) for name in ("parent_id", "root_id", "group")}
+    parent_id, root_id, group_id = (id_of_task(each) if isinstance(each, str) else None for each in related.values())
+    queue = info.get("routing_key")
+    return Delivery(
+        run_id=execution.id,
+        task_id=execution.task_id,
+        ours=run_of_message(request) is not None,
+        task=execution.task[:MAX_NAME],
         args=_json(call.args),
         kwargs=_json(call.kwargs),
         sealed=call.sealed(),
-        attempt=request.retries or 0,
+        attempt=execution.retries,
         worker_id=presence.worker_id(),
-        worker=request.hostname or "",
-        queue=info.get("routing_key"),
-        parent_id=request.parent_id,
-        root_id=request.root_id,
+        worker=execution.hostname[:MAX_NAME],
+        queue=queue[:MAX_NAME] if isinstance(queue, str) else None,
+        parent_id=parent_id,
+        root_id=root_id,
         options=canvas.options_of_request(request),
-        group_id=request.group,
-        group_index=request.group_index,
-        replaced=request.replaced_task_nesting or 0,
+        group_id=group_id,
+        group_index=request.get("group_index"),
+        replaced=request.get("replaced_task_nesting") or 0,
+        received=execution.beatdesk_received,
+        redelivered=bool(info.get("redelivered")),
     )
+
+
+def _claim(delivery: Delivery) -> Claim:
+    """Claim; waits for a database that is away, then gives the message back."""
     give_up = time.monotonic() + DATABASE_PATIENCE
     while True:
         try:
-            return claims.claim_by_itself(db.engine, delivery, now())
+            if delivery.ours:
+                return Claim(claims.claim_by_itself(db.engine, delivery, now()), delivery.run_id)
+            return claims.claim_external(db.engine, delivery, now())
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             if time.monotonic() > give_up:
-                logger.exception("run %s given back, the database is away", request.id)
+                logger.exception("run %s given back, the database is away", delivery.run_id)
                 raise Reject(reason="the database is away", requeue=True) from error
             time.sleep(0.5)
 
 
-def _ended_unrecorded(request: Any) -> bool:
+def _ended_unrecorded(execution: Execution) -> bool:
     """Whether the run ended before its worker went, which only the stream knows so far; then it is recorded now."""
     try:
-        entry = unrecorded.end_of(broker.client(), request.id, request.retries or 0)
+        entry = unrecorded.end_of(broker.client(), execution.id, execution.retries)
     except (redis.RedisError, OSError) as error:
-        logger.warning("run %s is begun again, Redis cannot be asked whether it ended: %s", request.id, error)
+        logger.warning("run %s is begun again, Redis cannot be asked whether it ended: %s", execution.id, error)
         return False
     if entry is None:
         return False
@@ -139,10 +176,164 @@ def _ended_unrecorded(request: Any) -> bool:
     return True
 
 
+def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: dict[str, Any]) -> Any:
+    execution.began = time.monotonic()
+    tell_begun(execution)
+    try:
+        outcome = trace()
+    except Reject as rejection:
+        # From a hook of the task's own, after its end was stored.
+        outcome = _unexecuted(rejection)
+    except BaseException as error:
+        if _is_order(error):
+            raise
+        return _fail(task, execution, request, error, is_stored=isinstance(error, Exception))
+    try:
+        _emit_end(execution, outcome, request)
+    except Exception:  # a soft time limit that is over just now; Celery raises it once
+        logger.exception("run %s: its end is emitted once more", execution.id)
+        _emit_end(execution, outcome, request)
+    return _harmless(outcome)
+
+
+def _is_order(error: BaseException) -> bool:
+    """Whether the process itself is to end, rather than that the task raised something unusual."""
+    if isinstance(error, SystemExit) and billiard_common.terminate_handler_fired():
+        return True
+    # A greenlet that is killed, as by a cancellation; gevent and eventlet have the same class.
+    return isinstance(error, WorkerShutdown | WorkerTerminate) or type(error).__name__ == "GreenletExit"
+
+
+def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) -> None:
+    """Emit what the tracer's outcome says: the returned value, and nothing else, or what was raised."""
+    value, info = outcome[0], outcome[1]
+    if info is None:
+        result = "null" if value is None else masked(_json(executing.hidden_in(execution.id, value)))
+        tell(execution, Event.SUCCEEDED, result, seconds=_seconds(execution))
+    elif info.state == states.RETRY:
+        tell(execution, Event.RETRYING, headline(info.retval))
+    elif info.state == states.REJECTED:
+        _emit_rejected(execution, info.retval)
+    elif info.state == states.IGNORED:
+        if not execution.replaced:
+            _emit_ignored(execution)
+    else:
+        # An error in a hook that Celery calls for a failure is not why the run failed.
+        cause = execution.failure if getattr(value, "internal", False) else None
+        _emit_failed(execution, cause or info.retval, request)
+
+
+def _emit_failed(execution: Execution, error: BaseException, request: Mapping[str, Any]) -> None:
+    trace = "".join(traceback_module.format_exception(error))
+    tell(execution, Event.FAILED, headline(error), trace, _seconds(execution))
+    if request.get("replaced_task_nesting"):
+        # A run that replaced itself by a chain or a chord waits for an end that will not come now.
+        why = executing.hidden(execution.id, headline(error))
+        reason = f"PartFailed: {execution.task}, which came before its end, failed with {why}"
+        for run_id in canvas.ids_after(canvas.options_of_request(request)):
+            tell(Subject(run_id, hostname=execution.hostname), Event.FAILED, reason)
+
+
+def _emit_rejected(execution: Execution, rejection: Reject) -> None:
+    reason = f"The task rejected its message: {saferepr(rejection.reason)}"
+    if not rejection.requeue:
+        tell(execution, Event.FAILED, reason, seconds=_seconds(execution))
+        return
+    # Before the broker delivers it again.
+    with db.engine.begin() as connection:
+        claims.give_back(connection, execution.id, presence.worker_id(), reason)
+    broker.tell_pages([execution.id])
+
+
+def _emit_ignored(execution: Execution) -> None:
+    """The task raised `Ignore`: it ends with the state that it set by hand, or else as cancelled by itself."""
+    state, meta = execution.state_set or (None, None)
+    if state == states.SUCCESS:
+        text = masked(_json(executing.hidden_in(execution.id, meta)))
+        tell(execution, Event.SUCCEEDED, text, seconds=_seconds(execution))
+    elif state == states.FAILURE:
+        tell(execution, Event.FAILED, _headline_of_meta(meta), seconds=_seconds(execution))
+    else:
+        tell(execution, Event.REVOKED, "The task raised Ignore, by which it asks for no result")
+
+
+def _headline_of_meta(meta: Any) -> str:
+    """What a failure that a task set by hand says: an exception, or Celery's own form of one."""
+    if isinstance(meta, BaseException):
+        return headline(meta)
+    if not isinstance(meta, Mapping) or "exc_type" not in meta:
+        return f"Set to FAILURE by the task: {saferepr(meta)}"
+    message = meta.get("exc_message")
+    parts = message if isinstance(message, list | tuple) else [message]
+    text = ", ".join(str(part) for part in parts if part is not None)
+    return f"{meta['exc_type']}: {text}" if text else str(meta["exc_type"])
+
+
+def _fail(task: Any, execution: Execution, request: dict[str, Any], error: BaseException, *, is_stored: bool) -> Any:
+    """Fail a run by what came before Celery's tracer or escaped from it; gives the outcome.
+
+    What `is_stored` Celery has stored in the result backend, called hooks and links for, and sent signals of.
+    """
+    cause = execution.failure or error
+    _emit_failed(execution, cause, request)
+    if not is_stored:
+        try:
+            TraceInfo(states.FAILURE, error).handle_error_state(task, Context(request))
+        except Exception:
+            logger.exception("run %s: its failure cannot be stored for those who wait for it", execution.id)
+    return _harmless(trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, cause), 0.0, None))
+
+
+def _harmless(outcome: Any) -> Any:
+    """The outcome without an exception that the worker's main process would raise in itself."""
+    shown = getattr(outcome[0], "exception", None) if outcome[1] is not None else None
+    shown = getattr(shown, "exc", shown)
+    if shown is None or (isinstance(shown, Exception) and not isinstance(shown, MemoryError)):
+        return outcome
+    return trace_ok_t(_raised(TaskExitedError(headline(shown))), outcome[1], outcome[2], None)
+
+
+def _unexecuted(refusal: Ignore | Reject) -> Any:
+    """The outcome of a task that raised this, of which Celery leaves no trace."""
+    state = states.IGNORED if isinstance(refusal, Ignore) else states.REJECTED
+    return trace_ok_t(_raised(refusal), TraceInfo(state, refusal), 0.0, None)
+
+
+def _raised(error: Exception) -> ExceptionInfo:
+    try:
+        raise error
+    except type(error):
+        return ExceptionInfo(internal=True)
+
+
+def _before_replace(task: Any, sig: Any) -> None:
+    """Let the replacement, which has this run's id, be executed; Celery sends it, then ends this task."""
+    execution = current_of(task.request.id)
+    if execution is None or task.request.is_eager:
+        return
+    name = sig.get("subtask_type")
+    reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
+    replaced = (task.request.replaced_task_nesting or 0) + 1
+    with db.engine.begin() as connection:
+        claims.hand_over(connection, execution.id, presence.worker_id(), reason, replaced, sig, now())
+    execution.replaced = True
+    broker.tell_pages([execution.id])
+
+
+def _state_set(task_id: Any, state: Any, meta: Any) -> None:
+    execution = current()
+    if execution is not None and execution.task_id == task_id:
+        execution.state_set = (state, meta)
+        if state not in _STATES_OF_CELERY:
+            reporting.report_meta(meta)
+
+
+_STATES_OF_CELERY = states.ALL_STATES
+
+tracing.install(execute, _before_replace, _state_set)
+
 # Made once: json.dumps() makes one for each value.
 _encode = json.JSONEncoder(default=repr).encode
-# What most tasks give.
-_NULL = "null"
 
 
 def _json(value: Any) -> str:
@@ -152,101 +343,6 @@ def _json(value: Any) -> str:
         return _encode(saferepr(value))
 
 
-def _known(sender: Any) -> bool:
-    return isinstance(sender, RunTask)
-
-
-@signals.task_received.connect
-def _received(request: Any, **_: Any) -> None:
-    tell_received(request)
-
-
-def _succeeded(sender: Any, result: Any, **_: Any) -> None:
-    if _known(sender) and type(sender).on_success is not RunTask.on_success:
-        RunTask.on_success(sender, result, sender.request.id, None, None)
-
-
-@signals.task_failure.connect
-def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_: Any) -> None:
-    """Told by the process that executed, or by the main process when that one is gone."""
-    if not _known(sender):
-        return
-    request = sender.request
-    ours = request.id == task_id
-    told = _Told(task_id, request.retries if ours else 0, request.hostname, sender.name)
-    trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
-    tell(told, Event.FAILED, _headline(exception), str(trace), _seconds(request) if ours else None)
-    if ours and request.replaced_task_nesting:
-        # A run that replaced itself by a chain or a chord waits for an end that will not come now.
-        why = executing.hidden(task_id, _headline(exception))
-        reason = f"PartFailed: {sender.name}, which came before its end, failed with {why}"
-        for run_id in canvas.ids_after(canvas.options_of_request(request)):
-            tell(_Told(run_id, 0, request.hostname, ""), Event.FAILED, reason)
-
-
-@signals.task_retry.connect
-def _retrying(request: Any, reason: Any, **_: Any) -> None:
-    cause = getattr(reason, "exc", None)
-    tell(request, Event.RETRYING, _headline(cause) if isinstance(cause, BaseException) else str(reason))
-
-
-@signals.task_revoked.connect
-def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
-    if expired:
-        text = "It expired before a worker was free"
-    else:
-        text = "Ended while it ran" if terminated else "Cancelled before it began"
-    told = _Told(request.id, getattr(request, "retries", 0) or 0, request.hostname, getattr(request, "task", ""))
-    tell(told, Event.EXPIRED if expired else Event.REVOKED, text)
-
-
-@cache
-def _listen_to_the_end() -> None:
-    """Once in a process, and not before there is a secret: each task pays for being asked, and each call for itself."""
-    signals.task_postrun.connect(_over, weak=False)
-
-
-def _over(task_id: str, task: Any, **_: Any) -> None:
-    """Forget the secrets, now that Celery has stored, told and logged all there is."""
-    if _known(task) and getattr(task.request, _BEGUN, False):
-        executing.end(task_id)
-
-
-@signals.after_setup_logger.connect
-@signals.after_setup_task_logger.connect
-def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
-    for handler in logger.handlers:
-        if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
-            handler.addFilter(executing.HidingFilter())
-
-
-def _seconds(request: Any) -> float | None:
-    """How long the task of the request at hand has run; None when it was not begun here."""
-    began: float | None = getattr(request, _CLOCK, None)
-    return None if began is None else time.monotonic() - began
-
-
-def _headline(exception: BaseException) -> str:
-    text = str(exception)
-    name = type(exception).__name__
-    return f"{name}: {text}" if text else name
-
-
-class _Told:
-    """As much of a request as `tell` needs, where Celery's own is of another kind."""
-
-    def __init__(self, run_id: str, retries: int, hostname: str | None, task: str) -> None:
-        self.id = run_id
-        self.task = task
-        self.retries = retries
-        self.hostname = hostname
-
-
-@signals.worker_process_init.connect
-def _after_fork(**_: Any) -> None:
-    """Connections cannot be shared with the process that we were copied from."""
-    app = flask_app()
-    with app.app_context():
-        db.engine.dispose(close=False)
-    for name in ("redis", "producers"):
-        app.extensions.pop(name, None)
+def _seconds(execution: Execution) -> float:
+    """How long the task has run."""
+    return time.monotonic() - execution.began

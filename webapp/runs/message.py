@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from celery import Celery
 from celery.result import denied_join_result
 
-from webapp.runs.canvas import KEPT, replacement_of
+from webapp.registry import rule_for
+from webapp.runs.canvas import KEPT, options_of, replacement_of
+from webapp.runs.ids import had_row, id_of_task, is_run_id
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import call_of
+from webapp.secrecy.masking import call_of, conceal
 
 # Where it goes, and what follows it (see `canvas`).
 _PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
 _DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
+# The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
+RUN_HEADER = "beatdesk_run"
+
+
+def run_of_message(headers: Mapping[str, Any]) -> str | None:
+    """The run that a message was sent for; None for one that another program sent."""
+    given, task_id = headers.get(RUN_HEADER), headers.get("id")
+    if is_run_id(given):
+        return str(given)
+    return task_id if isinstance(task_id, str) and had_row(task_id) else None
+
+
+def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
+    """What the row of a message is made of that has none yet; JSON values, its secrets concealed. Raises Unopenable."""
+    args, kwargs, embedded = body
+    call = conceal(rule_for(task), args or (), kwargs or {})
+    related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
+    related["group_id"] = headers.get("group")
+    return {
+        "task": task,
+        "args": call.args,
+        "kwargs": call.kwargs,
+        "sealed": call.sealed(),
+        "queue": queue,
+        "options": options_of(embedded, headers.get("group"), headers.get("group_index")),
+        "group_index": headers.get("group_index"),
+        "eta": headers.get("eta"),
+        "expires_at": headers.get("expires"),
+        **{name: id_of_task(each) if isinstance(each, str) else None for name, each in related.items()},
+    }
 
 
 def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
@@ -35,6 +68,7 @@ def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
     options = {name: value for name, value in options.items() if value is not None}
     if run.expires_at is not None:
         options["expires"] = run.expires_at
+    _name_run(options, run.id)
     task = _task(app, run.task)
     if task is not None:
         # `send_task` adds the task's other options, such as its time limits, itself.
@@ -61,6 +95,7 @@ def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
 def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature: dict[str, Any]) -> None:
     """What the run has replaced itself by, as Celery has sent it: the signature has the run's id and says the rest."""
     options = {"root_id": run.root_id or run.id, **signature["options"], "parent_id": run.parent_id}
+    _name_run(options, run.id)
     with denied_join_result():
         app.send_task(
             signature["task"],
@@ -108,6 +143,15 @@ def queue_of(app: Celery, run: Addressed) -> str | None:
     if route.get("exchange") or route.get("routing_key"):
         return None
     return str(route["queue"].name)
+
+
+def _name_run(options: dict[str, Any], run_id: str) -> None:
+    """Have the message name its run where its id does not, and no other one."""
+    headers = {name: value for name, value in (options.get("headers") or {}).items() if name != RUN_HEADER}
+    if not had_row(run_id):
+        headers[RUN_HEADER] = run_id
+    if headers or "headers" in options:
+        options["headers"] = headers
 
 
 def _more(run: Run | Sendable) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class Run(Base):
         # claims without a sign of life. Partial, so that a million ended runs cost it nothing.
         _only_where("state = 'held'", "ix_runs_held", "eta"),
         _only_where("state = 'queued'", "ix_runs_queued", "sent_at"),
+        # In which queues runs wait, and since when, however many do.
+        _only_where("state = 'queued'", "ix_runs_waiting", "queue", "created_at"),
         _only_where("state IN ('started', 'retrying')", "ix_runs_active", "claim_seen_at"),
     )
 

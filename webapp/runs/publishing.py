@@ -1,78 +1,64 @@
 """What a task sends by itself (`.delay()`, a chain, a group, a chord) has its row before a worker begins it.
 
-The row is made by the recorder, from an entry of the stream: telling costs the task a fraction of a millisecond.
+The row is made by the recorder, from an entry of the stream: to emit it costs the task a fraction of a millisecond.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from celery import current_task, signals
+from celery import signals
 
-from webapp.registry import rule_for
-from webapp.runs import canvas
-from webapp.runs.execution import RunTask
-from webapp.runs.ids import had_row
+from webapp.runs.current import Execution, current
+from webapp.runs.ids import had_row, is_random
+from webapp.runs.message import RUN_HEADER, row_of_message
 from webapp.runs.stream import TEXT_LIMIT, Event
-from webapp.runs.telling import tell
-from webapp.secrecy.masking import conceal
+from webapp.runs.telling import Subject, tell
 from webapp.secrecy.sealing import Unopenable
 
 
 @signals.celeryd_init.connect
 def _listen(**_: Any) -> None:
     """In workers only: beat sends many at once, past Celery, unless somebody listens to each."""
+    signals.before_task_publish.connect(_publishing)
     signals.after_task_publish.connect(_published)
 
 
-def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
-    """Tell what a run has sent. What is sent from elsewhere has its row already, or gets it when it is claimed."""
-    request = _request()
-    if request is None or headers["id"] == request.id or had_row(headers["id"]):
+def _publishing(headers: dict[str, Any], **_: Any) -> None:
+    """Name the run that a task sends, so that its message is guarded as our own are.
+
+    An id that a task chose itself may be sent again, and then is another run.
+    """
+    execution = current()
+    if execution is None or RUN_HEADER in headers or _goes_on(execution, headers):
         return
-    args, kwargs, embedded = body
+    task_id = str(headers["id"])
+    if task_id == execution.task_id or not (is_random(task_id) or had_row(task_id)):
+        headers[RUN_HEADER] = str(uuid.uuid4())
+    elif is_random(task_id):
+        headers[RUN_HEADER] = task_id
+
+
+def _goes_on(execution: Execution, headers: Mapping[str, Any]) -> bool:
+    """Whether it is the next attempt of the run at hand, or what it replaces itself by."""
+    nesting = headers.get("replaced_task_nesting") or 0
+    return headers["id"] == execution.task_id and bool(nesting or (headers.get("retries") or 0) > execution.retries)
+
+
+def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
+    """Emit what a run has sent. What is sent from elsewhere has its row already, or gets it when it is received."""
+    execution, run_id = current(), headers.get(RUN_HEADER)
+    if execution is None or run_id is None or run_id == execution.id:
+        return
     try:
-        call = conceal(rule_for(sender), args, kwargs)
+        row = row_of_message(sender, body, headers, routing_key)
     except Unopenable:
         # It fails when it is claimed.
         return
-    text = json.dumps(
-        {
-            "task": sender,
-            "args": call.args,
-            "kwargs": call.kwargs,
-            "sealed": call.sealed(),
-            "queue": routing_key,
-            "options": canvas.options_of(embedded, headers["group"], headers["group_index"]),
-            "group_id": headers["group"],
-            "group_index": headers["group_index"],
-            "parent_id": headers["parent_id"],
-            "root_id": headers["root_id"],
-            "eta": headers["eta"],
-            "expires_at": headers["expires"],
-        },
-        default=repr,
-    )
+    text = json.dumps({**row, "external_id": str(headers["id"])}, default=repr)
     # What is too large for the stream would be cut; it gets its row when it is claimed.
     if len(text) <= TEXT_LIMIT:
-        tell(_Told(headers["id"], headers["retries"] or 0), Event.PUBLISHED, text)
-
-
-def _request() -> Any:
-    """The request of the run that this process executes."""
-    task = current_task
-    if not task or not isinstance(task._get_current_object(), RunTask):  # noqa: SLF001  # how a proxy is asked
-        return None
-    return None if task.request.called_directly or not task.request.id else task.request
-
-
-class _Told:
-    """As much of a request as `tell` needs."""
-
-    def __init__(self, run_id: str, retries: int) -> None:
-        self.id = run_id
-        self.retries = retries
-        self.task = ""
-        self.hostname = None
+        tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text)

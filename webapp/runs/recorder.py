@@ -9,12 +9,15 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.database import now
+from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.runs import changes, recording, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
 from webapp.scheduler.wakeup import CHANNEL
@@ -27,7 +30,6 @@ WAIT_MS = 500
 # What a recorder has read but not acknowledged for this long is taken over by another one.
 ABANDONED_AFTER_MS = 15_000
 PRESENCE_KEY = "beatdesk:recorder:{name}"
-PRESENCE_SECONDS = 10
 # Seconds before the next try when the database or Redis is away.
 PAUSE = 1.0
 
@@ -121,8 +123,8 @@ class Recorder:
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
-            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=PRESENCE_SECONDS)
-            self._next_presence = time.monotonic() + PRESENCE_SECONDS / 4
+            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
+            self._next_presence = time.monotonic() + RECORDER_GONE_AFTER / 4
 
     def _lost(self, error: Exception) -> None:
         if self._away is None:
@@ -145,6 +147,15 @@ def present(client: redis.Redis) -> list[str]:
     """The recorders that showed a sign of life in the last seconds. Raises redis.RedisError."""
     prefix = PRESENCE_KEY.format(name="")
     return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
+
+
+def last_seen(client: Any) -> datetime | None:
+    """When a recorder last asked for news, to the second; None where none ever did. Raises redis.RedisError."""
+    if not client.exists(STREAM):
+        return None
+    groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP]
+    idle = [consumer["idle"] for consumer in client.xinfo_consumers(STREAM, GROUP)] if groups else []
+    return (now() - timedelta(milliseconds=min(idle))).replace(microsecond=0) if idle else None
 
 
 @dataclass(frozen=True, slots=True)

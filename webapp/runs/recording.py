@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.runs import moves
 from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.runs.ids import external_id, repeated_id
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import Origin, RunState
 from webapp.runs.stream import Entry, Event, limited
@@ -28,6 +29,7 @@ def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
     """
     entries = list(entries)
     _keep_published(connection, [entry for entry in entries if entry.event is Event.PUBLISHED])
+    _keep_received(connection, [entry for entry in entries if entry.event is Event.RECEIVED and entry.text])
     _keep_causes(connection, [entry for entry in entries if entry.event is Event.RETRYING])
     _keep_lines(connection, [entry for entry in entries if entry.event is Event.LINE])
     _keep_progress(connection, [entry for entry in entries if entry.event is Event.PROGRESS])
@@ -69,19 +71,38 @@ def _keep_published(connection: sa.Connection, entries: list[Entry]) -> None:
     connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=told_first, where=earlier), rows)
 
 
+def _keep_received(connection: sa.Connection, entries: list[Entry]) -> None:
+    """Rows for what other programs have sent. A task id that was begun before it was received now is another run."""
+    rows = [(entry, row) for entry in entries if (row := _row(entry))]
+    if not rows:
+        return
+    begun = sa.select(Run.id, Run.started_at).where(Run.id.in_([entry.run_id for entry, _ in rows]))
+    known = {row.id: row.started_at for row in connection.execute(begun)}
+    for entry, row in rows:
+        started, told = known.get(entry.run_id), _told(entry)
+        if told.get("repeatable") and started is not None and started < entry.at:
+            task_id = str(told["external_id"])
+            row |= {"id": repeated_id(task_id, entry.at.timestamp()), "external_id": external_id(task_id)}
+        # The broker holds it back until its time; that is not ours to do.
+        row |= {"state": RunState.QUEUED, "received_at": entry.at}
+    connection.execute(_insert(connection)(Run).on_conflict_do_nothing(), [row for _, row in rows])
+
+
 def _row(entry: Entry) -> dict[str, Any] | None:
-    """The row of what was published; None for what is not ours."""
+    """The row of what was sent by a task or another program; None for what is not ours."""
     told = _told(entry)
     try:
         eta, expires_at = (datetime.fromisoformat(told[name]) if told[name] else None for name in _MOMENTS)
+        task_id = told.get("external_id")
         return {
             "id": entry.run_id,
+            "external_id": None if task_id in (None, entry.run_id) else external_id(str(task_id)),
             "task": told["task"],
             "args": json.dumps(told["args"]),
             "kwargs": json.dumps(told["kwargs"]),
             # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
             "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
-            "origin": Origin.TASK,
+            "origin": Origin(told.get("origin", Origin.TASK)),
             "created_at": entry.at,
             "sent_at": entry.at,
             "sends": 1,

@@ -48,11 +48,12 @@ def in_sql(column: str, states: Iterable[RunState]) -> str:
 
 
 class Origin(StrEnum):
-    """Who asked for a run."""
+    """Who asked for a run. `PROGRAM`: another program than Beatdesk sent its message, and no task of ours did."""
 
     SCHEDULE = "schedule"
     LAUNCH = "launch"
     RETRY = "retry"
     REGISTRATION = "registration"
     TASK = "task"
+    PROGRAM = "program"
     COMMAND = "command"

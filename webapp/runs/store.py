@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from webapp.database import UtcDateTime, array_literal
+from webapp.database import UtcDateTime, array_literal, database_now
+from webapp.runs.claims import WAITING_TIMEOUT
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, WAITING, Origin, RunState
 from webapp.workers.models import Worker
@@ -257,10 +258,14 @@ class Sending(NamedTuple):
 def sent_long_ago(
     connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, most: int
 ) -> list[Sending]:
-    """Guarded queued runs whose message was sent before a moment, oldest first."""
+    """Guarded queued runs whose message was sent before a moment, oldest first.
+
+    Without those that a worker has taken and keeps for later.
+    """
+    kept = runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
     statement = (
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, kept.is_not(True), guarded)
         .order_by(runs.c.sent_at)
         .limit(most)
     )

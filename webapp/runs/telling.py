@@ -12,10 +12,13 @@ A short task would otherwise spend more on telling than on itself. So:
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,10 +31,14 @@ from webapp import broker
 from webapp.database import now
 from webapp.extensions import celery, db
 from webapp.runs import recording
+from webapp.runs.ids import had_row, id_of_task
 from webapp.runs.later import Later
 from webapp.runs.lines import Lines
-from webapp.runs.stream import OVER, STREAM, STREAM_LENGTH, Entry, Event
+from webapp.runs.message import row_of_message, run_of_message
+from webapp.runs.states import Origin
+from webapp.runs.stream import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.secrecy import executing
+from webapp.secrecy.sealing import Unopenable
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +97,16 @@ def drain() -> None:
     _later.drain()
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The run that an entry is about, where no request of Celery's says so."""
+
+    id: str
+    retries: int = 0
+    hostname: str | None = None
+    task: str = ""
+
+
 def flask_app() -> Flask:
     """The application that the Celery app is bound to."""
     app: Flask = celery.flask_app
@@ -97,7 +114,7 @@ def flask_app() -> Flask:
 
 
 def tell_received(request: Any) -> None:
-    """Tell later that this worker received a run, unless somebody executes it by then, who says so.
+    """Emit a moment later that this worker received a run, unless it is being executed by then.
 
     `request` is Celery's own, of the worker's main process.
     """
@@ -107,9 +124,56 @@ def tell_received(request: Any) -> None:
     def make() -> Entry | None:
         if request.time_start is not None:
             return None
-        return Entry(request.id, Event.RECEIVED, 0, _moment(at), worker=request.hostname or "", task=request.name or "")
+        embedded = request.message.payload[2] if len(request.message.payload) == 3 else {}
+        return received_entry({**request.request_dict, **(embedded or {})})
 
-    _received.put(request.id, make)
+    _received.put((request.id, at), make)
+
+
+def tell_received_now(message: Mapping[str, Any]) -> str:
+    """Emit it at once, so that the run has its row for what comes next; gives the run's id."""
+    entry = received_entry(message)
+    try:
+        _append(entry)
+    except (redis.RedisError, OSError) as error:
+        with _context():
+            _record(entry, error)
+    return entry.run_id
+
+
+def received_entry(message: Mapping[str, Any]) -> Entry:
+    """That this worker received a run, by the headers, arguments and embedded parts of its message.
+
+    Of one that may have no row yet with what that is made of.
+    """
+    run_id, sent = run_of_message(message), ""
+    if run_id is None or not had_row(run_id):
+        sent = json.dumps(_row_to_be(message, is_ours=run_id is not None), default=repr)
+    return Entry(
+        run_id or id_of_task(str(message["id"])),
+        Event.RECEIVED,
+        0,
+        _moment(message.get(RECEIVED) or time.time()),
+        # What is too large for the stream would be cut; it gets its row when it is claimed.
+        text=sent if len(sent) <= TEXT_LIMIT else "",
+        worker=message.get("hostname") or "",
+        task=str(message.get("task") or ""),
+    )
+
+
+def _row_to_be(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
+    info = message.get("delivery_info") or {}
+    if info.get("redelivered") or message.get("retries") or message.get("replaced_task_nesting"):
+        # It goes on with a run that has its row.
+        return {}
+    body = message.get("args"), message.get("kwargs"), message
+    try:
+        row = row_of_message(str(message.get("task")), body, message, info.get("routing_key"))
+    except Unopenable:
+        # It fails when it is claimed.
+        return {}
+    origin = Origin.TASK if row["parent_id"] else Origin.PROGRAM
+    return {**row, "external_id": str(message["id"]), "origin": origin, "repeatable": not is_ours}
 
 
 def tell_begun(request: Any) -> None:

@@ -6,7 +6,14 @@ import re
 
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 # Of libraries, of Python itself, and of what calls every task.
-_OTHERS = ("site-packages", "dist-packages", "/lib/python", "<frozen ", "webapp/runs/execution.py")
+_OTHERS = (
+    "site-packages",
+    "dist-packages",
+    "/lib/python",
+    "<frozen ",
+    "webapp/runs/execution.py",
+    "webapp/runs/tracing.py",
+)
 
 
 def is_ours(file: str) -> bool:

@@ -12,6 +12,7 @@ from kombu.transport.redis import Channel as RedisChannel
 from webapp.database import now
 from webapp.producers import BROKER_ERRORS, connect, drop, is_refusal, probe
 from webapp.runs import message
+from webapp.runs.ids import had_row
 from webapp.runs.store import Sendable
 from webapp.scheduler.templates import Template, fits, make_template, tags
 from webapp.secrecy.sealing import Unopenable
@@ -139,6 +140,9 @@ class Sender:
 
     def _template(self, run: Sendable) -> Template | None:
         if run.attempt or run.sealed is not None or run.parent_id is not None or run.root_id is not None:
+            return None
+        if not had_row(run.id):
+            # Its message names the run beside its id.
             return None
         kind = (run.task, run.queue, run.priority, run.options, run.expires_at is None)
         if kind not in self._templates:

@@ -27,7 +27,8 @@ from kombu.utils.json import dumps
 
 from webapp.runs.store import Sendable
 
-_PROBE = "00000000-0000-5000-8000-0beadde5c000"
+# Of the version of the ids that it stands for.
+_PROBE = "00000000-0000-8000-8000-0beadde5c000"
 _FIELD = re.compile(r'"@@beatdesk:(\w+)@@"')
 # Places of the id in a message of protocol 2: two headers and the correlation id.
 _PLACES_OF_ID = 3

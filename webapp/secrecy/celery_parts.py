@@ -29,7 +29,10 @@ class MaskingBackend(RedisBackend):
 
     def _get_result_meta(self, result: Any, state: Any, traceback: Any, request: Any, **more: Any) -> dict[str, Any]:
         meta: dict[str, Any] = super()._get_result_meta(result, state, traceback, request, **more)
-        found = _concealed(self.app, request.task, request.args, request.kwargs) if request else None
+        # Of a task that no worker knows Celery has no more than the name.
+        task = getattr(request, "task", None) or getattr(request, "name", None)
+        call = getattr(request, "args", None), getattr(request, "kwargs", None)
+        found = _concealed(self.app, task, *call) if task else None
         if found is not None:
             for name, value in (("args", found.args), ("kwargs", found.kwargs)):
                 if name in meta:

@@ -11,7 +11,10 @@ from webapp.database import Base, UtcDateTime, now
 
 
 class Worker(Base):
-    """A worker's main process. It renews `seen_at` every few seconds; who does not is taken for dead."""
+    """A worker's main process. It renews `seen_at` every few seconds; who does not is taken for dead.
+
+    `concurrency` is how many runs it can execute at once; the most, where it scales by itself.
+    """
 
     __tablename__ = "workers"
 
@@ -21,6 +24,10 @@ class Worker(Base):
     pid: Mapped[int]
     pool: Mapped[str] = mapped_column(sa.String(20))
     concurrency: Mapped[int]
+    autoscale_min: Mapped[int | None] = mapped_column(comment="None: it does not scale by itself")
+    autoscale_now: Mapped[int | None] = mapped_column(
+        comment="How many runs it can execute now, where it scales by itself"
+    )
     queues: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of names")
     tasks: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of the registered tasks")
     versions: Mapped[str] = mapped_column(sa.Text, default="{}", comment="JSON: python, celery, kombu")

@@ -19,18 +19,16 @@ from celery.worker import state as worker_state
 
 from webapp.database import database_now, now
 from webapp.extensions import celery, db
+from webapp.liveness import WORKER_HEARTBEAT
 from webapp.runs import claims
 from webapp.workers.models import Worker
 
 logger = logging.getLogger(__name__)
 
-# Seconds between signs of life, and after how many without one a worker counts as gone.
-INTERVAL = 5.0
-GONE_AFTER = 20.0
-
 _worker_id = uuid.uuid4().hex
 _stopping = threading.Event()
 _beating: threading.Thread | None = None
+_consumer: Any = None
 
 
 def worker_id() -> str:
@@ -46,7 +44,8 @@ def _new_identity(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _ready(sender: Any, **_: Any) -> None:
-    global _beating  # noqa: PLW0603  # there is one such thread in a worker
+    global _beating, _consumer  # noqa: PLW0603  # there is one of each in a worker
+    _consumer = sender
     row = _describe(sender.controller)
     _stopping.clear()
     _write(lambda connection: connection.execute(sa.insert(Worker).values(**row, seen_at=database_now(connection))))
@@ -67,7 +66,7 @@ def _gone(**_: Any) -> None:
 
 
 def _beat(row: dict[str, Any]) -> None:
-    while not _stopping.wait(INTERVAL):
+    while not _stopping.wait(WORKER_HEARTBEAT):
         _write(lambda connection: _sign(connection, row))
 
 
@@ -75,23 +74,24 @@ def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
     """Renew the row, or write it again when somebody removed it, and renew the claims."""
     # By the database's clock, as everybody who asks whether this worker is alive.
     at = database_now(connection)
-    queues = json.dumps(_queues())
+    changing = {"queues": json.dumps(_queues()), **_slots(_consumer.controller)}
     seen = connection.execute(
-        sa.update(Worker).where(Worker.id == row["id"]).values(seen_at=at, queues=queues, stopped_at=None)
+        sa.update(Worker).where(Worker.id == row["id"]).values(seen_at=at, stopped_at=None, **changing)
     )
     if not seen.rowcount:
-        connection.execute(sa.insert(Worker).values(**row, seen_at=at))
+        connection.execute(sa.insert(Worker).values(**row | changing, seen_at=at))
     claims.renew(connection, [request.id for request in tuple(worker_state.active_requests)], row["id"])
+    claims.renew_waiting(connection, _consumer.waiting)
 
 
 def _write(action: Any) -> None:
-    """One short transaction; a database that is away costs a line in the log and nothing else."""
+    """One short transaction; a failure costs a line in the log and nothing else."""
     app = celery.flask_app
     try:
         with app.app_context(), db.engine.begin() as connection:
             action(connection)
-    except sa.exc.SQLAlchemyError as error:
-        logger.warning("no sign of life could be written: %s", error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the next heartbeat tries again; without any this worker is dead
+        logger.warning("the heartbeat could not be written: %r", error)
 
 
 def _describe(controller: Any) -> dict[str, Any]:
@@ -101,8 +101,9 @@ def _describe(controller: Any) -> dict[str, Any]:
         "name": controller.hostname,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pool": {"concurrency": "prefork"}.get(pool, pool),
-        "concurrency": controller.concurrency or 1,
+        # By the names that the option --pool takes.
+        "pool": {"thread": "threads"}.get(pool, pool),
+        **_slots(controller),
         "queues": json.dumps(_queues()),
         "tasks": json.dumps(sorted(name for name in celery.tasks if not name.startswith("celery."))),
         "versions": json.dumps(
@@ -113,6 +114,19 @@ def _describe(controller: Any) -> dict[str, Any]:
             }
         ),
         "started_at": now(),
+    }
+
+
+def _slots(controller: Any) -> dict[str, int | None]:
+    """How many runs it can execute at once: solo has one slot whatever it was asked for, and remote control resizes."""
+    now_there = max(1, controller.pool.num_processes)
+    scaler = getattr(controller, "autoscaler", None)
+    if scaler is None or not hasattr(controller.pool, "grow"):
+        return {"concurrency": now_there, "autoscale_min": None, "autoscale_now": None}
+    return {
+        "concurrency": max(scaler.max_concurrency, now_there),
+        "autoscale_min": scaler.min_concurrency,
+        "autoscale_now": now_there,
     }
 
 

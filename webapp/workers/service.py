@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
+from webapp.liveness import WORKER_GONE_AFTER
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, RunState
 from webapp.workers.models import QueueConsumer, Worker
-from webapp.workers.presence import GONE_AFTER
 
 # A worker that is gone is still shown for this long.
 REMEMBERED = timedelta(days=1)
@@ -35,6 +35,11 @@ class WorkerLine:
     busy: int
     queues: list[str]
     versions: dict[str, str]
+
+    @property
+    def slots(self) -> int:
+        """How many runs it can execute now, without growing first."""
+        return max(self.row.autoscale_now or self.row.concurrency, self.busy)
 
     def knows(self, task: str) -> bool:
         """Whether it has a task of this name registered."""
@@ -64,8 +69,8 @@ class Queues:
 
 
 def is_alive(worker: Worker, now: datetime) -> bool:
-    """Whether it did not say that it stops, and gave a sign of life within the last `GONE_AFTER` seconds."""
-    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+    """Whether it did not say that it stops, and gave a sign of life within the last `WORKER_GONE_AFTER` seconds."""
+    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
 
 
 def workers(now: datetime) -> list[WorkerLine]:
@@ -87,7 +92,7 @@ def workers(now: datetime) -> list[WorkerLine]:
 def queue_names(now: datetime) -> list[str]:
     """The queues that living workers take from, and the default one."""
     alive = sa.select(Worker.queues).where(
-        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
     )
     names = {name for text in db.session.scalars(alive) for name in _read(text, [])}
     return sorted(names | {DEFAULT_QUEUE})

@@ -1,0 +1,157 @@
+"""The worker's consumer: a message that cannot be executed fails its run, or is discarded and counted.
+
+Celery's own ends the worker by some of them. Which messages come is up to whoever reaches the broker, so nothing about
+one may be trusted before it was looked at here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+from webapp.celery_config import DEFAULT_QUEUE
+from webapp.runs import discards
+from webapp.runs.ids import had_row
+from webapp.runs.message import run_of_message
+from webapp.runs.stream import Event
+from webapp.runs.telling import Subject, flask_app, tell, tell_received_now
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_TASK = "no worker knows this task"
+
+
+class Consumer(CeleryConsumer):
+    """Celery's consumer, which no message can end."""
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """What is called with each message."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Any) -> None:
+            fault = _fault(message.headers)
+            if fault is None:
+                self._guarded(message, "no message of a task", lambda: handle(message))
+            else:
+                message.reject_log_error(logger, self.connection_errors)
+                self._account(message, fault)
+
+        return on_message
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """A message without the name of a task."""
+        self._guarded(message, "", lambda: super(Consumer, self).on_unknown_message(body, message))
+        self._account(message, "no message of a task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task that this worker has not registered."""
+        self._guarded(message, "", lambda: super(Consumer, self).on_unknown_task(body, message, exc))
+        self._account(message, UNKNOWN_TASK)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A message that lacks something, or is of a content type that this worker does not accept."""
+        self._guarded(message, "", lambda: super(Consumer, self).on_invalid_task(body, message, exc))
+        self._account(message, str(exc))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """A body that cannot be decoded."""
+        self._guarded(message, "", lambda: super(Consumer, self).on_decode_error(message, exc))
+        self._account(message, f"cannot be decoded: {exc}")
+
+    def _guarded(self, message: Any, fault: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            # kombu counts KeyError among them for Redis; here it is something that a message lacks.
+            if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                raise
+            logger.exception("a message cannot be handled")
+            if not message.acknowledged:
+                message.reject_log_error(logger, self.connection_errors)
+            if fault:
+                self._account(message, f"{fault}: {type(error).__name__}: {error}")
+
+    def _account(self, message: Any, reason: str) -> None:
+        """Fail the run of a message, where it has one or is in our own queue; else count it."""
+        try:
+            headers = message.headers if isinstance(message.headers, Mapping) else {}
+            queue = str((message.delivery_info or {}).get("routing_key") or "")
+            run_id = run_of_message(headers)
+            is_ours = run_id is not None or (queue == DEFAULT_QUEUE and "id" in headers)
+            if not is_ours:
+                discards.count(queue, str(headers.get("task") or ""), reason)
+                return
+            if run_id is None or not had_row(run_id):
+                run_id = tell_received_now(self._described(message, headers))
+            attempt, task = headers.get("retries"), headers.get("task")
+            subject = Subject(run_id, attempt if isinstance(attempt, int) else 0, self.hostname, str(task or ""))
+            tell(subject, Event.FAILED, f"NotExecutable: {reason}")
+        except Exception:
+            logger.exception("a message that cannot be executed cannot be accounted for either")
+
+    def _described(self, message: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
+        described = {**headers, "delivery_info": message.delivery_info, "hostname": self.hostname}
+        try:
+            args, kwargs, embedded = message.payload
+        except Exception:  # noqa: BLE001  # whatever decoding raises: then nothing is known of its arguments
+            return described
+        more = embedded if isinstance(embedded, Mapping) else {}
+        args = args if isinstance(args, list | tuple) else []
+        kwargs = kwargs if isinstance(kwargs, Mapping) else {}
+        return {**more, **described, "args": args, "kwargs": kwargs}
+
+
+def _fault(headers: Any) -> str | None:
+    """What is wrong with the headers of a task's message, by which Celery would fail when nothing catches it.
+
+    Some are only used once a process of the pool is free, outside of what is called with a message.
+    """
+    if not isinstance(headers, Mapping) or "task" not in headers:
+        # Of another protocol, or no task at all: Celery looks.
+        return None
+    for name, is_valid in _HEADERS.items():
+        if not is_valid(headers.get(name)):
+            return f"its header {name} is {saferepr(headers.get(name), 100)}"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and 0 <= value <= MAX_COUNT)
+
+
+def _is_time_limits(value: Any) -> bool:
+    if not value:
+        return True
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(limit is None or isinstance(limit, int | float) for limit in value)
+    )
+
+
+# As the columns hold it.
+MAX_COUNT = 2**31 - 1
+_HEADERS: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and value != "",
+    "task": lambda value: isinstance(value, str),
+    "timelimit": _is_time_limits,
+    **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _is_count),
+    **dict.fromkeys(("root_id", "parent_id", "group", "shadow", "eta", "expires"), _is_text),
+    **dict.fromkeys(("stamped_headers",), lambda value: value is None or isinstance(value, list | tuple)),
+    **dict.fromkeys(("stamps",), lambda value: value is None or isinstance(value, Mapping)),
+}
+
+
+def discard_item(error: Exception) -> None:
+    """Count what lay in a queue and is no message at all."""
+    logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
+    with flask_app().app_context():
+        discards.count("", "", "no message")

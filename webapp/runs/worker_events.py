@@ -1,0 +1,95 @@
+"""What only a worker's main process learns of runs: received, cancelled, ended with their process, or not executable.
+
+What the executing process learns, `execution` emits: nothing here is about a run that is at hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback as traceback_module
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from celery import signals
+
+from webapp.extensions import db
+from webapp.runs import claims
+from webapp.runs.current import current_of
+from webapp.runs.exceptions import headline
+from webapp.runs.ids import id_of_task
+from webapp.runs.message import run_of_message
+from webapp.runs.stream import Event
+from webapp.runs.telling import Subject, flask_app, tell, tell_received, tell_received_now
+from webapp.secrecy import executing
+from webapp.workers import presence
+
+logger = logging.getLogger(__name__)
+
+
+@signals.task_received.connect
+def _received(request: Any, **_: Any) -> None:
+    tell_received(request)
+
+
+@signals.task_failure.connect
+def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_: Any) -> None:
+    """A process that is gone, or that took too long."""
+    if current_of(task_id) is not None:
+        return
+    trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
+    tell(_subject({"id": task_id, "task": sender.name}), Event.FAILED, headline(exception), str(trace))
+
+
+@signals.task_retry.connect
+def _retrying(request: Any, reason: Any, **_: Any) -> None:
+    if current_of(request.id) is not None:
+        return
+    cause = getattr(reason, "exc", None)
+    text = headline(cause) if isinstance(cause, BaseException) else str(reason)
+    tell(_subject(vars(request)), Event.RETRYING, text)
+
+
+@signals.task_revoked.connect
+def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
+    if expired:
+        text = "It expired before a worker was free"
+    else:
+        text = "Ended while it ran" if terminated else "Cancelled before it began"
+    message = vars(request)
+    if not terminated and run_of_message(message) is None:
+        # It may have no row yet.
+        tell_received_now(message)
+    tell(_subject(message), Event.EXPIRED if expired else Event.REVOKED, text)
+
+
+def _subject(message: Mapping[str, Any]) -> Subject:
+    """The run of a message that this worker executes, or has in hand, in the attempt that it is in."""
+    task_id = str(message["id"])
+    run_id, attempt = run_of_message(message), message.get("retries") or 0
+    try:
+        with flask_app().app_context(), db.engine.connect() as connection:
+            found = claims.executed_here(connection, run_id or task_id, presence.worker_id())
+    except sa.exc.SQLAlchemyError as error:
+        logger.warning("what is known of task id %s may be of an earlier run of it: %s", task_id, error)
+        found = None
+    run_id, attempt = found or (run_id or id_of_task(task_id), attempt)
+    return Subject(run_id, attempt, message.get("hostname"), message.get("task") or "")
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
+    for handler in logger.handlers:
+        if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
+            handler.addFilter(executing.HidingFilter())
+
+
+@signals.worker_process_init.connect
+def _after_fork(**_: Any) -> None:
+    """Connections cannot be shared with the process that we were copied from."""
+    app = flask_app()
+    with app.app_context():
+        db.engine.dispose(close=False)
+    for name in ("redis", "producers"):
+        app.extensions.pop(name, None)
