@@ -262,23 +262,31 @@ def sent_long_ago(
 
     Without those that a worker has taken and keeps for later.
     """
-    kept = runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
     statement = (
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, kept.is_not(True), guarded)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, _kept(connection).is_not(True), guarded)
         .order_by(runs.c.sent_at)
         .limit(most)
     )
     return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
 
+def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether a worker has taken the run and keeps it for later."""
+    return runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
+
+
 def sent_in_vain(
     connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, most: int
 ) -> list[Sending]:
-    """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed."""
+    """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed.
+
+    Without those that a worker has taken and keeps for later.
+    """
     statement = (
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, runs.c.sends >= sends, runs.c.claims == 0, guarded)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded, _kept(connection).is_not(True))
+        .where(runs.c.sends >= sends, runs.c.claims == 0)
         .order_by(runs.c.sent_at)
         .limit(most)
     )
