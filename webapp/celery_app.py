@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from celery import signals
 from flask import Flask
 
-from webapp.celery_config import celery_settings
+from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
 
@@ -33,3 +36,10 @@ def init_celery(app: Flask, settings: Settings) -> None:
         *settings.task_modules,
     )
     app.extensions["celery"] = celery
+
+
+@signals.worker_init.connect
+def _accept_what_is_sent(sender: Any, **_: Any) -> None:
+    """Once somebody's modules are imported, which may have said that workers accept something else."""
+    conf = sender.app.conf
+    conf.accept_content = sorted({*conf.accept_content, SERIALIZER})

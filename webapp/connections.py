@@ -6,6 +6,7 @@ from typing import Any
 
 import kombu
 
+from webapp.celery_config import SERIALIZER
 from webapp.secrecy.celery_parts import MaskingAMQP
 
 # Seconds between attempts: the first, what each adds, the longest. kombu's own grow to 30, so that a worker would idle
@@ -23,6 +24,14 @@ class Connection(kombu.Connection):
 
 
 class Amqp(MaskingAMQP):
-    """What makes Celery's connections, queues and messages."""
+    """What makes Celery's connections, queues and messages. Each is JSON, whatever its task or the call asks for."""
 
     Connection = Connection
+
+    def _create_task_sender(self) -> Any:
+        send = super()._create_task_sender()
+
+        def send_as_json(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            return send(producer, name, message, **options | {"serializer": SERIALIZER})
+
+        return send_as_json

@@ -352,8 +352,12 @@ def give_up(connection: sa.Connection, run: LostClaim, now: datetime) -> None:
     connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))
 
 
-def fail_unopenable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> None:
-    """Fail queued runs whose sealed arguments cannot be opened; they could never be sent."""
+def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> list[str]:
+    """Fail queued runs whose messages cannot be made, or are refused by the broker. Returns the ids of those failed."""
+    failed: list[str] = []
     for run_id, reason in reasons.items():
         statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
-        connection.execute(statement.values(state=RunState.FAILED, error=f"Unopenable: {reason}", ended_at=now))
+        failing = statement.values(state=RunState.FAILED, error=f"Unsendable: {reason}", ended_at=now)
+        if connection.execute(failing).rowcount:
+            failed.append(run_id)
+    return failed

@@ -87,7 +87,7 @@ class _Chain:
         self.made = run if run is not None and run.state not in NEVER_MADE else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
         task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
-        self.queue = broker.destination(task, [], {}, asked)[0]
+        self.queue = broker.queue_of(task, asked)
         self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
 
     def diagnosis(self) -> Diagnosis:
