@@ -13,6 +13,7 @@ from webapp import broker
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
+from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs import store
 from webapp.runs.ids import new_id
@@ -103,8 +104,8 @@ def launch(
     origin: Origin = Origin.LAUNCH,
     **options: Any,
 ) -> Run:
-    """Check, create, commit and send one run. Raises Invalid at `task`, `args` or `expires_at`."""
-    check_call(task, args, kwargs or {})
+    """Check, create, commit and send one run. Raises Invalid at `task`, `args`, `queue` or `expires_at`."""
+    check_call(task, args, kwargs or {}, options.get("queue"))
     expires_at = options.get("expires_at")
     if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
         raise Invalid({"expires_at": "It would expire before it could begin."})
@@ -114,13 +115,15 @@ def launch(
     return run
 
 
-def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether that task may be launched with these arguments. Raises Invalid at `task` or `args`."""
+def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None) -> None:
+    """Whether that task may be launched so. Raises Invalid at `task`, `args` or `queue`."""
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
     if reason := known.refuse(args, kwargs) or masking.refusal(known.rule, args, kwargs):
         raise Invalid({"args": reason})
+    if queue and (reason := refusal(queue)):
+        raise Invalid({"queue": reason})
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:

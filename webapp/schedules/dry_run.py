@@ -9,6 +9,7 @@ from typing import Any
 
 from webapp import broker
 from webapp.producers import Unsendable
+from webapp.queue_names import target_refusal
 from webapp.registry import find_task
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
@@ -61,6 +62,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     problem: str | None = f"There is no registered task “{task}”."
     if known:
         problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
+    problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
     if known and not problem:
         call = conceal(known.rule, args, kwargs)
