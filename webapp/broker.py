@@ -226,7 +226,7 @@ def destination(
     name = getattr(chosen, "name", chosen) or default or celery.conf.task_default_queue
     exchange = route.get("exchange") or getattr(getattr(chosen, "exchange", None), "name", "")
     key = route.get("routing_key") or getattr(chosen, "routing_key", None) or name
-    return str(name), str(exchange or celery.conf.task_default_exchange or ""), str(key)
+    return str(name), str(exchange), str(key)
 
 
 def queue_of(task: str, queue: str | None) -> str:

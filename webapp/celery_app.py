@@ -28,9 +28,10 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.loader.override_backends = BACKENDS
     celery.flask_app = app
     celery.set_default()
-    # The first three listen to what happens in a worker.
+    # The first four listen to what happens in a worker.
     celery.conf.imports = (
         "webapp.workers.children",
+        "webapp.workers.consumption",
         "webapp.runs.reporting",
         "webapp.runs.publishing",
         *settings.task_modules,

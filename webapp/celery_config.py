@@ -16,7 +16,8 @@ HARD_TIME_LIMIT = 270
 # A page never waits longer than this for a broker that does not answer.
 BROKER_TIMEOUT = 2.0
 
-DEFAULT_QUEUE = "celery"
+# Where our own tasks go. Not Celery's default, `celery`: that is where other projects on the same broker send theirs.
+DEFAULT_QUEUE = "beatdesk"
 # The only one that Beatdesk sends. Pickle would let whoever reaches the broker run code in the workers, and a worker
 # need not accept any other.
 SERIALIZER = "json"

@@ -37,7 +37,7 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
     published = getattr(producer, "published", 0)
     try:
         _send(app, producer, run)
-    except (ConnectionLost, NotNow, SoftTimeLimitExceeded):
+    except (ConnectionLost, NotNow, Unsendable, SoftTimeLimitExceeded):
         raise
     except Unopenable as error:
         raise Unsendable(reason(error)) from error

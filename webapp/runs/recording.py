@@ -14,6 +14,7 @@ from webapp.runs import moves
 from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import NOT_SENT
 from webapp.runs.stream import Entry, Event, limited
 from webapp.schedules import budgets
 
@@ -74,6 +75,7 @@ def _row(entry: Entry) -> dict[str, Any] | None:
     told = _told(entry)
     try:
         eta, expires_at = (datetime.fromisoformat(told[name]) if told[name] else None for name in _MOMENTS)
+        why = told.get("undelivered")
         return {
             "id": entry.run_id,
             "task": told["task"],
@@ -83,8 +85,9 @@ def _row(entry: Entry) -> dict[str, Any] | None:
             "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
             "origin": Origin.TASK,
             "created_at": entry.at,
-            "sent_at": entry.at,
-            "sends": 1,
+            "sent_at": None if why else entry.at,
+            "sends": 0 if why else 1,
+            "reason": f"{NOT_SENT}{why}" if why else None,
             "eta": eta,
             "expires_at": expires_at,
             "attempt": entry.attempt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
 from webapp.database import now
+from webapp.delivery import Undeliverable
 from webapp.producers import (
     BROKER_ERRORS,
     ConnectionLost,
@@ -27,13 +29,15 @@ from webapp.producers import (
 )
 from webapp.runs import message
 from webapp.runs.canvas import replacement_of
-from webapp.runs.store import Sendable
+from webapp.runs.store import Sendable, Target, target_of
 from webapp.scheduler.templates import Template, fits, make_template, tags
 
 logger = get_logger(__name__)
 
 # Messages in one LPUSH.
 PUSH = 500
+# Seconds until a message is tried again that the broker has no queue for.
+TRY_AGAIN_AFTER = 10.0
 # So often the connection may break while one run is being sent, the last times by itself and just after the broker
 # answered. Redis breaks it, rather than say so, for a message that is larger than it takes.
 MAX_BREAKS = 4
@@ -50,6 +54,10 @@ class Sender:
         self._templates: dict[tuple[Any, ...], Template | None] = {}
         # Why runs cannot be sent, by id, for the publisher to fail them.
         self.unsendable: dict[str, str] = {}
+        # Targets that the broker has no queue for: until when none of their runs is tried, and why.
+        self._undeliverable: dict[Target, tuple[float, str]] = {}
+        # Those of them that are to be noted at their runs.
+        self.undelivered: dict[Target, str] = {}
         # How often the connection broke while a run was being sent.
         self._breaks: dict[str, int] = {}
 
@@ -82,12 +90,21 @@ class Sender:
 
     def _send_one(self, run: Sendable) -> bool:
         """Whether the broker took it. Raises ConnectionLost."""
+        if self._undeliverable and self._rests(target_of(run)):
+            return False
         if self._breaks.get(run.id, 0) > 1:
             # On a connection that has just been opened, so that nothing but this message can have broken it.
             self.close()
         producer = self._open()
         try:
             message.send(self._app, producer, run)
+        except Undeliverable as error:
+            target, why = target_of(run), str(error)
+            if target not in self._undeliverable:
+                logger.warning("Run %s is sent later: %s.", run.id, why)
+            self._undeliverable[target] = (time.monotonic() + TRY_AGAIN_AFTER, why)
+            self.undelivered[target] = why
+            return False
         except NotNow as error:
             logger.warning("Run %s is sent later: %s.", run.id, error)
             return False
@@ -103,7 +120,23 @@ class Sender:
             self.close()
             return False
         self._breaks.pop(run.id, None)
+        if self._undeliverable:
+            self._undeliverable.pop(target_of(run), None)
         return True
+
+    def _rests(self, target: Target) -> bool:
+        """Whether the broker had no queue for a run of this target a moment ago."""
+        until, why = self._undeliverable.get(target, (0.0, ""))
+        if time.monotonic() >= until:
+            return False
+        self.undelivered[target] = why
+        return True
+
+    @property
+    def resting(self) -> list[Target]:
+        """The targets of which none is tried now. May be asked by any thread."""
+        now = time.monotonic()
+        return [target for target, (until, _) in self._undeliverable.copy().items() if now < until]
 
     def _give_up(self, run: Sendable, why: str) -> None:
         self.unsendable[run.id] = why

@@ -25,7 +25,7 @@ from celery.utils.log import get_logger
 from webapp.database import now
 from webapp.producers import concerns_connection, reason
 from webapp.runs import store
-from webapp.runs.store import Sendable
+from webapp.runs.store import Sendable, Target
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.messages import Sender
@@ -72,6 +72,11 @@ class Publisher:
     def waiting(self) -> int:
         """How many runs wait to be sent."""
         return self._waiting
+
+    @property
+    def resting(self) -> list[Target]:
+        """Targets that the broker has no queue for; none of their runs is tried now."""
+        return self._sender.resting
 
     def submit(self, batch: Sequence[Sendable]) -> None:
         """Send these runs soon; what finds no room is left to recovery."""
@@ -174,6 +179,7 @@ class Publisher:
 
     def _mark(self) -> None:
         self._fail_unsendable()
+        self._note_undelivered()
         if not self._sent:
             return
         sent = self._sent[:]
@@ -204,3 +210,16 @@ class Publisher:
         for run_id in failed:
             logger.warning("Run %s cannot be sent and has failed: %s.", run_id, reasons[run_id])
         self._announcer.tell(failed)
+
+    def _note_undelivered(self) -> None:
+        reasons = dict(self._sender.undelivered)
+        if not reasons:
+            return
+        self._sender.undelivered.clear()
+        try:
+            with self._engine.begin() as connection:
+                noted = store.note_undelivered(connection, reasons)
+        except sa.exc.SQLAlchemyError as error:
+            logger.info("why runs are not sent could not be noted: %s", error.__class__.__name__)
+        else:
+            self._announcer.tell(noted)
