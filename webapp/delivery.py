@@ -86,7 +86,7 @@ class CheckedProducer:
             listeners = self._producer.channel.events["basic_return"]
         listeners.add(returns)
         try:
-            return self._producer.publish(body, mandatory=True, **options), returned
+            return self._producer.publish(body, **options | {"mandatory": True}), returned
         finally:
             listeners.discard(returns)
 

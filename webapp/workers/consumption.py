@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 # Celery's default queue.
 SHARED_QUEUE = "celery"
-# Seconds between looks, and between the two before the shared queue is consumed.
+# Seconds between looks, and between those for a queue that is not consumed yet.
 LOOK_EVERY = 10.0
 LOOK_AGAIN_AFTER = 3.0
 # Looks without another program's worker that it takes.
@@ -130,7 +130,7 @@ class Watch:
                         self._look(connection)
             except BROKER_ERRORS as error:
                 logger.info("the queues cannot be looked at: %s", error)
-            if self.shared and self._clear < CLEAR_LOOKS:
+            if celery.amqp.awaited or (self.shared and self._clear < CLEAR_LOOKS):
                 wait = LOOK_AGAIN_AFTER
 
     def _take_awaited(self, connection: Any) -> None:
