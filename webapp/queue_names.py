@@ -38,16 +38,16 @@ def refusal(name: str) -> str | None:
             f"The name of a queue has 1 to {MAX_LENGTH} characters, each a letter from A to Z, a digit, "
             "“.”, “_” or “-”, such as reports.daily."
         )
-    return _reserved("queue", name)
+    return _reserved("a queue", name)
 
 
 def target_refusal(queue: str | None, exchange: str | None, routing_key: str | None) -> str | None:
     """Why a message may not be sent there, as a sentence; None when it may. Empty names count as not given."""
     if queue and (reason := refusal(queue)):
         return reason
-    if exchange and not _STANDARD_EXCHANGE.fullmatch(exchange) and (reason := _reserved("exchange", exchange)):
+    if exchange and not _STANDARD_EXCHANGE.fullmatch(exchange) and (reason := _reserved("an exchange", exchange)):
         return reason
-    return _reserved("routing key", routing_key) if routing_key else None
+    return _reserved("a routing key", routing_key) if routing_key else None
 
 
 def check(name: str) -> None:
@@ -59,4 +59,4 @@ def check(name: str) -> None:
 def _reserved(what: str, name: str) -> str | None:
     if not _RESERVED.fullmatch(name):
         return None
-    return f"“{name[:MAX_LENGTH]}” cannot be used as a {what}: Celery or the message broker uses this name itself."
+    return f"“{name[:MAX_LENGTH]}” cannot be used as {what}: Celery or the message broker uses this name itself."
