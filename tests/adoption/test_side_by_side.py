@@ -59,10 +59,17 @@ def test_each_takes_its_own(context: Flask, settings: Settings, shop: Shop) -> N
             for number in range(3):
                 shop.send("shop.private", f"theirs {number}")
             runs = [service.launch("shop.note", [f"ours {number}"]).id for number in range(3)]
-            wait_for(lambda: shop.executed() == Counter(f"theirs {number}" for number in range(3)), seconds=20)
+            theirs_only = Counter(f"theirs {number}" for number in range(3))
+            wait_for(lambda: shop.executed() == theirs_only, seconds=20)
             expected = Counter(["nobody else is there", *(f"ours {number}" for number in range(3))])
             wait_for(lambda: executed(ours) == expected, seconds=20)
+            # While it executes something it answers nobody.
+            gate = settings.data / "gate"
+            shop.send("shop.wait", "busy", str(gate))
+            wait_for(lambda: shop.executed()["busy"] == 1)
             with processes.worker(settings, "--concurrency", "1", name="second", **env) as second:
+                wait_for(lambda: "a worker that does not answer may consume it" in second.output(), seconds=20)
+                gate.touch()
                 wait_for(lambda: all(REFUSAL in worker.output() for worker in (first, second)), seconds=20)
                 assert "WORKER_QUEUES=beatdesk,celery" in second.output()
                 assert consumed("second") == [DEFAULT_QUEUE]

@@ -256,7 +256,10 @@ def _active_queues(connection: Any) -> tuple[list[tuple[str, set[str]]], int | N
 
     if isinstance(channel, RedisChannel):
         channel._put_fanout = put_fanout  # noqa: SLF001 - kombu's own drops the number
-    answers = celery.control.broadcast("active_queues", reply=True, timeout=REPLY_TIMEOUT, connection=connection)
+    mailbox = celery.control.mailbox(connection)
+    # On this connection, rather than on one that waits longer for a broker that does not answer.
+    mailbox.producer_pool = None
+    answers = mailbox._broadcast("active_queues", reply=True, timeout=REPLY_TIMEOUT)  # noqa: SLF001 - as `broadcast`
     replies = [
         (node, {str(queue["name"]) for queue in queues})
         for answer in answers or ()
