@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from celery import signals
 from flask import Flask
 
 from webapp import time_limits
-from webapp.celery_config import celery_settings
+from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
 
@@ -30,6 +33,7 @@ def init_celery(app: Flask, settings: Settings) -> None:
     # All but the last take part in what happens in a worker.
     celery.conf.imports = (
         "webapp.workers.children",
+        "webapp.workers.consumption",
         "webapp.runs.execution",
         "webapp.runs.worker_events",
         "webapp.runs.task_output",
@@ -37,3 +41,10 @@ def init_celery(app: Flask, settings: Settings) -> None:
         *settings.task_modules,
     )
     app.extensions["celery"] = celery
+
+
+@signals.worker_init.connect
+def _accept_what_is_sent(sender: Any, **_: Any) -> None:
+    """Once somebody's modules are imported, which may have said that workers accept something else."""
+    conf = sender.app.conf
+    conf.accept_content = sorted({*conf.accept_content, SERIALIZER})

@@ -48,11 +48,11 @@ def launch(
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args` or `expires`; what was refused is audited too.
+    Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused is audited too.
     """
     kwargs = dict(kwargs or {})
     try:
-        service.check_call(task, args, kwargs)
+        service.check_call(task, args, kwargs, options.get("queue"))
         _check_expiry(options)
     except Invalid as error:
         record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})

@@ -13,11 +13,14 @@ from webapp import broker
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
+from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
+from webapp.runs import store
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler.wakeup import CHANNEL
+from webapp.schedules import budgets
 from webapp.secrecy import masking
 from webapp.secrecy.masking import conceal
 from webapp.secrecy.sealing import Unopenable
@@ -69,10 +72,11 @@ def create_run(
 def send_runs(runs: Sequence[Run]) -> None:
     """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
-    What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
+    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. A run that cannot be sent fails.
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
-    if sent := broker.publish(queued):
+    sent = broker.publish(queued)
+    if sent:
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
@@ -80,7 +84,13 @@ def send_runs(runs: Sequence[Run]) -> None:
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
-    if len(queued) < len(runs):
+    paused = False
+    if sent.unsendable:
+        connection = db.session.connection()
+        failed = store.fail_unsendable(connection, sent.unsendable, now())
+        paused = budgets.look(connection, failed, [])
+        db.session.commit()
+    if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])
 
@@ -94,8 +104,8 @@ def launch(
     origin: Origin = Origin.LAUNCH,
     **options: Any,
 ) -> Run:
-    """Check, create, commit and send one run. Raises Invalid at `task`, `args` or `expires_at`."""
-    check_call(task, args, kwargs or {})
+    """Check, create, commit and send one run. Raises Invalid at `task`, `args`, `queue` or `expires_at`."""
+    check_call(task, args, kwargs or {}, options.get("queue"))
     expires_at = options.get("expires_at")
     if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
         raise Invalid({"expires_at": "It would expire before it could begin."})
@@ -105,13 +115,15 @@ def launch(
     return run
 
 
-def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether that task may be launched with these arguments. Raises Invalid at `task` or `args`."""
+def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None) -> None:
+    """Whether that task may be launched so. Raises Invalid at `task`, `args` or `queue`."""
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
     if reason := known.refuse(args, kwargs) or masking.refusal(known.rule, args, kwargs):
         raise Invalid({"args": reason})
+    if queue and (reason := refusal(queue)):
+        raise Invalid({"queue": reason})
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
+from celery.utils.log import get_logger
 from kombu.transport.redis import Channel as RedisChannel
+from redis.exceptions import ResponseError
 
 from webapp.database import now
-from webapp.producers import connect, drop
+from webapp.delivery import Undeliverable
+from webapp.producers import (
+    BROKER_ERRORS,
+    ConnectionLost,
+    NotNow,
+    Unsendable,
+    concerns_connection,
+    connect,
+    drop,
+    open_producer,
+    reason,
+    timed_out,
+)
 from webapp.runs import message
 from webapp.runs.canvas import replacement_of
 from webapp.runs.ids import had_row
-from webapp.runs.store import Sendable
+from webapp.runs.store import Sendable, Target, target_of
 from webapp.scheduler.templates import Template, fits, make_template, tags
-from webapp.secrecy.sealing import Unopenable
+
+logger = get_logger(__name__)
 
 # Messages in one LPUSH.
 PUSH = 500
+# Seconds until a message is tried again that the broker has no queue for.
+TRY_AGAIN_AFTER = 10.0
+# So often the connection may break while one run is being sent, the last times by itself and just after the broker
+# answered. Redis breaks it, rather than say so, for a message that is larger than it takes.
+MAX_BREAKS = 4
+MAX_BLAMED = 10_000
 
 
 class Sender:
@@ -31,18 +53,25 @@ class Sender:
         self._connection: Any = None
         self._producer: Any = None
         self._templates: dict[tuple[Any, ...], Template | None] = {}
-        # Why runs can never be sent, for whoever ends them.
-        self.unopenable: dict[str, str] = {}
+        # Why runs cannot be sent, by id, for the publisher to fail them.
+        self.unsendable: dict[str, str] = {}
+        # Targets that the broker has no queue for: until when none of their runs is tried, and why.
+        self._undeliverable: dict[Target, tuple[float, str]] = {}
+        # Those of them that are to be noted at their runs.
+        self.undelivered: dict[Target, str] = {}
+        # How often the connection broke while a run was being sent.
+        self._breaks: dict[str, int] = {}
 
     def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool], sent: list[str]) -> None:
         """Publish, and add to `sent` the ids of what the broker has taken. Raises what the transport raises.
 
-        `may_send` is asked right before each publication; nothing more is sent once it says no.
+        `may_send` is asked right before each publication; nothing more is sent once it says no. What cannot be sent is
+        noted in `unsendable`, with its reason, and keeps no other run back.
         """
         by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
         one_by_one: list[Sendable] = []
         for run in runs:
-            template = self._template(run)
+            template = None if run.id in self._breaks else self._template(run)
             if template is None:
                 one_by_one.append(run)
             else:
@@ -52,17 +81,74 @@ class Sender:
                 if not may_send():
                     return
                 chosen = pairs[start : start + PUSH]
-                self._push(key, chosen)
-                sent += [run.id for run, _ in chosen]
-        for run in one_by_one:
+                sent += self._push(key, chosen)
+        # What may have broken a connection comes last, and what broke it most often after that.
+        for run in sorted(one_by_one, key=lambda run: self._breaks.get(run.id, 0)):
             if not may_send():
                 return
-            try:
-                message.send(self._app, self._open(), run)
-            except Unopenable as error:
-                self.unopenable[run.id] = str(error)
-            else:
+            if self._send_one(run):
                 sent.append(run.id)
+
+    def _send_one(self, run: Sendable) -> bool:
+        """Whether the broker took it. Raises ConnectionLost."""
+        if self._undeliverable and self._rests(target_of(run)):
+            return False
+        if self._breaks.get(run.id, 0) > 1:
+            # On a connection that has just been opened, so that nothing but this message can have broken it.
+            self.close()
+        producer = self._open()
+        try:
+            message.send(self._app, producer, run)
+        except Undeliverable as error:
+            target, why = target_of(run), str(error)
+            if target not in self._undeliverable:
+                logger.warning("Run %s is sent later: %s.", run.id, why)
+            self._undeliverable[target] = (time.monotonic() + TRY_AGAIN_AFTER, why)
+            self.undelivered[target] = why
+            return False
+        except NotNow as error:
+            logger.warning("Run %s is sent later: %s.", run.id, error)
+            return False
+        except (Unsendable, SystemExit) as error:
+            # This is no thread that anybody could mean to end.
+            self._give_up(run, str(error) if isinstance(error, Unsendable) else reason(error))
+            return False
+        except ConnectionLost as error:
+            self._blame([run], error)
+            if self._breaks[run.id] < MAX_BREAKS:
+                raise
+            self._give_up(run, f"the broker closes the connection when this message is sent: {error}")
+            self.close()
+            return False
+        self._breaks.pop(run.id, None)
+        if self._undeliverable:
+            self._undeliverable.pop(target_of(run), None)
+        return True
+
+    def _rests(self, target: Target) -> bool:
+        """Whether the broker had no queue for a run of this target a moment ago."""
+        until, why = self._undeliverable.get(target, (0.0, ""))
+        if time.monotonic() >= until:
+            return False
+        self.undelivered[target] = why
+        return True
+
+    @property
+    def resting(self) -> list[Target]:
+        """The targets of which none is tried now. May be asked by any thread."""
+        now = time.monotonic()
+        return [target for target, (until, _) in self._undeliverable.copy().items() if now < until]
+
+    def _give_up(self, run: Sendable, why: str) -> None:
+        self.unsendable[run.id] = why
+        self._breaks.pop(run.id, None)
+
+    def _blame(self, runs: Sequence[Sendable], error: BaseException) -> None:
+        if len(self._breaks) + len(runs) > MAX_BLAMED:
+            self._breaks.clear()
+        for run in runs:
+            # A broker that does not answer in time says nothing about the message.
+            self._breaks[run.id] = 1 if timed_out(error) else self._breaks.get(run.id, 0) + 1
 
     def redis(self) -> Any:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
@@ -70,7 +156,14 @@ class Sender:
         return channel.client if self._is_redis(channel) else None
 
     def queue_of(self, run: Sendable) -> str | None:
-        """The queue that a run's message goes to, or None when that is for an exchange to decide."""
+        """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
+        try:
+            return self._queue_of(run)
+        except Exception as error:  # noqa: BLE001 - a router of somebody's, a row that was written by hand
+            logger.debug("The queue of run %s is unknown: %s", run.id, reason(error))
+            return None
+
+    def _queue_of(self, run: Sendable) -> str | None:
         if run.options is not None and json.loads(run.options).keys() & {"exchange", "routing_key"}:
             return None
         replacement = replacement_of(run.options)
@@ -82,7 +175,11 @@ class Sender:
         """How many messages wait in a queue; none when it does not exist."""
         channel = self._open().channel
         if self._is_redis(channel):
-            return int(channel._size(queue))  # noqa: SLF001 - kombu has no public name for it
+            try:
+                return int(channel._size(queue))  # noqa: SLF001 - kombu has no public name for it
+            except ResponseError:
+                # Something else has this name. Whatever waits for it is not lost.
+                return 1
         with self._connection.channel() as other:
             try:
                 return int(other.queue_declare(queue, passive=True).message_count)
@@ -90,8 +187,13 @@ class Sender:
                 return 0
 
     def end(self, ids: Sequence[str]) -> None:
-        """Tell the workers to end these runs."""
-        self._app.control.revoke(list(ids), terminate=True, signal="SIGTERM", connection=self._open().connection)
+        """Ask the workers to end these runs."""
+        self.revoke(ids, terminate=True)
+
+    def revoke(self, ids: Sequence[str], *, terminate: bool) -> None:
+        """Ask the workers to drop the messages of these runs, or with `terminate` to end them. Raises BROKER_ERRORS."""
+        connection = self._open().connection
+        self._app.control.revoke(list(ids), terminate=terminate, signal="SIGTERM", connection=connection)
 
     def close(self) -> None:
         """Drop the connection; the next sending opens another one."""
@@ -103,7 +205,7 @@ class Sender:
     def _open(self) -> Any:
         if self._producer is None:
             self._connection = connect(self._app)
-            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
+            self._producer = open_producer(self._connection)
         return self._producer
 
     @staticmethod
@@ -111,6 +213,7 @@ class Sender:
         return isinstance(channel, RedisChannel)
 
     def _template(self, run: Sendable) -> Template | None:
+        """The template for a run; None when its message is to be made by Celery, which says what is wrong with it."""
         if run.attempt or run.sealed is not None or run.parent_id is not None or run.root_id is not None:
             return None
         if not had_row(run.id):
@@ -120,18 +223,41 @@ class Sender:
         if kind not in self._templates:
             channel = self._open().channel
             made = None
-            if self._is_redis(channel) and fits(self._app, run):
-                made = make_template(channel, run, lambda probe: message.send(self._app, self._open(), probe))
+            try:
+                if self._is_redis(channel) and fits(self._app, run):
+                    made = make_template(channel, run, lambda probe: message.send(self._app, self._open(), probe))
+            except ConnectionLost:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the task and its options make of it
+                logger.debug("No template for %s: %s", run.task, reason(error))
             self._templates[kind] = made
         return self._templates[kind]
 
-    def _push(self, key: str, pairs: Sequence[tuple[Sendable, Template]]) -> None:
+    def _push(self, key: str, pairs: Sequence[tuple[Sendable, Template]]) -> list[str]:
+        """The ids of the runs whose messages the broker took. Raises ConnectionLost."""
         moment = now()
-        messages = [
-            template.message(run, moment, tag) for (run, template), tag in zip(pairs, tags(len(pairs)), strict=True)
-        ]
-        with self._open().channel.conn_or_acquire() as client:
-            client.lpush(key, *messages)
+        runs: list[Sendable] = []
+        texts: list[str] = []
+        for (run, template), tag in zip(pairs, tags(len(pairs)), strict=True):
+            try:
+                texts.append(template.message(run, moment, tag))
+            except Exception as error:  # noqa: BLE001 - such as arguments that are no JSON
+                self._give_up(run, reason(error))
+            else:
+                runs.append(run)
+        if not runs:
+            return []
+        try:
+            with self._open().channel.conn_or_acquire() as client:
+                client.lpush(key, *texts)
+        except BROKER_ERRORS as error:
+            if concerns_connection(error):
+                self._blame(runs, error)
+                raise ConnectionLost(reason(error)) from error
+            for run in runs:
+                self._give_up(run, reason(error))
+            return []
+        return [run.id for run in runs]
 
 
 def _queue_in(signature: dict[str, Any]) -> str | None:

@@ -5,8 +5,9 @@
 3. Publish the messages.
 4. When nothing more waits, or enough was sent, mark what was sent, in bulk.
 
-Whatever goes wrong, the batch is dropped and not kept: its runs are queued and unsent in the database, from where they
-are sent again when the broker is back (see `recovery`). A run sent twice has one id and is executed once.
+A run whose message cannot be made, or that the broker refuses, fails by itself. When the broker is away, the batch is
+dropped and not kept: its runs are queued and unsent in the database, from where they are sent again when the broker is
+back (see `recovery`). A run sent twice has one id and is executed once.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database import now
+from webapp.producers import concerns_connection, reason
 from webapp.runs import store
-from webapp.runs.store import Sendable
+from webapp.runs.store import Sendable, Target
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.messages import Sender
+from webapp.schedules import budgets
 
 logger = get_logger(__name__)
 
@@ -55,6 +58,7 @@ class Publisher:
         self._stopping = False
         self._away_until = 0.0
         self._thread: threading.Thread | None = None
+        self._refusal = ""
         self.broker_away = False
         self.published = 0
 
@@ -68,6 +72,11 @@ class Publisher:
     def waiting(self) -> int:
         """How many runs wait to be sent."""
         return self._waiting
+
+    @property
+    def resting(self) -> list[Target]:
+        """Targets that the broker has no queue for; none of their runs is tried now."""
+        return self._sender.resting
 
     def submit(self, batch: Sequence[Sendable]) -> None:
         """Send these runs soon; what finds no room is left to recovery."""
@@ -145,22 +154,32 @@ class Publisher:
         except sa.exc.SQLAlchemyError as error:
             logger.info("left for later, the database is away: %s", error.__class__.__name__)
             return
-        except Exception as error:  # noqa: BLE001 - each transport has its own exceptions, and this thread must live
-            self._broker_away(error)
+        except Exception as error:  # noqa: BLE001 - this thread must live
+            self._sender.close()
+            if concerns_connection(error):
+                self._broker_away(error)
+            else:
+                self._refused(error)
             return
         if self.broker_away:
             self.broker_away = False
             logger.warning("The broker is back.")
 
+    def _refused(self, error: Exception) -> None:
+        """Something other than sending went wrong, such as asking the workers. It may do so every second."""
+        if (text := reason(error)) != self._refusal:
+            self._refusal = text
+            logger.error("The broker refused a request, or it could not be made: %s", text, exc_info=error)
+
     def _broker_away(self, error: Exception) -> None:
-        self._sender.close()
         self._away_until = time.monotonic() + RETRY_AFTER
         if not self.broker_away:
             self.broker_away = True
             logger.warning("The broker is away: %s. Runs are kept and sent when it is back.", error)
 
     def _mark(self) -> None:
-        self._fail_unopenable()
+        self._fail_unsendable()
+        self._note_undelivered()
         if not self._sent:
             return
         sent = self._sent[:]
@@ -175,17 +194,32 @@ class Publisher:
         else:
             self._announcer.tell(sent)
 
-    def _fail_unopenable(self) -> None:
-        reasons = dict(self._sender.unopenable)
+    def _fail_unsendable(self) -> None:
+        reasons = dict(self._sender.unsendable)
         if not reasons:
             return
-        self._sender.unopenable.clear()
+        self._sender.unsendable.clear()
         try:
             with self._engine.begin() as connection:
-                store.fail_unopenable(connection, reasons, now())
+                failed = store.fail_unsendable(connection, reasons, now())
+                budgets.look(connection, failed, [])
         except sa.exc.SQLAlchemyError as error:
             # They are found again among the unsent.
             logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)
+            return
+        for run_id in failed:
+            logger.warning("Run %s cannot be sent and has failed: %s.", run_id, reasons[run_id])
+        self._announcer.tell(failed)
+
+    def _note_undelivered(self) -> None:
+        reasons = dict(self._sender.undelivered)
+        if not reasons:
+            return
+        self._sender.undelivered.clear()
+        try:
+            with self._engine.begin() as connection:
+                noted = store.note_undelivered(connection, reasons)
+        except sa.exc.SQLAlchemyError as error:
+            logger.info("why runs are not sent could not be noted: %s", error.__class__.__name__)
         else:
-            logger.warning("%s runs cannot be sent: their secret arguments cannot be opened.", len(reasons))
-            self._announcer.tell(list(reasons))
+            self._announcer.tell(noted)

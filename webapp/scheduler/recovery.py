@@ -67,7 +67,7 @@ class Recovery:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
             changed += store.expire_unsent(connection, now)
-            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE)
+            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
         self._publisher.tell(changed)
         if len(unsent) < AT_ONCE:
             self._next = self._clock.monotonic() + EVERY
