@@ -90,7 +90,7 @@ class Producer(kombu.Producer):
     published = 0
 
     def publish(self, *args: Any, **kwargs: Any) -> Any:
-        """As kombu's. Raises ConnectionLost, NotNow, or what making the message or its refusal raised."""
+        """As kombu's. Raises ConnectionLost, NotNow, Unsendable, or what making the message raised."""
         result = super().publish(*args, **kwargs)
         self.published += 1
         return result
@@ -104,7 +104,7 @@ class Producer(kombu.Producer):
             self._renew_channel()
             if isinstance(error, MessageNacked):
                 raise NotNow("its queue takes no more messages now") from error
-            raise
+            raise Unsendable(f"the broker cannot be given its message: {reason(error)}") from error
 
     def _renew_channel(self) -> None:
         """RabbitMQ closes the channel on which it refuses something; the connection goes on."""

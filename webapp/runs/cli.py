@@ -78,6 +78,8 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)
+    if run.state == RunState.FAILED:
+        raise click.ClickException(run.error or "")
 
 
 def _parse(text: str, kind: type, option: str) -> Any:

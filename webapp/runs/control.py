@@ -66,6 +66,11 @@ def launch(
     return run
 
 
+def outcome(run: Run, done: str) -> tuple[str, str]:
+    """What to say to the person who launched a run, and whether that is good news: one may have failed at once."""
+    return (f"It failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
+
+
 def retry(run: Run, *, person: int | None) -> Run:
     """Launch the same call again, as a new run that knows its origin. Raises Conflict while the first one goes on."""
     if not run.ended:

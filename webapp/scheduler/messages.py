@@ -93,7 +93,9 @@ class Sender:
             return False
         except (Unsendable, SystemExit) as error:
             # This is no thread that anybody could mean to end.
-            self._give_up(run, str(error) if isinstance(error, Unsendable) else reason(error))
+            self._give_up(
+                run, str(error) if isinstance(error, Unsendable) else f"its message cannot be made: {reason(error)}"
+            )
             return False
         except ConnectionLost as error:
             self._blame([run], error)
@@ -199,28 +201,30 @@ class Sender:
     def _push(self, key: str, pairs: Sequence[tuple[Sendable, Template]]) -> list[str]:
         """The ids of the runs whose messages the broker took. Raises ConnectionLost."""
         moment = now()
-        runs: list[Sendable] = []
-        texts: list[str] = []
+        made: list[tuple[Sendable, str]] = []
         for (run, template), tag in zip(pairs, tags(len(pairs)), strict=True):
             try:
-                texts.append(template.message(run, moment, tag))
+                made.append((run, template.message(run, moment, tag)))
             except Exception as error:  # noqa: BLE001 - such as arguments that are no JSON
-                self._give_up(run, reason(error))
-            else:
-                runs.append(run)
-        if not runs:
-            return []
+                self._give_up(run, f"its message cannot be made: {reason(error)}")
+        return self._push_all(key, made) if made else []
+
+    def _push_all(self, key: str, made: Sequence[tuple[Sendable, str]]) -> list[str]:
         try:
             with self._open().channel.conn_or_acquire() as client:
-                client.lpush(key, *texts)
+                client.lpush(key, *(text for _, text in made))
         except BROKER_ERRORS as error:
+            runs = [run for run, _ in made]
             if concerns_connection(error):
                 self._blame(runs, error)
                 raise ConnectionLost(reason(error)) from error
-            for run in runs:
-                self._give_up(run, reason(error))
+            self.close()
+            if len(made) > 1:
+                # One of them is refused, or each is.
+                return [run_id for one in made for run_id in self._push_all(key, [one])]
+            self._give_up(runs[0], f"the broker cannot be given its message: {reason(error)}")
             return []
-        return [run.id for run in runs]
+        return [run.id for run, _ in made]
 
 
 def _queue_in(signature: dict[str, Any]) -> str | None:
