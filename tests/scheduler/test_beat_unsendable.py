@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import redis as redis_client
 from celery import Task, signals
 from flask import Flask
 
+from tests.runs.routing import routed
 from tests.scheduler.beats import Rig
 from tests.scheduler.unsent import check, queued
 from tests.servers import wait_for
@@ -39,19 +38,6 @@ class Textless(Exception):
 @pytest.fixture
 def database_url(each_database: str) -> str:
     return each_database
-
-
-@contextmanager
-def routed(route: Callable[..., Any]) -> Iterator[None]:
-    """With a router of somebody's."""
-    celery.conf.task_routes = (route,)
-    celery.amqp.__dict__.pop("_rtable", None)
-    celery.amqp.router = celery.amqp.Router()
-    try:
-        yield
-    finally:
-        celery.conf.task_routes = None
-        celery.amqp.router = celery.amqp.Router()
 
 
 def test_a_router_that_raises(beats: Rig, redis: redis_client.Redis) -> None:
@@ -148,7 +134,7 @@ def test_a_request_that_is_refused_keeps_nobody_back(beats: Rig, redis: redis_cl
     publisher = Publisher(celery, beats.engine, lambda: True)
     redis.hset("a-hash", "a", "b")
     publisher.call(lambda sender: sender.redis().get("a-hash"))
-    publisher.call(lambda _: {}["nosuch"])
+    publisher.call(lambda sender: sender.no_such_thing())  # type: ignore[attr-defined]
     depths: list[int] = []
     publisher.call(lambda sender: depths.append(sender.depth("a-hash")))
     wait_for(lambda: publisher.idle, message="it was not done")
