@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import signals
@@ -10,6 +11,9 @@ from flask import Flask
 from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.registry import serializer_note
+
+logger = logging.getLogger(__name__)
 
 # Instead of Celery's own.
 BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.results:Results")
@@ -43,3 +47,6 @@ def _accept_what_is_sent(sender: Any, **_: Any) -> None:
     """Once somebody's modules are imported, which may have said that workers accept something else."""
     conf = sender.app.conf
     conf.accept_content = sorted({*conf.accept_content, SERIALIZER})
+    for name in sorted(sender.app.tasks):
+        if note := serializer_note(name):
+            logger.warning("The task %s: %s", name, note)

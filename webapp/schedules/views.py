@@ -11,6 +11,7 @@ from webapp.extensions import db
 from webapp.formats import plural
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query
+from webapp.registry import serializer_note
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import control
 from webapp.scheduler.recurrence.zones import zone
@@ -207,7 +208,7 @@ def run(schedule_id: int) -> Response:
             raise
         return run_form(schedule_id, given, error.fields)
     if wants_json():
-        response = jsonify(run_id=made.id, task=made.task, state=made.state)
+        response = jsonify(run_id=made.id, task=made.task, state=made.state, note=serializer_note(made.task))
         response.status_code = 202
         return response
     flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
