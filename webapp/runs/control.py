@@ -17,11 +17,10 @@ from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
-# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
-CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
+CANCELLED_AT_ONCE = sorted(IDLE)
 # Pools that can end one task and leave the worker running.
 POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 

@@ -17,6 +17,7 @@ from webapp.producers import (
     BROKER_ERRORS,
     ConnectionLost,
     NotNow,
+    Producer,
     Unsendable,
     concerns_connection,
     connect,
@@ -28,7 +29,7 @@ from webapp.producers import (
 from webapp.runs import message
 from webapp.runs.canvas import replacement_of
 from webapp.runs.store import Sendable
-from webapp.scheduler.templates import Template, fits, make_template, tags
+from webapp.scheduler.templates import Template, fits, make_template, pushed_ahead, tags
 
 logger = get_logger(__name__)
 
@@ -38,6 +39,12 @@ PUSH = 500
 # answered. Redis breaks it, rather than say so, for a message that is larger than it takes.
 MAX_BREAKS = 4
 MAX_BLAMED = 10_000
+# Of RabbitMQ, where the highest goes first (see `celery_config`).
+HIGHEST_PRIORITY = 9
+
+
+class Ahead(list[Sendable]):
+    """Runs whose messages go ahead of those that wait in their queues."""
 
 
 class Sender:
@@ -59,10 +66,11 @@ class Sender:
         `may_send` is asked right before each publication; nothing more is sent once it says no. What cannot be sent is
         noted in `unsendable`, with its reason, and keeps no other run back.
         """
+        ahead = isinstance(runs, Ahead)
         by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
         one_by_one: list[Sendable] = []
         for run in runs:
-            template = None if run.id in self._breaks else self._template(run)
+            template = None if ahead or run.id in self._breaks else self._template(run)
             if template is None:
                 one_by_one.append(run)
             else:
@@ -77,17 +85,20 @@ class Sender:
         for run in sorted(one_by_one, key=lambda run: self._breaks.get(run.id, 0)):
             if not may_send():
                 return
-            if self._send_one(run):
+            if self._send_one(run, ahead=ahead):
                 sent.append(run.id)
 
-    def _send_one(self, run: Sendable) -> bool:
+    def _send_one(self, run: Sendable, *, ahead: bool) -> bool:
         """Whether the broker took it. Raises ConnectionLost."""
         if self._breaks.get(run.id, 0) > 1:
             # On a connection that has just been opened, so that nothing but this message can have broken it.
             self.close()
         producer = self._open()
         try:
-            message.send(self._app, producer, run)
+            if ahead:
+                self._send_ahead(producer, run)
+            else:
+                message.send(self._app, producer, run)
         except NotNow as error:
             logger.warning("Run %s is sent later: %s.", run.id, error)
             return False
@@ -106,6 +117,16 @@ class Sender:
             return False
         self._breaks.pop(run.id, None)
         return True
+
+    def _send_ahead(self, producer: Producer, run: Sendable) -> None:
+        """Redis: at the end of the list that is read first. RabbitMQ: by the next higher priority."""
+        channel = producer.channel
+        if self._is_redis(channel):
+            with pushed_ahead(channel):
+                message.send(self._app, producer, run)
+            return
+        own = getattr(self._app.tasks.get(run.task), "priority", None) if run.priority is None else run.priority
+        message.send(self._app, producer, run._replace(priority=min((own or 0) + 1, HIGHEST_PRIORITY)))
 
     def _give_up(self, run: Sendable, why: str) -> None:
         self.unsendable[run.id] = why
@@ -153,10 +174,6 @@ class Sender:
                 return int(other.queue_declare(queue, passive=True).message_count)
             except self._connection.channel_errors:
                 return 0
-
-    def end(self, ids: Sequence[str]) -> None:
-        """Ask the workers to end these runs."""
-        self.revoke(ids, terminate=True)
 
     def revoke(self, ids: Sequence[str], *, terminate: bool) -> None:
         """Ask the workers to drop the messages of these runs, or with `terminate` to end them. Raises BROKER_ERRORS."""
