@@ -13,6 +13,7 @@ from flask import Flask
 from webapp import broker
 from webapp.database import now, read_only
 from webapp.extensions import db
+from webapp.installation import OtherInstallation
 from webapp.runs import recorder
 from webapp.scheduler.models import Beat
 from webapp.workers.models import Worker
@@ -75,7 +76,10 @@ def _database() -> dict[str, str]:
 
 def _redis() -> dict[str, str]:
     client = broker.client()
-    client.ping()
+    try:
+        client.ping()
+    except OtherInstallation:
+        return {"redis": "belongs to another installation"}
     return {"redis": OK, "recorder": OK if recorder.present(client) else "none is alive"}
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
-from webapp import broker
+from webapp import broker, installation
 from webapp.runs import changes, recording, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
 from webapp.scheduler.wakeup import CHANNEL
@@ -37,6 +38,7 @@ class Recorder:
 
     def __init__(self, engine: sa.Engine, redis_url: str) -> None:
         self.engine = engine
+        self._url = redis_url
         self.redis = broker.connect(redis_url, timeout=5.0)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
@@ -45,11 +47,13 @@ class Recorder:
         self._next_presence = 0.0
 
     def run(self) -> None:
-        """Record until `stop`. A database or a Redis that is away is waited for."""
+        """Record until `stop`. A database or a Redis that is away is waited for; another installation's ends it."""
         while not self.stopping.is_set():
             try:
                 self.step()
                 self._back()
+            except installation.OtherInstallation as error:
+                sys.exit(str(error))
             except (redis.RedisError, sa.exc.SQLAlchemyError, OSError) as error:
                 self._lost(error)
                 self.stopping.wait(PAUSE)
@@ -121,6 +125,7 @@ class Recorder:
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
+            installation.mark(self.redis, self._url)
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=PRESENCE_SECONDS)
             self._next_presence = time.monotonic() + PRESENCE_SECONDS / 4
 

@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
+from webapp import installation
 from webapp.database import now
 from webapp.producers import (
     BROKER_ERRORS,
@@ -143,6 +144,10 @@ class Sender:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
         channel = self._open().channel
         return channel.client if self._is_redis(channel) else None
+
+    def mark(self) -> None:
+        """Look whether the broker is this installation's still. Raises OtherInstallation."""
+        installation.mark_broker(self._open().connection)
 
     def queue_of(self, run: Sendable) -> str | None:
         """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
