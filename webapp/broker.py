@@ -12,6 +12,7 @@ import redis
 from flask import current_app
 from kombu.serialization import dumps
 
+from webapp import installation
 from webapp.celery_config import SERIALIZER
 from webapp.config import Settings
 from webapp.extensions import celery
@@ -115,9 +116,14 @@ def client() -> redis.Redis:
 
 
 def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
-    """A client that gives up after `timeout` seconds rather than hang."""
+    """A client that gives up after `timeout` seconds rather than hang, and uses no other installation's database."""
     return redis.Redis.from_url(
-        url, decode_responses=True, socket_connect_timeout=timeout, socket_timeout=timeout, health_check_interval=10
+        url,
+        decode_responses=True,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        health_check_interval=10,
+        redis_connect_func=installation.on_connect,
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import signals
 from flask import Flask
 
-from webapp import time_limits
+from webapp import installation, time_limits
 from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.producers import connect, drop
+from webapp.registry import serializer_note
+
+logger = logging.getLogger(__name__)
 
 # Instead of Celery's own.
 BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.results:Results")
@@ -44,7 +49,11 @@ def init_celery(app: Flask, settings: Settings) -> None:
 
 
 @signals.worker_init.connect
-def _accept_what_is_sent(sender: Any, **_: Any) -> None:
-    """Once somebody's modules are imported, which may have said that workers accept something else."""
+def _begin(sender: Any, **_: Any) -> None:
+    """A worker uses no other installation's servers, and accepts what is sent, whatever somebody's module has said."""
     conf = sender.app.conf
+    installation.require(conf.beat_redis_url, lambda: drop(connect(sender.app)))
     conf.accept_content = sorted({*conf.accept_content, SERIALIZER})
+    for name in sorted(sender.app.tasks):
+        if note := serializer_note(name):
+            logger.warning("The task %s: %s", name, note)

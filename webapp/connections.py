@@ -7,9 +7,13 @@ from typing import Any
 
 import kombu
 from celery.app import amqp
+from celery.exceptions import WorkerShutdown
+from celery.platforms import EX_FAILURE
 from celery.utils.functional import maybe_list
 from celery.utils.log import get_logger
+from redis.exceptions import RedisError
 
+from webapp import installation
 from webapp.celery_config import DEFAULT_QUEUE, SERIALIZER
 from webapp.delivery import CheckedProducer, Keep
 from webapp.queue_names import check
@@ -89,7 +93,11 @@ class Amqp(MaskingAMQP):
         return send_as_json
 
     def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kw: Any) -> Any:  # noqa: N802 - Celery's name
-        """A consumer of the worker's queues, at each connection; those that do not exist yet are awaited."""
+        """A consumer of the worker's queues, at each connection, of a broker that is ours.
+
+        Those that do not exist yet are awaited.
+        """
+        _mark(channel)
         if queues is None:
             for name in [name for name in self.queues.consume_from if not self.exists(channel, name)]:
                 logger.warning("The queue %s does not exist on the broker; it is consumed once it does.", name)
@@ -110,3 +118,14 @@ class Amqp(MaskingAMQP):
         except connection.channel_errors:
             return False
         return True
+
+
+def _mark(channel: Any) -> None:
+    """Set our mark on the broker. Raises WorkerShutdown where it is another installation's."""
+    try:
+        installation.mark_broker(getattr(channel.connection, "client", channel))
+    except installation.OtherInstallation as error:
+        logger.critical(error)
+        raise WorkerShutdown(EX_FAILURE) from error
+    except RedisError as error:
+        logger.warning("whose the broker is is looked at later: %s", error)

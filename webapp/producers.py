@@ -33,6 +33,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from webapp import installation
+
 # Seconds that a broker has for each answer.
 ANSWER_TIMEOUT = 2.0
 # Idle connections that are kept.
@@ -90,7 +92,7 @@ class Producer(kombu.Producer):
     published = 0
 
     def publish(self, *args: Any, **kwargs: Any) -> Any:
-        """As kombu's. Raises ConnectionLost, NotNow, or what making the message or its refusal raised."""
+        """As kombu's. Raises ConnectionLost, NotNow, Unsendable, or what making the message raised."""
         result = super().publish(*args, **kwargs)
         self.published += 1
         return result
@@ -104,7 +106,7 @@ class Producer(kombu.Producer):
             self._renew_channel()
             if isinstance(error, MessageNacked):
                 raise NotNow("its queue takes no more messages now") from error
-            raise
+            raise Unsendable(f"the broker cannot be given its message: {reason(error)}") from error
 
     def _renew_channel(self) -> None:
         """RabbitMQ closes the channel on which it refuses something; the connection goes on."""
@@ -120,7 +122,7 @@ class Producer(kombu.Producer):
 
 
 def connect(app: Celery) -> Any:
-    """A connection for sending that gives up soon. Raises one of BROKER_ERRORS."""
+    """A connection for sending that gives up soon, to a broker that is ours. Raises one of BROKER_ERRORS."""
     connection = app.connection_for_write(transport_options=app.conf.broker_sending_options)
     # kombu tries twice and rests between the two, unless it is told not to, and that the first took long enough.
     connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=ANSWER_TIMEOUT / 2)
@@ -128,6 +130,11 @@ def connect(app: Celery) -> Any:
     if sock is not None:
         # AMQP: each answer is waited for on this socket. (Redis has its time-outs among the options.)
         sock.settimeout(ANSWER_TIMEOUT)
+    try:
+        installation.mark_broker(connection)
+    except BaseException:
+        drop(connection)
+        raise
     return connection
 
 

@@ -72,18 +72,17 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         _send(app, producer, run)
     except (ConnectionLost, NotNow, Unsendable, SoftTimeLimitExceeded):
         raise
-    except Unopenable as error:
-        raise Unsendable(reason(error)) from error
     except Exception as error:
         if getattr(producer, "published", 0) > published:
             # Whoever was told of the message raised, or the event of Celery's about it was refused.
             logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
             return
         # What an exception says may repeat an argument.
-        secret = run.sealed is not None or SEALED in (run.options or "")
+        secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
         # Celery takes some that its routers or a task raised for the transport's, and wraps them.
         cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
-        raise Unsendable(type(cause).__name__ if secret else reason(cause)) from error
+        why = type(cause).__name__ if secret else reason(cause)
+        raise Unsendable(f"its message cannot be made: {why}") from error
 
 
 def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:

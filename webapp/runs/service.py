@@ -90,6 +90,10 @@ def send_runs(runs: Sequence[Run]) -> None:
         failed = store.fail_unsendable(connection, sent.unsendable, now())
         paused = budgets.look(connection, failed, [])
         db.session.commit()
+        for run in queued:
+            if run.id in failed:
+                # For whoever shows it next.
+                db.session.refresh(run)
     if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])

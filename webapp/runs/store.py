@@ -17,7 +17,7 @@ from webapp.database import UtcDateTime, array_literal, database_now
 from webapp.runs.canvas import REPLACEMENT
 from webapp.runs.claims import WAITING_TIMEOUT
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
@@ -222,12 +222,19 @@ def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Se
 
 
 def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]:
-    """Queue the runs that were held until the former run of their schedule ended, if it has ended."""
+    """Queue the runs that were held until the former runs of their schedule ended, if these have ended.
+
+    Due times that came later do not hold them up: when the policy was changed meanwhile, they would wait for ever.
+    """
     other = runs.alias("other")
+    waits_too = sa.and_(other.c.state == RunState.HELD, other.c.eta.is_(None))
+    earlier = sa.tuple_(other.c.created_at, other.c.id) < sa.tuple_(runs.c.created_at, runs.c.id)
+    not_later = sa.or_(other.c.created_at <= runs.c.created_at, other.c.due_at.is_(None))
     busy = (
         sa.exists()
         .where(other.c.schedule_id == runs.c.schedule_id, other.c.id != runs.c.id)
         .where(sa.literal_column("other.state").in_(_literals(UNENDED)))
+        .where(sa.case((waits_too, earlier), else_=not_later))
     )
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(most)
     return _requeue(connection, chosen)
@@ -361,15 +368,18 @@ def unended_of(connection: sa.Connection, schedule_ids: Sequence[int]) -> list[U
     return found
 
 
-def revoke_waiting(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> None:
-    """End runs that nobody has begun yet."""
+def revoke_idle(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> set[str]:
+    """End runs that nobody executes. Returns the ids of those it ended: a worker may have begun one meanwhile."""
+    revoked: set[str] = set()
     for start in range(0, len(ids), CHUNK):
         statement = (
             sa.update(runs)
-            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(WAITING)))
+            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(IDLE)))
             .values(state=RunState.REVOKED, reason=reason, ended_at=now)
+            .returning(runs.c.id)
         )
-        connection.execute(statement)
+        revoked.update(connection.execute(statement).scalars())
+    return revoked
 
 
 def forget_these(connection: sa.Connection, ids: Sequence[str]) -> None:

@@ -13,12 +13,14 @@ from celery.utils.log import get_logger
 from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
+from webapp import installation
 from webapp.database import now
 from webapp.delivery import Undeliverable
 from webapp.producers import (
     BROKER_ERRORS,
     ConnectionLost,
     NotNow,
+    Producer,
     Unsendable,
     concerns_connection,
     connect,
@@ -31,7 +33,7 @@ from webapp.runs import message
 from webapp.runs.canvas import replacement_of
 from webapp.runs.ids import had_row
 from webapp.runs.store import Sendable, Target, target_of
-from webapp.scheduler.templates import Template, fits, make_template, tags
+from webapp.scheduler.templates import Template, fits, make_template, pushed_ahead, tags
 
 logger = get_logger(__name__)
 
@@ -43,6 +45,12 @@ TRY_AGAIN_AFTER = 10.0
 # answered. Redis breaks it, rather than say so, for a message that is larger than it takes.
 MAX_BREAKS = 4
 MAX_BLAMED = 10_000
+# Of RabbitMQ, where the highest goes first (see `celery_config`).
+HIGHEST_PRIORITY = 9
+
+
+class Ahead(list[Sendable]):
+    """Runs whose messages go ahead of those that wait in their queues."""
 
 
 class Sender:
@@ -68,10 +76,11 @@ class Sender:
         `may_send` is asked right before each publication; nothing more is sent once it says no. What cannot be sent is
         noted in `unsendable`, with its reason, and keeps no other run back.
         """
+        ahead = isinstance(runs, Ahead)
         by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
         one_by_one: list[Sendable] = []
         for run in runs:
-            template = None if run.id in self._breaks else self._template(run)
+            template = None if ahead or run.id in self._breaks else self._template(run)
             if template is None:
                 one_by_one.append(run)
             else:
@@ -86,10 +95,10 @@ class Sender:
         for run in sorted(one_by_one, key=lambda run: self._breaks.get(run.id, 0)):
             if not may_send():
                 return
-            if self._send_one(run):
+            if self._send_one(run, ahead=ahead):
                 sent.append(run.id)
 
-    def _send_one(self, run: Sendable) -> bool:
+    def _send_one(self, run: Sendable, *, ahead: bool) -> bool:
         """Whether the broker took it. Raises ConnectionLost."""
         if self._undeliverable and self._rests(target_of(run)):
             return False
@@ -98,20 +107,21 @@ class Sender:
             self.close()
         producer = self._open()
         try:
-            message.send(self._app, producer, run)
+            if ahead:
+                self._send_ahead(producer, run)
+            else:
+                message.send(self._app, producer, run)
         except Undeliverable as error:
-            target, why = target_of(run), str(error)
-            if target not in self._undeliverable:
-                logger.warning("Run %s is sent later: %s.", run.id, why)
-            self._undeliverable[target] = (time.monotonic() + TRY_AGAIN_AFTER, why)
-            self.undelivered[target] = why
+            self._let_rest(run, str(error))
             return False
         except NotNow as error:
             logger.warning("Run %s is sent later: %s.", run.id, error)
             return False
         except (Unsendable, SystemExit) as error:
             # This is no thread that anybody could mean to end.
-            self._give_up(run, str(error) if isinstance(error, Unsendable) else reason(error))
+            self._give_up(
+                run, str(error) if isinstance(error, Unsendable) else f"its message cannot be made: {reason(error)}"
+            )
             return False
         except ConnectionLost as error:
             self._blame([run], error)
@@ -124,6 +134,13 @@ class Sender:
         if self._undeliverable:
             self._undeliverable.pop(target_of(run), None)
         return True
+
+    def _let_rest(self, run: Sendable, why: str) -> None:
+        target = target_of(run)
+        if target not in self._undeliverable:
+            logger.warning("Run %s is sent later: %s.", run.id, why)
+        self._undeliverable[target] = (time.monotonic() + TRY_AGAIN_AFTER, why)
+        self.undelivered[target] = why
 
     def _rests(self, target: Target) -> bool:
         """Whether the broker had no queue for a run of this target a moment ago."""
@@ -138,6 +155,16 @@ class Sender:
         """The targets of which none is tried now. May be asked by any thread."""
         now = time.monotonic()
         return [target for target, (until, _) in self._undeliverable.copy().items() if now < until]
+
+    def _send_ahead(self, producer: Producer, run: Sendable) -> None:
+        """Redis: at the end of the list that is read first. RabbitMQ: by the next higher priority."""
+        channel = producer.channel
+        if self._is_redis(channel):
+            with pushed_ahead(channel):
+                message.send(self._app, producer, run)
+            return
+        own = getattr(self._app.tasks.get(run.task), "priority", None) if run.priority is None else run.priority
+        message.send(self._app, producer, run._replace(priority=min((own or 0) + 1, HIGHEST_PRIORITY)))
 
     def _give_up(self, run: Sendable, why: str) -> None:
         self.unsendable[run.id] = why
@@ -154,6 +181,10 @@ class Sender:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
         channel = self._open().channel
         return channel.client if self._is_redis(channel) else None
+
+    def mark(self) -> None:
+        """Look whether the broker is this installation's still. Raises OtherInstallation."""
+        installation.mark_broker(self._open().connection)
 
     def queue_of(self, run: Sendable) -> str | None:
         """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
@@ -185,10 +216,6 @@ class Sender:
                 return int(other.queue_declare(queue, passive=True).message_count)
             except self._connection.channel_errors:
                 return 0
-
-    def end(self, ids: Sequence[str]) -> None:
-        """Ask the workers to end these runs."""
-        self.revoke(ids, terminate=True)
 
     def revoke(self, ids: Sequence[str], *, terminate: bool) -> None:
         """Ask the workers to drop the messages of these runs, or with `terminate` to end them. Raises BROKER_ERRORS."""
@@ -236,28 +263,30 @@ class Sender:
     def _push(self, key: str, pairs: Sequence[tuple[Sendable, Template]]) -> list[str]:
         """The ids of the runs whose messages the broker took. Raises ConnectionLost."""
         moment = now()
-        runs: list[Sendable] = []
-        texts: list[str] = []
+        made: list[tuple[Sendable, str]] = []
         for (run, template), tag in zip(pairs, tags(len(pairs)), strict=True):
             try:
-                texts.append(template.message(run, moment, tag))
+                made.append((run, template.message(run, moment, tag)))
             except Exception as error:  # noqa: BLE001 - such as arguments that are no JSON
-                self._give_up(run, reason(error))
-            else:
-                runs.append(run)
-        if not runs:
-            return []
+                self._give_up(run, f"its message cannot be made: {reason(error)}")
+        return self._push_all(key, made) if made else []
+
+    def _push_all(self, key: str, made: Sequence[tuple[Sendable, str]]) -> list[str]:
         try:
             with self._open().channel.conn_or_acquire() as client:
-                client.lpush(key, *texts)
+                client.lpush(key, *(text for _, text in made))
         except BROKER_ERRORS as error:
+            runs = [run for run, _ in made]
             if concerns_connection(error):
                 self._blame(runs, error)
                 raise ConnectionLost(reason(error)) from error
-            for run in runs:
-                self._give_up(run, reason(error))
+            self.close()
+            if len(made) > 1:
+                # One of them is refused, or each is.
+                return [run_id for one in made for run_id in self._push_all(key, [one])]
+            self._give_up(runs[0], f"the broker cannot be given its message: {reason(error)}")
             return []
-        return [run.id for run in runs]
+        return [run.id for run, _ in made]
 
 
 def _queue_in(signature: dict[str, Any]) -> str | None:

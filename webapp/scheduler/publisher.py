@@ -100,6 +100,17 @@ class Publisher:
                 self._todo.append(work)
                 self._changed.notify_all()
 
+    def mark(self) -> None:
+        """Look whether Redis is this installation's still. For the publisher's thread."""
+        self._announcer.mark()
+
+    def revoke(self, to_end: Sequence[str], to_drop: Sequence[str]) -> None:
+        """Ask the workers to end runs, and to drop the messages of others that have ended already."""
+        if to_end:
+            self.call(lambda sender: sender.revoke(to_end, terminate=True))
+        if to_drop:
+            self.call(lambda sender: sender.revoke(to_drop, terminate=False))
+
     def tell(self, run_ids: Sequence[str]) -> None:
         """Have live pages told of runs that were made but are not sent: held, skipped, missed."""
         if run_ids:

@@ -88,8 +88,10 @@ class Recovery:
         return [run.id for run in lost]
 
     def _look_at_broker(self, sender: Sender) -> None:
+        self._publisher.mark()
         client = sender.redis()
         if client is not None:
+            sender.mark()
             found = client.get(MARK_KEY)
             self._compare(found.decode() if found is not None else None)
             if not self._lease.fresh():

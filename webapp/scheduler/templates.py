@@ -152,6 +152,22 @@ def _caught(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         del channel._put  # noqa: SLF001
 
 
+@contextmanager
+def pushed_ahead(channel: Any) -> Iterator[None]:
+    """Put what is published on the channel meanwhile where the list is read next."""
+
+    def put(queue: str, message: dict[str, Any], **_: Any) -> None:
+        priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
+        with channel.conn_or_acquire() as client:
+            client.rpush(channel._q_for_pri(queue, priority), dumps(message))  # noqa: SLF001
+
+    channel._put = put  # noqa: SLF001 - the method that would append
+    try:
+        yield
+    finally:
+        del channel._put  # noqa: SLF001
+
+
 def tags(count: int) -> list[str]:
     """So many new delivery tags, in the form of random UUIDs."""
     noise = os.urandom(16 * count).hex()

@@ -74,7 +74,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         _, body = broker.serialised(task, *shown)
         queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
-        problem = problem or f"Its message cannot be made: {error}."
+        problem = problem or f"Its message cannot be made: {error}"
     alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
     waiting, away = _waiting(queue)
     return DryRun(
