@@ -14,7 +14,11 @@ VISIBILITY_TIMEOUT = 300
 # A page never waits longer than this for a broker that does not answer.
 BROKER_TIMEOUT = 2.0
 
-DEFAULT_QUEUE = "celery"
+# Where our own tasks go. Not Celery's default, `celery`: that is where other projects on the same broker send theirs.
+DEFAULT_QUEUE = "beatdesk"
+# The only one that Beatdesk sends. Pickle would let whoever reaches the broker run code in the workers, and a worker
+# need not accept any other.
+SERIALIZER = "json"
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -40,11 +44,10 @@ def execution(broker_url: str) -> dict[str, Any]:
 
 def _content() -> dict[str, Any]:
     return {
-        # Pickle would let whoever reaches the broker run code in the workers.
-        "task_serializer": "json",
+        "task_serializer": SERIALIZER,
         "result_serializer": "json",
         "event_serializer": "json",
-        "accept_content": ["json"],
+        "accept_content": [SERIALIZER],
         "result_accept_content": ["json"],
         # Name, arguments and worker beside the result, for tools that look at the result backend.
         "result_extended": True,

@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from webapp.queue_names import refusal
+
 DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
 DEFAULT_TIME_LIMITS = (240, 270)
@@ -41,7 +43,10 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms."""
+    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms.
+
+    `worker_queues` is None where the worker decides (see `webapp.workers.consumption`).
+    """
 
     database_url: str
     redis_url: str
@@ -54,6 +59,7 @@ class Settings:
     task_modules: tuple[str, ...] = ()
     task_soft_time_limit: int | None = DEFAULT_TIME_LIMITS[0]
     task_time_limit: int | None = DEFAULT_TIME_LIMITS[1]
+    worker_queues: tuple[str, ...] | None = None
     host: str = "127.0.0.1"
     port: int = 5000
     web_processes: int = 2
@@ -99,7 +105,8 @@ class Settings:
             timezone=_timezone(given),
             data=data,
             mail=_mail(given),
-            task_modules=tuple(name.strip() for name in given.get("TASK_MODULES", "").split(",") if name.strip()),
+            task_modules=_names(given.get("TASK_MODULES", "")),
+            worker_queues=_queues(given),
             task_soft_time_limit=soft_time_limit,
             task_time_limit=time_limit,
             host=given.get("HOST", "127.0.0.1"),
@@ -165,6 +172,22 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
     if parts.scheme not in schemes or not parts.hostname:
         raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
     return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
+    if "WORKER_QUEUES" not in given:
+        return None
+    names = tuple(dict.fromkeys(_names(given["WORKER_QUEUES"])))
+    if not names:
+        raise ConfigError("WORKER_QUEUES must name at least one queue, or be left out.")
+    for name in names:
+        if reason := refusal(name):
+            raise ConfigError(f"WORKER_QUEUES names a queue {name!r}. {reason}")
+    return names
 
 
 def _database_one(redis_url: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, database
+from webapp import __version__, database, installation
 from webapp.accounts import access, bearer, forgery
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
@@ -42,6 +42,7 @@ def build(config: Settings | None = None) -> Flask:
     settings = config or Settings.from_env()
     app = Application("webapp")
     sealing.use(settings.secret_key)
+    installation.use(settings.database_url)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
     _init_requests(app, settings)

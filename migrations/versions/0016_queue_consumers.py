@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016_consumers"
-down_revision = "0017_tokens"
+down_revision = "0016_installation"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016_since"
-down_revision = "0015_unconfirmed"
+down_revision = "0016_autoscaling"
 branch_labels = None
 depends_on = None
 

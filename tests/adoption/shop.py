@@ -6,7 +6,15 @@ import os
 
 from celery import Celery
 
-app = Celery("shop", broker=os.environ["SHOP_BROKER"], include=["tests.adoption.shop_tasks"])
+from tests.adoption import shop_tasks
+
+app = Celery("shop", broker=os.environ["SHOP_BROKER"], include=[shop_tasks.__name__])
 app.conf.broker_connection_retry_on_startup = True
 if "SHOP_BACKEND" in os.environ:
     app.conf.result_backend = os.environ["SHOP_BACKEND"]
+
+
+@app.task(name="shop.private")
+def private(what: str) -> None:
+    """A task that no other project knows: a worker that takes its message by mistake discards it."""
+    shop_tasks.note(what)

@@ -35,3 +35,9 @@ def wait(what: str, gate: str) -> str:
     while not Path(gate).exists():
         time.sleep(0.02)
     return what
+
+
+@shared_task(name="shop.sends")
+def sends(what: str, queue: str) -> None:
+    """Send another task to a queue."""
+    note.apply_async([what], queue=queue)

@@ -132,7 +132,7 @@ def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], 
     assert (sign.text, sign.since_text) == ("No worker consumes the queue “slow”.", "2 runs wait, the oldest since")
     assert about(sign, oldest)
     assert sign.action.startswith("A worker last consumed it 1 h ago.")
-    assert sign.command == "celery -A wsgi:celery worker -Q slow"
+    assert sign.command == "celery -A wsgi:celery worker -n beatdesk@%h -Q slow"
     make_worker("w2", queues=json.dumps(["slow"]))
     assert signs() == {}
 

@@ -30,6 +30,12 @@ def wait(path: str) -> str:
     return "seen"
 
 
+@shared_task(name="samples.sleep")
+def sleep(seconds: float) -> None:
+    """Keep a slot busy."""
+    time.sleep(seconds)
+
+
 @shared_task(name="samples.fail")
 def fail(text: str) -> None:
     """Raise ValueError."""

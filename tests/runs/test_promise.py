@@ -78,7 +78,7 @@ def test_the_condition_finds_the_runs_that_the_promise_guards(context: Flask) ->
             others = set(db.session.scalars(sa.select(Run.id).where(~guarded(consumers))))
             every = set(db.session.scalars(sa.select(Run.id)))
             promised = {
-                run.id: promise(broker.queue_of(run), run.sent_at, consumers)
+                run.id: promise(broker.queue_of_run(run), run.sent_at, consumers)
                 for run in db.session.scalars(sa.select(Run))
             }
         assert found == {run_id for run_id, promise_ in promised.items() if promise_ is GUARDED}

@@ -139,7 +139,7 @@ def test_a_router_or_a_listener_is_respected(sender: Sender, redis: redis_client
     finally:
         signals.before_task_publish.disconnect(listen)
     assert heard == [RUN.id]
-    assert _taken(redis)["list"] == "celery"
+    assert _taken(redis)["list"] == "beatdesk"
 
 
 def test_a_batch_is_pushed_in_order_and_counted(
@@ -160,11 +160,11 @@ def test_nothing_is_published_once_it_may_not(sender: Sender, redis: redis_clien
     sent: list[str] = []
     sender.send([RUN, RUN._replace(attempt=1)], lambda: False, sent)
     assert sent == []
-    assert redis.llen("celery") == 0
+    assert redis.llen("beatdesk") == 0
 
 
 def test_depth_and_queue(sender: Sender, redis: redis_client.Redis) -> None:
-    assert sender.queue_of(RUN) == "celery"
+    assert sender.queue_of(RUN) == "beatdesk"
     assert sender.queue_of(RUN._replace(queue="slow")) == "slow"
     assert sender.queue_of(RUN._replace(options='{"exchange": "e"}')) is None
     assert sender.depth("slow") == 0

@@ -45,7 +45,7 @@ def _consumes(beats: Rig, *queues: str, claims: bool = True) -> None:
         connection.execute(sa.insert(QueueConsumer).values(first_seen_at=now(), seen_at=now()), rows)
 
 
-def _messages(redis: redis_client.Redis, queue: str = "celery") -> list[str]:
+def _messages(redis: redis_client.Redis, queue: str = "beatdesk") -> list[str]:
     return [json.loads(raw)["headers"]["id"] for raw in redis.lrange(queue, 0, -1)]
 
 
@@ -149,7 +149,7 @@ def test_a_broker_set_back_gets_what_came_later_again(beats: Rig, redis: redis_c
     time.pass_by(30)
     _run(beats, "lost", created_at=now(), sent_at=now() + timedelta(seconds=30), sends=1)
     _run(beats, "there", created_at=now(), sent_at=now() - timedelta(seconds=20), sends=1)
-    redis.lpush("celery", "{}")
+    redis.lpush("beatdesk", "{}")
     _until(core, time, lambda: redis.get(MARK_KEY) != snapshot)
     assert _row(beats, "lost").sends == 1
     redis.set(MARK_KEY, snapshot)

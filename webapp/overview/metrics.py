@@ -27,7 +27,7 @@ from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
-from webapp.runs import promise, recorder, tallies
+from webapp.runs import discards, promise, recorder, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, Origin, RunState
@@ -210,6 +210,11 @@ def _redis(names: list[str]) -> Iterator[Family]:
     lag = recorder.lag(client)
     yield _single("beatdesk_recorder_lag_entries", "State changes that are not recorded yet", lag.entries)
     yield _single("beatdesk_recorder_lag_seconds", "For how long the oldest of them has waited", lag.seconds)
+    text = "Messages that our workers could not execute and had to discard"
+    discarded = CounterMetricFamily("beatdesk_discarded_messages", text, labels=["queue", "task", "reason"])
+    for each in discards.read(client):
+        discarded.add_metric([each.queue, each.task, each.reason], each.count)
+    yield discarded
 
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:

@@ -18,8 +18,9 @@ from webapp import broker
 from webapp.database import now
 from webapp.extensions import db
 from webapp.formats import duration, plural
+from webapp.installation import OtherInstallation
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
-from webapp.runs import recorder
+from webapp.runs import discards, recorder
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
 from webapp.transactions import database_clock
 from webapp.workers.models import Worker
@@ -31,7 +32,10 @@ LOST_WORKER_SHOWN = timedelta(minutes=10)
 MAX_SCHEDULES_COUNTED = 1_000
 MAX_NAMES = 3
 
-WORKER_COMMAND = "celery -A wsgi:celery worker"
+# Discarded messages are reported for this long after the last one.
+DISCARDED_SHOWN = timedelta(hours=1)
+
+WORKER_COMMAND = "celery -A wsgi:celery worker -n beatdesk@%h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,12 @@ def of_database() -> list[Sign]:
 def of_redis() -> list[Sign]:
     """What Redis says. Raises redis.RedisError when it does not answer."""
     client = broker.client()
-    client.ping()
+    try:
+        client.ping()
+    except OtherInstallation as error:
+        return [
+            Sign("redis", "Redis belongs to another installation.", str(error), check="belongs to another installation")
+        ]
     return [sign for find in REDIS_SIGNS for sign in find(client)]
 
 
@@ -235,6 +244,25 @@ def _recorder(client: Any) -> Iterator[Sign]:
         )
 
 
+def _discarded(client: Any) -> Iterator[Sign]:
+    found = discards.read(client)
+    last_at = found[0].last_at if found else None
+    if last_at is None or now() - last_at > DISCARDED_SHOWN:
+        return
+    latest = max(found, key=lambda each: each.count)
+    what = f"task “{latest.task}”, queue “{latest.queue}”: {latest.reason}" if latest.task else latest.reason
+    many = plural(sum(each.count for each in found), "message")
+    yield Sign(
+        "discarded",
+        f"A worker of Beatdesk has discarded {many} that it could not execute.",
+        f"The most frequent: {what}. Let a worker take the queue that knows its tasks, and only such workers.",
+        severity="warning",
+        since=last_at.replace(microsecond=0),
+        since_text="The last one:",
+        link=("/queues", "Show queues"),
+    )
+
+
 def _list(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     given = list(names)
@@ -243,10 +271,10 @@ def _list(names: Iterable[str]) -> str:
 
 
 DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _schedules)
-REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder,)
+REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder, _discarded)
 
 # Every sign that there can be, for monitors.
-KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules")
+KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules", "discarded")
 SILENT = "does not answer"
 # What is said of a part that fails or does not answer.
 AWAY = {

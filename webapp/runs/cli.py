@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 
 from webapp.errors import DomainError
 from webapp.extensions import db
+from webapp.registry import serializer_note
 from webapp.runs import recorder as recording_process
 from webapp.runs import service
 from webapp.runs.models import Run
@@ -78,6 +79,10 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)
+    if note := serializer_note(task):
+        click.echo(note, err=True)
+    if run.state == RunState.FAILED:
+        raise click.ClickException(run.error or "")
 
 
 def _parse(text: str, kind: type, option: str) -> Any:

@@ -17,11 +17,10 @@ from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
-# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
-CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
+CANCELLED_AT_ONCE = sorted(IDLE)
 # Pools that can end one task and leave the worker running.
 POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 
@@ -48,11 +47,11 @@ def launch(
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args` or `expires`; what was refused is audited too.
+    Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused is audited too.
     """
     kwargs = dict(kwargs or {})
     try:
-        service.check_call(task, args, kwargs)
+        service.check_call(task, args, kwargs, options.get("queue"))
         _check_expiry(options)
     except Invalid as error:
         record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
@@ -64,6 +63,11 @@ def launch(
     db.session.commit()
     service.send_runs([run])
     return run
+
+
+def outcome(run: Run, done: str) -> tuple[str, str]:
+    """What to say to the person who launched a run, and whether that is good news: one may have failed at once."""
+    return (f"It failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
 
 
 def retry(run: Run, *, person: int | None) -> Run:

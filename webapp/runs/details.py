@@ -99,7 +99,7 @@ def _observed(run: Run) -> str:
     """Why nobody reports what becomes of a run that was sent; empty where a worker of ours does, or will."""
     if run.settled or run.sent_at is None or run.claimed_by:
         return ""
-    queue, consumers = broker.queue_of(run), promise.load(db.session.connection())
+    queue, consumers = broker.queue_of_run(run), promise.load(db.session.connection())
     if promise.promise(queue, run.sent_at, consumers) is promise.Promise.GUARDED:
         return ""
     others = sorted(one.node for one in consumers if one.queue == queue and not one.claims)

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
+from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
 from webapp.runs.call_forms import MODE, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.models import Run
@@ -105,6 +106,8 @@ def _options(
     if queue := given.get("queue", "").strip():
         if queue in queues:
             options["queue"] = queue
+        elif reason := refusal(queue):
+            errors["queue"] = reason
         else:
             errors["queue"] = f"No worker takes from a queue “{queue}”."
     return options

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
+from kombu.exceptions import OperationalError
 
+from webapp.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
 from webapp.registry import rule_for
 from webapp.runs.canvas import KEPT, options_of, replacement_of
 from webapp.runs.ids import had_row, id_of_task, is_run_id
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import call_of, conceal
+from webapp.secrecy.masking import SEALED, call_of, conceal
+from webapp.secrecy.sealing import Unopenable
+
+logger = logging.getLogger(__name__)
 
 # Where it goes, and what follows it (see `canvas`).
 _PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
@@ -54,11 +61,32 @@ def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], q
     }
 
 
-def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
-    """Publish a run's message with all its options and its task's. Raises Unopenable, and what kombu raises.
+def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
+    """Publish a run's message with all its options and its task's.
 
-    Not by the task's own `apply_async`, which may create a run; the row is there already.
+    Raises ConnectionLost when the broker is away, NotNow when it may be tried again, and Unsendable, with the reason,
+    for whatever else goes wrong: that concerns this run alone. Not by the task's own `apply_async`, which may create a
+    run; the row is there already.
     """
+    published = getattr(producer, "published", 0)
+    try:
+        _send(app, producer, run)
+    except (ConnectionLost, NotNow, Unsendable, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:
+        if getattr(producer, "published", 0) > published:
+            # Whoever was told of the message raised, or the event of Celery's about it was refused.
+            logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
+            return
+        # What an exception says may repeat an argument.
+        secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
+        # Celery takes some that its routers or a task raised for the transport's, and wraps them.
+        cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
+        why = type(cause).__name__ if secret else reason(cause)
+        raise Unsendable(f"its message cannot be made: {why}") from error
+
+
+def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
     replacement = replacement_of(run.options)
     if replacement is not None:
         _send_replacement(app, producer, run, opened(replacement))

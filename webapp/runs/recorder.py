@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
-from webapp import broker
+from webapp import broker, installation
 from webapp.database import now
 from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.runs import changes, recording, tallies
@@ -39,6 +40,7 @@ class Recorder:
 
     def __init__(self, engine: sa.Engine, redis_url: str) -> None:
         self.engine = engine
+        self._url = redis_url
         self.redis = broker.connect(redis_url, timeout=5.0)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
@@ -47,11 +49,13 @@ class Recorder:
         self._next_presence = 0.0
 
     def run(self) -> None:
-        """Record until `stop`. A database or a Redis that is away is waited for."""
+        """Record until `stop`. A database or a Redis that is away is waited for; another installation's ends it."""
         while not self.stopping.is_set():
             try:
                 self.step()
                 self._back()
+            except installation.OtherInstallation as error:
+                sys.exit(str(error))
             except (redis.RedisError, sa.exc.SQLAlchemyError, OSError) as error:
                 self._lost(error)
                 self.stopping.wait(PAUSE)
@@ -123,6 +127,7 @@ class Recorder:
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
+            installation.mark(self.redis, self._url)
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
             self._next_presence = time.monotonic() + RECORDER_GONE_AFTER / 4
 

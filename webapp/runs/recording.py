@@ -15,6 +15,7 @@ from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
 from webapp.runs.ids import external_id, repeated_id
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import NOT_SENT
 from webapp.runs.stream import Entry, Event, limited
 from webapp.schedules import budgets
 
@@ -93,7 +94,7 @@ def _row(entry: Entry) -> dict[str, Any] | None:
     told = _told(entry)
     try:
         eta, expires_at = (datetime.fromisoformat(told[name]) if told[name] else None for name in _MOMENTS)
-        task_id = told.get("external_id")
+        task_id, why = told.get("external_id"), told.get("undelivered")
         return {
             "id": entry.run_id,
             "external_id": None if task_id in (None, entry.run_id) else external_id(str(task_id)),
@@ -104,8 +105,9 @@ def _row(entry: Entry) -> dict[str, Any] | None:
             "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
             "origin": Origin(told.get("origin", Origin.TASK)),
             "created_at": entry.at,
-            "sent_at": entry.at,
-            "sends": 1,
+            "sent_at": None if why else entry.at,
+            "sends": 0 if why else 1,
+            "reason": f"{NOT_SENT}{why}" if why else None,
             "eta": eta,
             "expires_at": expires_at,
             "attempt": entry.attempt,

@@ -13,14 +13,16 @@ from webapp import broker
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
+from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
-from webapp.runs import observed, promise
+from webapp.runs import observed, promise, store
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.store import Sendable
 from webapp.scheduler.database import reading
 from webapp.scheduler.wakeup import CHANNEL
+from webapp.schedules import budgets
 from webapp.secrecy import masking
 from webapp.secrecy.masking import conceal
 from webapp.secrecy.sealing import Unopenable
@@ -72,12 +74,13 @@ def create_run(
 def send_runs(runs: Sequence[Run]) -> None:
     """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
-    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. Runs that are only observed are
-    noted as sent first (see `promise`).
+    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. A run that cannot be sent fails.
+    Runs that are only observed are noted as sent first (see `promise`).
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
     once = _observed(queued)
-    if sent := broker.publish([run for run in queued if run.id not in once]):
+    sent = broker.publish([run for run in queued if run.id not in once])
+    if sent:
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
@@ -85,11 +88,18 @@ def send_runs(runs: Sequence[Run]) -> None:
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
-    if once:
-        _send_once(
-            [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in queued if run.id in once], once
-        )
-    if len(queued) < len(runs):
+    unsendable = sent.unsendable | _send_once([run for run in queued if run.id in once], once)
+    paused = False
+    if unsendable:
+        connection = db.session.connection()
+        failed = store.fail_unsendable(connection, unsendable, now())
+        paused = budgets.look(connection, failed, [])
+        db.session.commit()
+        for run in queued:
+            if run.id in failed:
+                # For whoever shows it next.
+                db.session.refresh(run)
+    if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])
 
@@ -101,7 +111,7 @@ def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
     # On a connection of its own: no transaction is open while the broker is asked.
     with reading(db.engine) as connection:
         consumers = promise.load(connection)
-    queues = {run.id: broker.queue_of(run) for run in runs}
+    queues = {run.id: broker.queue_of_run(run) for run in runs}
     return {
         run_id: queue
         for run_id, queue in queues.items()
@@ -109,7 +119,10 @@ def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
     }
 
 
-def _send_once(runs: Sequence[Sendable], queues: Mapping[str, str | None]) -> None:
+def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[str, str]:
+    """Gives why some cannot be sent, by id."""
+    if not runs:
+        return {}
     noted_at = now()
 
     def note() -> set[str]:
@@ -117,9 +130,12 @@ def _send_once(runs: Sequence[Sendable], queues: Mapping[str, str | None]) -> No
         db.session.commit()
         return noted
 
-    if untouched := broker.publish_once(runs, note):
+    given = [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in runs]
+    untouched, unsendable = broker.publish_once(given, note)
+    if untouched:
         observed.take_back(db.session.connection(), untouched, noted_at)
         db.session.commit()
+    return unsendable
 
 
 def launch(
@@ -131,8 +147,8 @@ def launch(
     origin: Origin = Origin.LAUNCH,
     **options: Any,
 ) -> Run:
-    """Check, create, commit and send one run. Raises Invalid at `task`, `args` or `expires_at`."""
-    check_call(task, args, kwargs or {})
+    """Check, create, commit and send one run. Raises Invalid at `task`, `args`, `queue` or `expires_at`."""
+    check_call(task, args, kwargs or {}, options.get("queue"))
     expires_at = options.get("expires_at")
     if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
         raise Invalid({"expires_at": "It would expire before it could begin."})
@@ -142,13 +158,15 @@ def launch(
     return run
 
 
-def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether that task may be launched with these arguments. Raises Invalid at `task` or `args`."""
+def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None) -> None:
+    """Whether that task may be launched so. Raises Invalid at `task`, `args` or `queue`."""
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
     if reason := known.refuse(args, kwargs) or masking.refusal(known.rule, args, kwargs):
         raise Invalid({"args": reason})
+    if queue and (reason := refusal(queue)):
+        raise Invalid({"queue": reason})
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from webapp.formats import duration, plural
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import NOT_SENT
 
 LONGEST_NOTE = 300
 
@@ -105,6 +106,8 @@ def _end(run: Run) -> Step:
 def advice(run: Run) -> str:
     """What to do next, in a sentence; empty when there is nothing to do."""
     if run.state == RunState.QUEUED and run.sent_at is None:
+        if (run.reason or "").startswith(NOT_SENT):
+            return "It is sent once the broker has the queue. Start the worker that declares it, or cancel the run."
         return "The broker has not taken its message yet. The leading beat sends it as soon as the broker is back."
     if run.state == RunState.FAILED and not run.traceback:
         return "Read the error, mend the cause, then retry it."

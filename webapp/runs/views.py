@@ -96,7 +96,12 @@ def create() -> Response:
         if wants_json():
             raise
         return _launch_page(launching.again(given, error.fields, origin), status=422)
-    flash("Launched.", "success")
+    return _made(run, "Launched.")
+
+
+def _made(run: Run, done: str) -> Response:
+    """The page of a run that somebody asked for."""
+    flash(*control.outcome(run, done))
     return see_other(url_for("runs.show", run_id=run.id))
 
 
@@ -125,8 +130,7 @@ def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
     run: Run = service.get_run(run_id)
     made = control.retry(run, person=current_user.id)
-    flash("Retried: this is the new run.", "success")
-    return see_other(url_for("runs.show", run_id=made.id))
+    return _made(made, "Retried: this is the new run.")
 
 
 @blueprint.post("/runs/<run_id>/confirm")

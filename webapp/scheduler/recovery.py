@@ -84,7 +84,7 @@ class Recovery:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
             changed += store.expire_unsent(connection, now)
-            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE)
+            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
         self._publisher.tell(changed)
         if len(unsent) < AT_ONCE:
             self._next = self._clock.monotonic() + EVERY
@@ -121,8 +121,10 @@ class Recovery:
         return promise.promise(queue, claim.sent_at, [*consumers, mine])
 
     def _look_at_broker(self, sender: Sender) -> None:
+        self._publisher.mark()
         client = sender.redis()
         if client is not None:
+            sender.mark()
             found = client.get(MARK_KEY)
             self._compare(found.decode() if found is not None else None)
             if not self._lease.fresh():

@@ -27,6 +27,7 @@ from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
+from webapp.runs.store import NOT_SENT
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, in_force
@@ -90,7 +91,7 @@ class _Chain:
         self.made = run if run is not None and run.state not in NEVER_MADE else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
         task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
-        self.queue = broker.destination(task, [], {}, asked)[0]
+        self.queue = broker.queue_of(task, asked)
         others = [one for one in promise.load(db.session.connection()) if one.queue == self.queue and not one.claims]
         self.others = ", ".join(sorted(one.node for one in others)[:NAMED])
         self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
@@ -198,7 +199,11 @@ class _Chain:
             until = f", until {run.eta:%Y-%m-%d %H:%M:%S} UTC" if run.eta else ""
             return Link(name, None, f"The broker answers. The run is held{until}: nothing was sent yet.")
         if run.sent_at is None and self.now - run.created_at > UNSENT:
-            return Link(name, False, "The broker answers, but the message was not sent.", "Start a beat: it sends it.")
+            why, advice = "the message was not sent", "Start a beat: it sends it."
+            if (run.reason or "").startswith(NOT_SENT):
+                why = str(run.reason).removeprefix(NOT_SENT)
+                advice = "Start the worker that declares the queue, or correct its name."
+            return Link(name, False, f"The broker answers, but {why}.", advice)
         sent = f"It took the message {formats.ago(run.sent_at, self.now)}." if run.sent_at else "It was not sent yet."
         return Link(name, True, f"The broker answers. {sent}")
 
@@ -213,7 +218,7 @@ class _Chain:
                 name,
                 False,
                 f"No worker that is alive consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -Q {self.queue}",
+                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {self.queue}",
             )
         names = ", ".join(line.row.name for line in self.consumers[:3])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)

@@ -18,6 +18,7 @@ from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored, writing
@@ -173,6 +174,8 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     if definition is None:
         return _Ready(Step(name, "refuse", errors=examined.errors, **about))
     words = describe(definition.recurrence())
+    if note := serializer_note(definition.task):
+        about["notes"] = [*given.notes, note]
     if before is None:
         return _Ready(Step(name, "create", words=words, **about), None, definition)
     changes = differences(before.snapshot, definition.snapshot())

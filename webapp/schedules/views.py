@@ -11,7 +11,9 @@ from webapp.extensions import db
 from webapp.formats import plural
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query
+from webapp.registry import serializer_note
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
+from webapp.runs import control
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
@@ -206,10 +208,10 @@ def run(schedule_id: int) -> Response:
             raise
         return run_form(schedule_id, given, error.fields)
     if wants_json():
-        response = jsonify(run_id=made.id, task=made.task, state=made.state)
+        response = jsonify(run_id=made.id, task=made.task, state=made.state, note=serializer_note(made.task))
         response.status_code = 202
         return response
-    flash("It runs now, once. Its due times stay as they are.", "success")
+    flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
     return see_other(f"/runs/{made.id}")
 
 

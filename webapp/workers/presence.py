@@ -13,10 +13,13 @@ from typing import Any
 
 import celery as celery_package
 import kombu
+import redis
 import sqlalchemy as sa
 from celery import signals
+from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
+from webapp import broker, installation
 from webapp.database import database_now, now
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
@@ -68,6 +71,20 @@ def _gone(**_: Any) -> None:
 def _beat(row: dict[str, Any]) -> None:
     while not _stopping.wait(WORKER_HEARTBEAT):
         _write(lambda connection: _sign(connection, row))
+        _mark()
+
+
+def _mark() -> None:
+    """End the worker where Redis turns out to be another installation's."""
+    app = celery.flask_app
+    try:
+        with app.app_context():
+            installation.mark(broker.client(), app.extensions["settings"].redis_url)
+    except installation.OtherInstallation as error:
+        logger.critical(error)
+        worker_state.should_stop = EX_FAILURE
+    except (redis.RedisError, OSError) as error:
+        logger.info("whose Redis is is looked at later: %s", error)
 
 
 def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
