@@ -97,9 +97,9 @@ def test_another_projects_worker_executes_each_run_once(
         lost = waits_behind_a_long_one(desk, shop, str(tmp_path / "gate"))
         os.killpg(worker.popen.pid, signal.SIGKILL)
         worker.popen.wait(10)
-        unconfirmed_and_not_sent_again(desk, lost)
+    desk.minutes(2)
     with shop.worker(*ONE_AT_A_TIME, name="next"):
-        the_backlog_is_executed(desk, shop)
+        what_was_lost_is_unconfirmed(desk, shop, lost)
         a_person_sends_again(desk, shop, lost, Visitor(context, "operator"), tmp_path / "gate")
 
 
@@ -117,7 +117,7 @@ def executed_once_and_settled_by_the_results(desk: Desk, shop: Shop) -> None:
     due = [run.id for run in desk.beats.runs(made)]
     assert len(due) >= 5
     wait_for(lambda: shop.executed().total() == len(due) + 6, seconds=20)
-    desk.minutes(5)
+    desk.minutes(4)
     assert shop.executed() == {"due": len(due), "out of stock": 1} | {f"launched {number}": 1 for number in range(5)}
     assert states([*ids, *due]) == {RunState.SUCCEEDED}
     assert fresh(Run, ids[0]).result == '"launched 0"'
@@ -132,31 +132,23 @@ def waits_behind_a_long_one(desk: Desk, shop: Shop, gate: str) -> str:
     long = launched("shop.wait", "long", gate)
     wait_for(lambda: shop.executed()["long"] == 1, seconds=20)
     backlog = [launched("shop.note", f"backlog {number}") for number in range(3)]
-    desk.minutes(4)
+    desk.minutes(3)
     assert states(backlog) == {RunState.QUEUED}
     assert {fresh(Run, id_).sends for id_ in backlog} == {1}
-    run = fresh(Run, long)
-    assert (run.state, str(run.worker).partition("@")[0]) == (RunState.STARTED, "celery")
+    # On RabbitMQ nobody can say which of them the queue still has.
+    assert states([long]) <= {RunState.STARTED, RunState.QUEUED}
     return long
 
 
-def unconfirmed_and_not_sent_again(desk: Desk, lost: str) -> None:
-    desk.minutes(5)
+def what_was_lost_is_unconfirmed(desk: Desk, shop: Shop, lost: str) -> None:
+    # On Redis what the dead worker had in hand comes back after an hour, by its own settings.
+    names = {f"backlog {number}" for number in range(3)}
+    wait_for(lambda: len(names & shop.executed().keys()) >= 2, seconds=20)
+    desk.minutes(3)
     run = fresh(Run, lost)
     assert (run.state, run.sends) == (RunState.UNCONFIRMED, 1)
-    assert "does not answer any more" in str(run.reason)
-
-
-def the_backlog_is_executed(desk: Desk, shop: Shop) -> None:
-    names = {f"backlog {number}" for number in range(3)}
-    # On Redis a dead worker's message comes back after an hour, by its own settings.
-    wait_for(lambda: len(names & shop.executed().keys()) >= 2, seconds=20)
-    desk.minutes(2)
     executed = shop.executed()
-    assert {name: number for name, number in executed.items() if name in names} == dict.fromkeys(
-        names & executed.keys(), 1
-    )
-    assert executed["long"] == 1
+    assert {executed[name] for name in ("long", *(names & executed.keys()))} == {1}
 
 
 def a_person_sends_again(desk: Desk, shop: Shop, lost: str, operator: Visitor, gate: Path) -> None:
@@ -192,8 +184,12 @@ def test_workers_of_both_on_one_queue(beats: Rig, shop: Shop, settings: Settings
     )
     with ours, shop.worker(*ONE_AT_A_TIME):
         desk = Desk(beats, workers=2)
-        desk.look()
-        assert desk.consumers() >= {("shop", "ours", True), ("shop", "celery", False)}
+
+        def both_are_seen() -> bool:
+            desk.look()
+            return desk.consumers() >= {("shop", "ours", True), ("shop", "celery", False)}
+
+        wait_for(both_are_seen, seconds=20)
         ids = [launched("shop.note", f"n {number}") for number in range(10)]
         wait_for(lambda: shop.executed().total() == 10, seconds=20)
         desk.minutes(5)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import redis as redis_client
-from amqp.exceptions import MessageNacked
 from celery import signals
 from flask import Flask
 
@@ -19,6 +18,7 @@ from tests.servers import wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.extensions import celery, db
+from webapp.producers import NotNow
 from webapp.runs import message, service
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
@@ -108,7 +108,7 @@ def test_what_is_in_doubt_counts_as_sent_and_the_rest_does_not(  # noqa: PLR0917
 
 def test_a_message_that_the_broker_refuses_is_not_sent(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        raise MessageNacked
+        raise NotNow("its queue is full")
 
     monkeypatch.setattr(message, "send", refuse)
     runs = made(2)

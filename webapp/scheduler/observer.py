@@ -56,7 +56,9 @@ class Observer:
     def close(self, seconds: float = 3.0) -> None:
         """End the thread; it is waited for for at most so many seconds."""
         self._stopping.set()
-        if self._thread is not None:
+        if self._thread is None:
+            self._sender.close()
+        else:
             self._thread.join(seconds)
 
     def _run(self) -> None:
