@@ -104,9 +104,17 @@ def client() -> redis.Redis:
 
 
 def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
-    """A client that gives up after `timeout` seconds rather than hang."""
+    """A client that gives up after `timeout` seconds rather than hang.
+
+    What UTF-8 cannot hold is escaped, both in what is sent and in what another program has written.
+    """
     return redis.Redis.from_url(
-        url, decode_responses=True, socket_connect_timeout=timeout, socket_timeout=timeout, health_check_interval=10
+        url,
+        decode_responses=True,
+        encoding_errors="backslashreplace",
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        health_check_interval=10,
     )
 
 
