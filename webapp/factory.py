@@ -20,6 +20,7 @@ from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
+from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.static_files import init_static
@@ -29,7 +30,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask without views that are coroutines: to look at each function whether it is one costs at each call."""
+    """Flask with our responses, and without views that are coroutines: to look for them costs at each call."""
+
+    response_class = Response
+    json_provider_class = JSONProvider
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""

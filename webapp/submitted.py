@@ -1,4 +1,4 @@
-"""What somebody sent, as a form or as a JSON object."""
+"""What was sent, as a form or as a JSON object: the gate for text from outside."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import Any
 
 from flask import request
 
+from webapp.encoding import encodable
 from webapp.errors import Invalid
 
 
-def submitted() -> Mapping[str, Any]:
-    """The fields of the form, or of the JSON object; text in it can be stored and shown.
+def submitted(needed: str = "the fields") -> dict[str, Any]:
+    """The fields of the form, of several with one name the last, or of the JSON object; text in it is encodable.
 
-    Raises Invalid for JSON that is not an object, BadRequest (400) for what is not JSON at all.
+    What lies in lists and objects is left as it is: the arguments of a task are kept as JSON, with JSON's escapes.
+    Raises Invalid for JSON that is not an object, BadRequest (400) for what is not JSON, or is nested too deep.
     """
     if not request.is_json:
-        return request.form.to_dict()
+        return text_of({name: values[-1] for name, values in request.form.lists()})
     given = request.get_json()
     if not isinstance(given, dict):
-        raise Invalid({"": "Send a JSON object with the fields."})
-    return {_storable(name): _storable(value) for name, value in given.items()}
+        raise Invalid({"": f"Send a JSON object with {needed}."})
+    return text_of(given)
 
 
-def _storable(value: Any) -> Any:
-    r"""JSON can spell half a character (`"\ud800"`), which no database and no page can hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+def text_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with their names, and values that are text, encodable."""
+    return {encodable(name): encodable(value) if isinstance(value, str) else value for name, value in given.items()}

@@ -23,7 +23,7 @@ from webapp import broker
 from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
 from webapp.overview.readiness import BEAT_GONE_AFTER
-from webapp.runs import recorder, tallies
+from webapp.runs import recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, Origin, RunState
@@ -188,6 +188,8 @@ def _redis(names: list[str]) -> Iterator[Family]:
     lag = recorder.lag(client)
     yield _single("beatdesk_recorder_lag_entries", "State changes that are not recorded yet", lag.entries)
     yield _single("beatdesk_recorder_lag_seconds", "For how long the oldest of them has waited", lag.seconds)
+    text = "State changes that could not be recorded and were set aside"
+    yield CounterMetricFamily("beatdesk_recorder_rejected", text, value=rejected.counted(client))
 
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:

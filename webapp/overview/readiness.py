@@ -1,4 +1,4 @@
-"""Whether everything that a run needs is there: database, Redis, broker, a leading beat, a recorder, a worker."""
+"""Whether all that a run needs is there: database, Redis, broker, a leading beat, a recorder that keeps up, workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 3.0
 # A beat renews its row at least every second or two.
 BEAT_GONE_AFTER = 10.0
+# Seconds that a state change may wait to be recorded.
+MAX_RECORDER_LAG = 30.0
 
 OK = "ok"
 SILENT = "does not answer"
@@ -76,7 +79,15 @@ def _database() -> dict[str, str]:
 def _redis() -> dict[str, str]:
     client = broker.client()
     client.ping()
-    return {"redis": OK, "recorder": OK if recorder.present(client) else "none is alive"}
+    return {"redis": OK, "recorder": _recorder(client)}
+
+
+def _recorder(client: Any) -> str:
+    """Whether state changes reach the database: a recorder may be alive and get nowhere."""
+    behind = recorder.lag(client).seconds
+    if behind > MAX_RECORDER_LAG:
+        return f"{behind:.0f} s behind"
+    return OK if recorder.present(client) else "none is alive"
 
 
 def _broker() -> dict[str, str]:

@@ -17,6 +17,7 @@ from celery.utils.saferepr import saferepr
 
 from webapp import broker
 from webapp.database import now
+from webapp.encoding import escape_in
 from webapp.extensions import db
 from webapp.runs import canvas, claims, recording, unrecorded
 from webapp.runs.stream import Event
@@ -216,6 +217,7 @@ def _over(task_id: str, task: Any, **_: Any) -> None:
 @signals.after_setup_task_logger.connect
 def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
     for handler in logger.handlers:
+        escape_in(handler)
         if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
             handler.addFilter(executing.HidingFilter())
 

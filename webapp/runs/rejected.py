@@ -20,6 +20,7 @@ REJECTED = "beatdesk:rejected"
 # The newest are kept; of each, so much of every field.
 MAX_REJECTED = 1_000
 MAX_FIELDS = 20
+SHOWN = 100
 MAX_FIELD_LENGTH = 1_000
 
 
@@ -56,7 +57,7 @@ def newest(client: redis.Redis, count: int) -> list[Rejected]:
 def latest_since(client: redis.Redis, age: timedelta) -> Rejected | None:
     """The one set aside last, unless that is longer ago. Raises redis.RedisError."""
     for found in newest(client, 1):
-        seconds, micros = client.time()  # type: ignore[misc]  # redis-py's types allow for asynchronous clients
+        seconds, micros = client.time()
         if datetime.fromtimestamp(seconds + micros / 1e6, UTC) - found.at < age:
             return found
     return None
@@ -66,7 +67,7 @@ def counted(client: redis.Redis) -> int:
     """How many were ever set aside. Raises redis.RedisError."""
     if not client.exists(REJECTED):
         return 0
-    return int(client.xinfo_stream(REJECTED)["entries-added"])  # type: ignore[index]  # as above
+    return int(client.xinfo_stream(REJECTED)["entries-added"])
 
 
 def _read(place: str, given: Mapping[str, str]) -> Rejected:

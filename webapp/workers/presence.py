@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from celery import signals
 from celery.worker import state as worker_state
 
-from webapp.database import database_now, now
+from webapp.database import NAME_LENGTH, database_now, now
+from webapp.encoding import shortened
 from webapp.extensions import celery, db
 from webapp.runs import claims
 from webapp.workers.models import Worker
@@ -39,7 +40,10 @@ def worker_id() -> str:
 
 
 @signals.celeryd_init.connect
-def _new_identity(**_: Any) -> None:
+def _new_identity(instance: Any = None, **_: Any) -> None:
+    if instance is not None:
+        # Before it is sent anywhere: neither Redis nor a column takes an odd name.
+        instance.hostname = shortened(instance.hostname, NAME_LENGTH)
     global _worker_id  # noqa: PLW0603  # one process is one worker; its children must inherit the value
     _worker_id = uuid.uuid4().hex
 
@@ -101,7 +105,7 @@ def _describe(controller: Any) -> dict[str, Any]:
         "name": controller.hostname,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pool": {"concurrency": "prefork"}.get(pool, pool),
+        "pool": {"concurrency": "prefork"}.get(pool, pool)[:20],
         "concurrency": controller.concurrency or 1,
         "queues": json.dumps(_queues()),
         "tasks": json.dumps(sorted(name for name in celery.tasks if not name.startswith("celery."))),

@@ -120,5 +120,5 @@ def _oldest() -> dict[str, datetime]:
 def _read(text: str, default: Any) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return default
