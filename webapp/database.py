@@ -154,14 +154,16 @@ def prepare(engine: sa.Engine) -> None:
 
 
 def _encode_parameters(
-    _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool
+    _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
 ) -> tuple[str, Any]:
     """Whatever is written or looked for is text that the database can hold."""
-    return statement, [*map(encodable_parameters, parameters)] if executemany else encodable_parameters(parameters)
+    return statement, encodable_parameters(parameters)
 
 
 def encodable_parameters(parameters: Any) -> Any:
-    """The parameters of a statement with every text in them encodable; mostly they are."""
+    """The parameters of a statement, or a list of such, with every text in them encodable; mostly they are."""
+    if isinstance(parameters, list):
+        return [encodable_parameters(each) for each in parameters]
     if isinstance(parameters, Mapping):
         return {name: _encodable(value) for name, value in parameters.items()}
     return tuple(map(_encodable, parameters)) if parameters else parameters

@@ -18,9 +18,10 @@ from typing import Any
 MAX_JSON_DEPTH = 100
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
 # Escapes in JSON text. What needs no attention is matched first: an escaped backslash, and a whole pair of surrogates.
 _JSON_ESCAPE = re.compile(
-    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000))"
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
@@ -40,6 +41,15 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found.group()):04x}"
 
 
+def encodable_value(value: Any) -> Any:
+    """A value as JSON has it, with the half surrogates in every text escaped. NUL stays: JSON has a way to say it."""
+    if isinstance(value, str):
+        return value if value.isascii() else _HALF.sub(_escaped, value)
+    if isinstance(value, dict):
+        return {encodable_value(name): encodable_value(inner) for name, inner in value.items()}
+    return [encodable_value(inner) for inner in value] if isinstance(value, list) else value
+
+
 def encodable_bytes(text: str) -> bytes:
     """The same in UTF-8."""
     try:
@@ -50,8 +60,8 @@ def encodable_bytes(text: str) -> bytes:
 
 
 def encodable_json(text: str) -> str:
-    """JSON text in ASCII whose decoded texts are all encodable."""
-    return _JSON_ESCAPE.sub(_escaped_escape, text) if "\\ud" in text or "\\u0000" in text else text
+    """JSON text in ASCII, with the half surrogates in every text escaped once more, as for `encodable_value`."""
+    return _JSON_ESCAPE.sub(_escaped_escape, text) if "\\ud" in text else text
 
 
 def _escaped_escape(found: re.Match[str]) -> str:

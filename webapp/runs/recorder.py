@@ -120,10 +120,12 @@ class Recorder:
                     logger.warning("entry %s cannot be recorded and is set aside: %s", entry_id, reasons[entry_id])
                     rejected.append(pipeline, entry_id, fields, reasons[entry_id])
             pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
-            # One refused command, such as a counter that another program has overwritten, does not undo the others.
-            for answer in pipeline.execute(raise_on_error=False):
-                if isinstance(answer, redis.ResponseError):
-                    logger.warning("Redis refused a command: %s", answer)
+            try:
+                pipeline.execute()
+            except redis.ResponseError as error:
+                # Such as that another program has overwritten a counter: the other commands are executed. If none was,
+                # the entries are not acknowledged, and come again.
+                logger.warning("Redis refused a command: %s", error)
         if recorded.paused:
             self.redis.publish(CHANNEL, "a schedule was paused for its failures")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import request
 
-from webapp.encoding import encodable
+from webapp.encoding import encodable_value
 from webapp.errors import Invalid
 from webapp.query import LONGEST_TEXT, text_in_query
 from webapp.schedules import builder
@@ -23,11 +23,11 @@ NO_FIELDS = ("csrf_token", "version", "schedule_id", "back", "tried", "switch")
 def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
     """A field that may have several values: a JSON list, or a form's field sent more than once."""
     if not request.is_json:
-        return [encodable(value) for value in request.form.getlist(name)]
+        return [encodable_value(value) for value in request.form.getlist(name)]
     values = sent.get(name, [])
     if not isinstance(values, list):
         raise Invalid({name: "Send a list."})
-    return [encodable(str(value)) for value in values]
+    return [str(value) for value in values]
 
 
 def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:

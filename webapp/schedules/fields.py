@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.encoding import encodable
 from webapp.runs.arguments import read_json
 from webapp.scheduler.recurrence.zones import wall_offsets
 
@@ -38,7 +37,7 @@ def line(value: Any, *, most: int = 255) -> str:
     """One line of text, without spaces around it."""
     if not isinstance(value, str):
         raise FieldError("A text is needed.")
-    text = unicodedata.normalize("NFC", encodable(value)).strip()
+    text = unicodedata.normalize("NFC", value).strip()
     if len(text) > most:
         raise FieldError(f"At most {most} characters; these are {len(text)}.")
     if any(unicodedata.category(character) in _UNFIT for character in text):
@@ -50,7 +49,7 @@ def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
     """Text of several lines."""
     if not isinstance(value, str):
         raise FieldError("A text is needed.")
-    text = encodable(value).replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > most:
         raise FieldError(f"At most {most:,} characters; these are {len(text):,}.")
     if any(unicodedata.category(character) in _UNFIT for character in text if character not in "\n\t"):
@@ -115,7 +114,8 @@ def _folded(text: str) -> str:
 
 def json_value(value: Any, kind: type, words: str) -> Any:
     """A JSON list or object, from its text or as it is; `words` says which."""
-    if isinstance(value, str):
+    typed = isinstance(value, str)
+    if typed:
         try:
             value = read_json(value)
         except ValueError as error:
@@ -124,6 +124,9 @@ def json_value(value: Any, kind: type, words: str) -> Any:
         raise FieldError(f"{words} is needed.")
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        if not typed:
+            # In JSON text a half surrogate is spelt out, and stays so; as a value it has passed the gate for text by.
+            text.encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise FieldError("This cannot be kept as JSON.") from error
     if len(text) > LONGEST_JSON:
