@@ -18,7 +18,7 @@ from celery import signals
 from celery.worker import state as worker_state
 
 from webapp.database import NAME_LENGTH, database_now, now
-from webapp.encoding import shortened
+from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.runs import claims
 from webapp.workers.models import Worker
@@ -108,7 +108,7 @@ def _describe(controller: Any) -> dict[str, Any]:
         "pool": {"concurrency": "prefork"}.get(pool, pool)[:20],
         "concurrency": controller.concurrency or 1,
         "queues": json.dumps(_queues()),
-        "tasks": json.dumps(sorted(name for name in celery.tasks if not name.startswith("celery."))),
+        "tasks": json.dumps(sorted(encodable(name) for name in celery.tasks if not name.startswith("celery."))),
         "versions": json.dumps(
             {
                 "python": platform.python_version(),
@@ -122,4 +122,4 @@ def _describe(controller: Any) -> dict[str, Any]:
 
 def _queues() -> list[str]:
     """The queues that this worker consumes at the moment."""
-    return sorted(celery.amqp.queues.consume_from)
+    return sorted(map(encodable, celery.amqp.queues.consume_from))
