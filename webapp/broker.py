@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,10 +16,21 @@ from webapp import installation
 from webapp.celery_config import SERIALIZER
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.producers import BROKER_ERRORS, NotNow, Producers, Unsendable, concerns_connection, drop, reason
+from webapp.producers import (
+    BROKER_ERRORS,
+    NotNow,
+    Producers,
+    Unsendable,
+    concerns_connection,
+    drop,
+    is_refused,
+    probe,
+    reason,
+)
 from webapp.producers import connect as connect_broker
 from webapp.runs import changes, message
 from webapp.runs.models import Run
+from webapp.runs.store import Sendable
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +107,57 @@ def publish(runs: Iterable[Run]) -> Sent:
         breaker.trip()
         logger.warning("the broker does not answer: %s", error)
     return sent
+
+
+def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) -> tuple[list[str], dict[str, str]]:
+    """Publish messages of runs that nobody claims: each at most once, whatever breaks meanwhile.
+
+    `note` is called once the broker has answered, right before the first message: it notes that they are sent, commits,
+    and gives the ids of those that may be. What is in doubt counts as sent. Gives the ids of those that were noted and
+    surely not published, and why others cannot be sent. Never raises what a broker does.
+    """
+    untouched: list[str] = []
+    unsendable: dict[str, str] = {}
+
+    def send_noted(producer: Any) -> None:
+        probe(producer)
+        noted = note()
+        untouched.extend(run.id for run in runs if run.id in noted)
+        for run in [run for run in runs if run.id in noted]:
+            try:
+                message.send(celery, producer, run)
+            except Unsendable as error:
+                logger.warning("run %s cannot be sent: %s", run.id, error)
+                unsendable[run.id] = str(error)
+            except NotNow as error:
+                logger.info("run %s is sent later: %s", run.id, error)
+                continue
+            except BROKER_ERRORS as error:
+                # Not raised: nothing may be tried again on another connection.
+                if not is_refused(error):
+                    untouched.remove(run.id)
+                breaker.trip()
+                logger.warning("the broker does not answer: %s", error)
+                return
+            untouched.remove(run.id)
+
+    try:
+        breaker.check()
+        _producers().use(send_noted)
+    except BrokerAway as error:
+        logger.info("not sent now: %s", error)
+    except BROKER_ERRORS as error:
+        breaker.trip()
+        logger.warning("the broker does not answer: %s", error)
+    return untouched, unsendable
+
+
+def queue_of_run(run: message.Addressed) -> str | None:
+    """The queue that a run's message goes to, None where that is not known. Asks no server."""
+    try:
+        return message.queue_of(celery, run)
+    except Exception:  # noqa: BLE001  # a router of a project's own; sending says what is wrong with it
+        return None
 
 
 def _producers() -> Producers:

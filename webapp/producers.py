@@ -21,6 +21,7 @@ from amqp.exceptions import AMQPError, FrameSyntaxError, MessageNacked
 from amqp.exceptions import ChannelError as AMQPChannelError
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import (
     ClusterDownError,
     DataError,
@@ -138,6 +139,20 @@ def connect(app: Celery) -> Any:
     return connection
 
 
+def probe(producer: Any) -> None:
+    """Have the broker answer on the connection that the next message goes by. Raises one of BROKER_ERRORS.
+
+    A connection that ended while it was idle takes a message and loses it: nobody could say whether the broker has it.
+    """
+    channel = producer.channel
+    if isinstance(channel, RedisChannel):
+        # By the connections that messages go by: the channel's own may be waiting for messages.
+        with channel.conn_or_acquire() as client:
+            client.ping()
+    elif hasattr(channel, "confirm_select"):
+        channel.confirm_select()
+
+
 def drop(connection: Any) -> None:
     """Forget a connection without a word to the broker, which may not listen."""
     with suppress(Exception):
@@ -199,6 +214,19 @@ class Producers:
         with suppress(IndexError):
             while True:
                 drop(self._idle.pop().connection)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the connection was refused, so that nothing was written on it, rather than that nobody can say.
+
+    Sending tries no connection twice.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, ConnectionRefusedError):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def timed_out(error: BaseException) -> bool:

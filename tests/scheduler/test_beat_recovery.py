@@ -16,7 +16,7 @@ from tests.servers import wait_for
 from webapp.extensions import celery
 from webapp.scheduler.core import Core
 from webapp.scheduler.recovery import MARK_KEY
-from webapp.workers.models import Worker
+from webapp.workers.models import QueueConsumer, Worker
 
 
 @pytest.fixture
@@ -36,6 +36,13 @@ def _run(beats: Rig, id_: str, **values: Any) -> None:
 def _row(beats: Rig, id_: str) -> Any:
     with beats.engine.connect() as connection:
         return connection.execute(sa.select(RUNS).where(RUNS.c.id == id_)).one()
+
+
+def _consumes(beats: Rig, *queues: str, claims: bool = True) -> None:
+    """Have a worker that claims runs consume these queues."""
+    with beats.engine.begin() as connection:
+        rows = [{"queue": queue, "node": "w@h", "claims": claims} for queue in queues]
+        connection.execute(sa.insert(QueueConsumer).values(first_seen_at=now(), seen_at=now()), rows)
 
 
 def _messages(redis: redis_client.Redis, queue: str = "beatdesk") -> list[str]:
@@ -155,6 +162,7 @@ def test_a_run_in_no_queue_is_sent_again(beats: Rig, redis: redis_client.Redis) 
     _run(beats, "waits", created_at=now(), sent_at=now() - timedelta(seconds=40), sends=1, queue="busy")
     _run(beats, "again", created_at=now(), sent_at=now() - timedelta(seconds=40), sends=2, queue="quiet")
     redis.lpush("busy", "{}")
+    _consumes(beats, "quiet", "busy")
     redis.set(MARK_KEY, now().isoformat())
     _, core = _led(beats)
     core.publisher.call(core.recovery._look_at_queues)

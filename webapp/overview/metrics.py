@@ -21,12 +21,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from webapp import broker
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
-from webapp.runs import discards, recorder, rejected, tallies
+from webapp.runs import discards, promise, recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, Origin, RunState
@@ -106,6 +107,7 @@ def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family
     yield _single("beatdesk_due_lateness_seconds", _LATENESS_TEXT, _lateness(now))
     text = "What the tasks that are executed now waited in their worker before they began, the longest for each"
     yield _gauge("flower_task_prefetch_time_seconds", text, ["task", "worker"], _prefetch_times())
+    yield _gauge("beatdesk_queues", _PROMISE_TEXT, ["promise"], _promises(now))
     in_doubt = sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT)
     text = "Mails of which nobody knows whether they were delivered"
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
@@ -164,6 +166,20 @@ def _lateness(now: datetime) -> float:
         if row.due_at is not None and row.state not in (RunState.SKIPPED, RunState.MISSED)
     ]
     return max(late, default=0.0)
+
+
+_PROMISE_TEXT = (
+    "Queues that are consumed, by what can be promised of their runs: guarded against a second execution, or not"
+)
+# A consumer says so every ten seconds.
+CONSUMERS_SPAN = timedelta(seconds=30)
+
+
+def _promises(now: datetime) -> Samples:
+    consumers = promise.load(db.session.connection())
+    queues = {DEFAULT_QUEUE, *(one.queue for one in consumers)}
+    found = Counter(promise.promise(queue, now - CONSUMERS_SPAN, consumers) for queue in queues)
+    return [((each.value,), found[each]) for each in promise.Promise]
 
 
 def _prefetch_times() -> Samples:

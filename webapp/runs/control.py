@@ -87,6 +87,37 @@ def retry(run: Run, *, person: int | None) -> Run:
     )
 
 
+def confirm(run: Run, *, name: str) -> None:
+    """Take an unconfirmed run for succeeded, because a person says so. Raises Conflict for a run in another state."""
+    values = {"state": RunState.SUCCEEDED, "reason": f"Marked as succeeded by {name}", "ended_at": now()}
+    # As for any run that succeeded, its secret arguments are not kept.
+    _settle(run, "run.confirm", {**values, "sealed": None})
+    broker.tell_pages([run.id])
+
+
+def send_again(run: Run, *, name: str) -> None:
+    """Queue an unconfirmed run once more, under its id. It may be executed twice: the person has been told.
+
+    Raises Conflict for a run in another state, and for one that would expire before it could begin.
+    """
+    if run.expires_at is not None and run.expires_at <= now():
+        raise Conflict("It has expired, so no worker would begin it. Retry it instead.")
+    values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
+    _settle(run, "run.send_again", values)
+    db.session.refresh(run)
+    # No transaction is open while the broker is asked.
+    db.session.commit()
+    service.send_runs([run])
+
+
+def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
+    statement = sa.update(Run).where(Run.id == run.id, Run.state == RunState.UNCONFIRMED).values(**values)
+    if not _changed(statement):
+        raise Conflict(f"It is {run.state}; only an unconfirmed run can be settled by hand.")
+    record(db.session, action, "run", run.id, run.task, {"state": run.state}, {"state": values["state"]})
+    db.session.commit()
+
+
 def cancel(run: Run) -> Cancelled:
     """End a run that waits at once, or ask the worker to end one that runs.
 

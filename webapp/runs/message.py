@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Where it goes, and what follows it (see `canvas`).
 _PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
+_DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
 # The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
@@ -133,6 +134,43 @@ def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature
             confirm_timeout=CONFIRM_TIMEOUT,
             **options,
         )
+
+
+class Addressed(Protocol):
+    """What says where a run's message goes: a `Run`, or one of the values that stand for its row."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that the run names itself."""
+
+    @property
+    def options(self) -> str | None:
+        """JSON of what else `apply_async` takes."""
+
+
+def queue_of(app: Celery, run: Addressed) -> str | None:
+    """The queue that a run's message goes to; None where an exchange or a routing key decides.
+
+    As sending does: what the run names, else what its task's own options name, else a route, else the default queue.
+    Raises what somebody's router raises.
+    """
+    given: dict[str, Any] = json.loads(run.options) if run.options else {}
+    name, queue = run.task, run.queue
+    replacement = replacement_of(run.options)
+    if replacement is not None:
+        name, given = replacement["task"], replacement["options"]
+        queue = given.get("queue")
+    task = _task(app, name)
+    own = {key: getattr(task, key, None) for key in _DESTINATION}
+    asked = own | {key: given[key] for key in _DESTINATION if given.get(key)} | ({"queue": queue} if queue else {})
+    route = app.amqp.router.route({key: value for key, value in asked.items() if value}, name)
+    if route.get("exchange") or route.get("routing_key"):
+        return None
+    return str(route["queue"].name)
 
 
 def _name_run(options: dict[str, Any], run_id: str) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database import Base, Name, UtcDateTime, now
-from webapp.runs.states import ENDED, Origin, RunState
+from webapp.runs.states import ENDED, UNSETTLED, Origin, RunState
 
 _UNENDED = "schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')"
 
@@ -106,8 +106,13 @@ class Run(Base):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether nothing more is expected to happen to it."""
         return self.state in ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays as it is, whatever news comes."""
+        return self.state not in UNSETTLED
 
 
 class RunLine(Base):

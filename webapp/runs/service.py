@@ -15,10 +15,12 @@ from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
-from webapp.runs import store
+from webapp.runs import observed, promise, store
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import Sendable
+from webapp.scheduler.database import reading
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import budgets
 from webapp.secrecy import masking
@@ -73,9 +75,11 @@ def send_runs(runs: Sequence[Run]) -> None:
     """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
     What the broker does not take keeps `sent_at` empty, and the leading beat sends it. A run that cannot be sent fails.
+    Runs that are only observed are noted as sent first (see `promise`).
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
-    sent = broker.publish(queued)
+    once = _observed(queued)
+    sent = broker.publish([run for run in queued if run.id not in once])
     if sent:
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
@@ -84,10 +88,11 @@ def send_runs(runs: Sequence[Run]) -> None:
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
+    unsendable = sent.unsendable | _send_once([run for run in queued if run.id in once], once)
     paused = False
-    if sent.unsendable:
+    if unsendable:
         connection = db.session.connection()
-        failed = store.fail_unsendable(connection, sent.unsendable, now())
+        failed = store.fail_unsendable(connection, unsendable, now())
         paused = budgets.look(connection, failed, [])
         db.session.commit()
         for run in queued:
@@ -97,6 +102,40 @@ def send_runs(runs: Sequence[Run]) -> None:
     if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])
+
+
+def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
+    """The queue of each run that is not guarded."""
+    if not runs:
+        return {}
+    # On a connection of its own: no transaction is open while the broker is asked.
+    with reading(db.engine) as connection:
+        consumers = promise.load(connection)
+    queues = {run.id: broker.queue_of_run(run) for run in runs}
+    return {
+        run_id: queue
+        for run_id, queue in queues.items()
+        if promise.promise(queue, None, consumers) is promise.Promise.OBSERVED
+    }
+
+
+def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[str, str]:
+    """Gives why some cannot be sent, by id."""
+    if not runs:
+        return {}
+    noted_at = now()
+
+    def note() -> set[str]:
+        noted = observed.note_sending(db.session.connection(), queues, noted_at)
+        db.session.commit()
+        return noted
+
+    given = [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in runs]
+    untouched, unsendable = broker.publish_once(given, note)
+    if untouched:
+        observed.take_back(db.session.connection(), untouched, noted_at)
+        db.session.commit()
+    return unsendable
 
 
 def launch(

@@ -216,7 +216,11 @@ def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
 
 
 def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Sendable]:
-    """Queue the held runs whose time has come, at most so many, and give them for sending."""
+    """Queue the held runs whose time has come, at most so many, and give those for sending that nobody has sent.
+
+    What a task has sent itself, with a countdown, has its message already. It is sent again where that does no harm,
+    see `webapp.runs.promise`: should the message be lost, recovery does it.
+    """
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(most)
     return _requeue(connection, chosen)
 
@@ -244,10 +248,10 @@ def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable
     statement = (
         sa.update(runs)
         .where(runs.c.id.in_(_locking(connection, chosen)), _IS_HELD)
-        .values(state=RunState.QUEUED, sent_at=None)
-        .returning(*_SENDABLE)
+        .values(state=RunState.QUEUED)
+        .returning(*_SENDABLE, runs.c.sent_at)
     )
-    return [Sendable._make(row) for row in connection.execute(statement)]
+    return [Sendable._make(row[:-1]) for row in connection.execute(statement) if row[-1] is None]
 
 
 def _locking(connection: sa.Connection, chosen: sa.Select[Any]) -> sa.Select[Any]:
@@ -310,27 +314,59 @@ def _queued_since() -> sa.ColumnElement[Any]:
     return sa.case((runs.c.eta > runs.c.created_at, runs.c.eta), else_=runs.c.created_at)
 
 
-def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -> list[tuple[Sendable, datetime, int]]:
-    """Queued runs whose message was sent before a moment, oldest first, with when, and how often it was sent.
+class Sending(NamedTuple):
+    """How a run's message was sent, and how often a worker has begun it."""
+
+    run: Sendable
+    sent_at: datetime
+    sends: int
+    claims: int
+
+
+def sent_long_ago(
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, most: int
+) -> list[Sending]:
+    """Guarded queued runs whose message was sent before a moment, oldest first.
 
     Without those that a worker has taken and keeps for later.
     """
-    kept = runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
     statement = (
-        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, kept.is_not(True))
+        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, _kept(connection).is_not(True), guarded)
         .order_by(runs.c.sent_at)
         .limit(most)
     )
-    return [(Sendable._make(row[:-2]), row[-2], row[-1]) for row in connection.execute(statement)]
+    return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
 
-def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
-    """Take the queued runs that were sent after a moment, or ever, for unsent. Returns how many.
+def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether a worker has taken the run and keeps it for later."""
+    return runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
+
+
+def sent_in_vain(
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, most: int
+) -> list[Sending]:
+    """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed.
+
+    Without those that a worker has taken and keeps for later.
+    """
+    statement = (
+        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded, _kept(connection).is_not(True))
+        .where(runs.c.sends >= sends, runs.c.claims == 0)
+        .order_by(runs.c.sent_at)
+        .limit(most)
+    )
+    return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
+
+
+def forget_sent(connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_after: datetime | None) -> int:
+    """Take the guarded queued runs that were sent after a moment, or ever, for unsent. Returns how many.
 
     For when the broker has lost them.
     """
-    statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None)).values(sent_at=None)
+    statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None), guarded).values(sent_at=None)
     if sent_after is not None:
         statement = statement.where(runs.c.sent_at >= sent_after)
     return connection.execute(statement).rowcount
@@ -397,21 +433,22 @@ def newest_sent(connection: sa.Connection) -> datetime | None:
 class LostClaim(NamedTuple):
     """A run that a worker began which is gone."""
 
-    id: str
+    run: Sendable
     claims: int
-    attempt: int
+    worker: str | None
+    sent_at: datetime | None
 
 
 def lost_claims(connection: sa.Connection, seen_before: datetime, most: int) -> list[LostClaim]:
     """Started runs without a sign of life since a moment, whose worker has none either."""
     gone = sa.or_(Worker.id.is_(None), Worker.seen_at < seen_before, Worker.stopped_at.is_not(None))
     statement = (
-        sa.select(*(runs.c[name] for name in LostClaim._fields))
+        sa.select(*_SENDABLE, *(runs.c[name] for name in LostClaim._fields[1:]))
         .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
         .where(sa.literal_column("state") == sa.literal_column("'started'"), runs.c.claim_seen_at < seen_before, gone)
         .limit(most)
     )
-    return [LostClaim._make(row) for row in connection.execute(statement)]
+    return [LostClaim(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
 
 def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> None:
@@ -421,11 +458,19 @@ def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> N
     connection.execute(sa.update(runs).where(*chosen).values(**fresh))
 
 
-def give_up(connection: sa.Connection, run: LostClaim, now: datetime) -> None:
-    """Fail a run that has lost its worker too often."""
-    error = f"WorkerLost: its worker was lost {run.claims} times"
-    chosen = (runs.c.id == run.id, runs.c.state == RunState.STARTED)
+def give_up(connection: sa.Connection, run_id: str, state: RunState, error: str, now: datetime) -> None:
+    """Fail a run that is still in a state, and is not sent again."""
+    chosen = (runs.c.id == run_id, runs.c.state == state)
     connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))
+
+
+NEVER_CLAIMED = "NeverClaimed: it was sent {sends} times, its queue is empty, and no worker has claimed it"
+
+
+def fail_never_claimed(connection: sa.Connection, lost: Iterable[Sending], now: datetime) -> None:
+    """Fail queued runs that were sent often enough."""
+    for one in lost:
+        give_up(connection, one.run.id, RunState.QUEUED, NEVER_CLAIMED.format(sends=one.sends), now)
 
 
 def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> list[str]:

@@ -119,7 +119,8 @@ def advice(run: Run) -> str:
         RunState.FAILED: "Read the traceback, mend the cause, then retry it, with other arguments if these were wrong.",
         RunState.REVOKED: "It was cancelled. Retry it if it should run after all.",
         RunState.EXPIRED: "It was not begun in time. Retry it if it is still wanted.",
-        RunState.UNCONFIRMED: "It was sent to a worker that reports nothing, and no sign of it came back.",
+        RunState.UNCONFIRMED: "Check whether it ran. If it did, mark it as succeeded. If not, send it again. If "
+        "it did run after all, it runs twice.",
         RunState.SKIPPED: "It was left out on purpose. Retry runs it now.",
         RunState.MISSED: "Nobody could run it when it was due. Retry runs it now.",
     }

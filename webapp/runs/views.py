@@ -140,3 +140,21 @@ def retry(run_id: str) -> Response:
     run: Run = service.get_run(run_id)
     made = control.retry(run, person=current_user.id)
     return _made(made, "Retried: this is the new run.")
+
+
+@blueprint.post("/runs/<run_id>/confirm")
+@access(Access.OPERATOR)
+def confirm(run_id: str) -> Response:
+    """Mark an unconfirmed run as succeeded."""
+    control.confirm(service.get_run(run_id), name=current_user.name)
+    flash("Marked as succeeded.", "success")
+    return see_other(url_for("runs.show", run_id=run_id))
+
+
+@blueprint.post("/runs/<run_id>/send-again")
+@access(Access.OPERATOR)
+def send_again(run_id: str) -> Response:
+    """Publish the message of an unconfirmed run once more."""
+    control.send_again(service.get_run(run_id), name=current_user.name)
+    flash("Sent again.", "success")
+    return see_other(url_for("runs.show", run_id=run_id))

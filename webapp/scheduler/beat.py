@@ -46,6 +46,7 @@ class Scheduler(DatabaseScheduler):
                 logger.critical(line)
                 sys.exit(1)
             self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
+            self._core.observer.start()
 
     @property
     def core(self) -> Core:

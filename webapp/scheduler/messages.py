@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -25,12 +24,13 @@ from webapp.producers import (
     concerns_connection,
     connect,
     drop,
+    is_refused,
     open_producer,
+    probe,
     reason,
     timed_out,
 )
 from webapp.runs import message
-from webapp.runs.canvas import replacement_of
 from webapp.runs.ids import had_row
 from webapp.runs.store import Sendable, Target, target_of
 from webapp.scheduler.templates import Template, fits, make_template, pushed_ahead, tags
@@ -70,12 +70,29 @@ class Sender:
         # How often the connection broke while a run was being sent.
         self._breaks: dict[str, int] = {}
 
-    def send(self, runs: Sequence[Sendable], may_send: Callable[[], bool], sent: list[str]) -> None:
+    def ready(self) -> None:
+        """Have a connection that answers. Raises what the transport raises."""
+        try:
+            probe(self._open())
+        except BROKER_ERRORS:
+            # It may have ended while nothing was sent.
+            self.close()
+            probe(self._open())
+
+    def send(
+        self,
+        runs: Sequence[Sendable],
+        may_send: Callable[[], bool],
+        sent: list[str],
+        begun: set[str] | None = None,
+    ) -> None:
         """Publish, and add to `sent` the ids of what the broker has taken. Raises what the transport raises.
 
         `may_send` is asked right before each publication; nothing more is sent once it says no. What cannot be sent is
-        noted in `unsendable`, with its reason, and keeps no other run back.
+        noted in `unsendable`, with its reason, and keeps no other run back. To `begun` the ids are added right before
+        their publication, and taken out when the broker surely has not taken them.
         """
+        begun = set() if begun is None else begun
         ahead = isinstance(runs, Ahead)
         by_key: dict[str, list[tuple[Sendable, Template]]] = defaultdict(list)
         one_by_one: list[Sendable] = []
@@ -90,17 +107,20 @@ class Sender:
                 if not may_send():
                     return
                 chosen = pairs[start : start + PUSH]
+                begun.update(run.id for run, _ in chosen)
                 sent += self._push(key, chosen)
         # What may have broken a connection comes last, and what broke it most often after that.
         for run in sorted(one_by_one, key=lambda run: self._breaks.get(run.id, 0)):
             if not may_send():
                 return
-            if self._send_one(run, ahead=ahead):
+            begun.add(run.id)
+            if self._send_one(run, begun, ahead=ahead):
                 sent.append(run.id)
 
-    def _send_one(self, run: Sendable, *, ahead: bool) -> bool:
+    def _send_one(self, run: Sendable, begun: set[str], *, ahead: bool) -> bool:
         """Whether the broker took it. Raises ConnectionLost."""
         if self._undeliverable and self._rests(target_of(run)):
+            begun.discard(run.id)
             return False
         if self._breaks.get(run.id, 0) > 1:
             # On a connection that has just been opened, so that nothing but this message can have broken it.
@@ -111,11 +131,9 @@ class Sender:
                 self._send_ahead(producer, run)
             else:
                 message.send(self._app, producer, run)
-        except Undeliverable as error:
-            self._let_rest(run, str(error))
-            return False
         except NotNow as error:
-            logger.warning("Run %s is sent later: %s.", run.id, error)
+            begun.discard(run.id)
+            self._leave(run, error)
             return False
         except (Unsendable, SystemExit) as error:
             # This is no thread that anybody could mean to end.
@@ -124,6 +142,8 @@ class Sender:
             )
             return False
         except ConnectionLost as error:
+            if is_refused(error):
+                begun.discard(run.id)
             self._blame([run], error)
             if self._breaks[run.id] < MAX_BREAKS:
                 raise
@@ -134,6 +154,12 @@ class Sender:
         if self._undeliverable:
             self._undeliverable.pop(target_of(run), None)
         return True
+
+    def _leave(self, run: Sendable, error: NotNow) -> None:
+        if isinstance(error, Undeliverable):
+            self._let_rest(run, str(error))
+        else:
+            logger.warning("Run %s is sent later: %s.", run.id, error)
 
     def _let_rest(self, run: Sendable, why: str) -> None:
         target = target_of(run)
@@ -182,25 +208,23 @@ class Sender:
         channel = self._open().channel
         return channel.client if self._is_redis(channel) else None
 
+    @property
+    def connection(self) -> Any:
+        """The kept connection. Raises what the transport raises."""
+        self._open()
+        return self._connection
+
     def mark(self) -> None:
         """Look whether the broker is this installation's still. Raises OtherInstallation."""
         installation.mark_broker(self._open().connection)
 
-    def queue_of(self, run: Sendable) -> str | None:
+    def queue_of(self, run: message.Addressed) -> str | None:
         """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
         try:
-            return self._queue_of(run)
+            return message.queue_of(self._app, run)
         except Exception as error:  # noqa: BLE001 - a router of somebody's, a row that was written by hand
-            logger.debug("The queue of run %s is unknown: %s", run.id, reason(error))
+            logger.debug("The queue of a run of %s is unknown: %s", run.task, reason(error))
             return None
-
-    def _queue_of(self, run: Sendable) -> str | None:
-        if run.options is not None and json.loads(run.options).keys() & {"exchange", "routing_key"}:
-            return None
-        replacement = replacement_of(run.options)
-        task, name = (run.task, run.queue) if replacement is None else (replacement["task"], _queue_in(replacement))
-        queue = self._app.amqp.router.route({"queue": name} if name else {}, task).get("queue")
-        return None if queue is None else str(queue.name)
 
     def depth(self, queue: str) -> int:
         """How many messages wait in a queue; none when it does not exist."""
@@ -287,8 +311,3 @@ class Sender:
             self._give_up(runs[0], f"the broker cannot be given its message: {reason(error)}")
             return []
         return [run.id for run, _ in made]
-
-
-def _queue_in(signature: dict[str, Any]) -> str | None:
-    queue: str | None = signature["options"].get("queue")
-    return queue

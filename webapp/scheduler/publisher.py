@@ -2,12 +2,13 @@
 
 1. Take a batch of committed runs.
 2. Make sure that this beat still leads.
-3. Publish the messages.
-4. When nothing more waits, or enough was sent, mark what was sent, in bulk.
+3. Publish the messages of those that are guarded (see `webapp.runs.promise`).
+4. Have the broker answer, note that the others are sent, then publish them: once, whatever breaks meanwhile.
+5. When nothing more waits, or enough was sent, mark what was sent of the guarded ones, in bulk.
 
 A run whose message cannot be made, or that the broker refuses, fails by itself. When the broker is away, the batch is
 dropped and not kept: its runs are queued and unsent in the database, from where they are sent again when the broker is
-back (see `recovery`). A run sent twice has one id and is executed once.
+back (see `recovery`). A guarded run sent twice has one id and is executed once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from celery import Celery
@@ -24,11 +26,13 @@ from celery.utils.log import get_logger
 
 from webapp.database import now
 from webapp.producers import concerns_connection, reason
-from webapp.runs import store
+from webapp.runs import observed, promise, store
+from webapp.runs.promise import Consumers, Promise
 from webapp.runs.store import Sendable, Target
 from webapp.scheduler.announcer import Announcer
+from webapp.scheduler.database import reading
 from webapp.scheduler.leader import LeaseLost
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.messages import Ahead, Sender
 from webapp.schedules import budgets
 
 logger = get_logger(__name__)
@@ -38,6 +42,8 @@ MOST_WAITING = 50_000
 MARK_EVERY = 20_000
 # Seconds between two attempts while the broker is away.
 RETRY_AFTER = 0.5
+# Seconds for which what is known of the consumers is kept; it is found out anew every ten.
+CONSUMERS_SECONDS = 2.0
 
 
 class Publisher:
@@ -58,6 +64,8 @@ class Publisher:
         self._stopping = False
         self._away_until = 0.0
         self._thread: threading.Thread | None = None
+        self._consumers: Consumers = ()
+        self._consumers_until = float("-inf")
         self._refusal = ""
         self.broker_away = False
         self.published = 0
@@ -72,6 +80,10 @@ class Publisher:
     def waiting(self) -> int:
         """How many runs wait to be sent."""
         return self._waiting
+
+    def queue_of(self, run: Sendable) -> str | None:
+        """The queue that a run's message goes to, None where that is not known. Asks no server."""
+        return self._sender.queue_of(run)
 
     @property
     def resting(self) -> list[Target]:
@@ -151,9 +163,55 @@ class Publisher:
             self._mark()
             self._with_broker(partial(work, self._sender))
         elif work:
-            self._with_broker(partial(self._sender.send, work, self._may_send, self._sent))
+            self._with_broker(partial(self._send, work))
         if not self._todo or len(self._sent) >= MARK_EVERY:
             self._mark()
+
+    def _send(self, runs: Sequence[Sendable]) -> None:
+        once = self._observed(runs)
+        if not once:
+            self._sender.send(runs, self._may_send, self._sent)
+            return
+        self._sender.send(_those(runs, lambda run: run.id not in once), self._may_send, self._sent)
+        self._send_once(_those(runs, lambda run: run.id in once), once)
+
+    def _observed(self, runs: Sequence[Sendable]) -> dict[str, str | None]:
+        """The queue of each run that is not guarded."""
+        self._know_consumers()
+        promises: dict[tuple[Any, ...], tuple[str | None, Promise]] = {}
+        found: dict[str, str | None] = {}
+        for run in runs:
+            kind = (run.task, run.queue, run.options)
+            if kind not in promises:
+                queue = self.queue_of(run)
+                promises[kind] = queue, promise.promise(queue, None, self._consumers)
+            queue, promised = promises[kind]
+            if promised is Promise.OBSERVED:
+                found[run.id] = queue
+        return found
+
+    def _know_consumers(self) -> None:
+        if time.monotonic() >= self._consumers_until:
+            with reading(self._engine) as connection:
+                self._consumers = promise.load(connection)
+            self._consumers_until = time.monotonic() + CONSUMERS_SECONDS
+
+    def _send_once(self, runs: Sequence[Sendable], queues: Mapping[str, str | None]) -> None:
+        """Publish runs that no worker claims. What is in doubt counts as sent; the rest is taken back."""
+        self._sender.ready()
+        noted_at = now()
+        with self._engine.begin() as connection:
+            noted = observed.note_sending(connection, queues, noted_at)
+        sent: list[str] = []
+        begun: set[str] = set()
+        try:
+            self._sender.send(_those(runs, lambda run: run.id in noted), self._may_send, sent, begun)
+        finally:
+            if untouched := noted.difference(begun):
+                with self._engine.begin() as connection:
+                    observed.take_back(connection, sorted(untouched), noted_at)
+            self.published += len(sent)
+            self._announcer.tell(sorted(noted))
 
     def _with_broker(self, work: Callable[[], None]) -> None:
         if time.monotonic() < self._away_until or not self._may_send():
@@ -234,3 +292,9 @@ class Publisher:
             logger.info("why runs are not sent could not be noted: %s", error.__class__.__name__)
         else:
             self._announcer.tell(noted)
+
+
+def _those(runs: Sequence[Sendable], chosen: Callable[[Sendable], bool]) -> Sequence[Sendable]:
+    """Some of a batch, which go ahead of others as the batch does."""
+    some = [run for run in runs if chosen(run)]
+    return Ahead(some) if isinstance(runs, Ahead) else some

@@ -1,4 +1,4 @@
-"""Who is alive: one row for each running worker."""
+"""Who is alive: one row for each running worker, and one for each consumer of a queue, ours or not."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ class Worker(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class QueueConsumer(Base):
+    """A worker that said that it consumes a queue. The leading beat asks all workers; rows go after a day of silence.
+
+    `claims` is part of the key: a node that was seen both ways, because two workers share a name or one replaced the
+    other, has two rows.
+    """
+
+    __tablename__ = "queue_consumers"
+
+    queue: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    node: Mapped[str] = mapped_column(sa.String(255), primary_key=True, comment="Celery's node name")
+    claims: Mapped[bool] = mapped_column(primary_key=True, comment="Whether it is a worker of ours")
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When it answered last")
