@@ -103,11 +103,8 @@ class Sender:
         except NotNow as error:
             logger.warning("Run %s is sent later: %s.", run.id, error)
             return False
-        except (Unsendable, SystemExit) as error:
-            # This is no thread that anybody could mean to end.
-            self._give_up(
-                run, str(error) if isinstance(error, Unsendable) else f"its message cannot be made: {reason(error)}"
-            )
+        except Unsendable as error:
+            self._give_up(run, str(error))
             return False
         except ConnectionLost as error:
             self._blame([run], error)
