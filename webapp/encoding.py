@@ -21,7 +21,7 @@ _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
 # Escapes in JSON text. What needs no attention is matched first: an escaped backslash, and a whole pair of surrogates.
 _JSON_ESCAPE = re.compile(
-    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"\\\\|(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
@@ -60,12 +60,14 @@ def encodable_bytes(text: str) -> bytes:
 
 
 def encodable_json(text: str) -> str:
-    """JSON text in ASCII, with the half surrogates in every text escaped once more, as for `encodable_value`."""
-    return _JSON_ESCAPE.sub(_escaped_escape, text) if "\\ud" in text else text
+    """JSON text without escapes of surrogates: a pair is one character, a half escaped as by `encodable_value`."""
+    return _JSON_ESCAPE.sub(_encodable_escape, text) if "\\ud" in text or "\\uD" in text else text
 
 
-def _escaped_escape(found: re.Match[str]) -> str:
-    return f"\\{found.group()}" if found["half"] else found.group()
+def _encodable_escape(found: re.Match[str]) -> str:
+    if found["half"]:
+        return f"\\{found['half'].lower()}"
+    return str(json.loads(f'"{found["pair"]}"')) if found["pair"] else found.group()
 
 
 def shortened(text: str, limit: int) -> str:

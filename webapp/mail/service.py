@@ -22,7 +22,6 @@ from webapp.accounts import audit, recovery
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database import now
-from webapp.encoding import encodable
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
 from webapp.mail import pages, rendering, unsubscribe
@@ -261,9 +260,9 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
         key=mail.key,
         recipient=mail.recipient,
         recipient_name=mail.recipient_name,
-        subject=encodable(subject),
-        text=encodable(text),
-        html=encodable(html),
+        subject=subject,
+        text=text,
+        html=html,
         headers=unsubscribe.unsubscribe_headers(link) if link else {},
     )
 
