@@ -31,7 +31,17 @@ Flask.url_rule_class = CompiledRule
 
 
 # What takes half a minute and more, most of which it waits.
-LONGEST = ("test_main_job", "test_short", "test_rabbitmq", "test_bootstrap", "test_pools", "test_outage", "test_trials")
+LONGEST = (
+    "test_main_job",
+    "test_short",
+    "test_rabbitmq",
+    "test_bootstrap",
+    "test_pools",
+    "test_outage",
+    "test_trials",
+    "test_side_by_side",
+    "test_missing_queue",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

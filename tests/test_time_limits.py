@@ -57,6 +57,7 @@ def celery_app() -> Any:
         ({}, [3600, None], (3600, None)),
         ({}, [None, 20], (None, 20)),
         ({}, [0, None], (None, None)),
+        ({}, [-1, None], (None, None)),
         ({"time_limit": 2}, [0, None], (None, None)),
         ({"time_limit": 30, "soft_time_limit": 10}, [None, 20], (30, 20)),
         # Prefork begins to count towards the hard limit at the soft one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
@@ -178,10 +178,14 @@ def client() -> redis.Redis:
 
 
 def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
-    """A client that gives up after `timeout` seconds rather than hang, and uses no other installation's database."""
+    """A client that gives up after `timeout` seconds rather than hang, and uses no other installation's database.
+
+    What UTF-8 cannot hold is escaped, both in what is sent and in what another program has written.
+    """
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        encoding_errors="backslashreplace",
         socket_connect_timeout=timeout,
         socket_timeout=timeout,
         health_check_interval=10,
@@ -200,17 +204,28 @@ def tell_pages(run_ids: Collection[str]) -> bool:
 
 
 def _announce(tell: Callable[[redis.Redis], object]) -> bool:
-    # Each of a page's announcements would wait for its own time-out.
+    def announced(redis_: redis.Redis) -> bool:
+        tell(redis_)
+        return True
+
+    return ask_redis(announced) or False
+
+
+Answer = TypeVar("Answer")
+
+
+def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
+    """What `work` gives for our Redis; None when Redis is away, or was a moment ago. Never waits long."""
+    # Each of a page's questions would wait for its own time-out.
     redis_breaker: _Breaker = current_app.extensions.setdefault("redis_breaker", _Breaker())
     if redis_breaker.tripped or (breaker.tripped and _one_server()):
-        return False
+        return None
     try:
-        tell(client())
+        return work(client())
     except (redis.RedisError, OSError) as error:
         redis_breaker.trip()
-        logger.info("nobody could be told: %s", error)
-        return False
-    return True
+        logger.info("Redis does not answer: %s", error)
+        return None
 
 
 def _one_server() -> bool:

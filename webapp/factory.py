@@ -21,6 +21,7 @@ from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
+from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.static_files import init_static
@@ -30,7 +31,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask without views that are coroutines: to look at each function whether it is one costs at each call."""
+    """Flask with our responses, and without views that are coroutines: to look for them costs at each call."""
+
+    response_class = Response
+    json_provider_class = JSONProvider
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""

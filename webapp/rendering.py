@@ -9,6 +9,8 @@ from typing import Any, cast
 from flask import Response, g, jsonify, make_response, redirect, render_template, request
 from htmx_flask.requests import HtmxHeaders
 
+from webapp.encoding import encodable_bytes
+
 # What differs at each rendering and means nothing: the token of a form, and "3 s ago", which the browser keeps true.
 _PASSING = re.compile(r'(?<=name="csrf_token" value=")[^"]*|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*')
 
@@ -35,7 +37,7 @@ def render(page: str, fragment: str | None = None, /, *, status: int = 200, **co
 def render_polled(fragment: str, *, status: int = 200, **context: Any) -> Response:
     """A fragment that is polled: 304 when its content is what the asker already has (header `HX-PTag`)."""
     html = render_template(fragment, **context)
-    tag = hashlib.sha256(_PASSING.sub("", html).encode()).hexdigest()[:32]
+    tag = hashlib.sha256(encodable_bytes(_PASSING.sub("", html))).hexdigest()[:32]
     if request.headers.get("HX-PTag") == tag and status == 200:
         response = make_response("", 304)
     else:

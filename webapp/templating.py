@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
+from jinja2.filters import do_urlencode
 
 from webapp import __version__, database, formats
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
+from webapp.encoding import encodable
 from webapp.people.zones import find_zone
 from webapp.secrecy.masking import masked
 
@@ -46,6 +48,7 @@ def init_templating(app: Flask) -> None:
         masked=masked,
         pretty_json=formats.pretty_json,
         plural=formats.plural,
+        urlencode=_urlencode,
     )
     env.trim_blocks = True
     env.lstrip_blocks = True
@@ -121,6 +124,11 @@ def _moment_after(moment: datetime, former: datetime) -> str:
 
 def _clock(moment: datetime) -> str:
     return formats.clock(moment, database.now(), reader_zone())
+
+
+def _urlencode(text: str) -> str:
+    """As Jinja's, which fails for half a surrogate."""
+    return do_urlencode(encodable(text))
 
 
 def iso(moment: datetime) -> str:

@@ -31,13 +31,13 @@ class Limits(NamedTuple):
 def limits_of(task: Any, message: Any, default: Limits) -> Limits:
     """The limits of a run. Each is the message's, else the task's; the default only where neither has set any.
 
-    `message` is the header "timelimit": hard and soft. In what is set, 0 and None mean no limit.
+    `message` is the header "timelimit": hard and soft. In what is set, None, 0 and less mean no limit.
     """
     sent = Limits(*message) if message else Limits()
     if sent == (None, None) and not _has_limits(task):
         return default
     own = (getattr(task, name, None) if value is None else value for name, value in zip(_NAMES, sent, strict=True))
-    hard, soft = (value or None for value in own)
+    hard, soft = (value if value and value > 0 else None for value in own)
     # With prefork a hard limit counts from the soft one on.
     return Limits(hard, None if hard and soft and hard <= soft else soft)
 

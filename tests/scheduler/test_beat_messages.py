@@ -36,7 +36,7 @@ def sender(app: Flask) -> Iterator[Sender]:
 
 def _taken(redis: redis_client.Redis) -> dict[str, Any]:
     """The one message in the broker, with the list it lies in."""
-    lists = [key for key in redis.scan_iter() if not key.startswith("_kombu") and key != "beatdesk:broker-mark"]
+    lists = [key for key in redis.scan_iter() if not key.startswith(("_kombu", "beatdesk:"))]
     assert len(lists) == 1
     raw = redis.rpop(lists[0])
     assert isinstance(raw, str)

@@ -73,6 +73,6 @@ def test_slots_are_those_that_there_are(context: Flask, settings: Settings, tmp_
         with reading():
             assert [pool.slots for pool in pools(["solo", "scaled"], now())] == [3, 1]
         page = Visitor(context, "viewer").get("/workers").text
-        for text in ("Concurrency 1 to 3", "3 of 3 busy", "Concurrency 4", "0 of 1 busy", "0 of 4 busy"):
+        for text in ("Concurrency 1 to 3, now 3", "3 of 3 busy", "Concurrency 4", "0 of 1 busy", "0 of 4 busy"):
             assert text in " ".join(page.split()), text
         (tmp_path / "go").touch()

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # Seconds. What `/readyz` waits, and after what time without an answer a part does not answer.
 PATIENCE = 3.0
 SILENT_AFTER = 2.5
-# A page takes what is known if it is not older, and otherwise waits this long for something newer.
+# A page takes what is known if a newer look is due for no longer than that, and otherwise waits this long for it.
 PAGE_MAX_AGE = 3.0
 PAGE_PATIENCE = 0.25
 
@@ -93,10 +93,7 @@ class Monitor:
         )
 
     def health(self, *, max_age: float = 0.0, patience: float = PATIENCE) -> Health:
-        """What is known, after waiting up to `patience` seconds where it is older than `max_age`. Never raises.
-
-        A part is not looked at more often than its `every` in any case.
-        """
+        """What is known; waits up to `patience` seconds for looks that are due by more than `max_age`. Never raises."""
         give_up = time.monotonic() + patience
         with self._changed:
             for part in self._parts:
@@ -117,7 +114,7 @@ class Monitor:
 
     def _awaited(self, part: _Part, max_age: float) -> bool:
         at = time.monotonic()
-        return part.begun_at is not None and part.age(at) > max(max_age, part.every) and not part.silent(at)
+        return part.begun_at is not None and part.age(at) > max_age + part.every and not part.silent(at)
 
     def _look(self, part: _Part, at: float) -> None:
         read_only.set(True)

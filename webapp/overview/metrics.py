@@ -27,7 +27,7 @@ from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
-from webapp.runs import discards, promise, recorder, tallies
+from webapp.runs import discards, promise, recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, Origin, RunState
@@ -215,6 +215,8 @@ def _redis(names: list[str]) -> Iterator[Family]:
     for each in discards.read(client):
         discarded.add_metric([each.queue, each.task, each.reason], each.count)
     yield discarded
+    text = "State changes that could not be recorded and were set aside"
+    yield CounterMetricFamily("beatdesk_recorder_rejected", text, value=rejected.counted(client))
 
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
+from webapp.encoding import decode_json
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
@@ -87,7 +88,7 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
 
 def _parse(text: str, kind: type, option: str) -> Any:
     try:
-        value = json.loads(text)
+        value = decode_json(text)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
     if not isinstance(value, kind):
@@ -111,5 +112,5 @@ def as_dict(run: Run) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

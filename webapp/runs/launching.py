@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -47,6 +48,13 @@ def prefilled(run: Run, *, as_json: bool = False) -> Form:
     """The form with the arguments of a run, to launch it again with others."""
     given = {"queue": run.queue or "", "priority": "" if run.priority is None else str(run.priority)}
     return Form(from_json(run.task, run.args, run.kwargs, as_json=as_json), given, origin=run)
+
+
+def typed(sent: Mapping[str, Any]) -> dict[str, str]:
+    """What was sent as the form has it; a JSON object may hold the arguments as lists and objects."""
+    given = {name: value for name, value in sent.items() if value is not None}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return texts if texts == given else {MODE: "json", **texts}
 
 
 def again(given: Mapping[str, str], errors: Mapping[str, str], origin: Run | None) -> Form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -73,7 +74,10 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         _send(app, producer, run)
     except (ConnectionLost, NotNow, Unsendable, SoftTimeLimitExceeded):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+            # A worker's process is ended this way. In a thread only a router, or whoever else is asked, can mean it.
+            raise
         if getattr(producer, "published", 0) > published:
             # Whoever was told of the message raised, or the event of Celery's about it was refused.
             logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
@@ -190,5 +194,9 @@ def _more(run: Run | Sendable) -> dict[str, Any]:
 def _task(app: Celery, name: str) -> Any:
     """The registered task, or None. A web process has imported no tasks before it first needs one."""
     if name not in app.tasks:
-        app.loader.import_default_modules()
+        try:
+            app.loader.import_default_modules()
+        except Exception:
+            # What is broken in somebody's module concerns no other task. A worker may know this one.
+            logger.exception("the tasks cannot be imported")
     return app.tasks.get(name)

@@ -170,11 +170,13 @@ def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue:
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """What to call to launch a run again. Raises Conflict when its secret arguments are not kept any more."""
+    """What to call to launch a run again. Raises Conflict where its arguments cannot be read or are kept no more."""
     try:
         args, kwargs = masking.call_of(run)
     except Unopenable as error:
         raise Conflict(f"It cannot be repeated: {error}. Retry it with other arguments.") from None
+    except (ValueError, RecursionError):
+        raise Conflict("It cannot be repeated: its arguments cannot be read. Retry it with other arguments.") from None
     if run.sealed is None and conceal(rule_for(run.task), args, kwargs).blank:
         raise Conflict("Its secret arguments were deleted when it succeeded. Retry it with other arguments.")
     return args, kwargs

@@ -13,11 +13,12 @@ from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
-from webapp.runs import calls, control, details, failures, launching, service, timeline
+from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
 from webapp.runs.cli import as_dict
 from webapp.runs.listing_page import list_page
 from webapp.runs.models import Run
 from webapp.runs.states import Origin
+from webapp.submitted import submitted
 from webapp.templating import reader_zone
 from webapp.workers.service import queue_names
 
@@ -33,6 +34,14 @@ def index() -> Response:
         return render_polled("runs/_list.html", shown=shown, call_line=calls.line, times=timeline.times)
     status = 422 if shown.error else 200
     return render("runs/index.html", status=status, shown=shown, call_line=calls.line, times=timeline.times)
+
+
+@blueprint.get("/runs/rejected")
+@access(Access.VIEWER)
+def rejected_events() -> Response:
+    """What the recorder could not record, with the reasons, the newest first."""
+    events = broker.ask_redis(lambda client: rejected.newest(client, rejected.SHOWN))
+    return render("runs/rejected.html", events=events, shown=rejected.SHOWN, kept=rejected.MAX_REJECTED)
 
 
 @blueprint.get("/runs/<run_id>")
@@ -79,7 +88,7 @@ def new() -> Response:
 @access(Access.OPERATOR)
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
-    given = request.form.to_dict()
+    given = launching.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
         call = launching.read(given, now(), reader_zone(), queue_names(now()))

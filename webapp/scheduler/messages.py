@@ -135,11 +135,8 @@ class Sender:
             begun.discard(run.id)
             self._leave(run, error)
             return False
-        except (Unsendable, SystemExit) as error:
-            # This is no thread that anybody could mean to end.
-            self._give_up(
-                run, str(error) if isinstance(error, Unsendable) else f"its message cannot be made: {reason(error)}"
-            )
+        except Unsendable as error:
+            self._give_up(run, str(error))
             return False
         except ConnectionLost as error:
             if is_refused(error):

@@ -22,7 +22,6 @@ from webapp.schedules.asked import (
     asked_filters,
     asked_order,
     edited_version,
-    everything_sent,
     given_fields,
     list_sent,
 )
@@ -34,6 +33,7 @@ from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
+from webapp.submitted import submitted
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
@@ -247,7 +247,7 @@ def restore(schedule_id: int, version: int) -> Response:
 @access(Access.SCHEDULER)
 def reset(schedule_id: int) -> Response:
     """Make fields what the code says."""
-    found = service.reset(schedule_id, list_sent("field", everything_sent()))
+    found = service.reset(schedule_id, list_sent("field", submitted()))
     return _done(found, f"“{found.name}” follows the code again.")
 
 

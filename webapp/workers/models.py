@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, UtcDateTime, now
+from webapp.database import Base, Name, UtcDateTime, now
 
 
 class Worker(Base):
@@ -19,8 +19,8 @@ class Worker(Base):
     __tablename__ = "workers"
 
     id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, comment="Random, new at each start")
-    name: Mapped[str] = mapped_column(sa.String(255), comment="Celery's node name")
-    host: Mapped[str] = mapped_column(sa.String(255))
+    name: Mapped[str] = mapped_column(Name, comment="Celery's node name")
+    host: Mapped[str] = mapped_column(Name)
     pid: Mapped[int]
     pool: Mapped[str] = mapped_column(sa.String(20))
     concurrency: Mapped[int]

@@ -20,7 +20,8 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
 from webapp import broker, installation
-from webapp.database import database_now, now
+from webapp.database import NAME_LENGTH, database_now, now
+from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
 from webapp.runs import claims
@@ -40,7 +41,10 @@ def worker_id() -> str:
 
 
 @signals.celeryd_init.connect
-def _new_identity(**_: Any) -> None:
+def _new_identity(instance: Any = None, **_: Any) -> None:
+    if instance is not None:
+        # Before it is sent anywhere: neither Redis nor a column takes an odd name.
+        instance.hostname = shortened(instance.hostname, NAME_LENGTH)
     global _worker_id  # noqa: PLW0603  # one process is one worker; its children must inherit the value
     _worker_id = uuid.uuid4().hex
 
@@ -119,10 +123,10 @@ def _describe(controller: Any) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         # By the names that the option --pool takes.
-        "pool": {"thread": "threads"}.get(pool, pool),
+        "pool": {"thread": "threads"}.get(pool, pool)[:20],
         **_slots(controller),
         "queues": json.dumps(_queues()),
-        "tasks": json.dumps(sorted(name for name in celery.tasks if not name.startswith("celery."))),
+        "tasks": json.dumps(sorted(encodable(name) for name in celery.tasks if not name.startswith("celery."))),
         "versions": json.dumps(
             {
                 "python": platform.python_version(),
@@ -149,4 +153,4 @@ def _slots(controller: Any) -> dict[str, int | None]:
 
 def _queues() -> list[str]:
     """The queues that this worker consumes at the moment."""
-    return sorted(celery.amqp.queues.consume_from)
+    return sorted(map(encodable, celery.amqp.queues.consume_from))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.celery_config import DEFAULT_QUEUE
+from webapp.encoding import encodable_value
 from webapp.extensions import db
 from webapp.liveness import WORKER_GONE_AFTER
 from webapp.runs.models import Run
@@ -152,6 +153,6 @@ def _oldest() -> dict[str, datetime]:
 
 def _read(text: str, default: Any) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return encodable_value(json.loads(text))
+    except (ValueError, RecursionError):
         return default
