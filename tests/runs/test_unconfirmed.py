@@ -118,5 +118,7 @@ def test_it_is_found_counted_and_no_longer_waited_for(operator: Visitor) -> None
     run_id = unconfirmed(schedule_id=7, due_at=now())
     assert run_id in operator.get("/runs?q=state:unconfirmed").text
     with reading():
-        assert 'beatdesk_runs{state="unconfirmed"} 1.0' in page("text/plain", now())[0].decode()
+        figures = page("text/plain", now())[0].decode()
+        assert 'beatdesk_runs{state="unconfirmed"} 1.0' in figures
+        assert 'beatdesk_queues{promise="guarded"} 1.0' in figures
         assert store.unended_of(db.session.connection(), [7]) == []

@@ -100,6 +100,27 @@ def test_held_runs_are_released_at_their_eta(beats: Rig, redis: redis_client.Red
     wait_for(lambda: _messages(redis) == ["held"])
 
 
+def test_what_others_may_have_taken_is_never_sent_again(beats: Rig, redis: redis_client.Redis) -> None:
+    """Sent long ago, sent by a task with a countdown, begun by a worker that is lost, forgotten by the broker."""
+    past = now() - timedelta(minutes=5)
+    _consumes(beats, "mixed")
+    _consumes(beats, "mixed", claims=False)
+    sent = {"queue": "mixed", "sent_at": past, "sends": 1, "created_at": past}
+    _run(beats, "sent", **sent)
+    _run(beats, "countdown", state="held", eta=now() - timedelta(seconds=1), **sent)
+    _run(beats, "lost", state="started", claims=1, claimed_by="gone", claim_seen_at=past, **sent)
+    time, core = _led(beats)
+    for _ in range(4):
+        redis.flushall()
+        core.step(woken=True)
+        wait_for(lambda: core.publisher.idle)
+        time.pass_by(60)
+    assert [(_row(beats, id_).state, _row(beats, id_).sends) for id_ in ("sent", "countdown")] == [("queued", 1)] * 2
+    assert _row(beats, "lost").state == "failed"
+    assert "not sent again, because workers that do not claim runs" in _row(beats, "lost").error
+    assert _messages(redis, "mixed") == []
+
+
 def test_an_emptied_broker_gets_everything_again_with_the_same_ids(beats: Rig, redis: redis_client.Redis) -> None:
     made = beats.interval("i", 1, saved=now())
     time, core = _led(beats)
