@@ -75,7 +75,11 @@ def test_what_started_while_it_was_away_ends_when_it_is_back(theirs: Settings, t
         started = [processes.Process(theirs, name, COMMANDS[name]) for name in ("worker", "beat", "recorder")]
         for process in started:
             stack.callback(process.end)
-        wait_for(lambda: all(process.output() for process in started), seconds=30)
+
+        def refused(process: processes.Process) -> bool:
+            return process.log.exists() and "onnection refused" in process.output()
+
+        wait_for(lambda: all(map(refused, started)), seconds=60, message="not all of them missed it")
         # A server with their data is put in its place before anybody can have connected to an empty one.
         prepared = tmp_path / "prepared"
         prepared.mkdir()
