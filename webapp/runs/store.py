@@ -364,12 +364,15 @@ def sent_in_vain(
 def forget_sent(connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_after: datetime | None) -> int:
     """Take the guarded queued runs that were sent after a moment, or ever, for unsent. Returns how many.
 
-    For when the broker has lost them.
+    For when the broker has lost them. Of the runs that wait for their next attempt too, each of which is sent as that
+    one: should its message be there all the same, whichever comes second is a duplicate.
     """
     statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None), guarded).values(sent_at=None)
     if sent_after is not None:
         statement = statement.where(runs.c.sent_at >= sent_after)
-    return connection.execute(statement).rowcount
+    retrying = sa.update(runs).where(sa.literal_column("state") == sa.literal_column("'retrying'"), guarded)
+    again = {"state": RunState.QUEUED, "sent_at": None, "attempt": runs.c.attempt + 1, "claimed_by": None}
+    return connection.execute(statement).rowcount + connection.execute(retrying.values(**again)).rowcount
 
 
 def expire_unsent(connection: sa.Connection, now: datetime) -> list[str]:
