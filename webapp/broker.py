@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
 from flask import current_app
 from kombu.serialization import dumps
 
+from webapp import installation
+from webapp.celery_config import SERIALIZER
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.producers import BROKER_ERRORS, Producers, drop
+from webapp.producers import (
+    BROKER_ERRORS,
+    NotNow,
+    Producers,
+    Unsendable,
+    concerns_connection,
+    drop,
+    is_refused,
+    probe,
+    reason,
+)
 from webapp.producers import connect as connect_broker
 from webapp.runs import changes, message
 from webapp.runs.models import Run
-from webapp.secrecy.sealing import Unopenable
+from webapp.runs.store import Sendable
 
 logger = logging.getLogger(__name__)
 
@@ -55,23 +67,34 @@ class _Breaker:
 breaker = _Breaker()
 
 
-def publish(runs: Iterable[Run]) -> list[str]:
-    """Publish the messages of queued runs; gives the ids of those that the broker took, in order.
+class Sent(list[str]):
+    """The ids of the runs whose messages the broker took, in order; in `unsendable` by id why others cannot be sent."""
 
-    Stops at the first that it does not take. Never raises: what was not sent keeps `sent_at` empty.
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsendable: dict[str, str] = {}
+
+
+def publish(runs: Iterable[Run]) -> Sent:
+    """Publish the messages of queued runs.
+
+    Stops where the broker turns out to be away. Never raises: what was not sent keeps `sent_at` empty.
     """
     waiting = list(runs)
-    sent: list[str] = []
+    sent = Sent()
 
     def send_rest(producer: Any) -> None:
         while waiting:
+            run = waiting[0]
             try:
-                message.send(celery, producer, waiting[0])
-            except Unopenable as error:
-                # Left to the leading beat, which says so at the run.
-                logger.warning("run %s cannot be sent: %s", waiting[0].id, error)
+                message.send(celery, producer, run)
+            except Unsendable as error:
+                logger.warning("run %s cannot be sent: %s", run.id, error)
+                sent.unsendable[run.id] = str(error)
+            except NotNow as error:
+                logger.info("run %s is sent later: %s", run.id, error)
             else:
-                sent.append(waiting[0].id)
+                sent.append(run.id)
             del waiting[0]
 
     try:
@@ -84,6 +107,57 @@ def publish(runs: Iterable[Run]) -> list[str]:
         breaker.trip()
         logger.warning("the broker does not answer: %s", error)
     return sent
+
+
+def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) -> tuple[list[str], dict[str, str]]:
+    """Publish messages of runs that nobody claims: each at most once, whatever breaks meanwhile.
+
+    `note` is called once the broker has answered, right before the first message: it notes that they are sent, commits,
+    and gives the ids of those that may be. What is in doubt counts as sent. Gives the ids of those that were noted and
+    surely not published, and why others cannot be sent. Never raises what a broker does.
+    """
+    untouched: list[str] = []
+    unsendable: dict[str, str] = {}
+
+    def send_noted(producer: Any) -> None:
+        probe(producer)
+        noted = note()
+        untouched.extend(run.id for run in runs if run.id in noted)
+        for run in [run for run in runs if run.id in noted]:
+            try:
+                message.send(celery, producer, run)
+            except Unsendable as error:
+                logger.warning("run %s cannot be sent: %s", run.id, error)
+                unsendable[run.id] = str(error)
+            except NotNow as error:
+                logger.info("run %s is sent later: %s", run.id, error)
+                continue
+            except BROKER_ERRORS as error:
+                # Not raised: nothing may be tried again on another connection.
+                if not is_refused(error):
+                    untouched.remove(run.id)
+                breaker.trip()
+                logger.warning("the broker does not answer: %s", error)
+                return
+            untouched.remove(run.id)
+
+    try:
+        breaker.check()
+        _producers().use(send_noted)
+    except BrokerAway as error:
+        logger.info("not sent now: %s", error)
+    except BROKER_ERRORS as error:
+        breaker.trip()
+        logger.warning("the broker does not answer: %s", error)
+    return untouched, unsendable
+
+
+def queue_of_run(run: message.Addressed) -> str | None:
+    """The queue that a run's message goes to, None where that is not known. Asks no server."""
+    try:
+        return message.queue_of(celery, run)
+    except Exception:  # noqa: BLE001  # a router of a project's own; sending says what is wrong with it
+        return None
 
 
 def _producers() -> Producers:
@@ -104,9 +178,18 @@ def client() -> redis.Redis:
 
 
 def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
-    """A client that gives up after `timeout` seconds rather than hang."""
+    """A client that gives up after `timeout` seconds rather than hang, and uses no other installation's database.
+
+    What UTF-8 cannot hold is escaped, both in what is sent and in what another program has written.
+    """
     return redis.Redis.from_url(
-        url, decode_responses=True, socket_connect_timeout=timeout, socket_timeout=timeout, health_check_interval=10
+        url,
+        decode_responses=True,
+        encoding_errors="backslashreplace",
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        health_check_interval=10,
+        redis_connect_func=installation.on_connect,
     )
 
 
@@ -121,17 +204,28 @@ def tell_pages(run_ids: Collection[str]) -> bool:
 
 
 def _announce(tell: Callable[[redis.Redis], object]) -> bool:
-    # Each of a page's announcements would wait for its own time-out.
+    def announced(redis_: redis.Redis) -> bool:
+        tell(redis_)
+        return True
+
+    return ask_redis(announced) or False
+
+
+Answer = TypeVar("Answer")
+
+
+def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
+    """What `work` gives for our Redis; None when Redis is away, or was a moment ago. Never waits long."""
+    # Each of a page's questions would wait for its own time-out.
     redis_breaker: _Breaker = current_app.extensions.setdefault("redis_breaker", _Breaker())
     if redis_breaker.tripped or (breaker.tripped and _one_server()):
-        return False
+        return None
     try:
-        tell(client())
+        return work(client())
     except (redis.RedisError, OSError) as error:
         redis_breaker.trip()
-        logger.info("nobody could be told: %s", error)
-        return False
-    return True
+        logger.info("Redis does not answer: %s", error)
+        return None
 
 
 def _one_server() -> bool:
@@ -161,7 +255,11 @@ def _depth(connection: Any, name: str) -> int | None:
     channel = connection.default_channel
     if hasattr(channel, "_size"):
         # Redis: a list for each priority; `_size` adds them up. A queue that nobody used yet has no list.
-        return int(channel._size(name))  # noqa: SLF001  # kombu has no public name for it
+        try:
+            return int(channel._size(name))  # noqa: SLF001  # kombu has no public name for it
+        except redis.ResponseError:
+            # Something else has this name.
+            return None
     # A channel of its own: RabbitMQ closes the one on which somebody asks for a queue that does not exist.
     try:
         with connection.channel() as own:
@@ -184,7 +282,8 @@ def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
         connection = connect_broker(celery)
         work(connection)
     except BROKER_ERRORS as error:
-        if rest:
+        # What it refuses says nothing of how it answers others.
+        if rest and concerns_connection(error):
             breaker.trip()
         raise BrokerAway(str(error)) from error
     finally:
@@ -198,20 +297,34 @@ def destination(
     """Where a message of a task would go: queue, exchange, routing key. Sends nothing and asks no server.
 
     `options` may name an exchange and a routing key; which queues those lead to only the broker knows, and the routing
-    key is taken for the queue's name, as it is in Celery's own exchanges.
+    key is taken for the queue's name, as it is in Celery's own exchanges. Raises Unsendable when a router raises.
     """
     asked = {name: value for name, value in (options or {}).items() if name in ("exchange", "routing_key")}
-    route = celery.amqp.router.route(asked | ({"queue": queue} if queue else {}), task, args, kwargs)
+    try:
+        route = celery.amqp.router.route(asked | ({"queue": queue} if queue else {}), task, args, kwargs)
+    except Exception as error:
+        raise Unsendable(reason(error)) from error
     chosen = route.get("queue")
     default = asked.get("routing_key") if "exchange" in asked else None
     name = getattr(chosen, "name", chosen) or default or celery.conf.task_default_queue
     exchange = route.get("exchange") or getattr(getattr(chosen, "exchange", None), "name", "")
     key = route.get("routing_key") or getattr(chosen, "routing_key", None) or name
-    return str(name), str(exchange or celery.conf.task_default_exchange or ""), str(key)
+    return str(name), str(exchange), str(key)
+
+
+def queue_of(task: str, queue: str | None) -> str:
+    """The queue that a task goes to, as far as it can be said without its arguments: a router may need them."""
+    try:
+        return destination(task, [], {}, queue)[0]
+    except Unsendable:
+        return queue or str(celery.conf.task_default_queue)
 
 
 def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
-    """The content type and the body of a message of a task, as it would be sent."""
-    made = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
-    content_type, _encoding, body = dumps(made.body, celery.conf.task_serializer)
+    """The content type and the body of a message of a task, as it would be sent. Raises Unsendable."""
+    try:
+        made = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
+        content_type, _encoding, body = dumps(made.body, SERIALIZER)
+    except Exception as error:
+        raise Unsendable(reason(error)) from error
     return content_type, body if isinstance(body, str) else body.decode("utf-8", "replace")

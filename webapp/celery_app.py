@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
+from celery import signals
 from flask import Flask
 
-from webapp.celery_config import celery_settings
+from webapp import installation, time_limits
+from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.producers import connect, drop
+from webapp.registry import serializer_note
+
+logger = logging.getLogger(__name__)
 
 # Instead of Celery's own.
 BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.results:Results")
@@ -23,15 +32,28 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.__dict__.pop("amqp", None)
     # By name: the class is only imported where results are written or read.
     celery.loader.override_backends = BACKENDS
+    time_limits.install(celery)
     celery.flask_app = app
     celery.set_default()
     # All but the last take part in what happens in a worker.
     celery.conf.imports = (
         "webapp.workers.children",
+        "webapp.workers.consumption",
         "webapp.runs.execution",
         "webapp.runs.worker_events",
-        "webapp.runs.reporting",
+        "webapp.runs.task_output",
         "webapp.runs.publishing",
         *settings.task_modules,
     )
     app.extensions["celery"] = celery
+
+
+@signals.worker_init.connect
+def _begin(sender: Any, **_: Any) -> None:
+    """A worker uses no other installation's servers, and accepts what is sent, whatever somebody's module has said."""
+    conf = sender.app.conf
+    installation.require(conf.beat_redis_url, lambda: drop(connect(sender.app)))
+    conf.accept_content = sorted({*conf.accept_content, SERIALIZER})
+    for name in sorted(sender.app.tasks):
+        if note := serializer_note(name):
+            logger.warning("The task %s: %s", name, note)

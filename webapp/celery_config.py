@@ -8,15 +8,17 @@ from urllib.parse import urlsplit
 from webapp.config import Settings
 from webapp.schedules.code import SCHEDULES
 
-# A delivered message that nobody acknowledged goes to another worker after this many seconds. Redis counts it from the
-# delivery, so it must be longer than the longest task; the time limits below are.
+# A delivered message that was not acknowledged is delivered again after this many seconds. Redis counts it from the
+# delivery. A task may take longer: its run is claimed, and the second delivery does nothing.
 VISIBILITY_TIMEOUT = 300
-SOFT_TIME_LIMIT = 240
-HARD_TIME_LIMIT = 270
 # A page never waits longer than this for a broker that does not answer.
 BROKER_TIMEOUT = 2.0
 
-DEFAULT_QUEUE = "celery"
+# Where our own tasks go. Not Celery's default, `celery`: that is where other projects on the same broker send theirs.
+DEFAULT_QUEUE = "beatdesk"
+# The only one that Beatdesk sends. Pickle would let whoever reaches the broker run code in the workers, and a worker
+# need not accept any other.
+SERIALIZER = "json"
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -28,6 +30,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "task_default_queue": DEFAULT_QUEUE,
         **execution(settings.broker_url),
+        # Of runs whose task sets none (see `webapp.time_limits`).
+        "task_soft_time_limit": settings.task_soft_time_limit,
+        "task_time_limit": settings.task_time_limit,
         **_beat(settings),
     }
 
@@ -39,11 +44,10 @@ def execution(broker_url: str) -> dict[str, Any]:
 
 def _content() -> dict[str, Any]:
     return {
-        # Pickle would let whoever reaches the broker run code in the workers.
-        "task_serializer": "json",
+        "task_serializer": SERIALIZER,
         "result_serializer": "json",
         "event_serializer": "json",
-        "accept_content": ["json"],
+        "accept_content": [SERIALIZER],
         "result_accept_content": ["json"],
         # Name, arguments and worker beside the result, for tools that look at the result backend.
         "result_extended": True,
@@ -62,9 +66,6 @@ def _delivery() -> dict[str, Any]:
         "task_track_started": True,
         # One task in hand for each process: what is reserved by a busy worker is not hidden from an idle one.
         "worker_prefetch_multiplier": 1,
-        # Below the visibility time-out: a longer task would be delivered a second time while it runs.
-        "task_soft_time_limit": SOFT_TIME_LIMIT,
-        "task_time_limit": HARD_TIME_LIMIT,
         # A dead broker must fail the call at once; the run's row stays, and beat sends it later.
         "task_publish_retry": False,
     }
@@ -120,8 +121,8 @@ def _transport(broker_url: str) -> dict[str, Any]:
 
 def _worker() -> dict[str, Any]:
     return {
-        # A message that cannot be executed must not end the worker.
-        "worker_consumer": "webapp.runs.consumer:Consumer",
+        # A message that cannot be executed must not end the worker, nor one that waits for a rate limit hold it up.
+        "worker_consumer": "webapp.workers.consumer:Consumer",
         # At SIGTERM running tasks get this long to end before they are given back.
         "worker_soft_shutdown_timeout": 30.0,
         # A leak in somebody's task ends with its process.

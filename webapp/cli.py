@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.installation_cli import installation
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
 from webapp.schedules.commands import schedules
@@ -12,5 +13,5 @@ from webapp.static_files import static
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (recorder, runs, schedules, static, users):
+    for group in (installation, recorder, runs, schedules, static, users):
         app.cli.add_command(group)

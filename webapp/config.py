@@ -14,8 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from webapp.queue_names import refusal
+
 DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
+DEFAULT_TIME_LIMITS = (240, 270)
+MAX_TIME_LIMIT = 31 * 24 * 3600
 
 
 class ConfigError(Exception):
@@ -39,7 +43,10 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms."""
+    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms.
+
+    `worker_queues` is None where the worker decides (see `webapp.workers.consumption`).
+    """
 
     database_url: str
     redis_url: str
@@ -50,6 +57,9 @@ class Settings:
     data: Path = Path("var")
     mail: MailSettings = MailSettings()
     task_modules: tuple[str, ...] = ()
+    task_soft_time_limit: int | None = DEFAULT_TIME_LIMITS[0]
+    task_time_limit: int | None = DEFAULT_TIME_LIMITS[1]
+    worker_queues: tuple[str, ...] | None = None
     host: str = "127.0.0.1"
     port: int = 5000
     web_processes: int = 2
@@ -83,6 +93,7 @@ class Settings:
         given = {name: value.strip() for name, value in source.items() if value.strip()}
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
+        soft_time_limit, time_limit = _time_limits(given)
         redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
         broker_schemes = ("redis", "rediss", "amqp", "amqps", "pyamqp")
         return cls(
@@ -94,7 +105,10 @@ class Settings:
             timezone=_timezone(given),
             data=data,
             mail=_mail(given),
-            task_modules=tuple(name.strip() for name in given.get("TASK_MODULES", "").split(",") if name.strip()),
+            task_modules=_names(given.get("TASK_MODULES", "")),
+            worker_queues=_queues(given),
+            task_soft_time_limit=soft_time_limit,
+            task_time_limit=time_limit,
             host=given.get("HOST", "127.0.0.1"),
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
@@ -123,6 +137,20 @@ def _integer(given: Mapping[str, str], name: str, default: int, *, low: int, hig
     return value
 
 
+def _time_limits(given: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """The soft and the hard one. Whoever sets one has both chosen: the other is none."""
+    names = ("TASK_SOFT_TIME_LIMIT", "TASK_TIME_LIMIT")
+    if not any(name in given for name in names):
+        return DEFAULT_TIME_LIMITS
+    soft, hard = (
+        None if given.get(name, "").lower() == "none" else _integer(given, name, 0, low=0, high=MAX_TIME_LIMIT) or None
+        for name in names
+    )
+    if soft and hard and soft >= hard:
+        raise ConfigError(f"TASK_SOFT_TIME_LIMIT must be below TASK_TIME_LIMIT; {soft} is not below {hard}.")
+    return soft, hard
+
+
 def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
     value = given.get(name, default)
     if value not in allowed:
@@ -144,6 +172,22 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
     if parts.scheme not in schemes or not parts.hostname:
         raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
     return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
+    if "WORKER_QUEUES" not in given:
+        return None
+    names = tuple(dict.fromkeys(_names(given["WORKER_QUEUES"])))
+    if not names:
+        raise ConfigError("WORKER_QUEUES must name at least one queue, or be left out.")
+    for name in names:
+        if reason := refusal(name):
+            raise ConfigError(f"WORKER_QUEUES names a queue {name!r}. {reason}")
+    return names
 
 
 def _database_one(redis_url: str) -> str:

@@ -1,13 +1,26 @@
-"""How this program connects to the broker: soon again when it was away."""
+"""How this program connects to the broker, and which queues it declares there: its own one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import kombu
+from celery.app import amqp
+from celery.exceptions import WorkerShutdown
+from celery.platforms import EX_FAILURE
+from celery.utils.functional import maybe_list
+from celery.utils.log import get_logger
+from redis.exceptions import RedisError
 
+from webapp import installation
+from webapp.celery_config import DEFAULT_QUEUE, SERIALIZER
+from webapp.delivery import CheckedProducer, Keep
+from webapp.queue_names import check
 from webapp.redis_transport import guarded
 from webapp.secrecy.celery_parts import MaskingAMQP
+
+logger = get_logger(__name__)
 
 # Seconds between attempts: the first, what each adds, the longest. kombu's own grow to 30, so that a worker would idle
 # for half a minute after the broker is back.
@@ -27,7 +40,92 @@ class Connection(kombu.Connection):
         return super().ensure_connection(*args, **pauses | kwargs)
 
 
+class Queues(amqp.Queues):
+    """Queues by name. Ours is declared; every other one belongs to others, who declared it in a way of their own.
+
+    All are reached by the default exchange, so that nothing has to be bound.
+    """
+
+    def _add(self, queue: kombu.Queue) -> kombu.Queue:
+        ours = queue.name == DEFAULT_QUEUE
+        made = kombu.Queue(
+            queue.name,
+            kombu.Exchange("", no_declare=True),
+            queue.name,
+            no_declare=not ours,
+            max_priority=self.max_priority if ours else None,
+        )
+        dict.__setitem__(self, made.name, made)
+        return made
+
+    def select(self, include: Any) -> None:
+        """Consume these instead of the default one. Raises BadQueueName."""
+        for name in maybe_list(include) or ():
+            check(name)
+        super().select(include)
+
+    def select_add(self, queue: Any, **kwargs: Any) -> kombu.Queue:
+        """Consume this one too, as `add_consumer` asks. Raises BadQueueName."""
+        check(getattr(queue, "name", queue))
+        return super().select_add(queue, **kwargs)
+
+
 class Amqp(MaskingAMQP):
-    """What makes Celery's connections, queues and messages."""
+    """What makes Celery's connections, queues and messages. Each is JSON, whatever its task or the call asks for."""
 
     Connection = Connection
+    queues_cls = Queues
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        # Takes care of messages that could not be delivered; see `webapp.delivery`.
+        self.keep_undelivered: Keep | None = None
+        # Queues that a worker is to consume as soon as the broker has them.
+        self.awaited: set[str] = set()
+
+    def _create_task_sender(self) -> Callable[..., Any]:
+        send = super()._create_task_sender()
+
+        def send_as_json(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            checked = CheckedProducer(producer, self.default_queue, self.keep_undelivered)
+            return send(checked, name, message, **options | {"serializer": SERIALIZER})
+
+        return send_as_json
+
+    def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kw: Any) -> Any:  # noqa: N802 - Celery's name
+        """A consumer of the worker's queues, at each connection, of a broker that is ours.
+
+        Those that do not exist yet are awaited.
+        """
+        _mark(channel)
+        if queues is None:
+            for name in [name for name in self.queues.consume_from if not self.exists(channel, name)]:
+                logger.warning("The queue %s does not exist on the broker; it is consumed once it does.", name)
+                self.queues.deselect(name)
+                self.awaited.add(name)
+            queues = list(self.queues.consume_from.values())
+        # Not the inherited method, which takes an empty list for all.
+        return self.Consumer(channel, accept=accept or self.app.conf.accept_content, queues=queues, **kw)
+
+    def exists(self, connection: Any, name: str) -> bool:
+        """Whether the broker has a queue, or makes it when it is first used. Raises what the transport raises."""
+        if name == DEFAULT_QUEUE or connection.transport.driver_type != "amqp":
+            return True
+        # A channel of its own: RabbitMQ closes the one on which a queue that does not exist is asked for.
+        try:
+            with connection.channel() as channel:
+                channel.queue_declare(name, passive=True)
+        except connection.channel_errors:
+            return False
+        return True
+
+
+def _mark(channel: Any) -> None:
+    """Set our mark on the broker. Raises WorkerShutdown where it is another installation's."""
+    try:
+        installation.mark_broker(getattr(channel.connection, "client", channel))
+    except installation.OtherInstallation as error:
+        logger.critical(error)
+        raise WorkerShutdown(EX_FAILURE) from error
+    except RedisError as error:
+        logger.warning("whose the broker is is looked at later: %s", error)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy_celery_beat.session import ModelBase
 
 from webapp import postgresql
+from webapp.encoding import encodable, shortened
 
 # The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
 SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
@@ -28,6 +29,9 @@ SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
 # Whether transactions that begin in this context only read. On SQLite they then never wait for a writer; a write in
 # one may fail when another process wrote meanwhile.
 read_only: ContextVar[bool] = ContextVar("read_only", default=False)
+
+# Characters of a name that other programs give.
+NAME_LENGTH = 255
 
 # Seconds a write transaction waits in line on SQLite.
 SQLITE_LOCK_WAIT = 15.0
@@ -59,6 +63,17 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Name(sa.TypeDecorator[str]):
+    """A name that other programs give, of a task, a queue or a worker; one that is too long is cut, and ends in "…"."""
+
+    impl = sa.String(NAME_LENGTH)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Cut it, also where it is looked for."""
+        return None if value is None else shortened(value, NAME_LENGTH)
 
 
 def now() -> datetime:
@@ -131,10 +146,47 @@ def create_engine(url: str, connect_args: Mapping[str, Any] | None = None) -> sa
 
 def prepare(engine: sa.Engine) -> None:
     """What an engine of ours does besides its options."""
+    sa.event.listen(engine, "before_cursor_execute", _encode_parameters, retval=True)
     if engine.dialect.name == "postgresql":
         postgresql.prepare(engine)
     else:
         _prepare_sqlite(engine)
+
+
+def _encode_parameters(
+    _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
+) -> tuple[str, Any]:
+    """Whatever is written or looked for is text that the database can hold."""
+    return statement, encodable_parameters(parameters)
+
+
+def encodable_parameters(parameters: Any) -> Any:
+    """The parameters of a statement, or a list of such, with every text in them encodable; mostly they are."""
+    if isinstance(parameters, list):
+        return [encodable_parameters(each) for each in parameters]
+    if isinstance(parameters, Mapping):
+        return {name: _encodable(value) for name, value in parameters.items()}
+    return tuple(map(_encodable, parameters)) if parameters else parameters
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    return [_encodable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def is_about_values(error: Exception) -> bool:
+    """Whether a statement failed for the values that it was given, rather than for the database or its connection."""
+    if not isinstance(error, sa.exc.SQLAlchemyError):
+        return not isinstance(error, (OSError, MemoryError))
+    if not isinstance(error, sa.exc.DBAPIError):
+        return isinstance(error, sa.exc.StatementError)
+    if error.connection_invalidated:
+        return False
+    if state := getattr(error.orig, "sqlstate", None):
+        # Data, constraints, and what is beyond a limit of the server's, such as the size of a row in an index.
+        return state[:2] in ("22", "23", "54")
+    return isinstance(error, (sa.exc.DataError, sa.exc.IntegrityError)) or "binding parameter" in str(error.orig)
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
@@ -189,6 +241,7 @@ def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tu
     None when there is no row, and when anything failed: whoever asks again by SQLAlchemy waits in line for SQLite's
     lock, gets another connection for one that was lost, and its errors.
     """
+    given = encodable_parameters(given)
     if engine.dialect.name == "postgresql":
         return postgresql.first_row(engine, statement, given)
     connection = engine.raw_connection()
@@ -208,7 +261,8 @@ def array_literal(values: Iterable[str | int | datetime | None]) -> str:
     JSON has the same quotes and escapes, but for control characters, which PostgreSQL takes as they are. A moment must
     be aware.
     """
-    text = json.dumps(list(values), ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)
+    given = list(map(_encodable, values))
+    text = json.dumps(given, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)
     if _ESCAPED_CONTROL.search(text):
         text = _ESCAPED_CONTROL.sub(_unescaped, text)
     return f"{{{text[1:-1]}}}"

@@ -87,6 +87,7 @@ def register_errors(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(sa.exc.OperationalError, _database)
     app.register_error_handler(sa.exc.TimeoutError, _database)
+    app.register_error_handler(RecursionError, _too_deep)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -148,6 +149,11 @@ def _database(error: Exception) -> Response:
     response = error_response(503, "Nothing was changed.")
     response.headers["Retry-After"] = "5"
     return response
+
+
+def _too_deep(error: RecursionError) -> Response:
+    logger.warning("nested too deep at %s: %s", request.path, error)
+    return error_response(422, "What this is about is nested too deep. Nothing was changed.")
 
 
 def _unexpected(error: Exception) -> Response:

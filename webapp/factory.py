@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, database
-from webapp.accounts import access
+from webapp import __version__, database, installation
+from webapp.accounts import access, bearer, forgery
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
@@ -20,6 +20,8 @@ from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
+from webapp.overview.health import init_health
+from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.static_files import init_static
@@ -29,7 +31,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask without views that are coroutines: to look at each function whether it is one costs at each call."""
+    """Flask with our responses, and without views that are coroutines: to look for them costs at each call."""
+
+    response_class = Response
+    json_provider_class = JSONProvider
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""
@@ -41,6 +46,7 @@ def build(config: Settings | None = None) -> Flask:
     settings = config or Settings.from_env()
     app = Application("webapp")
     sealing.use(settings.secret_key)
+    installation.use(settings.database_url)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
     _init_requests(app, settings)
@@ -48,7 +54,8 @@ def build(config: Settings | None = None) -> Flask:
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
     GuardedMail(app, settings.mail)
     htmx.init_app(app)
-    csrf.init_app(app)
+    _init_sessions(app)
+    init_health(app)
     limiter.init_app(app)
     init_celery(app, settings)
     init_accounts(app, settings)
@@ -62,6 +69,14 @@ def build(config: Settings | None = None) -> Flask:
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         _init_migrations(app)
     return app
+
+
+def _init_sessions(app: Flask) -> None:
+    """What proves a request: a session's cookie with the token of a form, or a bearer token."""
+    app.session_interface = bearer.Sessions()
+    csrf.init_app(app)
+    app.before_request(bearer.authenticate)
+    app.before_request(forgery.check_form_token)
 
 
 def _init_migrations(app: Flask) -> None:
@@ -90,6 +105,8 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         "MAX_FORM_MEMORY_SIZE": 4 * 1024 * 1024,
         # The token lives as long as the session: a page left open over lunch must still be able to post.
         "WTF_CSRF_TIME_LIMIT": None,
+        # Checked by `webapp.accounts.forgery`, which knows who needs none.
+        "WTF_CSRF_CHECK_DEFAULT": False,
         # Any five minutes count, not those of the clock.
         "RATELIMIT_STRATEGY": "moving-window",
         "RATELIMIT_STORAGE_URI": settings.redis_url,

@@ -50,6 +50,12 @@ def exact(moment: datetime | None, zone: ZoneInfo) -> str:
     return f"{text[:19]} {zone.key} (UTC{text[19:25]})"
 
 
+def clock(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
+    """The time of day of a moment in a zone, with the date where that is not today's."""
+    local = moment.astimezone(zone)
+    return f"{local:%H:%M:%S}" if local.date() == now.astimezone(zone).date() else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
 def exact_after(moment: datetime, former: datetime, zone: ZoneInfo) -> str:
     """A moment after one that is told in full: only the time on the same day of the same offset, and how much later."""
     local, before = moment.astimezone(zone), former.astimezone(zone)

@@ -1,6 +1,8 @@
 """Gunicorn's configuration, each setting with its reason: `gunicorn --config python:webapp.gunicorn wsgi:app`."""
 
 import sys
+import time
+from typing import Any
 
 from webapp.config import ConfigError, Settings
 
@@ -46,3 +48,20 @@ control_socket_disable = True
 errorlog = "-"
 accesslog = None
 loglevel = "info"
+
+
+def post_worker_init(worker: Any) -> None:
+    """End at once where a server is another installation's; only here the libraries that ask it may be imported."""
+    from webapp import installation
+    from webapp.extensions import celery
+    from webapp.producers import connect, drop
+
+    if line := installation.problem(_settings.redis_url, lambda: drop(connect(celery))):
+        if worker.age == 1:
+            worker.log.error(line)
+            # Gunicorn's code for an application that cannot be loaded: it ends, rather than start another process.
+            sys.exit(4)
+        # A second one that ends so would make it end with a traceback.
+        while worker.alive:
+            time.sleep(0.05)
+        sys.exit()

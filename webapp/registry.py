@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from webapp.celery_config import SERIALIZER
 from webapp.extensions import celery
 from webapp.secrecy.masking import Rule, rule_of
 
@@ -39,6 +40,11 @@ class KnownTask:
     hints: Mapping[str, str] = field(default_factory=dict)
     rule: Rule = field(default_factory=Rule)
     types: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str | None:
+        """What somebody who calls it should know about how its arguments are sent."""
+        return serializer_note(self.name)
 
     def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """Why the function would not take these arguments, or None when it would."""
@@ -87,15 +93,28 @@ def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
     return found
 
 
+def serializer_note(name: str) -> str | None:
+    """That a task asks for another serializer than its messages have; None for nearly every task."""
+    asked = getattr(_task(name), "serializer", None) or SERIALIZER
+    if asked == SERIALIZER:
+        return None
+    return f"Its code asks for the serializer “{asked}”. Beatdesk sends its arguments as JSON."
+
+
 def rule_for(name: str) -> Rule:
     """Which arguments of a task are secret; of a task that is not known here those whose names say so."""
+    return rule_of(_task(name))
+
+
+def _task(name: str) -> Any:
+    """The registered task, or None."""
     if name not in celery.tasks:
         try:
             celery.loader.import_default_modules()
         except Exception:
             # What is broken in somebody's module must not keep us from registering a person.
             logger.exception("the tasks cannot be imported")
-    return rule_of(celery.tasks.get(name))
+    return celery.tasks.get(name)
 
 
 def _summary(task: Any) -> str:

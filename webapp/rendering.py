@@ -6,8 +6,10 @@ import hashlib
 import re
 from typing import Any, cast
 
-from flask import Response, jsonify, make_response, redirect, render_template, request
+from flask import Response, g, jsonify, make_response, redirect, render_template, request
 from htmx_flask.requests import HtmxHeaders
+
+from webapp.encoding import encodable_bytes
 
 # What differs at each rendering and means nothing: the token of a form, and "3 s ago", which the browser keeps true.
 _PASSING = re.compile(r'(?<=name="csrf_token" value=")[^"]*|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*')
@@ -20,8 +22,8 @@ def wants_fragment() -> bool:
 
 
 def wants_json() -> bool:
-    """Whether JSON was sent, or is preferred to HTML. Browsers and htmx never do."""
-    if request.is_json:
+    """Whether JSON was sent, or is preferred to HTML, or a program proves itself by a token. Browsers never do."""
+    if request.is_json or "by_token" in g:
         return True
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
 
@@ -35,7 +37,7 @@ def render(page: str, fragment: str | None = None, /, *, status: int = 200, **co
 def render_polled(fragment: str, *, status: int = 200, **context: Any) -> Response:
     """A fragment that is polled: 304 when its content is what the asker already has (header `HX-PTag`)."""
     html = render_template(fragment, **context)
-    tag = hashlib.sha256(_PASSING.sub("", html).encode()).hexdigest()[:32]
+    tag = hashlib.sha256(encodable_bytes(_PASSING.sub("", html))).hexdigest()[:32]
     if request.headers.get("HX-PTag") == tag and status == 200:
         response = make_response("", 304)
     else:

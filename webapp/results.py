@@ -9,6 +9,7 @@ from celery.exceptions import BackendStoreError
 from redis.exceptions import RedisError
 
 from webapp.runs.current import current_of
+from webapp.runs.exceptions import original
 from webapp.secrecy.celery_parts import MaskingBackend
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Results(MaskingBackend):
         """As Celery's. A hook that it calls next may raise another error, which is not why the run failed."""
         execution = current_of(task_id)
         if execution is not None and execution.failure is None:
-            execution.failure = exc
+            execution.failure = original(exc)
         return super().mark_as_failure(task_id, exc, *rest, **more)
 
     def store_result(self, task_id: str, result: Any, state: str, *rest: Any, **more: Any) -> Any:

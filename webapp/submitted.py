@@ -1,28 +1,26 @@
-"""What somebody sent, as a form or as a JSON object."""
+"""What was sent, as a form or as a JSON object: the gate for text from outside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flask import request
 
+from webapp.encoding import encodable_value
 from webapp.errors import Invalid
 
 
-def submitted() -> Mapping[str, Any]:
-    """The fields of the form, or of the JSON object; text in it can be stored and shown.
+def submitted(needed: str = "the fields") -> dict[str, Any]:
+    """The fields of the form, of several with one name the last, or of the JSON object.
 
-    Raises Invalid for JSON that is not an object, BadRequest (400) for what is not JSON at all.
+    Half surrogates are escaped, at any depth; what else a text may not hold is for its field to refuse. Raises Invalid
+    for JSON that is not an object, BadRequest (400) for what is not JSON, or is nested too deep.
     """
-    if not request.is_json:
-        return request.form.to_dict()
-    given = request.get_json()
-    if not isinstance(given, dict):
-        raise Invalid({"": "Send a JSON object with the fields."})
-    return {_storable(name): _storable(value) for name, value in given.items()}
-
-
-def _storable(value: Any) -> Any:
-    r"""JSON can spell half a character (`"\ud800"`), which no database and no page can hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    if request.is_json:
+        given = request.get_json()
+        if not isinstance(given, dict):
+            raise Invalid({"": f"Send a JSON object with {needed}."})
+    else:
+        given = {name: values[-1] for name, values in request.form.lists()}
+    fields: dict[str, Any] = encodable_value(given)
+    return fields

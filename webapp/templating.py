@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
+from jinja2.filters import do_urlencode
 
 from webapp import __version__, database, formats
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
+from webapp.encoding import encodable
 from webapp.people.zones import find_zone
 from webapp.secrecy.masking import masked
 
@@ -37,6 +39,7 @@ def init_templating(app: Flask) -> None:
         plural=formats.plural,
     )
     env.filters.update(
+        clock=_clock,
         countdown=_countdown,
         moment=_moment,
         moment_after=_moment_after,
@@ -45,6 +48,7 @@ def init_templating(app: Flask) -> None:
         masked=masked,
         pretty_json=formats.pretty_json,
         plural=formats.plural,
+        urlencode=_urlencode,
     )
     env.trim_blocks = True
     env.lstrip_blocks = True
@@ -116,6 +120,15 @@ def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
 
 def _moment_after(moment: datetime, former: datetime) -> str:
     return formats.exact_after(moment, former, reader_zone())
+
+
+def _clock(moment: datetime) -> str:
+    return formats.clock(moment, database.now(), reader_zone())
+
+
+def _urlencode(text: str) -> str:
+    """As Jinja's, which fails for half a surrogate."""
+    return do_urlencode(encodable(text))
 
 
 def iso(moment: datetime) -> str:

@@ -1,11 +1,14 @@
-"""Reading in the middle of a request that will write."""
+"""Reading in the middle of a request that will write, and the clock that all hosts agree on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
-from webapp.database import read_only
+import sqlalchemy as sa
+
+from webapp.database import now, read_only
 from webapp.extensions import db
 
 
@@ -22,3 +25,12 @@ def reading() -> Iterator[None]:
     finally:
         db.session.rollback()
         read_only.reset(before)
+
+
+def database_clock() -> datetime:
+    """This moment by the database's clock: who is alive, and what is paused, must not depend on a web host's."""
+    if db.engine.dialect.name != "postgresql":
+        # SQLite has the clock of the host that asks.
+        return now()
+    found: datetime = db.session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found

@@ -93,7 +93,7 @@ class Worker:
         self._redis.delete(LAST)
         main = psutil.Process(self._popen.pid)
         before, began = _spent(main), time.monotonic()
-        self._redis.rename(PARKED, "celery")
+        self._redis.rename(PARKED, celery_config.DEFAULT_QUEUE if self.kind.ours else "celery")
         give_up = began + PATIENCE
         while not self._redis.exists(LAST):
             if time.monotonic() > give_up or self._popen.poll() is not None:

@@ -54,7 +54,7 @@ def figures(context: Flask) -> Callable[[], Figures]:
 
 def make_worker(name: str, *, id_: str, seen: float = 0.0) -> None:
     at = now() - timedelta(seconds=seen)
-    values = {"host": "host", "pid": 1, "pool": "prefork", "concurrency": 2, "queues": '["celery", "slow"]'}
+    values = {"host": "host", "pid": 1, "pool": "prefork", "concurrency": 2, "queues": '["beatdesk", "slow"]'}
     db.session.execute(sa.insert(Worker).values(id=id_, name=name, started_at=at, seen_at=at, **values))
     db.session.commit()
 
@@ -132,7 +132,7 @@ def test_runs_queues_and_the_recorders_lag(
     found = figures()
     assert (found["beatdesk_runs", "succeeded"], found["beatdesk_runs", "queued"]) == (20, 1)
     assert {state.value for state in RunState} == {labels[0] for name, *labels in found if name == "beatdesk_runs"}
-    assert (found["beatdesk_queue_depth", "slow"], found["beatdesk_queue_depth", "celery"]) == (2, 0)
+    assert (found["beatdesk_queue_depth", "slow"], found["beatdesk_queue_depth", "beatdesk"]) == (2, 0)
     assert found["beatdesk_queue_oldest_seconds", "slow"] == pytest.approx(90, abs=10)
     assert found["beatdesk_recorder_lag_entries",] == 1
     assert found["beatdesk_recorder_lag_seconds",] == pytest.approx(60, abs=10)

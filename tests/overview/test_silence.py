@@ -73,6 +73,10 @@ def test_pages_answer_while_redis_and_broker_are_silent(app: Flask, quiet: Proxy
         assert stranger.post("/register", FIELDS).status_code == 303
     with bounded(4):
         assert operator.get("/readyz").status_code == 503
+    with bounded(2):
+        page = operator.get("/runs").text
+    assert "Redis does not answer." in page
+    assert "The broker does not answer." in page
     quiet.open()
     broker.breaker.reset()
     with bounded(2):
@@ -124,8 +128,18 @@ def test_pages_say_so_while_postgresql_is_silent(
         for _ in range(2):
             with bounded(4):
                 assert viewer.get("/runs").status_code == 503
+
+        def said() -> str:
+            # What a page that is open asks for; by and by it needs no answer of the database.
+            with bounded(4.5):
+                return viewer.get("/health", htmx=True).text
+
+        wait_for(lambda: "The database does not answer." in said())
+        with bounded(1.2):
+            assert "No answer since" in said()
         way.open()
         with bounded(2):
             assert viewer.get("/runs").status_code == 200
+        wait_for(lambda: "database" not in said())
         with app.app_context():
             db.engine.dispose()

@@ -30,6 +30,12 @@ def wait(path: str) -> str:
     return "seen"
 
 
+@shared_task(name="samples.sleep")
+def sleep(seconds: float) -> None:
+    """Keep a slot busy."""
+    time.sleep(seconds)
+
+
 @shared_task(name="samples.fail")
 def fail(text: str) -> None:
     """Raise ValueError."""
@@ -42,7 +48,7 @@ def charge(self: Any, card: str, password: str, path: str, fail: bool = False) -
     said = f"charging {card} for {password!r}"
     note(path)
     logger.warning("%s", said)
-    print(said)  # noqa: T201  # what a task prints is logged by its worker
+    print(said, end="")  # noqa: T201  # what a task prints is logged by its worker, and kept when it ends
     write(said)
     progress(1, 2, said)
     if not self.request.retries:

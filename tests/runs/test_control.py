@@ -89,12 +89,12 @@ def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
 
 
 def test_retry_is_a_new_run_that_knows_its_origin(operator: Visitor) -> None:
-    first = make_run(RunState.FAILED, args="[2]", kwargs='{"num2": 3}', queue="celery", priority=3)
+    first = make_run(RunState.FAILED, args="[2]", kwargs='{"num2": 3}', queue="beatdesk", priority=3)
     answer = operator.post(f"/runs/{first}/retry")
     run = newest()
     assert (answer.status_code, answer.location) == (303, f"/runs/{run.id}")
     assert (run.retry_of, run.origin, run.args, run.kwargs) == (first, "retry", "[2]", '{"num2": 3}')
-    assert (run.queue, run.priority, run.state) == ("celery", 3, RunState.QUEUED)
+    assert (run.queue, run.priority, run.state) == ("beatdesk", 3, RunState.QUEUED)
     assert fresh(Run, first).state == RunState.FAILED
     assert audited("run.retry") == [(run.id, "Sita Gurung <operator@example.org>")]
 
@@ -120,11 +120,16 @@ def test_launch_form_is_made_from_the_signature(operator: Visitor) -> None:
 
 
 def test_it_launches_what_the_form_says(operator: Visitor) -> None:
-    sent = {"task": "add", "arg.num1": "2", "arg.num2": "3.5", "priority": "4", "queue": "celery", "expires": "1h"}
+    sent = {"task": "add", "arg.num1": "2", "arg.num2": "3.5", "priority": "4", "queue": "beatdesk", "expires": "1h"}
     answer = operator.post("/runs/new", sent)
     run = newest()
     assert (answer.status_code, answer.location) == (303, f"/runs/{run.id}")
-    assert (json.loads(run.kwargs), run.args, run.priority, run.queue) == ({"num1": 2, "num2": 3.5}, "[]", 4, "celery")
+    assert (json.loads(run.kwargs), run.args, run.priority, run.queue) == (
+        {"num1": 2, "num2": 3.5},
+        "[]",
+        4,
+        "beatdesk",
+    )
     assert run.expires_at is not None
     assert timedelta(minutes=59) < run.expires_at - run.created_at < timedelta(minutes=61)
     assert [entry[0] for entry in audited("run.launch")] == [run.id]

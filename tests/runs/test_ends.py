@@ -15,6 +15,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
 
 from tests.runs.making import deliver, make_run
+from tests.runs.test_exceptions import RefusedValue
 from tests.support import fresh
 from webapp.extensions import celery, db
 from webapp.runs.ids import new_id
@@ -246,3 +247,13 @@ def test_a_claim_that_breaks_fails_the_run_and_not_the_worker(
     run = execute(task)
     assert (run.state, executed) == (RunState.FAILED, [])
     assert "no such column" in (run.error or "")
+
+
+@pytest.mark.parametrize("base", [Task, Hooks])
+def test_an_exception_that_cannot_be_pickled_keeps_its_name(make: Make, execute: Execute, base: type) -> None:
+    def work() -> None:
+        raise RefusedValue(4, "no")
+
+    run = execute(make(work, base=base))
+    assert (run.state, run.error) == (RunState.FAILED, "RefusedValue: 4 no")
+    assert "RefusedValue: 4 no" in (run.traceback or "").splitlines()[-1]

@@ -105,7 +105,8 @@ def test_refresh_moves_nothing_and_tells_what_is_new(viewer: Visitor) -> None:
 def test_refresh_is_chosen_by_the_person(viewer: Visitor) -> None:
     make_run()
     off = viewer.get("/runs?refresh=0").text
-    assert "hx-trigger" not in off
+    # Nothing asks again but what every page says of Beatdesk itself.
+    assert re.findall(r'hx-get="([^"]+)"', off) == ["/health"]
     assert 'id="live"' not in off
     assert "refresh=0" in links(off, "failed")
     seldom = viewer.get("/runs?refresh=30").text

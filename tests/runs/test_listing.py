@@ -100,7 +100,7 @@ def test_each_qualifier_finds_its_runs(context: Flask) -> None:
         "task:mail.send state:failed since:5m wrong", f'"{wanted}"',
     ):  # fmt: skip
         assert ids(text) == [wanted], text
-    for text in ("args.num2:5", "args.1:5", "queue:celery", "task:add", "state:succeeded", "worker:w2"):
+    for text in ("args.num2:5", "args.1:5", "queue:beatdesk", "task:add", "state:succeeded", "worker:w2"):
         assert ids(text) == [other], text
     for text in (
         "schedule:nothing",

@@ -58,9 +58,9 @@ def _taken(redis: redis_client.Redis, queue: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "queue"),
     [
-        ({}, "celery"),
+        ({}, "beatdesk"),
         ({"queue": "slow", "priority": 3, "options": '{"headers": {"tenant": "a"}}'}, "slow\x06\x163"),
-        ({"parent_id": "parent", "root_id": "root", "attempt": 2}, "celery"),
+        ({"parent_id": "parent", "root_id": "root", "attempt": 2}, "beatdesk"),
     ],
     ids=["plain", "with options", "a child, retried"],
 )
@@ -79,7 +79,7 @@ def test_a_page_sends_what_beat_sends(
 def test_the_tasks_own_options_are_in_it(context: Flask, redis: redis_client.Redis, limited: str) -> None:
     run = _run(task=limited, args="[1]", kwargs="{}")
     assert broker.publish([run]) == [run.id]
-    taken = _taken(redis, "celery")
+    taken = _taken(redis, "beatdesk")
     assert taken["headers"]["timelimit"] == [5, 3]
     assert taken["headers"]["ignore_result"] is True
     assert taken["headers"]["root_id"] == run.id
@@ -96,7 +96,7 @@ def test_a_page_that_imported_no_task_yet_imports_them(context: Flask, redis: re
         broker.publish([_run(task=limited, args="[1]", kwargs="{}")])
     finally:
         signals.import_modules.disconnect(register)
-    assert _taken(redis, "celery")["headers"]["timelimit"] == [5, 3]
+    assert _taken(redis, "beatdesk")["headers"]["timelimit"] == [5, 3]
 
 
 def test_without_a_broker_nothing_counts_as_sent(settings: Settings) -> None:

@@ -45,7 +45,7 @@ def settings(settings: Settings) -> Settings:
 
 def messages(redis: redis_client.Redis) -> list[tuple[dict[str, Any], list[Any]]]:
     """Headers, and what is to be executed, of each run; a beat that begins to lead sends again what may be lost."""
-    found = {one["headers"]["id"]: one for one in map(json.loads, redis.lrange("celery", 0, -1))}
+    found = {one["headers"]["id"]: one for one in map(json.loads, redis.lrange("beatdesk", 0, -1))}
     return [(one["headers"], json.loads(b64decode(one["body"]))[:2]) for one in found.values()]
 
 

@@ -63,6 +63,7 @@ class Rig:
 
     def close(self) -> None:
         for core in self._cores:
+            core.observer.close()
             core.publisher.close(5)
             core.engine.dispose()
         self.engine.dispose()

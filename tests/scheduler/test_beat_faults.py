@@ -49,6 +49,22 @@ def test_a_broken_row_is_marked_alone_and_mends(beats: Rig, task: dict[str, Any]
     assert len(beats.runs(bad)) == 1
 
 
+def test_since_when_it_is_broken_is_kept_until_it_can_fire(beats: Rig) -> None:
+    made = beats.interval("i", 60, saved=BEGIN)
+    core = beats.leading(FakeTime(BEGIN))
+
+    def saved(seconds: int, args: str) -> Any:
+        beats.edit(made, BEGIN + timedelta(seconds=seconds), args=args)
+        core.step(woken=True)
+        return beats.progress(made)
+
+    first = saved(1, "not json")
+    other = saved(2, "{}")
+    assert (other.broken != first.broken, other.broken_since) == (True, first.broken_since)
+    assert saved(3, "[1, 2]").broken is None
+    assert saved(4, "not json").broken_since > first.broken_since
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

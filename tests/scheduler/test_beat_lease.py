@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive
 from tests.servers import wait_for
 from webapp.scheduler.core import Core
 from webapp.scheduler.dispatch import dispatch
 from webapp.scheduler.leader import Lease, LeaseLost
+from webapp.scheduler.models import BeatLease
 from webapp.scheduler.plan import plan
 
 BEGIN = at("2027-03-01T10:00:00")
@@ -54,6 +56,9 @@ def test_given_back_it_is_free_at_once(beats: Rig) -> None:
     assert _takes(beats, first)
     with beats.engine.begin() as connection:
         first.give_back(connection)
+        row = connection.execute(sa.select(BeatLease.holder, BeatLease.expires_at)).one()
+    # Since when none leads.
+    assert (row.holder, row.expires_at is None) == (None, False)
     assert _takes(beats, second)
 
 

@@ -16,7 +16,7 @@ from tests.servers import wait_for
 from webapp.extensions import celery
 from webapp.scheduler.core import Core
 from webapp.scheduler.recovery import MARK_KEY
-from webapp.workers.models import Worker
+from webapp.workers.models import QueueConsumer, Worker
 
 
 @pytest.fixture
@@ -38,7 +38,14 @@ def _row(beats: Rig, id_: str) -> Any:
         return connection.execute(sa.select(RUNS).where(RUNS.c.id == id_)).one()
 
 
-def _messages(redis: redis_client.Redis, queue: str = "celery") -> list[str]:
+def _consumes(beats: Rig, *queues: str, claims: bool = True) -> None:
+    """Have a worker that claims runs consume these queues."""
+    with beats.engine.begin() as connection:
+        rows = [{"queue": queue, "node": "w@h", "claims": claims} for queue in queues]
+        connection.execute(sa.insert(QueueConsumer).values(first_seen_at=now(), seen_at=now()), rows)
+
+
+def _messages(redis: redis_client.Redis, queue: str = "beatdesk") -> list[str]:
     return [json.loads(raw)["headers"]["id"] for raw in redis.lrange(queue, 0, -1)]
 
 
@@ -93,6 +100,27 @@ def test_held_runs_are_released_at_their_eta(beats: Rig, redis: redis_client.Red
     wait_for(lambda: _messages(redis) == ["held"])
 
 
+def test_what_others_may_have_taken_is_never_sent_again(beats: Rig, redis: redis_client.Redis) -> None:
+    """Sent long ago, sent by a task with a countdown, begun by a worker that is lost, forgotten by the broker."""
+    past = now() - timedelta(minutes=5)
+    _consumes(beats, "mixed")
+    _consumes(beats, "mixed", claims=False)
+    sent = {"queue": "mixed", "sent_at": past, "sends": 1, "created_at": past}
+    _run(beats, "sent", **sent)
+    _run(beats, "countdown", state="held", eta=now() - timedelta(seconds=1), **sent)
+    _run(beats, "lost", state="started", claims=1, claimed_by="gone", claim_seen_at=past, **sent)
+    time, core = _led(beats)
+    for _ in range(4):
+        redis.flushall()
+        core.step(woken=True)
+        wait_for(lambda: core.publisher.idle)
+        time.pass_by(60)
+    assert [(_row(beats, id_).state, _row(beats, id_).sends) for id_ in ("sent", "countdown")] == [("queued", 1)] * 2
+    assert _row(beats, "lost").state == "failed"
+    assert "not sent again, because workers that do not claim runs" in _row(beats, "lost").error
+    assert _messages(redis, "mixed") == []
+
+
 def test_an_emptied_broker_gets_everything_again_with_the_same_ids(beats: Rig, redis: redis_client.Redis) -> None:
     made = beats.interval("i", 1, saved=now())
     time, core = _led(beats)
@@ -103,9 +131,26 @@ def test_an_emptied_broker_gets_everything_again_with_the_same_ids(beats: Rig, r
     before = sorted(run.id for run in beats.runs(made))
     assert len(before) >= 3
     redis.flushall()
-    _until(core, time, lambda: sorted(_messages(redis)) == before)
     # More often is no harm: they have one id, and a slow machine may look twice. It is noted after the message came.
+    _until(core, time, lambda: sorted(set(_messages(redis))) == before)
     _until(core, time, lambda: min(run.sends for run in beats.runs(made)) >= 2)
+
+
+def test_of_an_emptied_broker_nothing_is_sent_that_another_program_had_sent(
+    beats: Rig, redis: redis_client.Redis
+) -> None:
+    """Nor is a run left waiting for an attempt whose message is lost: it is sent as that attempt."""
+    sent = {"sent_at": now(), "sends": 1}
+    _run(beats, "ours", **sent)
+    _run(beats, "theirs", origin="program", **sent)
+    _run(beats, "between two attempts", state="retrying", attempt=1, claims=2, **sent)
+    time, core = _led(beats)
+    _until(core, time, lambda: redis.get(MARK_KEY))
+    redis.flushall()
+    _until(core, time, lambda: set(_messages(redis)) == {"ours", "between two attempts"})
+    row = _row(beats, "between two attempts")
+    assert (row.state, row.attempt) == ("queued", 2)
+    assert (_row(beats, "theirs").state, _row(beats, "theirs").sends) == ("queued", 1)
 
 
 def test_twenty_come_due_while_the_broker_is_away(
@@ -142,7 +187,7 @@ def test_a_broker_set_back_gets_what_came_later_again(beats: Rig, redis: redis_c
     time.pass_by(30)
     _run(beats, "lost", created_at=now(), sent_at=now() + timedelta(seconds=30), sends=1)
     _run(beats, "there", created_at=now(), sent_at=now() - timedelta(seconds=20), sends=1)
-    redis.lpush("celery", "{}")
+    redis.lpush("beatdesk", "{}")
     _until(core, time, lambda: redis.get(MARK_KEY) != snapshot)
     assert _row(beats, "lost").sends == 1
     redis.set(MARK_KEY, snapshot)
@@ -155,6 +200,7 @@ def test_a_run_in_no_queue_is_sent_again(beats: Rig, redis: redis_client.Redis) 
     _run(beats, "waits", created_at=now(), sent_at=now() - timedelta(seconds=40), sends=1, queue="busy")
     _run(beats, "again", created_at=now(), sent_at=now() - timedelta(seconds=40), sends=2, queue="quiet")
     redis.lpush("busy", "{}")
+    _consumes(beats, "quiet", "busy")
     redis.set(MARK_KEY, now().isoformat())
     _, core = _led(beats)
     core.publisher.call(core.recovery._look_at_queues)

@@ -118,8 +118,10 @@ def launched_and_scheduled(story: Story) -> None:
 def ordered_by_priority_and_counted(story: Story) -> None:
     go_on = story.busy()
     first, last = story.noted("n-low", priority=1), story.noted("n-high", priority=9)
-    wait_for(lambda: broker.queue_depths(["nobody", "celery", "none"]) == {"nobody": None, "celery": 2, "none": None})
-    assert "celery" in story.operator.get("/queues").text
+    wait_for(
+        lambda: broker.queue_depths(["nobody", "beatdesk", "none"]) == {"nobody": None, "beatdesk": 2, "none": None}
+    )
+    assert "beatdesk" in story.operator.get("/queues").text
     go_on()
     low, high = ended([first, last])
     assert high.started_at is not None

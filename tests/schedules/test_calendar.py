@@ -63,7 +63,7 @@ def runs(number: int, seconds: float, count: int = 3) -> list[Run]:
     return found
 
 
-def worker(slots: int, queues: str = '["celery"]', **values: Any) -> Worker:
+def worker(slots: int, queues: str = '["beatdesk"]', **values: Any) -> Worker:
     row = Worker(id=uuid.uuid4().hex, name="w@alpha", host="alpha", pid=2, pool="prefork", concurrency=slots, **values)
     row.queues = queues
     return row
@@ -85,7 +85,7 @@ def test_fires_and_their_run_time_against_the_slots(app: Flask, scheduler: Visit
     assert (at_midnight["fires"], at_one["fires"]) == (15, 3)
     # One takes five minutes; all others what a run of their task takes, the median of its five runs.
     assert at_midnight["load"] == pytest.approx((300 + 14 * 300) / (2 * 3600), abs=1e-4)
-    assert found["pools"] == [{"queues": ["celery"], "slots": 2, "known": "online", "workers": ["w@alpha"]}]
+    assert found["pools"] == [{"queues": ["beatdesk"], "slots": 2, "known": "online", "workers": ["w@alpha"]}]
     (burst,) = found["bursts"]
     # 13 fire, two at a time: six rounds are done before the last begins.
     assert (burst["fires"], burst["late"], len(burst["days"])) == (13, 6 * 300, 7)
@@ -220,7 +220,7 @@ def test_the_lists_filters_narrow_the_calendar(app: Flask, scheduler: Visitor, m
 
     everything = fires("")
     assert fires("tag=reports") == fires("queue=slow") == fires("q=MINE") == fires("task=runs.retain") == 7
-    assert fires("queue=celery") == everything - 7
+    assert fires("queue=beatdesk") == everything - 7
     assert fires("status=disabled") == fires("tag=nothing") == 0
     found = read(scheduler, "/schedules/calendar?zone=UTC&q=n0")
     # A burst is what all of them make together.

@@ -17,7 +17,7 @@ from webapp.scheduler.models import Beat
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleDetail
 from webapp.schedules.stored import TASKS
-from webapp.workers.models import Worker
+from webapp.workers.models import QueueConsumer, Worker
 
 DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 
@@ -146,6 +146,7 @@ def test_it_names_the_first_broken_link_of_what_waits(
         ("skipped", "the run before it has not ended", ("Occurrence", "was skipped: the run before it has not ended")),
         ("failed", "ValueError: no", ("Result", "failed: ValueError: no")),
         ("expired", None, ("Result", "expired before it began")),
+        ("unconfirmed", "no result came", ("Result", "It is unconfirmed: no result came")),
     ],
 )
 def test_it_reads_the_run(  # noqa: PLR0917  # fixtures
@@ -155,6 +156,21 @@ def test_it_reads_the_run(  # noqa: PLR0917  # fixtures
     found, said = broken(scheduler, number)
     assert found == expected[0]
     assert expected[1] in said
+
+
+def test_a_queue_that_workers_of_others_take_from(app: Flask, scheduler: Visitor, number: int) -> None:
+    run(app, number, "queued", queue="slow", sent_at=DUE, created_at=DUE)
+    seen = {"first_seen_at": now(), "seen_at": now()}
+    change(app, sa.insert(QueueConsumer).values(queue="slow", node="celery@shop", claims=False, **seen))
+    with broker.connect(app.extensions["settings"].broker_url) as client:
+        client.lpush("slow", "{}", "{}")
+    links = {link["name"]: link for link in ask(scheduler, number)["links"]}
+    assert links["Queue"]["holds"] is None
+    assert "do not report to Beatdesk (celery@shop)" in links["Queue"]["found"]
+    assert "2 messages wait in it" in links["Queue"]["found"]
+    page = scheduler.get("/queues").text
+    assert "not guarded" in page
+    assert "celery@shop" in page
 
 
 def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor, number: int) -> None:

@@ -44,7 +44,7 @@ def change(app: Flask, statement: Any) -> None:
 
 def test_it_says_where_it_would_go_with_what_and_who_would_take_it(app: Flask, operator: Visitor, path: str) -> None:
     found = operator.post_json(path, {}).get_json()
-    assert (found["queue"], found["exchange"], found["routing_key"]) == ("slow", "slow", "slow")
+    assert (found["queue"], found["exchange"], found["routing_key"]) == ("slow", "", "slow")
     assert found["takers"] == [{"name": "w@alpha", "slots": 4, "busy": 0}]
     assert (found["priority"], found["expire_seconds"], found["waiting"], found["problem"]) == (7, 90, 0, None)
     assert found["content_type"] == "application/json"

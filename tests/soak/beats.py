@@ -163,4 +163,4 @@ def _twice(redis: Any) -> int:
 
 def message_ids(redis: Any) -> list[str]:
     """The runs whose messages lie in the default queue."""
-    return [json.loads(raw)["headers"]["id"] for raw in redis.lrange("celery", 0, -1)]
+    return [json.loads(raw)["headers"]["id"] for raw in redis.lrange("beatdesk", 0, -1)]

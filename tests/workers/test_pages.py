@@ -32,7 +32,7 @@ def make_worker(name: str, *, silent_for: float = 0.0, **values: Any) -> str:
         "pid": 4711,
         "pool": "prefork",
         "concurrency": 4,
-        "queues": json.dumps(["celery"]),
+        "queues": json.dumps(["beatdesk"]),
         "versions": json.dumps({"celery": "5.7.0"}),
         "seen_at": now() - timedelta(seconds=silent_for),
     }
@@ -51,7 +51,7 @@ def test_page_without_workers_says_how_to_start_one(viewer: Visitor) -> None:
 
 
 def test_it_shows_who_is_alive_and_how_busy(viewer: Visitor) -> None:
-    worker = make_worker("w1@host-a", queues=json.dumps(["celery", "mail"]))
+    worker = make_worker("w1@host-a", queues=json.dumps(["beatdesk", "mail"]))
     make_run(RunState.STARTED, claimed_by=worker)
     make_run(RunState.SUCCEEDED, claimed_by=worker)
     text = viewer.get("/workers").text
@@ -60,8 +60,8 @@ def test_it_shows_who_is_alive_and_how_busy(viewer: Visitor) -> None:
         "host-a, process 4711",
         "alive",
         "1 of 4 busy",
-        "4 at once",
-        "celery, mail",
+        "Concurrency 4",
+        "beatdesk, mail",
         "celery 5.7.0",
     ):
         assert part in text, part
@@ -79,7 +79,7 @@ def test_gone_workers_come_last_and_are_forgotten_after_a_day(context: Flask) ->
         ("a-silent", False),
         ("b-stopped", False),
     ]
-    text = Visitor(context, "viewer").get("/workers").text
+    text = Visitor(context, "viewer").get("/workers").text.partition('id="workers"')[2]
     assert text.index("c-alive") < text.index("a-silent")
     assert text.count('class="gone"') == 2
 
@@ -93,15 +93,15 @@ def test_idle_page_costs_nothing(viewer: Visitor) -> None:
 
 
 def test_queues_show_depth_consumers_and_the_oldest(context: Flask, redis: object) -> None:
-    make_worker("w1", queues=json.dumps(["celery", "mail"]))
+    make_worker("w1", queues=json.dumps(["beatdesk", "mail"]))
     for _ in range(3):
         runs.launch("add", [1, 2])
     old = now() - timedelta(minutes=5)
     make_run(RunState.QUEUED, created_at=old, queue="lonely")
     with reading():
         found = {line.name: line for line in service.queues(now()).lines}
-    assert {name: line.depth for name, line in found.items()} == {"celery": 3, "mail": 0, "lonely": 0}
-    assert (found["celery"].workers, found["lonely"].workers) == (["w1"], [])
+    assert {name: line.depth for name, line in found.items()} == {"beatdesk": 3, "mail": 0, "lonely": 0}
+    assert (found["beatdesk"].workers, found["lonely"].workers) == (["w1"], [])
     assert (found["lonely"].oldest, found["mail"].oldest) == (old, None)
     text = Visitor(context, "viewer").get("/queues").text
     assert "nobody" in text

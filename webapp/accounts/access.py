@@ -44,15 +44,21 @@ ROLES = {
 LIBRARY_ROUTES: dict[str, Access] = {"static": Access.PUBLIC}
 
 
-def access(level: Access, *, also: Callable[[], bool] | None = None) -> Callable[[View], View]:
+def access(
+    level: Access, *, also: Callable[[], bool] | None = None, tokens: bool = False, open_json: bool = False
+) -> Callable[[View], View]:
     """Say who may use a view: `@access(Access.VIEWER)`, directly below the route.
 
     `also` tells of the request at hand whether it may pass without that level, by something that only this view takes.
+    With `tokens` a program may prove by a bearer token who it acts for; with `open_json` one without a session may send
+    JSON without the token of a form (see `webapp.accounts.forgery`).
     """
 
     def mark(view: View) -> View:
         view.access = level  # type: ignore[attr-defined]  # a function takes attributes
         view.admits = also  # type: ignore[attr-defined]
+        view.takes_tokens = tokens  # type: ignore[attr-defined]
+        view.open_json = open_json  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -92,6 +98,12 @@ def enforce() -> Response | None:
     if current_user.is_authenticated:
         raise Forbidden(f"This takes the role “{needed.name.lower()}”.")
     return _sign_in_first()
+
+
+def act_as(user: Any) -> None:
+    """Let the request be that person's, or nobody's, without a sign-in."""
+    manager = current_app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
+    manager._update_request_context_with_user(user)  # noqa: SLF001  # it has no public name for a request without session
 
 
 def _sign_in_first() -> Response:

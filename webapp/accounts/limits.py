@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 from flask import Response, current_app, request, session
 from itsdangerous import BadData, URLSafeTimedSerializer
+from limits import parse
+from werkzeug.exceptions import TooManyRequests
 
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.extensions import limiter
+
+logger = logging.getLogger(__name__)
 
 View = Callable[..., Any]
 
@@ -48,6 +53,24 @@ def limit_failures(view: View) -> View:
             error_message=MESSAGE,
         )(view)
     return view
+
+
+def count_wrong_token() -> bool:
+    """Count a wrong bearer token from this address; gives whether it is the first for a while.
+
+    Answers 429 to whoever has sent too many. A right token is never refused: it cannot be guessed, and what others at
+    the same address send must not keep it out.
+    """
+    limit = parse(FAILURES)
+    try:
+        allowed = limiter.limiter.hit(limit, "wrong-token", address())
+        left = limiter.limiter.get_window_stats(limit, "wrong-token", address()).remaining
+    except Exception as error:  # noqa: BLE001  # whatever the storage raises: it is away, and nothing can be counted
+        logger.warning("wrong tokens are not counted: %s", error)
+        return False
+    if not allowed:
+        raise TooManyRequests(MESSAGE, retry_after=limit.get_expiry())
+    return left == limit.amount - 1
 
 
 def limit_mail(view: View) -> View:

@@ -66,6 +66,22 @@ class SignIn(Base):
     agent: Mapped[str] = mapped_column(sa.String(255), default="")
 
 
+class ApiToken(Base):
+    """By which a program acts as a person: see `webapp.accounts.tokens`."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True, comment="SHA-256 of the token")
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    label: Mapped[str] = mapped_column(sa.String(120), default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="To the minute")
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
+
+
 class AuditEntry(Base):
     """One state change: who, what, before, after, from where, when. Written in the same transaction, never updated."""
 

@@ -54,6 +54,7 @@ SHARED = (
     "TIMEZONE",
     "TRUSTED_PROXIES",
     "WEB_CONCURRENCY",
+    "WORKER_QUEUES",
 )
 """What another terminal needs to know, besides MAIL_*."""
 

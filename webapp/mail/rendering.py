@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from webapp.encoding import encodable
 from webapp.mail.message import check_text
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -85,7 +86,8 @@ def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[
     folder = f"email/{KINDS[kind].name}"
     strict = _strict(env)
     subject, text, html = (
-        strict.get_template(f"{folder}/{name}").render(**context) for name in ("subject.txt", "body.txt", "body.html")
+        encodable(strict.get_template(f"{folder}/{name}").render(**context))
+        for name in ("subject.txt", "body.txt", "body.html")
     )
     subject = subject.strip()
     check_text("subject", subject)

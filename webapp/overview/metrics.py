@@ -10,6 +10,7 @@ go on. Left out is `flower_worker_prefetched_tasks`: which worker holds a messag
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -20,10 +21,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from webapp import broker
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
+from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
-from webapp.overview.readiness import BEAT_GONE_AFTER
-from webapp.runs import recorder, tallies
+from webapp.overview.health import monitor
+from webapp.overview.signs import KEYS
+from webapp.runs import discards, promise, recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, Origin, RunState
@@ -76,6 +80,9 @@ class _Now(Collector):
             else:
                 up.append(((name,), 1))
                 yield from families
+        signs = Counter(sign.key for sign in monitor().health(patience=1.0).signs)
+        text = "Whether something is wrong that every page shows, by what it is"
+        yield _gauge("beatdesk_wrong", text, ["sign"], (((key,), signs[key]) for key in KEYS))
         yield _gauge("beatdesk_up", "Whether the part could be asked", ["part"], up)
 
 
@@ -100,6 +107,7 @@ def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family
     yield _single("beatdesk_due_lateness_seconds", _LATENESS_TEXT, _lateness(now))
     text = "What the tasks that are executed now waited in their worker before they began, the longest for each"
     yield _gauge("flower_task_prefetch_time_seconds", text, ["task", "worker"], _prefetch_times())
+    yield _gauge("beatdesk_queues", _PROMISE_TEXT, ["promise"], _promises(now))
     in_doubt = sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT)
     text = "Mails of which nobody knows whether they were delivered"
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
@@ -160,6 +168,20 @@ def _lateness(now: datetime) -> float:
     return max(late, default=0.0)
 
 
+_PROMISE_TEXT = (
+    "Queues that are consumed, by what can be promised of their runs: guarded against a second execution, or not"
+)
+# A consumer says so every ten seconds.
+CONSUMERS_SPAN = timedelta(seconds=30)
+
+
+def _promises(now: datetime) -> Samples:
+    consumers = promise.load(db.session.connection())
+    queues = {DEFAULT_QUEUE, *(one.queue for one in consumers)}
+    found = Counter(promise.promise(queue, now - CONSUMERS_SPAN, consumers) for queue in queues)
+    return [((each.value,), found[each]) for each in promise.Promise]
+
+
 def _prefetch_times() -> Samples:
     going = (
         sa.select(Run.task, Run.worker, Run.received_at, Run.started_at)
@@ -188,6 +210,13 @@ def _redis(names: list[str]) -> Iterator[Family]:
     lag = recorder.lag(client)
     yield _single("beatdesk_recorder_lag_entries", "State changes that are not recorded yet", lag.entries)
     yield _single("beatdesk_recorder_lag_seconds", "For how long the oldest of them has waited", lag.seconds)
+    text = "Messages that our workers could not execute and had to discard"
+    discarded = CounterMetricFamily("beatdesk_discarded_messages", text, labels=["queue", "task", "reason"])
+    for each in discards.read(client):
+        discarded.add_metric([each.queue, each.task, each.reason], each.count)
+    yield discarded
+    text = "State changes that could not be recorded and were set aside"
+    yield CounterMetricFamily("beatdesk_recorder_rejected", text, value=rejected.counted(client))
 
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
+from webapp import broker
 from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
+from webapp.runs import rejected
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run
+from webapp.runs.rejected import Rejected
 from webapp.runs.states import RunState
 
 WINDOW = timedelta(hours=24)
@@ -19,12 +22,16 @@ WINDOW = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of what there are; `runs` has every state, in the order of a run's life, for runs made in `WINDOW`."""
+    """How many of what there are; `runs` has every state, in the order of a run's life, for runs made in `WINDOW`.
+
+    `rejected` is the last state change within `WINDOW` that could not be recorded.
+    """
 
     schedules: int
     enabled: int
     runs: tuple[tuple[RunState, int], ...]
     mails_in_doubt: int
+    rejected: Rejected | None
 
 
 def counts(now: datetime) -> Counts:
@@ -35,4 +42,5 @@ def counts(now: datetime) -> Counts:
     # State by state, each along its index: by groups SQLite walks through all that are kept.
     by_state = counted_by_state(None, Run.created_at > now - WINDOW)
     in_doubt = db.session.scalar(sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT))
-    return Counts(schedules, enabled, tuple(by_state.items()), in_doubt or 0)
+    last = broker.ask_redis(lambda client: rejected.latest_since(client, WINDOW))
+    return Counts(schedules, enabled, tuple(by_state.items()), in_doubt or 0, last)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 
 from webapp.accounts.access import Access, access, may
 from webapp.database import now
-from webapp.overview import readiness, service
-from webapp.rendering import render, render_polled, wants_fragment
+from webapp.overview import health, service
+from webapp.rendering import render, render_polled, wants_fragment, wants_json
 
 blueprint = Blueprint("overview", __name__)
 
@@ -22,9 +22,22 @@ def index() -> Response:
     return render("overview/index.html", counts=counts)
 
 
+@blueprint.get("/health")
+@access(Access.VIEWER, also=lambda: health.monitor().database_is_away())
+def what_is_wrong() -> Response:
+    """What is wrong now: what every page shows first and asks for again; JSON for programs.
+
+    With the database away nobody can say who asks; then it says no more than `/readyz` does.
+    """
+    found = health.monitor().health(patience=1.0)
+    if wants_json():
+        return jsonify(ready=found.ready, checks=found.checks, signs=[sign.as_json() for sign in found.signs])
+    return render_polled("overview/_health.html", signs=found.signs)
+
+
 @blueprint.get("/healthz")
 @access(Access.PUBLIC)
-def health() -> Response:
+def answers() -> Response:
     """Whether this process answers; asks nobody else."""
     return jsonify(status="ok")
 
@@ -33,9 +46,7 @@ def health() -> Response:
 @access(Access.PUBLIC)
 def ready() -> Response:
     """Whether everything that a run needs is there: 200 if all is well, 503 if not, within about 3 s."""
-    # The application itself, which other threads can use; `current_app` is this one's.
-    checks = readiness.checks(current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001  # Flask's documented way
-    well = all(word == readiness.OK for word in checks.values())
-    response = jsonify(status="ok" if well else "unavailable", checks=checks)
-    response.status_code = 200 if well else 503
+    found = health.monitor().health()
+    response = jsonify(status="ok" if found.ready else "unavailable", checks=found.checks)
+    response.status_code = 200 if found.ready else 503
     return response

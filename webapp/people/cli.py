@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.accounts import passwords
+from webapp.accounts import passwords, tokens
 from webapp.accounts.access import ROLES
-from webapp.accounts.models import User
+from webapp.accounts.addresses import normal_email
+from webapp.accounts.models import ApiToken, User
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database import now
-from webapp.errors import DomainError, Invalid
+from webapp.errors import DomainError, Invalid, NotFound
 from webapp.extensions import db
 from webapp.people import service
 from webapp.people.snapshot import snapshot
@@ -86,6 +87,52 @@ def list_users(role: str | None, count: int, as_json: bool) -> None:
     for user in found:
         roles = ",".join(role.name for role in user.roles)
         click.echo(f"{user.id:>6}  {user.email:<40}  {roles:<20}  {'' if user.active else 'disabled  '}{user.name}")
+
+
+@users.command("token")
+@click.argument("email")
+@click.option("--label", default="", help="What it is for, such as the program's name.")
+@click.option("--list", "listing", is_flag=True, help="List the person's tokens instead.")
+@click.option("--revoke", type=int, metavar="NUMBER", help="Revoke one of them instead.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def token(email: str, label: str, listing: bool, revoke: int | None, as_json: bool) -> None:
+    """Make a token with which a program acts as a person: `Authorization: Bearer TOKEN`. It is shown once."""
+    try:
+        user = _person(email)
+        if revoke is not None:
+            shown, said = [tokens.revoke(user, revoke)], f"Revoked token {revoke} of {user.email}."
+        elif listing:
+            shown = list(tokens.of_person(user))
+            said = "\n".join(map(_token_line, shown)) or f"{user.email} has no tokens."
+        else:
+            made, text = tokens.create(user, label)
+            shown, said = [made], f"{text}\nToken {made.id} of {user.email}. It is not shown again."
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        rows = [_token_json(row) for row in shown]
+        secret = {} if listing or revoke is not None else {"token": text}
+        click.echo(json.dumps(rows if listing else rows[0] | secret))
+    else:
+        click.echo(said)
+
+
+def _person(email: str) -> User:
+    user = by_email(normal_email(email))
+    if user is None:
+        raise NotFound(f"Nobody is registered as {email}.")
+    return user
+
+
+def _token_line(token: ApiToken) -> str:
+    used = f"last used {token.last_used_at:%Y-%m-%d %H:%M} UTC" if token.last_used_at else "never used"
+    return f"{token.id:>6}  created {token.created_at:%Y-%m-%d %H:%M} UTC  {used:<31}  {token.label}"
+
+
+def _token_json(token: ApiToken) -> dict[str, object]:
+    moments = {"created_at": token.created_at, "last_used_at": token.last_used_at, "revoked_at": token.revoked_at}
+    told = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
+    return {"id": token.id, "label": token.label, **told}
 
 
 def _ensure_admin(settings: Settings) -> dict[str, object]:

@@ -31,19 +31,21 @@ FIELDS = ("name", "email", "password", "birthday", "timezone")
 @blueprint.get("/register")
 @access(Access.PUBLIC)
 def registration_form() -> Response:
-    """The form; for a program, the token that its POST has to bring and the fields that it takes."""
+    """The form; for a program, the fields that its POST takes, and the token it needs if it keeps a session."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=list(FIELDS))
     return _registration_page({"timezone": current_app.extensions["settings"].timezone})
 
 
 @blueprint.post("/register")
-@access(Access.PUBLIC)
+@access(Access.PUBLIC, open_json=True)
 @limit_requests
 @even_time
 def register() -> Response:
-    """Register; the same answer whether or not the address was taken."""
+    """Register; the same answer whether or not the address was taken. A program may leave out the time zone."""
     given = submitted()
+    if request.is_json:
+        given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
         registration.register(check_registration(given, now()))
     except Invalid as error:

@@ -15,6 +15,7 @@ from webapp.runs import control, service
 from webapp.runs.models import Run
 from webapp.runs.numbers import number
 from webapp.runs.states import WAITING, RunState
+from webapp.submitted import submitted
 
 blueprint = Blueprint("add_numbers", __name__)
 
@@ -29,10 +30,10 @@ def form() -> Response:
 
 
 @blueprint.post("/add-numbers/")
-@access(Access.OPERATOR)
+@access(Access.OPERATOR, tokens=True)
 def add() -> Response:
     """Launch `add`. JSON: 202 with the id; htmx: the fragment that polls; a browser: 303 to the result's page."""
-    given = _given()
+    given = submitted("num1 and num2")
     try:
         numbers = numbers_from(given)
     except Invalid as error:
@@ -52,7 +53,7 @@ def add() -> Response:
 
 
 @blueprint.get("/task-result/<task_id>/")
-@access(Access.MEMBER)
+@access(Access.MEMBER, tokens=True)
 def result(task_id: str) -> Response:
     """How far a run is and what came of it; for viewers, and for who launched it."""
     run = _find(task_id)
@@ -89,21 +90,12 @@ def _value(text: str | None) -> Any:
     """The result as JSON has it; what JSON cannot say (`NaN`, a text cut short) stays text."""
     try:
         return json.loads(text or "null", parse_constant=_refuse)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)
-
-
-def _given() -> dict[str, Any]:
-    if not request.is_json:
-        return request.form.to_dict()
-    given = request.get_json()
-    if not isinstance(given, dict):
-        raise Invalid({"": "Send a JSON object with num1 and num2."})
-    return given
 
 
 def numbers_from(given: dict[str, Any]) -> list[int | float]:

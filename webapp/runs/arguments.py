@@ -21,6 +21,7 @@ from operator import or_
 from typing import Any
 from uuid import UUID
 
+from webapp.encoding import decode_json
 from webapp.registry import KnownTask
 from webapp.runs.numbers import number, whole
 from webapp.secrecy.text import MASK, is_concealed
@@ -121,9 +122,7 @@ def written(value: Any, argument: Argument) -> str:
 def read_json(text: str) -> Any:
     """A JSON value. Raises ValueError with a sentence."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("This lies too deep to be read.") from None
+        return decode_json(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         quotes = ' Texts need quotes: "like this".' if text.strip()[:1].isalpha() else ""
         raise ValueError(f"This is not JSON: {error.msg.lower()} at character {error.pos + 1}.{quotes}") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import array_literal, sqlite_moment
+from webapp.database import array_literal, encodable_parameters, sqlite_moment
 
 # A column of the batch: run, text, number, moment, fraction; as PostgreSQL calls it.
 TEXT, NUMBER, FRACTION, MOMENT = "text", "int", "float8", "timestamptz"
@@ -38,7 +38,8 @@ class BatchUpdate:
         """Change these runs; each row has the values of the columns in their order, moments aware. Commits nothing."""
         if not rows:
             return
-        ordered = sorted(rows, key=_run)
+        # Before they are written as one text, in which an escape would be one of JSON's.
+        ordered = sorted(map(encodable_parameters, rows), key=_run)
         if connection.dialect.name == "postgresql":
             arrays = map(array_literal, zip(*ordered, strict=True))
             connection.execute(self._postgresql, dict(zip(self.columns, arrays, strict=True)))

@@ -17,14 +17,20 @@ _ENVELOPE = {"__type__", "__value__"}
 
 def line(args: str, kwargs: str, limit: int = LINE) -> str:
     """Arguments from their JSON as `2, 3, user=5`, cut at `limit` characters, secrets masked."""
-    given, named = _read(args, []), _read(kwargs, {})
-    if not isinstance(given, list) or not isinstance(named, dict):
+    try:
+        text = _summary(json.loads(args), json.loads(kwargs))
+    except (ValueError, TypeError, RecursionError):
+        # What is no call, or is nested too deep to be walked through.
         text = f"{args} {kwargs}"
-    else:
-        parts = [_short(value) for value in given]
-        parts += [f"{name}={MASK if is_secret(name) else _short(value)}" for name, value in named.items()]
-        text = ", ".join(parts)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _summary(args: Any, kwargs: Any) -> str:
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise TypeError("no call")
+    parts = [_short(value) for value in args]
+    parts += [f"{name}={MASK if is_secret(name) else _short(value)}" for name, value in kwargs.items()]
+    return ", ".join(parts)
 
 
 def _short(value: Any) -> str:
@@ -36,13 +42,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return value["__value__"] if value.keys() == _ENVELOPE else {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list) else value
-
-
-def _read(text: str, default: Any) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return default
 
 
 def names_by_position(task: KnownTask | None) -> list[str]:

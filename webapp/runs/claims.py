@@ -22,6 +22,8 @@ from webapp.runs.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)
+# A queued run was not lost if a worker said within this time that it waits there.
+WAITING_TIMEOUT = timedelta(seconds=30)
 # A run that takes its worker down each time is given up after this many beginnings.
 MAX_CLAIMS = 4
 
@@ -33,7 +35,8 @@ def _take(dialect: str, mark: str, only_where: str = "") -> str:
     return (
         f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = {worker_id}, claim_seen_at = {now}, "  # noqa: S608  # constants of this program
         f"claims = claims + 1, attempt = {attempt}, worker = {worker}, "
-        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL "
+        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL, "
+        f"reason = CASE WHEN state <> '{RunState.UNCONFIRMED}' THEN reason END "
         f"WHERE id = {run_id} AND {in_sql('state', UNSETTLED)} {only_where}"
         f"AND (expires_at IS NULL OR expires_at > {now}) AND claims < {MAX_CLAIMS} + {attempt} "
         f"AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
@@ -268,6 +271,10 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
     options = replaced_by(signature, connection.scalar(sa.select(Run.options).where(*mine)))
     if options is not None:
         values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
+        queue = signature.get("options", {}).get("queue")
+        if queue:
+            # What may be promised of a run depends on where its message is.
+            values["queue"] = str(getattr(queue, "name", queue))
     connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 
@@ -292,7 +299,7 @@ def _has(task_id: str) -> sa.ColumnElement[bool]:
 
 def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, **values: str) -> None:
     connection.execute(
-        sa.update(Run).where(Run.id == run_id, Run.state.in_(UNENDED)).values(state=state, ended_at=at, **values)
+        sa.update(Run).where(Run.id == run_id, Run.state.in_(UNSETTLED)).values(state=state, ended_at=at, **values)
     )
 
 
@@ -303,5 +310,16 @@ def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> Non
             sa.update(Run)
             .where(sa.or_(Run.id.in_(task_ids), Run.external_id.in_(task_ids)))
             .where(Run.claimed_by == worker_id, Run.state.in_(UNENDED))
+            .values(claim_seen_at=database_now(connection))
+        )
+
+
+def renew_waiting(connection: sa.Connection, run_ids: list[str]) -> None:
+    """Say that these runs wait in the hands of a worker that will begin them."""
+    if run_ids:
+        known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -WAITING_TIMEOUT / 3))
+        connection.execute(
+            sa.update(Run)
+            .where(Run.id.in_(run_ids), Run.state == RunState.QUEUED, Run.claimed_by.is_(None), known)
             .values(claim_seen_at=database_now(connection))
         )

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
+from webapp.encoding import decode_json
 from webapp.errors import DomainError
 from webapp.extensions import db
+from webapp.registry import serializer_note
 from webapp.runs import recorder as recording_process
 from webapp.runs import service
 from webapp.runs.models import Run
@@ -45,7 +47,7 @@ def list_runs(state: str | None, task: str | None, count: int, as_json: bool) ->
         click.echo(json.dumps([as_dict(run) for run in found], indent=2))
         return
     for run in found:
-        click.echo(f"{run.id}  {run.state:<9}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {run.task}")
+        click.echo(f"{run.id}  {run.state:<11}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {run.task}")
 
 
 @runs.command("show")
@@ -78,11 +80,15 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)
+    if note := serializer_note(task):
+        click.echo(note, err=True)
+    if run.state == RunState.FAILED:
+        raise click.ClickException(run.error or "")
 
 
 def _parse(text: str, kind: type, option: str) -> Any:
     try:
-        value = json.loads(text)
+        value = decode_json(text)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
     if not isinstance(value, kind):
@@ -106,5 +112,5 @@ def as_dict(run: Run) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -17,11 +17,10 @@ from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
-# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
-CANCELLED_AT_ONCE = sorted(WAITING | {RunState.RETRYING})
+CANCELLED_AT_ONCE = sorted(IDLE)
 # Pools that can end one task and leave the worker running.
 POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 
@@ -48,11 +47,11 @@ def launch(
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args` or `expires`; what was refused is audited too.
+    Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused is audited too.
     """
     kwargs = dict(kwargs or {})
     try:
-        service.check_call(task, args, kwargs)
+        service.check_call(task, args, kwargs, options.get("queue"))
         _check_expiry(options)
     except Invalid as error:
         record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
@@ -64,6 +63,11 @@ def launch(
     db.session.commit()
     service.send_runs([run])
     return run
+
+
+def outcome(run: Run, done: str) -> tuple[str, str]:
+    """What to say to the person who launched a run, and whether that is good news: one may have failed at once."""
+    return (f"It failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
 
 
 def retry(run: Run, *, person: int | None) -> Run:
@@ -81,6 +85,37 @@ def retry(run: Run, *, person: int | None) -> Run:
         queue=run.queue,
         priority=run.priority,
     )
+
+
+def confirm(run: Run, *, name: str) -> None:
+    """Take an unconfirmed run for succeeded, because a person says so. Raises Conflict for a run in another state."""
+    values = {"state": RunState.SUCCEEDED, "reason": f"Marked as succeeded by {name}", "ended_at": now()}
+    # As for any run that succeeded, its secret arguments are not kept.
+    _settle(run, "run.confirm", {**values, "sealed": None})
+    broker.tell_pages([run.id])
+
+
+def send_again(run: Run, *, name: str) -> None:
+    """Queue an unconfirmed run once more, under its id. It may be executed twice: the person has been told.
+
+    Raises Conflict for a run in another state, and for one that would expire before it could begin.
+    """
+    if run.expires_at is not None and run.expires_at <= now():
+        raise Conflict("It has expired, so no worker would begin it. Retry it instead.")
+    values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
+    _settle(run, "run.send_again", values)
+    db.session.refresh(run)
+    # No transaction is open while the broker is asked.
+    db.session.commit()
+    service.send_runs([run])
+
+
+def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
+    statement = sa.update(Run).where(Run.id == run.id, Run.state == RunState.UNCONFIRMED).values(**values)
+    if not _changed(statement):
+        raise Conflict(f"It is {run.state}; only an unconfirmed run can be settled by hand.")
+    record(db.session, action, "run", run.id, run.task, {"state": run.state}, {"state": values["state"]})
+    db.session.commit()
 
 
 def cancel(run: Run) -> Cancelled:

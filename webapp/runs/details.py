@@ -10,10 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
+from webapp import broker
 from webapp.accounts.models import User
 from webapp.extensions import db
 from webapp.registry import find_task
-from webapp.runs import calls, relatives, timeline, tracebacks, values
+from webapp.runs import calls, promise, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recording import RETRY_LEVEL
 from webapp.runs.relatives import Family
@@ -27,6 +28,8 @@ from webapp.workers.service import is_alive
 RETRIES = 20
 # The last lines that a page shows.
 LINES = 200
+# So many workers are named in a sentence.
+NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Details:
     retries: Sequence[Any]
     family: Family | None
     worker_alive: bool | None
+    observed: str
     registered: bool
     progress: Progress | None
     lines: Sequence[RunLine]
@@ -82,12 +86,31 @@ def of(run: Run, now: datetime) -> Details:
         retries=_retries(run),
         family=family,
         worker_alive=is_alive(worker, now) if worker else None,
+        observed=_observed(run),
         registered=find_task(run.task) is not None,
         progress=progress_of(run),
         lines=lines[-LINES:],
         lines_left_out=len(lines) > LINES,
         gone=_gone(run),
     )
+
+
+def _observed(run: Run) -> str:
+    """Why nobody reports what becomes of a run that was sent; empty where a worker of ours does, or will."""
+    if run.settled or run.sent_at is None or run.claimed_by:
+        return ""
+    queue, consumers = broker.queue_of_run(run), promise.load(db.session.connection())
+    if promise.promise(queue, run.sent_at, consumers) is promise.Promise.GUARDED:
+        return ""
+    others = sorted(one.node for one in consumers if one.queue == queue and not one.claims)
+    if queue is None:
+        why = "It goes through an exchange, so it is not known which worker takes it."
+    elif others:
+        named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+        why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
+    else:
+        why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
+    return f"{why} It is sent once, and what became of it is known only from the result backend."
 
 
 def progress_of(run: Run) -> Progress | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 from collections.abc import Iterator
-from typing import Any
 
 from celery.exceptions import Retry
 from celery.utils.serialization import UnpickleableExceptionWrapper
@@ -14,11 +12,6 @@ from kombu.utils.encoding import safe_repr
 
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\(")
 _MAX_CONTEXTS = 20
-
-
-def exception_name(exception: BaseException) -> str:
-    """The name of the class that was raised, without its module; of a retry, that of its cause. Never raises."""
-    return _described(exception)[0]
 
 
 def headline(exception: BaseException) -> str:
@@ -35,18 +28,6 @@ def original(exception: BaseException) -> BaseException:
     handled = sys.exc_info()[1]
     trace = exception.__traceback__
     return handled if handled is not None and trace is not None and trace is handled.__traceback__ else exception
-
-
-def traceback_of(exception: BaseException, einfo: Any = None) -> str:
-    """The traceback as text: Celery's own in `einfo`, unless that is of the exception's replacement. Never raises."""
-    found = original(exception)
-    kept = getattr(einfo, "traceback", None)
-    if kept and found is exception:
-        return str(kept)
-    try:
-        return "".join(traceback.format_exception(found))
-    except Exception:  # noqa: BLE001  # whatever an exception does when it is asked
-        return str(kept or headline(found))
 
 
 def _described(exception: BaseException) -> tuple[str, str]:

@@ -39,8 +39,8 @@ from webapp.runs.message import RUN_HEADER, run_of_message
 from webapp.runs.stream import Event
 from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
-from webapp.secrecy.text import is_suspicious
+from webapp.secrecy.masking import Concealed, Rule, conceal, masked, masked_value, rule_of
+from webapp.secrecy.text import MASK, is_suspicious
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ _ENDED_BY_CLAIM = (Verdict.EXPIRED, Verdict.LOST_TOO_OFTEN)
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
 MAX_NAME = 255
+TOO_DEEP = "arguments that are nested too deep to be shown"
 
 
 class RunTask(Task):
@@ -58,6 +59,10 @@ class RunTask(Task):
     abstract = True
     # A worker that was lost is replaced within seconds; Celery's own default waits three minutes.
     default_retry_delay = 5
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run. In workers Celery's own would take a keyword argument that is called self for the task."""
+        return self.run(*args, **kwargs)
 
 
 class TaskExitedError(Exception):
@@ -69,8 +74,7 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
     execution = _execution(task, task_id, request)
     with flask_app().app_context():
         try:
-            kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
-            call = conceal(rule_of(task), request["args"] or (), kwargs)
+            call = _concealed(task, request)
             _claim_for(execution, call, request)
         except (Ignore, Reject) as refusal:
             return _unexecuted(refusal)
@@ -84,8 +88,19 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
             return _traced(task, trace, execution, request)
         finally:
             reset_current(token)
+            reporting.finish(execution)
             # Celery has stored, sent and logged all there is.
             executing.end(execution.id)
+
+
+def _concealed(task: Any, request: Mapping[str, Any]) -> Concealed:
+    """The call without its secrets. Raises Unopenable."""
+    args, kwargs = request["args"] or (), request["kwargs"] if isinstance(request["kwargs"], dict) else {}
+    try:
+        return conceal(rule_of(task), args, kwargs)
+    except RecursionError:
+        # Executed all the same; nobody can read it.
+        return conceal(Rule(), [TOO_DEEP], {})
 
 
 def _execution(task: Any, task_id: Any, request: Mapping[str, Any]) -> Execution:
@@ -190,7 +205,13 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     except Exception:  # a soft time limit that is over just now; Celery raises it once
         logger.exception("run %s: its end is emitted once more", execution.id)
         _emit_end(execution, outcome, request)
-    return _harmless(_without_secrets(execution.id, outcome))
+    try:
+        outcome = _without_secrets(execution.id, outcome)
+    except Exception:
+        # Whatever a result is: the run has succeeded, and monitors learn only that.
+        logger.exception("run %s: its outcome cannot be looked through", execution.id)
+        outcome = outcome._replace(retstr=MASK)
+    return _harmless(outcome)
 
 
 def _without_secrets(run_id: str, outcome: Any) -> Any:

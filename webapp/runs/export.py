@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, current_app, request
 
 from webapp.accounts.access import Access, access
 from webapp.database import now, read_only
+from webapp.responses import Response
 from webapp.runs import listing, timeline
 from webapp.runs.listing_page import terms_of
 from webapp.runs.search import parse

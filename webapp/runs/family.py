@@ -17,8 +17,8 @@ from webapp.runs.states import ENDED, RunState
 
 # So many runs are drawn.
 MOST = 60
-# After one of these nothing follows.
-BROKEN = ENDED - {RunState.SUCCEEDED}
+# After one of these nothing follows. After one that is unconfirmed something may.
+BROKEN = ENDED - {RunState.SUCCEEDED, RunState.UNCONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
+from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
 from webapp.runs import service
 from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
@@ -49,6 +51,13 @@ def prefilled(run: Run, *, as_json: bool = False) -> Form:
     given = {"queue": run.queue or "", "priority": "" if run.priority is None else str(run.priority)}
     kept = service.kept_call(run) is not None
     return Form(from_json(run.task, run.args, run.kwargs, as_json=as_json, kept=kept), given, origin=run)
+
+
+def typed(sent: Mapping[str, Any]) -> dict[str, str]:
+    """What was sent as the form has it; a JSON object may hold the arguments as lists and objects."""
+    given = {name: value for name, value in sent.items() if value is not None}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return texts if texts == given else {MODE: "json", **texts}
 
 
 def again(given: Mapping[str, str], errors: Mapping[str, str], origin: Run | None) -> Form:
@@ -116,6 +125,8 @@ def _options(
     if queue := given.get("queue", "").strip():
         if queue in queues:
             options["queue"] = queue
+        elif reason := refusal(queue):
+            errors["queue"] = reason
         else:
             errors["queue"] = f"No worker takes from a queue “{queue}”."
     return options

@@ -45,5 +45,5 @@ def _place(name: str, names: tuple[str, ...]) -> int | None:
 def _read(text: str, default: Any) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return default

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
+from kombu.exceptions import OperationalError
 
+from webapp.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
 from webapp.registry import rule_for
 from webapp.runs.canvas import KEPT, options_of, replacement_of
 from webapp.runs.ids import had_row, id_of_task, is_run_id
@@ -16,10 +21,15 @@ from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of, conceal
+from webapp.secrecy.sealing import Unopenable
+from webapp.secrecy.text import SEALED, hide
+
+logger = logging.getLogger(__name__)
 
 # Where it goes, and what follows it (see `canvas`).
 _OPENED = ("headers", *KEPT)
 _PASSED_ON = ("exchange", "routing_key", *_OPENED)
+_DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
 # The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
@@ -54,11 +64,35 @@ def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], q
     }
 
 
-def send(app: Celery, producer: Any, run: Run | Sendable) -> None:
-    """Publish a run's message with all its options and its task's. Raises Unopenable, and what kombu raises.
+def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
+    """Publish a run's message with all its options and its task's.
 
-    Not by the task's own `apply_async`, which may create a run; the row is there already.
+    Raises ConnectionLost when the broker is away, NotNow when it may be tried again, and Unsendable, with the reason,
+    for whatever else goes wrong: that concerns this run alone. Not by the task's own `apply_async`, which may create a
+    run; the row is there already.
     """
+    published = getattr(producer, "published", 0)
+    try:
+        _send(app, producer, run)
+    except (ConnectionLost, NotNow, Unsendable, SoftTimeLimitExceeded):
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+            # A worker's process is ended this way. In a thread only a router, or whoever else is asked, can mean it.
+            raise
+        if getattr(producer, "published", 0) > published:
+            # Whoever was told of the message raised, or the event of Celery's about it was refused.
+            logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
+            return
+        # What an exception says may repeat an argument.
+        secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
+        # Celery takes some that its routers or a task raised for the transport's, and wraps them.
+        cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
+        why = type(cause).__name__ if secret else hide(reason(cause))
+        raise Unsendable(f"its message cannot be made: {why}") from error
+
+
+def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
     replacement = replacement_of(run.options)
     if replacement is not None:
         _send_replacement(app, producer, run, opened(replacement))
@@ -108,6 +142,43 @@ def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature
         )
 
 
+class Addressed(Protocol):
+    """What says where a run's message goes: a `Run`, or one of the values that stand for its row."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that the run names itself."""
+
+    @property
+    def options(self) -> str | None:
+        """JSON of what else `apply_async` takes."""
+
+
+def queue_of(app: Celery, run: Addressed) -> str | None:
+    """The queue that a run's message goes to; None where an exchange or a routing key decides.
+
+    As sending does: what the run names, else what its task's own options name, else a route, else the default queue.
+    Raises what somebody's router raises.
+    """
+    given: dict[str, Any] = json.loads(run.options) if run.options else {}
+    name, queue = run.task, run.queue
+    replacement = replacement_of(run.options)
+    if replacement is not None:
+        name, given = replacement["task"], replacement["options"]
+        queue = given.get("queue")
+    task = _task(app, name)
+    own = {key: getattr(task, key, None) for key in _DESTINATION}
+    asked = own | {key: given[key] for key in _DESTINATION if given.get(key)} | ({"queue": queue} if queue else {})
+    route = app.amqp.router.route({key: value for key, value in asked.items() if value}, name)
+    if route.get("exchange") or route.get("routing_key"):
+        return None
+    return str(route["queue"].name)
+
+
 def _name_run(options: dict[str, Any], run_id: str) -> None:
     """Have the message name its run where its id does not, and no other one."""
     headers = {name: value for name, value in (options.get("headers") or {}).items() if name != RUN_HEADER}
@@ -125,5 +196,9 @@ def _more(run: Run | Sendable) -> dict[str, Any]:
 def _task(app: Celery, name: str) -> Any:
     """The registered task, or None. A web process has imported no tasks before it first needs one."""
     if name not in app.tasks:
-        app.loader.import_default_modules()
+        try:
+            app.loader.import_default_modules()
+        except Exception:
+            # What is broken in somebody's module concerns no other task. A worker may know this one.
+            logger.exception("the tasks cannot be imported")
     return app.tasks.get(name)

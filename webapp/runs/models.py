@@ -7,8 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, UtcDateTime, now
-from webapp.runs.states import ENDED, Origin, RunState
+from webapp.database import Base, Name, UtcDateTime, now
+from webapp.runs.states import ENDED, UNSETTLED, Origin, RunState
 
 _UNENDED = "schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')"
 
@@ -30,10 +30,10 @@ class Run(Base):
     external_id: Mapped[str | None] = mapped_column(
         sa.String(255), comment="The task id that another program gave, where it is not the id of this row"
     )
-    task: Mapped[str] = mapped_column(sa.String(255))
+    task: Mapped[str] = mapped_column(Name)
     args: Mapped[str] = mapped_column(sa.Text, default="[]")
     kwargs: Mapped[str] = mapped_column(sa.Text, default="{}")
-    queue: Mapped[str | None] = mapped_column(sa.String(255))
+    queue: Mapped[str | None] = mapped_column(Name)
     priority: Mapped[int | None]
     options: Mapped[str | None] = mapped_column(sa.Text, comment="JSON of what else apply_async takes")
     sealed: Mapped[str | None] = mapped_column(sa.Text, comment="Encrypted: the arguments, where some are secret")
@@ -66,7 +66,7 @@ class Run(Base):
     claims: Mapped[int] = mapped_column(default=0, server_default="0", comment="How often a worker began it")
     claimed_by: Mapped[str | None] = mapped_column(sa.String(64), comment="workers.id of who executes it")
     claim_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Last sign of life of the claim")
-    worker: Mapped[str | None] = mapped_column(sa.String(255), comment="The node name people know")
+    worker: Mapped[str | None] = mapped_column(Name, comment="The node name people know")
     sends: Mapped[int] = mapped_column(default=0, server_default="0", comment="How often its message was published")
 
     progress_done: Mapped[float | None] = mapped_column(sa.Double)
@@ -99,13 +99,20 @@ class Run(Base):
         # claims without a sign of life. Partial, so that a million ended runs cost it nothing.
         _only_where("state = 'held'", "ix_runs_held", "eta"),
         _only_where("state = 'queued'", "ix_runs_queued", "sent_at"),
+        # In which queues runs wait, and since when, however many do.
+        _only_where("state = 'queued'", "ix_runs_waiting", "queue", "created_at"),
         _only_where("state IN ('started', 'retrying')", "ix_runs_active", "claim_seen_at"),
     )
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether nothing more is expected to happen to it."""
         return self.state in ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays as it is, whatever news comes."""
+        return self.state not in UNSETTLED
 
 
 class RunLine(Base):

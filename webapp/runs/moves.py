@@ -1,6 +1,7 @@
 """How a run moves from state to state by what workers tell: in one statement for a batch, and never backwards.
 
-1. A run moves only while it has not ended, and not by news of an attempt before the one that it is in.
+1. A run moves only while it has not ended or is unconfirmed, and not by news of an attempt before the one that it is
+   in. An unconfirmed run that moves loses the reason for being so.
 2. When it was received is kept by itself: that is news of any run, also of one that has ended meanwhile.
 3. Of several moves of one run in a batch, ends come last, so that a batch with its whole life ends at its end. Each
    goes into a round of its own; nearly always there is one round.
@@ -28,6 +29,9 @@ STATES = {
 }
 # What was kept of an earlier failure is replaced, or removed.
 _DONE = (RunState.FAILED, RunState.SUCCEEDED)
+# Those whose text is the reason; the others leave the one that is there, unless it was for being unconfirmed.
+_REASONED = (RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED)
+_KEPT_REASON = f"WHEN runs.state <> '{RunState.UNCONFIRMED}' THEN runs.reason"
 _RANK = {event: rank for rank, event in enumerate(STATES)}
 
 
@@ -48,8 +52,8 @@ _UPDATE = BatchUpdate(
             "received_at = COALESCE(runs.received_at, told.received_at)",
             _set("state", "told.state"),
             _set("attempt", "told.attempt"),
-            _set("ended_at", "told.at", *(ENDED & set(STATES.values()))),
-            _set("reason", "told.text", RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED),
+            _set("ended_at", f"CASE WHEN {in_sql('told.state', ENDED)} THEN told.at END"),
+            _set("reason", f"CASE WHEN {in_sql('told.state', _REASONED)} THEN told.text {_KEPT_REASON} END"),
             _set("claimed_by", "NULL", RunState.RETRYING),
             _set("result", "told.text", RunState.SUCCEEDED),
             _set("error", f"CASE told.state WHEN '{RunState.FAILED}' THEN told.text END", *_DONE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, url_for
 
+from webapp import responses
 from webapp.accounts.access import Access, access
 from webapp.errors import NotFound
 from webapp.registry import find_task
@@ -31,7 +32,7 @@ def show(run_id: str, part: str) -> Response:
 def as_json(run_id: str, part: str) -> Response:
     """The whole value."""
     run, text = _value(run_id, part)
-    return Response(values.as_json(text, _names(run, part)), mimetype="application/json")
+    return responses.Response(values.as_json(text, _names(run, part)), mimetype="application/json")
 
 
 @blueprint.get("/runs/<run_id>/family")

@@ -6,17 +6,22 @@ The row is made by the recorder, from an entry of the stream: to emit it costs t
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from celery import signals
 
+from webapp.delivery import UNDELIVERED
+from webapp.extensions import celery
 from webapp.runs.current import Execution, current
 from webapp.runs.ids import had_row, is_random
 from webapp.runs.message import RUN_HEADER, row_of_message
 from webapp.runs.stream import TEXT_LIMIT, Event
 from webapp.runs.telling import Subject, tell
+
+logger = logging.getLogger(__name__)
 
 
 @signals.celeryd_init.connect
@@ -24,6 +29,7 @@ def _listen(**_: Any) -> None:
     """In workers only: beat sends many at once, past Celery, unless somebody listens to each."""
     signals.before_task_publish.connect(_publishing)
     signals.after_task_publish.connect(_published)
+    celery.amqp.keep_undelivered = _keep_undelivered
 
 
 def _publishing(headers: dict[str, Any], **_: Any) -> None:
@@ -49,11 +55,27 @@ def _goes_on(execution: Execution, headers: Mapping[str, Any]) -> bool:
 
 def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
     """Emit what a run has sent. What is sent from elsewhere has its row already, or gets it when it is received."""
+    if UNDELIVERED not in headers:
+        _emit(sender, headers, body, routing_key)
+
+
+def _keep_undelivered(headers: Mapping[str, Any], body: Any, routing_key: str, reason: str) -> bool:
+    """Whether what a run has sent to a queue that does not exist has its row: then beat sends it once there is one."""
+    kept = _emit(headers["task"], headers, body, routing_key, reason)
+    if kept:
+        logger.warning("run %s of %s is sent later: %s", headers["id"], headers["task"], reason)
+    return kept
+
+
+def _emit(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, undelivered: str | None = None) -> bool:
+    """Whether there will be a row for a message of the run that is executed here."""
     execution, run_id = current(), headers.get(RUN_HEADER)
     if execution is None or run_id is None or run_id == execution.id:
-        return
+        return False
     row = row_of_message(sender, body, headers, routing_key)
-    text = json.dumps({**row, "external_id": str(headers["id"])}, default=repr)
+    text = json.dumps({**row, "external_id": str(headers["id"]), "undelivered": undelivered}, default=repr)
     # What is too large for the stream would be cut; it gets its row when it is claimed.
-    if len(text) <= TEXT_LIMIT:
-        tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text)
+    if len(text) > TEXT_LIMIT:
+        return False
+    tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text)
+    return True

@@ -6,17 +6,21 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 
-from webapp import broker
-from webapp.runs import changes, recording, tallies
-from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry
+from webapp import broker, installation
+from webapp.database import now
+from webapp.liveness import RECORDER_GONE_AFTER
+from webapp.runs import changes, recording, rejected, tallies
+from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
 from webapp.scheduler.wakeup import CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -27,7 +31,6 @@ WAIT_MS = 500
 # What a recorder has read but not acknowledged for this long is taken over by another one.
 ABANDONED_AFTER_MS = 15_000
 PRESENCE_KEY = "beatdesk:recorder:{name}"
-PRESENCE_SECONDS = 10
 # Seconds before the next try when the database or Redis is away.
 PAUSE = 1.0
 
@@ -37,6 +40,7 @@ class Recorder:
 
     def __init__(self, engine: sa.Engine, redis_url: str) -> None:
         self.engine = engine
+        self._url = redis_url
         self.redis = broker.connect(redis_url, timeout=5.0)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
@@ -45,12 +49,14 @@ class Recorder:
         self._next_presence = 0.0
 
     def run(self) -> None:
-        """Record until `stop`. A database or a Redis that is away is waited for."""
+        """Record until `stop`. No error ends it, but a Redis that is another installation's."""
         while not self.stopping.is_set():
             try:
                 self.step()
                 self._back()
-            except (redis.RedisError, sa.exc.SQLAlchemyError, OSError) as error:
+            except installation.OtherInstallation as error:
+                sys.exit(str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is: what cannot be recorded now may be later
                 self._lost(error)
                 self.stopping.wait(PAUSE)
         self._leave()
@@ -101,32 +107,44 @@ class Recorder:
 
     def _record(self, entries: list[tuple[str, dict[str, str]]]) -> None:
         parsed: list[Entry] = []
+        reasons: dict[str, str] = {}
         for entry_id, fields in entries:
             try:
                 parsed.append(Entry.parse(fields, entry_id))
-            except (ValueError, KeyError) as error:
-                logger.warning("entry %s is not ours and is passed over: %r", entry_id, error)
-        with self.engine.begin() as connection:
-            paused = recording.apply(connection, parsed)
+            except Unrecordable as error:
+                reasons[entry_id] = str(error)
+        recorded = recording.record(self.engine, parsed)
+        reasons |= {entry.entry_id: reason for entry, reason in recorded.rejected}
         # Only now: a recorder killed before this line leaves the entries to another one, and pages that hear of the
         # changes ask at once. Counted in the same breath, so that what is recorded twice is counted once.
-        listed = {entry.run_id for entry in parsed if entry.event not in ONLY_DETAILS}
+        listed = {entry.run_id for entry in recorded.kept if entry.event not in ONLY_DETAILS}
         with self.redis.pipeline(transaction=True) as pipeline:
-            tallies.add(pipeline, tallies.count(parsed))
-            changes.append(pipeline, listed, {entry.run_id for entry in parsed} - listed)
+            tallies.add(pipeline, tallies.count(recorded.kept))
+            changes.append(pipeline, listed, {entry.run_id for entry in recorded.kept} - listed)
+            for entry_id, fields in entries:
+                if entry_id in reasons:
+                    logger.warning("entry %s cannot be recorded and is set aside: %s", entry_id, reasons[entry_id])
+                    rejected.append(pipeline, entry_id, fields, reasons[entry_id])
             pipeline.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
-            pipeline.execute()
-        if paused:
+            try:
+                pipeline.execute()
+            except redis.ResponseError as error:
+                # Such as that another program has overwritten a counter: the other commands are executed. If none was,
+                # the entries are not acknowledged, and come again.
+                logger.warning("Redis refused a command: %s", error)
+        if recorded.paused:
             self.redis.publish(CHANNEL, "a schedule was paused for its failures")
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
-            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=PRESENCE_SECONDS)
-            self._next_presence = time.monotonic() + PRESENCE_SECONDS / 4
+            installation.mark(self.redis, self._url)
+            self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
+            self._next_presence = time.monotonic() + RECORDER_GONE_AFTER / 4
 
     def _lost(self, error: Exception) -> None:
         if self._away is None:
-            logger.error("waiting: %s", error)
+            known = isinstance(error, (redis.RedisError, sa.exc.SQLAlchemyError, OSError))
+            logger.error("waiting: %s", error, exc_info=None if known else error)
         self._away = str(error)
 
     def _back(self) -> None:
@@ -147,6 +165,15 @@ def present(client: redis.Redis) -> list[str]:
     return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
 
 
+def last_seen(client: Any) -> datetime | None:
+    """When a recorder last asked for news, to the second; None where none ever did. Raises redis.RedisError."""
+    if not client.exists(STREAM):
+        return None
+    groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP]
+    idle = [consumer["idle"] for consumer in client.xinfo_consumers(STREAM, GROUP)] if groups else []
+    return (now() - timedelta(milliseconds=min(idle))).replace(microsecond=0) if idle else None
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """What no recorder has recorded yet: how many entries, and for how many seconds the oldest has waited."""
@@ -158,13 +185,14 @@ class Lag:
 def lag(client: Any) -> Lag:
     """How far the recorders are behind. Raises redis.RedisError."""
     groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP] if client.exists(STREAM) else []
-    if not groups:
-        return Lag(int(client.xlen(STREAM)), 0.0)
-    group = groups[0]
-    # Redis does not know it (None) where entries were deleted in between.
-    behind = int(group["pending"]) + int(group["lag"] or 0)
-    pending = client.xpending(STREAM, GROUP)["min"]
-    news = client.xrange(STREAM, min=f"({group['last-delivered-id']}", count=1)
+    if groups:
+        group = groups[0]
+        # Redis does not know it (None) where entries were deleted in between.
+        behind = int(group["pending"]) + int(group["lag"] or 0)
+        pending = client.xpending(STREAM, GROUP)["min"]
+        news = client.xrange(STREAM, min=f"({group['last-delivered-id']}", count=1)
+    else:
+        behind, pending, news = int(client.xlen(STREAM)), None, client.xrange(STREAM, count=1)
     oldest = pending or (news[0][0] if news else None)
     if oldest is None:
         return Lag(behind, 0.0)

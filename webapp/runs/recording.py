@@ -3,41 +3,135 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.database import is_about_values
+from webapp.encoding import encodable
 from webapp.runs import moves
 from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
 from webapp.runs.ids import external_id, repeated_id
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import Origin, RunState
-from webapp.runs.stream import Entry, Event, limited
+from webapp.runs.store import NOT_SENT
+from webapp.runs.stream import (
+    ID_LENGTH,
+    Entry,
+    Event,
+    Unrecordable,
+    limited,
+    recordable_id,
+    recordable_integer,
+    recordable_moment,
+)
 from webapp.schedules import budgets
+
+logger = logging.getLogger(__name__)
 
 # Of the line that says why an attempt failed.
 RETRY_LEVEL = "retry"
 
 
-def apply(connection: sa.Connection, entries: Iterable[Entry]) -> bool:
+class Received(NamedTuple):
+    """The row of a message that a worker has received. `task_id` is that of one which may have been sent before."""
+
+    at: datetime
+    row: dict[str, Any]
+    task_id: str | None
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What became of a batch. `rejected` are entries that cannot be recorded, with the reason.
+
+    `paused` says that a schedule was paused for its failures, of which beat should hear.
+    """
+
+    kept: list[Entry] = field(default_factory=list)
+    rejected: list[tuple[Entry, str]] = field(default_factory=list)
+    paused: bool = False
+
+
+def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
+    """Apply a batch in a transaction of its own; one that fails for its values by halves, down to single entries.
+
+    Raises whatever does not come from the entries, such as OperationalError while the database is away. What was
+    committed by then is applied once more with the next try, which does no harm.
+    """
+    done, waiting = Recorded(), [list(entries)] if entries else []
+    while waiting:
+        batch, rejected = waiting.pop(), list[tuple[Entry, str]]()
+        try:
+            with engine.begin() as connection:
+                done.paused |= apply(connection, batch, rejected)
+        except Exception as error:
+            if not is_about_values(error):
+                raise
+            if len(batch) > 1:
+                waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+                continue
+            if not _applied_alone(engine, batch, error):
+                rejected = [(batch[0], _reason(error))]
+        done.rejected += rejected
+        refused = {id(entry) for entry, _ in rejected}
+        done.kept += [entry for entry in batch if id(entry) not in refused]
+    return done
+
+
+def _applied_alone(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
+    """Whether an entry can be recorded when its schedule is not looked after: a run's end does not depend on that."""
+    try:
+        with engine.begin() as connection:
+            _apply(connection, batch, [])
+    except Exception as again:
+        if not is_about_values(again):
+            raise
+        return False
+    logger.error("the failure budget of the schedule of run %s was not checked: %s", batch[0].run_id, error)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """What the database said of a value, in one line; without the values of the statement, which may be secret."""
+    cause = getattr(error, "orig", None) or error
+    return encodable(f"{type(cause).__name__}: {' '.join(str(cause).split())}")[:300]
+
+
+def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tuple[Entry, str]] | None = None) -> bool:
     """Apply what happened in any order, each any number of times. Commits nothing itself.
 
-    Whether a schedule was paused for its failures, of which beat should hear.
+    Whether a schedule was paused for its failures, of which beat should hear. What cannot be recorded is left out, and
+    added to `rejected` with the reason.
     """
     entries = list(entries)
-    _keep_published(connection, [entry for entry in entries if entry.event is Event.PUBLISHED])
-    _keep_received(connection, [entry for entry in entries if entry.event is Event.RECEIVED and entry.text])
-    _keep_causes(connection, [entry for entry in entries if entry.event is Event.RETRYING])
-    _keep_lines(connection, [entry for entry in entries if entry.event is Event.LINE])
-    _keep_progress(connection, [entry for entry in entries if entry.event is Event.PROGRESS])
-    moves.apply(connection, entries)
+    _apply(connection, entries, [] if rejected is None else rejected)
     failed, succeeded = (
         [entry.run_id for entry in entries if entry.event is event] for event in (Event.FAILED, Event.SUCCEEDED)
     )
     return budgets.look(connection, failed, succeeded)
+
+
+def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
+    rows: dict[Event, list[Any]] = {event: [] for event in _ROWS}
+    for entry in entries:
+        if entry.event in _ROWS:
+            try:
+                rows[entry.event].append(_ROWS[entry.event](entry))
+            except Unrecordable as error:
+                rejected.append((entry, str(error)))
+    _keep_published(connection, rows[Event.PUBLISHED])
+    _keep_received(connection, [row for row in rows[Event.RECEIVED] if row is not None])
+    _insert_lines(connection, rows[Event.RETRYING] + rows[Event.LINE])
+    _keep_progress(connection, rows[Event.PROGRESS])
+    moves.apply(connection, entries)
 
 
 _PROGRESS = BatchUpdate(
@@ -45,24 +139,24 @@ _PROGRESS = BatchUpdate(
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
     f"{moves.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
+# Where the moment stands in its rows.
+_AT = 2
 
 
-def _keep_progress(connection: sa.Connection, entries: list[Entry]) -> None:
+def _progress(entry: Entry) -> tuple[Any, ...]:
+    told = _told(entry)
+    done, total = _fraction(told, "done"), _fraction(told, "total")
+    return entry.run_id, entry.attempt, entry.at, done, total, limited(str(told.get("text") or "")) or None
+
+
+def _keep_progress(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
     """The latest of each run; what came before it is nobody's concern any more."""
-    latest: dict[str, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: entry.at):
-        latest[entry.run_id] = entry
-    rows = []
-    for entry in latest.values():
-        told = _told(entry)
-        told_text = told.get("text") or None
-        rows.append((entry.run_id, entry.attempt, entry.at, told.get("done"), told.get("total"), told_text))
-    _PROGRESS.apply(connection, rows)
+    latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT))}
+    _PROGRESS.apply(connection, list(latest.values()))
 
 
-def _keep_published(connection: sa.Connection, entries: list[Entry]) -> None:
+def _keep_published(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     """Rows for what tasks have sent. A worker that was quicker has made the row with the moment of its claim."""
-    rows = [row for entry in entries if (row := _row(entry))]
     if not rows:
         return
     insert = _insert(connection)(Run)
@@ -71,70 +165,113 @@ def _keep_published(connection: sa.Connection, entries: list[Entry]) -> None:
     connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=told_first, where=earlier), rows)
 
 
-def _keep_received(connection: sa.Connection, entries: list[Entry]) -> None:
+def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
     """Rows for what other programs have sent. A task id that was begun before it was received now is another run."""
-    rows = [(entry, row) for entry in entries if (row := _row(entry))]
-    if not rows:
+    if not received:
         return
-    begun = sa.select(Run.id, Run.started_at).where(Run.id.in_([entry.run_id for entry, _ in rows]))
+    begun = sa.select(Run.id, Run.started_at).where(Run.id.in_([each.row["id"] for each in received]))
     known = {row.id: row.started_at for row in connection.execute(begun)}
-    for entry, row in rows:
-        started, told = known.get(entry.run_id), _told(entry)
-        if told.get("repeatable") and started is not None and started < entry.at:
-            task_id = str(told["external_id"])
-            row |= {"id": repeated_id(task_id, entry.at.timestamp()), "external_id": external_id(task_id)}
-        # The broker holds it back until its time; that is not ours to do.
-        row |= {"state": RunState.QUEUED, "received_at": entry.at}
-    connection.execute(_insert(connection)(Run).on_conflict_do_nothing(), [row for _, row in rows])
+    for each in received:
+        started = known.get(each.row["id"])
+        if each.task_id is not None and started is not None and started < each.at:
+            derived = repeated_id(each.task_id, each.at.timestamp())
+            each.row.update(id=derived, external_id=external_id(each.task_id))
+    connection.execute(_insert(connection)(Run).on_conflict_do_nothing(), [each.row for each in received])
 
 
-def _row(entry: Entry) -> dict[str, Any] | None:
-    """The row of what was sent by a task or another program; None for what is not ours."""
+def _received(entry: Entry) -> Received | None:
+    """The row of what another program has sent, where the entry says what that is made of. Raises Unrecordable."""
+    if not entry.text or entry.text == "{}":
+        return None
+    told = _told(entry)
+    row = _published(entry)
+    # The broker holds it back until its time; that is not ours to do.
+    row |= {"state": RunState.QUEUED, "received_at": entry.at}
+    return Received(entry.at, row, str(told.get("external_id")) if told.get("repeatable") else None)
+
+
+def _published(entry: Entry) -> dict[str, Any]:
+    """The row of what was sent by a task or another program. Raises Unrecordable for what is not ours."""
     told = _told(entry)
     try:
-        eta, expires_at = (datetime.fromisoformat(told[name]) if told[name] else None for name in _MOMENTS)
-        task_id = told.get("external_id")
+        eta, expires_at = (recordable_moment(name, told[name]) if told[name] else None for name in _MOMENTS)
+        index, task_id, why = told["group_index"], told.get("external_id"), told.get("undelivered")
         return {
-            "id": entry.run_id,
+            "id": recordable_id(entry.run_id),
             "external_id": None if task_id in (None, entry.run_id) else external_id(str(task_id)),
-            "task": told["task"],
-            "args": json.dumps(told["args"]),
-            "kwargs": json.dumps(told["kwargs"]),
+            "task": _text(told, "task"),
+            "args": _json(told, "args", list),
+            "kwargs": _json(told, "kwargs", dict),
             # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
             "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
             "origin": Origin(told.get("origin", Origin.TASK)),
             "created_at": entry.at,
-            "sent_at": entry.at,
-            "sends": 1,
+            "sent_at": None if why else entry.at,
+            "sends": 0 if why else 1,
+            "reason": f"{NOT_SENT}{why}" if why else None,
             "eta": eta,
             "expires_at": expires_at,
             "attempt": entry.attempt,
-            **{name: told[name] for name in _SENT},
+            "group_index": None if index is None else recordable_integer("group_index", index),
+            **{name: told[name] and _text(told, name) for name in _SENT},
+            **{name: _id(told[name]) for name in _RELATIVES},
         }
-    except (KeyError, TypeError, ValueError):
-        return None
+    except KeyError as error:
+        raise Unrecordable(f"it does not say the {error.args[0]} of what was published") from None
+    except RecursionError:
+        raise Unrecordable("the arguments of what was published are nested too deep") from None
 
 
 _MOMENTS = ("eta", "expires_at")
-_SENT = ("sealed", "queue", "options", "group_id", "group_index", "parent_id", "root_id")
+_SENT = ("sealed", "queue", "options")
+_RELATIVES = ("group_id", "parent_id", "root_id")
 
 
-def _keep_causes(connection: sa.Connection, entries: list[Entry]) -> None:
-    """Why each attempt failed stays with the run, as a line of its own level."""
-    _insert_lines(connection, [_line(entry, RETRY_LEVEL, entry.text) for entry in entries])
+def _text(told: dict[str, Any], name: str) -> str:
+    if not isinstance(told[name], str) or not told[name]:
+        raise Unrecordable(f"its {name} is not a text")
+    return str(told[name])
+
+
+def _json(told: dict[str, Any], name: str, kind: type) -> str:
+    if not isinstance(told[name], kind):
+        raise Unrecordable(f"its {name} are not a JSON {'list' if kind is list else 'object'}")
+    return json.dumps(told[name])
+
+
+def _id(value: Any) -> str | None:
+    """The id of a relative, None for one that no row can have."""
+    return value if isinstance(value, str) and len(encodable(value)) <= ID_LENGTH else None
+
+
+def _fraction(told: dict[str, Any], name: str) -> float | None:
+    """Of progress, how much is done or to be done. Raises Unrecordable for what is no finite number."""
+    value = told.get(name)
+    try:
+        found = None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if found is not None and not math.isfinite(found):
+        raise Unrecordable(f"its progress “{name}” is not a finite number")
+    return found
 
 
 def _insert(connection: sa.Connection) -> Any:
     return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
 
 
-def _keep_lines(connection: sa.Connection, entries: list[Entry]) -> None:
-    told = [(entry, _told(entry)) for entry in entries]
-    _insert_lines(connection, [_line(one, it.get("level", "info"), it.get("text", "")) for one, it in told])
+def _cause(entry: Entry) -> dict[str, Any]:
+    """Why an attempt failed stays with the run, as a line of its own level."""
+    return _row_of_line(entry, RETRY_LEVEL, entry.text)
 
 
-def _line(entry: Entry, level: Any, text: Any) -> dict[str, Any]:
-    kept = {"level": str(level)[:10], "text": limited(str(text))}
+def _line(entry: Entry) -> dict[str, Any]:
+    told = _told(entry)
+    return _row_of_line(entry, told.get("level", "info"), told.get("text", ""))
+
+
+def _row_of_line(entry: Entry, level: Any, text: Any) -> dict[str, Any]:
+    kept = {"level": encodable(str(level))[:10], "text": limited(str(text))}
     return {"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, **kept}
 
 
@@ -144,8 +281,21 @@ def _insert_lines(connection: sa.Connection, rows: list[dict[str, Any]]) -> None
 
 
 def _told(entry: Entry) -> dict[str, Any]:
+    """The JSON object that is an entry's text. Raises Unrecordable."""
     try:
         told = json.loads(entry.text)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
+    except (ValueError, RecursionError) as error:
+        raise Unrecordable(f"its text is not JSON: {error}") from None
+    if not isinstance(told, dict):
+        raise Unrecordable("its text is not a JSON object")
+    return told
+
+
+# What becomes a row of its own; each raises Unrecordable.
+_ROWS: dict[Event, Callable[[Entry], Any]] = {
+    Event.PUBLISHED: _published,
+    Event.RECEIVED: _received,
+    Event.RETRYING: _cause,
+    Event.LINE: _line,
+    Event.PROGRESS: _progress,
+}

@@ -1,23 +1,21 @@
 """For authors of tasks: say how far a run is, and write lines that are kept with it.
 
-    from webapp.runs.reporting import progress, write
+    from webapp.runs.reporting import log, progress
 
     for count, order in enumerate(orders, 1):
         ship(order)
         progress(count, len(orders), f"order {order}")
+    log("all shipped")
 
-What goes to a logger of `celery.utils.log.get_task_logger` is kept too. Outside of a run all of it does nothing.
+What a task logs or prints is kept too (see `task_output`). Outside of a run all of it does nothing.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from typing import Any
-
-from celery import signals
 
 from webapp.runs.current import Execution, current
 from webapp.runs.progress_meta import progress_of_meta
@@ -28,16 +26,17 @@ from webapp.secrecy import executing
 # A page shows a few steps a second; a task may tell thousands.
 LEAST_PAUSE = 0.2
 # A run that writes without end must not fill the database.
-MOST_LINES = 2_000
-LONGEST_LINE = 4_000
+MAX_LINES = 2_000
+MAX_LINE_LENGTH = 4_000
 
 
-class _Told:
-    """What the run that this process executes has told so far."""
+class RunLog:
+    """What a run has reported so far. `partial` is what it printed without the end of the line, by stream."""
 
     def __init__(self) -> None:
         self.progress_at = 0.0
         self.lines = 0
+        self.partial: dict[str, str] = {}
 
 
 def progress(done: float, total: float | None = None, text: str = "") -> None:
@@ -51,12 +50,12 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
     execution = current()
     if execution is None:
         return
-    told = _told(execution)
+    run_log = run_log_of(execution)
     at = time.monotonic()
-    if at - told.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
+    if at - run_log.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
         return
-    told.progress_at = at
-    text = executing.hidden(execution.id, text)[:LONGEST_LINE]
+    run_log.progress_at = at
+    text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
     tell(execution, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
 
 
@@ -67,47 +66,46 @@ def report_meta(meta: Any) -> None:
         progress(*found)
 
 
-def write(text: str, level: str = "info") -> None:
+def log(text: str, level: str = "info") -> None:
     """Write a line that is kept with the run; `level` as of logging, in small letters."""
     execution = current()
-    if execution is None:
+    if execution is not None:
+        append_line(execution, text, level)
+
+
+# As it was called first.
+write = log
+
+
+def append_line(execution: Execution, text: str, level: str = "info") -> None:
+    """Append a line to a run, up to `MAX_LINES`."""
+    run_log = run_log_of(execution)
+    run_log.lines += 1
+    if run_log.lines > MAX_LINES:
         return
-    told = _told(execution)
-    told.lines += 1
-    if told.lines > MOST_LINES:
-        return
-    if told.lines == MOST_LINES:
-        text, level = f"This is line {MOST_LINES:,}; further ones are not kept.", "warning"
-    text = executing.hidden(execution.id, text)[:LONGEST_LINE]
+    if run_log.lines == MAX_LINES:
+        text, level = f"This is line {MAX_LINES:,}; further ones are not kept.", "warning"
+    text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
     tell(execution, Event.LINE, json.dumps({"level": level, "text": text}))
 
 
-class LineHandler(logging.Handler):
-    """Keeps what tasks log with their runs."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the formatted record; an error in it is the logger's, not the task's."""
-        try:
-            write(self.format(record), record.levelname.lower())
-        except Exception:  # noqa: BLE001  # the rule of logging: never raise into the code that logs
-            self.handleError(record)
+def append_printed(execution: Execution, text: str) -> None:
+    """Append a printed line as a terminal shows it, unless it is empty."""
+    shown = text.rpartition("\r")[2]
+    if shown.strip():
+        append_line(execution, shown)
 
 
-@signals.after_setup_task_logger.connect
-def _listen(logger: logging.Logger, **_: Any) -> None:
-    if not any(isinstance(handler, LineHandler) for handler in logger.handlers):
-        # Whoever starts a worker chooses how much it prints; what is kept with a run does not depend on that.
-        for other in logger.handlers:
-            other.setLevel(max(other.level, logger.level))
-        logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
-        handler = LineHandler(logging.INFO)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+def finish(execution: Execution) -> None:
+    """Keep what the run printed last without the end of a line."""
+    if execution.reported is not None:
+        for text in execution.reported.partial.values():
+            append_printed(execution, text)
 
 
-def _told(execution: Execution) -> _Told:
+def run_log_of(execution: Execution) -> RunLog:
     """Kept with the run at hand: under threads and greenlets a process executes several at once."""
     if execution.reported is None:
-        execution.reported = _Told()
-    told: _Told = execution.reported
-    return told
+        execution.reported = RunLog()
+    run_log: RunLog = execution.reported
+    return run_log

@@ -13,11 +13,16 @@ from webapp import broker
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
+from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
+from webapp.runs import observed, promise, store
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import Sendable
+from webapp.scheduler.database import reading
 from webapp.scheduler.wakeup import CHANNEL
+from webapp.schedules import budgets
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed, conceal
@@ -70,10 +75,13 @@ def create_run(
 def send_runs(runs: Sequence[Run]) -> None:
     """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
 
-    What the broker does not take keeps `sent_at` empty, and the leading beat sends it.
+    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. A run that cannot be sent fails.
+    Runs that are only observed are noted as sent first (see `promise`).
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
-    if sent := broker.publish(queued):
+    once = _observed(queued)
+    sent = broker.publish([run for run in queued if run.id not in once])
+    if sent:
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
@@ -81,9 +89,54 @@ def send_runs(runs: Sequence[Run]) -> None:
             execution_options={"synchronize_session": False},
         )
         db.session.commit()
-    if len(queued) < len(runs):
+    unsendable = sent.unsendable | _send_once([run for run in queued if run.id in once], once)
+    paused = False
+    if unsendable:
+        connection = db.session.connection()
+        failed = store.fail_unsendable(connection, unsendable, now())
+        paused = budgets.look(connection, failed, [])
+        db.session.commit()
+        for run in queued:
+            if run.id in failed:
+                # For whoever shows it next.
+                db.session.refresh(run)
+    if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
     broker.tell_pages([run.id for run in runs])
+
+
+def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
+    """The queue of each run that is not guarded."""
+    if not runs:
+        return {}
+    # On a connection of its own: no transaction is open while the broker is asked.
+    with reading(db.engine) as connection:
+        consumers = promise.load(connection)
+    queues = {run.id: broker.queue_of_run(run) for run in runs}
+    return {
+        run_id: queue
+        for run_id, queue in queues.items()
+        if promise.promise(queue, None, consumers) is promise.Promise.OBSERVED
+    }
+
+
+def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[str, str]:
+    """Gives why some cannot be sent, by id."""
+    if not runs:
+        return {}
+    noted_at = now()
+
+    def note() -> set[str]:
+        noted = observed.note_sending(db.session.connection(), queues, noted_at)
+        db.session.commit()
+        return noted
+
+    given = [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in runs]
+    untouched, unsendable = broker.publish_once(given, note)
+    if untouched:
+        observed.take_back(db.session.connection(), untouched, noted_at)
+        db.session.commit()
+    return unsendable
 
 
 def launch(
@@ -95,8 +148,8 @@ def launch(
     origin: Origin = Origin.LAUNCH,
     **options: Any,
 ) -> Run:
-    """Check, create, commit and send one run. Raises Invalid at `task`, `args` or `expires_at`."""
-    check_call(task, args, kwargs or {})
+    """Check, create, commit and send one run. Raises Invalid at `task`, `args`, `queue` or `expires_at`."""
+    check_call(task, args, kwargs or {}, options.get("queue"))
     expires_at = options.get("expires_at")
     if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
         raise Invalid({"expires_at": "It would expire before it could begin."})
@@ -106,8 +159,8 @@ def launch(
     return run
 
 
-def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether that task may be launched with these arguments. Raises Invalid at `task` or `args`."""
+def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None) -> None:
+    """Whether that task may be launched so. Raises Invalid at `task`, `args` or `queue`."""
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
@@ -117,14 +170,18 @@ def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Non
         Input(known.rule, task).read(args, kwargs)
     except Refused as error:
         raise Invalid({"args": str(error)}) from error
+    if queue and (reason := refusal(queue)):
+        raise Invalid({"queue": reason})
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """What to call to launch a run again. Raises Conflict when its secret arguments are not kept any more."""
+    """What to call to launch a run again. Raises Conflict where its arguments cannot be read or are kept no more."""
     try:
         args, kwargs = masking.call_of(run)
     except Unopenable as error:
         raise Conflict(f"It cannot be repeated: {error}. Retry it with other arguments.") from None
+    except (ValueError, RecursionError):
+        raise Conflict("It cannot be repeated: its arguments cannot be read. Retry it with other arguments.") from None
     if run.sealed is None and conceal(rule_for(run.task), args, kwargs).blank:
         raise Conflict("Its secret arguments were deleted when it succeeded. Retry it with other arguments.")
     return args, kwargs

@@ -38,6 +38,8 @@ ENDED = frozenset(
 WAITING = frozenset({RunState.HELD, RunState.QUEUED})
 ACTIVE = frozenset({RunState.STARTED, RunState.RETRYING})
 UNENDED = WAITING | ACTIVE
+# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
+IDLE = WAITING | {RunState.RETRYING}
 # What later news may still move.
 UNSETTLED = UNENDED | {RunState.UNCONFIRMED}
 

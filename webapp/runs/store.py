@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from webapp.database import UtcDateTime, array_literal
+from webapp.database import UtcDateTime, array_literal, database_now
+from webapp.runs.canvas import REPLACEMENT
+from webapp.runs.claims import WAITING_TIMEOUT
 from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, WAITING, Origin, RunState
+from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
@@ -67,6 +69,28 @@ class Sendable(NamedTuple):
     parent_id: str | None = None
     root_id: str | None = None
     sealed: str | None = None
+
+
+class Target(NamedTuple):
+    """What decides where a run's message goes: `options` where they name an exchange or a replacement, else None."""
+
+    task: str
+    queue: str | None
+    options: str | None
+
+
+# Names in a run's options that lead its message elsewhere than its task and its queue do.
+_DIVERTING = ("exchange", "routing_key", REPLACEMENT)
+# Targets in one statement; those of more are looked at one by one.
+MAX_TARGETS = 50
+# Begins the reason of a run whose message waits for its queue.
+NOT_SENT = "Not sent: "
+
+
+def target_of(run: Sendable) -> Target:
+    """The target of a run: what holds of one run of a target, holds of all."""
+    diverts = run.options is not None and any(name in run.options for name in _DIVERTING)
+    return Target(run.task, run.queue, run.options if diverts else None)
 
 
 _SENDABLE = [runs.c[name] for name in Sendable._fields]
@@ -151,17 +175,25 @@ def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]
     return [Sendable._make(row) for row in connection.execute(query)]
 
 
+# It waits for its queue no more.
+_REASON = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
+_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(_REASON)}
+_MARK_SENT_POSTGRESQL = sa.text(
+    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {_REASON} "  # noqa: S608 - constants of this file
+    "WHERE id = ANY(CAST(:ids AS text[]))"
+)
+
+
 def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> None:
     """Note that the broker confirmed the messages of these runs, whatever became of them since."""
     # In order, so that two who mark overlapping sets wait for each other instead of blocking each other.
     ordered = sorted(ids)
     if connection.dialect.name == "postgresql":
-        statement = sa.text("UPDATE runs SET sent_at = :now, sends = sends + 1 WHERE id = ANY(CAST(:ids AS text[]))")
-        connection.execute(statement, {"now": now, "ids": array_literal(ordered)})
+        connection.execute(_MARK_SENT_POSTGRESQL, {"now": now, "ids": array_literal(ordered)})
         return
     for start in range(0, len(ordered), CHUNK):
         chosen = runs.c.id.in_(ordered[start : start + CHUNK])
-        connection.execute(sa.update(runs).where(chosen).values(sent_at=now, sends=runs.c.sends + 1))
+        connection.execute(sa.update(runs).where(chosen).values(sent_at=now, **_SENT))
 
 
 # Written as in the partial indexes, so that they are used whatever the planner knows of parameters.
@@ -184,18 +216,29 @@ def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
 
 
 def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Sendable]:
-    """Queue the held runs whose time has come, at most so many, and give them for sending."""
+    """Queue the held runs whose time has come, at most so many, and give those for sending that nobody has sent.
+
+    What a task has sent itself, with a countdown, has its message already. It is sent again where that does no harm,
+    see `webapp.runs.promise`: should the message be lost, recovery does it.
+    """
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(most)
     return _requeue(connection, chosen)
 
 
 def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]:
-    """Queue the runs that were held until the former run of their schedule ended, if it has ended."""
+    """Queue the runs that were held until the former runs of their schedule ended, if these have ended.
+
+    Due times that came later do not hold them up: when the policy was changed meanwhile, they would wait for ever.
+    """
     other = runs.alias("other")
+    waits_too = sa.and_(other.c.state == RunState.HELD, other.c.eta.is_(None))
+    earlier = sa.tuple_(other.c.created_at, other.c.id) < sa.tuple_(runs.c.created_at, runs.c.id)
+    not_later = sa.or_(other.c.created_at <= runs.c.created_at, other.c.due_at.is_(None))
     busy = (
         sa.exists()
         .where(other.c.schedule_id == runs.c.schedule_id, other.c.id != runs.c.id)
         .where(sa.literal_column("other.state").in_(_literals(UNENDED)))
+        .where(sa.case((waits_too, earlier), else_=not_later))
     )
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(most)
     return _requeue(connection, chosen)
@@ -205,10 +248,10 @@ def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable
     statement = (
         sa.update(runs)
         .where(runs.c.id.in_(_locking(connection, chosen)), _IS_HELD)
-        .values(state=RunState.QUEUED, sent_at=None)
-        .returning(*_SENDABLE)
+        .values(state=RunState.QUEUED)
+        .returning(*_SENDABLE, runs.c.sent_at)
     )
-    return [Sendable._make(row) for row in connection.execute(statement)]
+    return [Sendable._make(row[:-1]) for row in connection.execute(statement) if row[-1] is None]
 
 
 def _locking(connection: sa.Connection, chosen: sa.Select[Any]) -> sa.Select[Any]:
@@ -220,20 +263,50 @@ def _literals(states: Iterable[RunState]) -> list[Any]:
     return [sa.literal_column(f"'{state}'") for state in sorted(states)]
 
 
-def unsent(connection: sa.Connection, created_before: datetime, most: int) -> list[Sendable]:
+def unsent(
+    connection: sa.Connection, created_before: datetime, most: int, resting: Sequence[Target] = ()
+) -> list[Sendable]:
     """Queued runs without a confirmed message that were created before a moment, oldest first.
 
-    Also those from the future: whoever created them has a clock that is wrong, so nobody knows how old they are.
+    Not those of `resting` targets: many of them would leave no room for others. Also those from the future: whoever
+    created them has a clock that is wrong, so nobody knows how old they are.
     """
     too_late = created_before + AHEAD
     statement = (
         sa.select(*_SENDABLE)
         .where(_IS_QUEUED, runs.c.sent_at.is_(None))
         .where(sa.or_(_queued_since() < created_before, _queued_since() > too_late))
+        .where(*(~_goes_to(target) for target in resting[:MAX_TARGETS]))
         .order_by(runs.c.created_at)
         .limit(most)
     )
     return [Sendable._make(row) for row in connection.execute(statement)]
+
+
+def _goes_to(target: Target) -> sa.ColumnElement[bool]:
+    if target.options is not None:
+        options = runs.c.options == target.options
+    else:
+        options = sa.and_(*(~runs.c.options.contains(name, autoescape=True) for name in _DIVERTING))
+        options = sa.or_(runs.c.options.is_(None), options)
+    # Each is true or false, never unknown: what it excludes is the rest.
+    queue = runs.c.queue.is_(None) if target.queue is None else sa.func.coalesce(runs.c.queue, "") == target.queue
+    return sa.and_(runs.c.task == target.task, queue, sa.func.coalesce(options, sa.false()))
+
+
+def note_undelivered(connection: sa.Connection, reasons: Mapping[Target, str]) -> list[str]:
+    """Say at the queued, unsent runs of each target why they are not sent. Returns the ids of those that change."""
+    noted: list[str] = []
+    for target, why in reasons.items():
+        text = f"{NOT_SENT}{why}"
+        statement = (
+            sa.update(runs)
+            .where(_IS_QUEUED, runs.c.sent_at.is_(None), _goes_to(target), runs.c.reason.is_distinct_from(text))
+            .values(reason=text)
+            .returning(runs.c.id)
+        )
+        noted += connection.execute(statement).scalars()
+    return noted
 
 
 def _queued_since() -> sa.ColumnElement[Any]:
@@ -241,26 +314,65 @@ def _queued_since() -> sa.ColumnElement[Any]:
     return sa.case((runs.c.eta > runs.c.created_at, runs.c.eta), else_=runs.c.created_at)
 
 
-def sent_long_ago(connection: sa.Connection, sent_before: datetime, most: int) -> list[tuple[Sendable, datetime, int]]:
-    """Queued runs whose message was sent before a moment, oldest first, with when, and how often it was sent."""
+class Sending(NamedTuple):
+    """How a run's message was sent, and how often a worker has begun it."""
+
+    run: Sendable
+    sent_at: datetime
+    sends: int
+    claims: int
+
+
+def sent_long_ago(
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, most: int
+) -> list[Sending]:
+    """Guarded queued runs whose message was sent before a moment, oldest first.
+
+    Without those that a worker has taken and keeps for later.
+    """
     statement = (
-        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before)
+        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, _kept(connection).is_not(True), guarded)
         .order_by(runs.c.sent_at)
         .limit(most)
     )
-    return [(Sendable._make(row[:-2]), row[-2], row[-1]) for row in connection.execute(statement)]
+    return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
 
-def forget_sent(connection: sa.Connection, sent_after: datetime | None) -> int:
-    """Take the queued runs that were sent after a moment, or ever, for unsent. Returns how many.
+def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether a worker has taken the run and keeps it for later."""
+    return runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
 
-    For when the broker has lost them.
+
+def sent_in_vain(
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, most: int
+) -> list[Sending]:
+    """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed.
+
+    Without those that a worker has taken and keeps for later.
     """
-    statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None)).values(sent_at=None)
+    statement = (
+        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded, _kept(connection).is_not(True))
+        .where(runs.c.sends >= sends, runs.c.claims == 0)
+        .order_by(runs.c.sent_at)
+        .limit(most)
+    )
+    return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
+
+
+def forget_sent(connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_after: datetime | None) -> int:
+    """Take the guarded queued runs that were sent after a moment, or ever, for unsent. Returns how many.
+
+    For when the broker has lost them. Of the runs that wait for their next attempt too, each of which is sent as that
+    one: should its message be there all the same, whichever comes second is a duplicate.
+    """
+    statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None), guarded).values(sent_at=None)
     if sent_after is not None:
         statement = statement.where(runs.c.sent_at >= sent_after)
-    return connection.execute(statement).rowcount
+    retrying = sa.update(runs).where(sa.literal_column("state") == sa.literal_column("'retrying'"), guarded)
+    again = {"state": RunState.QUEUED, "sent_at": None, "attempt": runs.c.attempt + 1, "claimed_by": None}
+    return connection.execute(statement).rowcount + connection.execute(retrying.values(**again)).rowcount
 
 
 def expire_unsent(connection: sa.Connection, now: datetime) -> list[str]:
@@ -295,15 +407,18 @@ def unended_of(connection: sa.Connection, schedule_ids: Sequence[int]) -> list[U
     return found
 
 
-def revoke_waiting(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> None:
-    """End runs that nobody has begun yet."""
+def revoke_idle(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> set[str]:
+    """End runs that nobody executes. Returns the ids of those it ended: a worker may have begun one meanwhile."""
+    revoked: set[str] = set()
     for start in range(0, len(ids), CHUNK):
         statement = (
             sa.update(runs)
-            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(WAITING)))
+            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(IDLE)))
             .values(state=RunState.REVOKED, reason=reason, ended_at=now)
+            .returning(runs.c.id)
         )
-        connection.execute(statement)
+        revoked.update(connection.execute(statement).scalars())
+    return revoked
 
 
 def forget_these(connection: sa.Connection, ids: Sequence[str]) -> None:
@@ -321,21 +436,22 @@ def newest_sent(connection: sa.Connection) -> datetime | None:
 class LostClaim(NamedTuple):
     """A run that a worker began which is gone."""
 
-    id: str
+    run: Sendable
     claims: int
-    attempt: int
+    worker: str | None
+    sent_at: datetime | None
 
 
 def lost_claims(connection: sa.Connection, seen_before: datetime, most: int) -> list[LostClaim]:
     """Started runs without a sign of life since a moment, whose worker has none either."""
     gone = sa.or_(Worker.id.is_(None), Worker.seen_at < seen_before, Worker.stopped_at.is_not(None))
     statement = (
-        sa.select(*(runs.c[name] for name in LostClaim._fields))
+        sa.select(*_SENDABLE, *(runs.c[name] for name in LostClaim._fields[1:]))
         .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
         .where(sa.literal_column("state") == sa.literal_column("'started'"), runs.c.claim_seen_at < seen_before, gone)
         .limit(most)
     )
-    return [LostClaim._make(row) for row in connection.execute(statement)]
+    return [LostClaim(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
 
 def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> None:
@@ -345,15 +461,27 @@ def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> N
     connection.execute(sa.update(runs).where(*chosen).values(**fresh))
 
 
-def give_up(connection: sa.Connection, run: LostClaim, now: datetime) -> None:
-    """Fail a run that has lost its worker too often."""
-    error = f"WorkerLost: its worker was lost {run.claims} times"
-    chosen = (runs.c.id == run.id, runs.c.state == RunState.STARTED)
+def give_up(connection: sa.Connection, run_id: str, state: RunState, error: str, now: datetime) -> None:
+    """Fail a run that is still in a state, and is not sent again."""
+    chosen = (runs.c.id == run_id, runs.c.state == state)
     connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))
 
 
-def fail_unopenable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> None:
-    """Fail queued runs whose sealed arguments cannot be opened; they could never be sent."""
+NEVER_CLAIMED = "NeverClaimed: it was sent {sends} times, its queue is empty, and no worker has claimed it"
+
+
+def fail_never_claimed(connection: sa.Connection, lost: Iterable[Sending], now: datetime) -> None:
+    """Fail queued runs that were sent often enough."""
+    for one in lost:
+        give_up(connection, one.run.id, RunState.QUEUED, NEVER_CLAIMED.format(sends=one.sends), now)
+
+
+def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: datetime) -> list[str]:
+    """Fail queued runs whose messages cannot be made, or are refused by the broker. Returns the ids of those failed."""
+    failed: list[str] = []
     for run_id, reason in reasons.items():
         statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
-        connection.execute(statement.values(state=RunState.FAILED, error=f"Unopenable: {reason}", ended_at=now))
+        failing = statement.values(state=RunState.FAILED, error=f"Unsendable: {reason}", ended_at=now)
+        if connection.execute(failing).rowcount:
+            failed.append(run_id)
+    return failed

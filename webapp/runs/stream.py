@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from webapp.database import NAME_LENGTH
+from webapp.encoding import encodable, shortened
 
 STREAM = "beatdesk:runs"
 GROUP = "recorder"
@@ -13,6 +17,11 @@ GROUP = "recorder"
 STREAM_LENGTH = 200_000
 # A larger result or traceback is cut, and says so: a page has to show it, and Redis to hold it.
 TEXT_LIMIT = 256 * 1024
+# What the columns of `runs` hold: characters of an id, and the largest number.
+ID_LENGTH = 36
+MAX_INTEGER = 2**31 - 1
+# Moments of other years cannot be shown in every time zone.
+YEARS = range(1970, 9999)
 
 
 class Event(StrEnum):
@@ -60,15 +69,20 @@ class Entry(NamedTuple):
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
-        given = {"run": self.run_id, "event": self.event.value, "attempt": str(self.attempt), "at": self.at.isoformat()}
+        given = {
+            "run": encodable(self.run_id),
+            "event": self.event.value,
+            "attempt": str(self.attempt),
+            "at": self.at.isoformat(),
+        }
         if self.text:
             given["text"] = limited(self.text)
         if self.traceback:
             given["traceback"] = limited(self.traceback)
         if self.worker:
-            given["worker"] = self.worker
+            given["worker"] = shortened(self.worker, NAME_LENGTH)
         if self.task:
-            given["task"] = self.task
+            given["task"] = shortened(self.task, NAME_LENGTH)
         if self.seconds is not None:
             given["seconds"] = f"{self.seconds:.6f}"
         if self.received:
@@ -79,31 +93,90 @@ class Entry(NamedTuple):
 
     @classmethod
     def parse(cls, fields: dict[str, str], entry_id: str = "") -> Entry:
-        """From Redis. Raises ValueError or KeyError for what is not ours."""
+        """From Redis. Raises Unrecordable; what only adds to an entry is left out where it cannot be read."""
+        seconds = _number(fields.get("seconds"))
         return cls(
-            run_id=fields["run"],
-            event=Event(fields["event"]),
-            attempt=int(fields["attempt"]),
-            at=datetime.fromisoformat(fields["at"]),
+            run_id=recordable_id(_field(fields, "run")),
+            event=_event(_field(fields, "event")),
+            attempt=recordable_integer("attempt", _field(fields, "attempt")),
+            at=recordable_moment("at", _field(fields, "at")),
             text=fields.get("text", ""),
             traceback=fields.get("traceback", ""),
-            worker=fields.get("worker", ""),
+            worker=shortened(fields.get("worker", ""), NAME_LENGTH),
             entry_id=entry_id,
-            task=fields.get("task", ""),
-            seconds=float(fields["seconds"]) if "seconds" in fields else None,
+            task=shortened(fields.get("task", ""), NAME_LENGTH),
+            seconds=seconds if seconds is not None and 0 <= seconds < math.inf else None,
             received=_moment(fields.get("received")),
             began=_moment(fields.get("began")),
         )
 
 
+class Unrecordable(ValueError):
+    """An entry that cannot be recorded, ever. The text says why."""
+
+
+def _field(fields: dict[str, str], name: str) -> str:
+    try:
+        return fields[name]
+    except KeyError:
+        raise Unrecordable(f"it has no field “{name}”") from None
+
+
+def _event(text: str) -> Event:
+    try:
+        return Event(text)
+    except ValueError:
+        raise Unrecordable(f"“{shortened(text, 40)}” is not an event of a run") from None
+
+
+def recordable_id(text: str) -> str:
+    """The id of a run. Raises Unrecordable for one that the column does not hold."""
+    if not 0 < len(encodable(text)) <= ID_LENGTH:
+        raise Unrecordable(f"its run id has {len(encodable(text))} characters, not 1 to {ID_LENGTH}")
+    return encodable(text)
+
+
+def recordable_integer(name: str, value: object) -> int:
+    """A count, from a text or from JSON. Raises Unrecordable for what the column does not hold."""
+    try:
+        found = int(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= MAX_INTEGER:
+        raise Unrecordable(f"its {name} {shortened(repr(value), 40)} is not a whole number from 0 to {MAX_INTEGER}")
+    return found
+
+
+def recordable_moment(name: str, text: object) -> datetime:
+    """A moment in UTC from ISO 8601. Raises Unrecordable for what is not one, lacks a zone or cannot be shown."""
+    try:
+        found = datetime.fromisoformat(str(text))
+        if found.tzinfo is not None and (found := found.astimezone(UTC)).year in YEARS:
+            return found
+    except (ValueError, OverflowError):
+        pass
+    given = shortened(str(text), 40)
+    raise Unrecordable(f"its {name} “{given}” is not a date and time with a zone, from {YEARS[0]} to {YEARS[-1]}")
+
+
 def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    try:
+        return recordable_moment("", text) if text else None
+    except Unrecordable:
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
 
 
 def limited(text: str) -> str:
-    """The text, cut at the limit with a remark that it was."""
-    # A NUL is legal in JSON and in Python, but PostgreSQL's text cannot hold one.
-    text = text.replace("\x00", "\\u0000")
+    """The text encodable, and cut with a remark that it was, so that it is within the limit."""
+    text = encodable(text)
     if len(text) <= TEXT_LIMIT:
         return text
-    return f"{text[:TEXT_LIMIT]}\n… cut here; {len(text):,} characters in all"
+    remark = f"\n… cut here; {len(text):,} characters in all"
+    return text[: TEXT_LIMIT - len(remark)] + remark

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +80,14 @@ def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskTally
     found: defaultdict[tuple[str, str], TaskTally] = defaultdict(TaskTally)
     for worker, fields in zip(names, answers, strict=True):
         for name, text in fields.items():
-            sort, which, task = name.split(" ", 2)
-            tally, value = found[worker, task], float(text)
-            if sort == "e":
-                tally.events[which] = value
-            elif sort == "b":
-                tally.buckets[int(which)] = value
-            else:
-                tally.seconds = value
+            # What is no counter of ours does not keep the others from being read.
+            with suppress(ValueError, IndexError):
+                sort, which, task = name.split(" ", 2)
+                value = float(text)
+                if sort == "e":
+                    found[worker, task].events[which] = value
+                elif sort == "b":
+                    found[worker, task].buckets[int(which)] = value
+                elif sort == "s":
+                    found[worker, task].seconds = value
     return found

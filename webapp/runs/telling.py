@@ -272,7 +272,7 @@ def _record(entry: Entry, error: Exception) -> None:
     # Redis would have named it: a repetition is known by its name.
     entry = entry._replace(entry_id=uuid.uuid4().hex)
     try:
-        with db.engine.begin() as connection:
-            recording.apply(connection, [entry])
+        for _, reason in recording.record(db.engine, [entry]).rejected:
+            logger.error("run %s: %s cannot be recorded: %s", entry.run_id, entry.event.value, reason)
     except sa.exc.SQLAlchemyError:
         logger.exception("run %s: %s could not be recorded", entry.run_id, entry.event.value)

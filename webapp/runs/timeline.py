@@ -10,6 +10,7 @@ from typing import Any
 from webapp.formats import duration, plural
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.runs.store import NOT_SENT
 
 LONGEST_NOTE = 300
 
@@ -105,6 +106,8 @@ def _end(run: Run) -> Step:
 def advice(run: Run) -> str:
     """What to do next, in a sentence; empty when there is nothing to do."""
     if run.state == RunState.QUEUED and run.sent_at is None:
+        if (run.reason or "").startswith(NOT_SENT):
+            return "It is sent once the broker has the queue. Start the worker that declares it, or cancel the run."
         return "The broker has not taken its message yet. The leading beat sends it as soon as the broker is back."
     if run.state == RunState.FAILED and not run.traceback:
         return "Read the error, mend the cause, then retry it."
@@ -116,7 +119,8 @@ def advice(run: Run) -> str:
         RunState.FAILED: "Read the traceback, mend the cause, then retry it, with other arguments if these were wrong.",
         RunState.REVOKED: "It was cancelled. Retry it if it should run after all.",
         RunState.EXPIRED: "It was not begun in time. Retry it if it is still wanted.",
-        RunState.UNCONFIRMED: "It was sent to a worker that reports nothing, and no sign of it came back.",
+        RunState.UNCONFIRMED: "Check whether it ran. If it did, mark it as succeeded. If not, send it again. If "
+        "it did run after all, it runs twice.",
         RunState.SKIPPED: "It was left out on purpose. Retry runs it now.",
         RunState.MISSED: "Nobody could run it when it was due. Retry runs it now.",
     }

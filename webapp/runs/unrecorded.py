@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import redis
 
-from webapp.runs.stream import GROUP, OVER, STREAM, Entry, Event
+from webapp.runs.stream import GROUP, OVER, STREAM, Entry, Event, Unrecordable
 
 ENDS = OVER - {Event.RETRYING}
 # Entries in one answer of Redis.
@@ -21,8 +22,12 @@ def end_of(client: redis.Redis, run_id: str, attempt: int) -> Entry | None:
     after = _first_unrecorded(client)
     while entries := _read(client, after):
         for entry_id, fields in entries:
-            if fields.get("run") == run_id and fields.get("event") in ENDS and int(fields["attempt"]) >= attempt:
-                return Entry.parse(fields, entry_id)
+            if fields.get("run") == run_id and fields.get("event") in ENDS:
+                # What is no entry of ours is the recorder's to set aside.
+                with suppress(Unrecordable):
+                    entry = Entry.parse(fields, entry_id)
+                    if entry.attempt >= attempt:
+                        return entry
         after = f"({entries[-1][0]}"
     return None
 

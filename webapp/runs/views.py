@@ -13,11 +13,12 @@ from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
-from webapp.runs import calls, control, details, failures, launching, service, timeline
+from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
 from webapp.runs.cli import as_dict
 from webapp.runs.listing_page import list_page
 from webapp.runs.models import Run
 from webapp.runs.states import Origin
+from webapp.submitted import submitted
 from webapp.templating import reader_zone
 from webapp.workers.service import queue_names
 
@@ -33,6 +34,14 @@ def index() -> Response:
         return render_polled("runs/_list.html", shown=shown, call_line=calls.line, times=timeline.times)
     status = 422 if shown.error else 200
     return render("runs/index.html", status=status, shown=shown, call_line=calls.line, times=timeline.times)
+
+
+@blueprint.get("/runs/rejected")
+@access(Access.VIEWER)
+def rejected_events() -> Response:
+    """What the recorder could not record, with the reasons, the newest first."""
+    events = broker.ask_redis(lambda client: rejected.newest(client, rejected.SHOWN))
+    return render("runs/rejected.html", events=events, shown=rejected.SHOWN, kept=rejected.MAX_REJECTED)
 
 
 @blueprint.get("/runs/<run_id>")
@@ -79,7 +88,7 @@ def new() -> Response:
 @access(Access.OPERATOR)
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
-    given = request.form.to_dict()
+    given = launching.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
         call = launching.read(given, now(), reader_zone(), queue_names(now()), origin)
@@ -96,7 +105,12 @@ def create() -> Response:
         if wants_json():
             raise
         return _launch_page(launching.again(given, error.fields, origin), status=422)
-    flash("Launched.", "success")
+    return _made(run, "Launched.")
+
+
+def _made(run: Run, done: str) -> Response:
+    """The page of a run that somebody asked for."""
+    flash(*control.outcome(run, done))
     return see_other(url_for("runs.show", run_id=run.id))
 
 
@@ -125,5 +139,22 @@ def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
     run: Run = service.get_run(run_id)
     made = control.retry(run, person=current_user.id)
-    flash("Retried: this is the new run.", "success")
-    return see_other(url_for("runs.show", run_id=made.id))
+    return _made(made, "Retried: this is the new run.")
+
+
+@blueprint.post("/runs/<run_id>/confirm")
+@access(Access.OPERATOR)
+def confirm(run_id: str) -> Response:
+    """Mark an unconfirmed run as succeeded."""
+    control.confirm(service.get_run(run_id), name=current_user.name)
+    flash("Marked as succeeded.", "success")
+    return see_other(url_for("runs.show", run_id=run_id))
+
+
+@blueprint.post("/runs/<run_id>/send-again")
+@access(Access.OPERATOR)
+def send_again(run_id: str) -> Response:
+    """Publish the message of an unconfirmed run once more."""
+    control.send_again(service.get_run(run_id), name=current_user.name)
+    flash("Sent again.", "success")
+    return see_other(url_for("runs.show", run_id=run_id))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import redis
 
+from webapp import installation
 from webapp.runs import changes
 
 TIMEOUT = 0.5
@@ -19,11 +20,25 @@ class Announcer:
 
     def __init__(self, redis_url: str | None) -> None:
         self._client = (
-            redis.Redis.from_url(redis_url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
+            redis.Redis.from_url(
+                redis_url,
+                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT,
+                redis_connect_func=installation.on_connect,
+            )
             if redis_url
             else None
         )
+        self._url = redis_url or ""
         self._rest_until = 0.0
+
+    def mark(self) -> None:
+        """Look whether Redis is this installation's still. Never raises."""
+        if self._client is not None and time.monotonic() >= self._rest_until:
+            try:
+                installation.mark(self._client, self._url)
+            except (redis.RedisError, OSError):
+                self._rest_until = time.monotonic() + REST
 
     def tell(self, run_ids: Sequence[str]) -> None:
         """Announce what was committed. Never raises."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
+from celery.utils.log import get_logger
 from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
 
+from webapp import installation
+from webapp.producers import connect, drop
 from webapp.scheduler.core import Core
+
+logger = get_logger(__name__)
 
 # Seconds.
 SWITCH_INTERVAL = 0.001
@@ -34,7 +41,12 @@ class Scheduler(DatabaseScheduler):
             # What fires and what sends take turns. By default each may have to wait 5 ms for the other, several times
             # for one due time.
             sys.setswitchinterval(SWITCH_INTERVAL)
+            if line := installation.problem(app.conf.get("beat_redis_url"), lambda: drop(connect(app))):
+                # What a SystemExit says is not shown once Celery has taken over the standard streams.
+                logger.critical(line)
+                sys.exit(1)
             self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
+            self._core.observer.start()
 
     @property
     def core(self) -> Core:
@@ -53,6 +65,8 @@ class Scheduler(DatabaseScheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Do what is due, then wait until something is, or until a change is announced."""
+        if line := installation.refused():
+            self._end(line)
         self._in_step = True
         try:
             wait = self.core.step(self._woken)
@@ -60,6 +74,13 @@ class Scheduler(DatabaseScheduler):
             self._in_step = False
         self._woken = self.core.listener.wait(min(wait, self.max_interval)) if wait > 0 else False
         return 0.0
+
+    def _end(self, line: str) -> None:
+        """Celery's loop takes an exception for an error of ours, and a SystemExit for a wish that it fulfils with 0."""
+        logger.critical(line)
+        self.close()
+        logging.shutdown()
+        os._exit(1)
 
     _woken = False
 

@@ -28,6 +28,7 @@ from webapp.scheduler.database import database_clock, moment, open_engine, readi
 from webapp.scheduler.firing import Firing
 from webapp.scheduler.leader import RENEW_EVERY, Lease, LeaseLost
 from webapp.scheduler.listener import Listener
+from webapp.scheduler.observer import Observer
 from webapp.scheduler.presence import Presence
 from webapp.scheduler.publisher import Publisher
 from webapp.scheduler.recovery import Recovery
@@ -71,6 +72,7 @@ class Core:
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
         self.resuming = Resuming(self.engine, self.lease, self.clock, self.schedules, self.publisher, self.firing.tally)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
+        self.observer = Observer(app, self.engine, self.lease, self.clock, redis_url)
         self.listener = Listener(redis_url)
         self._next_look = float("-inf")
         self._next_lease = float("-inf")
@@ -98,6 +100,7 @@ class Core:
     def close(self) -> None:
         """Send what waits, give the lease back, leave."""
         self.listener.close()
+        self.observer.close()
         self.publisher.close(3.0)
         try:
             with self.engine.begin() as connection:

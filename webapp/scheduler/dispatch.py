@@ -36,13 +36,15 @@ FIRED = (RunState.QUEUED, RunState.HELD)
 class Outcome(NamedTuple):
     """What a transaction has made.
 
-    Runs to send, runs that are made and not sent, running runs to end, schedules that are finished, and how many runs
-    each schedule got.
+    Runs to send, those of them that go ahead of what waits, runs that are made and not sent, running runs to end,
+    revoked runs whose messages are to be dropped, schedules that are finished, and how many runs each schedule got.
     """
 
     to_send: list[Sendable]
+    ahead: list[Sendable]
     unsent: list[str]
     to_end: list[str]
+    to_drop: list[str]
     finished: list[progress.Finished]
     fired: dict[int, int]
 
@@ -57,7 +59,8 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
     """Create the runs of these plans and advance their entries. Raises LeaseLost, or the database's errors."""
     with engine.begin() as connection:
         lease.prove(connection)
-        plans, to_end = overlap.resolve(connection, plans, now)
+        resolved = overlap.resolve(connection, plans, now)
+        plans = resolved.plans
         created = moment(now)
         runs = [_new_runs(made, now, created) for made in plans]
         new = {run.id: run for made in runs for run in made}
@@ -72,9 +75,11 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         fired[step.schedule_id] = step.runs - made.entry.done
         made.entry.done = step.runs
         made.entry.expect(step.next_due)
-    to_send = [_sendable(new[id_]) for id_ in new if id_ in inserted and new[id_].state == RunState.QUEUED]
-    unsent = [id_ for id_ in new if id_ in inserted and new[id_].state != RunState.QUEUED]
-    return Outcome(to_send, unsent, to_end, finished, fired)
+    queued = [new[id_] for id_ in new if id_ in inserted and new[id_].state == RunState.QUEUED]
+    to_send = [_sendable(run) for run in queued if run.schedule_id not in resolved.ahead]
+    ahead = [_sendable(run) for run in queued if run.schedule_id in resolved.ahead]
+    unsent = [id_ for id_ in new if id_ in inserted and new[id_].state != RunState.QUEUED] + resolved.to_drop
+    return Outcome(to_send, ahead, unsent, resolved.to_end, resolved.to_drop, finished, fired)
 
 
 def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:

@@ -12,6 +12,7 @@ from webapp.scheduler.clock import Clock
 from webapp.scheduler.dispatch import BATCH, Outcome, dispatch
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.leader import Lease
+from webapp.scheduler.messages import Ahead
 from webapp.scheduler.plan import Plan, plan
 from webapp.scheduler.publisher import Publisher
 from webapp.scheduler.schedules import Schedules
@@ -95,9 +96,9 @@ class Firing:
 
     def _account(self, outcome: Outcome) -> None:
         self._publisher.submit(outcome.to_send)
+        self._publisher.submit(Ahead(outcome.ahead))
         self._publisher.tell(outcome.unsent)
-        if outcome.to_end:
-            self._publisher.call(lambda sender: sender.end(outcome.to_end))
+        self._publisher.revoke(outcome.to_end, outcome.to_drop)
         for schedule_id, runs in outcome.fired.items():
             if runs:
                 self.tally[schedule_id] = self.tally.get(schedule_id, 0) + runs

@@ -91,7 +91,8 @@ def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
         "args": list(entry.get("args") or []),
         "kwargs": dict(entry.get("kwargs") or {}),
         "headers": dict(options.get("headers") or {}),
-        "queue": options.get("queue"),
+        # A kombu `Queue` stands for its name.
+        "queue": getattr(options.get("queue"), "name", options.get("queue")),
         "exchange": options.get("exchange"),
         "routing_key": options.get("routing_key"),
         "priority": options.get("priority"),

@@ -12,6 +12,7 @@ from contextlib import suppress
 import redis
 from celery.utils.log import get_logger
 
+from webapp import installation
 from webapp.scheduler.wakeup import CHANNEL
 
 logger = get_logger(__name__)
@@ -85,7 +86,11 @@ class Listener:
         if self._url is None:
             raise ValueError("there is no Redis to listen to")
         return redis.Redis.from_url(
-            self._url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT, socket_keepalive=True
+            self._url,
+            socket_connect_timeout=TIMEOUT,
+            socket_timeout=TIMEOUT,
+            socket_keepalive=True,
+            redis_connect_func=installation.on_connect,
         )
 
     def _listen(self) -> None:

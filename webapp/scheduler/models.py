@@ -18,6 +18,7 @@ class BeatLease(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     token: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     holder: Mapped[str | None] = mapped_column(sa.String(64), comment="beats.id")
+    # Without a holder: when the last one gave it back.
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="On the database's clock")
     missed: Mapped[int] = mapped_column(
         sa.BigInteger, default=0, server_default="0", comment="Due times noted as missed, ever"
@@ -50,6 +51,9 @@ class ScheduleProgress(Base):
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
     broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")
+    broken_since: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="When that was first noticed; means nothing while it can fire"
+    )
     revision: Mapped[int | None] = mapped_column(sa.BigInteger, comment="Of the schedule that next_due_at is of")
 
     __table_args__ = (

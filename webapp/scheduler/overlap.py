@@ -3,54 +3,70 @@
 - allow: it fires.
 - skip: the due time is skipped.
 - queue one: its run is held until the other one has ended; while one is held that way, further due times are skipped.
-- cancel other: what waits is revoked, what runs is told to end, and it fires.
+- cancel other: a run that is being executed is ended, and it fires. Of the runs that wait, only the newest stays, and
+  it takes the place that the others had: its message goes before those that wait in its queue. Behind them, under a
+  schedule that comes due more often than its queue gets round, none would ever begin.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from webapp.runs import store
-from webapp.runs.states import WAITING, RunState
+from webapp.runs.states import IDLE, RunState
 from webapp.runs.store import Unended
 from webapp.scheduler.database import moment
 from webapp.scheduler.plan import Occurrence, Plan
 from webapp.schedules.models import Overlap
 
 
-def resolve(connection: sa.Connection, plans: Sequence[Plan], now: float) -> tuple[list[Plan], list[str]]:
-    """Apply the policies.
+class Resolved(NamedTuple):
+    """The plans as they are then, and what is to be done after the commit.
 
-    Returns the plans as they are then, and the ids of running runs to be ended after the commit.
+    Runs to be ended by their workers, revoked runs whose messages workers may drop, and the schedules whose runs are
+    sent ahead of what waits.
     """
+
+    plans: list[Plan]
+    to_end: list[str]
+    to_drop: list[str]
+    ahead: set[int]
+
+
+def resolve(connection: sa.Connection, plans: Sequence[Plan], now: float) -> Resolved:
+    """Apply the policies."""
+    resolved = Resolved([], [], [], set())
     concerned = [made.entry.id for made in plans if made.entry.policy.overlap != Overlap.ALLOW and _fires(made)]
     if not concerned:
-        return list(plans), []
+        return resolved._replace(plans=list(plans))
     unended: dict[int, list[Unended]] = defaultdict(list)
     for run in store.unended_of(connection, concerned):
         unended[run.schedule_id].append(run)
-    to_revoke: list[str] = []
-    to_end: list[str] = []
-    resolved = []
+    replaced: dict[str, int] = {}
     for made in plans:
         others = unended.get(made.entry.id, [])
         match made.entry.policy.overlap:
             case Overlap.SKIP:
-                resolved.append(_skip(made, others))
+                resolved.plans.append(_skip(made, others))
             case Overlap.QUEUE_ONE:
-                resolved.append(_queue_one(made, others))
+                resolved.plans.append(_queue_one(made, others))
             case Overlap.CANCEL_OTHER:
-                resolved.append(_only_newest(made))
-                if _fires(made):
-                    to_revoke += [run.id for run in others if run.state in WAITING]
-                    to_end += [run.id for run in others if run.state not in WAITING]
+                resolved.plans.append(_only_newest(made))
+                replaced |= {run.id: made.entry.id for run in others if run.state in IDLE}
+                resolved.to_end.extend(run.id for run in others if run.state not in IDLE)
+                resolved.ahead.update(run.schedule_id for run in others if run.state == RunState.QUEUED)
             case _:
-                resolved.append(made)
-    store.revoke_waiting(connection, to_revoke, "its schedule came due again; policy: cancel other", moment(now))
-    return resolved, to_end
+                resolved.plans.append(made)
+    reason = "its schedule came due again; policy: cancel other"
+    revoked = store.revoke_idle(connection, list(replaced), reason, moment(now))
+    resolved.to_drop.extend(sorted(revoked))
+    # A worker has begun these since they were read.
+    resolved.to_end.extend(run_id for run_id in replaced if run_id not in revoked)
+    return resolved
 
 
 def _fires(made: Plan) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database import array_literal
+from webapp.database import NOW_SQL, array_literal
 from webapp.scheduler.database import raw_moment
 
 
@@ -35,10 +35,11 @@ _STEP_UPDATE = (
     "ON CONFLICT (schedule_id) DO UPDATE SET last_due_at = excluded.last_due_at, next_due_at = excluded.next_due_at, "
     "runs = excluded.runs, revision = excluded.revision, broken = NULL"
 )
-_NOTE_COLUMNS = "schedule_id, next_due_at, broken, revision"
+_NOTE_COLUMNS = "schedule_id, next_due_at, broken, revision, broken_since"
 _NOTE_UPDATE = (
     "ON CONFLICT (schedule_id) DO UPDATE SET next_due_at = excluded.next_due_at, broken = excluded.broken, "
-    "revision = excluded.revision"
+    "revision = excluded.revision, broken_since = CASE WHEN schedule_progress.broken IS NOT NULL "
+    "THEN COALESCE(schedule_progress.broken_since, excluded.broken_since) ELSE excluded.broken_since END"
 )
 _ADVANCE_POSTGRESQL = sa.text(
     f"INSERT INTO schedule_progress ({_STEP_COLUMNS}) SELECT * FROM unnest(CAST(:ids AS int[]), "  # noqa: S608 - constants
@@ -48,14 +49,15 @@ _ADVANCE_POSTGRESQL = sa.text(
 _ADVANCE_SQLITE = f"INSERT INTO schedule_progress ({_STEP_COLUMNS}) VALUES (?, ?, ?, ?, ?) {_STEP_UPDATE}"  # noqa: S608
 # A schedule that was deleted meanwhile has no progress to note.
 _NOTE_POSTGRESQL = sa.text(
-    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT n.* FROM unnest(CAST(:ids AS int[]), "  # noqa: S608 - constants
+    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT n.*, {NOW_SQL['postgresql']} "  # noqa: S608 - constants
+    "FROM unnest(CAST(:ids AS int[]), "
     "CAST(:nexts AS timestamptz[]), CAST(:broken AS text[]), CAST(:revisions AS bigint[])) "
     "AS n(id, due, broken, revision) "
     f"WHERE EXISTS (SELECT 1 FROM celery_periodictask p WHERE p.id = n.id) {_NOTE_UPDATE}"
 )
 _NOTE_SQLITE = (
-    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT p.id, ?2, ?3, ?4 FROM celery_periodictask p "  # noqa: S608
-    f"WHERE p.id = ?1 {_NOTE_UPDATE}"
+    f"INSERT INTO schedule_progress ({_NOTE_COLUMNS}) SELECT p.id, ?2, ?3, ?4, {NOW_SQL['sqlite']} "  # noqa: S608
+    f"FROM celery_periodictask p WHERE p.id = ?1 {_NOTE_UPDATE}"
 )
 
 

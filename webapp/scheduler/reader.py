@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from webapp.queue_names import target_refusal
 from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.entries import Entry, Policy, Target
 from webapp.scheduler.recurrence import (
@@ -140,6 +141,8 @@ class EntryReader:
             raise BrokenRow(f"no task of the name {row.task} is registered")
         if row.priority is not None and not LOWEST_PRIORITY <= row.priority <= HIGHEST_PRIORITY:
             raise BrokenRow(f"priority must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {row.priority}")
+        if reason := target_refusal(row.queue, row.exchange, row.routing_key):
+            raise BrokenRow(reason)
         options: dict[str, Any] = {}
         if row.exchange:
             options["exchange"] = row.exchange

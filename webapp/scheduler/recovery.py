@@ -3,11 +3,12 @@
 - A queued run without a confirmed message, some seconds old, is sent.
 - A queued run whose message the broker lost is sent again. That it lost something is seen by a mark that is kept there
   and renewed every second: gone, or older than what was written last, and everything sent since is in doubt. Besides,
-  what was sent long ago to a queue that is empty is taken for lost.
+  what was sent long ago to a queue that is empty is taken for lost, until it was sent too often (see `settling`).
 - A started run whose worker is gone is queued again, and after too many such losses failed.
 
-All of it sends the same id again; the worker's claim lets one message of an id be executed. Looking at the broker
-happens in the publisher's thread, so that a broker that does not answer delays no schedule.
+All of it sends the same id again; the worker's claim lets one message of an id be executed. So it is done for guarded
+runs alone (see `webapp.runs.promise`): what is only observed is sent once, and settled by `settling`. Looking at the
+broker happens in the publisher's thread, so that a broker that does not answer delays no schedule.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
-from webapp.runs import store
+from webapp.runs import observed, promise, store
 from webapp.runs.claims import CLAIM_TIMEOUT, MAX_CLAIMS
+from webapp.runs.promise import Consumer, Promise
+from webapp.runs.states import RunState
+from webapp.runs.store import LostClaim, Sending
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.database import moment, reading
 from webapp.scheduler.leader import Lease
@@ -33,12 +37,25 @@ EVERY = 1.0
 UNSENT_FOR = timedelta(seconds=3)
 # Doubled with each sending: a message may also wait in the hands of a busy worker, where its queue looks empty.
 LOST_AFTER = timedelta(seconds=30)
+# After so many sendings, each found in an empty queue, a run that no worker has claimed fails.
+MAX_SENDS = 5
 MARK_KEY = "beatdesk:broker-mark"
 # The mark is renewed every second; a message sent this much later than the mark was sent in another life of the broker.
 MARK_LAG = timedelta(seconds=10)
 # Who marks a run as sent goes by its own clock.
 SKEW = timedelta(seconds=2)
 AT_ONCE = 1000
+
+
+def is_late(sending: Sending, now: datetime) -> bool:
+    """Whether a message was sent so long ago that its worker should have claimed it, if its queue is empty."""
+    doublings = min(max(sending.sends, 1) - 1, 10)
+    return now - sending.sent_at >= timedelta(seconds=LOST_AFTER.total_seconds() * 2**doublings)
+
+
+def is_never_claimed(sending: Sending) -> bool:
+    """Whether a run was sent so often in vain that it is not sent again; `settling` ends it."""
+    return sending.sends >= MAX_SENDS and sending.claims == 0
 
 
 class Recovery:
@@ -67,7 +84,7 @@ class Recovery:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
             changed += store.expire_unsent(connection, now)
-            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE)
+            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
         self._publisher.tell(changed)
         if len(unsent) < AT_ONCE:
             self._next = self._clock.monotonic() + EVERY
@@ -77,19 +94,37 @@ class Recovery:
     def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
         """Gives the ids of the runs that it changed."""
         lost = store.lost_claims(connection, now - CLAIM_TIMEOUT, AT_ONCE)
-        again = [run.id for run in lost if run.claims < MAX_CLAIMS + run.attempt]
+        if not lost:
+            return []
+        consumers = promise.load(connection)
+        failed: dict[str, str] = {}
+        for claim in lost:
+            if claim.claims >= MAX_CLAIMS + claim.run.attempt:
+                failed[claim.run.id] = f"WorkerLost: its worker was lost {claim.claims} times"
+            elif self._promise(claim, consumers) is Promise.OBSERVED:
+                failed[claim.run.id] = f"WorkerLost: {claim.worker or 'its worker'} was lost, {_MAY_BE_TAKEN}"
+        again = [claim.run.id for claim in lost if claim.run.id not in failed]
         if again:
             logger.warning("%s runs have lost their worker and are sent again.", len(again))
             store.begin_again(connection, again, "its worker was lost")
-        for run in lost:
-            if run.claims >= MAX_CLAIMS + run.attempt:
-                store.give_up(connection, run, now)
-                budgets.look(connection, [run.id], [])
-        return [run.id for run in lost]
+        for run_id, error in failed.items():
+            store.give_up(connection, run_id, RunState.STARTED, error, now)
+        budgets.look(connection, list(failed), [])
+        return [claim.run.id for claim in lost]
+
+    def _promise(self, claim: LostClaim, consumers: promise.Consumers) -> Promise:
+        queue = self._publisher.queue_of(claim.run)
+        if queue is None or claim.sent_at is None:
+            return promise.promise(queue, claim.sent_at, consumers)
+        # That it was claimed says that a worker which claims was there.
+        mine = Consumer(queue, claim.worker or "", claims=True, seen_at=claim.sent_at)
+        return promise.promise(queue, claim.sent_at, [*consumers, mine])
 
     def _look_at_broker(self, sender: Sender) -> None:
+        self._publisher.mark()
         client = sender.redis()
         if client is not None:
+            sender.mark()
             found = client.get(MARK_KEY)
             self._compare(found.decode() if found is not None else None)
             if not self._lease.fresh():
@@ -112,28 +147,41 @@ class Recovery:
                 return
         with self._engine.begin() as connection:
             self._lease.prove(connection)
-            many = store.forget_sent(connection, since)
+            many = store.forget_sent(connection, promise.guarded(promise.load(connection)), since)
         if many:
             logger.warning("The broker has lost what it was sent; %s runs are sent again.", many)
 
     def _look_at_queues(self, sender: Sender) -> None:
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
-            candidates = store.sent_long_ago(connection, now - LOST_AFTER, AT_ONCE)
+            consumers = promise.load(connection)
+            candidates = store.sent_long_ago(connection, promise.guarded(consumers), now - LOST_AFTER, AT_ONCE)
+        late = [one for one in candidates if is_late(one, now) and not is_never_claimed(one)]
         depths: dict[str, int] = {}
-        lost: list[str] = []
-        for run, sent_at, sends in candidates:
-            if now - sent_at < LOST_AFTER * 2 ** min(max(sends, 1) - 1, 10):
-                continue
-            name = sender.queue_of(run)
+        lost: list[Sending] = []
+        elsewhere: dict[str, str] = {}
+        for sending in late:
+            name = self._publisher.queue_of(sending.run)
             if name is None:
+                continue
+            if promise.promise(name, sending.sent_at, consumers) is Promise.OBSERVED:
+                elsewhere[sending.run.id] = name
                 continue
             if name not in depths:
                 depths[name] = sender.depth(name)
             if depths[name] == 0:
-                lost.append(run.id)
-        if lost:
+                lost.append(sending)
+        self._send_again([one.run.id for one in lost], elsewhere)
+
+    def _send_again(self, lost: list[str], elsewhere: dict[str, str]) -> None:
+        if lost or elsewhere:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
                 store.forget_these(connection, lost)
+                # Sent before anybody noted where it went.
+                observed.name_queues(connection, elsewhere)
+        if lost:
             logger.warning("%s runs wait although their queues are empty; they are sent again.", len(lost))
+
+
+_MAY_BE_TAKEN = "and it is not sent again, because workers that do not claim runs may take from its queue"

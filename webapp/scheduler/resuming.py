@@ -109,8 +109,8 @@ class Resuming:
                 # Without a row somebody changed it a moment ago, of which this beat is about to hear.
                 self._schedules.pauses = [other for other in self._schedules.pauses if other.id != pause.id]
                 return
-            resolved, to_end = overlap.resolve(connection, self._plans(connection, pause, ids, now), now)
-            plans = [_left(made) for made in resolved]
+            resolved = overlap.resolve(connection, self._plans(connection, pause, ids, now), now)
+            plans = [_left(made) for made in resolved.plans]
             to_send = _queue(connection, pause, plans, now)
             counts = {made.entry.id: _count(made) for made in plans}
             steps = [_step(made, counts[made.entry.id]) for made in plans if counts[made.entry.id]]
@@ -119,8 +119,7 @@ class Resuming:
             connection.execute(sa.update(PAUSES).where(PAUSES.c.id == pause.id).values(progressed))
         self._account(plans, steps, counts)
         self._publisher.submit(to_send)
-        if to_end:
-            self._publisher.call(lambda sender: sender.end(to_end))
+        self._publisher.revoke(resolved.to_end, resolved.to_drop)
 
     def _plans(self, connection: sa.Connection, pause: Pause, ids: Sequence[int], now: float) -> list[Plan]:
         skipped: dict[int, list[Skipped]] = {}

@@ -37,14 +37,13 @@ _PLACES_OF_ID = 3
 def fits(app: Celery, run: Sendable) -> bool:
     """Whether the run's message can be made from a template.
 
-    Not: another protocol, serializer or compression; a router, or a task that names itself by its arguments; somebody
+    Not: another protocol or compression; a router, or a task that names itself by its arguments; somebody
     who listens to the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
     """
     conf, task = app.conf, app.tasks.get(run.task)
     return (
         task is not None
         and conf.task_protocol == 2
-        and (task.serializer or conf.task_serializer) == "json"
         and not (getattr(task, "compression", None) or conf.task_compression)
         and not (conf.task_routes or conf.task_send_sent_event)
         and type(task).shadow_name is Task.shadow_name
@@ -149,6 +148,22 @@ def _caught(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     channel._put = put  # noqa: SLF001 - the method that would send
     try:
         yield caught
+    finally:
+        del channel._put  # noqa: SLF001
+
+
+@contextmanager
+def pushed_ahead(channel: Any) -> Iterator[None]:
+    """Put what is published on the channel meanwhile where the list is read next."""
+
+    def put(queue: str, message: dict[str, Any], **_: Any) -> None:
+        priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
+        with channel.conn_or_acquire() as client:
+            client.rpush(channel._q_for_pri(queue, priority), dumps(message))  # noqa: SLF001
+
+    channel._put = put  # noqa: SLF001 - the method that would append
+    try:
+        yield
     finally:
         del channel._put  # noqa: SLF001
 

@@ -14,6 +14,7 @@ from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
+from webapp.queue_names import target_refusal
 from webapp.registry import rule_for
 from webapp.runs import call_forms
 from webapp.runs.models import Run
@@ -36,11 +37,14 @@ MOST_SKIPPED = 50
 def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     """Run its task once, now, with its own arguments or others; its due times stay as they are.
 
-    Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound.
+    Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound,
+    and Conflict when its messages may not go where it says.
     """
     schedule, moment = service.get(schedule_id), now()
     args, kwargs = arguments(schedule, given)
     check_call(schedule.row.task, args, kwargs)
+    if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):
+        raise Conflict(reason)
     limit = schedule.row.expire_seconds
     run = create_run(
         schedule.row.task,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import DueTime
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed
@@ -31,6 +32,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "last_due_at": _iso(row.last_due_at),
         "next_due_at": _iso(row.next_due_at),
         "problem": schedule.problem,
+        "note": serializer_note(row.task),
     }
 
 

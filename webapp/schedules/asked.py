@@ -7,11 +7,13 @@ from typing import Any
 
 from flask import request
 
+from webapp.encoding import encodable_value
 from webapp.errors import Invalid
 from webapp.query import LONGEST_TEXT, text_in_query
 from webapp.schedules import builder
 from webapp.schedules.listing import Filters
 from webapp.schedules.ordering import DIRECTIONS, ORDERS, Order
+from webapp.submitted import submitted
 
 # Two names of 255 characters, and what JSON adds.
 LONGEST_EDGE = 1200
@@ -19,20 +21,10 @@ LONGEST_EDGE = 1200
 NO_FIELDS = ("csrf_token", "version", "schedule_id", "clone", "back", "tried", "switch")
 
 
-def everything_sent() -> dict[str, Any]:
-    """The JSON object, or the form with the last value of each field. Raises Invalid for JSON that is no object."""
-    if not request.is_json:
-        return {name: values[-1] for name, values in request.form.lists()}
-    sent = request.get_json()
-    if not isinstance(sent, dict):
-        raise Invalid({"": "Send a JSON object with the fields."})
-    return {str(name): value for name, value in sent.items()}
-
-
 def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
     """A field that may have several values: a JSON list, or a form's field sent more than once."""
     if not request.is_json:
-        return request.form.getlist(name)
+        return [encodable_value(value) for value in request.form.getlist(name)]
     values = sent.get(name, [])
     if not isinstance(values, list):
         raise Invalid({name: "Send a list."})
@@ -45,7 +37,7 @@ def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
     Of a field that a form sends twice the last one counts: a tick box has a hidden "0" before it. Raises Invalid for
     JSON that is not an object.
     """
-    sent = everything_sent()
+    sent = submitted()
     along = {name: sent.pop(name) for name in list(sent) if name in NO_FIELDS or name.startswith(builder.PREFIX)}
     if "build.week" in along:
         along["build.week"] = ",".join(list_sent("build.week", along))

@@ -12,8 +12,9 @@ from webapp.errors import Invalid
 from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import bulk
-from webapp.schedules.asked import everything_sent, filters_from, list_sent
+from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.listing import Filters
+from webapp.submitted import submitted
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedules_bulk", __name__, url_prefix="/schedules/bulk")
@@ -36,7 +37,7 @@ def edit(action: str) -> Response:
 
 
 def _many(action: str) -> Response:
-    given = everything_sent()
+    given = submitted()
     listed = list_sent("ids" if request.is_json else "id", given)
     ids = [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
     filters = filters_from(given) if given.get("all") else None

@@ -121,7 +121,7 @@ def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckone
     members = roster.current(now)
     kept: _Kept = current_app.extensions.setdefault("schedule_calendar", _Kept())
     times = _times(kept, members, now)
-    queues = {pair: broker.destination(pair[0], [], {}, pair[1])[0] for pair in _pairs(members)}
+    queues = {pair: broker.queue_of(*pair) for pair in _pairs(members)}
     slots = pools(queues.values(), now)
     pauses = tuple(pause_rows.unsettled(db.session))
     sizes = tuple((pool.queues, pool.slots) for pool in slots)

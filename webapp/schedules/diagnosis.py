@@ -23,9 +23,11 @@ import sqlalchemy as sa
 from webapp import broker, formats
 from webapp.extensions import db
 from webapp.registry import find_task
+from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
+from webapp.runs.store import NOT_SENT
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, in_force
@@ -38,6 +40,8 @@ from webapp.workers import service as workers
 UNSENT = timedelta(seconds=30)
 # A due time younger than this may be about to be accounted for.
 AT_ONCE = timedelta(seconds=5)
+# So many consumers are named in a sentence.
+NAMED = 3
 NEVER_MADE = (RunState.MISSED, RunState.SKIPPED)
 _ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it began", RunState.REVOKED: "was revoked"}
 _PAUSES = "It is one of everything or of tags: see the page of pauses."
@@ -87,7 +91,9 @@ class _Chain:
         self.made = run if run is not None and run.state not in NEVER_MADE else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
         task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
-        self.queue = broker.destination(task, [], {}, asked)[0]
+        self.queue = broker.queue_of(task, asked)
+        others = [one for one in promise.load(db.session.connection()) if one.queue == self.queue and not one.claims]
+        self.others = ", ".join(sorted(one.node for one in others)[:NAMED])
         self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
 
     def diagnosis(self) -> Diagnosis:
@@ -193,7 +199,11 @@ class _Chain:
             until = f", until {run.eta:%Y-%m-%d %H:%M:%S} UTC" if run.eta else ""
             return Link(name, None, f"The broker answers. The run is held{until}: nothing was sent yet.")
         if run.sent_at is None and self.now - run.created_at > UNSENT:
-            return Link(name, False, "The broker answers, but the message was not sent.", "Start a beat: it sends it.")
+            why, advice = "the message was not sent", "Start a beat: it sends it."
+            if (run.reason or "").startswith(NOT_SENT):
+                why = str(run.reason).removeprefix(NOT_SENT)
+                advice = "Start the worker that declares the queue, or correct its name."
+            return Link(name, False, f"The broker answers, but {why}.", advice)
         sent = f"It took the message {formats.ago(run.sent_at, self.now)}." if run.sent_at else "It was not sent yet."
         return Link(name, True, f"The broker answers. {sent}")
 
@@ -201,18 +211,35 @@ class _Chain:
         name = "Queue"
         if self.begun is not None:
             return Link(name, True, f"“{self.queue}” was consumed: {self.begun.worker or 'a worker'} took it.")
+        if self.others:
+            return self._foreign_queue(name)
         if not self.consumers:
             return Link(
                 name,
                 False,
                 f"No worker that is alive consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -Q {self.queue}",
+                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {self.queue}",
             )
         names = ", ".join(line.row.name for line in self.consumers[:3])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
         return Link(
             name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
+
+    def _foreign_queue(self, name: str) -> Link:
+        """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
+        found = (
+            f"“{self.queue}” is consumed by workers that do not report to Beatdesk ({self.others}). Runs are sent once."
+        )
+        if self.made is None or self.made.state != RunState.QUEUED:
+            return Link(name, True, found)
+        try:
+            depth = broker.queue_depths([self.queue])[self.queue]
+        except broker.BrokerAway:
+            depth = None
+        if depth:
+            found += f" {formats.plural(depth, 'message')} wait in it."
+        return Link(name, None, found, "Wait for its workers, or see whether they are stuck.")
 
     def _task(self) -> Link:
         name, task = "Task", self.schedule.row.task
@@ -229,7 +256,8 @@ class _Chain:
             lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
             return Link(name, False, f"{lacking} takes from that queue and does not know {task}.", "Restart it.")
         if not self.consumers:
-            return Link(name, None, f"The pages know {task}; there is no worker to ask.")
+            rest = f"whether {self.others} does is not known" if self.others else "there is no worker to ask"
+            return Link(name, None, f"The pages know {task}; {rest}.")
         return Link(name, True, f"{task} is registered.")
 
     def _result(self) -> Link:
@@ -239,6 +267,9 @@ class _Chain:
         if run.state == RunState.SUCCEEDED:
             took = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
             return Link(name, True, f"It succeeded{f' after {formats.duration(took)}' if took is not None else ''}.")
+        if run.state == RunState.UNCONFIRMED:
+            advice = "Check whether it ran. On its page, mark it as succeeded or send it again."
+            return Link(name, False, f"It is unconfirmed: {run.reason or 'no reason was noted'}", advice)
         if run.state in _ENDS:
             why = run.error or run.reason or "no reason was noted"
             return Link(name, False, f"It {_ENDS[RunState(run.state)]}: {why}", "See the run.")

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from webapp import broker
+from webapp.producers import Unsendable
+from webapp.queue_names import target_refusal
 from webapp.registry import find_task, rule_for
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
@@ -56,15 +58,20 @@ class DryRun:
 def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: datetime) -> DryRun:
     """Resolve the route, serialise the arguments, and look who would take it."""
     task = schedule.row.task
-    options = message_options(schedule)
-    queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, options)
     known = find_task(task)
     problem: str | None = f"There is no registered task “{task}”."
     if known:
         problem = known.refuse(args, kwargs)
+    problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     call = conceal(rule_for(task), args, kwargs)
-    content_type, real = broker.serialised(task, args, kwargs)
-    _, body = broker.serialised(task, call.args, call.kwargs)
+    queue, exchange, key = broker.queue_of(task, schedule.row.queue), "", ""
+    content_type, real, body = "", "", ""
+    try:
+        content_type, real = broker.serialised(task, args, kwargs)
+        _, body = broker.serialised(task, call.args, call.kwargs)
+        queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
+    except Unsendable as error:
+        problem = problem or f"Its message cannot be made: {error}"
     alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
     waiting, away = _waiting(queue)
     return DryRun(

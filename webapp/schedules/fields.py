@@ -114,7 +114,8 @@ def _folded(text: str) -> str:
 
 def json_value(value: Any, kind: type, words: str) -> Any:
     """A JSON list or object, from its text or as it is; `words` says which."""
-    if isinstance(value, str):
+    typed = isinstance(value, str)
+    if typed:
         try:
             value = read_json(value)
         except ValueError as error:
@@ -123,7 +124,9 @@ def json_value(value: Any, kind: type, words: str) -> Any:
         raise FieldError(f"{words} is needed.")
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()
+        if not typed:
+            # In JSON text a half surrogate is spelt out, and stays so; as a value it has passed the gate for text by.
+            text.encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise FieldError("This cannot be kept as JSON.") from error
     if len(text) > LONGEST_JSON:

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.liveness import BEAT_GONE_AFTER
 from webapp.scheduler.models import Beat
 from webapp.schedules.stored import Stored
 
-# A beat that has not been seen for this long is gone, or as good as.
-SILENCE = timedelta(seconds=10)
 PATIENCE = timedelta(seconds=3)
 NEWS = timedelta(seconds=60)
 
@@ -34,7 +33,8 @@ class InForce:
 
 def present_beats(now: datetime) -> Sequence[Beat]:
     """The beats that are there, the leading one first: it is the one that fires."""
-    query = sa.select(Beat).where(Beat.seen_at > now - SILENCE).order_by(Beat.leading.desc(), Beat.applied_at)
+    present = Beat.seen_at > now - timedelta(seconds=BEAT_GONE_AFTER)
+    query = sa.select(Beat).where(present).order_by(Beat.leading.desc(), Beat.applied_at)
     return db.session.scalars(query).all()
 
 

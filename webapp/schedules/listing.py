@@ -122,7 +122,7 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
 
 def _goes_to(queue: str) -> sa.ColumnElement[bool]:
     """Whether a schedule's messages go to a queue: it names the queue, or its task goes there by itself."""
-    tasks = [name for name in known_tasks() if broker.destination(name, [], {}, None)[0] == queue]
+    tasks = [name for name in known_tasks() if broker.queue_of(name, None) == queue]
     named = TASKS.c.queue == queue
     by_itself = sa.and_(sa.or_(TASKS.c.queue.is_(None), TASKS.c.queue == ""), TASKS.c.task.in_(tasks))
     return sa.or_(named, by_itself) if tasks else named

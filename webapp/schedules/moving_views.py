@@ -14,7 +14,7 @@ from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence import Crontab
 from webapp.schedules import fields, moving, service
-from webapp.schedules.asked import everything_sent, filters_from, list_sent
+from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
 from webapp.schedules.forms import form_values
@@ -25,6 +25,7 @@ from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import preview
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
+from webapp.submitted import submitted
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
@@ -37,7 +38,7 @@ def move() -> Response:
 
     Programs send `ids`, with `first_hour` and `last_hour` where the hours may change, and then the `moves` answered.
     """
-    given = everything_sent()
+    given = submitted()
     chosen = moves_in(list_sent("moves", given))
     if chosen:
         return _moved(given, *moving.carry_out(chosen))

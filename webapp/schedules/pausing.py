@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.accounts import audit
-from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.formats import plural
@@ -30,6 +29,7 @@ from webapp.schedules.definition import iso
 from webapp.schedules.models import Resume, SchedulePause
 from webapp.schedules.pauses import Pause
 from webapp.schedules.stored import DETAILS, TASKS, Stored
+from webapp.transactions import database_clock
 
 LONGEST_REASON = 500
 # How long before a change window begins every page says so.
@@ -98,7 +98,7 @@ def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
 
     Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
     """
-    moment = _database_clock()
+    moment = database_clock()
     reader = _Reader(given, zone)
     tags = reader.read("tags", _tags)
     row = SchedulePause(starts_at=reader.start(moment), author=service.who(), created_at=moment)
@@ -115,7 +115,7 @@ def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> ScheduleP
 
     Raises Invalid, NotFound, and Conflict for one that is over.
     """
-    row, moment = _locked(pause_id), _database_clock()
+    row, moment = _locked(pause_id), database_clock()
     before = values(row)
     reader = _Reader({**_texts(row), **given}, zone)
     if row.starts_at > moment:
@@ -129,7 +129,7 @@ def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> ScheduleP
 def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
     """End a pause that is on, and say what becomes of what came due; beat does that. Raises Conflict, Invalid."""
     choice = service.resume_choice(on_resume)
-    row, moment = _locked(pause_id), _database_clock()
+    row, moment = _locked(pause_id), database_clock()
     if row.starts_at > moment:
         raise Conflict("It has not begun: delete it instead.")
     before = values(row)
@@ -139,7 +139,7 @@ def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
 
 def delete(pause_id: int) -> None:
     """Delete a window that has not begun. Raises NotFound, Conflict."""
-    row, moment = _locked(pause_id), _database_clock()
+    row, moment = _locked(pause_id), database_clock()
     if row.starts_at <= moment:
         raise Conflict("It has begun: resume instead.")
     audit.record(db.session, "pause.delete", "pause", row.id, row.reason, values(row), None)
@@ -195,7 +195,7 @@ def _locked(pause_id: int) -> SchedulePause:
     """One that is not over, so that it cannot be settled meanwhile. Raises NotFound, Conflict."""
     get(pause_id)
     row = db.session.get_one(SchedulePause, pause_id, populate_existing=True, with_for_update=True)
-    moment = _database_clock()
+    moment = database_clock()
     if row.ended_at is not None or (row.ends_at is not None and row.ends_at <= moment):
         raise Conflict("This pause is over.")
     return row
@@ -210,14 +210,6 @@ def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> S
     db.session.commit()
     broker.announce(CHANNEL, str(revision))
     return row
-
-
-def _database_clock() -> datetime:
-    """Beat goes by the database's clock, so a pause that begins or ends now does too."""
-    if db.engine.dialect.name != "postgresql":
-        return now()
-    found: datetime = db.session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return found
 
 
 def _counted(fell: sa.Subquery) -> Meanwhile:

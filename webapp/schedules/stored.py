@@ -24,6 +24,7 @@ from sqlalchemy_celery_beat.models import (
 )
 
 from webapp.expressions import numbers_for, one_of
+from webapp.queue_names import target_refusal
 from webapp.scheduler.models import ScheduleProgress
 from webapp.scheduler.recurrence import (
     Crontab,
@@ -156,7 +157,7 @@ class Stored:
         for column, kind in (("args", list), ("kwargs", dict)):
             if not isinstance(_json(getattr(self.row, column)), kind):
                 return f"Its {column} are not a JSON {'list' if kind is list else 'object'}."
-        return None
+        return target_refusal(self.row.queue, self.row.exchange, self.row.routing_key)
 
     @cached_property
     def words(self) -> str:

@@ -17,6 +17,7 @@ from webapp import broker
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import secret_arguments, service, stored, writing
@@ -175,6 +176,8 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     if definition is None:
         return _Ready(Step(name, "refuse", errors=examined.errors, **about))
     words = describe(definition.recurrence())
+    if note := serializer_note(definition.task):
+        about["notes"] = [*given.notes, note]
     if before is None:
         return _Ready(Step(name, "create", words=words, **about), None, definition)
     changes = differences(before.snapshot, definition.snapshot())

@@ -18,11 +18,12 @@ from webapp.query import text_in_query
 from webapp.registry import known_tasks
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import transfer
-from webapp.schedules.asked import everything_sent, list_sent
+from webapp.schedules.asked import list_sent
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.reading import FORMATS, Asked, guess, read
 from webapp.schedules.transfer import Step
+from webapp.submitted import submitted
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
@@ -57,7 +58,7 @@ def import_file() -> Response:
 
     Programs send `{"file": text, "format": …, "timezone": …, "tasks": {command: task}, "remove": true, "apply": true}`.
     """
-    given = everything_sent()
+    given = submitted()
     asked, remove, do_it = _asked(given), bool(given.get("remove")), bool(given.get("apply"))
     text = ""
     try:

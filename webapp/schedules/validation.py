@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
 from webapp.people.zones import like_zones, meant_zone
+from webapp.queue_names import refusal
 from webapp.registry import find_task
 from webapp.runs import call_forms
 from webapp.scheduler.recurrence import (
@@ -183,8 +184,8 @@ def _kwargs(value: Any) -> dict[str, Any]:
 
 def _queue(value: Any) -> str:
     name = fields.line(value)
-    if any(character.isspace() for character in name):
-        raise FieldError("The name of a queue has no spaces.")
+    if reason := refusal(name):
+        raise FieldError(reason)
     return name
 
 

@@ -11,7 +11,9 @@ from webapp.extensions import db
 from webapp.formats import plural
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query
+from webapp.registry import serializer_note
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
+from webapp.runs import control
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import due_values, listed_values, schedule_values
@@ -21,7 +23,6 @@ from webapp.schedules.asked import (
     asked_order,
     cloned_id,
     edited_version,
-    everything_sent,
     given_fields,
     list_sent,
 )
@@ -34,6 +35,7 @@ from webapp.schedules.pages import detail_context, editor_context, last_runs_con
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
+from webapp.submitted import submitted
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
@@ -208,10 +210,10 @@ def run(schedule_id: int) -> Response:
             raise
         return run_form(schedule_id, given, error.fields)
     if wants_json():
-        response = jsonify(run_id=made.id, task=made.task, state=made.state)
+        response = jsonify(run_id=made.id, task=made.task, state=made.state, note=serializer_note(made.task))
         response.status_code = 202
         return response
-    flash("It runs now, once. Its due times stay as they are.", "success")
+    flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
     return see_other(f"/runs/{made.id}")
 
 
@@ -247,7 +249,7 @@ def restore(schedule_id: int, version: int) -> Response:
 @access(Access.SCHEDULER)
 def reset(schedule_id: int) -> Response:
     """Make fields what the code says."""
-    found = service.reset(schedule_id, list_sent("field", everything_sent()))
+    found = service.reset(schedule_id, list_sent("field", submitted()))
     return _done(found, f"“{found.name}” follows the code again.")
 
 

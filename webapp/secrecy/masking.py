@@ -228,7 +228,11 @@ def _spellings(text: str) -> set[str]:
     found = {text}
     for _ in range(2):
         found |= {spelt for known in found for spelt in (*_in_json(known), *_in_repr(known))}
-    return found | {quote(text), quote(text, safe=""), quote_plus(text)}
+    return (
+        found
+        | {quote(text, safe=safe, errors="backslashreplace") for safe in ("/", "")}
+        | {quote_plus(text, errors="backslashreplace")}
+    )
 
 
 def _in_json(text: str) -> tuple[str, str]:

@@ -47,6 +47,14 @@
     notice.setAttribute("role", "alert");
     notice.textContent = text;
     notices.append(notice);
+    markTitle();
+  }
+
+  // What is wrong shows in the title too, for whoever looks at another tab.
+  function markTitle() {
+    const wrong = document.querySelector("#health > *, [data-lost]");
+    const title = document.title.replace(/^\(!\) /, "");
+    if (document.title !== (wrong ? `(!) ${title}` : title)) document.title = wrong ? `(!) ${title}` : title;
   }
 
   document.addEventListener("click", (event) => {
@@ -98,7 +106,11 @@
   document.addEventListener("htmx:error", (event) => {
     if (!event.detail?.ctx?.response) say("The server does not answer. What you see may be old.");
   });
-  document.addEventListener("htmx:after:request", () => document.querySelector("[data-lost]")?.remove());
+  document.addEventListener("htmx:after:request", () => {
+    document.querySelector("[data-lost]")?.remove();
+    markTitle();
+  });
+  document.addEventListener("htmx:after:swap", markTitle);
 
   // A page that nobody sees asks for nothing; it catches up when it is seen again.
   document.addEventListener("htmx:before:request", (event) => {

@@ -13,24 +13,26 @@ from typing import Any
 
 import celery as celery_package
 import kombu
+import redis
 import sqlalchemy as sa
 from celery import signals
+from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
-from webapp.database import database_now, now
+from webapp import broker, installation
+from webapp.database import NAME_LENGTH, database_now, now
+from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
+from webapp.liveness import WORKER_HEARTBEAT
 from webapp.runs import claims
 from webapp.workers.models import Worker
 
 logger = logging.getLogger(__name__)
 
-# Seconds between signs of life, and after how many without one a worker counts as gone.
-INTERVAL = 5.0
-GONE_AFTER = 20.0
-
 _worker_id = uuid.uuid4().hex
 _stopping = threading.Event()
 _beating: threading.Thread | None = None
+_consumer: Any = None
 
 
 def worker_id() -> str:
@@ -39,14 +41,18 @@ def worker_id() -> str:
 
 
 @signals.celeryd_init.connect
-def _new_identity(**_: Any) -> None:
+def _new_identity(instance: Any = None, **_: Any) -> None:
+    if instance is not None:
+        # Before it is sent anywhere: neither Redis nor a column takes an odd name.
+        instance.hostname = shortened(instance.hostname, NAME_LENGTH)
     global _worker_id  # noqa: PLW0603  # one process is one worker; its children must inherit the value
     _worker_id = uuid.uuid4().hex
 
 
 @signals.worker_ready.connect
 def _ready(sender: Any, **_: Any) -> None:
-    global _beating  # noqa: PLW0603  # there is one such thread in a worker
+    global _beating, _consumer  # noqa: PLW0603  # there is one of each in a worker
+    _consumer = sender
     row = _describe(sender.controller)
     _stopping.clear()
     _write(lambda connection: connection.execute(sa.insert(Worker).values(**row, seen_at=database_now(connection))))
@@ -67,31 +73,46 @@ def _gone(**_: Any) -> None:
 
 
 def _beat(row: dict[str, Any]) -> None:
-    while not _stopping.wait(INTERVAL):
+    while not _stopping.wait(WORKER_HEARTBEAT):
         _write(lambda connection: _sign(connection, row))
+        _mark()
+
+
+def _mark() -> None:
+    """End the worker where Redis turns out to be another installation's."""
+    app = celery.flask_app
+    try:
+        with app.app_context():
+            installation.mark(broker.client(), app.extensions["settings"].redis_url)
+    except installation.OtherInstallation as error:
+        logger.critical(error)
+        worker_state.should_stop = EX_FAILURE
+    except (redis.RedisError, OSError) as error:
+        logger.info("whose Redis is is looked at later: %s", error)
 
 
 def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
     """Renew the row, or write it again when somebody removed it, and renew the claims."""
     # By the database's clock, as everybody who asks whether this worker is alive.
     at = database_now(connection)
-    queues = json.dumps(_queues())
+    changing = {"queues": json.dumps(_queues()), **_slots(_consumer.controller)}
     seen = connection.execute(
-        sa.update(Worker).where(Worker.id == row["id"]).values(seen_at=at, queues=queues, stopped_at=None)
+        sa.update(Worker).where(Worker.id == row["id"]).values(seen_at=at, stopped_at=None, **changing)
     )
     if not seen.rowcount:
-        connection.execute(sa.insert(Worker).values(**row, seen_at=at))
+        connection.execute(sa.insert(Worker).values(**row | changing, seen_at=at))
     claims.renew(connection, [request.id for request in tuple(worker_state.active_requests)], row["id"])
+    claims.renew_waiting(connection, _consumer.waiting)
 
 
 def _write(action: Any) -> None:
-    """One short transaction; a database that is away costs a line in the log and nothing else."""
+    """One short transaction; a failure costs a line in the log and nothing else."""
     app = celery.flask_app
     try:
         with app.app_context(), db.engine.begin() as connection:
             action(connection)
-    except sa.exc.SQLAlchemyError as error:
-        logger.warning("no sign of life could be written: %s", error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the next heartbeat tries again; without any this worker is dead
+        logger.warning("the heartbeat could not be written: %r", error)
 
 
 def _describe(controller: Any) -> dict[str, Any]:
@@ -101,10 +122,11 @@ def _describe(controller: Any) -> dict[str, Any]:
         "name": controller.hostname,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pool": {"concurrency": "prefork"}.get(pool, pool),
-        "concurrency": controller.concurrency or 1,
+        # By the names that the option --pool takes.
+        "pool": {"thread": "threads"}.get(pool, pool)[:20],
+        **_slots(controller),
         "queues": json.dumps(_queues()),
-        "tasks": json.dumps(sorted(name for name in celery.tasks if not name.startswith("celery."))),
+        "tasks": json.dumps(sorted(encodable(name) for name in celery.tasks if not name.startswith("celery."))),
         "versions": json.dumps(
             {
                 "python": platform.python_version(),
@@ -116,6 +138,19 @@ def _describe(controller: Any) -> dict[str, Any]:
     }
 
 
+def _slots(controller: Any) -> dict[str, int | None]:
+    """How many runs it can execute at once: solo has one slot whatever it was asked for, and remote control resizes."""
+    now_there = max(1, controller.pool.num_processes)
+    scaler = getattr(controller, "autoscaler", None)
+    if scaler is None or not hasattr(controller.pool, "grow"):
+        return {"concurrency": now_there, "autoscale_min": None, "autoscale_now": None}
+    return {
+        "concurrency": max(scaler.max_concurrency, now_there),
+        "autoscale_min": scaler.min_concurrency,
+        "autoscale_now": now_there,
+    }
+
+
 def _queues() -> list[str]:
     """The queues that this worker consumes at the moment."""
-    return sorted(celery.amqp.queues.consume_from)
+    return sorted(map(encodable, celery.amqp.queues.consume_from))

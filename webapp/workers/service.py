@@ -11,16 +11,20 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.celery_config import DEFAULT_QUEUE
+from webapp.encoding import encodable_value
 from webapp.extensions import db
+from webapp.liveness import WORKER_GONE_AFTER
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, RunState
-from webapp.workers.models import Worker
-from webapp.workers.presence import GONE_AFTER
+from webapp.workers.models import QueueConsumer, Worker
 
 # A worker that is gone is still shown for this long.
 REMEMBERED = timedelta(days=1)
 # So many of the oldest queued runs are looked at for how long each queue makes them wait.
 OLDEST_LOOKED_AT = 5_000
+# Consumers that are not ours say that they are there every ten seconds, unless they are busy.
+OTHERS_SPAN = timedelta(minutes=1)
+OTHERS_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,11 @@ class WorkerLine:
     queues: list[str]
     versions: dict[str, str]
 
+    @property
+    def slots(self) -> int:
+        """How many runs it can execute now, without growing first."""
+        return max(self.row.autoscale_now or self.row.concurrency, self.busy)
+
     def knows(self, task: str) -> bool:
         """Whether it has a task of this name registered."""
         return task in _read(self.row.tasks, [])
@@ -40,11 +49,15 @@ class WorkerLine:
 
 @dataclass(frozen=True, slots=True)
 class QueueLine:
-    """A queue. `depth` is None where the broker does not say; `oldest` is when its oldest waiting run was sent."""
+    """A queue. `depth` is None where the broker does not say; `oldest` is when its oldest waiting run was sent.
+
+    `others` are consumers that are not ours and claim no runs.
+    """
 
     name: str
     depth: int | None
     workers: list[str]
+    others: list[str]
     oldest: datetime | None
 
 
@@ -57,8 +70,8 @@ class Queues:
 
 
 def is_alive(worker: Worker, now: datetime) -> bool:
-    """Whether it did not say that it stops, and gave a sign of life within the last `GONE_AFTER` seconds."""
-    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+    """Whether it did not say that it stops, and gave a sign of life within the last `WORKER_GONE_AFTER` seconds."""
+    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
 
 
 def workers(now: datetime) -> list[WorkerLine]:
@@ -80,7 +93,7 @@ def workers(now: datetime) -> list[WorkerLine]:
 def queue_names(now: datetime) -> list[str]:
     """The queues that living workers take from, and the default one."""
     alive = sa.select(Worker.queues).where(
-        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=GONE_AFTER)
+        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
     )
     names = {name for text in db.session.scalars(alive) for name in _read(text, [])}
     return sorted(names | {DEFAULT_QUEUE})
@@ -90,16 +103,37 @@ def queues(now: datetime) -> Queues:
     """Each queue that somebody takes from or that runs wait in. Never waits long for a broker that is away."""
     alive = [line for line in workers(now) if line.alive]
     oldest = _oldest()
-    names = sorted({DEFAULT_QUEUE} | {name for line in alive for name in line.queues} | set(oldest))
+    others = other_consumers(now)
+    names = sorted({DEFAULT_QUEUE} | {name for line in alive for name in line.queues} | set(oldest) | set(others))
     try:
         depths, away = broker.queue_depths(names), None
     except broker.BrokerAway as error:
         depths, away = dict.fromkeys(names), str(error)
     lines = [
-        QueueLine(name, depths.get(name), [line.row.name for line in alive if name in line.queues], oldest.get(name))
+        QueueLine(
+            name,
+            depths.get(name),
+            [line.row.name for line in alive if name in line.queues],
+            others.get(name, []),
+            oldest.get(name),
+        )
         for name in names
     ]
     return Queues(lines, away)
+
+
+def other_consumers(now: datetime) -> dict[str, list[str]]:
+    """The nodes that answered lately, consume a queue and are not ours, by queue; of so many queues at most."""
+    statement = (
+        sa.select(QueueConsumer.queue, QueueConsumer.node)
+        .where(QueueConsumer.claims.is_(False), QueueConsumer.seen_at > now - OTHERS_SPAN)
+        .order_by(QueueConsumer.queue, QueueConsumer.node)
+        .limit(OTHERS_SHOWN)
+    )
+    found: dict[str, list[str]] = {}
+    for queue, node in db.session.execute(statement):
+        found.setdefault(queue, []).append(node)
+    return found
 
 
 def _oldest() -> dict[str, datetime]:
@@ -119,6 +153,6 @@ def _oldest() -> dict[str, datetime]:
 
 def _read(text: str, default: Any) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return encodable_value(json.loads(text))
+    except (ValueError, RecursionError):
         return default

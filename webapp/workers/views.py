@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
 from webapp.rendering import render, render_polled, wants_fragment
+from webapp.transactions import database_clock
 from webapp.workers import service
 
 blueprint = Blueprint("workers", __name__)
@@ -16,7 +16,7 @@ blueprint = Blueprint("workers", __name__)
 @access(Access.VIEWER)
 def workers() -> Response:
     """Who is alive, what each can do and how busy it is."""
-    lines = service.workers(now())
+    lines = service.workers(database_clock())
     if wants_fragment():
         return render_polled("workers/_workers.html", lines=lines)
     return render("workers/workers.html", lines=lines)
@@ -26,7 +26,7 @@ def workers() -> Response:
 @access(Access.VIEWER)
 def queues() -> Response:
     """What waits, for how long, and who takes it."""
-    found = service.queues(now())
+    found = service.queues(database_clock())
     if wants_fragment():
         return render_polled("workers/_queues.html", queues=found)
     return render("workers/queues.html", queues=found)

@@ -137,7 +137,7 @@ def _entry(name: str, value: Any, timezone: str, line: int | None) -> Given:
         "task": value["task"],
         "args": list(value.get("args") or []),
         "kwargs": dict(value.get("kwargs") or {}),
-        "queue": options.get("queue"),
+        "queue": getattr(options.get("queue"), "name", options.get("queue")),
         "priority": options.get("priority"),
         "expire_seconds": expires,
         **when,

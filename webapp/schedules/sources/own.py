@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from webapp.encoding import encodable_json, encodable_value
 from webapp.schedules.sources.given import Given, check_names, refuse
 
 # The parser in C where it is there: ten thousand schedules take seconds and not half a minute.
@@ -21,7 +22,9 @@ SEALED_HEAD = """\
 
 def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[str]] | None = None) -> str:
     """The text of a file; `sealed` says by name where sealed secrets stand, which the file's head then tells."""
-    text: str = yaml.safe_dump({"schedules": list(entries)}, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.safe_dump(
+        {"schedules": encodable_value(list(entries))}, sort_keys=False, allow_unicode=True, width=100
+    )
     told = "".join(f"#   {' '.join(name.split())}: {', '.join(places)}\n" for name, places in (sealed or {}).items())
     return (SEALED_HEAD + told if told else "") + text
 
@@ -29,7 +32,8 @@ def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[
 def from_yaml(text: str) -> list[Given]:
     """The entries of a file. Raises Invalid with what is wrong with the file."""
     try:
-        read, lines = _read(text)
+        # YAML knows no escapes of surrogates, as JSON has them.
+        read, lines = _read(encodable_json(text) if text.lstrip()[:1] in ("{", "[") else text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise refuse(f"This is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(read, list) or not all(isinstance(one, dict) for one in read):

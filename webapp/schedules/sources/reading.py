@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from webapp.encoding import encodable_value
 from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_schedule
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
@@ -40,7 +41,18 @@ def guess(text: str) -> str:
 
 
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
-    """The entries of a text. Raises Invalid with what is wrong with it as a whole."""
+    """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
+    return [_encodable(one) for one in _read(text, asked, now)]
+
+
+def _encodable(one: Given) -> Given:
+    try:
+        return replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields)))
+    except RecursionError:
+        return replace(one, fields={}, error="its fields are nested too deep")
+
+
+def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
     match asked.format if asked.format in FORMATS else guess(text):
         case "beat_schedule":
             return from_source(text, asked.timezone)

@@ -1,0 +1,89 @@
+"""Two installations never share a Redis database or a broker: a process that finds the other's mark there ends."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import redis as redis_client
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from tests.runs.making import make_run
+from tests.servers import INSTALLATION
+from tests.support import fresh
+from tests.visitors import Visitor
+from webapp import broker, installation, producers
+from webapp.config import Settings
+from webapp.extensions import celery, db
+from webapp.installation import KEY, OtherInstallation
+from webapp.overview import health
+from webapp.runs import service
+from webapp.runs.models import Run
+from webapp.runs.recorder import Recorder
+from webapp.runs.states import RunState
+from webapp.runs.stream import Event
+from webapp.runs.telling import tell
+
+
+@pytest.fixture
+def database_url(each_database: str) -> str:
+    return each_database
+
+
+def test_the_mark_is_put_back(context: Flask, settings: Settings, redis: redis_client.Redis) -> None:
+    recorder = Recorder(db.engine, settings.redis_url)
+    recorder.step()
+    assert redis.get(KEY) == INSTALLATION
+    redis.flushall()
+    recorder._next_presence = 0.0
+    recorder.step()
+    assert redis.get(KEY) == INSTALLATION
+    redis.set(KEY, "another")
+    recorder._next_presence = 0.0
+    with pytest.raises(SystemExit, match="belongs to another installation"):
+        recorder.run()
+
+
+def test_a_page_sends_nothing_there(context: Flask, redis: redis_client.Redis) -> None:
+    redis.set(KEY, "another")
+    run = service.launch("add", [1, 2])
+    assert (fresh(Run, run.id).state, fresh(Run, run.id).sent_at) == (RunState.QUEUED, None)
+    assert not broker.announce("channel", "text")
+    assert redis.keys("*") == [KEY]
+    assert Visitor(context, "operator").get(f"/runs/{run.id}").status_code == 200
+    assert health.monitor().health().checks["redis"] == "belongs to another installation"
+    with pytest.raises(OtherInstallation):
+        broker.client().ping()
+
+
+def test_a_worker_records_the_end_elsewhere(context: Flask, redis: redis_client.Redis) -> None:
+    """Its Redis was put in the place of another one: what has ended is written to the database."""
+    run_id = make_run(RunState.STARTED)
+    redis.set(KEY, "another")
+    tell(SimpleNamespace(id=run_id, retries=0, hostname="w@h", task="add"), Event.FAILED, "ValueError: x")
+    assert fresh(Run, run_id).state == RunState.FAILED
+    assert redis.keys("*") == [KEY]
+
+
+def test_a_broker_in_another_database(
+    context: Flask, settings: Settings, valkey_url: str, redis: redis_client.Redis, runner: FlaskCliRunner
+) -> None:
+    """Both are marked; whoever has replaced the other installation takes both over."""
+    second = f"{valkey_url.rsplit('/', 1)[0]}/2"
+    celery.conf.broker_url = second
+    with redis_client.Redis.from_url(second, decode_responses=True) as client:
+        producers.drop(producers.connect(celery))
+        assert client.get(KEY) == INSTALLATION
+        client.set(KEY, "another")
+        redis.set(KEY, "yet another")
+        with pytest.raises(OtherInstallation, match="/2 belongs to another"):
+            producers.connect(celery)
+        assert "belongs to another" in str(runner.invoke(args=["installation", "check"]).exception)
+        assert runner.invoke(args=["installation", "take-over"]).exit_code == 0
+        assert (client.get(KEY), redis.get(KEY)) == (INSTALLATION, INSTALLATION)
+    assert INSTALLATION in runner.invoke(args=["installation", "check"]).output
+
+
+def test_a_password_is_not_told() -> None:
+    assert installation.place("rediss://user:pa@ss@host:6379/3") == "rediss://host:6379/3"

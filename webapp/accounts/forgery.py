@@ -1,0 +1,50 @@
+"""Which unsafe requests need the token of a form, against forgery by other sites: all, but for two kinds.
+
+- Those proved by a bearer token, which no browser sends by itself.
+- Those of programs without a session, at a route that says `open_json=True`: JSON, no session cookie, and no sign that
+  another site's page sent it. What such a request may do, anybody may.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+
+from webapp.config import Settings
+from webapp.extensions import csrf
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def check_form_token() -> None:
+    """Before each request: raises CSRFError where a token is needed and is missing or wrong."""
+    if "by_token" not in g and not _is_open_json():
+        csrf.protect(apply_exemptions=True)
+
+
+def _is_open_json() -> bool:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return (
+        getattr(view, "open_json", False)
+        and request.mimetype == "application/json"
+        and current_app.config["SESSION_COOKIE_NAME"] not in request.cookies
+        and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+        and _is_own_origin(request.headers.get("Origin"))
+    )
+
+
+def _is_own_origin(given: str | None) -> bool:
+    """Whether no page sent it, or one of ours: under PUBLIC_URL, or the address that was asked."""
+    if given is None:
+        return True
+    settings: Settings = current_app.extensions["settings"]
+    return _origin(given) in (_origin(settings.public_url), _origin(request.host_url))
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme))
+    except ValueError:
+        return None

@@ -1,0 +1,96 @@
+"""Tokens by which a program acts as a person: made and revoked on the command line, brought as `Authorization: Bearer`.
+
+A token is 256 random bits, shown once; the database keeps its SHA-256. What it may do is what its person may do at the
+moment, so that a change of roles counts at once and a disabled person's tokens are dead. It does not expire.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import joinedload
+
+from webapp.accounts import audit
+from webapp.accounts.models import ApiToken, User
+from webapp.accounts.sessions import digest
+from webapp.database import now, read_only
+from webapp.errors import Invalid, NotFound
+from webapp.extensions import db
+
+# By which scanners of source code recognise one.
+PREFIX = "beatdesk_"
+MAX_LABEL = 120
+# When a token was last used is kept to the minute: a program that polls must not write at each request.
+USED_PRECISION = timedelta(minutes=1)
+
+
+def create(user: User, label: str) -> tuple[ApiToken, str]:
+    """Make a token and commit; gives its row and the text, which nobody can read again. Raises Invalid."""
+    if not user.active:
+        raise Invalid({"": f"{user.email} is disabled."})
+    if len(label) > MAX_LABEL or not label.isprintable():
+        raise Invalid({"label": f"A label has at most {MAX_LABEL} characters, on one line."})
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken(digest=digest(text), user_id=user.id, label=label)
+    db.session.add(token)
+    db.session.flush()
+    _record("token.create", token, user)
+    return token, text
+
+
+def revoke(user: User, number: int) -> ApiToken:
+    """End one of a person's tokens and commit. Raises NotFound."""
+    token = next((token for token in of_person(user) if token.id == number), None)
+    if token is None:
+        raise NotFound(f"{user.email} has no token {number}.")
+    token.revoked_at = now()
+    _record("token.revoke", token, user)
+    return token
+
+
+def of_person(user: User) -> Sequence[ApiToken]:
+    """A person's tokens that are not revoked, the oldest first."""
+    query = sa.select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None)).order_by(ApiToken.id)
+    return db.session.scalars(query).all()
+
+
+def authenticate(text: str) -> User | None:
+    """The person whose token this is; None for one that is unknown, revoked, or of a disabled person."""
+    query = (
+        sa.select(ApiToken)
+        .join(ApiToken.user)
+        .where(ApiToken.digest == digest(text), ApiToken.revoked_at.is_(None), User.active)
+        .options(joinedload(ApiToken.user).selectinload(User.roles))
+    )
+    token = db.session.scalars(query).one_or_none()
+    if token is None:
+        return None
+    if token.last_used_at is None or token.last_used_at < now() - USED_PRECISION:
+        used = sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now())
+        _write_apart(lambda connection: connection.execute(used))
+    return token.user
+
+
+def record_wrong(address: str) -> None:
+    """Say in the audit that wrong tokens come from an address; called once for many of them."""
+    _write_apart(
+        lambda connection: audit.note(connection, "unknown", "token.wrong", ("token", "", ""), after={"from": address})
+    )
+
+
+def _write_apart(write: Callable[[sa.Connection], object]) -> None:
+    """Write in a transaction of its own: the request may be one that only reads."""
+    before = read_only.set(False)
+    try:
+        with db.engine.begin() as connection:
+            write(connection)
+    finally:
+        read_only.reset(before)
+
+
+def _record(action: str, token: ApiToken, user: User) -> None:
+    audit.record(db.session, action, "token", token.id, token.label, after={"of": user.email, "label": token.label})
+    db.session.commit()

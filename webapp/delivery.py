@@ -1,0 +1,120 @@
+"""The last step of a task's message: its queue's name is checked, and a broker that has no such queue is noticed.
+
+Queues belong to those who consume them: only our own is declared (see `webapp.connections`). RabbitMQ drops a message
+without a queue in silence unless it is published as mandatory; then it comes back before it is confirmed. Redis makes
+a list of any name, but drops what an exchange leads nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Queue
+
+from webapp.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
+from webapp.producers import reason as describe
+from webapp.queue_names import target_refusal
+
+# In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
+UNDELIVERED = "beatdesk_undelivered"
+
+# Takes care of a message that could not be delivered, and says whether it did: its headers, body, routing key, reason.
+Keep = Callable[[Mapping[str, Any], Any, str, str], bool]
+
+
+class Undeliverable(NotNow):
+    """The broker is there and has no queue for this message. It is tried again. The text is the reason."""
+
+
+class CheckedProducer:
+    """A kombu producer that publishes to no queue that is reserved, and says when there is none.
+
+    `own` is the queue that is declared.
+    """
+
+    def __init__(self, producer: Any, own: Queue, keep: Keep | None) -> None:
+        self._producer = producer
+        self._own = own
+        self._keep = keep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, *, exchange: Any, routing_key: str, headers: dict[str, Any], **more: Any) -> Any:
+        """Publish, as `kombu.Producer.publish` does. Raises Unsendable, Undeliverable, or what the transport raises."""
+        options = {"exchange": exchange, "routing_key": routing_key, "headers": headers, **more}
+        if "task" not in headers:
+            # The event that says that a task was sent.
+            return self._producer.publish(body, **options)
+        exchange = getattr(exchange, "name", exchange) or ""
+        if reason := target_refusal(None if exchange else routing_key, exchange, routing_key):
+            raise Unsendable(reason)
+        try:
+            if self._producer.connection.transport.driver_type == "amqp":
+                return self._publish_mandatory(body, exchange, options)
+            self._check_bindings(exchange, routing_key)
+            return self._producer.publish(body, **options)
+        except Undeliverable as error:
+            if self._keep is None or not self._keep(headers, body, routing_key, str(error)):
+                raise
+            headers[UNDELIVERED] = str(error)
+            return None
+
+    def _publish_mandatory(self, body: Any, exchange: str, options: dict[str, Any]) -> Any:
+        key = options["routing_key"]
+        done, returned = self._mandatory(body, options)
+        if returned and key == self._own.name and not exchange:
+            # It was deleted since this connection declared it.
+            with _asking():
+                self._own(self._producer.channel).declare()
+            done, returned = self._mandatory(body, options)
+        if returned:
+            missing = f"the queue {key} does not exist on the broker"
+            raise Undeliverable(_nowhere(exchange, key) if exchange else missing)
+        return done
+
+    def _mandatory(self, body: Any, options: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """Publish, and what came back."""
+        returned: list[Any] = []
+
+        def returns(*answer: Any) -> None:
+            returned.append(answer)
+
+        with _asking():
+            listeners = self._producer.channel.events["basic_return"]
+        listeners.add(returns)
+        try:
+            return self._producer.publish(body, **options | {"mandatory": True}), returned
+        finally:
+            listeners.discard(returns)
+
+    def _check_bindings(self, exchange: str, key: str) -> None:
+        if not exchange:
+            return
+        with _asking():
+            channel = self._producer.channel
+            if channel.typeof(exchange).type == "fanout":
+                return
+            found = channel._lookup(exchange, key)  # noqa: SLF001 - as its own `basic_publish` does
+        if not found:
+            raise Undeliverable(_nowhere(exchange, key))
+        for queue in found:
+            if reason := target_refusal(None, None, queue):
+                raise Unsendable(reason)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Turns what says that the broker is away into ConnectionLost, as `webapp.producers.Producer` does."""
+    try:
+        yield
+    except BROKER_ERRORS as error:
+        if concerns_connection(error):
+            raise ConnectionLost(describe(error)) from error
+        raise
+
+
+def _nowhere(exchange: str, key: str) -> str:
+    return f"the exchange {exchange} leads to no queue for the routing key {key}"

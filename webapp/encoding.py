@@ -1,0 +1,109 @@
+r"""Text that UTF-8 or PostgreSQL cannot hold, written with escapes: half surrogates and NUL. Pure functions.
+
+A half surrogate comes from `os.fsdecode`, or from JSON that spells one (`"\udce4"`); it becomes the six characters
+`\udce4`, a NUL `\u0000`. Text is escaped where it enters (a database statement, an entry of the stream, a request) and
+where it leaves (a response, a Redis command, a log file, a mail). JSON text needs no escapes of ours: JSON's own are
+kept, so that arguments and results stay what they were.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from contextlib import suppress
+from typing import Any
+
+# Deeper JSON is refused where it is sent to us: what walks through a value calls itself for each level.
+MAX_JSON_DEPTH = 100
+
+_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
+# Escapes in JSON text. What needs no attention is matched first: an escaped backslash, and a whole pair of surrogates.
+_JSON_ESCAPE = re.compile(
+    r"\\\\|(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def encodable(text: str) -> str:
+    """The text with each half surrogate and NUL escaped."""
+    if "\x00" not in text:
+        if text.isascii():
+            return text
+        # Far quicker than to look at each character.
+        with suppress(UnicodeEncodeError):
+            text.encode()
+            return text
+    return _UNENCODABLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"
+
+
+def encodable_value(value: Any) -> Any:
+    """A value as JSON has it, with the half surrogates in every text escaped. NUL stays: JSON has a way to say it."""
+    if isinstance(value, str):
+        return value if value.isascii() else _HALF.sub(_escaped, value)
+    if isinstance(value, dict):
+        return {encodable_value(name): encodable_value(inner) for name, inner in value.items()}
+    return [encodable_value(inner) for inner in value] if isinstance(value, list) else value
+
+
+def encodable_bytes(text: str) -> bytes:
+    """The same in UTF-8."""
+    try:
+        made = text.encode()
+    except UnicodeEncodeError:
+        made = text.encode("utf-8", "backslashreplace")
+    return made.replace(b"\x00", b"\\u0000") if b"\x00" in made else made
+
+
+def encodable_json(text: str) -> str:
+    """JSON text without escapes of surrogates: a pair is one character, a half escaped as by `encodable_value`."""
+    return _JSON_ESCAPE.sub(_encodable_escape, text) if "\\ud" in text or "\\uD" in text else text
+
+
+def _encodable_escape(found: re.Match[str]) -> str:
+    if found["half"]:
+        return f"\\{found['half'].lower()}"
+    return str(json.loads(f'"{found["pair"]}"')) if found["pair"] else found.group()
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text encodable, and cut to at most `limit` characters, the last of them "…" when it was."""
+    text = encodable(text)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def decode_json(text: str | bytes, **options: Any) -> Any:
+    """As `json.loads`. Raises ValueError also for what is nested deeper than `MAX_JSON_DEPTH`."""
+    try:
+        value = json.loads(text, **options)
+    except RecursionError:
+        depth = MAX_JSON_DEPTH + 1
+    else:
+        depth = _depth(value)
+    if depth > MAX_JSON_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects lie in each other, up to one more than may be."""
+    level, depth = [value], -1
+    while level and depth <= MAX_JSON_DEPTH:
+        depth += 1
+        containers = [each for each in level if isinstance(each, list | dict)]
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def escape_in(handler: logging.Handler) -> None:
+    """Have a handler of log records write what its file's encoding cannot hold with escapes, rather than lose it."""
+    if isinstance(handler, logging.FileHandler):
+        # For when the file is opened again, as after its rotation.
+        handler.errors = "backslashreplace"
+    if isinstance(handler, logging.StreamHandler):
+        with suppress(AttributeError, ValueError):
+            handler.stream.reconfigure(errors="backslashreplace")

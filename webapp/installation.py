@@ -1,0 +1,180 @@
+"""The installation's id, and its mark on the servers that it uses: two that share one would take each other's runs.
+
+The id is made with the database and lies in it. Each process compares it with the mark at its start, on each new
+connection, and every few seconds; whoever finds no mark sets it. Where another installation's mark lies nothing is
+recorded or sent, and the process ends with one line that says what to do. A server that is away is asked when it is
+back.
+
+- Redis (`REDIS_URL`, and the broker where it is another database): a key.
+- RabbitMQ: an exchange without a use, whose argument is the id. A declaration with another one is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import sqlalchemy as sa
+from amqp.exceptions import ChannelError, PreconditionFailed
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.database import Base, create_engine, read_only
+
+logger = logging.getLogger(__name__)
+
+KEY = "beatdesk:installation"
+EXCHANGE = "beatdesk.installation"
+
+
+class Installation(Base):
+    """The one row of `installation`."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
+
+
+class OtherInstallation(redis.RedisError):
+    """A server is another installation's. Whatever treats Redis as away treats this alike: nothing is written there."""
+
+
+class _Process:
+    """What this process knows: its database, the id in it, and why it must end."""
+
+    def __init__(self) -> None:
+        self.database_url: str | None = None
+        self.id: str | None = None
+        self.refused: str | None = None
+
+
+_process = _Process()
+
+
+def use(database_url: str) -> None:
+    """Go by the id in this database from now on, in this process."""
+    _process.__init__()  # type: ignore[misc]  # as it was in the beginning
+    _process.database_url = database_url
+
+
+def refused() -> str | None:
+    """The line with which this process has to end, once a server turned out to be another installation's."""
+    return _process.refused
+
+
+def own_id() -> str:
+    """This installation's id. Raises redis.RedisError while the database cannot be asked for it."""
+    if _process.id is None:
+        if _process.database_url is None:
+            raise redis.RedisError("no database was given that says whose this is")
+        engine = create_engine(_process.database_url)
+        before = read_only.set(True)
+        try:
+            with engine.connect() as connection:
+                _process.id = connection.execute(sa.select(Installation.id)).scalar_one()
+        except sa.exc.SQLAlchemyError as error:
+            raise redis.RedisError(f"not used before the database answers: {type(error).__name__}") from error
+        finally:
+            read_only.reset(before)
+            engine.dispose()
+    return _process.id
+
+
+def on_connect(connection: Any) -> None:
+    """What redis-py does on a new connection, and a look whose the database is. Raises OtherInstallation."""
+    own = own_id()
+    connection.on_connect()
+    found = []
+    for command in (("SET", KEY, own, "NX"), ("GET", KEY)):
+        connection.send_command(*command)
+        found.append(_answer(connection))
+    _compare(found[-1], f"Redis at {connection.host}:{connection.port}, database {connection.db}")
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError:
+        # One that takes nothing now, or lets us read only. What is written there is refused anyway.
+        return None
+
+
+def mark(client: Any, url: str) -> None:
+    """Set the mark in a Redis database where there is none. Raises OtherInstallation, and what redis-py raises."""
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.set(KEY, own_id(), nx=True)
+        pipeline.get(KEY)
+        found = pipeline.execute(raise_on_error=False)[-1]
+    _compare(None if isinstance(found, Exception) else found, place(url))
+
+
+def mark_broker(connection: Any, *, over: bool = False) -> None:
+    """The same for the broker of a kombu connection; with `over`, whosever the mark is."""
+    if connection.transport.driver_type == "redis":
+        client = connection.default_channel.client
+        if over:
+            client.set(KEY, own_id())
+        mark(client, connection.as_uri())
+        return
+    with connection.channel() as channel:
+        if over:
+            channel.exchange_delete(EXCHANGE)
+        try:
+            arguments = {"alternate-exchange": f"beatdesk.{own_id()}"}
+            channel.exchange_declare(EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=arguments)
+        except PreconditionFailed as error:
+            theirs = re.search(r"current is '?beatdesk\.([\w-]+)", str(error))
+            _compare(theirs[1] if theirs else "unknown", place(connection.as_uri()))
+        except ChannelError as error:
+            logger.info("the broker lets nobody mark it: %s", error)
+
+
+def _compare(found: str | bytes | None, where: str) -> None:
+    theirs = found.decode() if isinstance(found, bytes) else found
+    if theirs is None or theirs == own_id():
+        return
+    _process.refused = (
+        f"{where} belongs to another installation of Beatdesk ({theirs}; this one is {own_id()}), so that each would "
+        "take the other's runs. Give this one another database or virtual host by REDIS_URL and CELERY_BROKER_URL; if "
+        "it has replaced the other one, run: flask installation take-over"
+    )
+    raise OtherInstallation(_process.refused)
+
+
+def place(url: str) -> str:
+    """A server's address without its password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def require(redis_url: str, connect_broker: Callable[[], Any]) -> None:
+    """Exit at the start with one line where a server is another installation's; see `problem`."""
+    if line := problem(redis_url, connect_broker):
+        sys.exit(line)
+
+
+def problem(redis_url: str, connect_broker: Callable[[], Any]) -> str | None:
+    """Why a process must not start with these servers; `connect_broker` marks the broker.
+
+    What is away, or is not brought up to date yet, keeps nobody from starting.
+    """
+    try:
+        with redis.Redis.from_url(redis_url, socket_connect_timeout=1.0, socket_timeout=1.0) as client:
+            mark(client, redis_url)
+        connect_broker()
+    except OtherInstallation as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  # each transport has its own, and each is looked at again later
+        logger.info("whose the servers are is looked at later: %s", error)
+    return None
+
+
+def take_over(redis_url: str, connection: Any) -> None:
+    """Set our mark on Redis and on the broker of a kombu connection, whosever it was. Raises what they raise."""
+    with redis.Redis.from_url(redis_url, socket_connect_timeout=5.0, socket_timeout=5.0) as client:
+        client.set(KEY, own_id())
+    mark_broker(connection, over=True)

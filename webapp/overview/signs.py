@@ -1,0 +1,303 @@
+"""What can be wrong, and what a page says of it. Each function looks at one thing and yields a sign if it is wrong.
+
+`overview.health` calls them. To say one thing more, add a function to the signs of the part that knows it, and its key
+to `KEYS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy_celery_beat.models import PeriodicTask
+
+from webapp import broker
+from webapp.database import now
+from webapp.extensions import db
+from webapp.formats import duration, plural
+from webapp.installation import OtherInstallation
+from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
+from webapp.runs import discards, recorder
+from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
+from webapp.transactions import database_clock
+from webapp.workers.models import Worker
+from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
+
+# A worker that was killed is reported for this long, unless one of its name is back.
+LOST_WORKER_SHOWN = timedelta(minutes=10)
+# Beyond so many, broken schedules and all enabled ones are not counted.
+MAX_SCHEDULES_COUNTED = 1_000
+MAX_NAMES = 3
+
+# Discarded messages are reported for this long after the last one.
+DISCARDED_SHOWN = timedelta(hours=1)
+
+WORKER_COMMAND = "celery -A wsgi:celery worker -n beatdesk@%h"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Something that is wrong.
+
+    `text` says what, `since_text` and `since` since when that is known, `action` and `command` what to do; `link` is
+    the page that shows it. A sign with a `check` makes `/readyz` answer 503, with that word at the sign's key.
+    """
+
+    key: str
+    text: str
+    action: str
+    severity: str = "danger"
+    since: datetime | None = None
+    since_text: str = ""
+    command: str = ""
+    link: tuple[str, str] | None = None
+    check: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """For programs; the moment is ISO 8601."""
+        return {
+            "key": self.key,
+            "severity": self.severity,
+            "text": self.text,
+            "since": self.since.isoformat() if self.since else None,
+            "action": self.action,
+            "command": self.command or None,
+            "link": self.link[0] if self.link else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the signs of the database are read from; `now` is its clock."""
+
+    now: datetime
+    workers: Sequence[Heartbeat]
+
+
+def of_database() -> list[Sign]:
+    """What the rows say. Raises sqlalchemy.exc.SQLAlchemyError when the database does not answer."""
+    at = database_clock()
+    rows = Rows(at, heartbeats(at))
+    return [sign for find in DATABASE_SIGNS for sign in find(rows)]
+
+
+def of_redis() -> list[Sign]:
+    """What Redis says. Raises redis.RedisError when it does not answer."""
+    client = broker.client()
+    try:
+        client.ping()
+    except OtherInstallation as error:
+        return [
+            Sign("redis", "Redis belongs to another installation.", str(error), check="belongs to another installation")
+        ]
+    return [sign for find in REDIS_SIGNS for sign in find(client)]
+
+
+def of_broker() -> list[Sign]:
+    """Nothing, where the broker answers. Raises broker.BrokerAway."""
+    broker.check()
+    return []
+
+
+def _beat(rows: Rows) -> Iterator[Sign]:
+    beats = db.session.execute(sa.select(Beat.leading, Beat.seen_at)).all()
+    alive = [beat for beat in beats if beat.seen_at > rows.now - timedelta(seconds=BEAT_GONE_AFTER)]
+    if any(beat.leading for beat in alive):
+        return
+    lease = db.session.execute(sa.select(BeatLease.holder, BeatLease.expires_at)).first()
+    given_back = lease.expires_at if lease is not None and lease.holder is None else None
+    if alive and given_back is not None and rows.now - given_back < timedelta(seconds=BEAT_TAKEOVER):
+        # The leader has stopped, and another one is there.
+        return
+    led = [beat.seen_at for beat in beats if beat.leading]
+    yield Sign(
+        "beat",
+        "A beat is running, but none leads." if alive else "No beat is running.",
+        "See why in the log of beat." if alive else "Start one:",
+        since=max([*led, *([given_back] if given_back else [])], default=None),
+        since_text="Schedules have not fired since",
+        command="" if alive else "celery -A wsgi:celery beat",
+        link=("/schedules", "Show schedules"),
+        check="none leads",
+    )
+
+
+def _worker(rows: Rows) -> Iterator[Sign]:
+    if any(worker.alive(rows.now) for worker in rows.workers):
+        yield from _lost_workers(rows)
+        return
+    last = db.session.execute(sa.select(Worker.seen_at, Worker.stopped_at).order_by(Worker.seen_at.desc())).first()
+    yield Sign(
+        "worker",
+        "No worker is running.",
+        "Start one:",
+        since=(last.stopped_at or last.seen_at) if last else None,
+        since_text="The last one was seen at",
+        command=WORKER_COMMAND,
+        link=("/workers", "Show workers"),
+        check="none is alive",
+    )
+
+
+def _lost_workers(rows: Rows) -> Iterator[Sign]:
+    """Workers that fell silent without a word, while others are alive."""
+    known: set[str] = set()
+    lost = []
+    for worker in rows.workers:
+        silent = worker.stopped_at is None and not worker.alive(rows.now)
+        if silent and worker.name not in known and rows.now - worker.seen_at < LOST_WORKER_SHOWN:
+            lost.append(worker)
+        known.add(worker.name)
+    if lost:
+        one = len(lost) == 1
+        yield Sign(
+            "lost-worker",
+            f"{'Worker' if one else 'Workers'} {_list(worker.name for worker in lost)} stopped responding.",
+            "Its runs are taken over by other workers." if one else "Their runs are taken over by other workers.",
+            severity="warning",
+            since=max(worker.seen_at for worker in lost),
+            since_text="Last heartbeat:",
+            link=("/workers", "Show workers"),
+        )
+
+
+def _queues(rows: Rows) -> Iterator[Sign]:
+    queues = unconsumed(rows.workers, rows.now)
+    if not queues:
+        return
+    count = sum(queue.count for queue in queues)
+    waiting = plural(count, "run") if count < MAX_COUNTED else f"{MAX_COUNTED:,} or more runs"
+    last = max((queue.consumed_at for queue in queues if queue.consumed_at), default=None)
+    names = [queue.queue for queue in queues]
+    yield Sign(
+        "queue",
+        f"No worker consumes the {'queue' if len(names) == 1 else 'queues'} {_list(names)}.",
+        f"A worker last consumed {'it' if len(names) == 1 else 'one of them'} "
+        f"{duration((rows.now - last).total_seconds() // 60 * 60)} ago. Start one that does:"
+        if last and rows.now - last >= timedelta(minutes=1)
+        else "Start a worker that does:",
+        severity="warning",
+        since=queues[0].since,
+        since_text=f"{waiting} {'waits' if count == 1 else 'wait'}, the oldest since",
+        command=f"{WORKER_COMMAND} -Q {','.join(names[:MAX_NAMES])}",
+        link=("/queues", "Show queues"),
+    )
+
+
+def _schedules(_rows: Rows) -> Iterator[Sign]:
+    broken = (
+        sa.select(ScheduleProgress.broken_since.label("since"))
+        .join(PeriodicTask, PeriodicTask.id == ScheduleProgress.schedule_id)
+        .where(ScheduleProgress.broken.is_not(None), PeriodicTask.enabled)
+        .limit(MAX_SCHEDULES_COUNTED + 1)
+        .subquery()
+    )
+    count, since = db.session.execute(sa.select(sa.func.count(), sa.func.min(broken.c.since)).select_from(broken)).one()
+    if not count:
+        return
+    enabled = sa.select(PeriodicTask.id).where(PeriodicTask.enabled).limit(MAX_SCHEDULES_COUNTED + 1).subquery()
+    total = db.session.execute(sa.select(sa.func.count()).select_from(enabled)).scalar_one()
+    if count > MAX_SCHEDULES_COUNTED:
+        many = f"More than {MAX_SCHEDULES_COUNTED:,} schedules"
+    elif total > MAX_SCHEDULES_COUNTED:
+        many = plural(count, "schedule")
+    else:
+        many = f"{count:,} of {plural(total, 'enabled schedule')}"
+    yield Sign(
+        "schedules",
+        f"{many} cannot fire.",
+        "Each one says why; edit it or disable it.",
+        severity="warning",
+        since=since,
+        since_text="First noticed:",
+        link=("/schedules?status=broken", "Show broken schedules"),
+    )
+
+
+def _recorder(client: Any) -> Iterator[Sign]:
+    lag = recorder.lag(client)
+    oldest = (now() - timedelta(seconds=lag.seconds)).replace(microsecond=0) if lag.entries else None
+    if not recorder.present(client):
+        yield Sign(
+            "recorder",
+            "No recorder is running.",
+            "Start one:",
+            since=oldest or recorder.last_seen(client),
+            since_text="What happens to runs has not been recorded since",
+            command="flask --app wsgi recorder run",
+            link=("/runs", "Show runs"),
+            check="none is alive",
+        )
+    elif lag.seconds > RECORDER_MAX_LAG:
+        yield Sign(
+            "recorder",
+            "The recorder is behind: pages show runs as they were.",
+            f"{plural(lag.entries, 'state change')} of runs to record. If the number grows, start another recorder:",
+            since=oldest,
+            since_text="The oldest change that is not recorded is from",
+            command="flask --app wsgi recorder run",
+            link=("/runs", "Show runs"),
+            check=f"{lag.seconds:.0f} s behind",
+        )
+
+
+def _discarded(client: Any) -> Iterator[Sign]:
+    found = discards.read(client)
+    last_at = found[0].last_at if found else None
+    if last_at is None or now() - last_at > DISCARDED_SHOWN:
+        return
+    latest = max(found, key=lambda each: each.count)
+    what = f"task “{latest.task}”, queue “{latest.queue}”: {latest.reason}" if latest.task else latest.reason
+    many = plural(sum(each.count for each in found), "message")
+    yield Sign(
+        "discarded",
+        f"A worker of Beatdesk has discarded {many} that it could not execute.",
+        f"The most frequent: {what}. Let a worker take the queue that knows its tasks, and only such workers.",
+        severity="warning",
+        since=last_at.replace(microsecond=0),
+        since_text="The last one:",
+        link=("/queues", "Show queues"),
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    given = list(names)
+    shown = ", ".join(f"“{name}”" for name in given[:MAX_NAMES])
+    return f"{shown} and {len(given) - MAX_NAMES} more" if len(given) > MAX_NAMES else shown
+
+
+DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _schedules)
+REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder, _discarded)
+
+# Every sign that there can be, for monitors.
+KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules", "discarded")
+SILENT = "does not answer"
+# What is said of a part that fails or does not answer.
+AWAY = {
+    "database": Sign(
+        "database",
+        "The database does not answer.",
+        "Pages cannot be loaded and schedules do not fire until it is back. Check the server of DATABASE_URL.",
+        since_text="No answer since",
+        check=SILENT,
+    ),
+    "redis": Sign(
+        "redis",
+        "Redis does not answer.",
+        "Pages poll instead of being pushed; workers write to the database directly. Check the server of REDIS_URL.",
+        since_text="No answer since",
+        check=SILENT,
+    ),
+    "broker": Sign(
+        "broker",
+        "The broker does not answer.",
+        "Runs are kept and sent when it is back. Check the server of CELERY_BROKER_URL.",
+        since_text="No answer since",
+        link=("/queues", "Show queues"),
+        check=SILENT,
+    ),
+}

@@ -1,0 +1,62 @@
+"""Which names a queue may have, wherever one is named: the one home of this rule. Imports nothing of ours.
+
+On Redis a queue is a key of that name, so a message to a queue named like a key of the broker's own would end every
+worker. On RabbitMQ some names belong to the broker or to Celery's control and events.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_LENGTH = 128
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_LENGTH}}}")
+_RESERVED = re.compile(
+    r"""
+    .*unacked(_index|_mutex)?       # kombu on Redis: what is delivered; a `global_keyprefix` may stand before it
+    | .*_kombu\..*                  # kombu on Redis: bindings
+    | celeryev(\..*)?               # Celery's events
+    | (.*\.)?pidbox                 # Celery's control: celery.pidbox, reply.celery.pidbox, and a queue for each node
+    | celery-task(set)?-meta-.*     # results and groups, where they share the broker's database
+    | chord-unlock-.*
+    | celery_delayed(_.*)?          # Celery's delayed delivery by RabbitMQ
+    | amq\..*                       # RabbitMQ's own
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# Exchanges that every RabbitMQ has, for everybody's messages.
+_STANDARD_EXCHANGE = re.compile(r"amq\.(direct|fanout|headers|match|topic)")
+
+
+class BadQueueName(ValueError):
+    """A queue may not have this name. The text is the reason."""
+
+
+def refusal(name: str) -> str | None:
+    """Why a queue may not have this name, as a sentence; None when it may."""
+    if not _NAME.fullmatch(name):
+        return (
+            f"The name of a queue has 1 to {MAX_LENGTH} characters, each a letter from A to Z, a digit, "
+            "“.”, “_” or “-”, such as reports.daily."
+        )
+    return _reserved("a queue", name)
+
+
+def target_refusal(queue: str | None, exchange: str | None, routing_key: str | None) -> str | None:
+    """Why a message may not be sent there, as a sentence; None when it may. Empty names count as not given."""
+    if queue and (reason := refusal(queue)):
+        return reason
+    if exchange and not _STANDARD_EXCHANGE.fullmatch(exchange) and (reason := _reserved("an exchange", exchange)):
+        return reason
+    return _reserved("a routing key", routing_key) if routing_key else None
+
+
+def check(name: str) -> None:
+    """Raise BadQueueName for a name that a queue may not have."""
+    if reason := refusal(name):
+        raise BadQueueName(reason)
+
+
+def _reserved(what: str, name: str) -> str | None:
+    if not _RESERVED.fullmatch(name):
+        return None
+    return f"“{name[:MAX_LENGTH]}” cannot be used as {what}: Celery or the message broker uses this name itself."

@@ -1,0 +1,36 @@
+"""Responses and JSON that every client can read: text that UTF-8 cannot hold leaves escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import flask
+from flask.json.provider import DefaultJSONProvider
+
+from webapp.encoding import decode_json, encodable_bytes, encodable_json
+
+
+class Response(flask.Response):
+    """The class of every response of text. Views that stream text make one themselves."""
+
+    def set_data(self, value: str | bytes) -> None:
+        """As Flask's, with text escaped."""
+        super().set_data(encodable_bytes(value) if isinstance(value, str) else value)
+
+    def iter_encoded(self) -> Iterator[bytes]:
+        """As Flask's, with text escaped."""
+        for part in self.response:
+            yield encodable_bytes(part) if isinstance(part, str) else part
+
+
+class JSONProvider(DefaultJSONProvider):
+    """Flask's JSON. `loads` raises ValueError, which is a 400, for what is nested too deep."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """JSON text whose texts are escaped, for clients that cannot hold half a character either."""
+        return encodable_json(super().dumps(obj, **kwargs))
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """The value of JSON text; what a text in it holds is for `webapp.submitted` to escape."""
+        return decode_json(s, **kwargs)
