@@ -167,15 +167,6 @@ def test_the_row_of_a_message_that_a_task_has_sent_is_its_own(
     assert is_run_id(row.group_id)
 
 
-def test_arguments_that_are_nested_too_deep_to_be_shown_are_executed(task: Task) -> None:
-    deep: list[Any] = []
-    for _ in range(900):
-        deep = [deep]
-    assert deliver(task, RANDOM, [deep]).retval == 1
-    [row] = rows()
-    assert "nested too deep" in row.args
-
-
 def test_late_news_settles_an_unconfirmed_run(context: Flask, record: Callable[[list[Entry]], None]) -> None:
     run_id = make_run(RunState.UNCONFIRMED)
     record([Entry(run_id, Event.SUCCEEDED, 0, now(), text="5")])

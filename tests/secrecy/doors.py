@@ -43,7 +43,7 @@ def sealed_as_before(text: str) -> str:
 
 def calls_sent(redis: redis_client.Redis) -> list[list[Any]]:
     """Arguments by position and by name, and what is embedded, of each message."""
-    return [json.loads(b64decode(json.loads(text)["body"])) for text in redis.lrange("celery", 0, -1)]
+    return [json.loads(b64decode(json.loads(text)["body"])) for text in redis.lrange("beatdesk", 0, -1)]
 
 
 Door = Callable[[Visitor, str, dict[str, Any]], Any]

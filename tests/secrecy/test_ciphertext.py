@@ -187,7 +187,7 @@ def test_what_other_programs_send_is_not_opened(context: Flask, schedule_id: int
         options = options_of({"chain": chain}, None, None)
         db.session.execute(sa.update(Run).where(Run.id == run.id).values(options=options))
         db.session.commit()
-        redis.delete("celery")
+        redis.delete("beatdesk")
         # The broker has lost it, and beat sends it again.
         broker.publish([db.session.get_one(Run, run.id)])
         ((_, _, embedded),) = calls_sent(redis)

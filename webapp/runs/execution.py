@@ -39,7 +39,7 @@ from webapp.runs.message import RUN_HEADER, run_of_message
 from webapp.runs.stream import Event
 from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, Rule, conceal, masked, masked_value, rule_of
+from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
 from webapp.secrecy.text import MASK, is_suspicious
 from webapp.workers import presence
 
@@ -50,7 +50,6 @@ _ENDED_BY_CLAIM = (Verdict.EXPIRED, Verdict.LOST_TOO_OFTEN)
 # How long a worker waits for a database that is away before it gives the message back.
 DATABASE_PATIENCE = 20.0
 MAX_NAME = 255
-TOO_DEEP = "arguments that are nested too deep to be shown"
 
 
 class RunTask(Task):
@@ -74,7 +73,8 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
     execution = _execution(task, task_id, request)
     with flask_app().app_context():
         try:
-            call = _concealed(task, request)
+            kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
+            call = conceal(rule_of(task), request["args"] or (), kwargs)
             _claim_for(execution, call, request)
         except (Ignore, Reject) as refusal:
             return _unexecuted(refusal)
@@ -91,16 +91,6 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
             reporting.finish(execution)
             # Celery has stored, sent and logged all there is.
             executing.end(execution.id)
-
-
-def _concealed(task: Any, request: Mapping[str, Any]) -> Concealed:
-    """The call without its secrets. Raises Unopenable."""
-    args, kwargs = request["args"] or (), request["kwargs"] if isinstance(request["kwargs"], dict) else {}
-    try:
-        return conceal(rule_of(task), args, kwargs)
-    except RecursionError:
-        # Executed all the same; nobody can read it.
-        return conceal(Rule(), [TOO_DEEP], {})
 
 
 def _execution(task: Any, task_id: Any, request: Mapping[str, Any]) -> Execution:

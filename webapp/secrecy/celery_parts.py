@@ -12,7 +12,7 @@ from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked_value, rule_of, value_without, without
 from webapp.secrecy.rows import looks_sealed
 from webapp.secrecy.sealing import seal, unseal
-from webapp.secrecy.text import SEALED, hide
+from webapp.secrecy.text import MASK, SEALED, hide
 
 # What the parts of a chord are sealed for; Celery stores each as a list of this many things.
 CHORD = "chord"
@@ -69,5 +69,10 @@ class MaskingBackend(RedisBackend):
 def _concealed(app: Any, name: str, args: Any, kwargs: Any) -> Concealed | None:
     """The call without its secrets, or None when it has none."""
     # Not `app.tasks`, which would import every task into a process that only sends.
-    found = conceal(rule_of(app._tasks.get(name)), args or (), kwargs or {})  # noqa: SLF001
+    rule = rule_of(app._tasks.get(name))  # noqa: SLF001
+    try:
+        found = conceal(rule, args or (), kwargs or {})
+    except RecursionError:
+        # What is nested too deep to be looked through is shown nowhere.
+        return Concealed([MASK], {}, ([], {}), any=True)
     return found if found.any else None
