@@ -29,7 +29,7 @@ from webapp.runs import control
 from webapp.runs.canvas import options_of
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
-from webapp.schedules import service, stored
+from webapp.schedules import secret_arguments, service, stored
 from webapp.schedules.stored import select_schedules
 from webapp.secrecy import sealing
 from webapp.secrecy.masking import conceal, rule_of
@@ -133,6 +133,40 @@ def test_mask_is_unchanged_for_the_same_task_and_argument_alone(
         first = [[f"{CANARY}-card"], CALL] if number == schedule_id else [[], edited]
         assert calls_sent(redis)[0][:2] == first
     assert places_in_database(CANARY) == []
+
+
+def test_forms_have_masks_and_never_what_was_typed(context: Flask, schedule_id: int, run_id: str) -> None:
+    """The editor, its clone, a dry run, a retry, a refusal and the page for two who edit at once."""
+    scheduler = Visitor(context, "scheduler")
+    number, shown = f"/schedules/{schedule_id}", {f"arg.{name}": str(text) for name, text in SHOWN.items()}
+    for path in (f"{number}/edit", f"/schedules/new?clone={schedule_id}", f"/runs/new?from={run_id}"):
+        page = " ".join(scheduler.get(path).text.split())
+        assert page.count('value="•••"') == 2, path
+        assert 'value="amqp://maya:•••@broker/"' in page, path
+    form = {"name": "vault", "task": VAULT, **WHEN, "mode": "fields", **shown, "arg.card": "•••"}
+    cloned = scheduler.post("/schedules", {**form, "name": "copy", "clone": schedule_id})
+    assert cloned.status_code == 303
+    copy = service.get(int(cloned.location.rpartition("/")[2])).snapshot
+    assert secret_arguments.opened(copy).plain == ([], CALL | {"card": f"{CANARY}-card"})
+    db.session.rollback()
+    typed = {**form, "arg.password": f"{CANARY}-typed", "arg.url": f"amqp://maya:{CANARY}@other/"}
+    json_typed = {"mode": "json", "args": "[]", "kwargs": json.dumps({"password": f"{CANARY}-typed"})}
+    for sent in (typed, json_typed):
+        for path, more in (
+            (number, {"version": 1, "name": ""}),
+            ("/runs/new", {"priority": "99"}),
+            (number, {"version": 9}),
+        ):
+            answer = scheduler.post(
+                path, {**form, **sent, **more} if sent is typed else {"task": VAULT, **sent, **more}
+            )
+            assert answer.status_code in (409, 422), path
+            assert CANARY not in answer.text, (path, more)
+            assert "ype it again" in answer.text, (path, more)
+    tried = scheduler.post(f"{number}/dry-run", {**form, "arg.room": "7"})
+    assert "Run it with these arguments" in tried.text
+    assert CANARY not in tried.text
+    assert "Run it with these arguments" not in scheduler.post(f"{number}/dry-run", typed).text
 
 
 def test_nobody_but_who_may_import_sees_ciphertext(context: Flask, schedule_id: int, run_id: str) -> None:

@@ -40,7 +40,11 @@ class CallForm:
         """Typed for another task, and kept in case of going back to it."""
         known = {f"{PREFIX}{one.name}" for one in self.fields}
         typed = {name: text for name, text in self.values.items() if name.startswith(PREFIX) and text.strip()}
-        return {name: text for name, text in typed.items() if name not in known and not is_secret(name)}
+        return {
+            name: text
+            for name, text in typed.items()
+            if name not in known and not is_secret(name) and hide(text) == text
+        }
 
 
 def fields_of(task: KnownTask) -> list[Argument]:
