@@ -481,7 +481,10 @@ def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: 
     failed: list[str] = []
     for run_id, reason in reasons.items():
         statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
-        failing = statement.values(state=RunState.FAILED, error=f"Unsendable: {reason}", ended_at=now)
+        # Of a run that is only observed the sending was noted before.
+        sends = sa.case((runs.c.sent_at.is_(None), runs.c.sends), else_=runs.c.sends - 1)
+        ended = {"state": RunState.FAILED, "error": f"Unsendable: {reason}", "ended_at": now}
+        failing = statement.values(**ended, sent_at=None, sends=sends)
         if connection.execute(failing).rowcount:
             failed.append(run_id)
     return failed
