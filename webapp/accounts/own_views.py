@@ -11,7 +11,7 @@ from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service, sessions
 from webapp.accounts.access import Access, access
-from webapp.accounts.limits import limit_failures
+from webapp.accounts.limits import limit_own_password
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.people import service as people
@@ -55,7 +55,7 @@ def update() -> Response:
 
 @blueprint.post("/password")
 @access(Access.MEMBER)
-@limit_failures
+@limit_own_password
 def change_password() -> Response:
     """Change the password; every other browser is signed out."""
     given = submitted()

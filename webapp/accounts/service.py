@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from webapp.accounts import audit, passwords, sessions
+from webapp.accounts import audit, limits, passwords, sessions
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.database import now
@@ -18,8 +18,8 @@ from webapp.runs.service import send_runs
 from webapp.transactions import reading
 
 WRONG = "The e-mail address or the password is not right."
-# However often it is asked for, the mail goes out once in this time.
-RESET_MAIL_EVERY = timedelta(minutes=5)
+# However often one asker wants a link, the mail goes out once in this time.
+LINK_MAIL_EVERY = timedelta(minutes=5)
 
 
 def sign_in(email: object, password: object) -> User | None:
@@ -89,11 +89,21 @@ def request_reset(email: object) -> None:
         user_id = found.id if found is not None and found.active else None
     if user_id is None:
         return
+    _mail_link(user_id, "password_reset")
+
+
+def _mail_link(user_id: int, kind: str) -> None:
+    """Mail a link, once in a while for each asker, so that strangers do not use up what the owner may ask for."""
+    attempt = limits.count_mail(user_id)
+    if attempt is None:
+        return
     user = _load(user_id)
-    slot = int(now().timestamp() // RESET_MAIL_EVERY.total_seconds())
-    enqueued = enqueue_mail(key=f"password-reset:{user.id}:{slot}", kind="password_reset", user=user)
+    slot = int(now().timestamp() // LINK_MAIL_EVERY.total_seconds())
+    enqueued = enqueue_mail(key=f"{kind}:{user.id}:{slot}:{limits.asker()}", kind=kind, user=user)
     db.session.commit()
-    if enqueued:
+    if enqueued is None:
+        attempt.uncount()
+    else:
         send_runs([enqueued[1]])
 
 

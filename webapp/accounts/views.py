@@ -11,7 +11,7 @@ from flask_wtf.csrf import generate_csrf
 from webapp.accounts import recovery, service
 from webapp.accounts.access import Access, access
 from webapp.accounts.answers import even_time
-from webapp.accounts.limits import WRONG_PASSWORD, limit_failures, limit_mail, remember_device
+from webapp.accounts.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.accounts.models import User
 from webapp.accounts.redirects import safe_path
 from webapp.errors import Invalid, NotFound, error_response
@@ -34,7 +34,7 @@ def login() -> Response:
 
 @blueprint.post("/login")
 @access(Access.PUBLIC)
-@limit_failures
+@limit_sign_in
 def sign_in() -> Response:
     """Sign in, then go on to where one wanted to go."""
     given = submitted()
@@ -92,12 +92,12 @@ def choose(token: str) -> Response:
 
 @blueprint.post("/reset/<token>")
 @access(Access.PUBLIC)
-@limit_failures
 def reset(token: str) -> Response:
     """Set the new password; all sessions end, and one signs in with it."""
     owner = _owner(token)
     if owner is None:
         return _over()
+    count_link(owner)
     try:
         user = service.reset_password(owner.id, submitted().get("password"))
     except Invalid as error:

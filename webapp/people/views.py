@@ -11,7 +11,7 @@ from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts.access import ROLES, Access, access
 from webapp.accounts.answers import even_time
-from webapp.accounts.limits import limit_requests
+from webapp.accounts.limits import limit_registrations
 from webapp.accounts.own_views import is_yes
 from webapp.database import now
 from webapp.errors import Conflict, DomainError, Invalid
@@ -39,7 +39,7 @@ def registration_form() -> Response:
 
 @blueprint.post("/register")
 @access(Access.PUBLIC)
-@limit_requests
+@limit_registrations
 @even_time
 def register() -> Response:
     """Register; the same answer whether or not the address was taken."""
