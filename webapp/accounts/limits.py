@@ -29,6 +29,7 @@ from werkzeug.exceptions import TooManyRequests
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
+from webapp.errors import DomainError
 from webapp.extensions import limiter
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -187,8 +188,8 @@ def _limited(
         try:
             response = current_app.make_response(view(*args, **kwargs))
             status = response.status_code
-        except Exception as error:
-            status = getattr(error, "status", None) or getattr(error, "code", None) or 500
+        except DomainError as error:
+            status = error.status
             raise
         finally:
             if not counts_when(status):

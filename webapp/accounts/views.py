@@ -110,6 +110,50 @@ def reset(token: str) -> Response:
     return remember_device(see_other(url_for("accounts.login")), user)
 
 
+@blueprint.get("/confirm")
+@access(Access.PUBLIC)
+def confirmation() -> Response:
+    """Ask for a new link that confirms one's address."""
+    if wants_json():
+        return jsonify(csrf_token=generate_csrf(), fields=["email"])
+    return render("accounts/confirm.html", over=False)
+
+
+@blueprint.post("/confirm")
+@access(Access.PUBLIC)
+@limit_mail
+@even_time
+def send_confirmation() -> Response:
+    """Mail the link, if there is such an address to confirm; the answer does not tell."""
+    service.request_confirmation(submitted().get("email"))
+    if wants_json():
+        return jsonify(status="sent if the address is registered and not confirmed")
+    return see_other(url_for("accounts.confirmation_sent"))
+
+
+@blueprint.get("/confirm/sent")
+@access(Access.PUBLIC)
+def confirmation_sent() -> Response:
+    """What happens next."""
+    return render("accounts/confirm_sent.html")
+
+
+@blueprint.get("/confirm/<token>")
+@access(Access.PUBLIC)
+def confirm(token: str) -> Response:
+    """Confirm the address that this link was mailed to."""
+    # Programs that only look whether a page is there follow no link for anybody.
+    if request.method == "HEAD":
+        return current_app.make_response("")
+    if service.confirm_address(token, current_app.extensions["settings"]) is None:
+        if wants_json():
+            raise NotFound("This link is not valid, or older than a week. Request a new one.")
+        return render("accounts/confirm.html", status=404, over=True)
+    if wants_json():
+        return jsonify(status="confirmed")
+    return render("accounts/confirmed.html")
+
+
 def _owner(token: str) -> User | None:
     return recovery.user_of(token, current_app.extensions["settings"])
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
-from webapp.accounts.access import ROLES, Access, access
+from webapp.accounts.access import ROLES, Access, access, may
 from webapp.accounts.answers import even_time
 from webapp.accounts.limits import limit_registrations
 from webapp.accounts.own_views import is_yes
@@ -43,9 +43,9 @@ def registration_form() -> Response:
 @even_time
 def register() -> Response:
     """Register; the same answer whether or not the address was taken."""
-    given = submitted()
+    given, by_admin = submitted(), may(Access.ADMIN)
     try:
-        registration.register(check_registration(given, now()))
+        registration.register(check_registration(given, now()), confirmed=by_admin)
     except Invalid as error:
         if wants_json():
             raise
