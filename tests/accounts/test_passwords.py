@@ -42,6 +42,7 @@ def test_it_refuses_what_is_too_short(password: object) -> None:
         "C0rrect-H0rse_Battery.Staple!",
         "elpatsyrettabesrohtcerroc",
         "to be or not to be",
+        "super secret password",
         "May the Force be with you",
         "Password!@#$%^",
         "Qwerty!@#$%^&*",
@@ -62,6 +63,8 @@ def test_it_refuses_what_would_be_guessed_first(password: str) -> None:
     [
         "seven quiet umbrellas",
         "apricot ladder monsoon velvet",
+        "seven brown bicycles",
+        "four green elephants",
         "all lower case letters",
         "शान्त नदी बग्छ सधैं",
         "X9!kd02-mm_Qpz",

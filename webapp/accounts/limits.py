@@ -15,8 +15,8 @@ import ipaddress
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -163,10 +163,9 @@ def count_mail(user_id: int) -> Attempt | None:
         return None
 
 
-@contextmanager
-def token_attempt() -> Iterator[Attempt]:
-    """Count the look-up of a bearer token; call `uncount` when it is right. Raises TooMany."""
-    yield count_attempt(Count(TOKEN_FAILURES, "wrong-token", address()))
+def count_token() -> Attempt:
+    """Count the look-up of a bearer token, before it is done; `uncount` it when the token is right. Raises TooMany."""
+    return count_attempt(Count(TOKEN_FAILURES, "wrong-token", address()))
 
 
 def _limited(

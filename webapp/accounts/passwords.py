@@ -27,7 +27,7 @@ LONGEST_IN_BYTES = 4096
 ESTIMATED_LENGTH = 48
 # Powers of ten. The lower one is for words alone, as people join them to phrases.
 LEAST_GUESSES = 10.0
-LEAST_GUESSES_OF_WORDS = 9.0
+LEAST_GUESSES_OF_WORDS = 8.0
 # Signs that stand for one letter, as one sign: zxcvbn tries every assignment of signs to letters, which would be
 # hundreds for a text that has them all.
 _SIGNS = str.maketrans("@{[<!|$+", "4(((1157")
