@@ -176,10 +176,10 @@ def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]
 
 
 # It waits for its queue no more.
-_REASON = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
-_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(_REASON)}
+WITHOUT_NOT_SENT = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
+_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(WITHOUT_NOT_SENT)}
 _MARK_SENT_POSTGRESQL = sa.text(
-    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {_REASON} "  # noqa: S608 - constants of this file
+    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {WITHOUT_NOT_SENT} "  # noqa: S608 - constants of this file
     "WHERE id = ANY(CAST(:ids AS text[]))"
 )
 
