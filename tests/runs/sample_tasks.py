@@ -58,6 +58,27 @@ def charge(self: Any, card: str, password: str, path: str, fail: bool = False) -
     return {"said": said, "card": card, "access_token": "a-token-of-the-result"}
 
 
+@shared_task(name="samples.spill")
+def spill(*, fail: bool = False, **given: str) -> dict[str, Any]:
+    """Say what it was given in every way, and give it back, with secrets that are no argument."""
+    found = {name: value.replace("canary", "canary-of-the-task") for name, value in given.items()}
+    for name, value in found.items():
+        logger.warning("%s=%s and %s", name, value, {name: value})
+        write(f"{name}: {value}")
+    progress(1, 2, f"at {found['dsn']}")
+    if fail:
+        raise ValueError(f"spilt {found} and {given}")
+    return {"given": list(given.values()), "found": found, "said": f"headers: {found}"}
+
+
+@shared_task(name="samples.spill_all")
+def spill_all(**given: str) -> None:
+    """Have that done by a chain and by a chord."""
+    chain(spill.si(**given), spill.si(**given)).delay()
+    chord([spill.si(**given), spill.si(**given, fail=True)], spill.si(**given)).delay()
+    chord([spill.si(**given), spill.si(**given)], spill.si(**given)).delay()
+
+
 @shared_task(name="samples.steps")
 def steps(count: int, path: str) -> int:
     """Tell each of so many steps, with lines; wait for the file before the last one."""

@@ -42,6 +42,29 @@ def _rows(beats: Rig) -> dict[str, Any]:
         return {row.name: row for row in connection.execute(statement)}
 
 
+def test_secret_arguments_are_sealed_and_known_again(beats: Rig, core: Core) -> None:
+    entry = {"task": "add", "schedule": 90.0, "kwargs": {"password": "canary-1", "num1": 1}}
+    _define(core, often=entry)
+    first = _rows(beats)["often"]
+    assert "canary" not in str(first)
+    assert "sealed:v2:" in first.kwargs
+    _define(core, often=dict(entry))
+    assert _rows(beats)["often"] == first
+    _define(core, often=entry | {"kwargs": {"password": "canary-2", "num1": 1}})
+    assert _rows(beats)["often"].kwargs != first.kwargs
+    # As a former version wrote them.
+    plain = json.dumps(definition(entry, celery.conf.timezone), sort_keys=True)
+    with beats.engine.begin() as connection:
+        connection.execute(sa.update(TASKS).values(kwargs=json.dumps(entry["kwargs"])))
+        connection.execute(sa.update(DETAILS).values(code_definition=plain))
+    _define(core, often=entry)
+    assert "canary" not in str(_rows(beats)["often"])
+    # An edit is still told from what the code said.
+    beats.edit(first.id, BEGIN, kwargs=json.dumps({"num1": 2}))
+    _define(core, often=entry | {"kwargs": {"password": "canary-3"}})
+    assert json.loads(_rows(beats)["often"].kwargs) == {"num1": 2}
+
+
 DAILY = {"task": "add", "schedule": crontab(minute="0", hour="8"), "args": [1, 2]}
 
 

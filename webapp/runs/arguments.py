@@ -24,7 +24,7 @@ from uuid import UUID
 from webapp.encoding import decode_json
 from webapp.registry import KnownTask
 from webapp.runs.numbers import number, whole
-from webapp.secrecy.masking import MASK, is_concealed
+from webapp.secrecy.text import MASK, is_concealed
 
 _KINDS: dict[Any, str] = {
     bool: "bool", int: "int", float: "number", str: "text",

@@ -15,7 +15,10 @@ from typing import Any
 from webapp.errors import Invalid
 from webapp.registry import KnownTask, find_task
 from webapp.runs.arguments import Argument, argument, read_argument, read_json, written
-from webapp.secrecy.masking import MASK, is_secret
+from webapp.secrecy.masked_input import FORGOTTEN, forget
+from webapp.secrecy.masking import Rule, walk, walk_call
+from webapp.secrecy.names import is_secret
+from webapp.secrecy.text import MASK, hide
 
 PREFIX = "arg."
 MODE = "mode"
@@ -45,9 +48,13 @@ def fields_of(task: KnownTask) -> list[Argument]:
     return [argument(parameter, task) for parameter in task.signature.parameters.values()]
 
 
-def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False) -> CallForm:
-    """The form for arguments in JSON: fields where they fit, unless `as_json` is wished."""
+def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False, kept: bool = True) -> CallForm:
+    """The form for arguments in JSON: fields where they fit, unless `as_json` is wished.
+
+    A masked argument is shown as unchanged if its value is `kept`, else its field is empty.
+    """
     task = find_task(task_name) if task_name else None
+    args, kwargs = _forgotten(task, args, kwargs)
     values = {"args": args, "kwargs": kwargs}
     blank = _is_blank(args, list) and _is_blank(kwargs, dict)
     fields = fields_of(task) if task else []
@@ -56,7 +63,7 @@ def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False) 
     if task is None or blank:
         return CallForm(task, fields, False, values)
     try:
-        typed = as_fields(task, json.loads(args), json.loads(kwargs))
+        typed = as_fields(task, json.loads(args), json.loads(kwargs), kept=kept)
     except (ValueError, RecursionError):
         typed = None
     if typed is None:
@@ -71,7 +78,35 @@ def from_typed(task_name: str, given: Mapping[str, Any]) -> CallForm:
         wished = given.get(MODE) == "json"
         return from_json(task_name, values.get("args", "[]"), values.get("kwargs", "{}"), as_json=wished)
     task = find_task(task_name) if task_name else None
-    return CallForm(task, fields_of(task) if task else [], False, values)
+    fields = fields_of(task) if task else []
+    values |= {name: _forgotten_field(one, values[name]) for one in fields if (name := f"{PREFIX}{one.name}") in values}
+    return CallForm(task, fields, False, values)
+
+
+def _forgotten(task: KnownTask | None, args: str, kwargs: str) -> tuple[str, str]:
+    """The JSON of a call without the secrets that were typed into it; what is not JSON as it is, to be corrected."""
+    rule = task.rule if task else Rule()
+    if not rule.concerns(args) and not rule.concerns(kwargs):
+        return args, kwargs
+    try:
+        call = walk_call(rule, read_json(args), read_json(kwargs), forget)
+    except (ValueError, TypeError, AttributeError):
+        return args, kwargs
+    # What has no secret in it stays exactly as it was typed.
+    texts = [json.dumps(part, ensure_ascii=False) for part in call]
+    return (texts[0] if FORGOTTEN in texts[0] else args, texts[1] if FORGOTTEN in texts[1] else kwargs)
+
+
+def _forgotten_field(argument: Argument, text: str) -> str:
+    """The same for a field; one of a secret argument alone is never shown anyway."""
+    if argument.secret or hide(text) == text:
+        return text
+    try:
+        value = read_json(text) if argument.kind == "json" else text
+    except ValueError:
+        return text
+    shown = walk(Rule(), value, False, (), forget)
+    return shown if isinstance(value, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def switched(task_name: str, given: Mapping[str, Any], wished: str) -> tuple[CallForm, dict[str, str]]:
@@ -148,7 +183,9 @@ def read_texts(given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     return found["args"], found["kwargs"]
 
 
-def as_fields(task: KnownTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str] | None:
+def as_fields(
+    task: KnownTask, args: Sequence[Any], kwargs: Mapping[str, Any], *, kept: bool = True
+) -> dict[str, str] | None:
     """What stands in the fields for a call; None when they cannot say exactly this call."""
     if task.refuse(args, kwargs):
         return None
@@ -164,8 +201,7 @@ def as_fields(task: KnownTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         return None
     if not _same(again, (list(args), dict(kwargs))):
         return None
-    # What is masked has to be typed again.
-    return {name: "" if text == MASK else text for name, text in texts.items()}
+    return {name: "" if text == MASK and not kept else text for name, text in texts.items()}
 
 
 def _placed(task: KnownTask, values: dict[str, Any], positional: int) -> tuple[list[Any], dict[str, Any]]:

@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 from webapp.registry import KnownTask
-from webapp.secrecy.masking import MASK, is_secret, masked_value
+from webapp.secrecy.masking import masked_value
+from webapp.secrecy.names import is_secret
+from webapp.secrecy.text import MASK
 
 LINE = 90
 _ENVELOPE = {"__type__", "__value__"}

@@ -19,12 +19,13 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 from billiard import common as billiard_common
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import Task, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
 from celery.utils.saferepr import saferepr
+from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from webapp import broker
 from webapp.database import now
@@ -38,7 +39,8 @@ from webapp.runs.message import RUN_HEADER, run_of_message
 from webapp.runs.stream import Event
 from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, conceal, masked, rule_of
+from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
+from webapp.secrecy.text import MASK, is_suspicious
 from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
@@ -193,7 +195,37 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     except Exception:  # a soft time limit that is over just now; Celery raises it once
         logger.exception("run %s: its end is emitted once more", execution.id)
         _emit_end(execution, outcome, request)
+    try:
+        outcome = _without_secrets(execution.id, outcome)
+    except Exception:
+        # Whatever a result is: the run has succeeded, and monitors learn only that.
+        logger.exception("run %s: its outcome cannot be looked through", execution.id)
+        outcome = outcome._replace(retstr=MASK)
     return _harmless(outcome)
+
+
+def _without_secrets(run_id: str, outcome: Any) -> Any:
+    """The outcome without secrets: Celery makes events of it, which every monitor on the broker can read."""
+    value, info = outcome[0], outcome[1]
+    if info is None:
+        told = outcome.retstr
+        if not isinstance(told, str) or not (executing.has_secrets() or is_suspicious(told)):
+            return outcome
+        return outcome._replace(retstr=saferepr(masked_value(executing.hidden_in(run_id, value)), len(told)))
+    if isinstance(value, ExceptionInfo) and info.state in (states.FAILURE, states.RETRY):
+        value.traceback = executing.hidden(run_id, value.traceback)
+        raised = value.exception.exc if isinstance(value.exception, ExceptionWithTraceback) else value.exception
+        error = raised.exc if isinstance(raised, Retry) else raised
+        text = headline(error) if isinstance(error, Exception) else ""
+        if (shown := executing.hidden(run_id, text)) != text:
+            module, name = type(error).__module__, type(error).__name__
+            said = shown.removeprefix(f"{name}: ")
+            instead = UnpickleableExceptionWrapper(module, name, (said,), f"{name}({said!r})")
+            if isinstance(raised, Retry):
+                raised.exc = instead
+            else:
+                value.exception = instead
+    return outcome
 
 
 def _is_order(error: BaseException) -> bool:

@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 from webapp.errors import Invalid
 from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
-from webapp.runs.call_forms import MODE, CallForm, from_json, from_typed, read_fields, read_texts
+from webapp.runs import service
+from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.models import Run
 from webapp.runs.numbers import whole
 from webapp.runs.search import length
+from webapp.secrecy.masked_input import Input, Refused
 
 LOWEST_PRIORITY = 9
 # Far enough for everybody, and within every database's calendar.
@@ -47,7 +49,8 @@ def blank(task_name: str, *, as_json: bool = False) -> Form:
 def prefilled(run: Run, *, as_json: bool = False) -> Form:
     """The form with the arguments of a run, to launch it again with others."""
     given = {"queue": run.queue or "", "priority": "" if run.priority is None else str(run.priority)}
-    return Form(from_json(run.task, run.args, run.kwargs, as_json=as_json), given, origin=run)
+    kept = service.kept_call(run) is not None
+    return Form(from_json(run.task, run.args, run.kwargs, as_json=as_json, kept=kept), given, origin=run)
 
 
 def typed(sent: Mapping[str, Any]) -> dict[str, str]:
@@ -73,8 +76,11 @@ class Call:
     options: dict[str, Any]
 
 
-def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[str]) -> Call:
-    """The call that was sent. Raises Invalid with a sentence at each field that cannot be taken."""
+def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[str], origin: Run | None = None) -> Call:
+    """The call that was sent. Raises Invalid with a sentence at each field that cannot be taken.
+
+    A mask among the arguments stands for what `origin`, the run that is launched again, has there.
+    """
     errors: dict[str, str] = {}
     task = find_task(given.get("task", ""))
     if task is None:
@@ -87,6 +93,11 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
     options = _options(given, now, zone, queues, errors)
     if not errors and (reason := task.refuse(args, kwargs)):
         errors["args"] = reason
+    kept = service.kept_call(origin) if origin is not None and origin.task == task.name else None
+    try:
+        args, kwargs = Input(task.rule, task.name, kept).read(args, kwargs)
+    except Refused as error:
+        errors |= error.by_field() if given.get(MODE) == "json" else error.by_argument(PREFIX)
     if errors:
         raise Invalid(errors)
     return Call(task.name, args, kwargs, options)

@@ -20,13 +20,15 @@ from webapp.runs.ids import had_row, id_of_task, is_run_id
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import SEALED, call_of, conceal
+from webapp.secrecy.masking import call_of, conceal
 from webapp.secrecy.sealing import Unopenable
+from webapp.secrecy.text import SEALED, hide
 
 logger = logging.getLogger(__name__)
 
 # Where it goes, and what follows it (see `canvas`).
-_PASSED_ON = ("exchange", "routing_key", "headers", *KEPT)
+_OPENED = ("headers", *KEPT)
+_PASSED_ON = ("exchange", "routing_key", *_OPENED)
 _DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
@@ -43,7 +45,7 @@ def run_of_message(headers: Mapping[str, Any]) -> str | None:
 
 
 def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
-    """What the row of a message is made of that has none yet; JSON values, its secrets concealed. Raises Unopenable."""
+    """What the row of a message is made of that has none yet; JSON values, its secrets concealed."""
     args, kwargs, embedded = body
     call = conceal(rule_for(task), args or (), kwargs or {})
     related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
@@ -86,7 +88,7 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
         # Celery takes some that its routers or a task raised for the transport's, and wraps them.
         cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
-        why = type(cause).__name__ if secret else reason(cause)
+        why = type(cause).__name__ if secret else hide(reason(cause))
         raise Unsendable(f"its message cannot be made: {why}") from error
 
 
@@ -188,7 +190,7 @@ def _name_run(options: dict[str, Any], run_id: str) -> None:
 
 def _more(run: Run | Sendable) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run.options) if run.options else {}
-    return {name: opened(value) for name, value in found.items() if name in _PASSED_ON}
+    return {name: opened(value) if name in _OPENED else value for name, value in found.items() if name in _PASSED_ON}
 
 
 def _task(app: Celery, name: str) -> Any:

@@ -18,6 +18,7 @@ from webapp.runs.observed import Observed
 from webapp.runs.stream import Entry, Event
 from webapp.secrecy import masking
 from webapp.secrecy.sealing import Unopenable
+from webapp.secrecy.text import hide
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def outcome_of(app: Celery, run: Observed, meta: Mapping[str, Any], now: datetim
     attempt = max(run.attempt, retries) if isinstance(retries, int) else run.attempt
     hidden = _texts(app, run)
     result = masking.value_without(hidden, result)
-    text = masking.masked(json.dumps(result)) if event is Event.SUCCEEDED else _headline(result)
+    text = masking.masked(json.dumps(result)) if event is Event.SUCCEEDED else hide(_headline(result))
     traceback = meta.get("traceback")
     at = _moment(meta.get("date_done"), now)
     entry = Entry(
@@ -92,7 +93,7 @@ def outcome_of(app: Celery, run: Observed, meta: Mapping[str, Any], now: datetim
         attempt,
         at,
         _storable(f"Revoked: {text}" if event is Event.REVOKED else text),
-        _storable(masking.without(hidden, traceback)) if isinstance(traceback, str) else "",
+        _storable(hide(masking.without(hidden, traceback))) if isinstance(traceback, str) else "",
         worker or "",
         # Asked for again and again, and kept once.
         f"result {attempt} {at.timestamp():.3f}",

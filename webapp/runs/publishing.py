@@ -20,7 +20,6 @@ from webapp.runs.ids import had_row, is_random
 from webapp.runs.message import RUN_HEADER, row_of_message
 from webapp.runs.stream import TEXT_LIMIT, Event
 from webapp.runs.telling import Subject, tell
-from webapp.secrecy.sealing import Unopenable
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +72,7 @@ def _emit(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, 
     execution, run_id = current(), headers.get(RUN_HEADER)
     if execution is None or run_id is None or run_id == execution.id:
         return False
-    try:
-        row = row_of_message(sender, body, headers, routing_key)
-    except Unopenable:
-        # It fails when it is claimed.
-        return False
+    row = row_of_message(sender, body, headers, routing_key)
     text = json.dumps({**row, "external_id": str(headers["id"]), "undelivered": undelivered}, default=repr)
     # What is too large for the stream would be cut; it gets its row when it is claimed.
     if len(text) > TEXT_LIMIT:

@@ -24,7 +24,8 @@ from webapp.scheduler.database import reading
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import budgets
 from webapp.secrecy import masking
-from webapp.secrecy.masking import conceal
+from webapp.secrecy.masked_input import Input, Refused
+from webapp.secrecy.masking import Concealed, conceal
 from webapp.secrecy.sealing import Unopenable
 
 
@@ -163,8 +164,12 @@ def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue:
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
-    if reason := known.refuse(args, kwargs) or masking.refusal(known.rule, args, kwargs):
+    if reason := known.refuse(args, kwargs):
         raise Invalid({"args": reason})
+    try:
+        Input(known.rule, task).read(args, kwargs)
+    except Refused as error:
+        raise Invalid({"args": str(error)}) from error
     if queue and (reason := refusal(queue)):
         raise Invalid({"queue": reason})
 
@@ -180,6 +185,14 @@ def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
     if run.sealed is None and conceal(rule_for(run.task), args, kwargs).blank:
         raise Conflict("Its secret arguments were deleted when it succeeded. Retry it with other arguments.")
     return args, kwargs
+
+
+def kept_call(run: Run) -> Concealed | None:
+    """What the masks of a run stand for where it is launched again with other arguments; None when that is deleted."""
+    try:
+        return None if run.sealed is None else conceal(rule_for(run.task), *masking.call_of(run))
+    except Unopenable:
+        return None
 
 
 def get_run(run_id: str) -> Run:

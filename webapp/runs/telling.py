@@ -38,7 +38,6 @@ from webapp.runs.message import row_of_message, run_of_message
 from webapp.runs.states import Origin
 from webapp.runs.stream import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.secrecy import executing
-from webapp.secrecy.sealing import Unopenable
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +50,8 @@ RECEIVED = "beatdesk_received"
 LINES = "telling"
 # What is told so often that to wait for Redis' answer would cost more than all the rest.
 ANSWERED_LATER = frozenset({Event.SUCCEEDED})
+# What has JSON as its text, the values of which were masked before.
+_JSON = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE})
 
 
 def _send_later(entries: list[Entry]) -> None:
@@ -167,11 +168,7 @@ def _row_to_be(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
         # It goes on with a run that has its row.
         return {}
     body = message.get("args"), message.get("kwargs"), message
-    try:
-        row = row_of_message(str(message.get("task")), body, message, info.get("routing_key"))
-    except Unopenable:
-        # It fails when it is claimed.
-        return {}
+    row = row_of_message(str(message.get("task")), body, message, info.get("routing_key"))
     origin = Origin.TASK if row["parent_id"] else Origin.PROGRAM
     return {**row, "external_id": str(message["id"]), "origin": origin, "repeatable": not is_ours}
 
@@ -208,7 +205,7 @@ def tell(request: Any, event: Event, text: str = "", traceback: str = "", second
         request,
         event,
         now(),
-        text=executing.hidden(request.id, text),
+        text=(executing.hidden_in_json if event in _JSON else executing.hidden)(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         seconds=seconds,
         **more,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from typing import Any
 
-from webapp.secrecy.masking import MASK, is_secret
+from webapp.secrecy.names import is_secret
+from webapp.secrecy.text import MASK
 
 # Deeper than this no value is read; the parser and every browser have their own end not far below.
 DEEPEST = 150

@@ -91,7 +91,7 @@ def create() -> Response:
     given = launching.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
-        call = launching.read(given, now(), reader_zone(), queue_names(now()))
+        call = launching.read(given, now(), reader_zone(), queue_names(now()), origin)
         run = control.launch(
             call.task,
             call.args,

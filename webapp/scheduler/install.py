@@ -8,6 +8,8 @@ For each name:
    that pages can show the difference.
 3. It belongs to an admin: it stays as it is, and a warning is logged.
 
+Secret arguments are sealed in the row and in `code_definition`, and compared as they are.
+
 A schedule of the code that the code does not define any more: if it is what the code said last, it is disabled, and
 comes back if the code brings it back. If an admin has edited it, it is the admin's from now on.
 """
@@ -31,6 +33,10 @@ from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.rows import Row, named_row
 from webapp.schedules.models import Owner, ScheduleDetail
+from webapp.secrecy.masking import Rule as Secrets
+from webapp.secrecy.masking import rule_of
+from webapp.secrecy.rows import open_call, seal_call
+from webapp.secrecy.sealing import Unopenable
 
 logger = get_logger(__name__)
 
@@ -67,7 +73,7 @@ def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
     with engine.begin() as connection:
         lease.prove(connection)
         for name, defined in wanted.items():
-            _bring(connection, name, defined)
+            _bring(connection, name, defined, rule_of(app.tasks.get(defined["task"])))
         _retire(connection, set(app.conf.beat_schedule))
 
 
@@ -142,20 +148,39 @@ def _text(defined: Definition) -> str:
     return json.dumps(defined, sort_keys=True)
 
 
+def _sealed(defined: Definition, rule: Secrets, former: Definition) -> Definition:
+    """A definition with its secrets sealed; as they are in the former one where they are the same."""
+    call = former.get("args") or [], former.get("kwargs") or {}
+    args, kwargs = seal_call(rule, defined["task"], defined["args"], defined["kwargs"], former=call)
+    return {**defined, "args": args, "kwargs": kwargs}
+
+
+def _opened(defined: Definition) -> Definition:
+    """A definition with its secrets as they are; those that cannot be opened stay sealed."""
+    try:
+        args, kwargs = open_call(Secrets(), defined["task"], defined["args"], defined["kwargs"]).plain
+    except Unopenable:
+        return defined
+    return {**defined, "args": args, "kwargs": kwargs}
+
+
 def _is(row: Row, text: str | None) -> bool:
     """Whether a row says what a definition said."""
     try:
-        return _text(row_definition(row)) == text
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(text or "")
+        return row_definition(row) == said or _text(_opened(row_definition(row))) == _text(_opened(said))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _bring(connection: sa.Connection, name: str, defined: Definition) -> None:
-    row, text = named_row(connection, name), _text(defined)
+def _bring(connection: sa.Connection, name: str, defined: Definition, rule: Secrets) -> None:
+    row = named_row(connection, name)
     if row is None:
+        defined = _sealed(defined, rule, {})
         values = _values(connection, defined)
         made = connection.execute(sa.insert(_TASKS).values(name=name, **values).returning(_TASKS.c.id)).scalar_one()
-        _note(connection, made, owner=Owner.CODE.value, code_definition=text, timezone=defined.get("timezone", "UTC"))
+        timezone = defined.get("timezone", "UTC")
+        _note(connection, made, owner=Owner.CODE.value, code_definition=_text(defined), timezone=timezone)
         logger.info("The code's schedule %s was installed.", name)
         return
     owner, former = connection.execute(
@@ -163,7 +188,10 @@ def _bring(connection: sa.Connection, name: str, defined: Definition) -> None:
     ).one()
     if owner != Owner.CODE:
         logger.warning("The code defines a schedule %s, but an admin has made one of that name, which stays.", name)
-    elif former != text:
+        return
+    defined = _sealed(defined, rule, json.loads(former) if former else {})
+    text = _text(defined)
+    if former != text:
         if former is None or _is(row, former):
             connection.execute(sa.update(_TASKS).where(_TASKS.c.id == row.id).values(**_values(connection, defined)))
             logger.info("The code's schedule %s follows the code's change.", name)

@@ -23,8 +23,9 @@ from webapp.scheduler.recurrence import (
 from webapp.scheduler.rows import Row, policy_columns, rule_columns, target_columns
 from webapp.schedules.models import Misfire, Overlap
 from webapp.schedules.pauses import read_tags, told
+from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
-from webapp.secrecy.masking import conceal
+from webapp.secrecy.rows import open_call
 from webapp.secrecy.sealing import Unopenable
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
@@ -115,7 +116,7 @@ class EntryReader:
             rule = _keep(self._secrets, row.task, self._rule_for(row.task))
         if not rule.concerns(args) and not rule.concerns(kwargs):
             return args, kwargs, None
-        call = conceal(rule, json.loads(args), json.loads(kwargs))
+        call = open_call(rule, row.task, json.loads(args), json.loads(kwargs))
         return (json.dumps(call.args), json.dumps(call.kwargs), call.sealed()) if call.any else (args, kwargs, None)
 
     def _json(self, field: str, text: str | None) -> str:
@@ -149,7 +150,7 @@ class EntryReader:
             options["routing_key"] = row.routing_key
         headers = json.loads(self._json("headers", row.headers))
         if headers:
-            options["headers"] = headers
+            options["headers"] = sealed(headers, self._rule_for)
         text = json.dumps(options, sort_keys=True) if options else None
         return _keep(self._targets, target_columns(row), Target(row.task, row.queue or None, row.priority, text))
 

@@ -15,13 +15,20 @@ from webapp.database import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.queue_names import target_refusal
+from webapp.registry import rule_for
+from webapp.runs import call_forms
 from webapp.runs.models import Run
 from webapp.runs.service import check_call, create_run, send_runs
 from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.runs.states import Origin
 from webapp.schedules import fields, service
+from webapp.schedules.secret_arguments import opened
 from webapp.schedules.stored import Stored
 from webapp.schedules.validation import with_call
+from webapp.secrecy.embedded import sealed
+from webapp.secrecy.masked_input import Input, Refused
+from webapp.secrecy.masking import Concealed
+from webapp.secrecy.sealing import Unopenable
 
 # How far ahead one may skip.
 MOST_SKIPPED = 50
@@ -100,19 +107,50 @@ def unskip(schedule_id: int) -> int:
 
 
 def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that were given, else the schedule's own. Raises Invalid at their fields."""
+    """The arguments that were given, else the schedule's own, opened. Raises Invalid at their fields.
+
+    A mask among those that were given stands for what the schedule has there.
+    """
+    sent_as_fields = call_forms.sent_as_fields(given)
     given, errors = with_call({**given, "task": schedule.row.task}, schedule.snapshot)
     if errors:
         raise Invalid(errors)
-    args = _value(given, "args", schedule.snapshot, list, "A JSON list, such as [1, 2],")
-    kwargs = _value(given, "kwargs", schedule.snapshot, dict, 'A JSON object, such as {"count": 1},')
-    return args, kwargs
-
-
-def _value(given: Mapping[str, Any], name: str, snapshot: Mapping[str, Any], kind: type, words: str) -> Any:
-    value = given.get(name)
+    read = {
+        "args": _value(given, "args", list, "A JSON list, such as [1, 2],"),
+        "kwargs": _value(given, "kwargs", dict, 'A JSON object, such as {"count": 1},'),
+    }
+    own = _own_call(schedule, needed=None in read.values())
     try:
-        return fields.json_value(snapshot[name] if fields.empty(value) else value, kind, words)
+        args, kwargs = Input(rule_for(schedule.row.task), schedule.row.task, own).read(
+            read["args"] or [], read["kwargs"] or {}
+        )
+    except Refused as error:
+        raise Invalid(error.by_argument(call_forms.PREFIX) if sent_as_fields else error.by_field()) from error
+    plain = own.plain if own else ([], {})
+    return plain[0] if read["args"] is None else args, plain[1] if read["kwargs"] is None else kwargs
+
+
+def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
+    """The schedule's arguments, opened. Raises Invalid where some of them are needed and cannot be had."""
+    for name, kind, words in (("args", list, "list"), ("kwargs", dict, "object")):
+        if not isinstance(schedule.snapshot[name], kind):
+            if needed:
+                raise Invalid({name: f"The schedule’s own are no JSON {words}."})
+            return None
+    try:
+        return opened(schedule.snapshot)
+    except Unopenable as error:
+        if needed:
+            raise Invalid({"args": f"It could not be executed: {error}. Type the secret arguments again."}) from error
+        return None
+
+
+def _value(given: Mapping[str, Any], name: str, kind: type, words: str) -> Any:
+    value = given.get(name)
+    if fields.empty(value):
+        return None
+    try:
+        return fields.json_value(value, kind, words)
     except fields.FieldError as error:
         raise Invalid({name: str(error)}) from error
 
@@ -126,5 +164,5 @@ def message_options(schedule: Stored) -> dict[str, Any]:
     except ValueError:
         headers = {}
     if headers and isinstance(headers, dict):
-        options["headers"] = headers
+        options["headers"] = sealed(headers, rule_for)
     return options

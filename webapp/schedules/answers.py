@@ -9,6 +9,7 @@ from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import DueTime
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed
+from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
 
 
@@ -17,7 +18,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
     row = schedule.row
     return {
         "id": schedule.id,
-        **schedule.snapshot,
+        **shown(schedule.snapshot),
         "words": schedule.words,
         "version": row.version,
         "revision": row.revision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request
@@ -17,7 +18,7 @@ from webapp.submitted import submitted
 # Two names of 255 characters, and what JSON adds.
 LONGEST_EDGE = 1200
 # Sent along with a schedule's fields, and none of them.
-NO_FIELDS = ("csrf_token", "version", "schedule_id", "back", "tried", "switch")
+NO_FIELDS = ("csrf_token", "version", "schedule_id", "clone", "back", "tried", "switch")
 
 
 def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
@@ -47,6 +48,11 @@ def edited_id(along: dict[str, Any]) -> int | None:
     """The schedule that a form edits; None for a new one."""
     text = str(along.get("schedule_id", ""))
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def cloned_id(along: Mapping[str, Any]) -> int | None:
+    """The schedule that a new one was filled in from; its secrets stay where they are masked."""
+    return edited_id({"schedule_id": along.get("clone", "")})
 
 
 def edited_version(along: dict[str, Any]) -> int | None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from webapp.schedules.definition import ALL_RULE_FIELDS, RULE_FIELDS, Kind, iso
 from webapp.schedules.history import Change
+from webapp.schedules.secret_arguments import opened, shown
 from webapp.schedules.stored import KINDS, Stored
+from webapp.secrecy.sealing import Unopenable
 
 # What the code decides. The rest (policies, tags, description) is the admins' alone.
 PLAIN = ("task", "args", "kwargs", "queue", "priority", "expire_seconds", "enabled")
@@ -38,22 +40,29 @@ def drifted(schedule: Stored) -> list[Change]:
     """The fields in which it is not what the code says: `before` is the code's. When it runs counts as one field."""
     if schedule.code_definition is None:
         return []
-    code, current = code_snapshot(schedule.code_definition), schedule.snapshot
-    changes = [
-        Change(name, code[name], current.get(name))
-        for name in PLAIN
-        if name in code and code[name] != current.get(name)
-    ]
+    code, current = _opened(code_snapshot(schedule.code_definition)), _opened(schedule.snapshot)
+    names = [name for name in PLAIN if name in code and code[name] != current.get(name)]
+    code_shown, shown_here = shown({**current, **code}), shown(current)
+    changes = [Change(name, code_shown[name], shown_here.get(name)) for name in names]
     if any(code.get(name) != current.get(name) for name in _when_fields(code)):
         changes.append(Change(WHEN, _when_words(code), _when_words(current)))
     return changes
+
+
+def _opened(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """With its secrets as they are, since each sealing of one is another text; as it is where they cannot be opened."""
+    try:
+        args, kwargs = opened({"args": [], "kwargs": {}, **snapshot}).plain
+    except (Unopenable, AttributeError, TypeError):
+        return snapshot
+    return snapshot | {name: value for name, value in (("args", args), ("kwargs", kwargs)) if name in snapshot}
 
 
 def reset_values(schedule: Stored, names: list[str]) -> dict[str, Any]:
     """What to save so that these fields are the code's again; all of them when none is named."""
     if schedule.code_definition is None:
         return {}
-    code = code_snapshot(schedule.code_definition)
+    code = _opened(code_snapshot(schedule.code_definition))
     chosen = names or [change.field for change in drifted(schedule)]
     values = {name: code[name] for name in chosen if name in PLAIN and name in code}
     if WHEN in chosen:

@@ -10,10 +10,10 @@ from typing import Any
 from webapp import broker
 from webapp.producers import Unsendable
 from webapp.queue_names import target_refusal
-from webapp.registry import find_task
+from webapp.registry import find_task, rule_for
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
-from webapp.secrecy.masking import conceal, masked_value, refusal
+from webapp.secrecy.masking import conceal
 from webapp.workers import service as workers
 
 
@@ -61,17 +61,14 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     known = find_task(task)
     problem: str | None = f"There is no registered task “{task}”."
     if known:
-        problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
+        problem = known.refuse(args, kwargs)
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
-    shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
-    if known and not problem:
-        call = conceal(known.rule, args, kwargs)
-        shown, (args, kwargs) = (call.args, call.kwargs), call.plain
+    call = conceal(rule_for(task), args, kwargs)
     queue, exchange, key = broker.queue_of(task, schedule.row.queue), "", ""
     content_type, real, body = "", "", ""
     try:
         content_type, real = broker.serialised(task, args, kwargs)
-        _, body = broker.serialised(task, *shown)
+        _, body = broker.serialised(task, call.args, call.kwargs)
         queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
         problem = problem or f"Its message cannot be made: {error}"

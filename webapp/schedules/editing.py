@@ -13,10 +13,12 @@ from webapp.errors import Invalid
 from webapp.rendering import render
 from webapp.runs import call_forms
 from webapp.schedules import builder, history, service
+from webapp.schedules.asked import cloned_id
 from webapp.schedules.forms import empty_form, form_values, typed
 from webapp.schedules.merging import merge
 from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import Preview, preview
+from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 from webapp.schedules.validation import with_call
@@ -31,15 +33,16 @@ def shown_again(
     errors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The form with everything as it was typed, for the template of a new schedule or of the edited one."""
-    values = typed(given, form_values(edited.snapshot) if edited else empty_form("UTC"))
-    return editor_context(values, edited, looked, errors, chosen(along)) | {"tried": bool(along.get("tried"))}
+    values = typed(given, form_values(shown(edited.snapshot)) if edited else empty_form("UTC"))
+    more = {"tried": bool(along.get("tried")), "clone": cloned_id(along)}
+    return editor_context(values, edited, looked, errors, chosen(along)) | more
 
 
 def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
     """After a save that was refused: each error at its field."""
     with reading():
         edited = service.get(schedule_id) if schedule_id is not None else None
-        looked = preview(given, edited, now())
+        looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
         context = shown_again(given, {**along, "tried": "1"}, edited, looked, error.fields)
         return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
 
@@ -50,12 +53,22 @@ def both_edited(given: dict[str, Any], error: Edited) -> Response:
         theirs = service.get(error.schedule.id)
         base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
         mine, unread = with_call(given, base)
-        mine |= {name: json.dumps(mine[name]) for name in ("args", "kwargs") if not isinstance(mine.get(name, ""), str)}
-        merged = merge(base, theirs.snapshot, mine)
+        mine |= _typed_call(mine, str(mine.get("task") or theirs.row.task))
+        merged = merge(shown(base), shown(theirs.snapshot), mine)
         # Arguments that cannot be read are shown as they were typed.
         values = typed(given, merged.values) if unread else merged.values
         context = editor_context(values, theirs, preview(values, theirs, now()), unread)
         return render("schedules/conflict.html", status=409, merged=merged, version=error.version, **context)
+
+
+def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:
+    """The arguments that were typed as text; a secret among them has to be typed again."""
+    sent = {name: given[name] for name in ("args", "kwargs") if name in given}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in sent.items()
+    }
+    call = call_forms.from_json(task, texts.get("args", "[]"), texts.get("kwargs", "{}"), as_json=True)
+    return {name: call.values[name] for name in texts}
 
 
 def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, str]) -> Response:

@@ -13,12 +13,13 @@ from webapp.rendering import render, wants_json
 from webapp.runs import call_forms
 from webapp.schedules import builder, service
 from webapp.schedules.answers import due_values
-from webapp.schedules.asked import edited_id, given_fields
+from webapp.schedules.asked import cloned_id, edited_id, given_fields
 from webapp.schedules.builder_reading import LINE, filled_in, is_typed
 from webapp.schedules.editing import chosen, shown_again
 from webapp.schedules.forms import form_values
 from webapp.schedules.pages import editor_context, told_errors
 from webapp.schedules.preview import COUNT, Preview, preview
+from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
 from webapp.transactions import reading
 
@@ -30,7 +31,7 @@ blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
-    context = editor_context(form_values(found.snapshot), found, Preview())
+    context = editor_context(form_values(shown(found.snapshot)), found, Preview())
     return render("schedules/edit.html", unchanged=True, due_now=found.due_times(now(), COUNT), **context)
 
 
@@ -48,7 +49,7 @@ def show_preview() -> Response:
     with reading():
         edited = _edited(along)
         if wants_json():
-            return _preview_values(preview(given, edited, now()))
+            return _preview_values(preview(given, edited, now(), service.snapshot_like(cloned_id(along))))
         return _editor("schedules/_previewed.html", given, along, edited, errors=errors, typed=typed)
 
 
@@ -98,7 +99,7 @@ def _editor(
     note: str = "",
     typed: bool = False,
 ) -> Response:
-    looked = preview(given, edited, now())
+    looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
     context = shown_again(given, along, edited, looked)
     context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
     page = "schedules/new.html" if edited is None else "schedules/edit.html"

@@ -14,6 +14,7 @@ from webapp.extensions import db
 from webapp.paging import LARGEST_ID
 from webapp.schedules.definition import FIELDS
 from webapp.schedules.models import ScheduleVersion
+from webapp.schedules.secret_arguments import shown
 
 SHOWN = 50
 
@@ -67,5 +68,8 @@ def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """The fields that differ, in the order of the form."""
-    return [Change(name, before.get(name), after.get(name)) for name in FIELDS if before.get(name) != after.get(name)]
+    """The fields that differ, in the order of the form, with their secrets masked."""
+    names = [name for name in FIELDS if before.get(name) != after.get(name)]
+    if {"args", "kwargs"}.intersection(names):
+        before, after = shown(before), shown(after)
+    return [Change(name, before.get(name), after.get(name)) for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, request
 
@@ -21,7 +22,8 @@ from webapp.schedules.definition import iso
 from webapp.schedules.dry_run import dry_run
 from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
-from webapp.secrecy.masking import seal_within
+from webapp.schedules.stored import Stored
+from webapp.secrecy.masking import conceal
 from webapp.templating import reader_zone
 from webapp.transactions import reading
 
@@ -103,11 +105,18 @@ def try_out(schedule_id: int) -> Response:
         found = dry_run(schedule, args, kwargs, now())
         if wants_json():
             return jsonify(**dataclasses.asdict(found), workers=found.workers)
-        # For the button that runs it with these: what is secret goes back to the browser sealed.
-        args, kwargs = seal_within(rule_for(schedule.row.task), args, kwargs)
-        return render(
-            "schedules/dry_run.html", schedule=schedule, found=found, args=json.dumps(args), kwargs=json.dumps(kwargs)
-        )
+        shown = _for_the_button(schedule, args, kwargs)
+        return render("schedules/dry_run.html", schedule=schedule, found=found, shown=shown)
+
+
+def _for_the_button(schedule: Stored, args: list[Any], kwargs: dict[str, Any]) -> dict[str, str] | None:
+    """What the button sends that runs it with these; None where that has secrets other than the schedule's own."""
+    call = conceal(rule_for(schedule.row.task), args, kwargs)
+    shown = {"args": json.dumps(call.args), "kwargs": json.dumps(call.kwargs)}
+    try:
+        return shown if actions.arguments(schedule, shown) == (args, kwargs) else None
+    except Invalid:
+        return None
 
 
 @blueprint.get("/<int:schedule_id>/why")

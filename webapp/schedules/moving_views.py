@@ -23,6 +23,7 @@ from webapp.schedules.moving import Asked
 from webapp.schedules.moving_asked import move_text, moves_in, planned_text
 from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import preview
+from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
 from webapp.submitted import submitted
 from webapp.transactions import reading
@@ -75,7 +76,7 @@ def at_minute(schedule_id: int, wanted: int) -> Response:
     found = service.get(schedule_id)
     if not isinstance(found.rule, Crontab) or moving.fixed_minute(found.rule) is None:
         raise Conflict("Only a crontab with one fixed minute can be moved to another one.")
-    values = form_values({**found.snapshot, "crontab": moving.at_minute(found.rule, wanted).line})
+    values = form_values({**shown(found.snapshot), "crontab": moving.at_minute(found.rule, wanted).line})
     return render("schedules/edit.html", **editor_context(values, found, preview(values, found, now())))
 
 

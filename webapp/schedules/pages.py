@@ -74,7 +74,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     pauses = unsettled(db.session)
     return editor_context(values, schedule, Preview()) | {
         "unchanged": True,
-        "run_call": call_forms.from_json(schedule.row.task, schedule.row.args, schedule.row.kwargs),
+        "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "due": due,
         "skipped": skipped,
         "drift": drift.drifted(schedule),

@@ -40,9 +40,14 @@ class Preview:
     held: dict[datetime, str] = field(default_factory=dict)
 
 
-def preview(given: Mapping[str, Any], stored: Stored | None, now: datetime) -> Preview:
-    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time."""
-    examined = examine(given, now, current=stored.snapshot if stored else None)
+def preview(
+    given: Mapping[str, Any], stored: Stored | None, now: datetime, like: Mapping[str, Any] | None = None
+) -> Preview:
+    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time.
+
+    `like` as of `examine`.
+    """
+    examined = examine(given, now, current=stored.snapshot if stored else None, like=like)
     old = stored.due_times(now, COUNT) if stored else None
     old_words = stored.words if stored else ""
     recurrence = examined.recurrence

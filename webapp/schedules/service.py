@@ -6,7 +6,7 @@ woken. Nothing here fires anything: beat looks for the first due time after the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,8 +26,10 @@ from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing
 from webapp.schedules.definition import Definition
 from webapp.schedules.models import Resume
+from webapp.schedules.secret_arguments import sealed
 from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
+from webapp.secrecy.rows import ALL_VERSIONS
 
 LONGEST_REASON = 500
 
@@ -48,20 +50,28 @@ def get(schedule_id: int) -> Stored:
     return found
 
 
-def create(given: Mapping[str, Any]) -> Stored:
-    """Make a schedule from what was given. Raises Invalid."""
+def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
+    """Make a schedule from what was given; masked arguments are those of the one that it is `like`. Raises Invalid."""
     moment = now()
-    definition = check_schedule(given, moment, taken=name_taken)
+    definition = check_schedule(given, moment, like=snapshot_like(like), taken=name_taken)
     try:
         schedule_id = writing.insert(db.session, definition, moment, author())
     except sa.exc.IntegrityError as error:
         raise _taken_meanwhile(error) from error
-    _record("create", schedule_id, definition.name, None, definition.snapshot())
+    record("create", schedule_id, definition.name, None, definition.snapshot())
     return _commit(schedule_id)
 
 
-def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = None) -> Stored:
-    """Change what is given; the rest stays. A save that changes nothing writes nothing.
+def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
+    """What the schedule says that a new one is to be like; None where there is none, or none any more."""
+    found = stored.find(db.session, schedule_id) if schedule_id else None
+    return found.snapshot if found else None
+
+
+def save(
+    schedule_id: int, given: Mapping[str, Any], *, version: int | None = None, opens: Collection[str] = ()
+) -> Stored:
+    """Change what is given; the rest stays. A save that changes nothing writes nothing. `opens` as of `examine`.
 
     Raises Invalid, NotFound, and Conflict when `version` is given and is no longer the last one.
     """
@@ -69,7 +79,7 @@ def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = No
     if version is not None and version != before.row.version:
         raise Edited(before, version)
     definition = check_schedule(
-        given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
+        given, moment, current=before.snapshot, opens=opens, taken=lambda name: name_taken(name, besides=schedule_id)
     )
     return _write(before, definition, moment, "update")
 
@@ -88,7 +98,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
         after = definition.snapshot()
         if after != before.snapshot:
             writing.update(db.session, before, definition, moment, author())
-            _record("update", schedule_id, definition.name, before.snapshot, after)
+            record("update", schedule_id, definition.name, before.snapshot, after)
             saved.append(schedule_id)
     return _commit_all(saved)
 
@@ -99,7 +109,7 @@ def restore(schedule_id: int, version: int) -> Stored:
     snapshot = history.snapshot_of(schedule_id, version)
     if snapshot is None:
         raise NotFound(f"“{before.name}” has no version {version}.")
-    return save(schedule_id, {**snapshot, "enabled": bool(before.row.enabled)})
+    return save(schedule_id, {**snapshot, "enabled": bool(before.row.enabled)}, opens=ALL_VERSIONS)
 
 
 def reset(schedule_id: int, names: list[str]) -> Stored:
@@ -133,7 +143,7 @@ def delete(schedule_id: int) -> None:
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
     revision = writing.delete(db.session, before)
-    _record("delete", schedule_id, before.name, before.snapshot, None)
+    record("delete", schedule_id, before.name, before.snapshot, None)
     db.session.commit()
     broker.announce(CHANNEL, str(revision))
 
@@ -149,7 +159,7 @@ def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
     values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None, "paused_by": who()}
     writing.update_details(db.session, schedule_id, **values)
     told = {"reason": text, "until": end.isoformat() if end else None}
-    _record("pause", schedule_id, before.name, None, told)
+    record("pause", schedule_id, before.name, None, told)
     return _commit(schedule_id)
 
 
@@ -166,7 +176,7 @@ def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
         pause_rows.note_own(db.session, before.row, choice, moment, who())
     values = {"paused_at": None, "paused_until": None, "pause_reason": None, "paused_by": None}
     writing.update_details(db.session, schedule_id, **values, failures_from=moment)
-    _record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, {"meanwhile": choice.value})
+    record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, {"meanwhile": choice.value})
     return _commit(schedule_id)
 
 
@@ -208,7 +218,7 @@ def _disable(before: Stored) -> Stored:
         definition = check_schedule({"enabled": False}, moment, current=before.snapshot)
     except Invalid:
         db.session.execute(sa.update(TASKS).where(TASKS.c.id == before.id).values(enabled=False))
-        _record("disable", before.id, before.name, {"enabled": True}, {"enabled": False})
+        record("disable", before.id, before.name, {"enabled": True}, {"enabled": False})
         return _commit(before.id)
     return _write(before, definition, moment, "disable")
 
@@ -221,13 +231,16 @@ def _write(before: Stored, definition: Definition, moment: datetime, action: str
         writing.update(db.session, before, definition, moment, author())
     except sa.exc.IntegrityError as error:
         raise _taken_meanwhile(error) from error
-    _record(action, before.id, definition.name, before.snapshot, after)
+    record(action, before.id, definition.name, before.snapshot, after)
     return _commit(before.id)
 
 
-def _record(
+def record(
     action: str, schedule_id: int, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> None:
+    """Add the audit's row for a change of a schedule; commits nothing."""
+    # What the code or another program wrote into the table is no secret there, but one in the audit.
+    before, after = (None if one is None else sealed(one) if "args" in one else one for one in (before, after))
     audit.record(db.session, f"schedule.{action}", "schedule", schedule_id, name, before, after)
 
 

@@ -14,20 +14,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
-from webapp.schedules import service, stored, writing
+from webapp.schedules import secret_arguments, service, stored, writing
 from webapp.schedules.definition import DEFAULTS, FIELDS, Definition
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import Given
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
-from webapp.secrecy.masking import sealed_places
+from webapp.secrecy.rows import sealed_places
+from webapp.secrecy.sealing import VERSION
 
 CHUNK = 500
 
@@ -61,9 +61,9 @@ def snapshots() -> list[dict[str, Any]]:
     return [found.snapshot for found in stored.load(db.session, select_schedules().order_by(TASKS.c.name))]
 
 
-def export_all() -> list[dict[str, Any]]:
-    """Every schedule, by name, with only what differs from the defaults."""
-    return [entry(snapshot) for snapshot in snapshots()]
+def export_all(*, with_seals: bool = False) -> list[dict[str, Any]]:
+    """Every schedule, by name, with only what differs from the defaults; secrets masked, or sealed to import them."""
+    return [entry(secret_arguments.exported(one) if with_seals else secret_arguments.shown(one)) for one in snapshots()]
 
 
 def sealed(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -125,14 +125,14 @@ def _write(ready: _Ready, moment: datetime) -> int:
     former = None if before is None else before.snapshot
     if definition is None:
         assert before is not None  # noqa: S101  # only what is there is removed
-        audit.record(db.session, "schedule.delete", "schedule", before.id, before.name, former, None)
+        service.record("delete", before.id, before.name, former, None)
         return writing.delete(db.session, before)
     if before is None:
         schedule_id = writing.insert(db.session, definition, moment, author)
     else:
         schedule_id = before.id
         writing.update(db.session, before, definition, moment, author)
-    audit.record(db.session, "schedule.import", "schedule", schedule_id, definition.name, former, definition.snapshot())
+    service.record("import", schedule_id, definition.name, former, definition.snapshot())
     return writing.revision_of(db.session, schedule_id)
 
 
@@ -169,7 +169,9 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     if given.error is not None:
         return _Ready(Step(name, "refuse", errors={"": given.error}, **about))
     # An entry says everything: what is left out is the default, also of a schedule that is there already.
-    examined = examine({**DEFAULTS, **given.fields}, moment, current=before.snapshot if before else None)
+    examined = examine(
+        {**DEFAULTS, **given.fields}, moment, current=before.snapshot if before else None, opens=(VERSION,)
+    )
     definition = examined.definition
     if definition is None:
         return _Ready(Step(name, "refuse", errors=examined.errors, **about))

@@ -35,7 +35,7 @@ def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None
     if beat_schedule:
         output.write(to_source(transfer.snapshots()))
         return
-    entries = transfer.export_all()
+    entries = transfer.export_all(with_seals=True)
     sealed = transfer.sealed(entries)
     if as_json:
         values = {"schedules": entries} | ({"sealed": sealed} if sealed else {})

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, flash, jsonify, make_response, request, url_for
 from werkzeug.datastructures import FileStorage
 
-from webapp.accounts.access import Access, access
+from webapp.accounts.access import Access, access, may
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.people.zones import zone_names
@@ -32,10 +32,13 @@ blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
 @blueprint.get("/export")
 @access(Access.VIEWER)
 def export() -> Response:
-    """All of them, as a YAML file, as JSON for those who ask for it, or as Python for Celery's own beat."""
+    """All of them, as a YAML file, as JSON for those who ask for it, or as Python for Celery's own beat.
+
+    Secrets are masked in it; for those who may import it they are sealed.
+    """
     if text_in_query("format") == "beat_schedule":
         return _download(to_source(transfer.snapshots()), "text/x-python", f"beat_schedule-{now():%Y-%m-%d}.py")
-    entries = transfer.export_all()
+    entries = transfer.export_all(with_seals=may(Access.SCHEDULER))
     if wants_json():
         return jsonify(schedules=entries, sealed=transfer.sealed(entries))
     return _download(to_yaml(entries, transfer.sealed(entries)), "application/yaml", f"schedules-{now():%Y-%m-%d}.yaml")

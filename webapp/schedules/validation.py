@@ -6,7 +6,7 @@ What is given may be text (a form) or JSON values; what is found wrong is told a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,12 +26,15 @@ from webapp.scheduler.recurrence import (
     check,
 )
 from webapp.scheduler.recurrence.zones import zone
-from webapp.schedules import fields
+from webapp.schedules import fields, secret_arguments
 from webapp.schedules.definition import DEFAULTS, FIELDS, Definition, next_anchor
 from webapp.schedules.fields import FieldError, empty
 from webapp.schedules.models import Misfire, Overlap
 from webapp.schedules.rule_fields import Reader, read_rule, sentence
-from webapp.secrecy.masking import refusals, seal_within
+from webapp.secrecy.masked_input import Fault, Input, Refused
+from webapp.secrecy.masking import Concealed
+from webapp.secrecy.rows import ALL_VERSIONS, seal_call
+from webapp.secrecy.sealing import Unopenable
 
 # What brokers know; beat refuses others too.
 HIGHEST_PRIORITY = 9
@@ -52,10 +55,12 @@ def check_schedule(
     now: datetime,
     *,
     current: Mapping[str, Any] | None = None,
+    like: Mapping[str, Any] | None = None,
+    opens: Collection[str] = (),
     taken: Callable[[str], bool] = lambda _name: False,
 ) -> Definition:
     """The schedule that was meant. Raises Invalid with every field at fault; see `examine`."""
-    examined = examine(given, now, current=current, taken=taken)
+    examined = examine(given, now, current=current, like=like, opens=opens, taken=taken)
     if examined.definition is None:
         raise Invalid(examined.errors)
     return examined.definition
@@ -66,6 +71,8 @@ def examine(
     now: datetime,
     *,
     current: Mapping[str, Any] | None = None,
+    like: Mapping[str, Any] | None = None,
+    opens: Collection[str] = (),
     taken: Callable[[str], bool] = lambda _name: False,
 ) -> Examined:
     """Look at every field.
@@ -73,7 +80,12 @@ def examine(
     `current` is the snapshot of the schedule that is edited: fields that are not given stay as they are there, and a
     time that has passed may stay as it was while the schedule is disabled. `taken` says whether another schedule has
     a name. Unknown fields are refused, so that a misspelt one is not lost in silence.
+
+    A mask among the given arguments stands for what `current`, or the snapshot that a new schedule is to be `like`, has
+    there. Text that looks sealed is refused, except for the versions that `opens` names: those of an export that is
+    imported, or of what our own tables have.
     """
+    in_fields = call_forms.sent_as_fields(given)
     given, call_errors = with_call(given, current)
     form = Reader({**DEFAULTS, **(current or {}), **given})
     form.errors |= call_errors
@@ -85,7 +97,10 @@ def examine(
     rule = read_rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
     if not call_errors:
-        args, kwargs = _check_call(form, task, args, kwargs, current)
+        try:
+            args, kwargs = _check_call(form, (task, args, kwargs), given.keys(), current, like or current, opens)
+        except Refused as error:
+            form.errors |= error.by_argument(call_forms.PREFIX) if in_fields else error.by_field()
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -183,21 +198,50 @@ def _zone(value: Any) -> str:
     return found
 
 
-def _check_call(
-    form: Reader, task: str, args: list[Any], kwargs: dict[str, Any], current: Mapping[str, Any] | None
+def _check_call(  # noqa: PLR0917  # what was given, and what there is
+    form: Reader,
+    call: tuple[str, list[Any], dict[str, Any]],
+    given: Collection[str],
+    current: Mapping[str, Any] | None,
+    like: Mapping[str, Any] | None,
+    opens: Collection[str],
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Whether the task's function takes these arguments; gives them with each secret one sealed in its place."""
+    """Whether the task's function takes these arguments; gives them with each secret one sealed in its place.
+
+    Raises Refused.
+    """
+    task, args, kwargs = call
     known = find_task(task) if task else None
     if known is None or form.errors.keys() & {"args", "kwargs"}:
         return args, kwargs
     if reason := known.refuse(args, kwargs):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
-    if faults := refusals(known.rule, args, kwargs):
-        form.errors |= faults
-        return args, kwargs
+    as_given = Input(known.rule, task, _kept(task, like), opens)
+    # What was not given comes from the table: sealed for the task that the schedule has had so far.
+    as_stored = Input(known.rule, task, None, ALL_VERSIONS if current and current.get("task") == task else ())
+    read: tuple[list[Any], dict[str, Any]] = ([], {})
+    faults: list[Fault] = []
+    for name, part in (("args", (args, {})), ("kwargs", ([], kwargs))):
+        try:
+            found = (as_given if name in given else as_stored).read(*part)
+            read = (read[0] or found[0], read[1] or found[1])
+        except Refused as error:
+            faults += error.faults
+    if faults:
+        raise Refused(faults)
     former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
-    return seal_within(known.rule, args, kwargs, former)
+    return seal_call(known.rule, task, *read, former)
+
+
+def _kept(task: str, like: Mapping[str, Any] | None) -> Concealed | None:
+    """What masks among the arguments stand for; nothing when they were shown for another task, or cannot be opened."""
+    if like is None or like.get("task") != task:
+        return None
+    try:
+        return secret_arguments.opened(like)
+    except (Unopenable, AttributeError, TypeError):
+        return None
 
 
 def _check_recurrence(

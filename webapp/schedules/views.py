@@ -21,6 +21,7 @@ from webapp.schedules.asked import (
     asked_edge,
     asked_filters,
     asked_order,
+    cloned_id,
     edited_version,
     given_fields,
     list_sent,
@@ -31,6 +32,7 @@ from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
+from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 from webapp.submitted import submitted
@@ -72,11 +74,11 @@ def index() -> Response:
 @access(Access.SCHEDULER)
 def new() -> Response:
     """The form for a new one; filled in like another one for `clone`."""
-    shown = empty_form(current_app.extensions["settings"].timezone)
+    values = empty_form(current_app.extensions["settings"].timezone)
     if (number := id_in_query("clone")) is not None:
         found = service.get(number)
-        shown = form_values({**found.snapshot, "name": f"{found.name[:249]} copy"})
-    return render("schedules/new.html", **editor_context(shown, None, None))
+        values = form_values({**shown(found.snapshot), "name": f"{found.name[:249]} copy"})
+    return render("schedules/new.html", clone=number, **editor_context(values, None, None))
 
 
 @blueprint.post("")
@@ -87,7 +89,7 @@ def create() -> Response:
     given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
         given = filled_in(given, chosen(along))
-        made = service.create(given)
+        made = service.create(given, like=cloned_id(along))
     except Invalid as error:
         if wants_json():
             raise
@@ -108,7 +110,7 @@ def show(schedule_id: int) -> Response:
     found = service.get(schedule_id)
     if wants_json():
         return jsonify(schedule_values(found) | {"next": [due_values(due) for due in found.due_times(now(), 10)]})
-    return render("schedules/show.html", **detail_context(found, form_values(found.snapshot)))
+    return render("schedules/show.html", **detail_context(found, form_values(shown(found.snapshot))))
 
 
 @blueprint.post("/<int:schedule_id>")

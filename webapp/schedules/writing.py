@@ -18,6 +18,7 @@ from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 from webapp.scheduler.recurrence import Crontab, Interval, OneTime, Rule, Solar
 from webapp.schedules.definition import Definition, Kind, next_anchor
 from webapp.schedules.models import Owner, ScheduleTombstone, ScheduleVersion
+from webapp.schedules.secret_arguments import sealed
 from webapp.schedules.stored import (
     DETAILS,
     DISCRIMINATORS,
@@ -145,7 +146,7 @@ def _keep_first_version(session: AnySession, stored: Stored, now: datetime) -> N
     same = sa.and_(ScheduleVersion.schedule_id == stored.id, ScheduleVersion.version == version)
     if version and session.execute(sa.select(ScheduleVersion.id).where(same)).first() is None:
         author = "the code" if stored.row.owner == Owner.CODE else "another program"
-        snapshot = json.dumps(stored.snapshot, ensure_ascii=False)
+        snapshot = json.dumps(sealed(stored.snapshot), ensure_ascii=False)
         session.execute(
             sa.insert(ScheduleVersion).values(
                 schedule_id=stored.id,

@@ -8,7 +8,15 @@ from celery.app.amqp import AMQP
 from celery.backends.redis import RedisBackend
 from celery.utils.saferepr import saferepr
 
-from webapp.secrecy.masking import Concealed, conceal, rule_of, value_without, without
+from webapp.secrecy import executing
+from webapp.secrecy.masking import Concealed, conceal, masked_value, rule_of, value_without, without
+from webapp.secrecy.rows import looks_sealed
+from webapp.secrecy.sealing import seal, unseal
+from webapp.secrecy.text import MASK, SEALED, hide
+
+# What the parts of a chord are sealed for; Celery stores each as a list of this many things.
+CHORD = "chord"
+_PART_LENGTH = 4
 
 
 class MaskingAMQP(AMQP):
@@ -25,7 +33,21 @@ class MaskingAMQP(AMQP):
 
 
 class MaskingBackend(RedisBackend):
-    """Masks secret arguments, and where a result or an error repeats them, before they reach Redis."""
+    """Masks secrets in arguments, results and errors before they reach Redis, as `runs` has them."""
+
+    def encode(self, data: Any) -> Any:
+        """What is stored; the part of a chord sealed where it has a secret, because the chord's body needs it whole."""
+        is_part = isinstance(data, list) and data[:1] == [1] and len(data) == _PART_LENGTH
+        if is_part and (executing.has_secrets() or masked_value(data) != data):
+            data = [SEALED + seal(super().encode(data), CHORD)]
+        return super().encode(data)
+
+    def decode(self, payload: Any) -> Any:
+        """What was stored; the part of a chord as it was."""
+        found = super().decode(payload)
+        if isinstance(found, list) and len(found) == 1 and looks_sealed(found[0]):
+            return super().decode(unseal(found[0].removeprefix(SEALED), CHORD))
+        return found
 
     def _get_result_meta(self, result: Any, state: Any, traceback: Any, request: Any, **more: Any) -> dict[str, Any]:
         meta: dict[str, Any] = super()._get_result_meta(result, state, traceback, request, **more)
@@ -39,11 +61,18 @@ class MaskingBackend(RedisBackend):
                     meta[name] = value
             meta["result"] = value_without(found.texts, meta["result"])
             meta["traceback"] = without(found.texts, meta["traceback"]) if meta["traceback"] else None
+        meta["result"] = masked_value(meta["result"])
+        meta["traceback"] = hide(meta["traceback"]) if meta["traceback"] else None
         return meta
 
 
 def _concealed(app: Any, name: str, args: Any, kwargs: Any) -> Concealed | None:
     """The call without its secrets, or None when it has none."""
     # Not `app.tasks`, which would import every task into a process that only sends.
-    found = conceal(rule_of(app._tasks.get(name)), args or (), kwargs or {})  # noqa: SLF001
+    rule = rule_of(app._tasks.get(name))  # noqa: SLF001
+    try:
+        found = conceal(rule, args or (), kwargs or {})
+    except RecursionError:
+        # What is nested too deep to be looked through is shown nowhere.
+        return Concealed([MASK], {}, ([], {}), any=True)
     return found if found.any else None

@@ -1,39 +1,59 @@
-"""Secrets in the calls that a message embeds: the rest of a chain, a chord's body, links. They are sealed in place."""
+"""Secrets in what a message carries beside its own arguments: the calls of a chain, a chord or links, and headers.
+
+They are sealed in place in `runs.options`, and so is a text that would be taken for sealed: what comes out is exactly
+what went in, and nothing that another program wrote into its message is opened.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from webapp.secrecy.masking import SEALED, Rule, seal_within
-from webapp.secrecy.sealing import unseal
+from kombu.utils import json as kombu_json
+
+from webapp.secrecy.masking import Rule, is_blank, parts, walk
+from webapp.secrecy.rows import looks_sealed
+from webapp.secrecy.sealing import seal, unseal
+from webapp.secrecy.text import SEALED, hide
+
+OPTIONS = "options"
+_PLAIN = Rule()
 
 
-def sealed(value: Any, rule_for: Callable[[str], Rule]) -> Any:
-    """The value with the secret arguments of every signature in it sealed."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("task"), str) and "args" in value:
-            value = {**value, **_sealed_call(value, rule_for(value["task"]))}
-        return {name: sealed(inner, rule_for) for name, inner in value.items()}
-    return [sealed(inner, rule_for) for inner in value] if isinstance(value, list | tuple) else value
+def sealed(value: Any, rule_for: Callable[[str], Rule], rule: Rule = _PLAIN, hidden: int = False) -> Any:
+    """The value with the secrets in it sealed; those of each signature go by the rule of its task."""
+    found = parts(rule, value, hidden)
+    if found is None:
+        return _sealed_leaf(value, hidden)
+    if not isinstance(value, Mapping):
+        return [sealed(inner, rule_for, rule, secret) for _, inner, secret in found]
+    call = _sealed_call(value, rule_for) if isinstance(value.get("task"), str) and "args" in value else {}
+    others = ((name, inner, secret) for name, inner, secret in found if name not in call)
+    return {name: sealed(inner, rule_for, rule, secret) for name, inner, secret in others} | call
 
 
-def _sealed_call(signature: Mapping[str, Any], rule: Rule) -> dict[str, Any]:
-    args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
-    if any(map(rule.hides, (*rule.positions, rule.further))):
-        # Results of other tasks come before these arguments, so that their positions are not known yet.
-        rule = Rule(rule.names, (), "secret")
-    hidden = seal_within(rule, args, kwargs)
-    return {"args": hidden[0], "kwargs": hidden[1]}
+def _sealed_call(signature: Mapping[str, Any], rule_for: Callable[[str], Rule]) -> dict[str, Any]:
+    rule = rule_for(signature["task"])
+    # Results of other tasks come before these arguments, so that their positions are not known yet.
+    hidden = any(map(rule.hides, (*rule.positions, rule.further)))
+    args = [sealed(value, rule_for, rule, hidden) for value in signature.get("args") or ()]
+    kwargs = {
+        name: sealed(value, rule_for, rule, rule.hides(str(name)))
+        for name, value in (signature.get("kwargs") or {}).items()
+    }
+    return {"args": args, "kwargs": kwargs}
+
+
+def _sealed_leaf(value: Any, hidden: int) -> Any:
+    if is_blank(value) or not (hidden or (isinstance(value, str) and (looks_sealed(value) or hide(value) != value))):
+        return value
+    return SEALED + seal(kombu_json.dumps(value), OPTIONS)
 
 
 def opened(value: Any) -> Any:
     """The value with everything in it as it was before it was sealed. Raises Unopenable."""
-    if isinstance(value, Mapping):
-        return {name: opened(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [opened(inner) for inner in value]
-    if isinstance(value, str) and value.startswith(SEALED):
-        return json.loads(unseal(value.removeprefix(SEALED)))
-    return value
+    return walk(_PLAIN, value, False, (), _opened_leaf)
+
+
+def _opened_leaf(value: Any, _hidden: int, _place: tuple[Any, ...]) -> Any:
+    return kombu_json.loads(unseal(value.removeprefix(SEALED), OPTIONS)) if looks_sealed(value) else value

@@ -1,63 +1,63 @@
-"""Which arguments are secret, and what stands in their place.
+"""Which arguments are secret, and what stands in their place where they are shown.
 
-An argument is secret when its name, or the name of a value within it, has one of `WORDS` in it, or is one that the task
-names itself: `@shared_task(secrets=("pin",))`. Names of arguments given by position come from the task's signature. A
-value that is sealed already (see `seal_within`) is secret wherever it stands.
+An argument is secret when its name, or the name of a value within it, says so (see `names`), or is one that the task
+names itself: `@shared_task(secrets=("iban",))`. Names of arguments given by position come from the task's signature. Of
+a text that has a secret in it, such as the password of an address, that part is masked (see `text`).
+
+Nothing here opens what is sealed: a text that looks sealed is a text. What our own tables have sealed, `rows` opens.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from webapp.secrecy.sealing import Unopenable, seal, unseal
+from webapp.secrecy.names import is_secret
+from webapp.secrecy.sealing import seal, unseal
+from webapp.secrecy.text import MASK, hide, is_suspicious
 
-WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private_key")
-MASK = "•••"
-# Before a sealed value within arguments.
-SEALED = "sealed:"
 # A shorter secret cannot be masked within other text: it would be found in words that have nothing to do with it.
 SHORTEST_IN_TEXT = 4
-
-# What has none of these in it, in lower case, has no secret, unless the task names some itself. A pattern that ignores
-# case takes several times as long.
-_SUSPECT = re.compile("|".join((*WORDS, SEALED)))
-
-
-def is_secret(name: str) -> bool:
-    """Whether a name says that its value should not be seen."""
-    lower = name.lower()
-    return any(word in lower for word in WORDS)
-
-
-def is_concealed(value: Any) -> bool:
-    """Whether something stands in the place of a secret: the mask, or the secret sealed."""
-    return isinstance(value, str) and (value == MASK or value.startswith(SEALED))
+# What a whole call is sealed for.
+RUN = "run"
+# Where the name of the value beside it stands: {"name": "DB_PASSWORD", "value": …}.
+_NAMES_OF_VALUE = ("name", "Name", "key", "Key")
+# In the place of whether a list is secret: that it is a pair of a name and its value.
+_PAIR = 2
 
 
 def masked(text: str) -> str:
-    """JSON text with the values of secret names masked, however deep they lie; what is not JSON as it is."""
-    if not _SUSPECT.search(text.lower()):
+    """JSON text with its secrets masked, however deep they lie; what is not JSON as text."""
+    if not is_suspicious(text):
         return text
     try:
         return json.dumps(masked_value(json.loads(text)), ensure_ascii=False)
     except (ValueError, RecursionError):
-        return text
+        return hide(text)
 
 
 def masked_value(value: Any) -> Any:
-    """The same for a value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(name): MASK if is_secret(str(name)) else masked_value(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked_value(inner) for inner in value]
-    return MASK if isinstance(value, str) and value.startswith(SEALED) else value
+    """The same for a value as JSON has it; what is nested too deep to be looked through is a mask."""
+    try:
+        return walk(_WORDS_ALONE, value, False, (), _shown)
+    except RecursionError:
+        return MASK
+
+
+def _shown(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
+    if hidden:
+        return value if is_blank(value) else MASK
+    return hide(value) if isinstance(value, str) else value
+
+
+def is_blank(value: Any) -> bool:
+    """Whether it is nothing that could be a secret, whatever its name says."""
+    return value is None or value == "" or isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Rule:
     def concerns(self, text: str) -> bool:
         """Whether arguments of this JSON text may have a secret; quick, for thousands of them."""
         # Without a text in them they have neither a name nor a sealed value.
-        return not self.by_words_alone or ('"' in text and _SUSPECT.search(text.lower()) is not None)
+        return not self.by_words_alone or ('"' in text and is_suspicious(text))
 
 
 @lru_cache(maxsize=4096)
@@ -108,6 +108,65 @@ def rule_of(task: Any) -> Rule:
         elif parameter.kind == parameter.VAR_POSITIONAL:
             further = name
     return Rule(frozenset([own] if isinstance(own, str) else own), tuple(positions), further)
+
+
+def parts(rule: Rule, value: Any, hidden: int) -> Iterator[tuple[Any, Any, int]] | None:
+    """The parts of an object or a list: name or place, value, and whether it is secret. None for what has no parts."""
+    if isinstance(value, Mapping):
+        return _parts_of_object(rule, value, hidden)
+    if not isinstance(value, list | tuple):
+        return None
+    if hidden == _PAIR:
+        return iter([(0, value[0], False), (1, value[1], rule.hides(value[0]))])
+    inner = hidden or (_PAIR if _are_pairs(value) else False)
+    return ((place, part, inner) for place, part in enumerate(value))
+
+
+def _parts_of_object(rule: Rule, value: Mapping[Any, Any], hidden: int) -> Iterator[tuple[Any, Any, int]]:
+    named = ("value" in value or "Value" in value) and any(
+        isinstance(name := value.get(each), str) and rule.hides(name) for each in _NAMES_OF_VALUE
+    )
+    for name, inner in value.items():
+        yield name, inner, hidden or rule.hides(str(name)) or (named and name in ("value", "Value"))
+
+
+def _are_pairs(value: Sequence[Any]) -> bool:
+    """Whether it is a list as of a message's headers: `[["Authorization", "…"], …]`."""
+    return bool(value) and all(
+        isinstance(each, list | tuple) and len(each) == 2 and isinstance(each[0], str) for each in value
+    )
+
+
+_WORDS_ALONE = Rule()
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+Leaf = Callable[[Any, int, tuple[Any, ...]], Any]
+
+
+def walk(rule: Rule, value: Any, hidden: int, place: tuple[Any, ...], leaf: Leaf) -> Any:
+    """The value with each of its leaves replaced by what `leaf` makes of it: value, whether secret, and place."""
+    # Nearly everything is one of these, and to ask whether it is a mapping takes longer than all the rest.
+    found = None if type(value) in _LEAVES else parts(rule, value, hidden)
+    if found is None:
+        return leaf(value, hidden, place)
+    made = [(name, walk(rule, inner, secret, (*place, name), leaf)) for name, inner, secret in found]
+    return dict(made) if isinstance(value, Mapping) else [each for _, each in made]
+
+
+def walk_call(
+    rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any], leaf: Leaf
+) -> tuple[list[Any], dict[str, Any]]:
+    """The same for the arguments of a call; places begin with `args` or `kwargs`."""
+    return (
+        [walk(rule, value, rule.hides_position(at), ("args", at), leaf) for at, value in enumerate(args)],
+        {name: walk(rule, value, rule.hides(str(name)), ("kwargs", name), leaf) for name, value in kwargs.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A value that was sealed: it is secret, whatever its name says."""
+
+    content: Any
 
 
 @dataclass
@@ -127,7 +186,35 @@ class Concealed:
 
     def sealed(self) -> str | None:
         """The call as it is kept beside the masked one; None when nothing of it is secret."""
-        return seal(json.dumps(self.plain, default=repr)) if self.any else None
+        return seal(json.dumps(self.plain, default=repr), RUN) if self.any else None
+
+    def _leaf(self, value: Any, hidden: int, place: tuple[Any, ...]) -> Any:
+        if isinstance(value, str) and not hidden:
+            return self._text(value)
+        if isinstance(value, Opened):
+            return self._opened(value.content, place)
+        if not hidden or is_blank(value):
+            return value
+        if value == MASK:
+            self.blank = True
+            return value
+        self.any = True
+        self.secrets.append(value)
+        return MASK
+
+    def _text(self, value: str) -> str:
+        shown = hide(value, self.secrets)
+        if shown != value:
+            self.any = True
+        elif MASK in value and has_mask(value):
+            self.blank = True
+        return shown
+
+    def _opened(self, content: Any, place: tuple[Any, ...]) -> Any:
+        self.any = True
+        if isinstance(content, str) and (shown := self._text(content)) != content:
+            return shown
+        return walk(Rule(), content, True, place, self._leaf)
 
     @cached_property
     def texts(self) -> frozenset[str]:
@@ -157,153 +244,23 @@ def _in_repr(text: str) -> tuple[str, str]:
     return repr(text)[1:-1], repr(f"{text}'\"")[1:-4]
 
 
+def has_mask(text: str) -> bool:
+    """Whether a mask stands in the place of a secret within a text, such as the password of an address."""
+    filled = text.replace(MASK, "x0x0x0x0")
+    return hide(filled) != filled
+
+
 def conceal(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Concealed:
-    """Find the secrets of a call. Raises Unopenable when it has a sealed value that cannot be opened."""
-    found = Concealed([], {}, ([], {}))
-    for position, value in enumerate(args):
-        shown, plain = _split(rule, value, rule.hides_position(position), found)
-        found.args.append(shown)
-        found.plain[0].append(plain)
-    for name, value in kwargs.items():
-        found.kwargs[name], found.plain[1][name] = _split(rule, value, rule.hides(str(name)), found)
+    """Find the secrets of a call."""
+    found = Concealed([], {}, (list(args), dict(kwargs)))
+    found.args, found.kwargs = walk_call(rule, args, kwargs, found._leaf)  # noqa: SLF001  # its own maker
     return found
-
-
-def refusal(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Why a call cannot be taken whose secrets were masked, or sealed elsewhere; None when it can."""
-    try:
-        blank = conceal(rule, args, kwargs).blank
-    except Unopenable as error:
-        return f"It could not be executed: {error}. Type the secret arguments again."
-    return f"A secret argument is masked ({MASK}): type it again." if blank else None
-
-
-def refusals(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
-    """The same for the two fields `args` and `kwargs`, with the arguments at fault by name; empty when none is."""
-    by_field = {
-        "args": [_fault(rule.name_of(place), rule, [*[None] * place, value], {}) for place, value in enumerate(args)],
-        "kwargs": [_fault(str(name), rule, [], {name: value}) for name, value in kwargs.items()],
-    }
-    return {field: " ".join(filter(None, faults)) for field, faults in by_field.items() if any(faults)}
-
-
-def _fault(name: str, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    try:
-        blank = conceal(rule, args, kwargs).blank
-    except Unopenable:
-        return f"“{name}” was sealed with another SECRET_KEY, or altered, and cannot be opened here: give its value."
-    return f"“{name}” is secret and masked ({MASK}): give its value." if blank else ""
-
-
-def sealed_places(args: Any, kwargs: Any) -> list[str]:
-    """Where sealed values stand within a call, such as `args[1]` or `kwargs.user.token`."""
-    return [*_sealed_in("args", args), *_sealed_in("kwargs", kwargs)]
-
-
-def _sealed_in(place: str, value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [found for name, inner in value.items() for found in _sealed_in(f"{place}.{name}", inner)]
-    if isinstance(value, list | tuple):
-        return [found for number, inner in enumerate(value) for found in _sealed_in(f"{place}[{number}]", inner)]
-    return [place] if isinstance(value, str) and value.startswith(SEALED) else []
-
-
-def _split(rule: Rule, value: Any, hidden: bool, found: Concealed) -> tuple[Any, Any]:  # one for each kind
-    """The value as it is shown, and as it is executed."""
-    if isinstance(value, Mapping):
-        pairs = {
-            name: _split(rule, inner, hidden or rule.hides(str(name)), found) for name, inner in value.items()
-        }  # fmt: skip
-        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
-    if isinstance(value, list | tuple):
-        parts = [_split(rule, inner, hidden, found) for inner in value]
-        return [part[0] for part in parts], [part[1] for part in parts]
-    if isinstance(value, str) and value.startswith(SEALED):
-        opened = json.loads(unseal(value.removeprefix(SEALED)))
-        found.any = True
-        _note(opened, found)
-        return MASK, opened
-    if not hidden or value is None or value == "" or isinstance(value, bool):
-        return value, value
-    if value == MASK:
-        found.blank = True
-        return value, value
-    found.any = True
-    found.secrets.append(value)
-    return MASK, value
-
-
-def _note(value: Any, found: Concealed) -> None:
-    """Everything within a value that was sealed is secret."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            _note(inner, found)
-    elif value is not None and value != "":
-        found.secrets.append(value)
-
-
-def seal_within(
-    rule: Rule,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    former: tuple[Sequence[Any], Mapping[str, Any]] = ((), {}),
-) -> tuple[list[Any], dict[str, Any]]:
-    """The call with each secret value sealed in its place, for a table that has no other place for it.
-
-    What is sealed already stays as it is, and so does what `former`, the call before, has sealed for the same value:
-    to give a secret again is no change.
-    """
-    before_args, before_kwargs = former
-    by_position = [
-        _sealed(rule, value, rule.hides_position(position), _within(before_args, position))
-        for position, value in enumerate(args)
-    ]
-    by_name = {
-        name: _sealed(rule, value, rule.hides(str(name)), _within(before_kwargs, name))
-        for name, value in kwargs.items()
-    }
-    return by_position, by_name
-
-
-def _within(former: Any, place: Any) -> Any:
-    """What stood at a place before; None when nothing did."""
-    if isinstance(former, Mapping):
-        return former.get(place)
-    there = isinstance(former, list | tuple) and isinstance(place, int) and place < len(former)
-    return former[place] if there else None
-
-
-def _sealed(rule: Rule, value: Any, hidden: bool, former: Any) -> Any:
-    if hidden:
-        kept = value is None or value == "" or isinstance(value, bool) or value in ([], {}, MASK)
-        if kept or (isinstance(value, str) and value.startswith(SEALED)):
-            return value
-        return former if _holds(former, value) else SEALED + seal(json.dumps(value))
-    if isinstance(value, Mapping):
-        return {
-            name: _sealed(rule, inner, rule.hides(str(name)), _within(former, name)) for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_sealed(rule, inner, hidden, _within(former, place)) for place, inner in enumerate(value)]
-    return value
-
-
-def _holds(sealed: Any, value: Any) -> bool:
-    """Whether a sealed text is that of a value."""
-    if not isinstance(sealed, str) or not sealed.startswith(SEALED):
-        return False
-    try:
-        return unseal(sealed.removeprefix(SEALED)) == json.dumps(value)
-    except Unopenable:
-        return False
 
 
 def call_of(row: Any) -> tuple[list[Any], dict[str, Any]]:
     """The arguments to execute of a row that has `args`, `kwargs` and `sealed`. Raises Unopenable."""
     if row.sealed is not None:
-        args, kwargs = json.loads(unseal(row.sealed))
+        args, kwargs = json.loads(unseal(row.sealed, RUN))
         return args, kwargs
     return json.loads(row.args), json.loads(row.kwargs)
 

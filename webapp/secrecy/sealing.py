@@ -1,21 +1,33 @@
 """Texts that are kept encrypted and opened only where they are used.
 
-Fernet (AES-128-CBC and HMAC-SHA256) with a key that HKDF derives from the application's secret key, so that every
-process with the same SECRET_KEY can open what another one sealed, and nobody who only has the database can. A version
-stands before each sealed text.
+AES-256-GCM with a key that HKDF derives from the application's secret key, so that every process with the same
+SECRET_KEY can open what another one sealed, and whoever only has the database cannot. A sealed text is
+`v2:KEY:…`: KEY names the key, so that keys can be replaced one day. It is bound to its context, which is where it may
+be opened: `("schedule", TASK, "kwargs", "password")` opens nowhere else. That makes a sealed text worthless to someone
+who copies it to another place.
+
+`v1:…`, of former versions, is Fernet without a context. It is opened where it lies in our tables, and made no more.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import Any
 
-VERSION = "v1:"
-_INFO = b"beatdesk sealed arguments v1"
+FIRST_VERSION, VERSION = "v1", "v2"
+_NONCE = 12
+_V1_INFO, _V2_INFO, _KEY_NAME_INFO = (
+    b"beatdesk sealed arguments v1", b"beatdesk sealed arguments v2", b"beatdesk name of the sealing key",
+)  # fmt: skip
+_FORM = re.compile(r"v[0-9]+:.*", re.DOTALL)
 
 
 class Unopenable(Exception):
-    """A sealed text cannot be opened here: it was altered, or sealed with another SECRET_KEY."""
+    """A sealed text cannot be opened here: it was altered, sealed with another SECRET_KEY, or for another place."""
 
 
 _secret: str | None = None
@@ -27,21 +39,50 @@ def use(secret: str) -> None:
     _secret = secret
 
 
-def seal(text: str) -> str:
-    """The text, encrypted; another one each time. Raises RuntimeError before `use`."""
-    return VERSION + str(_fernet(_key()).encrypt(text.encode()).decode())
+def seal(text: str, *context: Any) -> str:
+    """The text, encrypted for a context of JSON values; another one each time. Raises RuntimeError before `use`."""
+    name, cipher = _cipher(_key())
+    nonce = os.urandom(_NONCE)
+    sealed = urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), _bytes(context)))
+    return f"{VERSION}:{name}:{sealed.decode()}"
 
 
-def unseal(sealed: str) -> str:
-    """What was sealed. Raises Unopenable."""
+def unseal(sealed: str, *context: Any) -> str:
+    """What was sealed for this context. Raises Unopenable."""
+    version, _, rest = sealed.partition(":")
+    if version == FIRST_VERSION:
+        return _unseal_first(rest)
+    if version != VERSION:
+        raise Unopenable("it is of a kind that is not known here")
+    name, cipher = _cipher(_key())
+    key, _, text = rest.partition(":")
+    if key != name:
+        raise Unopenable("its secret arguments were sealed with another SECRET_KEY")
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        content = urlsafe_b64decode(text)
+        return str(cipher.decrypt(content[:_NONCE], content[_NONCE:], _bytes(context)).decode())
+    except (InvalidTag, ValueError):
+        raise Unopenable("its secret arguments were altered, or sealed for another place") from None
+
+
+def version_of(sealed: str) -> str:
+    """Which version a text says that it was sealed by; empty for what cannot be a sealed text."""
+    return sealed.partition(":")[0] if _FORM.fullmatch(sealed) else ""
+
+
+def _unseal_first(text: str) -> str:
     from cryptography.fernet import InvalidToken
 
-    if not sealed.startswith(VERSION):
-        raise Unopenable("it is of a kind that is not known here")
     try:
-        return str(_fernet(_key()).decrypt(sealed.removeprefix(VERSION).encode()).decode())
+        return str(_fernet(_key()).decrypt(text.encode()).decode())
     except (InvalidToken, ValueError):
         raise Unopenable("its secret arguments were sealed with another SECRET_KEY, or altered") from None
+
+
+def _bytes(context: tuple[Any, ...]) -> bytes:
+    return json.dumps(context).encode()
 
 
 def _key() -> str:
@@ -50,13 +91,24 @@ def _key() -> str:
     return _secret
 
 
+# Loaded when the first secret comes: most processes never see one, and the library takes its time.
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> tuple[str, Any]:
+    """The name of the key, and what encrypts with it."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return _derived(secret, _KEY_NAME_INFO, 4).hex(), AESGCM(_derived(secret, _V2_INFO, 32))
+
+
 @lru_cache(maxsize=4)
 def _fernet(secret: str) -> Any:
-    # Loaded when the first secret comes: most processes never see one, and the library takes its time.
-    from base64 import urlsafe_b64encode
-
     from cryptography.fernet import Fernet
+
+    return Fernet(urlsafe_b64encode(_derived(secret, _V1_INFO, 32)))
+
+
+def _derived(secret: str, info: bytes, length: int) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return Fernet(urlsafe_b64encode(HKDF(SHA256(), 32, salt=None, info=_INFO).derive(secret.encode())))
+    return bytes(HKDF(SHA256(), length, salt=None, info=info).derive(secret.encode()))

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webapp.secrecy.masking import MASK, masked_value, sealed_places
+from webapp.schedules.secret_arguments import exported, shown
+from webapp.secrecy.rows import sealed_places
+from webapp.secrecy.text import MASK
 
 HEAD = """from datetime import timedelta
 
@@ -33,7 +35,7 @@ def _entry(one: Mapping[str, Any], zone: str) -> str:
         return f"    # {one['name']!r} is left out: {why}.\n"
     values: dict[str, Any] = {"task": repr(one["task"]), "schedule": _rule(one)}
     # Celery could not open what is sealed, and would hand it to the task as it is.
-    values |= {name: repr(masked_value(one[name])) for name in ("args", "kwargs") if one[name]}
+    values |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
     options = {"queue": one["queue"], "priority": one["priority"], "expires": one["expire_seconds"]}
     if options := {name: value for name, value in options.items() if value is not None}:
         values["options"] = repr(options)
@@ -57,6 +59,6 @@ def _lost(one: Mapping[str, Any], zone: str) -> list[str]:
     found = [f"Celery has nothing like {name} = {one[name]!r}." for name in _NO_LIKE if one[name]]
     if one["kind"] == "crontab" and one["timezone"] != zone:
         found.append(f"Its times are meant in {one['timezone']}; Celery has one time zone for all.")
-    if places := sealed_places(one["args"], one["kwargs"]):
+    if places := sealed_places(*(exported(one)[name] for name in ("args", "kwargs"))):
         found.append(f"Secret, and not written here: {', '.join(places)}. Put the values in the places of {MASK}.")
     return found

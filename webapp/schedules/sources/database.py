@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from webapp.database import SCHEMA_MAP, engine_options
 from webapp.schedules.definition import Kind
+from webapp.schedules.secret_arguments import exported
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import CRON_FIELDS, from_row
 from webapp.schedules.stored import DETAILS, KINDS, TASKS, Stored, select_schedules
@@ -48,7 +49,7 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
     if inspector.has_table(DETAILS.name):
         own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
         rows = own.execute(select_schedules().order_by(TASKS.c.name))
-        return [Given(found.name, found.snapshot) for found in map(Stored, rows)]
+        return [Given(found.name, exported(found.snapshot)) for found in map(Stored, rows)]
     schemas = [None, SCHEMA] if connection.dialect.name == "postgresql" else [None]
     schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
     if schema == "":

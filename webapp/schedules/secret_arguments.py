@@ -1,0 +1,58 @@
+"""The secret arguments in a schedule's snapshot: masked for people, sealed for tables and exports, opened to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from webapp.registry import rule_for
+from webapp.secrecy import rows
+from webapp.secrecy.masking import Concealed
+from webapp.secrecy.sealing import VERSION, Unopenable
+
+Snapshot = Mapping[str, Any]
+
+
+def shown(snapshot: Snapshot) -> dict[str, Any]:
+    """For people and programs: a mask in the place of each secret."""
+    return _with_call(snapshot, rows.shown_call(*_call(snapshot)))
+
+
+def sealed(snapshot: Snapshot) -> dict[str, Any]:
+    """For tables of ours: what the code or another program wrote as plain text is sealed too."""
+    return _with_call(snapshot, _sealed(snapshot)) if _is_call(snapshot) else dict(snapshot)
+
+
+def exported(snapshot: Snapshot) -> dict[str, Any]:
+    """For who may import it again: all that is sealed names its task and place. What cannot be opened is masked."""
+    if not _is_call(snapshot):
+        return shown(snapshot)
+    rule, task, *call = _call(snapshot)
+    try:
+        plain = rows.open_call(rule, task, *call).plain
+    except Unopenable:
+        return shown(snapshot)
+    return _with_call(snapshot, rows.seal_call(rule, task, *plain, former=(call[0], call[1]), keep=(VERSION,)))
+
+
+def opened(snapshot: Snapshot) -> Concealed:
+    """What is to be executed, and how it is shown. Raises Unopenable."""
+    return rows.open_call(*_call(snapshot))
+
+
+def _sealed(snapshot: Snapshot) -> tuple[Any, Any]:
+    rule, task, args, kwargs = _call(snapshot)
+    return rows.seal_call(rule, task, args, kwargs, former=(args, kwargs))
+
+
+def _call(snapshot: Snapshot) -> tuple[Any, str, Any, Any]:
+    task = str(snapshot.get("task") or "")
+    return rule_for(task), task, snapshot.get("args"), snapshot.get("kwargs")
+
+
+def _is_call(snapshot: Snapshot) -> bool:
+    return isinstance(snapshot.get("args"), list) and isinstance(snapshot.get("kwargs"), dict)
+
+
+def _with_call(snapshot: Snapshot, call: tuple[Any, Any]) -> dict[str, Any]:
+    return {**snapshot, "args": call[0], "kwargs": call[1]}
