@@ -54,7 +54,7 @@ def ends(self: Any, how: str) -> None:
         raise MemoryError("too much")
 
 
-@shared_task(name="field.ends_late", bind=True, max_retries=1, default_retry_delay=0, time_limit=1)
+@shared_task(name="field.ends_late", bind=True, max_retries=1, default_retry_delay=0, time_limit=3)
 def ends_late(self: Any, how: str) -> None:
     """Retry, then lose the process or take too long."""
     if not self.request.retries:

@@ -78,6 +78,8 @@ def odd_messages() -> list[tuple[Any, dict[str, Any], dict[str, Any]]]:
 @pytest.fixture
 def publish(context: Flask, settings: Settings) -> Iterator[Any]:
     with kombu.Connection(settings.broker_url) as connection, connection.Producer(auto_declare=False) as producer:
+        # The other program's, which has it declared.
+        kombu.Queue(OTHER_QUEUE, channel=connection.default_channel).declare()
 
         def send(body: Any, headers: Any = None, queue: str = DEFAULT_QUEUE, **more: Any) -> None:
             producer.publish(body, routing_key=queue, headers=headers or {}, **more)

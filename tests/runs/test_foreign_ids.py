@@ -124,6 +124,14 @@ def test_a_run_of_ours_is_executed_once_however_its_message_comes(task: Task) ->
     assert {row.id: row.claims for row in rows()} == {run_id: 1, adopted: 1}
 
 
+def test_a_message_of_a_version_that_did_not_name_runs_is_its_rows(task: Task) -> None:
+    """What a task had sent before the upgrade, and beat has sent again since."""
+    run_id = make_run(RunState.QUEUED, id=RANDOM, task=task.name, origin=Origin.TASK)
+    assert deliver(task, run_id, beatdesk_run=run_id).retval == 1
+    assert deliver(task, run_id, beatdesk_received=now().timestamp()).info.state == states.IGNORED
+    assert {row.id: row.claims for row in rows()} == {run_id: 1}
+
+
 @pytest.fixture
 def record(context: Flask) -> Callable[[list[Entry]], None]:
     def apply(entries: list[Entry]) -> None:

@@ -115,8 +115,8 @@ def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim
 
     1. What goes on with a run (a retry, a replacement), or is delivered once more, belongs to the last run of its task
        id that has not ended, and is claimed like any other.
-    2. Else it is a run of its own: the row that it got when it was received, or a new one. Where the id was begun
-       before, its row has an id derived from when it was received.
+    2. Else it is a run of its own: the row that it got when it was received, or a new one. Where another program's
+       message of that id was begun before, its row has an id derived from when it was received.
     """
     if delivery.goes_on:
         with engine.begin() as connection:
@@ -130,7 +130,8 @@ def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim
         known = connection.execute(_STATE, {"id": delivery.run_id}).one_or_none()
         if known is not None and _is_cancelled(known, delivery):
             return Claim(Verdict.ENDED, delivery.run_id)
-        if known is not None:
+        # A row of ours with the message's id is that message's: versions before this did not name runs in messages.
+        if known is not None and known.origin == Origin.PROGRAM:
             delivery = replace(delivery, run_id=repeated_id(delivery.task_id, delivery.received))
         return Claim(claim(connection, delivery, at), delivery.run_id)
 
@@ -143,7 +144,7 @@ def _is_cancelled(known: Any, delivery: Delivery) -> bool:
     if known.started_at is not None or known.ended_at is None:
         return False
     received = datetime.fromtimestamp(delivery.received, UTC) if delivery.received is not None else None
-    return known.origin != Origin.PROGRAM or received is None or known.ended_at >= received
+    return received is None or known.ended_at >= received
 
 
 def _going_on(connection: sa.Connection, delivery: Delivery) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from webapp.database import UtcDateTime
 from webapp.runs.promise import Consumers, guarded
 from webapp.runs.states import RunState, in_sql
-from webapp.runs.store import CHUNK, runs
+from webapp.runs.store import CHUNK, WITHOUT_NOT_SENT, runs
 
 # How long an unconfirmed run is still asked for, and not before when: each time is twice as far away as the last one.
 ASKED_FOR = timedelta(days=1)
@@ -57,6 +57,7 @@ def note_sending(connection: sa.Connection, queues: Mapping[str, str | None], no
     noted: set[str] = set()
     for queue, ids in by_queue.items():
         values = {"sent_at": now, "sends": runs.c.sends + 1, "queue": sa.func.coalesce(runs.c.queue, queue)}
+        values["reason"] = sa.text(WITHOUT_NOT_SENT)
         for start in range(0, len(ids), CHUNK):
             waiting = (runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state == RunState.QUEUED)
             statement = sa.update(runs).where(*waiting, runs.c.sent_at.is_(None)).values(**values)

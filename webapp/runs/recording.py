@@ -169,7 +169,9 @@ def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
     """Rows for what other programs have sent. A task id that was begun before it was received now is another run."""
     if not received:
         return
-    begun = sa.select(Run.id, Run.started_at).where(Run.id.in_([each.row["id"] for each in received]))
+    begun = sa.select(Run.id, Run.started_at).where(
+        Run.id.in_([each.row["id"] for each in received]), Run.origin == Origin.PROGRAM
+    )
     known = {row.id: row.started_at for row in connection.execute(begun)}
     for each in received:
         started = known.get(each.row["id"])

@@ -176,10 +176,10 @@ def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]
 
 
 # It waits for its queue no more.
-_REASON = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
-_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(_REASON)}
+WITHOUT_NOT_SENT = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
+_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(WITHOUT_NOT_SENT)}
 _MARK_SENT_POSTGRESQL = sa.text(
-    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {_REASON} "  # noqa: S608 - constants of this file
+    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {WITHOUT_NOT_SENT} "  # noqa: S608 - constants of this file
     "WHERE id = ANY(CAST(:ids AS text[]))"
 )
 
@@ -481,7 +481,10 @@ def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: 
     failed: list[str] = []
     for run_id, reason in reasons.items():
         statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
-        failing = statement.values(state=RunState.FAILED, error=f"Unsendable: {reason}", ended_at=now)
+        # Of a run that is only observed the sending was noted before.
+        sends = sa.case((runs.c.sent_at.is_(None), runs.c.sends), else_=runs.c.sends - 1)
+        ended = {"state": RunState.FAILED, "error": f"Unsendable: {reason}", "ended_at": now}
+        failing = statement.values(**ended, sent_at=None, sends=sends)
         if connection.execute(failing).rowcount:
             failed.append(run_id)
     return failed

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
+from webapp.installation import OtherInstallation
 from webapp.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
@@ -77,6 +78,9 @@ class Observer:
             return
         except sa.exc.SQLAlchemyError as error:
             logger.info("not settled now, the database is away: %s", error.__class__.__name__)
+        except OtherInstallation:
+            # The publisher finds it out as well, and says so.
+            self._sender.close()
         except BROKER_ERRORS as error:
             self._broker_away(error)
         except Exception:

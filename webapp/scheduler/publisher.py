@@ -277,7 +277,7 @@ class Publisher:
             logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)
             return
         for run_id in failed:
-            logger.warning("Run %s cannot be sent and has failed: %s.", run_id, reasons[run_id])
+            logger.warning("Run %s cannot be sent and has failed: %s", run_id, reasons[run_id])
         self._announcer.tell(failed)
 
     def _note_undelivered(self) -> None:
