@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 from webapp.config import Settings
 
 # What monitors ask, by the address of one machine behind the proxy; nothing in the answers is a link.
-FOR_MONITORS = frozenset({"overview.health", "overview.ready", "metrics.show"})
+FOR_MONITORS = frozenset({"overview.answers", "overview.ready", "metrics.show"})
 REDIRECTS = ("Location", "HX-Redirect")
 
 

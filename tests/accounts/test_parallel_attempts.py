@@ -111,7 +111,8 @@ def test_asking_for_links(app: Flask, spread: str) -> None:
         lambda number: send({"email": "maya@example.com"}, somewhere(number) if many else "198.51.100.7")
     )
     assert statuses == ({303: MANY} if many else {303: LIMIT, 429: MANY - LIMIT})
-    assert len(all_rows(app, Mail)) == (limits.MAILS_TO_ACCOUNT.amount if many else 1)
+    # One asker gets one link in each five minutes of the clock, which may end meanwhile.
+    assert len(all_rows(app, Mail)) in ((limits.MAILS_TO_ACCOUNT.amount,) if many else (1, 2))
 
 
 @pytest.mark.parametrize(
