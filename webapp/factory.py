@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
+from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import __version__, database, installation
@@ -19,6 +21,7 @@ from webapp.drawing import init_drawing
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
+from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
 from webapp.responses import JSONProvider, Response
@@ -49,6 +52,10 @@ def build(config: Settings | None = None) -> Flask:
     installation.use(settings.database_url)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
+    # By these a process logs where nothing was set up, as the recorder's, a web process's and a command's.
+    for handler in (logging.lastResort, default_handler):
+        if handler is not None:
+            escape_in(handler)
     _init_requests(app, settings)
     _init_database(app)
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
