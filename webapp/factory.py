@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, database, installation
+from webapp import __version__, database, installation, private_files
 from webapp.accounts import access, bearer, forgery
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
@@ -141,6 +141,7 @@ def _init_requests(app: Flask, settings: Settings) -> None:
 
 
 def _init_database(app: Flask) -> None:
+    private_files.protect_database(app.config["SQLALCHEMY_DATABASE_URI"])
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)
