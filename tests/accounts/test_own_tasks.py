@@ -65,7 +65,7 @@ def numbers(admin: Visitor) -> tuple[int, int]:
     """The numbers of a schedule of an own task, and of one of another task."""
     own = admin.post_json("/schedules", {**FIELDS, **CALL, "name": "Own"})
     other = admin.post_json("/schedules", {**FIELDS, "task": "add", "args": "[1, 2]", "name": "Other"})
-    return int(own.json["id"]), int(other.json["id"])
+    return int(own.get_json()["id"]), int(other.get_json()["id"])
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_many_at_once_are_refused_one_by_one(app: Flask, numbers: tuple[int, int
     scheduler, before = Visitor(app, "scheduler"), facts()
     for action in ("run", "disable", "tag", "delete"):
         answer = scheduler.post_json(f"/schedules/bulk/{action}", {"ids": [numbers[0]], "add": "mine"})
-        assert (answer.json["done"], list(answer.json["refused"])) == (0, ["Own"]), action
+        assert (answer.get_json()["done"], list(answer.get_json()["refused"])) == (0, ["Own"]), action
     noted = refusals()
     scheduler.post("/runs/retry-all", {"confirmed": "1", "q": f"task:{OWN}"})
     assert (facts(), refusals()) == (before, noted + 1)
@@ -121,9 +121,11 @@ def test_an_import_writes_none_of_them(context: Flask, numbers: tuple[int, int])
     assert (facts(), refusals()) == (before, noted + 3)
     # What an export has of them stands in the way of nothing, and what is not in the file stays.
     kept = scheduler.post_json("/schedules/import", imported(name="Own"))
-    assert [step["action"] for step in kept.json["steps"]] == ["keep"]
+    assert [step["action"] for step in kept.get_json()["steps"]] == ["keep"]
     other = imported(name="New", task="add", args=[1, 2]) | {"remove": True}
-    steps = {step["name"]: step["action"] for step in scheduler.post_json("/schedules/import", other).json["steps"]}
+    steps = {
+        step["name"]: step["action"] for step in scheduler.post_json("/schedules/import", other).get_json()["steps"]
+    }
     assert (steps["Own"], steps["Other"], steps["New"]) == ("skip", "remove", "create")
 
 
