@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint soak bench bench-full lock setup setup-dev setup-programs
+.PHONY: help run test check lint audit audit-refresh soak bench bench-full lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,13 @@ lint: setup-dev
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
+
+audit: setup-dev ## Compare what is locked and vendored with the known advisories; look for grave flaws in the code
+	@$(BIN)/bandit --quiet -lll --recursive webapp migrations requirements wsgi.py
+	@$(BIN)/python requirements/audit.py
+
+audit-refresh: setup-dev ## Look the advisories up anew; says where that was not possible
+	@$(BIN)/python requirements/audit.py --refresh
 
 soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
 	@$(BIN)/python -m tests.soak

@@ -12,6 +12,7 @@ from webapp import installation, time_limits
 from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.log_text import escape_in
 from webapp.producers import connect, drop
 from webapp.registry import serializer_note
 
@@ -46,6 +47,14 @@ def init_celery(app: Flask, settings: Settings) -> None:
         *settings.task_modules,
     )
     app.extensions["celery"] = celery
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _escape(logger: logging.Logger, **_: Any) -> None:
+    """In what a worker or beat logs, the text of a task looks like no other record."""
+    for handler in logger.handlers:
+        escape_in(handler)
 
 
 @signals.worker_init.connect

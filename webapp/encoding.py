@@ -9,7 +9,6 @@ kept, so that arguments and results stay what they were.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from contextlib import suppress
 from typing import Any
@@ -19,6 +18,10 @@ MAX_JSON_DEPTH = 100
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
+# What moves a terminal's cursor, colours it, makes links in it, ends a line for some reader, or turns text around.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 # Escapes in JSON text. What needs no attention is matched first: an escaped backslash, and a whole pair of surrogates.
 _JSON_ESCAPE = re.compile(
     r"\\\\|(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -70,6 +73,16 @@ def _encodable_escape(found: re.Match[str]) -> str:
     return str(json.loads(f'"{found["pair"]}"')) if found["pair"] else found.group()
 
 
+def without_controls(text: str) -> str:
+    """The text with each control character escaped but tab and newline; for terminals and log files."""
+    return text if text.isascii() and text.isprintable() else _CONTROLS.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """The same in one line: a newline is escaped too."""
+    return without_controls(text).replace("\n", "\\n")
+
+
 def shortened(text: str, limit: int) -> str:
     """The text encodable, and cut to at most `limit` characters, the last of them "…" when it was."""
     text = encodable(text)
@@ -97,13 +110,3 @@ def _depth(value: Any) -> int:
         containers = [each for each in level if isinstance(each, list | dict)]
         level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
     return depth
-
-
-def escape_in(handler: logging.Handler) -> None:
-    """Have a handler of log records write what its file's encoding cannot hold with escapes, rather than lose it."""
-    if isinstance(handler, logging.FileHandler):
-        # For when the file is opened again, as after its rotation.
-        handler.errors = "backslashreplace"
-    if isinstance(handler, logging.StreamHandler):
-        with suppress(AttributeError, ValueError):
-            handler.stream.reconfigure(errors="backslashreplace")

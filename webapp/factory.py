@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
+from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, database, installation
+from webapp import __version__, database, installation, private_files
 from webapp.accounts import access, bearer, forgery
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
@@ -20,6 +22,7 @@ from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.hosts import init_hosts
+from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
 from webapp.responses import JSONProvider, Response
@@ -50,6 +53,10 @@ def build(config: Settings | None = None) -> Flask:
     installation.use(settings.database_url)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
+    # By these a process logs where nothing was set up, as the recorder's, a web process's and a command's.
+    for handler in (logging.lastResort, default_handler):
+        if handler is not None:
+            escape_in(handler)
     _init_requests(app, settings)
     _init_database(app)
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
@@ -136,6 +143,7 @@ def _init_requests(app: Flask, settings: Settings) -> None:
 
 
 def _init_database(app: Flask) -> None:
+    private_files.protect_database(app.config["SQLALCHEMY_DATABASE_URI"])
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from webapp.config import ConfigError, Settings
+from webapp.log_text import escape_in
 
 try:
     _settings = Settings.from_env()
@@ -48,6 +49,12 @@ control_socket_disable = True
 errorlog = "-"
 accesslog = None
 loglevel = "info"
+
+
+def on_starting(server: Any) -> None:
+    """Before there are processes: what is logged of a request cannot look like another line."""
+    for handler in server.log.error_log.handlers:
+        escape_in(handler)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
 from flask import Flask, Response
 
 from webapp.config import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -19,21 +25,42 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
+SECURITY = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+)
+TLS_ONLY = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+
+class SecurityHeaders:
+    """The outermost WSGI application: adds the headers to what Flask answers, and to what never reaches Flask."""
+
+    def __init__(self, application: WSGIApplication, *, secure: bool) -> None:
+        self._application = application
+        self._added = [*SECURITY, TLS_ONLY] if secure else list(SECURITY)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer; a header that the answer has already stays as it is."""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            there = {name.lower() for name, _ in headers}
+            added = [header for header in self._added if header[0].lower() not in there]
+            return start_response(status, [*headers, *added], exc_info)
+
+        return self._application(environ, start)
+
+
 def init_headers(app: Flask, settings: Settings) -> None:
-    """Add the security headers to everything, errors included."""
+    """Add the security headers to everything, static files and errors included, and say how pages may be kept."""
+    app.wsgi_app = SecurityHeaders(app.wsgi_app, secure=settings.secure_cookies)  # type: ignore[method-assign]
 
     @app.after_request
-    def secure(response: Response) -> Response:
-        headers = response.headers
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("Referrer-Policy", "same-origin")
-        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-        headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+    def keep_private(response: Response) -> Response:
         # Pages show what only this person may see; no cache between us may keep them.
-        headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Cache-Control", "no-store")
         # The same address answers as page, fragment and JSON.
         response.vary.update(("Accept", "Cookie", "HX-Request"))
-        if settings.secure_cookies:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
         return response

@@ -27,6 +27,9 @@ _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILI
 _PARAM = re.compile(r"^\s*:param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s+(.+)$", re.MULTILINE)
 
 
+_OWN, _FOR_EVERYONE = "webapp.", "webapp.tasks.sums"
+
+
 @dataclass(frozen=True, slots=True)
 class KnownTask:
     """A registered task: its name, its docstring's first line and words on arguments, its signature, what is secret.
@@ -99,6 +102,12 @@ def serializer_note(name: str) -> str | None:
     if asked == SERIALIZER:
         return None
     return f"Its code asks for the serializer “{asked}”. Beatdesk sends its arguments as JSON."
+
+
+def is_own(name: str) -> bool:
+    """Whether Beatdesk keeps itself going by this task. Where it is defined decides, not its name."""
+    module = getattr(_task(name), "__module__", None) or ""
+    return f"{module}.".startswith(_OWN) and module != _FOR_EVERYONE
 
 
 def rule_for(name: str) -> Rule:

@@ -22,7 +22,7 @@ def init_static(app: Flask) -> None:
     if app.testing:
         return
     app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]  # how WSGI applications are wrapped
-        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=MAX_AGE
+        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=MAX_AGE, allow_all_origins=False
     )
 
 

@@ -13,6 +13,7 @@ from flask_security import current_user
 from jinja2.filters import do_urlencode
 
 from webapp import __version__, database, formats
+from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
 from webapp.encoding import encodable
@@ -30,6 +31,7 @@ def init_templating(app: Flask) -> None:
     env.globals.update(
         Access=Access,
         may=may,
+        may_run=own_tasks.allowed,
         version=__version__,
         static_url=static_url,
         theme=theme,

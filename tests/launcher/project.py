@@ -17,7 +17,8 @@ import psutil
 from tests.servers import wait_for
 
 WEB = """
-import http.server, os
+import http.server, os, pathlib
+pathlib.Path("web.txt").write_text("".join(f"{name}={value}\\n" for name, value in os.environ.items()))
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

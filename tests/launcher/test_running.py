@@ -11,15 +11,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.launcher.project import Project, Running
+from tests.launcher.project import PROCFILE, Project, Running
 from tests.servers import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
 
 def environment(project: Project) -> dict[str, str]:
-    """What the Procfile's processes were given; `release` wrote it down."""
-    lines = (project.root / "environ.txt").read_text().splitlines()
+    """What the Procfile's processes were given; `release` and `web` wrote it down."""
+    lines = "".join((project.root / name).read_text() for name in ("environ.txt", "web.txt")).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
@@ -58,14 +58,21 @@ def test_a_second_start_keeps_queue_secret_key_and_sign_in(project: Project) -> 
         before = environment(project)
         with redis.Redis.from_url(before["REDIS_URL"]) as client:
             client.rpush("queue", "message")
-        first_password = first.password
+        password = first.password
         first.stop()
+    project.write(PROCFILE.replace("admin created", "The admin admin@example.com is there already."))
     with project.running() as second:
         after = environment(project)
         with redis.Redis.from_url(after["REDIS_URL"]) as client:
             assert client.lrange("queue", 0, -1) == [b"message"]
         assert after["SECRET_KEY"] == before["SECRET_KEY"]
-        assert second.password == first_password
+        # It is printed once; it stays in its file, and is in no log.
+        file = project.data / "admin_password"
+        assert file.read_text().strip() == after["ADMIN_PASSWORD"] == password
+        assert f"with the password of the first start (kept in {file}, " in second.ready_line
+        logs = [log.read_text() for log in (project.data / "log").iterdir()]
+        assert logs
+        assert not any(password in text for text in [*logs, second.ready_line, second.err.read_text()])
 
 
 def test_the_password_of_the_ready_line_is_what_the_release_was_given(project: Project) -> None:
@@ -82,6 +89,49 @@ def test_secrets_are_for_the_owner_alone(project: Project) -> None:
             assert mode(project, name) == 0o600
 
 
+def test_wider_rights_are_taken_away_with_a_line(project: Project) -> None:
+    project.data.mkdir(mode=0o755)
+    names = ("secret_key", "admin_password", "beatdesk.db", "beatdesk.db-wal")
+    for name in names:
+        (project.data / name).write_text("x" * 40)
+        (project.data / name).chmod(0o664)
+    with project.running() as running:
+        (line,) = [line for line in running.err.read_text().splitlines() if "readable by their owner alone" in line]
+        assert all(name in line for name in names)
+        assert stat.S_IMODE(project.data.stat().st_mode) == 0o700
+        assert {mode(project, name) for name in names} == {0o600}
+
+
+def test_each_process_gets_the_secrets_that_it_needs(project: Project) -> None:
+    names = ("web", "worker", "beat", "recorder", "other")
+    lines = [f"{name}: env > {name}.txt; sleep 1000" for name in names if name != "web"]
+    project.write("\n".join(["release: env > release.txt", "web: python web.py", *lines]))
+    secrets = {"MAIL_PASSWORD": "m-secret", "MAIL_USERNAME": "m-user", "METRICS_TOKEN": "t" * 20, "API_KEY": "theirs"}
+    with project.running(ADMIN_PASSWORD="correct horse battery", MAIL_SERVER="127.0.0.1", **secrets) as running:
+        wait_for(lambda: all((project.root / f"{name}.txt").exists() for name in names))
+        wait_for(lambda: all("SECRET_KEY=" in (project.root / f"{name}.txt").read_text() for name in names))
+        (valkey,) = running.named("valkey-server")
+        given = {name: set(names_in((project.root / f"{name}.txt").read_text())) for name in ("release", *names)}
+        given["valkey"] = set(valkey.environ())
+    ours = {"ADMIN_PASSWORD", "MAIL_USERNAME", "MAIL_PASSWORD", "METRICS_TOKEN", "SECRET_KEY"}
+    ours |= {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "API_KEY"}
+    all_have = {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "API_KEY"}
+    assert {name: found & ours for name, found in given.items()} == {
+        "release": {"ADMIN_PASSWORD", "SECRET_KEY", "DATABASE_URL", "API_KEY"},
+        "web": all_have | {"METRICS_TOKEN"},
+        "worker": all_have | {"MAIL_USERNAME", "MAIL_PASSWORD"},
+        "beat": all_have,
+        "recorder": all_have,
+        # What somebody added to the Procfile may be a worker or a web process.
+        "other": ours - {"ADMIN_PASSWORD"},
+        "valkey": set(),
+    }
+
+
+def names_in(text: str) -> list[str]:
+    return [line.partition("=")[0] for line in text.splitlines()]
+
+
 def test_a_given_password_is_neither_printed_nor_kept(project: Project) -> None:
     with project.running(ADMIN_PASSWORD="correct horse battery", ADMIN_EMAIL="root@example.com") as running:
         assert "sign in as root@example.com with the password in ADMIN_PASSWORD" in running.ready_line
@@ -90,7 +140,7 @@ def test_a_given_password_is_neither_printed_nor_kept(project: Project) -> None:
 
 
 def test_an_admin_that_was_there_before_keeps_their_password(project: Project) -> None:
-    project.write("release: echo The admin boss@example.com is already there.\nweb: python web.py\n")
+    project.write("release: echo The admin boss@example.com is there already.\nweb: python web.py\n")
     with project.running() as running:
         kept = (project.data / "admin_password").read_text().strip()
         assert "the password that was set when that account was made" in running.ready_line

@@ -21,6 +21,7 @@ ODD = os.fsdecode(b"caf\xe9\x00")
 @shared_task(name="odd.echo")
 def echo(value: Any) -> dict[str, Any]:
     """Say whether the argument came as it was sent, and give it."""
+    logger.warning("line\n[2026-11-26 08:00:00,000: ERROR/MainProcess] forged\x1b[2J")
     return {"same": value == ODD, "value": value}
 
 

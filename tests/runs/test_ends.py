@@ -53,7 +53,7 @@ def make() -> Iterator[Make]:
 
 
 @pytest.fixture
-def execute(context: Flask, redis: redis_client.Redis, valkey_url: str) -> Execute:
+def execute(context: Flask, redis: redis_client.Redis, valkey_url: str) -> Iterator[Execute]:
     """Executes a task as its run and records what that emitted; gives the row."""
     recorder = Recorder(db.engine, valkey_url)
     recorder.step()
@@ -69,7 +69,8 @@ def execute(context: Flask, redis: redis_client.Redis, valkey_url: str) -> Execu
             pass
         return fresh(Run, run_id)
 
-    return run
+    yield run
+    recorder.redis.close()
 
 
 class OwnBase(Task):

@@ -91,7 +91,10 @@ def test_it_is_recorded_and_shown_escaped(
         f"ValueError: {KEPT}",
     )
     assert names[0].startswith("caf\\udce9@")
-    assert "reading caf\\udce9" in log.read_text(encoding="utf-8")
+    logged = log.read_text(encoding="utf-8")
+    assert "reading caf\\udce9" in logged
+    assert "\n    [2026-11-26 08:00:00,000: ERROR/MainProcess] forged\\u001b[2J\n" in logged
+    assert [line for line in logged.splitlines() if not line.startswith(("[", "    "))] == []
     visitor = Visitor(context, "admin")
     for path in ("/runs", "/runs?q=caf", "/runs.csv", "/runs.json", "/runs/failures", "/workers", "/metrics"):
         answer = visitor.get(path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,17 +56,18 @@ def test_what_was_not_shown_is_not_imported(scheduler: Visitor) -> None:
     assert scheduler.read("/schedules")["schedules"] == []
 
 
-def test_the_commands_of_a_crontab_are_given_tasks(scheduler: Visitor) -> None:
-    shown = scheduler.post("/schedules/import", {"file": CRON}).text
+def test_the_commands_of_a_crontab_are_given_tasks(visit: Callable[[str], Visitor]) -> None:
+    admin = visit("admin")
+    shown = admin.post("/schedules/import", {"file": CRON}).text
     assert "2 of 2 cannot be taken" in shown
     assert "line 2" in shown
     assert '<input type="hidden" name="command" value="/bin/backup">' in shown
     form = {"file": CRON, "command": ["/bin/backup", "/bin/report"], "task_of": ["people.send_birthday_emails", ""]}
-    mapped = scheduler.post("/schedules/import", {**form, "task_of_all": "add"}).text
+    mapped = admin.post("/schedules/import", {**form, "task_of_all": "add"}).text
     # The sum takes two numbers, so a report is none.
     assert "1 of 2 cannot be taken" in mapped
     tasks = {"": "people.send_birthday_emails"}
-    answer = scheduler.send("/schedules/import", {"file": CRON, "tasks": tasks, "apply": True})
+    answer = admin.send("/schedules/import", {"file": CRON, "tasks": tasks, "apply": True})
     assert [step["action"] for step in answer.get_json()["steps"]] == ["create", "create"]
 
 

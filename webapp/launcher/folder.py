@@ -37,6 +37,11 @@ class DataFolder:
         """Where the embedded SMTP server puts messages."""
         return self._made("mailbox")
 
+    @property
+    def secrets(self) -> list[Path]:
+        """The files that hold secrets, whether they exist or not."""
+        return [self.path / name for name in ("secret_key", "admin_password", "env.sh", "valkey/valkey.conf")]
+
     def kept_secret(self, name: str, length: int) -> tuple[str, bool]:
         """The secret of that name, made of `length` random bytes if there is none; and whether it was made just now."""
         file = self.path / name

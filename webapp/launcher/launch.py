@@ -27,6 +27,7 @@ from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
 from webapp.launcher.plan import Plan, SignIn, check, make_plan, require_free
 from webapp.launcher.supervisor import Spec, Supervisor
+from webapp.private_files import database_files, tighten
 
 STOP_SECONDS = 8.0
 """Everything has ended by then, by force where asking does not help."""
@@ -59,7 +60,7 @@ SHARED = (
 )
 """What another terminal needs to know, besides MAIL_*."""
 
-KEPT = "already there"
+KEPT = "there already"
 """What `flask users ensure-admin` says when it made no account."""
 
 
@@ -70,6 +71,8 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
     """
     settings = check(environ)
     with claimed(settings.data) as folder:
+        if line := tighten([folder.path, *folder.secrets, *database_files(settings.database_url)]):
+            terminal.say(line)
         require_free(settings.host, settings.port)
         plan = make_plan(environ, folder)
         with environment_file(folder, plan.environ):
@@ -170,7 +173,10 @@ def _shell(command: str) -> tuple[str, ...]:
 
 
 def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
-    """The line that says where it is and how to sign in. `created`: the admin was made in this start."""
+    """The line that says where it is and how to sign in. `created`: the admin was made in this start.
+
+    Only then it has the password that the launcher made.
+    """
     start = f"Beatdesk is ready: {url}  sign in as {sign_in.email}"
     if sign_in.password is None:
         return f"{start} with the password {'in ADMIN_PASSWORD' if created else 'that was set at the first start'}"
@@ -178,7 +184,7 @@ def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
         return f"{start} with password {sign_in.password}"
     if sign_in.new:
         return f"{start} with the password that was set when that account was made"
-    return f"{start} with password {sign_in.password} (unless it has been changed since the first start)"
+    return f"{start} with the password of the first start (kept in {sign_in.file}, unless it has been changed)"
 
 
 @contextmanager

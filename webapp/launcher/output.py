@@ -11,6 +11,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from webapp.encoding import one_line
+
 LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|FATAL)\b")
 SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})
 ERROR_LINE = re.compile(r"^(?:[\w.]*(?:Error|Exception|Exit)\b|.*\b(?:ERROR|CRITICAL|FATAL)\b|sh: )")
@@ -92,7 +94,8 @@ class Output:
         return (errors or lines or ["it wrote nothing"])[-1]
 
     def _line(self, raw: bytes) -> None:
-        text = raw.decode(errors="replace").rstrip("\r")
+        # What a task writes past its worker's log must not act on the terminal either.
+        text = one_line(raw.decode(errors="replace").rstrip("\r"))
         self._last.append(text)
         self._file.emit(logging.makeLogRecord({"msg": text}))
         level = LEVEL.search(text[:200])

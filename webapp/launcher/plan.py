@@ -36,16 +36,21 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The first admin's. `password` is only known here if the launcher made it; `new` says that it did so just now."""
+    """The first admin's.
+
+    `password` is only known here if the launcher made it; `new` says that it did so just now, `file` where
+    it is kept.
+    """
 
     email: str
     password: str | None = field(default=None, repr=False)
     new: bool = False
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be started. `environ` is what every process gets."""
+    """What is to be started. `environ` is for its processes, each of which gets a part."""
 
     settings: Settings
     environ: Mapping[str, str] = field(repr=False)
@@ -95,7 +100,7 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
     sign_in = SignIn(given.get("ADMIN_EMAIL", ADMIN_EMAIL))
     if "ADMIN_PASSWORD" not in given:
         password, new = folder.kept_secret("admin_password", 12)
-        sign_in = SignIn(sign_in.email, password, new)
+        sign_in = SignIn(sign_in.email, password, new, folder.path / "admin_password")
         made["ADMIN_PASSWORD"] = password
     made["ADMIN_EMAIL"] = sign_in.email
     settings = Settings.from_env(made)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from webapp.launcher.environment import environment_of
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.output import Output, Terminal
 from webapp.launcher.process import Process, how_it_ended
@@ -39,7 +40,7 @@ class Spec:
 
 
 class Supervisor:
-    """Runs processes with one environment in one folder, their logs in another."""
+    """Runs processes in one folder, each with its part of an environment, their logs in another folder."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path, logs: Path, terminal: Terminal) -> None:
         self._environ = environ
@@ -125,7 +126,8 @@ class Supervisor:
 
     async def _once(self, spec: Spec, output: Output) -> int:
         try:
-            process = await Process.start(spec.command, self._environ, self._folder, output)
+            environ = environment_of(spec.name, self._environ)
+            process = await Process.start(spec.command, environ, self._folder, output)
         except OSError as error:
             output.feed(f"ERROR: {error}\n".encode())
             return NOT_STARTED

@@ -16,6 +16,7 @@ from webapp.accounts.models import ApiToken, User
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database import now
+from webapp.encoding import one_line
 from webapp.errors import DomainError, Invalid, NotFound
 from webapp.extensions import db
 from webapp.people import service
@@ -86,7 +87,9 @@ def list_users(role: str | None, count: int, as_json: bool) -> None:
         return
     for user in found:
         roles = ",".join(role.name for role in user.roles)
-        click.echo(f"{user.id:>6}  {user.email:<40}  {roles:<20}  {'' if user.active else 'disabled  '}{user.name}")
+        click.echo(
+            f"{user.id:>6}  {user.email:<40}  {roles:<20}  {'' if user.active else 'disabled  '}{one_line(user.name)}"
+        )
 
 
 @users.command("token")

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.accounts import own_tasks
 from webapp.accounts.audit import record
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
@@ -72,6 +73,10 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
     made: list[Run] = []
     refused = 0
     for origin in _load(ids):
+        if reason := own_tasks.refusal(origin.task):
+            own_tasks.note(reason, kind="run", number=origin.id, name=origin.task)
+            refused += 1
+            continue
         try:
             args, kwargs = service.call_of(origin)
             service.check_call(origin.task, args, kwargs, origin.queue)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.encoding import decode_json
+from webapp.encoding import decode_json, one_line, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
@@ -47,7 +47,7 @@ def list_runs(state: str | None, task: str | None, count: int, as_json: bool) ->
         click.echo(json.dumps([as_dict(run) for run in found], indent=2))
         return
     for run in found:
-        click.echo(f"{run.id}  {run.state:<11}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {run.task}")
+        click.echo(f"{run.id}  {run.state:<11}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {one_line(run.task)}")
 
 
 @runs.command("show")
@@ -63,7 +63,7 @@ def show_run(run_id: str, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     for name, value in found.items():
-        click.echo(f"{name:>16}  {value if value is not None else '–'}")
+        click.echo(f"{name:>16}  {'–' if value is None else without_controls(str(value))}")
 
 
 @runs.command("launch")

@@ -11,6 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.accounts import own_tasks
 from webapp.accounts.audit import record
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
@@ -47,9 +48,10 @@ def launch(
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused is audited too.
+    Raises Invalid at `task`, `args`, `queue` or `expires`, and Forbidden; what was refused is audited too.
     """
     kwargs = dict(kwargs or {})
+    own_tasks.require(task, kind="run", name=task)
     try:
         service.check_call(task, args, kwargs, options.get("queue"))
         _check_expiry(options)
@@ -98,8 +100,9 @@ def confirm(run: Run, *, name: str) -> None:
 def send_again(run: Run, *, name: str) -> None:
     """Queue an unconfirmed run once more, under its id. It may be executed twice: the person has been told.
 
-    Raises Conflict for a run in another state, and for one that would expire before it could begin.
+    Raises Conflict for a run in another state, and for one that would expire before it could begin; Forbidden.
     """
+    own_tasks.require(run.task, kind="run", number=run.id, name=run.task)
     if run.expires_at is not None and run.expires_at <= now():
         raise Conflict("It has expired, so no worker would begin it. Retry it instead.")
     values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}

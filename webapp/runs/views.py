@@ -8,6 +8,7 @@ from flask import Blueprint, Response, flash, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp import broker
+from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid, NotFound
@@ -115,7 +116,8 @@ def _made(run: Run, done: str) -> Response:
 
 
 def _launch_page(form: launching.Form, status: int = 200) -> Response:
-    context: dict[str, Any] = {"form": form, "tasks": known_tasks(), "queues": queue_names(now())}
+    tasks = {name: task for name, task in known_tasks().items() if own_tasks.allowed(name)}
+    context: dict[str, Any] = {"form": form, "tasks": tasks, "queues": queue_names(now())}
     return render("runs/new.html", "runs/_new.html", status=status, zone=reader_zone().key, **context)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 from celery import signals
 
-from webapp.encoding import escape_in
 from webapp.extensions import db
 from webapp.runs import claims
 from webapp.runs.current import current_of
@@ -82,7 +81,6 @@ def _subject(message: Mapping[str, Any]) -> Subject:
 @signals.after_setup_task_logger.connect
 def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
     for handler in logger.handlers:
-        escape_in(handler)
         if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
             handler.addFilter(executing.HidingFilter())
 

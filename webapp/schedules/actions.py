@@ -38,9 +38,10 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     """Run its task once, now, with its own arguments or others; its due times stay as they are.
 
     Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound,
-    and Conflict when its messages may not go where it says.
+    Forbidden, and Conflict when its messages may not go where it says.
     """
     schedule, moment = service.get(schedule_id), now()
+    service.require_admin_for_own(schedule)
     args, kwargs = arguments(schedule, given)
     check_call(schedule.row.task, args, kwargs)
     if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):

@@ -9,6 +9,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from webapp.database import now
+from webapp.encoding import one_line, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.scheduler.recurrence import Recurrence
@@ -59,7 +60,7 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
     for row in rows:
         due = f"{row.next_due_at:%Y-%m-%d %H:%M:%S}Z" if row.next_due_at else "–"
         found = row.schedule
-        click.echo(f"{found.id:>6}  {_standing(found):<8}  {due:<20}  {found.name}  ({found.words})")
+        click.echo(f"{found.id:>6}  {_standing(found):<8}  {due:<20}  {one_line(found.name)}  ({found.words})")
 
 
 @schedules.command("show")
@@ -75,7 +76,7 @@ def show_schedule(name: str, as_json: bool) -> None:
     for field, value in values.items():
         if field == "next":
             continue
-        click.echo(f"{field:>16}  {_said(value)}")
+        click.echo(f"{field:>16}  {without_controls(_said(value))}")
     for due in values["next"]:
         click.echo(f"{'next':>16}  {due['utc']}  {due['local']}  {due['note']}".rstrip())
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
+from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
@@ -31,6 +32,7 @@ blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
+    own_tasks.check(found.row.task)
     context = editor_context(form_values(shown(found.snapshot)), found, Preview())
     return render("schedules/edit.html", unchanged=True, due_now=found.due_times(now(), COUNT), **context)
 

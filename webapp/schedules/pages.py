@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from webapp.accounts import own_tasks
 from webapp.database import now
 from webapp.extensions import db
 from webapp.people.zones import zone_options
@@ -44,6 +45,7 @@ def editor_context(
         "tasks": [
             (task.name, f"{task.name} — {task.summary}" if task.summary else task.name)
             for task in known_tasks().values()
+            if own_tasks.allowed(task.name)
         ],
         "zone_options": zone_options(moment),
         "zone_words": zone_words(values.get("timezone", ""), moment),

@@ -16,7 +16,7 @@ from flask import has_request_context
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import audit
+from webapp.accounts import audit, own_tasks
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
@@ -51,9 +51,13 @@ def get(schedule_id: int) -> Stored:
 
 
 def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
-    """Make a schedule from what was given; masked arguments are those of the one that it is `like`. Raises Invalid."""
+    """Make a schedule from what was given; masked arguments are those of the one that it is `like`.
+
+    Raises Invalid, Forbidden.
+    """
     moment = now()
     definition = check_schedule(given, moment, like=snapshot_like(like), taken=name_taken)
+    own_tasks.require(definition.task, name=definition.name)
     try:
         schedule_id = writing.insert(db.session, definition, moment, author())
     except sa.exc.IntegrityError as error:
@@ -73,9 +77,10 @@ def save(
 ) -> Stored:
     """Change what is given; the rest stays. A save that changes nothing writes nothing. `opens` as of `examine`.
 
-    Raises Invalid, NotFound, and Conflict when `version` is given and is no longer the last one.
+    Raises Invalid, NotFound, Forbidden, and Conflict when `version` is given and is no longer the last one.
     """
     before, moment = get(schedule_id), now()
+    require_admin_for_own(before)
     if version is not None and version != before.row.version:
         raise Edited(before, version)
     definition = check_schedule(
@@ -87,14 +92,17 @@ def save(
 def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list[Stored]:
     """Change several schedules in one transaction: number, fields, and the version that was looked at, of each.
 
-    All or none. Raises Conflict when one was edited since, Invalid or NotFound for the first that cannot be changed.
+    All or none. Raises Conflict when one was edited since; Invalid, NotFound or Forbidden for the first that cannot be
+    changed.
     """
     moment, saved = now(), []
     for schedule_id, given, version in changes:
         before = get(schedule_id)
+        require_admin_for_own(before)
         if version != before.row.version:
             raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
         definition = check_schedule(given, moment, current=before.snapshot)
+        require_admin_for_own(before, definition)
         after = definition.snapshot()
         if after != before.snapshot:
             writing.update(db.session, before, definition, moment, author())
@@ -121,8 +129,12 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
-    """Enable or disable. Enabling fires nothing now. Raises Conflict when its time has passed, Invalid, NotFound."""
+    """Enable or disable. Enabling fires nothing now.
+
+    Raises Conflict when its time has passed, Invalid, NotFound, Forbidden.
+    """
     before, moment = get(schedule_id), now()
+    require_admin_for_own(before)
     if bool(before.row.enabled) == enabled:
         return before
     if not enabled:
@@ -138,8 +150,12 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
 
 
 def delete(schedule_id: int) -> None:
-    """Delete a schedule; its runs and versions stay. Raises NotFound, Conflict for one that the code defines."""
+    """Delete a schedule; its runs and versions stay.
+
+    Raises NotFound, Forbidden, Conflict for one that the code defines.
+    """
     before = get(schedule_id)
+    require_admin_for_own(before)
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
     revision = writing.delete(db.session, before)
@@ -212,6 +228,12 @@ def who() -> str:
     return "the command line"
 
 
+def require_admin_for_own(before: Stored, after: Definition | None = None) -> None:
+    """Refuse whoever may not change a schedule of Beatdesk's own tasks, or make it one. Raises Forbidden."""
+    tasks = (before.row.task,) if after is None else (before.row.task, after.task)
+    own_tasks.require(*tasks, number=before.id, name=before.name)
+
+
 def _disable(before: Stored) -> Stored:
     moment = now()
     try:
@@ -224,6 +246,7 @@ def _disable(before: Stored) -> Stored:
 
 
 def _write(before: Stored, definition: Definition, moment: datetime, action: str) -> Stored:
+    require_admin_for_own(before, definition)
     after = definition.snapshot()
     if after == before.snapshot:
         return before

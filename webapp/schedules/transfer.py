@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.accounts import own_tasks
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
@@ -47,6 +48,7 @@ class Step:
     line: int | None = None
     command: str | None = None
     words: str = ""
+    forbidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,23 @@ def difference(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
 def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     """Import all of it in one transaction, or nothing. Raises Invalid when any entry is wrong."""
     prepared, moment = _prepare(entries, remove=remove), now()
-    if errors := refusals([ready.step for ready in prepared]):
+    steps = [ready.step for ready in prepared]
+    if errors := refusals(steps):
+        note_refused(steps)
         raise Invalid(errors)
     revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
     db.session.commit()
     if revisions:
         broker.announce(CHANNEL, str(max(revisions)))
-    return [ready.step for ready in prepared]
+    return steps
+
+
+def note_refused(steps: Sequence[Step]) -> None:
+    """Audit which entries only an admin may import."""
+    for step in steps:
+        if step.forbidden:
+            own_tasks.note(step.errors["task"], kind="schedule", number="", name=step.name)
+    db.session.commit()
 
 
 def refusals(steps: Sequence[Step]) -> dict[str, str]:
@@ -154,10 +166,11 @@ def _removals(kept: set[str]) -> list[_Ready]:
     found: list[Stored] = []
     for start in range(0, len(gone), CHUNK):
         found += stored.find_many(db.session, gone[start : start + CHUNK])
-    note = "The code defines it and would bring it back, so it stays."
+    defined = "The code defines it and would bring it back, so it stays."
+    reasons = [(one, defined if one.code_definition else own_tasks.refusal(one.row.task)) for one in found]
     return [
-        _Ready(Step(one.name, "skip", notes=[note])) if one.code_definition else _Ready(Step(one.name, "remove"), one)
-        for one in found
+        _Ready(Step(one.name, "skip", notes=[reason])) if reason else _Ready(Step(one.name, "remove"), one)
+        for one, reason in reasons
     ]
 
 
@@ -178,8 +191,11 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     words = describe(definition.recurrence())
     if note := serializer_note(definition.task):
         about["notes"] = [*given.notes, note]
+    changes = differences(before.snapshot, definition.snapshot()) if before else ()
+    reason = own_tasks.refusal(definition.task) or (own_tasks.refusal(before.row.task) if before else None)
+    if reason and (changes or before is None):
+        return _Ready(Step(name, "refuse", changes, {"task": reason}, forbidden=True, **about))
     if before is None:
         return _Ready(Step(name, "create", words=words, **about), None, definition)
-    changes = differences(before.snapshot, definition.snapshot())
     step = Step(name, "change" if changes else "keep", changes, words=words, **about)
     return _Ready(step, before, definition)

@@ -69,6 +69,8 @@ def import_file() -> Response:
         do_it = do_it and given.get("seen", seen := _digest(text, asked, remove=remove)) == seen
         if do_it and (wants_json() or not transfer.refusals(steps)):
             steps = transfer.apply(entries, remove=remove)
+        elif do_it:
+            transfer.note_refused(steps)
     except Invalid as error:
         if wants_json():
             raise

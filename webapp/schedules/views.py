@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
+from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
@@ -77,6 +78,7 @@ def new() -> Response:
     values = empty_form(current_app.extensions["settings"].timezone)
     if (number := id_in_query("clone")) is not None:
         found = service.get(number)
+        own_tasks.check(found.row.task)
         values = form_values({**shown(found.snapshot), "name": f"{found.name[:249]} copy"})
     return render("schedules/new.html", clone=number, **editor_context(values, None, None))
 

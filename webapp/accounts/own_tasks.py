@@ -1,0 +1,50 @@
+"""Beatdesk's own tasks: only admins run and schedule them. The one home of that rule.
+
+It is asked where a person launches or retries a run, and where they write a schedule. What the application does by
+itself, as sending a mail after a registration, and the command line are not asked.
+"""
+
+from __future__ import annotations
+
+from flask import has_request_context
+from flask_security import current_user
+
+from webapp.accounts import audit
+from webapp.accounts.access import Access, level_of
+from webapp.errors import Forbidden
+from webapp.extensions import db
+from webapp.registry import is_own
+
+
+def allowed(task: str) -> bool:
+    """Whether the signed-in person may run and schedule this task; without a request always."""
+    return not has_request_context() or level_of(current_user) >= Access.ADMIN or not is_own(task)
+
+
+def refusal(task: str) -> str | None:
+    """Why the signed-in person may not run or schedule this task, or None when they may."""
+    return None if allowed(task) else f"Only admins can run or schedule “{task}”: it is a task of Beatdesk's own."
+
+
+def check(task: str) -> None:
+    """Refuse a form for what could not be sent. Raises Forbidden."""
+    if reason := refusal(task):
+        raise Forbidden(reason)
+
+
+def require(*tasks: str, kind: str = "schedule", number: object = "", name: str = "") -> None:
+    """Refuse a person who may not run these tasks; what was not committed is rolled back, the refusal is audited.
+
+    `kind`, `number` and `name` are the object that was to be changed. Raises Forbidden.
+    """
+    reasons = [reason for task in tasks if (reason := refusal(task))]
+    if reasons:
+        db.session.rollback()
+        note(reasons[0], kind=kind, number=number, name=name)
+        db.session.commit()
+        raise Forbidden(reasons[0])
+
+
+def note(reason: str, *, kind: str, number: object, name: str) -> None:
+    """Add the audit's row for a refusal to the session."""
+    audit.record(db.session, f"{kind}.refuse", kind, number, name, None, {"reason": reason})

@@ -1,0 +1,56 @@
+"""Files that their owner alone may read: the data folder, its secrets, a SQLite database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+
+logger = logging.getLogger(__name__)
+
+# SQLite gives the files beside a database its rights, but leaves those that are there.
+SIDECARS = ("", "-wal", "-shm", "-journal")
+
+
+def tighten(paths: Iterable[Path]) -> str | None:
+    """Take the rights of group and others away; one line that says so, or that it cannot be done, or None.
+
+    What is shared on purpose, as a folder with the sticky bit, stays as it is.
+    """
+    done: list[str] = []
+    for path in paths:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077 and not mode & stat.S_ISVTX:
+                path.chmod(mode & 0o700)
+                done.append(str(path))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return f"Others may be able to read {path}, and that cannot be changed ({error.strerror})."
+    return f"Made readable by their owner alone: {', '.join(done)}." if done else None
+
+
+def database_files(url: str) -> list[Path]:
+    """The files of a SQLite database, whether they exist or not; none for another database, or one in memory."""
+    parsed = sa.make_url(url)
+    name = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not name or name.startswith((":memory:", "file:")):
+        return []
+    return [Path(name + suffix) for suffix in SIDECARS]
+
+
+def protect_database(url: str) -> None:
+    """Make the file of a SQLite database private before it has content; tighten those that are there, and log it."""
+    files = database_files(url)
+    if files:
+        # Where it cannot be made, opening it says why.
+        with suppress(OSError):
+            os.close(os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    if line := tighten(files):
+        logger.warning(line)
