@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -153,6 +154,24 @@ def test_claim_of_a_run_that_has_just_got_its_row_takes_it(context: Flask) -> No
     for run_id in ("a", "b"):
         assert claim("one", run_id) is claims.Verdict.CLAIMED
         assert claim("two", run_id) is claims.Verdict.DUPLICATE
+
+
+def test_claim_takes_a_row_that_is_made_while_it_looks(context: Flask) -> None:
+    """The recorder may commit it between the claim and the look at why there was nothing to claim."""
+    made: list[str] = []
+    run_id = str(uuid.uuid4())
+
+    def make(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not made and statement.startswith("UPDATE runs SET state = 'started'"):
+            made.append(run_id)
+            connection.execute(sa.insert(Run).values(id=run_id, task="add", state=RunState.QUEUED, created_at=now()))
+
+    delivery = claims.Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
+    with db.engine.begin() as connection:
+        sa.event.listen(connection, "after_cursor_execute", make)
+        assert claims.claim(connection, delivery, now()) is claims.Verdict.CLAIMED
+    assert made == [run_id]
+    assert fresh(Run, run_id).claims == 1
 
 
 def test_claim_by_itself_says_the_same(context: Flask) -> None:

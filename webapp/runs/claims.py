@@ -199,7 +199,11 @@ def _claimed(claims: int, delivery: Delivery) -> Verdict:
 def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
     row = connection.execute(
         sa.select(
-            Run.state, Run.claims, Run.attempt, (Run.expires_at <= database_now(connection)).label("expired")
+            Run.state,
+            Run.claims,
+            Run.attempt,
+            Run.claimed_by,
+            (Run.expires_at <= database_now(connection)).label("expired"),
         ).where(Run.id == delivery.run_id)
     ).one_or_none()
     if row is None:
@@ -214,6 +218,9 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
         message = f"WorkerLost: its worker was lost {row.claims} times"
         _end(connection, delivery.run_id, RunState.FAILED, at, error=message)
         return Verdict.LOST_TOO_OFTEN
+    if row.claimed_by is None:
+        # The recorder has made the row since it was looked for.
+        return claim(connection, delivery, at)
     return Verdict.DUPLICATE
 
 
