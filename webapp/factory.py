@@ -21,6 +21,7 @@ from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
+from webapp.query import IdConverter
 from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
@@ -53,6 +54,7 @@ def build(config: Settings | None = None) -> Flask:
     _init_database(app)
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
     GuardedMail(app, settings.mail)
+    app.url_map.converters["int"] = IdConverter
     htmx.init_app(app)
     _init_sessions(app)
     init_health(app)

@@ -13,6 +13,7 @@ from webapp.errors import NotFound
 from webapp.extensions import csrf
 from webapp.mail import mailbox, pages, rendering, service
 from webapp.mail.models import MailState
+from webapp.query import id_in_query, text_in_query
 from webapp.rendering import render, see_other
 
 blueprint = Blueprint("mail", __name__)
@@ -26,10 +27,10 @@ MESSAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 def index() -> Response:
     """The ledger, newest first."""
     page = pages.ledger(
-        state=request.args.get("state", ""),
-        search=request.args.get("q", "").strip(),
-        before=request.args.get("before", type=int),
-        after=request.args.get("after", type=int),
+        state=text_in_query("state"),
+        search=text_in_query("q"),
+        before=id_in_query("before"),
+        after=id_in_query("after"),
     )
     return render("mail/index.html", page=page, states=list(MailState), mailbox=_folder() is not None)
 

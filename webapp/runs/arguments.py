@@ -122,16 +122,12 @@ def written(value: Any, argument: Argument) -> str:
 def read_json(text: str) -> Any:
     """A JSON value. Raises ValueError with a sentence."""
     try:
-        return decode_json(text, parse_constant=_no_constant)
+        return decode_json(text)
     except json.JSONDecodeError as error:
         quotes = ' Texts need quotes: "like this".' if text.strip()[:1].isalpha() else ""
         raise ValueError(f"This is not JSON: {error.msg.lower()} at character {error.pos + 1}.{quotes}") from None
     except ValueError as error:
         raise ValueError(f"This is not JSON: {error}.") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _without_none(note: Any) -> tuple[Any, bool]:
