@@ -74,7 +74,7 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
     for origin in _load(ids):
         try:
             args, kwargs = service.call_of(origin)
-            service.check_call(origin.task, args, kwargs, origin.queue)
+            service.check_call(origin.task, args, kwargs, origin.queue, repeated=True)
         except (Invalid, Conflict):
             refused += 1
             continue

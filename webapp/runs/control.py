@@ -43,15 +43,17 @@ def launch(
     *,
     person: int | None,
     origin: Origin = Origin.LAUNCH,
+    repeated: bool = False,
     **options: Any,
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused is audited too.
+    `repeated` is as for `service.check_call`. Raises Invalid at `task`, `args`, `queue` or `expires`; what was refused
+    is audited too.
     """
     kwargs = dict(kwargs or {})
     try:
-        service.check_call(task, args, kwargs, options.get("queue"))
+        service.check_call(task, args, kwargs, options.get("queue"), repeated=repeated)
         _check_expiry(options)
     except Invalid as error:
         record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
@@ -81,6 +83,7 @@ def retry(run: Run, *, person: int | None) -> Run:
         kwargs,
         person=person,
         origin=Origin.RETRY,
+        repeated=True,
         retry_of=run.id,
         queue=run.queue,
         priority=run.priority,

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from webapp.errors import Invalid
 from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
+from webapp.runs.arguments import call_faults
 from webapp.runs.call_forms import MODE, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.models import Run
 from webapp.runs.numbers import whole
@@ -85,8 +86,8 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
     except Invalid as error:
         errors |= error.fields
     options = _options(given, now, zone, queues, errors)
-    if not errors and (reason := task.refuse(args, kwargs)):
-        errors["args"] = reason
+    if not errors:
+        errors |= call_faults(task, args, kwargs)
     if errors:
         raise Invalid(errors)
     return Call(task.name, args, kwargs, options)

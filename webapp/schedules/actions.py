@@ -35,7 +35,8 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     """
     schedule, moment = service.get(schedule_id), now()
     args, kwargs = arguments(schedule, given)
-    check_call(schedule.row.task, args, kwargs)
+    own = [schedule.snapshot["args"], schedule.snapshot["kwargs"]]
+    check_call(schedule.row.task, args, kwargs, repeated=[args, kwargs] == own)
     if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):
         raise Conflict(reason)
     limit = schedule.row.expire_seconds

@@ -11,6 +11,7 @@ from webapp import broker
 from webapp.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.registry import find_task
+from webapp.runs.arguments import call_faults
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal, masked_value, refusal
@@ -61,7 +62,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     known = find_task(task)
     problem: str | None = f"There is no registered task “{task}”."
     if known:
-        problem = known.refuse(args, kwargs) or refusal(known.rule, args, kwargs)
+        problem = " ".join(call_faults(known, args, kwargs).values()) or refusal(known.rule, args, kwargs)
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     shown: tuple[list[Any], dict[str, Any]] = masked_value(args), masked_value(kwargs)
     if known and not problem:

@@ -17,6 +17,7 @@ from webapp.people.zones import like_zones, meant_zone
 from webapp.queue_names import refusal
 from webapp.registry import find_task
 from webapp.runs import call_forms
+from webapp.runs.arguments import call_faults
 from webapp.scheduler.recurrence import (
     Crontab,
     OneTime,
@@ -193,6 +194,9 @@ def _check_call(
     if reason := known.refuse(args, kwargs):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
+    # Arguments that the schedule has already stay as they are: another field of it can be edited all the same.
+    if [task, args, kwargs] != [(current or {}).get(name) for name in ("task", "args", "kwargs")]:
+        form.errors |= call_faults(known, args, kwargs)
     if faults := refusals(known.rule, args, kwargs):
         form.errors |= faults
         return args, kwargs
