@@ -14,6 +14,7 @@ from tests import processes
 from tests.rabbitmq import rabbitmq, url
 from tests.servers import free_port, valkey, wait_for
 from webapp import installation, producers
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import celery
 from webapp.installation import KEY, OtherInstallation
@@ -38,13 +39,13 @@ def theirs(settings: Settings, tmp_path: Path) -> Settings:
 
 def _left(client: redis_client.Redis) -> tuple[int, int, int]:
     """How many messages and entries lie there, and how many readers the entries have."""
-    return client.llen("celery"), client.xlen(STREAM), len(client.xinfo_groups(STREAM))
+    return client.llen(DEFAULT_QUEUE), client.xlen(STREAM), len(client.xinfo_groups(STREAM))
 
 
 def _theirs(client: redis_client.Redis) -> None:
     """As another installation leaves it: a mark, a message, and the end of a run."""
     client.set(KEY, "another")
-    client.lpush("celery", "a message of theirs")
+    client.lpush(DEFAULT_QUEUE, "a message of theirs")
     client.xadd(STREAM, {"run": "r", "event": "succeeded", "attempt": "0", "at": "2026-11-26T00:00:00+00:00"})
 
 

@@ -36,16 +36,13 @@ FIELDS = (
     "starts", "ends", "on_resume", "ids", "field", "add", "remove", "days", "roles", "build.minute", "arg.num1", "next",
     "back", "theme", "version", "schedule_id", "from", "mode", "eta", "countdown", "expires", "priority", "due",
 )  # fmt: skip
-# Text as a request spells it: half a surrogate and NUL; and whole bodies, with a long text and with a deep value.
-JSON_TEXTS = ('"caf\\udce9"', '"a\\u0000b"', '{"\\udce9": ["\\udce9"]}')
-JSON_BODIES = [
-    *("{" + ",".join(f'"{name}": {text}' for name in FIELDS) + "}" for text in JSON_TEXTS),
-    "{" + ",".join(f'"{name}": "{"x" * 20_000}"' for name in FIELDS) + "}",
-]
+# Text as a request spells it: half a surrogate and NUL, by itself and within objects; and a megabyte in all.
+JSON_TEXTS = ('"caf\\udce9\\u0000"', '{"\\udce9": ["\\udce9\\u0000"]}')
+JSON_BODIES = ["{" + ",".join(f'"{name}": {text}' for name in FIELDS) + "}" for text in JSON_TEXTS]
 DEEP_BODY = f'{{"name": "x", "args": {DEEP}}}'
 FORM_BODIES = [
     "&".join(f"{name}=%ED%B3%A9a%00b" for name in FIELDS),
-    "&".join(f"{name}={'x' * 20_000}" for name in FIELDS),
+    "&".join(f"{name}={'x' * (1_000_000 // len(FIELDS))}" for name in FIELDS),
 ]
 # What ends the visitor's sign-in, or streams for ever.
 LEFT_OUT = ("/logout", "/live/", "/static/", "/account/password")

@@ -64,6 +64,8 @@ class Settings:
     port: int = 5000
     web_processes: int = 2
     public_url: str = "http://127.0.0.1:5000"
+    check_host: bool = False
+    confirm_addresses: bool = False
     leap_day_birthday: str = "02-28"
     trusted_proxies: int = 0
     mailbox: Path | None = None
@@ -113,6 +115,9 @@ class Settings:
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
             public_url=_url(given, "PUBLIC_URL", f"http://127.0.0.1:{port}", ("http", "https")).rstrip("/"),
+            # Where nobody said how browsers reach us, any name may be right.
+            check_host="PUBLIC_URL" in given,
+            confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
             leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
             trusted_proxies=_integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),
             mailbox=Path(given["BEATDESK_MAILBOX"]) if "BEATDESK_MAILBOX" in given else None,
@@ -158,8 +163,8 @@ def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[st
     return value
 
 
-def _switch(given: Mapping[str, str], name: str) -> bool:
-    return _choice(given, name, "0", ("0", "1", "true", "false", "True", "False")) in ("1", "true", "True")
+def _switch(given: Mapping[str, str], name: str, default: str = "0") -> bool:
+    return _choice(given, name, default, ("0", "1", "true", "false", "True", "False")) in ("1", "true", "True")
 
 
 def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:

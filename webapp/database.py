@@ -261,7 +261,8 @@ def array_literal(values: Iterable[str | int | datetime | None]) -> str:
     JSON has the same quotes and escapes, but for control characters, which PostgreSQL takes as they are. A moment must
     be aware.
     """
-    text = json.dumps(list(values), ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)
+    given = list(map(_encodable, values))
+    text = json.dumps(given, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat)
     if _ESCAPED_CONTROL.search(text):
         text = _ESCAPED_CONTROL.sub(_unescaped, text)
     return f"{{{text[1:-1]}}}"

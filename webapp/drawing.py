@@ -26,7 +26,7 @@ RUN_LOOKS = {
     "failed": ("danger", "circle-x"),
     "revoked": ("neutral", "ban"),
     "expired": ("neutral", "clock-off"),
-    "unconfirmed": ("warning", "help"),
+    "unconfirmed": ("warning", "eye"),
     "skipped": ("neutral", "player-skip-forward"),
     "missed": ("warning", "calendar-x"),
 }

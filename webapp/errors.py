@@ -74,7 +74,7 @@ ADVICE = {
     409: "Load the page again to see how it is now.",
     413: "Send less at once.",
     422: "Go back, correct it and send it again.",
-    429: "Wait a minute, then try again.",
+    429: "Nothing was changed.",
     500: "Try again; if it happens again, tell an admin when it happened.",
     503: "Try again in a moment.",
 }

@@ -19,6 +19,7 @@ from webapp.drawing import init_drawing
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
+from webapp.hosts import init_hosts
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
 from webapp.query import IdConverter
@@ -64,6 +65,7 @@ def build(config: Settings | None = None) -> Flask:
     init_templating(app)
     init_drawing(app)
     init_headers(app, settings)
+    init_hosts(app, settings)
     register_errors(app)
     register_routes(app)
     register_commands(app)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 WORKER_HEARTBEAT = 2.0
 WORKER_GONE_AFTER = 6.0
+# A worker that is not ours is asked every 10 s, and a busy one may not answer.
+FOREIGN_WORKER_GONE_AFTER = 60.0
 # A leading beat renews its row every second, one that stands by twice a second.
 BEAT_GONE_AFTER = 8.0
 # Of a beat that stopped in an orderly way, another one takes over within this time.

@@ -17,7 +17,7 @@ from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
 from webapp.mail.unsubscribe import make_token
 
-OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent"]
+OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent", "/confirm", "/confirm/sent"]
 ADMINS = ["/people", "/people/1", "/people?search=zzz", "/audit", "/audit?actor=zzz", "/account"]
 
 

@@ -49,10 +49,18 @@ def test_a_missing_value_is_an_error(kind: str) -> None:
             render(kind, context, environment())
 
 
-@pytest.mark.parametrize("kind", ["welcome", "birthday"])
-def test_a_name_cannot_break_the_subject(kind: str) -> None:
+def test_a_value_cannot_break_the_subject() -> None:
+    example = {**KINDS["schedule_paused"].example, "schedule": "Eve\r\nBcc: all@example.com"}
     with pytest.raises(UnsafeMessage):
-        render(kind, {**KINDS[kind].example, "name": "Eve\r\nBcc: all@example.com"}, environment())
+        render("schedule_paused", example, environment())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_is_in_no_subject_and_may_be_left_out(kind: str) -> None:
+    named, nameless = (render(kind, {**KINDS[kind].example, "name": name}, environment()) for name in ("Eve Doe", ""))
+    assert named[0] == nameless[0]
+    assert "Eve Doe" in named[1]
+    assert all(wrong not in nameless[1] + nameless[2] for wrong in ("Hello ,", ", !", "birthday !", "Welcome !"))
 
 
 def test_the_unsubscribe_link_is_there_when_given() -> None:

@@ -20,6 +20,7 @@ from tests.runs.making import make_run, make_runs
 from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.database import now
 from webapp.extensions import db
 from webapp.overview.signs import Sign
@@ -27,7 +28,7 @@ from webapp.runs.recorder import Recorder
 from webapp.runs.states import RunState
 from webapp.runs.stream import STREAM
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
-from webapp.workers.models import Worker
+from webapp.workers.models import QueueConsumer, Worker
 
 MINUTE = timedelta(minutes=1)
 
@@ -119,7 +120,7 @@ def test_worker_that_died_stopped_or_was_killed_beside_others(signs: Callable[[]
 
 def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], dict[str, Sign]]) -> None:
     # Whatever else waits longer in queues that are consumed, and however much.
-    make_runs(300, state=RunState.QUEUED, queue="celery", created_at=now() - timedelta(hours=2))
+    make_runs(300, state=RunState.QUEUED, queue=DEFAULT_QUEUE, created_at=now() - timedelta(hours=2))
     oldest = now() - 10 * MINUTE
     make_run(RunState.QUEUED, queue="slow", created_at=now() - 30 * MINUTE, eta=oldest)
     make_run(RunState.QUEUED, queue="slow", created_at=now())
@@ -137,10 +138,21 @@ def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], 
     assert signs() == {}
 
 
+def test_a_queue_that_another_projects_worker_takes_is_consumed(signs: Callable[[], dict[str, Sign]]) -> None:
+    make_run(RunState.QUEUED, queue="theirs", age=3600)
+    theirs = {"queue": "theirs", "node": "celery@h", "claims": False, "first_seen_at": now() - 10 * MINUTE}
+    db.session.execute(sa.insert(QueueConsumer).values(**theirs, seen_at=now()))
+    db.session.commit()
+    assert signs() == {}
+    db.session.execute(sa.update(QueueConsumer).values(seen_at=now() - 5 * MINUTE))
+    db.session.commit()
+    assert signs()["queue"].action.startswith("A worker last consumed it 5 min ago.")
+
+
 def test_runs_without_a_queue_wait_in_the_default_one(signs: Callable[[], dict[str, Sign]]) -> None:
     db.session.execute(sa.update(Worker).values(queues=json.dumps(["other"])))
     make_run(RunState.QUEUED, queue=None)
-    make_run(RunState.QUEUED, queue="celery")
+    make_run(RunState.QUEUED, queue=DEFAULT_QUEUE)
     assert signs()["queue"].since_text == "2 runs wait, the oldest since"
 
 

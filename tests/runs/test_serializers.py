@@ -18,7 +18,7 @@ from tests import processes
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp.celery_config import execution
+from webapp.celery_config import DEFAULT_QUEUE, execution
 from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.runs import service
@@ -54,7 +54,7 @@ def _tasks(app: Flask) -> Iterator[None]:
 
 def _sent(redis: redis_client.Redis) -> list[tuple[str, Any]]:
     """The content type and the body of each message."""
-    found = [json.loads(raw) for raw in redis.lrange("celery", 0, -1)]
+    found = [json.loads(raw) for raw in redis.lrange(DEFAULT_QUEUE, 0, -1)]
     return [(message["content-type"], json.loads(b64decode(message["body"]))[:2]) for message in found]
 
 

@@ -17,6 +17,7 @@ from tests.runs.routing import routed
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp import broker
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
@@ -82,7 +83,7 @@ def test_those_beside_it_are_sent(context: Flask, redis: redis_client.Redis) -> 
     service.send_runs(made)
     states = [(run.state, run.sends) for run in (fresh(Run, run.id) for run in made)]
     assert states == [("queued", 1), ("failed", 0), ("queued", 1)]
-    sent = [json.loads(raw)["headers"]["argsrepr"] for raw in redis.lrange("celery", 0, -1)]
+    sent = [json.loads(raw)["headers"]["argsrepr"] for raw in redis.lrange(DEFAULT_QUEUE, 0, -1)]
     assert sorted(sent) == ["[12, 1]", "[14, 1]"]
     assert not broker.breaker.tripped
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive
 from tests.servers import wait_for
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.runs import store
 from webapp.scheduler.core import Core
 
@@ -119,7 +120,7 @@ def test_a_run_that_begins_meanwhile_is_ended(beats: Rig, monkeypatch: pytest.Mo
 def test_the_newest_goes_ahead_of_what_waits(beats: Rig, redis: redis_client.Redis) -> None:
     """Behind it, one that comes due more often than the queue gets round would never begin."""
     made, time, core = _begin(beats, "cancel other")
-    redis.lpush("celery", "of others", "of others")
+    redis.lpush(DEFAULT_QUEUE, "of others", "of others")
 
     def fire(minute: int) -> None:
         # Shortly before, so that it still leads when it sends.
@@ -129,11 +130,11 @@ def test_the_newest_goes_ahead_of_what_waits(beats: Rig, redis: redis_client.Red
         wait_for(lambda: core.publisher.idle)
 
     fire(1)
-    assert beats.runs(made)[0].id in str(redis.lindex("celery", 0))
+    assert beats.runs(made)[0].id in str(redis.lindex(DEFAULT_QUEUE, 0))
     fire(2)
     fire(3)
     newest = beats.runs(made, "queued")[0].id
-    lying = redis.lrange("celery", 0, -1)
+    lying = redis.lrange(DEFAULT_QUEUE, 0, -1)
     # It is read from its end.
     assert newest in lying[-1]
     assert (len(lying), lying[1:3]) == (5, ["of others"] * 2)

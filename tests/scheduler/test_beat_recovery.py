@@ -136,6 +136,23 @@ def test_an_emptied_broker_gets_everything_again_with_the_same_ids(beats: Rig, r
     _until(core, time, lambda: min(run.sends for run in beats.runs(made)) >= 2)
 
 
+def test_of_an_emptied_broker_nothing_is_sent_that_another_program_had_sent(
+    beats: Rig, redis: redis_client.Redis
+) -> None:
+    """Nor is a run left waiting for an attempt whose message is lost: it is sent as that attempt."""
+    sent = {"sent_at": now(), "sends": 1}
+    _run(beats, "ours", **sent)
+    _run(beats, "theirs", origin="program", **sent)
+    _run(beats, "between two attempts", state="retrying", attempt=1, claims=2, **sent)
+    time, core = _led(beats)
+    _until(core, time, lambda: redis.get(MARK_KEY))
+    redis.flushall()
+    _until(core, time, lambda: set(_messages(redis)) == {"ours", "between two attempts"})
+    row = _row(beats, "between two attempts")
+    assert (row.state, row.attempt) == ("queued", 2)
+    assert (_row(beats, "theirs").state, _row(beats, "theirs").sends) == ("queued", 1)
+
+
 def test_twenty_come_due_while_the_broker_is_away(
     beats: Rig, redis: redis_client.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

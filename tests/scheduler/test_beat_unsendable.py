@@ -14,6 +14,7 @@ from tests.runs.routing import routed
 from tests.scheduler.beats import Rig
 from tests.scheduler.unsent import check, queued
 from tests.servers import wait_for
+from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import celery
 from webapp.scheduler.publisher import Publisher
 from webapp.schedules import budgets
@@ -51,7 +52,7 @@ def test_a_router_that_raises(beats: Rig, redis: redis_client.Redis) -> None:
         errors = check(beats, bad, good)
     assert errors[0] == "Unsendable: its message cannot be made: KeyError: 'nosuch'"
     assert errors[-1].endswith("Textless")
-    assert redis.llen("celery") == len(good)
+    assert redis.llen(DEFAULT_QUEUE) == len(good)
 
 
 def _rows(task: str) -> list[dict[str, Any]]:
@@ -118,7 +119,7 @@ def test_a_handler_that_spoils_the_message(beats: Rig, redis: redis_client.Redis
         check(beats, [queued(beats, args='["bad"]', age=20)], [queued(beats)])
     finally:
         signals.before_task_publish.disconnect(spoil)
-    assert redis.llen("celery") == 1
+    assert redis.llen(DEFAULT_QUEUE) == 1
 
 
 def test_a_failure_budget_counts_it(beats: Rig, context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from webapp.extensions import db
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# Seconds. Hashing a password, a transaction and a publish fit into it.
-SLOWEST_USUAL = 0.4
+# Seconds. Estimating and hashing a password, a transaction and a publish fit into it.
+SLOWEST_USUAL = 0.5
 
 
 def even_time(view: View) -> View:

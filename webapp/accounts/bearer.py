@@ -32,11 +32,13 @@ def authenticate() -> None:
         return
     g.by_token = True
     session.clear()
+    attempt = limits.count_token()
     user = tokens.authenticate(given.token or "")
     if user is None:
-        if limits.count_wrong_token():
+        if limits.is_first_wrong_token():
             tokens.record_wrong(limits.address().partition(":")[2])
         abort(401, "This token is unknown or revoked.", www_authenticate=WWWAuthenticate("bearer"))
+    attempt.uncount()
     act_as(user)
 
 

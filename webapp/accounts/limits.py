@@ -1,88 +1,261 @@
-"""Against guessing passwords: how many attempts may fail, without ever locking the owner out for good.
+"""Against guessing passwords and sending mail to strangers: how many attempts may be made, and whose.
 
-Failures are counted by account, by address and overall. A browser in which the owner has signed in before carries a
-signed device cookie and is counted by itself, so that a stranger who keeps failing cannot keep the owner out.
+An attempt is counted before it is checked, so that many at once are no more than one after the other, and uncounted
+when it succeeds. Counts are in Redis; while that is away, in this process.
+
+Strangers can close an account for a while, but never to its owner: a browser in which the owner has signed in before
+carries a signed device cookie and is counted by itself, and so is one that followed a link for a new password.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
-import logging
 import secrets
+import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from flask import Response, current_app, request, session
 from itsdangerous import BadData, URLSafeTimedSerializer
-from limits import parse
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
 from werkzeug.exceptions import TooManyRequests
 
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
+from webapp.errors import DomainError
 from webapp.extensions import limiter
 
-logger = logging.getLogger(__name__)
+View = TypeVar("View", bound=Callable[..., Any])
 
-View = Callable[..., Any]
-
-FAILURES = "10 per 5 minutes"
-FAILURES_OVERALL = "1000 per 5 minutes"
+FAILURES = parse("10 per 5 minutes")
+FAILURES_OVERALL = parse("1000 per 5 minutes")
+# Whoever follows a link has what nobody can guess; only the work is bounded.
+LINK_USES = parse("30 per 5 minutes")
+# A right token is uncounted when it is found; many may be looked up at the same moment.
+TOKEN_FAILURES = parse("100 per 5 minutes")
 REQUESTS = "1000 per 5 minutes"
-MESSAGE = "Too many attempts. Wait five minutes, then try again."
+# Below the hour that a link is valid: when no further mail goes out, the latest link still has half an hour.
+MAILS_TO_ACCOUNT = parse("6 per 30 minutes")
+REGISTRATIONS = parse("20 per hour")
+REGISTRATIONS_AT_DOMAIN = parse("100 per hour")
+REGISTRATIONS_OVERALL = parse("500 per hour")
+REGISTRATION_REQUESTS = "200 per 5 minutes"
+
+TOO_MANY = "Too many attempts. Wait five minutes, then try again."
+SIGN_IN_MESSAGE = f"{TOO_MANY} A link from “Forgot your password?” lets you in at once."
+REGISTRATION_MESSAGE = "Too many registrations for now. Try again in an hour."
 DEVICE_LIFETIME = 365 * 24 * 3600  # seconds
 WRONG_PASSWORD = 401
 
 
-def limit_failures(view: View) -> View:
-    """Limit how often a view may answer 401 to a POST: wrong passwords, that is. All such views count together."""
-    for limit, key, exempt in (
-        (FAILURES, _account, _known_device),
-        (FAILURES, address, _known_device),
-        (FAILURES_OVERALL, _everybody, _known_device),
-        (FAILURES, _device, lambda: not _known_device()),
-    ):
-        view = limiter.shared_limit(
-            limit,
-            scope="wrong-password",
-            key_func=key,
-            methods=["POST"],
-            exempt_when=exempt,
-            deduct_when=_failed,
-            error_message=MESSAGE,
-        )(view)
-    return view
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One limit, and what is counted under it."""
+
+    limit: RateLimitItem
+    scope: str
+    key: str
 
 
-def count_wrong_token() -> bool:
-    """Count a wrong bearer token from this address; gives whether it is the first for a while.
+class TooMany(TooManyRequests):
+    """An attempt over the limit. It was not counted, so that trying on does not prolong the wait."""
 
-    Answers 429 to whoever has sent too many. A right token is never refused: it cannot be guessed, and what others at
-    the same address send must not keep it out.
+
+class Attempt:
+    """One attempt, counted under each of its limits."""
+
+    def __init__(self, counts: tuple[Count, ...]) -> None:
+        self._counts = counts
+
+    def uncount(self) -> None:
+        """Forget it: it succeeded, or nothing was tried."""
+        for count in self._counts:
+            _stored(functools.partial(_remove, count))
+        self._counts = ()
+
+
+def count_attempt(*counts: Count, message: str = TOO_MANY) -> Attempt:
+    """Count an attempt before it is checked. Raises TooMany, a 429, when one of the limits is reached."""
+    if not limiter.enabled:
+        return Attempt(())
+    counted: tuple[Count, ...] = ()
+    for count in counts:
+        if not _stored(functools.partial(_add, count)):
+            Attempt(counted).uncount()
+            raise TooMany(message, retry_after=_stored(functools.partial(_wait, count)))
+        counted += (count,)
+    return Attempt(counted)
+
+
+def limit_sign_in(view: View) -> View:
+    """Limit wrong passwords by account, by address and overall; those from a known device by the device alone."""
+
+    def counts() -> tuple[Count, ...]:
+        scope = "wrong-password"
+        if device := _known_device():
+            return (Count(FAILURES, scope, device),)
+        return (
+            Count(FAILURES, scope, address()),
+            Count(FAILURES, scope, _account()),
+            Count(FAILURES_OVERALL, scope, "everybody"),
+        )
+
+    return _limited(view, counts, message=SIGN_IN_MESSAGE)
+
+
+def limit_own_password(view: View) -> View:
+    """Limit guesses of the password of whoever is signed in, whatever the request says about itself.
+
+    By the cookie, which is signed: to ask who it is would take a lock.
     """
-    limit = parse(FAILURES)
-    try:
-        allowed = limiter.limiter.hit(limit, "wrong-token", address())
-        left = limiter.limiter.get_window_stats(limit, "wrong-token", address()).remaining
-    except Exception as error:  # noqa: BLE001  # whatever the storage raises: it is away, and nothing can be counted
-        logger.warning("wrong tokens are not counted: %s", error)
-        return False
-    if not allowed:
-        raise TooManyRequests(MESSAGE, retry_after=limit.get_expiry())
-    return left == limit.amount - 1
+    return _limited(view, lambda: (Count(FAILURES, "own-password", f"user:{_hash(str(session.get('_user_id')))}"),))
 
 
 def limit_mail(view: View) -> View:
-    """Limit how often a view that sends mail to a given address may be asked."""
-    for key in (_account, address):
-        view = limiter.limit(FAILURES, key_func=key, methods=["POST"], error_message=MESSAGE)(view)
-    return view
+    """Limit how often a view that mails a link is asked, by address; see `count_mail` for what an account gets."""
+
+    def counts() -> tuple[Count, ...]:
+        return (Count(FAILURES, "mail", _known_device() or address()),)
+
+    return _limited(view, counts, counts_when=lambda _status: True)
 
 
-def limit_requests(view: View) -> View:
-    """Limit how often one address may ask for something that costs a password's hash."""
-    return limiter.limit(REQUESTS, key_func=address, methods=["POST"], error_message=MESSAGE)(view)
+def limit_registrations(view: View) -> View:
+    """Limit registrations by address, by receiving domain and overall; a form with a mistake in it does not count."""
+
+    def counts() -> tuple[Count, ...]:
+        scope = "registration"
+        return (
+            Count(REGISTRATIONS, scope, address()),
+            Count(REGISTRATIONS_AT_DOMAIN, scope, f"domain:{_hash(_receiving_domain(_email()))}"),
+            Count(REGISTRATIONS_OVERALL, scope, "everybody"),
+        )
+
+    return _limited(
+        view,
+        counts,
+        message=REGISTRATION_MESSAGE,
+        requests=REGISTRATION_REQUESTS,
+        counts_when=lambda status: status < 400,
+    )
+
+
+def count_link(user: User) -> None:
+    """Count one use of a link that was mailed to a person. Raises TooMany."""
+    count_attempt(Count(LINK_USES, "link", f"user:{user.id}"))
+
+
+def count_mail(user_id: int) -> Attempt | None:
+    """Count one more link mailed to a person on request; None where the account has had enough of them.
+
+    A known device has its own share.
+    """
+    try:
+        return count_attempt(Count(MAILS_TO_ACCOUNT, "mails", _known_device() or f"user:{user_id}"))
+    except TooMany:
+        return None
+
+
+def count_token() -> Attempt:
+    """Count the look-up of a bearer token, before it is done; `uncount` it when the token is right. Raises TooMany."""
+    return count_attempt(_token())
+
+
+def is_first_wrong_token() -> bool:
+    """Whether the wrong token that was counted last is the only one of its address for a while."""
+    count = _token()
+
+    def remaining(storage: Any) -> int:
+        _, used = storage.get_moving_window(_key(count), count.limit.amount, count.limit.get_expiry())
+        return int(used)
+
+    return bool(_stored(remaining) == 1)
+
+
+def _token() -> Count:
+    return Count(TOKEN_FAILURES, "wrong-token", address())
+
+
+def _limited(
+    view: View,
+    counts: Callable[[], tuple[Count, ...]],
+    *,
+    message: str = TOO_MANY,
+    requests: str = REQUESTS,
+    counts_when: Callable[[int], bool] = lambda status: status == WRONG_PASSWORD,
+) -> View:
+    """Count each POST before the view; `counts_when` says by the status of its response whether it stays counted."""
+
+    @functools.wraps(view)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        if request.method != "POST":
+            return view(*args, **kwargs)
+        attempt = count_attempt(*counts(), message=message)
+        status = 500
+        try:
+            response = current_app.make_response(view(*args, **kwargs))
+            status = response.status_code
+        except DomainError as error:
+            status = error.status
+            raise
+        finally:
+            if not counts_when(status):
+                attempt.uncount()
+        return response
+
+    # Requests, whatever comes of them: they cost a password's hash. This one also finds out that Redis is back.
+    limit = limiter.limit(requests, key_func=address, methods=["POST"], error_message=TOO_MANY)
+    return cast("View", limit(counted))
+
+
+# Flask-Limiter has these two, but none that takes an entry back.
+
+
+def _stored(use: Callable[[Any], Any]) -> Any:
+    """What comes of using the storage: Redis, or this process's memory while Redis is away."""
+    try:
+        return use(limiter.limiter.storage)
+    except Exception:
+        if limiter._storage_dead:  # noqa: SLF001  # it has no public name for what it found out
+            raise
+        limiter._storage_dead = True  # noqa: SLF001
+        return use(limiter.limiter.storage)
+
+
+def _add(count: Count, storage: Any) -> bool:
+    # The library's memory is not safe from its own clearing of old entries.
+    with _memory if isinstance(storage, MemoryStorage) else nullcontext():
+        return bool(storage.acquire_entry(_key(count), count.limit.amount, count.limit.get_expiry()))
+
+
+def _remove(count: Count, storage: Any) -> None:
+    """Take back the newest entry, which is this attempt's or was made at the same moment."""
+    key = _key(count)
+    if isinstance(storage, MemoryStorage):
+        with _memory, storage.locks[key]:
+            del storage.events.get(key, [])[:1]
+    else:
+        storage.get_connection().lpop(storage.prefixed_key(key))
+
+
+def _wait(count: Count, storage: Any) -> int:
+    """Seconds until the oldest entry no longer counts."""
+    oldest, _ = storage.get_moving_window(_key(count), count.limit.amount, count.limit.get_expiry())
+    return max(1, int(oldest + count.limit.get_expiry() - time.time()))
+
+
+def _key(count: Count) -> str:
+    return count.limit.key_for(count.scope, count.key)
+
+
+_memory = threading.Lock()
 
 
 def remember_device(response: Response, user: User) -> Response:
@@ -110,27 +283,27 @@ def address() -> str:
     return f"address:{parsed}"
 
 
-def _failed(response: Response) -> bool:
-    return response.status_code == WRONG_PASSWORD
-
-
 def _account() -> str:
-    """Who signs in, or who is signed in and proves it again; read from the cookie, since asking would take a lock."""
-    return f"account:{_hash(_email() or str(session.get('_user_id')))}"
+    """The account that is named, known or not."""
+    return f"account:{_hash(_email())}"
 
 
-def _everybody() -> str:
-    return "everybody"
-
-
-def _device() -> str:
+def _known_device() -> str:
+    """The device whose cookie is for the account that is named; "" for any other."""
     known = _read_device()
-    return f"device:{known[1]}" if known else "device:none"
+    return f"device:{known[1]}" if known is not None and known[0] == _hash(_email()) else ""
 
 
-def _known_device() -> bool:
-    known = _read_device()
-    return known is not None and known[0] == _hash(_email())
+def _receiving_domain(email: str) -> str:
+    """The domain as it is registered, near enough: subdomains are free to whoever has it."""
+    labels = email.rpartition("@")[2].split(".")
+    # co.uk, com.np.
+    return ".".join(labels[-3 if len(labels) > 2 and len(labels[-2]) <= 3 else -2 :])
+
+
+def asker() -> str:
+    """Who asks for a mail, as short text that says nothing about them."""
+    return _hash(_known_device() or address())[:8]
 
 
 def _read_device() -> tuple[str, str] | None:

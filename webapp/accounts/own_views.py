@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, flash, jsonify, url_for
+from flask import Blueprint, Response, current_app, flash, jsonify, url_for
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service, sessions
 from webapp.accounts.access import Access, access
-from webapp.accounts.limits import limit_failures
+from webapp.accounts.limits import limit_own_password
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.people import service as people
@@ -55,7 +55,7 @@ def update() -> Response:
 
 @blueprint.post("/password")
 @access(Access.MEMBER)
-@limit_failures
+@limit_own_password
 def change_password() -> Response:
     """Change the password; every other browser is signed out."""
     given = submitted()
@@ -101,6 +101,7 @@ def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
         typed=typed,
         errors=error.fields if error else {},
         zones=zone_names(),
+        must_confirm=current_app.extensions["settings"].confirm_addresses,
         sign_ins=sessions.alive(current_user),
         this_sign_in=sessions.current_id(),
     )

@@ -1,18 +1,20 @@
 """Which passwords are taken, and how they are kept and checked.
 
-At least twelve characters, no rules of composition, common ones refused (OWASP ASVS 5.0, 6.2). Kept as argon2id.
+At least twelve characters, no rules of composition, guessable ones refused (OWASP ASVS 5.0, 6.2). Kept as argon2id.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
 
 from flask_security.proxies import _security
 from flask_security.utils import hash_password, verify_password
 
-from webapp.accounts.common_passwords import ROWS, WORDS
 from webapp.accounts.models import User
 
 SHORTEST = 12
@@ -21,10 +23,18 @@ LONGEST = 200
 # The hashing library refuses more, counted after Unicode has been unfolded.
 LONGEST_IN_BYTES = 4096
 
-# A password that is this many common pieces, or fewer, is guessed early.
-COMMON_PIECES = 2
-_UNLEET = str.maketrans("013457@$!", "oieastasi")
-_ALL_ROWS = ROWS + tuple(row[::-1] for row in ROWS)
+# How many characters the estimate reads: its time grows with their cube, and what begins strong is strong.
+ESTIMATED_LENGTH = 48
+# Powers of ten. The lower one is for words alone, as people join them to phrases.
+LEAST_GUESSES = 10.0
+LEAST_GUESSES_OF_WORDS = 8.0
+# Signs that stand for one letter, as one sign: zxcvbn tries every assignment of signs to letters, which would be
+# hundreds for a text that has them all.
+_SIGNS = str.maketrans("@{[<!|$+", "4(((1157")
+# What many choose because it is long; each word counts for nothing beside the others.
+_PHRASES = tuple(Path(__file__).with_name("known_phrases.txt").read_text("ascii").split())
+# zxcvbn keeps the words about the owner in a table of its module.
+_estimating = Lock()
 
 
 def refusal(password: object, about: Iterable[str] = ()) -> str | None:
@@ -35,8 +45,11 @@ def refusal(password: object, about: Iterable[str] = ()) -> str | None:
         return f"Use at least {SHORTEST} characters; a few words in a row are easy to remember."
     if len(password) > LONGEST or len(_normal(password).encode()) > LONGEST_IN_BYTES:
         return f"Use at most {LONGEST} characters."
-    if _is_common(password, about):
-        return "This is one of the first passwords that would be guessed. Add a few words that nobody would expect."
+    if _is_guessable(password, about):
+        return (
+            "This is one of the first passwords that would be guessed: it is made of common words, names or patterns. "
+            "Use four or more words that have nothing to do with each other or with you."
+        )
     return None
 
 
@@ -66,48 +79,38 @@ def _normal(password: str) -> str:
     return str(_security.password_util.normalize(password))
 
 
-def _is_common(password: str, about: Iterable[str]) -> bool:
-    folded = password.casefold()
-    plain = re.sub(r"[\W_]+", "", folded) or folded
-    own = {piece for text in about for piece in re.split(r"[\W_]+", text.casefold()) if len(piece) >= 4}
-    return any(_few_pieces(text, own) for text in {plain, plain.translate(_UNLEET)})
+def _is_guessable(password: str, about: Iterable[str]) -> bool:
+    """Whether it takes few guesses as it is, or with everything left out that is neither letter nor digit."""
+    text = password.casefold()[:ESTIMATED_LENGTH]
+    words = _words((*about, "beatdesk"))
+    with _estimating:
+        return any(_guesses(form, words) < least for form, least in _forms(text))
 
 
-def _few_pieces(text: str, own: set[str]) -> bool:
-    """Whether the text is nothing but one or two different common pieces, each as often as it likes."""
-    pieces: set[str] = set()
-    while text:
-        length = _piece(text, own)
-        if not length:
-            return False
-        # Words about the owner are known to whoever guesses; they add nothing.
-        pieces |= {text[:length]} - own
-        if len(pieces) > COMMON_PIECES:
-            return False
-        text = text[length:]
-    return True
+def _forms(text: str) -> Iterator[tuple[str, float]]:
+    plain = text.translate(_SIGNS)
+    yield plain, LEAST_GUESSES
+    only_words = plain == text and not re.search(r"\d", text)
+    for form in {re.sub(r"[\W_]+", "", text), re.sub(r"[\W_]+", "", plain)} - {plain, ""}:
+        yield form, LEAST_GUESSES_OF_WORDS if only_words else LEAST_GUESSES
 
 
-def _piece(text: str, own: set[str]) -> int:
-    """The length of the longest common piece at the start of a text, 0 when there is none."""
-    return max(_word(text, own), _row(text), _repeated(text), _number(text))
+def _words(about: Iterable[str]) -> list[str]:
+    """Words about the owner, which are known to whoever guesses, and those words written as one."""
+    found = []
+    for text in about:
+        pieces = re.findall(r"[^\W_]+", text.casefold())
+        found += [piece for piece in pieces if len(piece) > 2] + ["".join(pieces)]
+    return [*dict.fromkeys(filter(None, found)), *_PHRASES]
 
 
-def _word(text: str, own: set[str]) -> int:
-    longest = min(len(text), max([15, *map(len, own)]))
-    return next((n for n in range(longest, 2, -1) if text[:n] in WORDS or text[:n] in own), 0)
+def _guesses(text: str, words: list[str]) -> float:
+    """How many guesses the parts take in any order, as a power of ten.
 
+    zxcvbn's own sum gives each further part four digits more, so that four trivial ones would be strong.
+    """
+    # Here, because only what sets a password needs its lists, which take 15 MB.
+    from zxcvbn import zxcvbn
 
-def _row(text: str) -> int:
-    return next((n for n in range(min(len(text), 32), 3, -1) if any(text[:n] in row for row in _ALL_ROWS)), 0)
-
-
-def _repeated(text: str) -> int:
-    found = re.match(r"(.{1,4}?)\1{2,}", text, re.DOTALL)
-    return found.end() if found else 0
-
-
-def _number(text: str) -> int:
-    """A year, a date, a number behind a word: digits alone carry little when there are eight or fewer."""
-    found = re.match(r"\d{1,8}(?!\d)", text)
-    return found.end() if found else 0
+    parts = zxcvbn(text, words)["sequence"]
+    return math.log10(math.factorial(len(parts))) + sum(math.log10(part["guesses"]) for part in parts)

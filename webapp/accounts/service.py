@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import sqlalchemy as sa
 
-from webapp.accounts import audit, passwords, sessions
+from webapp.accounts import audit, limits, passwords, recovery, sessions
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
-from webapp.database import now
+from webapp.config import Settings
+from webapp.database import now, read_only
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.mail.service import enqueue_mail
@@ -18,8 +21,8 @@ from webapp.runs.service import send_runs
 from webapp.transactions import reading
 
 WRONG = "The e-mail address or the password is not right."
-# However often it is asked for, the mail goes out once in this time.
-RESET_MAIL_EVERY = timedelta(minutes=5)
+# However often one asker wants a link, the mail goes out once in this time.
+LINK_MAIL_EVERY = timedelta(minutes=5)
 
 
 def sign_in(email: object, password: object) -> User | None:
@@ -81,19 +84,51 @@ def change_password(user_id: int, current: object, new: object) -> None:
 
 
 def request_reset(email: object) -> None:
-    """Mail a link for a new password, if somebody has that address; whoever asks learns nothing."""
+    """Mail a link for a new password, if a person has that address; the asker learns nothing."""
+    _request_link(email, "password_reset", lambda user: user.active)
+
+
+def request_confirmation(email: object) -> None:
+    """Mail a new link that confirms the address, if it is one to be confirmed; the asker learns nothing."""
+    _request_link(email, "confirm_address", lambda user: user.active and user.confirmed_at is None)
+
+
+def confirm_address(token: str, settings: Settings) -> User | None:
+    """Confirm the address that a link was mailed to, however often it is followed; None where it is not valid."""
+    user = recovery.user_to_confirm(token, settings)
+    if user is None or user.confirmed_at is not None:
+        return user
+    db.session.rollback()
+    # A link in a mail is a GET, which has only read until here.
+    before = read_only.set(False)
+    try:
+        unconfirmed = sa.update(User).where(User.id == user.id, User.confirmed_at.is_(None))
+        done = db.session.execute(unconfirmed.values(confirmed_at=now()))
+        if cast("sa.CursorResult[Any]", done).rowcount:
+            audit.record(db.session, "account.confirm_address", "user", user.id, user.name, actor=user)
+        db.session.commit()
+    finally:
+        read_only.reset(before)
+    return user
+
+
+def _request_link(email: object, kind: str, wanted: Callable[[User], bool]) -> None:
     with reading():
         found = by_email(normal_email(email))
         # The same work for an address that nobody has.
         passwords.matches(None, "nothing")
-        user_id = found.id if found is not None and found.active else None
-    if user_id is None:
+        user_id = found.id if found is not None and wanted(found) else None
+    attempt = None if user_id is None else limits.count_mail(user_id)
+    if user_id is None or attempt is None:
         return
+    # Once in a while for each asker, so that strangers do not use up what the owner may ask for.
     user = _load(user_id)
-    slot = int(now().timestamp() // RESET_MAIL_EVERY.total_seconds())
-    enqueued = enqueue_mail(key=f"password-reset:{user.id}:{slot}", kind="password_reset", user=user)
+    slot = int(now().timestamp() // LINK_MAIL_EVERY.total_seconds())
+    enqueued = enqueue_mail(key=f"{kind}:{user.id}:{slot}:{limits.asker()}", kind=kind, user=user)
     db.session.commit()
-    if enqueued:
+    if enqueued is None:
+        attempt.uncount()
+    else:
         send_runs([enqueued[1]])
 
 
@@ -109,6 +144,8 @@ def reset_password(user_id: int, new: object) -> User:
     hashed = passwords.hashed(str(new))
     user = _load(user_id)
     set_password(user, hashed)
+    # The link came by mail.
+    user.confirmed_at = user.confirmed_at or now()
     audit.record(db.session, "account.reset_password", "user", user.id, user.name, actor=user)
     db.session.commit()
     return user

@@ -11,7 +11,7 @@ from flask_wtf.csrf import generate_csrf
 from webapp.accounts import recovery, service
 from webapp.accounts.access import Access, access
 from webapp.accounts.answers import even_time
-from webapp.accounts.limits import WRONG_PASSWORD, limit_failures, limit_mail, remember_device
+from webapp.accounts.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.accounts.models import User
 from webapp.accounts.redirects import safe_path
 from webapp.errors import Invalid, NotFound, error_response
@@ -34,7 +34,7 @@ def login() -> Response:
 
 @blueprint.post("/login")
 @access(Access.PUBLIC)
-@limit_failures
+@limit_sign_in
 def sign_in() -> Response:
     """Sign in, then go on to where one wanted to go."""
     given = submitted()
@@ -92,12 +92,12 @@ def choose(token: str) -> Response:
 
 @blueprint.post("/reset/<token>")
 @access(Access.PUBLIC)
-@limit_failures
 def reset(token: str) -> Response:
     """Set the new password; all sessions end, and one signs in with it."""
     owner = _owner(token)
     if owner is None:
         return _over()
+    count_link(owner)
     try:
         user = service.reset_password(owner.id, submitted().get("password"))
     except Invalid as error:
@@ -108,6 +108,50 @@ def reset(token: str) -> Response:
         return remember_device(jsonify(status="changed"), user)
     flash("Your password was changed. Sign in with it.", "success")
     return remember_device(see_other(url_for("accounts.login")), user)
+
+
+@blueprint.get("/confirm")
+@access(Access.PUBLIC)
+def confirmation() -> Response:
+    """Ask for a new link that confirms one's address."""
+    if wants_json():
+        return jsonify(csrf_token=generate_csrf(), fields=["email"])
+    return render("accounts/confirm.html", over=False)
+
+
+@blueprint.post("/confirm")
+@access(Access.PUBLIC)
+@limit_mail
+@even_time
+def send_confirmation() -> Response:
+    """Mail the link, if there is such an address to confirm; the answer does not tell."""
+    service.request_confirmation(submitted().get("email"))
+    if wants_json():
+        return jsonify(status="sent if the address is registered and not confirmed")
+    return see_other(url_for("accounts.confirmation_sent"))
+
+
+@blueprint.get("/confirm/sent")
+@access(Access.PUBLIC)
+def confirmation_sent() -> Response:
+    """What happens next."""
+    return render("accounts/confirm_sent.html")
+
+
+@blueprint.get("/confirm/<token>")
+@access(Access.PUBLIC)
+def confirm(token: str) -> Response:
+    """Confirm the address that this link was mailed to."""
+    # Programs that only look whether a page is there follow no link for anybody.
+    if request.method == "HEAD":
+        return current_app.make_response("")
+    if service.confirm_address(token, current_app.extensions["settings"]) is None:
+        if wants_json():
+            raise NotFound("This link is not valid, or older than a week. Request a new one.")
+        return render("accounts/confirm.html", status=404, over=True)
+    if wants_json():
+        return jsonify(status="confirmed")
+    return render("accounts/confirmed.html")
 
 
 def _owner(token: str) -> User | None:

@@ -91,6 +91,7 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
     if "MAIL_SERVER" not in given:
         sink = Sink(ports[1], folder.mailbox)
         made |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(sink.port), "BEATDESK_MAILBOX": str(sink.mailbox)}
+        made.setdefault("CONFIRM_ADDRESSES", "0")
     sign_in = SignIn(given.get("ADMIN_EMAIL", ADMIN_EMAIL))
     if "ADMIN_PASSWORD" not in given:
         password, new = folder.kept_secret("admin_password", 12)
@@ -103,7 +104,6 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
         "DATABASE_URL": settings.database_url,
         "CELERY_BROKER_URL": settings.broker_url,
         "CELERY_RESULT_BACKEND": settings.result_backend,
-        "PUBLIC_URL": settings.public_url,
         "HOST": settings.host,
         "PORT": str(settings.port),
     }

@@ -26,6 +26,7 @@ _COMMON = {
     "unsubscribe_url": None,
 }
 _SIGN_IN = {"sign_in_url": "https://beatdesk.example/login"}
+_CONFIRM = {"confirm_url": "https://beatdesk.example/confirm/example"}
 _SCHEDULE: dict[str, object] = {"schedule": "Nightly report", "schedule_id": 7}
 
 
@@ -45,7 +46,8 @@ def _kind(name: str, purpose: str, **values: object) -> Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        _kind("welcome", "Greets somebody who has just registered", **_SIGN_IN),
+        _kind("welcome", "Greets a person who has just registered, and confirms the address", **_SIGN_IN, **_CONFIRM),
+        _kind("confirm_address", "Brings a new link that confirms the address", **_CONFIRM),
         _kind(
             "birthday",
             "Wishes a happy birthday, once a year",

@@ -27,6 +27,7 @@ from webapp.extensions import db
 from webapp.mail import pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
 from webapp.mail.gateway import Gateway, retry_delay
+from webapp.mail.greeting import greeting_name
 from webapp.mail.message import OutgoingMail
 from webapp.mail.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
@@ -248,10 +249,11 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
     """
     settings: Settings = current_app.extensions["settings"]
     link = unsubscribe_url(settings, mail.user_id, mail.kind)
+    name = greeting_name(mail.recipient_name)
     subject, text, html = rendering.render(
         mail.kind,
         common_context(settings)
-        | {"name": mail.recipient_name, "unsubscribe_url": link}
+        | {"name": name, "unsubscribe_url": link}
         | json.loads(mail.context)
         | dict(private or {}),
         current_app.jinja_env,
@@ -259,7 +261,7 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
     return OutgoingMail(
         key=mail.key,
         recipient=mail.recipient,
-        recipient_name=mail.recipient_name,
+        recipient_name=name,
         subject=subject,
         text=text,
         html=html,
@@ -268,9 +270,14 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
 
 
 def _private_values(mail: Mail) -> dict[str, str]:
-    """What whoever has it could sign in with: made when the message is sent, and kept nowhere."""
-    user = db.session.get(User, mail.user_id) if mail.kind == "password_reset" and mail.user_id else None
-    return {} if user is None else {"choose_url": recovery.reset_url(user, current_app.extensions["settings"])}
+    """Links that prove their owner: made when the message is sent, and kept nowhere."""
+    made = {
+        "password_reset": ("choose_url", recovery.reset_url),
+        "welcome": ("confirm_url", recovery.confirm_url),
+        "confirm_address": ("confirm_url", recovery.confirm_url),
+    }.get(mail.kind)
+    user = db.session.get(User, mail.user_id) if made is not None and mail.user_id else None
+    return {} if made is None or user is None else {made[0]: made[1](user, current_app.extensions["settings"])}
 
 
 def common_context(settings: Settings) -> dict[str, Any]:
@@ -282,6 +289,7 @@ def common_context(settings: Settings) -> dict[str, Any]:
         "reset_url": f"{settings.public_url}/reset",
         # Where to ask for a link; sending replaces it by the link itself.
         "choose_url": f"{settings.public_url}/reset",
+        "confirm_url": f"{settings.public_url}/confirm",
     }
 
 

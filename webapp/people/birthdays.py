@@ -30,7 +30,7 @@ def send_birthday_mails(at: datetime, run_id: str | None = None) -> int:
     today = at.astimezone(ZoneInfo(settings.timezone)).date()
     greeted = 0
     last = 0
-    while people := _celebrating(today, settings.leap_day_birthday, after=last):
+    while people := _celebrating(today, settings, after=last):
         last = people[-1].id
         runs = _greet(people, today, run_id)
         db.session.commit()
@@ -47,11 +47,11 @@ def birthday_keys(today: date, leap_day_birthday: str) -> list[int]:
     return keys
 
 
-def _celebrating(today: date, leap_day_birthday: str, *, after: int) -> list[User]:
+def _celebrating(today: date, settings: Settings, *, after: int) -> list[User]:
     query = (
         sa.select(User)
         .where(
-            User.birthday_key.in_(birthday_keys(today, leap_day_birthday)),
+            User.birthday_key.in_(birthday_keys(today, settings.leap_day_birthday)),
             User.birthday <= today,
             User.active.is_(True),
             User.wants_birthday_mail.is_(True),
@@ -60,6 +60,8 @@ def _celebrating(today: date, leap_day_birthday: str, *, after: int) -> list[Use
         .order_by(User.id)
         .limit(BATCH)
     )
+    if settings.confirm_addresses:
+        query = query.where(User.confirmed_at.is_not(None))
     return list(db.session.scalars(query))
 
 

@@ -139,17 +139,19 @@ def _ensure_admin(settings: Settings) -> dict[str, object]:
     there = service.admins()
     if settings.admin_email is None and there:
         return {"created": False, "email": there[0].email}
-    try:
-        address, chosen = _checked(settings.admin_email or DEFAULT_ADMIN_EMAIL, settings.admin_password, "")
-    except Invalid as error:
-        raise Invalid({f"ADMIN_{name.upper()}": text for name, text in error.fields.items()}) from None
-    found = by_email(address)
+    email = settings.admin_email or DEFAULT_ADMIN_EMAIL
+    # Before the password is looked at: one that was set at an earlier start stays, whatever would be refused today.
+    found = by_email(normal_email(email))
     if found is not None:
         if found.id not in {admin.id for admin in there}:
             raise Invalid(
-                {"": f"ADMIN_EMAIL: {address} is registered, but not as an active admin. Use another address."}
+                {"": f"ADMIN_EMAIL: {found.email} is registered, but not as an active admin. Use another address."}
             )
-        return {"created": False, "email": address}
+        return {"created": False, "email": found.email}
+    try:
+        address, chosen = _checked(email, settings.admin_password, "")
+    except Invalid as error:
+        raise Invalid({f"ADMIN_{name.upper()}": text for name, text in error.fields.items()}) from None
     service.create_person(Profile("Admin", None, settings.timezone), address, chosen, service.ADMIN)
     made = {} if settings.admin_password else {"password": chosen}
     return {"created": True, "email": address, **made}

@@ -21,19 +21,21 @@ from webapp.runs.service import send_runs
 from webapp.runs.states import Origin
 
 
-def register(wanted: Registration) -> None:
+def register(wanted: Registration, *, confirmed: bool = False) -> None:
     """Register somebody, or tell the owner of a taken address by mail; the caller cannot tell which.
+
+    `confirmed` says that an admin adds them, which counts as if they had followed the link in the welcome mail.
 
     Never waits for the worker; a broker that is away is given up after a short time, and beat sends the mail later.
     """
     # Before the transaction, which holds SQLite's write lock; and for a taken address too, so that it takes as long.
     hashed = passwords.hashed(wanted.password)
-    run = _welcome(wanted, hashed) if by_email(wanted.email) is None else _address_taken(wanted.email)
+    run = _welcome(wanted, hashed, confirmed) if by_email(wanted.email) is None else _address_taken(wanted.email)
     if run is not None:
         send_runs([run])
 
 
-def add_person(profile: Profile, email: str, hashed: str, role: str, *, wants_birthday_mail: bool = True) -> User:
+def add_person(profile: Profile, email: str, hashed: str, role: str, *, confirmed: bool) -> User:
     """Add a person with one role, and the audit row; the caller commits.
 
     Raises IntegrityError at the flush when somebody has that address.
@@ -42,7 +44,7 @@ def add_person(profile: Profile, email: str, hashed: str, role: str, *, wants_bi
         email=email,
         password=hashed,
         fs_uniquifier=uuid.uuid4().hex,
-        wants_birthday_mail=wants_birthday_mail,
+        confirmed_at=now() if confirmed else None,
         roles=[role_named(role)],
     )
     apply_profile(user, profile)
@@ -64,9 +66,9 @@ def birthday_key(day: date | None) -> int | None:
     return None if day is None else day.month * 100 + day.day
 
 
-def _welcome(wanted: Registration, hashed: str) -> Run | None:
+def _welcome(wanted: Registration, hashed: str, confirmed: bool) -> Run | None:
     try:
-        user = add_person(wanted.profile, wanted.email, hashed, "member")
+        user = add_person(wanted.profile, wanted.email, hashed, "member", confirmed=confirmed)
     except IntegrityError:
         # Somebody else took the address between our look and our insert.
         db.session.rollback()

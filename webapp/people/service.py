@@ -109,7 +109,7 @@ def create_person(profile: Profile, email: str, password: str, role: str) -> Use
     """Add a person from the command line; no welcome mail. Raises Invalid for a taken address or an unknown role."""
     hashed = passwords.hashed(password)
     try:
-        user = add_person(profile, email, hashed, role)
+        user = add_person(profile, email, hashed, role, confirmed=True)
     except IntegrityError:
         db.session.rollback()
         raise Invalid({"email": f"{email} is registered already."}) from None

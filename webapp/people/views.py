@@ -9,9 +9,9 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
-from webapp.accounts.access import ROLES, Access, access
+from webapp.accounts.access import ROLES, Access, access, may
 from webapp.accounts.answers import even_time
-from webapp.accounts.limits import limit_requests
+from webapp.accounts.limits import limit_registrations
 from webapp.accounts.own_views import is_yes
 from webapp.database import now
 from webapp.errors import Conflict, DomainError, Invalid
@@ -39,15 +39,15 @@ def registration_form() -> Response:
 
 @blueprint.post("/register")
 @access(Access.PUBLIC, open_json=True)
-@limit_requests
+@limit_registrations
 @even_time
 def register() -> Response:
     """Register; the same answer whether or not the address was taken. A program may leave out the time zone."""
-    given = submitted()
+    given, by_admin = submitted(), may(Access.ADMIN)
     if request.is_json:
         given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
-        registration.register(check_registration(given, now()))
+        registration.register(check_registration(given, now()), confirmed=by_admin)
     except Invalid as error:
         if wants_json():
             raise

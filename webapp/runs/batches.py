@@ -38,7 +38,7 @@ class BatchUpdate:
         """Change these runs; each row has the values of the columns in their order, moments aware. Commits nothing."""
         if not rows:
             return
-        # Before they are written as one text, in which an escape would be one of JSON's, or of an array's.
+        # Before they are written as one text, in which an escape would be one of JSON's.
         ordered = sorted(map(encodable_parameters, rows), key=_run)
         if connection.dialect.name == "postgresql":
             arrays = map(array_literal, zip(*ordered, strict=True))

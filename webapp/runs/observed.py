@@ -33,6 +33,7 @@ class Observed(NamedTuple):
     sealed: str | None
     queue: str | None
     options: str | None
+    origin: str
     state: str
     attempt: int
     worker: str | None
@@ -74,9 +75,13 @@ def take_back(connection: sa.Connection, ids: Sequence[str], noted_at: datetime)
 def waiting(
     connection: sa.Connection, consumers: Consumers, after: tuple[datetime, str] | None, most: int
 ) -> list[Observed]:
-    """Queued and sent, oldest first, from behind a place on; among them may be some of queues that are guarded."""
+    """Queued and sent, oldest first, from behind a place on; among them may be some of queues that are guarded.
+
+    Without those whose message has another id than they: a worker of ours has it in hand, and the broker delivers it
+    again if that worker is lost.
+    """
     statement = sa.select(*_COLUMNS).where(sa.literal_column("state") == sa.literal_column("'queued'"))
-    statement = statement.where(runs.c.sent_at.is_not(None), ~guarded(consumers))
+    statement = statement.where(runs.c.sent_at.is_not(None), runs.c.external_id.is_(None), ~guarded(consumers))
     if after is not None:
         sent_at, run_id = after
         behind = sa.or_(runs.c.sent_at > sent_at, sa.and_(runs.c.sent_at == sent_at, runs.c.id > run_id))

@@ -9,6 +9,7 @@ again by itself, and its end is known from the result backend or not at all.
    worker answers nothing, so silence is no proof that it has gone.
 3. Our own queue is guarded otherwise. Another queue is guarded only where a consumer that claims was seen since the
    run was sent. So at the moment of sending it is observed.
+4. What another program sent is observed until a worker of ours has claimed it: sending it is not up to us.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.runs.models import Run
+from webapp.runs.states import Origin
 from webapp.workers.models import QueueConsumer
 
 # More rows than any installation has.
@@ -67,7 +69,7 @@ def guarded(consumers: Iterable[Consumer]) -> sa.ColumnElement[bool]:
     others = [sa.and_(Run.queue == queue, Run.sent_at <= at) for queue, at in seen.items()]
     # A run that was sent to a queue by its task's own options, or by a route, has that queue in its row.
     own = [] if DEFAULT_QUEUE in foreign else [sa.func.coalesce(Run.queue, DEFAULT_QUEUE) == DEFAULT_QUEUE]
-    return sa.and_(~_addressed(), sa.or_(sa.false(), *own, *others))
+    return sa.and_(Run.origin != Origin.PROGRAM, ~_addressed(), sa.or_(sa.false(), *own, *others))
 
 
 def _addressed() -> sa.ColumnElement[bool]:

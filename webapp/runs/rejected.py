@@ -15,6 +15,7 @@ import redis
 
 from webapp.encoding import decode_json, shortened
 from webapp.runs.stream import ID_LENGTH
+from webapp.secrecy.masking import masked
 
 REJECTED = "beatdesk:rejected"
 # The newest are kept; of each, so much of every field.
@@ -38,6 +39,11 @@ class Rejected:
         """The run that it was about; "" where it names none that there can be."""
         run_id = self.fields.get("run", "")
         return run_id if len(run_id) <= ID_LENGTH else ""
+
+    @property
+    def content(self) -> str:
+        """What it said, a field on each line, secrets masked."""
+        return "\n".join(f"{name}: {masked(value)}" for name, value in self.fields.items())
 
 
 def append(pipeline: Any, entry_id: str, fields: Mapping[str, str], reason: str) -> None:

@@ -364,12 +364,15 @@ def sent_in_vain(
 def forget_sent(connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_after: datetime | None) -> int:
     """Take the guarded queued runs that were sent after a moment, or ever, for unsent. Returns how many.
 
-    For when the broker has lost them.
+    For when the broker has lost them. Of the runs that wait for their next attempt too, each of which is sent as that
+    one: should its message be there all the same, whichever comes second is a duplicate.
     """
     statement = sa.update(runs).where(_IS_QUEUED, runs.c.sent_at.is_not(None), guarded).values(sent_at=None)
     if sent_after is not None:
         statement = statement.where(runs.c.sent_at >= sent_after)
-    return connection.execute(statement).rowcount
+    retrying = sa.update(runs).where(sa.literal_column("state") == sa.literal_column("'retrying'"), guarded)
+    again = {"state": RunState.QUEUED, "sent_at": None, "attempt": runs.c.attempt + 1, "claimed_by": None}
+    return connection.execute(statement).rowcount + connection.execute(retrying.values(**again)).rowcount
 
 
 def expire_unsent(connection: sa.Connection, now: datetime) -> list[str]:
@@ -478,7 +481,10 @@ def fail_unsendable(connection: sa.Connection, reasons: Mapping[str, str], now: 
     failed: list[str] = []
     for run_id, reason in reasons.items():
         statement = sa.update(runs).where(runs.c.id == run_id, _IS_QUEUED)
-        failing = statement.values(state=RunState.FAILED, error=f"Unsendable: {reason}", ended_at=now)
+        # Of a run that is only observed the sending was noted before.
+        sends = sa.case((runs.c.sent_at.is_(None), runs.c.sends), else_=runs.c.sends - 1)
+        ended = {"state": RunState.FAILED, "error": f"Unsendable: {reason}", "ended_at": now}
+        failing = statement.values(**ended, sent_at=None, sends=sends)
         if connection.execute(failing).rowcount:
             failed.append(run_id)
     return failed

@@ -25,7 +25,7 @@ from webapp.runs import observed, outcomes, promise, recording, store
 from webapp.runs.observed import Observed
 from webapp.runs.outcomes import Outcome
 from webapp.runs.promise import Consumer, Consumers, Promise
-from webapp.runs.states import RunState
+from webapp.runs.states import Origin, RunState
 from webapp.runs.stream import Event
 from webapp.scheduler import recovery
 from webapp.scheduler.backlog import Backlog
@@ -233,7 +233,8 @@ def _observed(page: Sequence[Observed], queue_of: QueueOf, consumers: Consumers)
     return {
         run: queue
         for run, queue in with_queue.items()
-        if promise.promise(queue, run.sent_at, by_queue.get(queue, [])) is Promise.OBSERVED
+        if run.origin == Origin.PROGRAM
+        or promise.promise(queue, run.sent_at, by_queue.get(queue, [])) is Promise.OBSERVED
     }
 
 

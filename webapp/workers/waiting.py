@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.database import UtcDateTime
 from webapp.extensions import db
-from webapp.liveness import WORKER_GONE_AFTER
-from webapp.workers.models import Worker
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_GONE_AFTER
+from webapp.workers.models import QueueConsumer, Worker
 
 # So many of the runs that have waited longest are counted; of each further queue fewer.
 MAX_COUNTED, MAX_COUNTED_FURTHER = 1_000, 50
@@ -77,11 +77,14 @@ def heartbeats(now: datetime) -> list[Heartbeat]:
 def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
     """Those of all queues in which runs wait, the one with the oldest run first."""
     consumed = set().union(*(worker.queues for worker in workers if worker.alive(now)))
+    waiting = db.session.scalars(sa.text(_NAMES.format(runs=_runs()))).all()
+    unknown = [given for given in waiting if (given or DEFAULT_QUEUE) not in consumed]
+    others = _consumed_by_others() if unknown else {}
     found: dict[str, Unconsumed] = {}
     total = 0
-    for given in db.session.scalars(sa.text(_NAMES.format(runs=_runs()))).all():
+    for given in unknown:
         name = given or DEFAULT_QUEUE
-        if name in consumed:
+        if name in others and others[name] > now - timedelta(seconds=FOREIGN_WORKER_GONE_AFTER):
             continue
         count, since = _oldest(given, max(MAX_COUNTED - total, MAX_COUNTED_FURTHER))
         total += count
@@ -89,8 +92,15 @@ def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
             former = found.get(name)
             if former is not None:
                 count, since = count + former.count, min(since, former.since)
-            found[name] = Unconsumed(name, count, since, _last_seen(name, workers))
+            found[name] = Unconsumed(name, count, since, _last_seen(name, workers) or others.get(name))
     return sorted(found.values(), key=lambda queue: queue.since)
+
+
+def _consumed_by_others() -> dict[str, datetime]:
+    """When a worker that is not ours last said that it consumes a queue, by its name."""
+    last = sa.func.max(QueueConsumer.seen_at, type_=UtcDateTime())
+    query = sa.select(QueueConsumer.queue, last).where(~QueueConsumer.claims).group_by(QueueConsumer.queue)
+    return {row.queue: row[1] for row in db.session.execute(query)}
 
 
 def _oldest(queue: str | None, most: int) -> tuple[int, datetime | None]:
