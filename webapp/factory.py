@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import __version__, database, installation
 from webapp.accounts import access, bearer, forgery
+from webapp.accounts.refusals import init_refusals
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
@@ -62,6 +63,7 @@ def build(config: Settings | None = None) -> Flask:
     limiter.init_app(app)
     init_celery(app, settings)
     init_accounts(app, settings)
+    init_refusals(app)
     init_templating(app)
     init_drawing(app)
     init_headers(app, settings)

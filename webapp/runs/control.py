@@ -11,6 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.accounts import refusals
 from webapp.accounts.audit import record
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
@@ -56,8 +57,7 @@ def launch(
         service.check_call(task, args, kwargs, options.get("queue"), repeated=repeated)
         _check_expiry(options)
     except Invalid as error:
-        record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
-        db.session.commit()
+        refusals.record("run.refuse", ("run", "", task), str(error))
         raise
     run = service.create_run(task, args, kwargs, origin=origin, created_by=person, **options)
     action = "run.retry" if origin is Origin.RETRY else "run.launch"

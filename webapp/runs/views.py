@@ -8,6 +8,7 @@ from flask import Blueprint, Response, flash, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp import broker
+from webapp.accounts import refusals
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid, NotFound
@@ -91,7 +92,7 @@ def create() -> Response:
     given = launching.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
-        call = launching.read(given, now(), reader_zone(), queue_names(now()))
+        call = _read(given)
         run = control.launch(
             call.task,
             call.args,
@@ -106,6 +107,14 @@ def create() -> Response:
             raise
         return _launch_page(launching.again(given, error.fields, origin), status=422)
     return _made(run, "Launched.")
+
+
+def _read(given: dict[str, str]) -> launching.Call:
+    try:
+        return launching.read(given, now(), reader_zone(), queue_names(now()))
+    except Invalid as error:
+        refusals.record("run.refuse", ("run", "", given.get("task", "")), str(error))
+        raise
 
 
 def _made(run: Run, done: str) -> Response:

@@ -34,9 +34,13 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     and Conflict when its messages may not go where it says.
     """
     schedule, moment = service.get(schedule_id), now()
-    args, kwargs = arguments(schedule, given)
     own = [schedule.snapshot["args"], schedule.snapshot["kwargs"]]
-    check_call(schedule.row.task, args, kwargs, repeated=[args, kwargs] == own)
+    try:
+        args, kwargs = arguments(schedule, given)
+        check_call(schedule.row.task, args, kwargs, repeated=[args, kwargs] == own)
+    except Invalid as error:
+        service.record_refusal(("schedule", schedule.id, schedule.name), error.fields)
+        raise
     if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):
         raise Conflict(reason)
     limit = schedule.row.expire_seconds

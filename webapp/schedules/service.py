@@ -16,12 +16,13 @@ from flask import has_request_context
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import audit
+from webapp.accounts import audit, refusals
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
+from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing
 from webapp.schedules.definition import Definition
@@ -30,6 +31,7 @@ from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
 
 LONGEST_REASON = 500
+CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
 class Edited(Conflict):
@@ -51,7 +53,7 @@ def get(schedule_id: int) -> Stored:
 def create(given: Mapping[str, Any]) -> Stored:
     """Make a schedule from what was given. Raises Invalid."""
     moment = now()
-    definition = check_schedule(given, moment, taken=name_taken)
+    definition = _checked(("schedule", "", str(given.get("name", ""))), given, moment, taken=name_taken)
     try:
         schedule_id = writing.insert(db.session, definition, moment, author())
     except sa.exc.IntegrityError as error:
@@ -68,8 +70,9 @@ def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = No
     before, moment = get(schedule_id), now()
     if version is not None and version != before.row.version:
         raise Edited(before, version)
-    definition = check_schedule(
-        given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
+    what = ("schedule", schedule_id, before.name)
+    definition = _checked(
+        what, given, moment, current=before.snapshot, taken=lambda name: name_taken(name, besides=schedule_id)
     )
     return _write(before, definition, moment, "update")
 
@@ -84,13 +87,28 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
         before = get(schedule_id)
         if version != before.row.version:
             raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
-        definition = check_schedule(given, moment, current=before.snapshot)
+        definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
         after = definition.snapshot()
         if after != before.snapshot:
             writing.update(db.session, before, definition, moment, author())
             _record("update", schedule_id, definition.name, before.snapshot, after)
             saved.append(schedule_id)
     return _commit_all(saved)
+
+
+def record_refusal(what: tuple[str, object, str], errors: Mapping[str, str]) -> None:
+    """Note in the audit that a task or its arguments were refused; any other mistake in a form is not noted."""
+    found = {name: text for name, text in errors.items() if name in CALL_FIELDS or is_field(name)}
+    if found:
+        refusals.record("schedule.refuse", what, str(Invalid(found)))
+
+
+def _checked(what: tuple[str, object, str], given: Mapping[str, Any], moment: datetime, **more: Any) -> Definition:
+    try:
+        return check_schedule(given, moment, **more)
+    except Invalid as error:
+        record_refusal(what, error.fields)
+        raise
 
 
 def restore(schedule_id: int, version: int) -> Stored:

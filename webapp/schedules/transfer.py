@@ -90,6 +90,9 @@ def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     """Import all of it in one transaction, or nothing. Raises Invalid when any entry is wrong."""
     prepared, moment = _prepare(entries, remove=remove), now()
     if errors := refusals([ready.step for ready in prepared]):
+        found = next((one.step for one in prepared if one.step.errors.keys() & service.CALL_FIELDS), None)
+        if found is not None:
+            service.record_refusal(("schedule", "", found.name), found.errors)
         raise Invalid(errors)
     revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
     db.session.commit()
