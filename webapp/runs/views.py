@@ -12,6 +12,7 @@ from webapp.accounts import refusals
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid, NotFound
+from webapp.idempotency import once
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
@@ -87,6 +88,7 @@ def new() -> Response:
 
 @blueprint.post("/runs/new")
 @access(Access.OPERATOR)
+@once
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
     given = launching.typed(submitted())
@@ -130,6 +132,7 @@ def _launch_page(form: launching.Form, status: int = 200) -> Response:
 
 @blueprint.post("/runs/<run_id>/cancel")
 @access(Access.OPERATOR)
+@once
 def cancel(run_id: str) -> Response:
     """End a run that waits, or ask the worker to end one that runs."""
     run = service.get_run(run_id)
@@ -144,6 +147,7 @@ def cancel(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/retry")
 @access(Access.OPERATOR)
+@once
 def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
     run: Run = service.get_run(run_id)
@@ -153,6 +157,7 @@ def retry(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/confirm")
 @access(Access.OPERATOR)
+@once
 def confirm(run_id: str) -> Response:
     """Mark an unconfirmed run as succeeded."""
     control.confirm(service.get_run(run_id), name=current_user.name)
@@ -162,6 +167,7 @@ def confirm(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/send-again")
 @access(Access.OPERATOR)
+@once
 def send_again(run_id: str) -> Response:
     """Publish the message of an unconfirmed run once more."""
     control.send_again(service.get_run(run_id), name=current_user.name)

@@ -67,7 +67,7 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
 
 def skip_next(schedule_id: int) -> datetime:
     """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
-    schedule, moment = service.get(schedule_id), now()
+    schedule, moment = service.get_locked(schedule_id), now()
     if not schedule.row.enabled or schedule.problem:
         raise Conflict("Nothing of it comes due: there is nothing to skip.")
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())

@@ -50,6 +50,12 @@ def get(schedule_id: int) -> Stored:
     return found
 
 
+def get_locked(schedule_id: int) -> Stored:
+    """One schedule, to be changed: of several changes at the same moment each sees what the one before it did."""
+    db.session.execute(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
+    return get(schedule_id)
+
+
 def create(given: Mapping[str, Any]) -> Stored:
     """Make a schedule from what was given. Raises Invalid."""
     moment = now()
@@ -67,7 +73,7 @@ def save(schedule_id: int, given: Mapping[str, Any], *, version: int | None = No
 
     Raises Invalid, NotFound, and Conflict when `version` is given and is no longer the last one.
     """
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     if version is not None and version != before.row.version:
         raise Edited(before, version)
     what = ("schedule", schedule_id, before.name)
@@ -84,7 +90,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
     """
     moment, saved = now(), []
     for schedule_id, given, version in changes:
-        before = get(schedule_id)
+        before = get_locked(schedule_id)
         if version != before.row.version:
             raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
         definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
@@ -130,7 +136,7 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
     """Enable or disable. Enabling fires nothing now. Raises Conflict when its time has passed, Invalid, NotFound."""
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     if bool(before.row.enabled) == enabled:
         return before
     if not enabled:
@@ -147,7 +153,7 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
 
 def delete(schedule_id: int) -> None:
     """Delete a schedule; its runs and versions stay. Raises NotFound, Conflict for one that the code defines."""
-    before = get(schedule_id)
+    before = get_locked(schedule_id)
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
     revision = writing.delete(db.session, before)
@@ -158,12 +164,14 @@ def delete(schedule_id: int) -> None:
 
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
     """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     end = _pause_end(until, before.timezone, moment)
     try:
         text = fields.line(reason or "", most=LONGEST_REASON)
     except fields.FieldError as error:
         raise Invalid({"reason": str(error)}) from error
+    if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
+        return before
     values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None, "paused_by": who()}
     writing.update_details(db.session, schedule_id, **values)
     told = {"reason": text, "until": end.isoformat() if end else None}
@@ -176,7 +184,7 @@ def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
 
     Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
     """
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     choice = resume_choice(on_resume)
     if not before.paused:
         return before
