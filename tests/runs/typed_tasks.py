@@ -20,7 +20,7 @@ class Size(Enum):
 
 
 @shared_task(name="typed.all")
-def typed(  # noqa: PLR0917
+def typed(  # type: ignore[no-untyped-def]  # noqa: PLR0917  # the type of one is to be guessed
     count: int = 1,
     ratio: float = 0.5,
     text: str = "",
@@ -43,7 +43,7 @@ def typed(  # noqa: PLR0917
 
 
 @shared_task(name="typed.free")
-def free(*args, **kwargs) -> None:
+def free(*args: Any, **kwargs: Any) -> None:
     """Take anything."""
 
 
