@@ -13,6 +13,7 @@ from flask import Flask
 from sqlalchemy_celery_beat.models import PeriodicTask
 from werkzeug.routing.converters import AnyConverter, BaseConverter, NumberConverter
 
+from tests.runs import typed_tasks  # noqa: F401  # registers them
 from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
@@ -104,14 +105,14 @@ def test_no_page_breaks_by_its_address(context: Flask, admin: Visitor) -> None:
 
 
 def test_what_is_sent_is_kept_and_shown_escaped(context: Flask, admin: Visitor) -> None:
-    schedule = {"name": HALF, "task": "add", "args": [HALF, 1], "kind": "interval", "every": 1, "period": "days"}
+    schedule = {"name": HALF, "task": "typed.free", "args": [HALF, 1], "kind": "interval", "every": 1, "period": "days"}
     assert send_json(admin, "/schedules", json.dumps(schedule)) == 201
     with reading():
         row = db.session.execute(sa.select(PeriodicTask.id, PeriodicTask.name, PeriodicTask.args)).one()
     assert (row.name, json.loads(row.args)) == ("caf\\udce9", ["caf\\udce9", 1])
     for path in ("/schedules", f"/schedules/{row.id}", "/schedules?q=caf", "/audit"):
         assert "caf\\udce9" in admin.get(path).text, path
-    typed = {"task": "add", "mode": "json", "args": '["caf\\udce9", "\\u0000"]', "kwargs": "{}"}
+    typed = {"task": "typed.free", "mode": "json", "args": '["caf\\udce9", "\\u0000"]', "kwargs": "{}"}
     assert admin.post("/runs/new", typed).status_code == 303
     with reading():
         args = db.session.scalars(sa.select(Run.args)).one()
@@ -124,7 +125,11 @@ def test_what_is_sent_is_kept_and_shown_escaped(context: Flask, admin: Visitor) 
 
 def test_import_keeps_it_escaped(admin: Visitor) -> None:
     text = json.dumps(
-        {"schedules": [{"name": HALF, "task": "add", "args": [HALF, 2], "kind": "crontab", "crontab": "0 8 * * *"}]}
+        {
+            "schedules": [
+                {"name": HALF, "task": "typed.free", "args": [HALF, 2], "kind": "crontab", "crontab": "0 8 * * *"}
+            ]
+        }
     )
     upload = {"upload": (io.BytesIO(text.encode()), "caf\\udce9.json"), "apply": "1", "csrf_token": admin.token}
     answer = admin.client.post("/schedules/import", data=upload, content_type="multipart/form-data")

@@ -9,6 +9,7 @@ kept, so that arguments and results stay what they were.
 from __future__ import annotations
 
 import json
+import math
 import re
 from contextlib import suppress
 from typing import Any
@@ -90,9 +91,13 @@ def shortened(text: str, limit: int) -> str:
 
 
 def decode_json(text: str | bytes, **options: Any) -> Any:
-    """As `json.loads`. Raises ValueError also for what is nested deeper than `MAX_JSON_DEPTH`."""
+    """As `json.loads`, strict.
+
+    Raises ValueError also for what is nested deeper than `MAX_JSON_DEPTH`, for `NaN` and `Infinity`, and for a number
+    that a float cannot hold, such as `1e400`.
+    """
     try:
-        value = json.loads(text, **options)
+        value = json.loads(text, **STRICT_NUMBERS, **options)
     except RecursionError:
         depth = MAX_JSON_DEPTH + 1
     else:
@@ -100,6 +105,33 @@ def decode_json(text: str | bytes, **options: Any) -> Any:
     if depth > MAX_JSON_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
     return value
+
+
+def strict_json_value(value: Any) -> Any:
+    """The value with `NaN` and the infinities, which JSON has no way to say, as the texts "NaN" and "Infinity".
+
+    A task's result may hold them: Python's JSON writes them, and other programs cannot read that.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {strict_json_value(name): strict_json_value(inner) for name, inner in value.items()}
+    return [strict_json_value(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text if len(text) <= 20 else text[:19] + '…'} is too large a number")
+    return found
+
+
+# For `json.loads` and `json.JSONDecoder`: numbers that are none, and those that a float cannot hold, raise ValueError.
+STRICT_NUMBERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
 
 
 def _depth(value: Any) -> int:

@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import __version__, database, installation, private_files
 from webapp.accounts import access, bearer, forgery
+from webapp.accounts.refusals import init_refusals
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
@@ -25,6 +26,7 @@ from webapp.hosts import init_hosts
 from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
 from webapp.overview.health import init_health
+from webapp.query import IdConverter
 from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
@@ -61,12 +63,14 @@ def build(config: Settings | None = None) -> Flask:
     _init_database(app)
     # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
     GuardedMail(app, settings.mail)
+    app.url_map.converters["int"] = IdConverter
     htmx.init_app(app)
     _init_sessions(app)
     init_health(app)
     limiter.init_app(app)
     init_celery(app, settings)
     init_accounts(app, settings)
+    init_refusals(app)
     init_templating(app)
     init_drawing(app)
     init_headers(app, settings)

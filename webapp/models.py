@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy_celery_beat import models as library
 
-from webapp import installation
+from webapp import idempotency, installation
 from webapp.accounts import models as accounts
 from webapp.database import Base
 from webapp.mail import models as mail
@@ -15,7 +15,7 @@ from webapp.schedules import models as schedules
 from webapp.workers import models as workers
 
 # Importing a module declares its tables in the one metadata.
-MODULES = (library, accounts, installation, mail, runs, scheduler, schedules, workers)
+MODULES = (library, accounts, idempotency, installation, mail, runs, scheduler, schedules, workers)
 
 
 def plain_metadata() -> sa.MetaData:

@@ -1,12 +1,24 @@
-"""What stands behind the question mark of an address, made safe to ask a database with."""
+"""What stands in an address, made safe to ask a database with: the numbers in its path, and its query."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import request
+from werkzeug.routing import IntegerConverter, Map
 
 from webapp.paging import LARGEST_ID
 
 LONGEST_TEXT = 200
+
+
+class IdConverter(IntegerConverter):
+    """`<int:…>` in a route, from 0 to `LARGEST_ID`: with another number the address is that of nothing (404)."""
+
+    regex = r"\d{1,10}"
+
+    def __init__(self, rules: Map, *args: Any, **options: Any) -> None:
+        super().__init__(rules, *args, **{"max": LARGEST_ID, **options})
 
 
 def text_in_query(name: str, *, most: int = LONGEST_TEXT) -> str:

@@ -12,6 +12,7 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,13 +70,15 @@ def known_tasks() -> dict[str, KnownTask]:
 
 def find_task(name: str) -> KnownTask | None:
     """One of `known_tasks`, or None."""
-    celery.loader.import_default_modules()
+    if name not in celery.tasks:
+        celery.loader.import_default_modules()
     task = None if name.startswith("celery.") else celery.tasks.get(name)
     return None if task is None else described(name, task)
 
 
+@lru_cache(maxsize=4096)
 def described(name: str, task: Any) -> KnownTask:
-    """What is known of a Celery task from its function, `task.run`."""
+    """What is known of a Celery task from its function, `task.run`; kept, because neither changes."""
     signature = inspect.signature(task.run)
     return KnownTask(name, _summary(task), signature, _hints(task), rule_of(task), _types(signature, task.run))
 

@@ -11,8 +11,12 @@ from htmx_flask.requests import HtmxHeaders
 
 from webapp.encoding import encodable_bytes
 
-# What differs at each rendering and means nothing: the token of a form, and "3 s ago", which the browser keeps true.
-_PASSING = re.compile(r'(?<=name="csrf_token" value=")[^"]*|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*')
+# What differs at each rendering and means nothing: the token and the key of a form, and "3 s ago", which the browser
+# keeps true.
+_PASSING = re.compile(
+    r'(?<=name="csrf_token" value=")[^"]*|(?<=name="idempotency_key" value=")[^"]*'
+    r"|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*"
+)
 
 
 def wants_fragment() -> bool:

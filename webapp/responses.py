@@ -8,7 +8,7 @@ from typing import Any
 import flask
 from flask.json.provider import DefaultJSONProvider
 
-from webapp.encoding import decode_json, encodable_bytes, encodable_json
+from webapp.encoding import decode_json, encodable_bytes, encodable_json, strict_json_value
 
 
 class Response(flask.Response):
@@ -25,11 +25,15 @@ class Response(flask.Response):
 
 
 class JSONProvider(DefaultJSONProvider):
-    """Flask's JSON. `loads` raises ValueError, which is a 400, for what is nested too deep."""
+    """Flask's JSON, strict both ways. `loads` raises ValueError, which is a 400; see `webapp.encoding.decode_json`."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        """JSON text whose texts are escaped, for clients that cannot hold half a character either."""
-        return encodable_json(super().dumps(obj, **kwargs))
+        """JSON text without `NaN`, with its texts escaped for clients that cannot hold half a character either."""
+        try:
+            text = super().dumps(obj, allow_nan=False, **kwargs)
+        except ValueError:
+            text = super().dumps(strict_json_value(obj), allow_nan=False, **kwargs)
+        return encodable_json(text)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """The value of JSON text; what a text in it holds is for `webapp.submitted` to escape."""

@@ -21,6 +21,6 @@ def submitted(needed: str = "the fields") -> dict[str, Any]:
         if not isinstance(given, dict):
             raise Invalid({"": f"Send a JSON object with {needed}."})
     else:
-        given = {name: values[-1] for name, values in request.form.lists()}
+        given = {name: values[-1] for name, values in request.form.lists() if name != "idempotency_key"}
     fields: dict[str, Any] = encodable_value(given)
     return fields

@@ -17,6 +17,7 @@ from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
 from webapp.encoding import encodable
+from webapp.idempotency import new_key
 from webapp.people.zones import find_zone
 from webapp.secrecy.masking import masked
 
@@ -39,6 +40,7 @@ def init_templating(app: Flask) -> None:
         reader_zone=reader_zone,
         is_current=is_current,
         plural=formats.plural,
+        idempotency_key=new_key,
     )
     env.filters.update(
         clock=_clock,
@@ -50,6 +52,7 @@ def init_templating(app: Flask) -> None:
         masked=masked,
         pretty_json=formats.pretty_json,
         plural=formats.plural,
+        idempotency_key=new_key,
         urlencode=_urlencode,
     )
     env.trim_blocks = True

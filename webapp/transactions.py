@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -24,6 +24,16 @@ def reading() -> Iterator[None]:
         yield
     finally:
         db.session.rollback()
+        read_only.reset(before)
+
+
+def write_apart(write: Callable[[sa.Connection], object]) -> None:
+    """Write in a transaction of its own: the request may be one that only reads."""
+    before = read_only.set(False)
+    try:
+        with db.engine.begin() as connection:
+            write(connection)
+    finally:
         read_only.reset(before)
 
 

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.routing import Rule
 
-from tests.accounts.browser import Browser, add_user
+from tests.accounts.browser import Browser, add_user, all_rows
 from webapp.accounts.access import ROLES, Access, rule_of
+from webapp.accounts.models import AuditEntry
+from webapp.accounts.refusals import MAX_OF_ONE
 from webapp.database import Base
 from webapp.extensions import db, limiter
 from webapp.headers import CONTENT_SECURITY_POLICY
@@ -106,7 +108,13 @@ def test_every_unsafe_route_refuses_whom_its_rule_does_not_name(app: Flask, peop
                 answer = browser.client.open(address(rule), method=method, data={"csrf_token": token}, headers=headers)
                 expected = refused if role == "nobody" else 403
                 assert answer.status_code == expected, f"{role}: {method} {rule.rule}: {answer.status}"
-    assert fingerprint(app) == before
+    noted = [row for row in all_rows(app, AuditEntry) if row.action == "access.refuse"]
+    # Each that is signed in leaves its trace, and cannot fill the table.
+    assert all(row.actor_id for row in noted)
+    assert len({row.actor_id for row in noted}) == len(people) - 2
+    assert len(noted) <= MAX_OF_ONE * (len(people) - 1)
+    after = fingerprint(app)
+    assert {**after, "audit": after["audit"] - len(noted)} == before
 
 
 @pytest.mark.parametrize("kind", ["none", "empty", "invented", "of somebody else", "of this session, altered"])

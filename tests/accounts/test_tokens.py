@@ -158,4 +158,6 @@ def test_wrong_tokens_are_refused_counted_and_noted_once(app: Flask, redis: redi
     # Counted before it is looked up, so that nobody learns from the answer which one is right.
     assert ask(app, "POST", "/add-numbers/", right, json=NUMBERS).status_code == 429
     noted = [row for row in all_rows(app, AuditEntry) if row.action == "token.wrong"]
-    assert [json.loads(row.after) for row in noted] == [{"from": "127.0.0.1"}]
+    assert [(row.actor, row.address, json.loads(row.after)) for row in noted] == [
+        ("unknown", "127.0.0.1", {"times": times}) for times in (1, 10, 100)
+    ]

@@ -123,12 +123,10 @@ def test_json_refuses_with_the_fields(operator: Visitor, sent: object) -> None:
     assert answer.json["fields"]
 
 
-def test_json_refuses_numbers_that_json_cannot_say(operator: Visitor) -> None:
-    sent = '{"num1": NaN, "num2": 1e999}'
-    answer = operator.open("POST", "/add-numbers/", accept=JSON, data=sent, content_type=JSON)
-    assert answer.status_code == 422
-    assert answer.json is not None
-    assert set(answer.json["fields"]) == {"num1", "num2"}
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_json_refuses_numbers_that_json_cannot_say(operator: Visitor, number: str) -> None:
+    sent = f'{{"num1": {number}, "num2": 1}}'
+    assert operator.open("POST", "/add-numbers/", accept=JSON, data=sent, content_type=JSON).status_code == 400
 
 
 @pytest.mark.parametrize(

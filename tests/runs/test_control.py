@@ -60,7 +60,7 @@ def test_running_run_is_asked_to_end_and_stays_running_until_it_did(operator: Vi
     assert (run.state, run.ended_at) == (RunState.STARTED, None)
     text = operator.get(f"/runs/{run_id}").text
     assert "Celery promises no more than that" in text
-    assert "asked for it to be cancelled" in text
+    assert "Cancellation requested" in text
     assert len(audited("run.cancel")) == 1
 
 

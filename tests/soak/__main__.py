@@ -17,12 +17,12 @@ from typing import Any
 
 from tests import servers
 from tests.scheduler.beats import Rig, rig
-from tests.soak import beats, clock, edits, mails, outages, pools, work
+from tests.soak import beats, clock, edits, mails, outages, pools, requests, work
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, load, scene
 from webapp.extensions import celery
 
-TRIALS = ("r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13")
+TRIALS = ("r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13", "s3")
 
 
 class Full:
@@ -121,6 +121,11 @@ class Full:
         """A thousand edits, each by one of several ways."""
         with self._rigged() as (made, rigged):
             return edits.in_force(made, rigged, edits=self._of(1_000))
+
+    def s3(self) -> list[Measure]:
+        """Twenty thousand odd requests."""
+        with self._bare() as made:
+            return requests.measures(made.app, self._of(20_000), seed=int(time.time()))
 
     @contextmanager
     def _scene(self, **changes: Any) -> Iterator[Scene]:

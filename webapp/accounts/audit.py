@@ -35,10 +35,10 @@ def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, b
     "system"; `actor` names somebody who is only just becoming known.
     """
     before, after = _differences(before, after)
-    who = actor or _signed_in()
+    who = actor or signed_in()
     entry = AuditEntry(
         actor_id=who.id if who else None,
-        actor=f"{who.name} <{who.email}>"[:255] if who else "system",
+        actor=name_of(who) if who else "system",
         action=action,
         object_type=object_type,
         object_id=str(object_id)[:64],
@@ -64,20 +64,29 @@ def note(
 
     `what` is the object's type, id and name.
     """
+    connection.execute(row(action, what, at=now(), actor=actor, before=before, after=after))
+
+
+def row(
+    action: str,
+    what: tuple[str, object, str],
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> sa.Insert:
+    """The statement that adds one row; `what` is the object's type, id and name, `values` are the other columns'."""
     before, after = _differences(before, after)
     kind, number, name = what
-    values = {
-        "at": now(),
-        "actor": actor,
-        "action": action,
-        "object_type": kind,
-        "object_id": str(number)[:64],
-        "object_name": name[:255],
-        "before": _text(before),
-        "after": _text(after),
-        "address": "",
-    }
-    connection.execute(sa.insert(AuditEntry), values)
+    return sa.insert(AuditEntry).values(
+        action=action,
+        object_type=kind,
+        object_id=str(number)[:64],
+        object_name=name[:255],
+        before=_text(before),
+        after=_text(after),
+        **{"address": "", **values},
+    )
 
 
 def entries(
@@ -105,7 +114,13 @@ def entries(
     return page_by_id(session, query, AuditEntry.id, before=before, after=after)
 
 
-def _signed_in() -> Any:
+def name_of(user: User) -> str:
+    """How a user is called in the audit."""
+    return f"{user.name} <{user.email}>"[:255]
+
+
+def signed_in() -> Any:
+    """The user who acts; None where nothing says who."""
     if not has_request_context() or not current_user.is_authenticated:
         return None
     return current_user

@@ -12,7 +12,7 @@ from flask import Flask, Response, abort, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.datastructures import WWWAuthenticate
 
-from webapp.accounts import limits, tokens
+from webapp.accounts import limits, refusals, tokens
 from webapp.accounts.access import act_as
 
 
@@ -35,8 +35,7 @@ def authenticate() -> None:
     attempt = limits.count_token()
     user = tokens.authenticate(given.token or "")
     if user is None:
-        if limits.is_first_wrong_token():
-            tokens.record_wrong(limits.address().partition(":")[2])
+        refusals.record("token.wrong", ("token", "", ""))
         abort(401, "This token is unknown or revoked.", www_authenticate=WWWAuthenticate("bearer"))
     attempt.uncount()
     act_as(user)

@@ -168,15 +168,9 @@ def count_token() -> Attempt:
     return count_attempt(_token())
 
 
-def is_first_wrong_token() -> bool:
-    """Whether the wrong token that was counted last is the only one of its address for a while."""
-    count = _token()
-
-    def remaining(storage: Any) -> int:
-        _, used = storage.get_moving_window(_key(count), count.limit.amount, count.limit.get_expiry())
-        return int(used)
-
-    return bool(_stored(remaining) == 1)
+def count_event(name: str, seconds: int) -> int:
+    """How often something happened in this window of time, this time included."""
+    return int(_stored(lambda storage: storage.incr(f"event:{_hash(name)}", seconds)))
 
 
 def _token() -> Count:

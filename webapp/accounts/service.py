@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from webapp.accounts import audit, limits, passwords, recovery, sessions
+from webapp.accounts import audit, limits, passwords, recovery, refusals, sessions
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
@@ -31,7 +31,9 @@ def sign_in(email: object, password: object) -> User | None:
         found = by_email(normal_email(email))
         right = passwords.matches(found, password) and found is not None and found.active
         key = (found.id, found.password) if found is not None and right else None
+        tried = _named(found, email)
     if key is None:
+        refusals.record("account.sign_in_failed", tried)
         return None
     # Loaded again: between the check and this transaction the password may have been changed.
     user = db.session.get(User, key[0])
@@ -70,8 +72,9 @@ def change_password(user_id: int, current: object, new: object) -> None:
     with reading():
         found = db.session.get(User, user_id)
         right = passwords.matches(found, current)
-        about = _about(found)
+        about, tried = _about(found), _named(found, "")
     if not right:
+        refusals.record("account.change_password_failed", tried)
         raise WrongPassword({"password": "This is not your current password."})
     if (problem := passwords.refusal(new, about)) or current == new:
         raise Invalid({"new_password": problem or "Choose another one than the current password."})
@@ -117,7 +120,8 @@ def _request_link(email: object, kind: str, wanted: Callable[[User], bool]) -> N
         found = by_email(normal_email(email))
         # The same work for an address that nobody has.
         passwords.matches(None, "nothing")
-        user_id = found.id if found is not None and wanted(found) else None
+        user_id, asked = found.id if found is not None and wanted(found) else None, _named(found, email)
+    refusals.record(f"account.request_{kind}", asked)
     attempt = None if user_id is None else limits.count_mail(user_id)
     if user_id is None or attempt is None:
         return
@@ -172,6 +176,11 @@ class WrongPassword(Invalid):
     """The password that proves who is asking is not right; counts as a failed attempt."""
 
     status = 401
+
+
+def _named(user: User | None, email: object) -> tuple[str, object, str]:
+    """An account for the audit; of one that is not known the address, never other text: it may be a password."""
+    return ("user", user.id, user.name) if user is not None else ("user", "", normal_email(email))
 
 
 def _about(user: User | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ moment, so that a change of roles counts at once and a disabled person's tokens 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -16,9 +16,10 @@ from sqlalchemy.orm import joinedload
 from webapp.accounts import audit
 from webapp.accounts.models import ApiToken, User
 from webapp.accounts.sessions import digest
-from webapp.database import now, read_only
+from webapp.database import now
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
+from webapp.transactions import write_apart
 
 # By which scanners of source code recognise one.
 PREFIX = "beatdesk_"
@@ -70,25 +71,8 @@ def authenticate(text: str) -> User | None:
         return None
     if token.last_used_at is None or token.last_used_at < now() - USED_PRECISION:
         used = sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now())
-        _write_apart(lambda connection: connection.execute(used))
+        write_apart(lambda connection: connection.execute(used))
     return token.user
-
-
-def record_wrong(address: str) -> None:
-    """Say in the audit that wrong tokens come from an address; called once for many of them."""
-    _write_apart(
-        lambda connection: audit.note(connection, "unknown", "token.wrong", ("token", "", ""), after={"from": address})
-    )
-
-
-def _write_apart(write: Callable[[sa.Connection], object]) -> None:
-    """Write in a transaction of its own: the request may be one that only reads."""
-    before = read_only.set(False)
-    try:
-        with db.engine.begin() as connection:
-            write(connection)
-    finally:
-        read_only.reset(before)
 
 
 def _record(action: str, token: ApiToken, user: User) -> None:

@@ -13,7 +13,7 @@ import random
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import current_app
@@ -36,6 +36,8 @@ from webapp.runs.states import Origin
 
 logger = logging.getLogger(__name__)
 
+# Stands for the token in a link on pages: the real one is for the recipient.
+HIDDEN_TOKEN = "hidden"
 SEND_TASK = "mail.send_mail"
 # Kinds that nobody has to get: they carry an unsubscribe link.
 OPTIONAL_KINDS = frozenset({"birthday"})
@@ -172,7 +174,7 @@ def _end(mail: Mail, state: MailState, **values: str | None) -> None:
 
 def send_again(mail_id: int) -> Mail:
     """A person decided to send a message in doubt or failed once more. Raises NotFound, Conflict."""
-    mail = get_mail(mail_id)
+    mail = get_mail(mail_id, locked=True)
     if mail.state not in (MailState.IN_DOUBT, MailState.FAILED):
         raise Conflict(f"The message is {mail.state}; only one in doubt or failed can be sent again.")
     before = mail.state
@@ -187,7 +189,7 @@ def send_again(mail_id: int) -> Mail:
 
 def settle(mail_id: int) -> Mail:
     """A person found that a message in doubt did arrive. Raises NotFound, Conflict."""
-    mail = get_mail(mail_id)
+    mail = get_mail(mail_id, locked=True)
     if mail.state != MailState.IN_DOUBT:
         raise Conflict(f"The message is {mail.state}, not in doubt.")
     before = mail.state
@@ -214,19 +216,14 @@ def send_example(kind: str, user: User) -> Mail:
 def unsubscribe_person(token: str) -> User:
     """End the kind of mail that a link stands for. Raises NotFound for a link that we did not make."""
     person = pages.subscriber(token)
-    if person.wants_birthday_mail:
-        person.wants_birthday_mail = False
-        audit.record(
-            db.session,
-            "person.unsubscribe",
-            "person",
-            person.id,
-            person.name,
-            {"wants_birthday_mail": True},
-            {"wants_birthday_mail": False},
-            actor=person,
-        )
-        db.session.commit()
+    wanted = sa.update(User).where(User.id == person.id, User.wants_birthday_mail)
+    done = db.session.execute(wanted.values(wants_birthday_mail=False))
+    if cast("sa.CursorResult[Any]", done).rowcount:
+        before, after = {"wants_birthday_mail": True}, {"wants_birthday_mail": False, "by": "a link in a mail"}
+        # Whoever is signed in used the link; without a sign-in it is the person whom it was mailed to.
+        actor = audit.signed_in() or person
+        audit.record(db.session, "person.unsubscribe", "person", person.id, person.name, before, after, actor=actor)
+    db.session.commit()
     return person
 
 
@@ -234,9 +231,9 @@ def _audit(action: str, mail: Mail, before: str) -> None:
     audit.record(db.session, action, "mail", mail.id, mail.key, {"state": before}, {"state": mail.state})
 
 
-def get_mail(mail_id: int) -> Mail:
-    """One message of the ledger. Raises NotFound."""
-    mail = db.session.get(Mail, mail_id)
+def get_mail(mail_id: int, *, locked: bool = False) -> Mail:
+    """One message of the ledger; `locked` to change it. Raises NotFound."""
+    mail = db.session.get(Mail, mail_id, with_for_update=locked or None)
     if mail is None:
         raise NotFound(f"There is no message number {mail_id}.")
     return mail
@@ -245,10 +242,13 @@ def get_mail(mail_id: int) -> Mail:
 def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMail:
     """The message as it is (or was) sent, from its wording; without what only its recipient may know.
 
-    `private` are values for the moment of sending, such as a link by which to choose a new password.
+    `private` are values for the moment of sending, such as a link by which to choose a new password. Without them the
+    link to unsubscribe is one that does nothing.
     """
     settings: Settings = current_app.extensions["settings"]
     link = unsubscribe_url(settings, mail.user_id, mail.kind)
+    if link and private is None:
+        link = f"{settings.public_url}/unsubscribe/{HIDDEN_TOKEN}"
     name = greeting_name(mail.recipient_name)
     subject, text, html = rendering.render(
         mail.kind,

@@ -11,8 +11,10 @@ from webapp.accounts.access import Access, access
 from webapp.config import Settings
 from webapp.errors import NotFound
 from webapp.extensions import csrf
+from webapp.idempotency import once
 from webapp.mail import mailbox, pages, rendering, service
 from webapp.mail.models import MailState
+from webapp.query import id_in_query, text_in_query
 from webapp.rendering import render, see_other
 
 blueprint = Blueprint("mail", __name__)
@@ -26,10 +28,10 @@ MESSAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 def index() -> Response:
     """The ledger, newest first."""
     page = pages.ledger(
-        state=request.args.get("state", ""),
-        search=request.args.get("q", "").strip(),
-        before=request.args.get("before", type=int),
-        after=request.args.get("after", type=int),
+        state=text_in_query("state"),
+        search=text_in_query("q"),
+        before=id_in_query("before"),
+        after=id_in_query("after"),
     )
     return render("mail/index.html", page=page, states=list(MailState), mailbox=_folder() is not None)
 
@@ -51,6 +53,7 @@ def show_html(mail_id: int) -> Response:
 
 @blueprint.post("/mail/<int:mail_id>/send-again")
 @access(Access.OPERATOR)
+@once
 def send_again(mail_id: int) -> Response:
     """Send a message in doubt, or one that failed, once more."""
     mail = service.send_again(mail_id)
@@ -60,6 +63,7 @@ def send_again(mail_id: int) -> Response:
 
 @blueprint.post("/mail/<int:mail_id>/settle")
 @access(Access.OPERATOR)
+@once
 def settle(mail_id: int) -> Response:
     """Note that a message in doubt did arrive."""
     service.settle(mail_id)
@@ -91,6 +95,7 @@ def wording_html(kind: str) -> Response:
 
 @blueprint.post("/mail/wording/<kind>/send")
 @access(Access.OPERATOR)
+@once
 def send_example(kind: str) -> Response:
     """Send one kind, with example values, to whoever asks."""
     _example(kind)

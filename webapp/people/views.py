@@ -92,7 +92,7 @@ def index() -> Response:
     )
 
 
-@blueprint.get("/people/<int(max=2147483647):user_id>")
+@blueprint.get("/people/<int:user_id>")
 @access(Access.ADMIN)
 def show(user_id: int) -> Response:
     """One person, with their mails and the runs that send them."""
@@ -102,7 +102,7 @@ def show(user_id: int) -> Response:
     return _person_page(user_id, snapshot(user))
 
 
-@blueprint.post("/people/<int(max=2147483647):user_id>")
+@blueprint.post("/people/<int:user_id>")
 @access(Access.ADMIN)
 def update(user_id: int) -> Response:
     """Change name, birthday, zone, roles, and whether they may sign in."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp.accounts.access import Access, access, may
+from webapp.encoding import decode_json
 from webapp.errors import Invalid, NotFound
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import control, service
@@ -89,13 +89,9 @@ def as_json(run: Run) -> dict[str, Any]:
 def _value(text: str | None) -> Any:
     """The result as JSON has it; what JSON cannot say (`NaN`, a text cut short) stays text."""
     try:
-        return json.loads(text or "null", parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return decode_json(text or "null")
+    except ValueError:
         return text
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
 
 
 def numbers_from(given: dict[str, Any]) -> list[int | float]:

@@ -21,9 +21,12 @@ from operator import or_
 from typing import Any
 from uuid import UUID
 
-from webapp.encoding import decode_json
+from kombu.utils import json as kombu_json
+
+from webapp.encoding import decode_json, shortened
 from webapp.registry import KnownTask
 from webapp.runs.numbers import number, whole
+from webapp.secrecy.masking import masked_value
 from webapp.secrecy.text import MASK, is_concealed
 
 _KINDS: dict[Any, str] = {
@@ -41,7 +44,16 @@ _ENVELOPES: dict[str, tuple[Callable[[str], Any], str]] = {
 _PICKED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})?T?([0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?)?")
 _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 _OBJECTS = (dict, Mapping)
-_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "null"}
+_PLAIN: dict[Any, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "null",
+    datetime: 'a date and time, such as {"__type__": "datetime", "__value__": "2027-10-30T22:00"},',
+    date: 'a date, such as {"__type__": "date", "__value__": "2027-10-30"},',
+    time: 'a time, such as {"__type__": "time", "__value__": "22:00"},',
+    Decimal: 'a decimal, such as {"__type__": "decimal", "__value__": "9.95"},',
+    UUID: 'a UUID, such as {"__type__": "uuid", "__value__": {"hex": "0f8fad5bd9cb469fa16570867728950e"}},',
+}  # fmt: skip
+# How much of a value an error repeats.
+MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,8 @@ def argument(parameter: inspect.Parameter, task: KnownTask) -> Argument:
     required = parameter.default is inspect.Parameter.empty
     hint = task.hints.get(parameter.name, "")
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-        spread, note = ("*", list) if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ("**", dict)
+        each: Any = task.types.get(parameter.name, Any)
+        spread, note = ("*", list[each]) if parameter.kind is parameter.VAR_POSITIONAL else ("**", dict[str, each])
         return Argument(parameter.name, "json", False, "nothing", hint, spread, note=note)
     note, nullable = _without_none(task.types.get(parameter.name, _guessed(parameter)))
     nullable = nullable or parameter.default is None
@@ -104,9 +117,63 @@ def read_argument(argument: Argument, text: str) -> Any:
     if kind in _ENVELOPES:
         return _enveloped(kind, stripped)
     value = read_json(text)
-    if problem := _misfit(value, argument.note):
+    if problem := _misfit(_decoded(value), argument.note):
         raise ValueError(f"{problem} is needed.")
     return value
+
+
+def call_faults(task: KnownTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with a call in JSON, at `args` or `kwargs`: empty for one that the task's fields could say too.
+
+    What JSON has no type for stands in the envelopes of Celery's JSON serializer.
+    """
+    if reason := task.refuse(args, kwargs):
+        return {"kwargs" if kwargs and not args else "args": reason}
+    faults: dict[str, list[str]] = {}
+    for name, value in task.signature.bind(*args, **kwargs).arguments.items():
+        one = argument(task.signature.parameters[name], task)
+        given = list(value) if one.spread == "*" else value
+        if reason := _fault(one, given):
+            faults.setdefault("kwargs" if name in kwargs or one.spread == "**" else "args", []).append(reason)
+    return {field: " ".join(reasons) for field, reasons in faults.items()}
+
+
+def _fault(argument: Argument, value: Any) -> str:
+    """What is wrong with one argument, as a sentence that names it, says what is needed, and what was given."""
+    if (value is None and argument.nullable) or _is_hidden(value):
+        return ""
+    try:
+        problem = _problem(argument, value)
+    except ValueError as error:
+        problem = str(error)
+    if not problem:
+        return ""
+    shown = MASK if argument.secret else json.dumps(masked_value(value), ensure_ascii=False)
+    return f"“{argument.name}”: {problem} Given: {shortened(shown, MAX_SHOWN)}."
+
+
+def _problem(argument: Argument, value: Any) -> str:
+    decoded = _decoded(value)
+    if argument.choices and json.dumps(value) not in dict(argument.choices):
+        return f"Choose one of: {', '.join(text for text, _ in argument.choices)}."
+    if needed := _misfit(decoded, argument.note):
+        return f"{needed} is needed."
+    if argument.kind in ("int", "number"):
+        number(decoded)
+    return ""
+
+
+def _decoded(value: Any) -> Any:
+    """The value as the task receives it. Raises ValueError for an envelope that a worker could not read."""
+    try:
+        return kombu_json.loads(json.dumps(value))
+    except Exception as error:
+        raise ValueError("A worker cannot read this: a “__type__” is not known, or its “__value__” is none.") from error
+
+
+def _is_hidden(value: Any) -> bool:
+    """Whether a text stands for a secret."""
+    return isinstance(value, str) and is_concealed(value)
 
 
 def written(value: Any, argument: Argument) -> str:
@@ -122,16 +189,12 @@ def written(value: Any, argument: Argument) -> str:
 def read_json(text: str) -> Any:
     """A JSON value. Raises ValueError with a sentence."""
     try:
-        return decode_json(text, parse_constant=_no_constant)
+        return decode_json(text)
     except json.JSONDecodeError as error:
         quotes = ' Texts need quotes: "like this".' if text.strip()[:1].isalpha() else ""
         raise ValueError(f"This is not JSON: {error.msg.lower()} at character {error.pos + 1}.{quotes}") from None
     except ValueError as error:
         raise ValueError(f"This is not JSON: {error}.") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _without_none(note: Any) -> tuple[Any, bool]:
@@ -182,6 +245,8 @@ def _enveloped(kind: str, text: str) -> dict[str, Any]:
 
 def _misfit(value: Any, note: Any) -> str:
     """What an annotation asks for, when the value is not that; empty when it fits, or nobody can say."""
+    if _is_hidden(value):
+        return ""
     origin, members = typing.get_origin(note) or note, typing.get_args(note)
     if origin in (typing.Union, types.UnionType):
         problems = [_misfit(value, member) for member in members]

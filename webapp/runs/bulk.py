@@ -17,7 +17,7 @@ from webapp.accounts.audit import record
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import listing, service
-from webapp.runs.control import CANCELLED_AT_ONCE
+from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
 from webapp.runs.listing import Edge
 from webapp.runs.models import Run
 from webapp.runs.search import Search
@@ -79,7 +79,7 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
             continue
         try:
             args, kwargs = service.call_of(origin)
-            service.check_call(origin.task, args, kwargs, origin.queue)
+            service.check_call(origin.task, args, kwargs, origin.queue, repeated=True)
         except (Invalid, Conflict):
             refused += 1
             continue
@@ -115,8 +115,8 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
         ended += [(row.id, row.task) for row in db.session.execute(waiting)]
         going = (
             sa.update(Run)
-            .where(Run.id.in_(part), Run.state == RunState.STARTED)
-            .values(reason="Somebody asked for it to be cancelled")
+            .where(Run.id.in_(part), Run.state == RunState.STARTED, Run.reason.is_distinct_from(CANCEL_REQUESTED))
+            .values(reason=CANCEL_REQUESTED)
             .returning(Run.id, Run.task)
         )
         running += [(row.id, row.task) for row in db.session.execute(going)]

@@ -8,6 +8,7 @@ from flask_security import current_user
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.formats import plural
+from webapp.idempotency import once
 from webapp.rendering import render, see_other
 from webapp.runs import bulk
 from webapp.runs.listing import Edge
@@ -40,6 +41,7 @@ def _ask(action: str) -> Response:
 
 @blueprint.post("/runs/retry-all")
 @access(Access.OPERATOR)
+@once
 def retry_all() -> Response:
     """Retry what the page before counted."""
     terms = terms_of(request.form)
@@ -57,6 +59,7 @@ def retry_all() -> Response:
 
 @blueprint.post("/runs/cancel-all")
 @access(Access.OPERATOR)
+@once
 def cancel_all() -> Response:
     """Cancel what the page before counted."""
     terms = terms_of(request.form)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.encoding import decode_json, one_line, without_controls
+from webapp.encoding import decode_json, one_line, strict_json_value, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
@@ -111,6 +111,6 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json_value(json.loads(text))
     except (ValueError, RecursionError):
         return text

@@ -11,7 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.accounts import own_tasks
+from webapp.accounts import own_tasks, refusals
 from webapp.accounts.audit import record
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
@@ -22,6 +22,8 @@ from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.workers.models import Worker
 
 CANCELLED_AT_ONCE = sorted(IDLE)
+# The reason of a run whose worker was asked to end it.
+CANCEL_REQUESTED = "Cancellation requested"
 # Pools that can end one task and leave the worker running.
 POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 
@@ -44,20 +46,21 @@ def launch(
     *,
     person: int | None,
     origin: Origin = Origin.LAUNCH,
+    repeated: bool = False,
     **options: Any,
 ) -> Run:
     """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
 
-    Raises Invalid at `task`, `args`, `queue` or `expires`, and Forbidden; what was refused is audited too.
+    `repeated` is as for `service.check_call`. Raises Invalid at `task`, `args`, `queue` or `expires`, and Forbidden;
+    what was refused is audited too.
     """
     kwargs = dict(kwargs or {})
     own_tasks.require(task, kind="run", name=task)
     try:
-        service.check_call(task, args, kwargs, options.get("queue"))
+        service.check_call(task, args, kwargs, options.get("queue"), repeated=repeated)
         _check_expiry(options)
     except Invalid as error:
-        record(db.session, "run.refuse", "run", "", task, None, {"reason": str(error)})
-        db.session.commit()
+        refusals.record("run.refuse", ("run", "", task), str(error))
         raise
     run = service.create_run(task, args, kwargs, origin=origin, created_by=person, **options)
     action = "run.retry" if origin is Origin.RETRY else "run.launch"
@@ -83,6 +86,7 @@ def retry(run: Run, *, person: int | None) -> Run:
         kwargs,
         person=person,
         origin=Origin.RETRY,
+        repeated=True,
         retry_of=run.id,
         queue=run.queue,
         priority=run.priority,
@@ -144,17 +148,25 @@ def cancel(run: Run) -> Cancelled:
 def _ask_worker(run: Run) -> Cancelled:
     running = (
         sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(sorted(UNENDED)))
-        .values(reason="Somebody asked for it to be cancelled")
+        .where(Run.id == run.id, Run.state.in_(sorted(UNENDED)), Run.reason.is_distinct_from(CANCEL_REQUESTED))
+        .values(reason=CANCEL_REQUESTED)
     )
-    if not _changed(running):
+    before = {"state": run.state}
+    if _changed(running):
+        record(db.session, "run.cancel", "run", run.id, run.task, before, {"asked": "to end while it runs"})
+    elif not _is_unended(run.id):
         raise Conflict("It has already ended; there is nothing to cancel.")
+    # Asked again where it was asked before: the worker may not have heard it.
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
-    record(db.session, "run.cancel", "run", run.id, run.task, {"state": run.state}, {"asked": "to end while it runs"})
     db.session.commit()
     broker.tell_pages([run.id])
     broker.revoke(run.id, terminate=True)
     return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
+
+
+def _is_unended(run_id: str) -> bool:
+    query = sa.select(Run.id).where(Run.id == run_id, Run.state.in_(sorted(UNENDED)))
+    return db.session.scalar(query) is not None
 
 
 def _changed(statement: sa.Update) -> bool:

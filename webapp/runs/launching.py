@@ -13,6 +13,7 @@ from webapp.errors import Invalid
 from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
 from webapp.runs import service
+from webapp.runs.arguments import call_faults
 from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.models import Run
 from webapp.runs.numbers import whole
@@ -91,13 +92,13 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
     except Invalid as error:
         errors |= error.fields
     options = _options(given, now, zone, queues, errors)
-    if not errors and (reason := task.refuse(args, kwargs)):
-        errors["args"] = reason
     kept = service.kept_call(origin) if origin is not None and origin.task == task.name else None
     try:
         args, kwargs = Input(task.rule, task.name, kept).read(args, kwargs)
     except Refused as error:
         errors |= error.by_field() if given.get(MODE) == "json" else error.by_argument(PREFIX)
+    if not errors:
+        errors |= call_faults(task, args, kwargs)
     if errors:
         raise Invalid(errors)
     return Call(task.name, args, kwargs, options)

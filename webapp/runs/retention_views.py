@@ -11,6 +11,7 @@ from flask_security import current_user
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
+from webapp.idempotency import once
 from webapp.rendering import render, see_other, wants_json
 from webapp.runs import control, retention
 from webapp.submitted import submitted
@@ -47,6 +48,7 @@ def save() -> Response:
 
 @blueprint.post("/runs/retention/clean")
 @access(Access.ADMIN)
+@once
 def clean() -> Response:
     """Delete now what the rules say; the run that does it is shown."""
     run = control.launch(retention.TASK, person=current_user.id)

@@ -16,6 +16,7 @@ from webapp.extensions import db
 from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs import observed, promise, store
+from webapp.runs.arguments import call_faults
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
@@ -159,8 +160,13 @@ def launch(
     return run
 
 
-def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None) -> None:
-    """Whether that task may be launched so. Raises Invalid at `task`, `args` or `queue`."""
+def check_call(
+    task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None, *, repeated: bool = False
+) -> None:
+    """Whether that task may be launched so. Raises Invalid at `task`, `args`, `kwargs` or `queue`.
+
+    A call that is `repeated` as it was need not fit the types of the task's arguments: its first sender's did neither.
+    """
     known = find_task(task)
     if known is None:
         raise Invalid({"task": f"There is no registered task “{task}”."})
@@ -170,6 +176,8 @@ def check_call(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue:
         Input(known.rule, task).read(args, kwargs)
     except Refused as error:
         raise Invalid({"args": str(error)}) from error
+    if not repeated and (faults := call_faults(known, args, kwargs)):
+        raise Invalid(faults)
     if queue and (reason := refusal(queue)):
         raise Invalid({"queue": reason})
 

@@ -8,10 +8,11 @@ from flask import Blueprint, Response, flash, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import own_tasks
+from webapp.accounts import own_tasks, refusals
 from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid, NotFound
+from webapp.idempotency import once
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
@@ -87,12 +88,13 @@ def new() -> Response:
 
 @blueprint.post("/runs/new")
 @access(Access.OPERATOR)
+@once
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
     given = launching.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
-        call = launching.read(given, now(), reader_zone(), queue_names(now()), origin)
+        call = _read(given, origin)
         run = control.launch(
             call.task,
             call.args,
@@ -109,6 +111,14 @@ def create() -> Response:
     return _made(run, "Launched.")
 
 
+def _read(given: dict[str, str], origin: Run | None) -> launching.Call:
+    try:
+        return launching.read(given, now(), reader_zone(), queue_names(now()), origin)
+    except Invalid as error:
+        refusals.record("run.refuse", ("run", "", given.get("task", "")), str(error))
+        raise
+
+
 def _made(run: Run, done: str) -> Response:
     """The page of a run that somebody asked for."""
     flash(*control.outcome(run, done))
@@ -123,6 +133,7 @@ def _launch_page(form: launching.Form, status: int = 200) -> Response:
 
 @blueprint.post("/runs/<run_id>/cancel")
 @access(Access.OPERATOR)
+@once
 def cancel(run_id: str) -> Response:
     """End a run that waits, or ask the worker to end one that runs."""
     run = service.get_run(run_id)
@@ -137,6 +148,7 @@ def cancel(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/retry")
 @access(Access.OPERATOR)
+@once
 def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
     run: Run = service.get_run(run_id)
@@ -146,6 +158,7 @@ def retry(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/confirm")
 @access(Access.OPERATOR)
+@once
 def confirm(run_id: str) -> Response:
     """Mark an unconfirmed run as succeeded."""
     control.confirm(service.get_run(run_id), name=current_user.name)
@@ -155,6 +168,7 @@ def confirm(run_id: str) -> Response:
 
 @blueprint.post("/runs/<run_id>/send-again")
 @access(Access.OPERATOR)
+@once
 def send_again(run_id: str) -> Response:
     """Publish the message of an unconfirmed run once more."""
     control.send_again(service.get_run(run_id), name=current_user.name)

@@ -42,8 +42,13 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     """
     schedule, moment = service.get(schedule_id), now()
     service.require_admin_for_own(schedule)
-    args, kwargs = arguments(schedule, given)
-    check_call(schedule.row.task, args, kwargs)
+    own = {"args", "kwargs"}.isdisjoint(given) and not call_forms.sent_as_fields(given)
+    try:
+        args, kwargs = arguments(schedule, given)
+        check_call(schedule.row.task, args, kwargs, repeated=own)
+    except Invalid as error:
+        service.record_refusal(("schedule", schedule.id, schedule.name), error.fields)
+        raise
     if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):
         raise Conflict(reason)
     limit = schedule.row.expire_seconds
@@ -70,7 +75,7 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
 
 def skip_next(schedule_id: int) -> datetime:
     """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
-    schedule, moment = service.get(schedule_id), now()
+    schedule, moment = service.get_locked(schedule_id), now()
     if not schedule.row.enabled or schedule.problem:
         raise Conflict("Nothing of it comes due: there is nothing to skip.")
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())

@@ -10,6 +10,7 @@ from webapp.accounts.access import Access, access
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.formats import plural
+from webapp.idempotency import once
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import bulk
 from webapp.schedules.asked import filters_from, list_sent
@@ -24,6 +25,7 @@ SHOWN = 50
 
 @blueprint.post(f"/<any({','.join(bulk.OPERATING)}):action>")
 @access(Access.OPERATOR)
+@once
 def operate(action: str) -> Response:
     """Pause, resume or run many."""
     return _many(action)
@@ -31,6 +33,7 @@ def operate(action: str) -> Response:
 
 @blueprint.post(f"/<any({','.join(bulk.EDITING)}):action>")
 @access(Access.SCHEDULER)
+@once
 def edit(action: str) -> Response:
     """Enable, disable, tag or delete many."""
     return _many(action)

@@ -9,7 +9,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from webapp.database import now
-from webapp.encoding import one_line, without_controls
+from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.scheduler.recurrence import Recurrence
@@ -55,7 +55,7 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
             break
         after = page.after
     if as_json:
-        click.echo(json.dumps([listed_values(row) for row in rows], indent=2, ensure_ascii=False))
+        click.echo(json.dumps(strict_json_value([listed_values(row) for row in rows]), indent=2, ensure_ascii=False))
         return
     for row in rows:
         due = f"{row.next_due_at:%Y-%m-%d %H:%M:%S}Z" if row.next_due_at else "–"
@@ -71,7 +71,7 @@ def show_schedule(name: str, as_json: bool) -> None:
     found = find(name)
     values = schedule_values(found) | {"next": [due_values(due) for due in found.due_times(now(), 10)]}
     if as_json:
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(strict_json_value(values), indent=2, ensure_ascii=False))
         return
     for field, value in values.items():
         if field == "next":

@@ -11,6 +11,7 @@ from webapp import broker
 from webapp.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.registry import find_task, rule_for
+from webapp.runs.arguments import call_faults
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
@@ -61,7 +62,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     known = find_task(task)
     problem: str | None = f"There is no registered task “{task}”."
     if known:
-        problem = known.refuse(args, kwargs)
+        problem = " ".join(call_faults(known, args, kwargs).values())
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     call = conceal(rule_for(task), args, kwargs)
     queue, exchange, key = broker.queue_of(task, schedule.row.queue), "", ""

@@ -20,7 +20,8 @@ LONGEST_DESCRIPTION = 4_000
 MOST_TAGS, LONGEST_TAG = 20, 40
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 # Control characters, halves of characters, line and paragraph separators: no database or no page can hold them.
-_UNFIT = ("Cc", "Cs", "Zl", "Zp")
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_UNFIT_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
 
 
@@ -40,7 +41,7 @@ def line(value: Any, *, most: int = 255) -> str:
     text = unicodedata.normalize("NFC", value).strip()
     if len(text) > most:
         raise FieldError(f"At most {most} characters; these are {len(text)}.")
-    if any(unicodedata.category(character) in _UNFIT for character in text):
+    if _UNFIT.search(text):
         raise FieldError("Control characters and line breaks cannot be kept here.")
     return text
 
@@ -52,7 +53,7 @@ def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > most:
         raise FieldError(f"At most {most:,} characters; these are {len(text):,}.")
-    if any(unicodedata.category(character) in _UNFIT for character in text if character not in "\n\t"):
+    if _UNFIT_IN_LINES.search(text):
         raise FieldError("Control characters cannot be kept here.")
     return text
 

@@ -12,6 +12,7 @@ from webapp.accounts.access import Access, access, may
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.formats import plural
+from webapp.idempotency import once
 from webapp.query import text_in_query
 from webapp.rendering import render, render_polled, see_other, wants_json
 from webapp.schedules import fields, in_force, pausing
@@ -55,6 +56,7 @@ def banner() -> Response:
 
 @blueprint.post("")
 @access(Access.OPERATOR)
+@once
 def create() -> Response:
     """Pause now, or plan a change window."""
     given, _along = given_fields()
@@ -111,6 +113,7 @@ def update(pause_id: int) -> Response:
 
 @blueprint.post("/<int:pause_id>/resume")
 @access(Access.OPERATOR)
+@once
 def resume(pause_id: int) -> Response:
     """End it, and say what becomes of what came due meanwhile."""
     given, _along = given_fields()
@@ -121,6 +124,7 @@ def resume(pause_id: int) -> Response:
 
 @blueprint.post("/<int:pause_id>/delete")
 @access(Access.OPERATOR)
+@once
 def delete(pause_id: int) -> Response:
     """Take a window away that has not begun."""
     pausing.delete(pause_id)

@@ -16,12 +16,13 @@ from flask import has_request_context
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import audit, own_tasks
+from webapp.accounts import audit, own_tasks, refusals
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
+from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing
 from webapp.schedules.definition import Definition
@@ -32,6 +33,7 @@ from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
 
 LONGEST_REASON = 500
+CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
 class Edited(Conflict):
@@ -50,13 +52,19 @@ def get(schedule_id: int) -> Stored:
     return found
 
 
+def get_locked(schedule_id: int) -> Stored:
+    """One schedule, to be changed: of several changes at the same moment each sees what the one before it did."""
+    db.session.execute(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
+    return get(schedule_id)
+
+
 def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
     """Make a schedule from what was given; masked arguments are those of the one that it is `like`.
 
     Raises Invalid, Forbidden.
     """
-    moment = now()
-    definition = check_schedule(given, moment, like=snapshot_like(like), taken=name_taken)
+    moment, what = now(), ("schedule", "", str(given.get("name", "")))
+    definition = _checked(what, given, moment, like=snapshot_like(like), taken=name_taken)
     own_tasks.require(definition.task, name=definition.name)
     try:
         schedule_id = writing.insert(db.session, definition, moment, author())
@@ -79,12 +87,17 @@ def save(
 
     Raises Invalid, NotFound, Forbidden, and Conflict when `version` is given and is no longer the last one.
     """
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
     if version is not None and version != before.row.version:
         raise Edited(before, version)
-    definition = check_schedule(
-        given, moment, current=before.snapshot, opens=opens, taken=lambda name: name_taken(name, besides=schedule_id)
+    definition = _checked(
+        ("schedule", schedule_id, before.name),
+        given,
+        moment,
+        current=before.snapshot,
+        opens=opens,
+        taken=lambda name: name_taken(name, besides=schedule_id),
     )
     return _write(before, definition, moment, "update")
 
@@ -97,11 +110,11 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
     """
     moment, saved = now(), []
     for schedule_id, given, version in changes:
-        before = get(schedule_id)
+        before = get_locked(schedule_id)
         require_admin_for_own(before)
         if version != before.row.version:
             raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
-        definition = check_schedule(given, moment, current=before.snapshot)
+        definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
         require_admin_for_own(before, definition)
         after = definition.snapshot()
         if after != before.snapshot:
@@ -109,6 +122,21 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
             record("update", schedule_id, definition.name, before.snapshot, after)
             saved.append(schedule_id)
     return _commit_all(saved)
+
+
+def record_refusal(what: tuple[str, object, str], errors: Mapping[str, str]) -> None:
+    """Note in the audit that a task or its arguments were refused; any other mistake in a form is not noted."""
+    found = {name: text for name, text in errors.items() if name in CALL_FIELDS or is_field(name)}
+    if found:
+        refusals.record("schedule.refuse", what, str(Invalid(found)))
+
+
+def _checked(what: tuple[str, object, str], given: Mapping[str, Any], moment: datetime, **more: Any) -> Definition:
+    try:
+        return check_schedule(given, moment, **more)
+    except Invalid as error:
+        record_refusal(what, error.fields)
+        raise
 
 
 def restore(schedule_id: int, version: int) -> Stored:
@@ -133,7 +161,7 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
 
     Raises Conflict when its time has passed, Invalid, NotFound, Forbidden.
     """
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
     if bool(before.row.enabled) == enabled:
         return before
@@ -154,7 +182,7 @@ def delete(schedule_id: int) -> None:
 
     Raises NotFound, Forbidden, Conflict for one that the code defines.
     """
-    before = get(schedule_id)
+    before = get_locked(schedule_id)
     require_admin_for_own(before)
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
@@ -166,12 +194,14 @@ def delete(schedule_id: int) -> None:
 
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
     """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     end = _pause_end(until, before.timezone, moment)
     try:
         text = fields.line(reason or "", most=LONGEST_REASON)
     except fields.FieldError as error:
         raise Invalid({"reason": str(error)}) from error
+    if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
+        return before
     values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None, "paused_by": who()}
     writing.update_details(db.session, schedule_id, **values)
     told = {"reason": text, "until": end.isoformat() if end else None}
@@ -184,7 +214,7 @@ def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
 
     Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
     """
-    before, moment = get(schedule_id), now()
+    before, moment = get_locked(schedule_id), now()
     choice = resume_choice(on_resume)
     if not before.paused:
         return before

@@ -94,6 +94,9 @@ def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     steps = [ready.step for ready in prepared]
     if errors := refusals(steps):
         note_refused(steps)
+        found = next((step for step in steps if step.errors.keys() & service.CALL_FIELDS), None)
+        if found is not None:
+            service.record_refusal(("schedule", "", found.name), found.errors)
         raise Invalid(errors)
     revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
     db.session.commit()

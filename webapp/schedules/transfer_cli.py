@@ -9,6 +9,7 @@ import click
 from flask import current_app
 
 from webapp.database import now
+from webapp.encoding import strict_json_value
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.formats import plural
@@ -39,7 +40,7 @@ def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None
     sealed = transfer.sealed(entries)
     if as_json:
         values = {"schedules": entries} | ({"sealed": sealed} if sealed else {})
-        output.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        output.write(json.dumps(strict_json_value(values), indent=2, ensure_ascii=False) + "\n")
     else:
         output.write(to_yaml(entries, sealed))
     if sealed:
@@ -91,7 +92,7 @@ def _entries(file: TextIO | None, source: dict[str, Any]) -> list[Given]:
 
 
 def _as_json(steps: list[Step]) -> str:
-    return json.dumps([transfer.step_values(step) for step in steps], indent=2, ensure_ascii=False)
+    return json.dumps(strict_json_value([transfer.step_values(step) for step in steps]), indent=2, ensure_ascii=False)
 
 
 def _as_text(steps: list[Step]) -> str:

@@ -17,6 +17,7 @@ from webapp.people.zones import like_zones, meant_zone
 from webapp.queue_names import refusal
 from webapp.registry import find_task
 from webapp.runs import call_forms
+from webapp.runs.arguments import call_faults
 from webapp.scheduler.recurrence import (
     Crontab,
     OneTime,
@@ -230,6 +231,9 @@ def _check_call(  # noqa: PLR0917  # what was given, and what there is
             faults += error.faults
     if faults:
         raise Refused(faults)
+    # Arguments that the schedule has already stay as they are: another field of it can be edited all the same.
+    if [task, args, kwargs] != [(current or {}).get(name) for name in ("task", "args", "kwargs")]:
+        form.errors |= call_faults(known, *read)
     former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
     return seal_call(known.rule, task, *read, former)
 

@@ -10,6 +10,7 @@ from webapp.database import now
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.formats import plural
+from webapp.idempotency import once
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query
 from webapp.registry import serializer_note
@@ -85,6 +86,7 @@ def new() -> Response:
 
 @blueprint.post("")
 @access(Access.SCHEDULER)
+@once
 def create() -> Response:
     """Make one; the form again, with what is wrong, when it cannot be made."""
     given, along = given_fields()
@@ -155,6 +157,7 @@ def show_runs(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/enable")
 @access(Access.SCHEDULER)
+@once
 def enable(schedule_id: int) -> Response:
     """Let it fire from its next due time on."""
     found = service.set_enabled(schedule_id, enabled=True)
@@ -163,6 +166,7 @@ def enable(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/disable")
 @access(Access.SCHEDULER)
+@once
 def disable(schedule_id: int) -> Response:
     """Let it fire no more."""
     found = service.set_enabled(schedule_id, enabled=False)
@@ -171,6 +175,7 @@ def disable(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/delete")
 @access(Access.SCHEDULER)
+@once
 def delete(schedule_id: int) -> Response:
     """Delete it; its runs stay in the list of runs."""
     name = service.get(schedule_id).name
@@ -183,6 +188,7 @@ def delete(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/pause")
 @access(Access.OPERATOR)
+@once
 def pause(schedule_id: int) -> Response:
     """Let nothing fire for a while."""
     given, _along = given_fields()
@@ -192,6 +198,7 @@ def pause(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/resume")
 @access(Access.OPERATOR)
+@once
 def resume(schedule_id: int) -> Response:
     """End its pause, and say what becomes of what came due meanwhile."""
     given, _along = given_fields()
@@ -202,6 +209,7 @@ def resume(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/run")
 @access(Access.OPERATOR)
+@once
 def run(schedule_id: int) -> Response:
     """Run it once, now, with other arguments if some are sent."""
     given, _along = given_fields()
@@ -221,6 +229,7 @@ def run(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/skip")
 @access(Access.OPERATOR)
+@once
 def skip(schedule_id: int) -> Response:
     """Skip its next due time."""
     due_at = actions.skip_next(schedule_id)
@@ -233,6 +242,7 @@ def skip(schedule_id: int) -> Response:
 
 @blueprint.post("/<int:schedule_id>/unskip")
 @access(Access.OPERATOR)
+@once
 def unskip(schedule_id: int) -> Response:
     """Take back what was to be skipped."""
     count = actions.unskip(schedule_id)

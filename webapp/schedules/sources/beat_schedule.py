@@ -84,11 +84,8 @@ def _find(tree: ast.Module) -> tuple[list[Entry], str]:
 
 
 def _entries(node: ast.Dict, names: Mapping[str, Any]) -> list[Entry]:
-    pairs = zip(node.keys, node.values, strict=True)
-    return [
-        (key if key is not None else ast.Constant("**", lineno=value.lineno), value, dict(names))
-        for key, value in pairs
-    ]
+    pairs, known = zip(node.keys, node.values, strict=True), dict(names)
+    return [(key if key is not None else ast.Constant("**", lineno=value.lineno), value, known) for key, value in pairs]
 
 
 def _subscript(node: ast.expr) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.encoding import decode_json
 from webapp.registry import KnownTask, known_tasks
 from webapp.scheduler.recurrence.errors import RecurrenceError
 from webapp.scheduler.recurrence.fields import parse_field
@@ -152,9 +154,12 @@ def _named(text: str, known: Mapping[str, KnownTask]) -> dict[str, Any] | None:
     if not rest:
         return {"task": name}
     try:
-        value = json.loads(rest)
-    except ValueError:
+        value = decode_json(rest)
+    except json.JSONDecodeError:
         return {"task": name, "args": [_scalar(word) for word in _words(rest)]}
+    except ValueError:
+        # JSON that is refused, such as NaN: the text says why, where its field is read.
+        return {"task": name, "kwargs" if rest[0] == "{" else "args": rest}
     if isinstance(value, dict):
         return {"task": name, "kwargs": value}
     return {"task": name, "args": value if isinstance(value, list) else [value]}
@@ -162,7 +167,7 @@ def _named(text: str, known: Mapping[str, KnownTask]) -> dict[str, Any] | None:
 
 def _scalar(word: str) -> Any:
     try:
-        return json.loads(word)
+        return decode_json(word)
     except ValueError:
         return word
 
@@ -180,7 +185,7 @@ def _celery_call(text: str) -> dict[str, Any] | None:
     names = [word.rsplit("/", 1)[-1] for word in words]
     if "celery" not in names or "call" not in words[names.index("celery") :]:
         return None
-    rest = words[words.index("call", names.index("celery")) + 1 :]
+    rest = deque(words[words.index("call", names.index("celery")) + 1 :])
     fields: dict[str, Any] = {}
     options = {
         "--args": "args",
@@ -191,9 +196,9 @@ def _celery_call(text: str) -> dict[str, Any] | None:
         "--expires": "expire_seconds",
     }
     while rest:
-        word, joined, value = rest.pop(0).partition("=")
+        word, joined, value = rest.popleft().partition("=")
         if word in options:
-            fields[options[word]] = value if joined else (rest.pop(0) if rest else "")
+            fields[options[word]] = value if joined else (rest.popleft() if rest else "")
         elif not word.startswith("-") and "task" not in fields:
             fields["task"] = word
     return fields if "task" in fields else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from webapp.encoding import STRICT_NUMBERS
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import RULES, from_row
 
@@ -56,7 +57,7 @@ def _given(
 
 def _objects(text: str) -> list[tuple[dict[str, Any], int]]:
     """Each object of the list with its line. Raises Invalid."""
-    decoder, place, line = json.JSONDecoder(), text.find("[") + 1, 1
+    decoder, place, line = json.JSONDecoder(**STRICT_NUMBERS), text.find("[") + 1, 1
     found: list[tuple[dict[str, Any], int]] = []
     try:
         counted = 0

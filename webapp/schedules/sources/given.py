@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
+from webapp.encoding import MAX_JSON_DEPTH
 from webapp.errors import Invalid
 
 MOST = 10_000
+MAX_FILE_LENGTH = 8_000_000  # characters
+# Values in a whole file, with what an alias or a name repeats counted each time, and how deep they lie in each other.
+MAX_VALUES = 500_000
+MAX_DEPTH = MAX_JSON_DEPTH
 _UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))
 
 
@@ -31,9 +37,40 @@ class Given:
     command: str | None = None
 
 
+TOO_MANY = f"These are more than {MAX_VALUES:,} values. Import it in parts."
+TOO_DEEP = f"It is nested deeper than {MAX_DEPTH} levels."
+
+
 def refuse(text: str, line: int | None = None) -> Invalid:
     """What is wrong with a whole file, and on which line."""
     return Invalid({"file": text if line is None else f"Line {line}: {text}"})
+
+
+def check_values(found: Sequence[Given]) -> None:
+    """Raises Invalid where the fields of all entries together are more than `MAX_VALUES`, or too deep.
+
+    A few lines whose names or aliases repeat each other can stand for more values than a machine can walk through.
+    """
+    left = MAX_VALUES
+    for one in found:
+        level: list[Any] = [one.fields]
+        for _ in range(MAX_DEPTH):
+            left -= len(level)
+            if left < 0:
+                raise refuse(TOO_MANY)
+            level = list(islice(_inner(level), left + 1))
+            if not level:
+                break
+        else:
+            raise refuse(TOO_DEEP, one.line)
+
+
+def _inner(level: Sequence[Any]) -> Iterator[Any]:
+    for each in level:
+        if isinstance(each, Mapping):
+            yield from each.values()
+        elif isinstance(each, list | tuple | set):
+            yield from each
 
 
 def check_names(found: Sequence[Given]) -> list[Given]:

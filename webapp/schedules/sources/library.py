@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from webapp.encoding import decode_json
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
@@ -65,8 +65,8 @@ def _list(value: Any) -> Any:
     """Arguments; the libraries take a JSON object of one empty pair of braces for none, and so do people."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = decode_json(value)
+        except ValueError:
             return value
     return [] if value in (None, {}) else value
 

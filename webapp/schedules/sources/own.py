@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from webapp.encoding import encodable_json, encodable_value
-from webapp.schedules.sources.given import Given, check_names, refuse
+from webapp.encoding import decode_json, encodable_json, encodable_value
+from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, Given, check_names, refuse
+
+# YAML 1.1 reads 1:30:00 as a number; a very long one would take hours.
+MAX_NUMBER_LENGTH = 100
 
 # The parser in C where it is there: ten thousand schedules take seconds and not half a minute.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,7 +37,7 @@ def from_yaml(text: str) -> list[Given]:
     """The entries of a file. Raises Invalid with what is wrong with the file."""
     try:
         # YAML knows no escapes of surrogates, as JSON has them.
-        read, lines = _read(encodable_json(text) if text.lstrip()[:1] in ("{", "[") else text)
+        read, lines = _read(encodable_json(text) if _may_be_json(text) else text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise refuse(f"This is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(read, list) or not all(isinstance(one, dict) for one in read):
@@ -48,10 +52,13 @@ def from_yaml(text: str) -> list[Given]:
 
 def _read(text: str) -> tuple[Any, list[int]]:
     """The list of schedules, and the line on which each begins."""
+    _check_size(text)
+    is_json, read = _read_json(text)
     loader = _LOADER(text)
     try:
         node = loader.get_single_node()
-        read = None if node is None else loader.construct_document(node)
+        if not is_json:
+            read = None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
     if isinstance(read, dict):
@@ -59,3 +66,67 @@ def _read(text: str) -> tuple[Any, list[int]]:
         read = read.get("schedules")
     lines = [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []
     return read, lines
+
+
+def _may_be_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
+
+
+def _read_json(text: str) -> tuple[bool, Any]:
+    """Whether it is JSON, and its value: YAML would take `1e400` for a text.
+
+    What is no JSON may be YAML that begins with a bracket. Raises Invalid for JSON that is not strict.
+    """
+    if not _may_be_json(text):
+        return False, None
+    try:
+        return True, decode_json(text)
+    except json.JSONDecodeError:
+        return False, None
+    except ValueError as error:
+        raise refuse(f"This is not JSON: {error}.") from error
+
+
+def _check_size(text: str) -> None:
+    """Refuse what would be too much before any value is made of it. Raises Invalid, YAMLError."""
+    size = _Size()
+    for event in yaml.parse(text, Loader=_LOADER):
+        size.add(event)
+
+
+class _Size:
+    """How much the events of a YAML text come to; an alias counts for as much as what it repeats."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.of_anchors: dict[str, int] = {}
+        # The anchor of each collection that has begun, and how much there was before it.
+        self.unended: list[tuple[str | None, int]] = []
+
+    def add(self, event: yaml.Event) -> None:
+        """Count one event. Raises Invalid where it is too much."""
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = self.unended.pop()
+            if anchor:
+                self.of_anchors[anchor] = self.total - before
+        elif isinstance(event, yaml.NodeEvent):
+            self.total += self._size(event, line)
+        if self.total > MAX_VALUES:
+            raise refuse(TOO_MANY, line)
+        if len(self.unended) > MAX_DEPTH:
+            raise refuse(TOO_DEEP, line)
+
+    def _size(self, event: yaml.NodeEvent, line: int) -> int:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.of_anchors:
+                raise refuse(f"“*{event.anchor[:40]}” repeats what is not complete before it.", line)
+            return self.of_anchors[event.anchor]
+        if isinstance(event, yaml.CollectionStartEvent):
+            self.unended.append((event.anchor, self.total))
+            return 1
+        if not event.style and len(event.value) > MAX_NUMBER_LENGTH and event.value[0] in "+-.0123456789":
+            raise refuse(f"A number has at most {MAX_NUMBER_LENGTH} characters; a text needs quotes.", line)
+        if event.anchor:
+            self.of_anchors[event.anchor] = 1
+        return 1

@@ -10,7 +10,7 @@ from webapp.encoding import encodable_value
 from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_schedule
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
-from webapp.schedules.sources.given import Given
+from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
 from webapp.schedules.sources.own import from_yaml
 
 # As people choose them.
@@ -42,14 +42,11 @@ def guess(text: str) -> str:
 
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
     """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
-    return [_encodable(one) for one in _read(text, asked, now)]
-
-
-def _encodable(one: Given) -> Given:
-    try:
-        return replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields)))
-    except RecursionError:
-        return replace(one, fields={}, error="its fields are nested too deep")
+    if len(text) > MAX_FILE_LENGTH:
+        raise refuse(f"At most {MAX_FILE_LENGTH:,} characters; these are {len(text):,}. Import it in parts.")
+    found = _read(text, asked, now)
+    check_values(found)
+    return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 
 
 def _read(text: str, asked: Asked, now: datetime) -> list[Given]:

@@ -1,0 +1,69 @@
+"""Files that would take a machine hours, or all of its memory, are refused before any value is made of them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy_celery_beat.models import PeriodicTask
+
+from tests.support import reading
+from tests.visitors import Visitor
+from webapp.extensions import db
+
+ENTRY = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 8 * * *"}
+PAIRS = tuple(zip("abcdefghi", "bcdefghij", strict=True))
+ALIASES = "".join(f"{y}: &{y} [{', '.join([f'*{x}'] * 10)}]\n" for x, y in PAIRS)
+MERGES = "".join(f"{y}: &{y} {{<<: [{', '.join([f'*{x}'] * 10)}]}}\n" for x, y in PAIRS)
+NAMES = "".join(f"{y} = [{', '.join([x] * 10)}]\n" for x, y in PAIRS)
+# For each format what a few lines, or a few letters over and over, can stand for.
+FILES = {
+    "aliases": f"a: &a [1]\n{ALIASES}schedules: [{{name: x, args: *j}}]\n",
+    "alias of itself": "schedules: &a [{name: x, args: *a}]\n",
+    "merged keys": f"a: &a {{x: 1}}\n{MERGES}schedules: [*j]\n",
+    "names in Python": f"a = [1]\n{NAMES}beat_schedule = {{'x': {{'task': 'add', 'schedule': 3, 'args': j}}}}\n",
+    "deep YAML": "[" * 100_000,
+    "deep block of YAML": "schedules:\n" + "- " * 20_000 + "1",
+    "deep JSON": '{"schedules": [{"name": "x", "args": ' + "[" * 20_000 + "]" * 20_000 + "}]}",
+    "deep dump": '[{"model": "django_celery_beat.periodictask", "fields": {"a": ' + "[" * 5_000 + "]" * 5_000 + "}}]",
+    "one number": "schedules:\n- {name: x, every: 1" + ":1" * 100_000 + "}\n",
+    "digits": "schedules:\n- {name: x, every: " + "9" * 100_000 + "}\n",
+    "many values": "schedules: [" + "1," * 600_000 + "1]",
+    "long": "#" * 8_000_001,
+    "JSON that is not strict": json.dumps({"schedules": [{**ENTRY, "name": "x", "args": [1, float("inf")]}]}),
+    "a number that no float holds": '{"schedules": [{"name": "x", "task": "add", "args": [1, 1e400]}]}',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_would_be_too_much_is_refused_at_the_file(context: Flask, name: str) -> None:
+    started = time.monotonic()
+    answer = Visitor(context, "admin").post_json("/schedules/import", {"file": FILES[name], "apply": True})
+    assert answer.status_code == 422, answer.text[:200]
+    assert answer.json is not None
+    assert set(answer.json["fields"]) == {"file"}
+    # Without the limits these take minutes to years; a busy machine takes a few seconds for the longest.
+    assert time.monotonic() - started < 20
+
+
+def test_the_command_line_refuses_them_too(context: Flask, runner: FlaskCliRunner) -> None:
+    result = runner.invoke(args=["schedules", "import", "-"], input=FILES["aliases"])
+    assert (result.exit_code, "more than 500,000 values" in result.output) == (1, True)
+
+
+def test_anchors_that_people_write_are_read(context: Flask) -> None:
+    text = """
+    usual: &usual {task: add, kind: crontab, crontab: "0 8 * * *", args: &numbers [1, 2]}
+    schedules:
+    - {<<: *usual, name: One}
+    - {<<: *usual, name: Two, args: *numbers, enabled: false}
+    """
+    answer = Visitor(context, "admin").post_json("/schedules/import", {"file": text, "apply": True})
+    assert answer.status_code == 200, answer.text
+    with reading():
+        rows = db.session.execute(sa.select(PeriodicTask.name, PeriodicTask.args).order_by(PeriodicTask.name)).all()
+    assert [tuple(row) for row in rows] == [("One", "[1, 2]"), ("Two", "[1, 2]")]

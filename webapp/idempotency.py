@@ -1,0 +1,124 @@
+"""Forms that are sent twice, by a double click or a repeated request, and handled once.
+
+Each rendering of a form has a key of its own in a hidden field. The key is written before what the form asks for is
+done, so that of many at the same moment one is handled; the others are led to where the first one led. A program that
+sends no key is handled each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from flask import Response, current_app, flash, request
+from flask_security import current_user
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.database import Base, UtcDateTime, now
+from webapp.errors import Conflict
+from webapp.extensions import db
+from webapp.rendering import see_other, wants_json
+from webapp.transactions import reading, write_apart
+
+FIELD = "idempotency_key"
+KEPT_FOR = timedelta(days=1)
+# How long a repeated form waits for the first one to be answered.
+WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.05
+# What differs between two sendings of one form and does not matter.
+_PASSING = ("csrf_token", FIELD)
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class HandledForm(Base):
+    """A form that was handled, and where its response led."""
+
+    __tablename__ = "handled_forms"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True, comment="SHA-256 of user, form and key")
+    handled_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    location: Mapped[str | None] = mapped_column(sa.String(2048), comment="Where the response led to")
+
+
+def new_key() -> str:
+    """A key for one rendering of a form."""
+    return secrets.token_urlsafe(16)
+
+
+def once(view: View) -> View:
+    """Handle a form with a key once: `@once`, directly above a view that redirects when it has done what was asked."""
+
+    @functools.wraps(view)
+    def handled(*args: Any, **kwargs: Any) -> Any:
+        if not request.form.get(FIELD) or wants_json():
+            return view(*args, **kwargs)
+        digest = _digest()
+        if not _claim(digest):
+            return _first_response(digest)
+        try:
+            response = current_app.make_response(view(*args, **kwargs))
+        except Exception:
+            _end(digest, None)
+            raise
+        _end(digest, response.headers.get("Location") or response.headers.get("HX-Redirect"))
+        return response
+
+    return cast("View", handled)
+
+
+def _digest() -> str:
+    """Of the key, the user, the address and the fields: a form that is sent with other fields asks for other things."""
+    fields = sorted((name, values) for name, values in request.form.lists() if name not in _PASSING)
+    parts = [request.form[FIELD], current_user.get_id(), request.path, fields]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _claim(digest: str) -> bool:
+    """Write the key; whether this is the first one to do so."""
+    moment = now()
+    old = sa.delete(HandledForm).where(HandledForm.handled_at < moment - KEPT_FOR)
+    claim = sa.insert(HandledForm).values(digest=digest, handled_at=moment)
+
+    def write(connection: sa.Connection) -> None:
+        connection.execute(old)
+        connection.execute(claim)
+
+    # On SQLite a transaction of the session would keep this one from writing.
+    db.session.rollback()
+    try:
+        write_apart(write)
+    except sa.exc.IntegrityError:
+        return False
+    return True
+
+
+def _end(digest: str, location: str | None) -> None:
+    """Say where the response leads; where nothing was done, and the form is shown again, it can be sent again."""
+    db.session.rollback()
+    this = HandledForm.digest == digest
+    if location:
+        done: sa.Update | sa.Delete = sa.update(HandledForm).where(this).values(location=location[:2048])
+    else:
+        done = sa.delete(HandledForm).where(this)
+    write_apart(lambda connection: connection.execute(done))
+
+
+def _first_response(digest: str) -> Response:
+    """To where the first one led. Raises Conflict while that is not answered."""
+    give_up = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < give_up:
+        with reading():
+            location = db.session.scalar(sa.select(HandledForm.location).where(HandledForm.digest == digest))
+        if location:
+            flash("This was sent twice and done once.", "info")
+            return see_other(location)
+        time.sleep(POLL_SECONDS)
+    raise Conflict("This form was sent before and is still being handled. Load the page again to see how it is now.")
