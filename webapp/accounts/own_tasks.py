@@ -6,7 +6,7 @@ itself, as sending a mail after a registration, and the command line are not ask
 
 from __future__ import annotations
 
-from flask import has_request_context
+from flask import g, has_request_context
 from flask_security import current_user
 
 from webapp.accounts import audit
@@ -46,5 +46,6 @@ def require(*tasks: str, kind: str = "schedule", number: object = "", name: str 
 
 
 def note(reason: str, *, kind: str, number: object, name: str) -> None:
-    """Add the audit's row for a refusal to the session."""
+    """Add the audit's row for a refusal to the session; the response needs no other one."""
+    g.refusal_noted = True
     audit.record(db.session, f"{kind}.refuse", kind, number, name, None, {"reason": reason})

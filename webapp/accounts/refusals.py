@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, g, has_request_context, request
 
 from webapp.accounts import audit, limits
 from webapp.database import now
@@ -56,7 +56,8 @@ def init_refusals(app: Flask) -> None:
 
 
 def _note(response: Response) -> Response:
-    if action := _ACTIONS.get(response.status_code):
+    action = _ACTIONS.get(response.status_code)
+    if action and "refusal_noted" not in g:
         record(action, ("route", request.endpoint or "", f"{request.method} {request.path}"))
     return response
 

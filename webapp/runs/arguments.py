@@ -26,7 +26,7 @@ from kombu.utils import json as kombu_json
 from webapp.encoding import decode_json, shortened
 from webapp.registry import KnownTask
 from webapp.runs.numbers import number, whole
-from webapp.secrecy.masking import masked_value
+from webapp.secrecy.masking import Opened, masked_value
 from webapp.secrecy.text import MASK, is_concealed
 
 _KINDS: dict[Any, str] = {
@@ -172,8 +172,12 @@ def _decoded(value: Any) -> Any:
 
 
 def _is_hidden(value: Any) -> bool:
-    """Whether a text stands for a secret."""
-    return isinstance(value, str) and is_concealed(value)
+    """Whether a text stands for a secret, or it is one that was sealed: whoever typed that saw it checked."""
+    if isinstance(value, Mapping):
+        return any(isinstance(inner, Opened) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(isinstance(inner, Opened) for inner in value)
+    return isinstance(value, Opened) or (isinstance(value, str) and is_concealed(value))
 
 
 def written(value: Any, argument: Argument) -> str:

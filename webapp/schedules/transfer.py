@@ -93,9 +93,8 @@ def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     prepared, moment = _prepare(entries, remove=remove), now()
     steps = [ready.step for ready in prepared]
     if errors := refusals(steps):
-        note_refused(steps)
         found = next((step for step in steps if step.errors.keys() & service.CALL_FIELDS), None)
-        if found is not None:
+        if not note_refused(steps) and found is not None:
             service.record_refusal(("schedule", "", found.name), found.errors)
         raise Invalid(errors)
     revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
@@ -105,12 +104,13 @@ def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
     return steps
 
 
-def note_refused(steps: Sequence[Step]) -> None:
-    """Audit which entries only an admin may import."""
-    for step in steps:
-        if step.forbidden:
-            own_tasks.note(step.errors["task"], kind="schedule", number="", name=step.name)
+def note_refused(steps: Sequence[Step]) -> bool:
+    """Audit which entries only an admin may import; gives whether there were any."""
+    forbidden = [step for step in steps if step.forbidden]
+    for step in forbidden:
+        own_tasks.note(step.errors["task"], kind="schedule", number="", name=step.name)
     db.session.commit()
+    return bool(forbidden)
 
 
 def refusals(steps: Sequence[Step]) -> dict[str, str]:
