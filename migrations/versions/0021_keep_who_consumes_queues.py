@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_consumers"
-down_revision = "0016_installation"
+revision = "0021_consumers"
+down_revision = "0020_installation"
 branch_labels = None
 depends_on = None
 

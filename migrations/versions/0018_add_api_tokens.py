@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017_tokens"
-down_revision = "0016_since"
+revision = "0018_tokens"
+down_revision = "0017_since"
 branch_labels = None
 depends_on = None
 

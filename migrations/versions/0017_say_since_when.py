@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_since"
+revision = "0017_since"
 down_revision = "0016_autoscaling"
 branch_labels = None
 depends_on = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0016_confirmed"
-down_revision = "0016_consumers"
+revision = "0022_confirmed"
+down_revision = "0021_consumers"
 branch_labels = None
 depends_on = None
 

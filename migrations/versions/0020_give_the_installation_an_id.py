@@ -7,8 +7,8 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_installation"
-down_revision = "0016_own_queue"
+revision = "0020_installation"
+down_revision = "0019_own_queue"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0016_own_queue"
-down_revision = "0017_tokens"
+revision = "0019_own_queue"
+down_revision = "0018_tokens"
 branch_labels = None
 depends_on = None
 

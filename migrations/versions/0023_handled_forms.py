@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018_handled_forms"
-down_revision = "0016_confirmed"
+revision = "0023_handled_forms"
+down_revision = "0022_confirmed"
 branch_labels = None
 depends_on = None
 
