@@ -7,6 +7,7 @@ user or address is at most `MAX_OF_ONE` rows in `WINDOW` seconds, so that an att
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask, Response, has_request_context, request
@@ -34,7 +35,7 @@ def record(action: str, what: tuple[str, object, str], reason: str = "") -> None
     actor = audit.signed_in()
     address = limits.address() if has_request_context() else "command line"
     who = f"user:{actor.id}" if actor else address
-    values = {
+    values: dict[str, Any] = {
         "actor_id": actor.id if actor else None,
         "actor": audit.name_of(actor) if actor else "unknown" if has_request_context() else "system",
         "address": address.partition(":")[2],

@@ -87,7 +87,11 @@ def argument(parameter: inspect.Parameter, task: KnownTask) -> Argument:
     hint = task.hints.get(parameter.name, "")
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         each = task.types.get(parameter.name, Any)
-        spread, note = ("*", list[each]) if parameter.kind is parameter.VAR_POSITIONAL else ("**", dict[str, each])
+        spread, note = (
+            ("*", types.GenericAlias(list, (each,)))
+            if parameter.kind is parameter.VAR_POSITIONAL
+            else ("**", types.GenericAlias(dict, (str, each)))
+        )
         return Argument(parameter.name, "json", False, "nothing", hint, spread, note=note)
     note, nullable = _without_none(task.types.get(parameter.name, _guessed(parameter)))
     nullable = nullable or parameter.default is None
