@@ -87,8 +87,12 @@ def argument(parameter: inspect.Parameter, task: KnownTask) -> Argument:
     required = parameter.default is inspect.Parameter.empty
     hint = task.hints.get(parameter.name, "")
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-        each: Any = task.types.get(parameter.name, Any)
-        spread, note = ("*", list[each]) if parameter.kind is parameter.VAR_POSITIONAL else ("**", dict[str, each])
+        each = task.types.get(parameter.name, Any)
+        spread, note = (
+            ("*", types.GenericAlias(list, (each,)))
+            if parameter.kind is parameter.VAR_POSITIONAL
+            else ("**", types.GenericAlias(dict, (str, each)))
+        )
         return Argument(parameter.name, "json", False, "nothing", hint, spread, note=note)
     note, nullable = _without_none(task.types.get(parameter.name, _guessed(parameter)))
     nullable = nullable or parameter.default is None
