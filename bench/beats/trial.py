@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from bench.beats.plan import Group, write
+from bench.beats.plan import QUEUE, Group, write
 from bench.beats.processes import Beat, Editor, TrialError, drive, last_line
 from bench.beats.servers import Storage
 from bench.beats.targets import ROOT, Target
@@ -58,7 +58,7 @@ class Trial:
         self.beats.append(beat)
         return beat
 
-    def watch(self, queue: str = "celery") -> Watch:
+    def watch(self, queue: str = QUEUE) -> Watch:
         """Watch a queue from now on."""
         return Watch(self.broker.client(), queue)
 

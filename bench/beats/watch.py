@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from bench.beats.plan import QUEUE
 from bench.beats.processes import TrialError
 
 ASK_EVERY = 0.001
@@ -32,7 +33,7 @@ class Arrival(NamedTuple):
 class Watch:
     """Watches one queue from a thread, from `with` on. A server that is away is asked again."""
 
-    def __init__(self, client: redis.Redis, queue: str = "celery") -> None:
+    def __init__(self, client: redis.Redis, queue: str = QUEUE) -> None:
         self._client = client
         self._queue = queue
         self._lengths: list[int] = []
