@@ -136,7 +136,7 @@ def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
 
 def _hold_admins() -> None:
     """Let changes of people's roles wait for each other: two admins cannot remove one another at the same moment."""
-    db.session.execute(sa.select(Role).where(Role.name == ADMIN).with_for_update())
+    db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
 
 
 def _note(action: str, user: User, before: dict[str, object]) -> None:

@@ -54,7 +54,8 @@ def get(schedule_id: int) -> Stored:
 
 def get_locked(schedule_id: int) -> Stored:
     """One schedule, to be changed: of several changes at the same moment each sees what the one before it did."""
-    db.session.execute(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
+    # Read to its end: a cursor that is left open keeps SQLite's write lock after the transaction.
+    db.session.scalar(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
     return get(schedule_id)
 
 
