@@ -51,7 +51,7 @@ def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, 
     bases = [service.launch("field.own_base", [str(tmp_path / "ledger"), fail]).id for fail in (False, True)]
     hows = ("ignore", "state_then_ignore", "bad_str", "bad_str_retry", "exit", "memory")
     ends = [service.launch("field.ends", [how]).id for how in hows]
-    late = [service.launch("field.ends_late", [how]).id for how in ("killed", "slow")]
+    late = [service.launch(task).id for task in ("field.lost_late", "field.slow_late")]
     named_self = service.launch("field.named_self", [], {"self": 1, "value": 2}).id
     sends = service.launch("field.sends").id
     gate = tmp_path / "gate"
@@ -79,9 +79,9 @@ def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, 
     assert {how: run.claims for how, run in ended.items()} == {**dict.fromkeys(hows, 1), "bad_str_retry": 2}
 
     # In the second attempt, which only the worker's main process sees end.
-    killed, slow = finish(*late)
-    assert {run.state for run in (killed, slow)} == {RunState.FAILED}
-    assert "WorkerLost" in (killed.error or "")
+    lost, slow = finish(*late)
+    assert {run.state for run in (lost, slow)} == {RunState.FAILED}
+    assert "WorkerLost" in (lost.error or "")
     assert "TimeLimitExceeded" in (slow.error or "")
     [named] = finish(named_self)
     assert (named.error, named.result) == (None, "[1, 2]")
