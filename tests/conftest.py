@@ -14,6 +14,7 @@ import pytest
 import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from kombu import pools
 from playwright.sync_api import Browser
 
 from tests import servers
@@ -143,6 +144,11 @@ def app(settings: Settings) -> Iterator[Flask]:
     # What AMQP connects with does not close itself when it is forgotten.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()
+    # Nor does what a task that is sent again in this process connects with.
+    if celery._pool is not None:
+        celery._pool.force_close_all()
+        celery._pool = celery.amqp._producer_pool = None
+        pools.reset()
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
