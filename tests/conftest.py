@@ -159,7 +159,8 @@ def _forget_results() -> None:
     kept: Any = celery._backend
     if kept is not None:
         kept.result_consumer.stop()
-        kept.client.close()
+        # Its client was given the pool, and so closes none of the connections.
+        kept.client.connection_pool.disconnect()
         del celery._local.backend
 
 
