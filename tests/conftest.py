@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from kombu import pools
 from playwright.sync_api import Browser
 
-from tests import servers
+from tests import connections, servers
 from tests.browser import server
 from tests.compiled import CompiledRule, CompiledTemplates
 from tests.reuse import Reused
@@ -61,6 +61,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Close what the test's fixtures have left open."""
+    yield
+    connections.close()
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +137,6 @@ def settings(database_url: str, valkey_url: str, redis: redis_client.Redis, tmp_
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a fresh database."""
-    _forget_results()
     made = create_app(settings)
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
@@ -141,10 +147,9 @@ def app(settings: Settings) -> Iterator[Flask]:
         if thread.name.startswith("health-"):
             # It looks at this test's servers.
             thread.join()
-    # What AMQP connects with does not close itself when it is forgotten.
+    # What runs and tasks that are sent again in this process were sent by.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()
-    # Nor does what a task that is sent again in this process connects with.
     if celery._pool is not None:
         celery._pool.force_close_all()
         celery._pool = celery.amqp._producer_pool = None
@@ -152,6 +157,9 @@ def app(settings: Settings) -> Iterator[Flask]:
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
+    _forget_results()
+    # What asks for the application after this would open connections that nothing closes.
+    del celery.flask_app
 
 
 def _forget_results() -> None:
@@ -159,8 +167,8 @@ def _forget_results() -> None:
     kept: Any = celery._backend
     if kept is not None:
         kept.result_consumer.stop()
-        # Its client was given the pool, and so closes none of the connections.
-        kept.client.connection_pool.disconnect()
+        # A result that is collected later would subscribe with it once more.
+        kept.result_consumer._pubsub = None
         del celery._local.backend
 
 

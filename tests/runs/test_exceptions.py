@@ -85,6 +85,7 @@ def traced(task: Any) -> list[str]:
     return said
 
 
+@pytest.mark.usefixtures("context")
 @pytest.mark.parametrize("exception", [Refused(4, "no"), RefusedValue(4, "no"), ValueError("below zero")])
 def test_celery_hands_it_on(exception: Exception) -> None:
     name = headline(exception)
