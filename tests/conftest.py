@@ -137,6 +137,8 @@ def settings(database_url: str, valkey_url: str, redis: redis_client.Redis, tmp_
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on a fresh database."""
+    # A test without an application may have read some.
+    _forget_results()
     made = create_app(settings)
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
