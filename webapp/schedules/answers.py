@@ -28,7 +28,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "paused_until": _iso(row.paused_until),
         "pause_reason": row.pause_reason,
         "failing_since": _iso(row.failing_since),
-        "runs": row.runs or 0,
+        "runs": schedule.runs,
         "last_due_at": _iso(row.last_due_at),
         "next_due_at": _iso(row.next_due_at),
         "problem": schedule.problem,

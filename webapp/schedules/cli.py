@@ -29,7 +29,7 @@ def lookup(name: str) -> tuple[Recurrence, int] | None:
         return None
     if found.recurrence is None:
         raise click.ClickException(f"{name}: {found.problem}")
-    return found.recurrence, found.row.runs or 0
+    return found.recurrence, found.runs
 
 
 next_command = make_next_command(lookup)
