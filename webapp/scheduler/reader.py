@@ -170,7 +170,7 @@ class EntryReader:
 
     def _rule(self, row: Row) -> _Rule:
         # A jitter is the schedule's own, the rest is shared.
-        key = (*rule_columns(row), row.id) if row.jitter else rule_columns(row)
+        key = (*rule_columns(row), row.name) if row.jitter else rule_columns(row)
         known = self._rules.get(key)
         if known is None:
             recurrence = _recurrence(row)
@@ -211,7 +211,7 @@ def _recurrence(row: Row) -> Recurrence:
         end=moment(min(ends)) if ends else None,
         max_runs=1 if once else row.max_runs,
         jitter=row.jitter or 0.0,
-        seed=row.id if row.jitter else "",
+        seed=row.name if row.jitter else "",
         anchor=None if anchor is None else moment(anchor),
     )
 

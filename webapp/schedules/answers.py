@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from webapp.registry import serializer_note
-from webapp.scheduler.recurrence import DueTime
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed
 from webapp.schedules.secret_arguments import shown
@@ -44,11 +43,6 @@ def listed_values(listed: Listed) -> dict[str, Any]:
     values["held"] = listed.hold.told if listed.hold else None
     values["last_run"] = None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)}
     return values
-
-
-def due_values(due: DueTime) -> dict[str, str]:
-    """A due time as `flask schedules next --json` tells it."""
-    return {"utc": iso(due.utc), "local": due.local.isoformat(), "note": due.note}
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -149,7 +149,7 @@ class Stored:
             end=self.end,
             max_runs=1 if self.fired else self.max_runs,
             jitter=self.row.jitter or 0.0,
-            seed=self.id,
+            seed=self.name,
             anchor=self.row.anchor,
         )
 
