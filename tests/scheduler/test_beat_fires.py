@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
+from webapp.schedules import stored
 
 
 @pytest.fixture
@@ -142,6 +144,26 @@ def test_jitter_is_the_same_for_every_beat(beats: Rig) -> None:
     time = FakeTime(begin)
     drive(beats.leading(time), time, at("2027-01-01T10:11:00"))
     assert beats.dues(made) == [at("2027-01-01T10:10:00")]
+
+
+def test_a_jitter_ends_at_the_next_due_time_and_fires_when_it_was_shown(beats: Rig) -> None:
+    begin = at("2027-01-01T10:00:00")
+    made = beats.interval("i", 5, saved=begin, details={"jitter": 60.0, "ends_at": begin + timedelta(seconds=60)})
+    with Session(beats.engine) as session:
+        schedule = stored.find(session, made)
+        assert schedule is not None
+        shown = schedule.due_times(begin, 20)
+    time = FakeTime(begin)
+    core = beats.leading(time)
+    fired = []
+    while (moment := core.agenda.next_at()) is not None:
+        fired.append(moment)
+        time.go_to(moment)
+        core.firing.fire(lambda: True)
+    assert beats.dues(made) == [begin + timedelta(seconds=5 * number) for number in range(1, 13)]
+    assert fired == [due.fires_at.timestamp() for due in shown]
+    assert all(0 <= (due.fires_at - due.utc).total_seconds() < 5 for due in shown)
+    assert max((due.fires_at - due.utc).total_seconds() for due in shown) > 2.5
 
 
 def test_paused_due_times_are_skipped_with_the_reason(beats: Rig) -> None:

@@ -111,6 +111,8 @@ def test_jitter_is_bounded_and_the_same_for_whoever_asks(question: tuple[Recurre
     for due in due_times(recurrence, after, 3):
         late = (due.fires_at - due.utc).total_seconds()
         assert 0 <= late < recurrence.jitter or late == recurrence.jitter == 0
+        following = next_due(replace(recurrence, end=None, max_runs=None), due.utc)
+        assert following is None or due.fires_at < following.utc
         assert jitter_seconds(recurrence, due.utc.timestamp()) == late
         again = next_due(recurrence, due.utc - timedelta(microseconds=1))
         assert again is not None

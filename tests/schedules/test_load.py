@@ -89,6 +89,12 @@ def test_a_long_run_keeps_its_slot() -> None:
     assert [round(busy, 3) for busy in celery.busy[359:364]] == [0, 1, 1, 0.5, 0]
 
 
+def test_a_jitter_spreads_no_further_than_the_next_due_time() -> None:
+    (celery, _slow) = reckoned({group("*/5 6 * * *", jitter=3600): 10}).pools
+    assert list(celery.fires[6 * 60 : 7 * 60]) == [2] * 60
+    assert sum(celery.fires) == 120
+
+
 def test_a_jitter_spreads() -> None:
     (celery, _slow) = reckoned({group("0 6 * * *", jitter=600): 20}).pools
     assert list(celery.fires[360:370]) == [2] * 10

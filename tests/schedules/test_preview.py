@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
+from tests.support import reading
+from webapp.extensions import db
+from webapp.scheduler.reader import EntryReader
+from webapp.scheduler.rows import some_rows
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -81,3 +89,21 @@ def test_it_shows_how_the_task_is_called_and_what_is_wrong_with_that(scheduler: 
     page = scheduler.post("/schedules/preview", filled(args="[1]"), HX_Request="true").text
     assert "add(num1: float, num2: float)" in page
     assert "missing a required argument" in page
+
+
+def test_the_preview_shows_the_moments_at_which_beat_will_fire(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    fields = filled(kind="interval", every="5", period="seconds", jitter="60", start="2027-01-01T10:00")
+    shown = scheduler.send("/schedules/preview", fields).get_json()["next"]
+    moments = [datetime.fromisoformat(due["fires_at"]) for due in shown]
+    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    local = moments[0].astimezone(ZoneInfo("Europe/Berlin"))
+    assert f"with its jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
+    number = number_of(scheduler.post("/schedules", fields))
+    asked = ["schedules", "next", "Sums", "--json", "--after", "2026-12-31T00:00:00Z"]
+    printed = app.test_cli_runner().invoke(args=asked).output
+    assert json.loads(printed) == shown
+    with app.app_context(), reading():
+        (row,) = some_rows(db.session.connection(), [number])
+        entry = EntryReader(lambda _name: True).read(row, 0.0)
+        firing = [entry.firing(datetime.fromisoformat(due["utc"]).timestamp()) for due in shown]
+    assert firing == [moment.timestamp() for moment in moments]

@@ -209,9 +209,11 @@ def dump(**changes: Any) -> str:
         ({"crontab": None, "solar": 1}, {"event": "sunset", "latitude": 27.7172, "longitude": 85.324}),
         ({"crontab": None, "clocked": 9, "one_off": True}, {"kind": "clocked", "at": "2099-01-01T00:00:00Z"}),
         ({"one_off": True, "enabled": False, "queue": "slow"}, {"max_runs": 1, "enabled": False, "queue": "slow"}),
+        ({"one_off": True, "total_run_count": 1}, {"max_runs": 1, "enabled": False}),
+        ({"one_off": True, "total_run_count": 0}, {"max_runs": 1, "enabled": True}),
         ({"expires": "2098-01-01T00:00:00Z", "description": "x"}, {"end": "2098-01-01T00:00:00Z", "description": "x"}),
     ],
-    ids=["crontab", "interval", "solar", "clocked", "one off", "expires"],
+    ids=["crontab", "interval", "solar", "clocked", "one off", "has run", "to run", "expires"],
 )  # fmt: skip
 def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, Any]) -> None:
     cleanup, found = from_dumpdata(dump(**changes), NOW)

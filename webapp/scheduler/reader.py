@@ -104,8 +104,9 @@ class EntryReader:
         entry.sealed = sealed
         tags = self._tags.get(row.tags)
         entry.tags = _keep(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
-        entry.version, entry.revision, entry.done = row.version, row.revision, row.runs or 0
-        entry.expect(_resume(row, rule, now))
+        entry.version, entry.revision = row.version, row.revision
+        entry.done = max(row.runs or 0, 1 if row.fired else 0)
+        entry.expect(_resume(row, rule, entry.done, now))
         return entry
 
     def _call(self, row: Row) -> tuple[str, str, str | None]:
@@ -169,7 +170,7 @@ class EntryReader:
 
     def _rule(self, row: Row) -> _Rule:
         # A jitter is the schedule's own, the rest is shared.
-        key = (*rule_columns(row), row.id) if row.jitter else rule_columns(row)
+        key = (*rule_columns(row), row.name) if row.jitter else rule_columns(row)
         known = self._rules.get(key)
         if known is None:
             recurrence = _recurrence(row)
@@ -201,7 +202,8 @@ def _recurrence(row: Row) -> Recurrence:
     rule = _plain_rule(row)
     ends = [end for end in (seconds(row.ends_at), seconds(row.expires)) if end is not None]
     start, anchor = seconds(row.start_time), seconds(row.anchor)
-    once = bool(row.one_off) and not isinstance(rule, OneTime)
+    # A one-time rule needs no such limit, unless it was given another time after its run, by other hands than ours.
+    once = bool(row.fired or (row.one_off and not isinstance(rule, OneTime)))
     return Recurrence(
         rule=rule,
         timezone=(row.crontab_timezone or "UTC") if isinstance(rule, Crontab) else row.timezone,
@@ -209,7 +211,7 @@ def _recurrence(row: Row) -> Recurrence:
         end=moment(min(ends)) if ends else None,
         max_runs=1 if once else row.max_runs,
         jitter=row.jitter or 0.0,
-        seed=row.id if row.jitter else "",
+        seed=row.name if row.jitter else "",
         anchor=None if anchor is None else moment(anchor),
     )
 
@@ -233,20 +235,21 @@ def _plain_rule(row: Row) -> Rule:
             return OneTime(moment(at))
 
 
-def _resume(row: Row, rule: _Rule, now: float) -> float | None:
+def _resume(row: Row, rule: _Rule, done: int, now: float) -> float | None:
     """The due time that a schedule waits for.
 
-    1. The one that was noted when it last fired, if nothing was edited since and the clock was not set back since.
-    2. Else the first one after the edit or after the last one accounted for, whichever is later.
+    1. None if all its runs were made.
+    2. The one that was noted when it last fired, if nothing was edited since and the clock was not set back since.
+    3. Else the first one after the edit or after the last one accounted for, whichever is later.
 
     It may have passed while nobody led: then it is a misfire. It never lies before the edit.
     """
+    most = rule.recurrence.max_runs
+    if most is not None and done >= most:
+        return None
     last = seconds(row.last_due_at)
     set_back = last is not None and last > now + CLOCK_SET_BACK
     if row.progress_revision == row.revision and row.next_due_at is not None and not set_back:
         return seconds(row.next_due_at)
-    most = rule.recurrence.max_runs
-    if most is not None and (row.runs or 0) >= most:
-        return None
     edited = seconds(row.changed_at) or 0.0
     return rule.next(min(now, max(edited, last or 0.0)))

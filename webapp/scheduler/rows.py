@@ -59,6 +59,7 @@ class Row(NamedTuple):
     anchor: Any
     max_runs: int | None
     one_off: Any
+    fired: Any
     jitter: float
     expires: Any
     expire_seconds: int | None
@@ -91,8 +92,8 @@ SELECT p.id, p.name, p.args, p.kwargs, d.tags, p.enabled, d.version, d.revision,
   coalesce(i.id, c.id, s.id, k.id), p.discriminator, i.every, i.period,
   c.minute, c.hour, c.day_of_month, c.month_of_year, c.day_of_week, c.timezone,
   s.event, s.latitude, s.longitude, k.clocked_time,
-  d.timezone, p.start_time, d.ends_at, d.anchor, d.max_runs, p.one_off, d.jitter, p.expires,
-  p.expire_seconds, d.misfire, d.misfire_window, d.overlap,
+  d.timezone, p.start_time, d.ends_at, d.anchor, d.max_runs, p.one_off,
+  p.one_off AND p.total_run_count > 0, d.jitter, p.expires, p.expire_seconds, d.misfire, d.misfire_window, d.overlap,
   d.paused_at, d.paused_until, d.pause_reason, d.paused_by,
   g.last_due_at, g.next_due_at, g.runs, g.broken, g.revision
 FROM celery_periodictask p

@@ -220,7 +220,11 @@ class Schedules:
 
 
 def _catch_up(entry: Entry, kept: Kept, now: float) -> None:
-    entry.done = kept.runs
+    entry.done = max(entry.done, kept.runs)
+    most = entry.recurrence.max_runs
+    if most is not None and entry.done >= most:
+        entry.expect(None)
+        return
     last, due = seconds(kept.last_due_at), entry.next_due
     set_back = last is not None and last > now + CLOCK_SET_BACK
     if kept.revision == entry.revision and kept.next_due_at is not None and not set_back:

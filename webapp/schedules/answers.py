@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from webapp.registry import serializer_note
-from webapp.scheduler.recurrence import DueTime
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed
 from webapp.schedules.secret_arguments import shown
@@ -28,7 +27,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "paused_until": _iso(row.paused_until),
         "pause_reason": row.pause_reason,
         "failing_since": _iso(row.failing_since),
-        "runs": row.runs or 0,
+        "runs": schedule.runs,
         "last_due_at": _iso(row.last_due_at),
         "next_due_at": _iso(row.next_due_at),
         "problem": schedule.problem,
@@ -44,11 +43,6 @@ def listed_values(listed: Listed) -> dict[str, Any]:
     values["held"] = listed.hold.told if listed.hold else None
     values["last_run"] = None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)}
     return values
-
-
-def due_values(due: DueTime) -> dict[str, str]:
-    """A due time as `flask schedules next --json` tells it."""
-    return {"utc": iso(due.utc), "local": due.local.isoformat(), "note": due.note}
 
 
 def _iso(moment: datetime | None) -> str | None:

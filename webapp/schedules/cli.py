@@ -14,9 +14,9 @@ from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.scheduler.recurrence import Recurrence
 from webapp.schedules import listing, stored
-from webapp.schedules.answers import due_values, listed_values, schedule_values
+from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.listing import STATUSES, Filters, Listed
-from webapp.schedules.next_cli import make_next_command
+from webapp.schedules.next_cli import due_values, make_next_command
 from webapp.schedules.stored import Stored
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")
@@ -29,7 +29,7 @@ def lookup(name: str) -> tuple[Recurrence, int] | None:
         return None
     if found.recurrence is None:
         raise click.ClickException(f"{name}: {found.problem}")
-    return found.recurrence, found.row.runs or 0
+    return found.recurrence, found.runs
 
 
 next_command = make_next_command(lookup)

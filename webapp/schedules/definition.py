@@ -93,8 +93,8 @@ class Definition:
         """Which of the four kinds its rule is."""
         return kind_of(self.rule)
 
-    def recurrence(self, seed: str | int = "", anchor: datetime | None = None) -> Recurrence:
-        """Its due times' rule; `seed` is the schedule's id, `anchor` where an interval's grid begins."""
+    def recurrence(self) -> Recurrence:
+        """Its due times' rule."""
         return Recurrence(
             rule=self.rule,
             timezone=self.timezone,
@@ -102,8 +102,7 @@ class Definition:
             end=self.end,
             max_runs=self.max_runs,
             jitter=self.jitter,
-            seed=seed,
-            anchor=anchor,
+            seed=self.name,
         )
 
     def snapshot(self) -> dict[str, Any]:

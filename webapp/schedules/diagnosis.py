@@ -107,13 +107,15 @@ class _Chain:
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
             return Link(name, True, f"It was enabled: beat accounted for it.{since}")
+        if schedule.fired:
+            return Link(name, False, "It was to run once, and it has.", "Enable it to let it run once more.")
         if not row.enabled:
             return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
         if schedule.problem:
             return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
         if not schedule.due_times(self.now, 1):
             limit = schedule.max_runs
-            spent = f" It has run {row.runs} of {limit} times." if limit else ""
+            spent = f" It has run {schedule.runs} of {limit} times." if limit else ""
             return Link(name, False, f"Nothing of it comes due any more.{spent}", "Give it a later end or more runs.")
         return Link(name, True, f"It is enabled and comes due: {schedule.words}.")
 

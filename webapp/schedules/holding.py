@@ -44,7 +44,7 @@ def next_firing(
     schedule: Stored, now: datetime, pauses: Sequence[Pause], skipped: Collection[datetime] = ()
 ) -> datetime | None:
     """When it fires next: what beat says while that holds, else computed. None when nothing will fire."""
-    if not schedule.row.enabled or schedule.row.broken:
+    if not schedule.row.enabled or schedule.row.broken or schedule.fired:
         return None
     noted: datetime | None = schedule.row.next_due_at
     if noted is not None and noted > now and noted not in skipped and hold(schedule, noted, pauses) is None:

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 
 from webapp.scheduler.recurrence import ByMinute, by_minute
 from webapp.schedules.roster import Group, When
@@ -162,7 +162,7 @@ def reckon(
             due = dues[group.when, spans] = _due(group.when, spans, first, minutes)
         if not due.minutes:
             continue
-        found = Coming(group, ids, due, _fires(group.when.recurrence.jitter, len(ids), seconds_of(group, ids)))
+        found = Coming(group, ids, due, _fires(_jitter(group.when, due), len(ids), seconds_of(group, ids)))
         coming.append(found)
         steps += len(due.minutes) * len(found.fires)
         _add(by_queue[queue_of(group)], found, minutes)
@@ -182,6 +182,17 @@ def _due(when: When, spans: Spans, first: int, minutes: int) -> ByMinute:
 
     kept = [(minute, count) for minute, count in due.pairs() if fires(minute)]
     return ByMinute(array("I", (minute for minute, _count in kept)), array("I", (count for _minute, count in kept)))
+
+
+def _jitter(when: When, due: ByMinute) -> float:
+    """The jitter as far as it matters here: at most as long as the shortest time between two due times."""
+    jitter = when.recurrence.jitter
+    if jitter <= 60:
+        return jitter
+    if due.counts is not None:
+        return 0.0
+    gaps = (later - earlier for earlier, later in pairwise(due.minutes))
+    return min(jitter, 60.0 * min(gaps, default=jitter))
 
 
 def _fires(jitter: float, schedules: int, seconds: Sequence[float]) -> Mapping[tuple[int, float], int]:

@@ -163,7 +163,7 @@ def _move(schedule: Stored, target: Target, now: datetime) -> Move:
     after = target.of(rule)
     following: list[DueTime] = []
     if schedule.recurrence is not None:
-        following = due_times(dataclasses.replace(schedule.recurrence, rule=after), now, 1, schedule.row.runs or 0)
+        following = due_times(dataclasses.replace(schedule.recurrence, rule=after), now, 1, schedule.runs)
     before = schedule.due_times(now, 1)
     return Move(schedule, rule.line, after.line, target, next(iter(before), None), next(iter(following), None))
 

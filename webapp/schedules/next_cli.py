@@ -79,7 +79,8 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
             found = due_times(recurrence, after, options["count"], done)
         except RecurrenceError as error:
             raise _Refusal(_with_option(error)) from error
-        click.echo(_as_json(found) if options["as_json"] else _as_table(recurrence, found))
+        as_json = options["as_json"]
+        click.echo(json.dumps([*map(due_values, found)]) if as_json else _as_table(recurrence, found))
 
     return next_command
 
@@ -163,18 +164,25 @@ def _with_option(error: RecurrenceError) -> str:
     return f"--{option.replace('_', '-')}: {error}"
 
 
-def _as_json(found: list[DueTime]) -> str:
-    return json.dumps([{"utc": _utc_text(due), "local": due.local.isoformat(), "note": due.note} for due in found])
+def due_values(due: DueTime) -> dict[str, str]:
+    """A due time as JSON values; `fires_at` is there when its jitter lets it fire later than it is due."""
+    values = {"utc": _utc_text(due.utc), "local": due.local.isoformat(), "note": due.note}
+    return values if due.fires_at == due.utc else {**values, "fires_at": _utc_text(due.fires_at)}
 
 
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:
     if not found:
         return f"{describe(recurrence)}\nnothing comes due"
-    rows = [("UTC", "LOCAL", "NOTE"), *((_utc_text(due), due.local.isoformat(), due.note) for due in found)]
+    rows = [("UTC", "LOCAL", "NOTE"), *((_utc_text(due.utc), due.local.isoformat(), _note(due)) for due in found)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{utc:<{widths[0]}}  {local:<{widths[1]}}  {note}".rstrip() for utc, local, note in rows]
     return "\n".join([describe(recurrence), "", *lines])
 
 
-def _utc_text(due: DueTime) -> str:
-    return due.utc.isoformat().replace("+00:00", "Z")
+def _note(due: DueTime) -> str:
+    fires = "" if due.fires_at == due.utc else f"fires at {_utc_text(due.fires_at)}"
+    return "; ".join(part for part in (due.note, fires) if part)
+
+
+def _utc_text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -53,6 +53,8 @@ def preview(
     recurrence = examined.recurrence
     if recurrence is None:
         return Preview(old=old, old_words=old_words, errors=examined.errors, call=_call(given, stored))
+    name = str(given.get("name") or (stored.name if stored else "")).strip()
+    recurrence = dataclasses.replace(recurrence, seed=name)
     if stored is not None:
         recurrence = as_saved(recurrence, stored)
     done = stored.row.runs or 0 if stored else 0
@@ -63,7 +65,7 @@ def preview(
         new=new,
         old=old,
         old_words=old_words,
-        changes=old is None or [due.utc for due in old] != [due.utc for due in new],
+        changes=old is None or [due.fires_at for due in old] != [due.fires_at for due in new],
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
         call=_call(given, stored),
@@ -110,4 +112,4 @@ class _Text:
 def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:
     """The recurrence as it would be after a save: an interval that is not changed keeps its grid."""
     anchor = stored.row.anchor if recurrence.rule == stored.rule else recurrence.anchor
-    return dataclasses.replace(recurrence, anchor=anchor, seed=stored.id)
+    return dataclasses.replace(recurrence, anchor=anchor)

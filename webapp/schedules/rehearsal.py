@@ -202,7 +202,7 @@ class _Counting:
         if self._counted > MOST_COUNTED:
             self.cut.append(schedule.name)
             return
-        found = by_minute(recurrence, self._first, self._minutes, schedule.row.runs or 0)
+        found = by_minute(recurrence, self._first, self._minutes, schedule.runs)
         self._counted += len(found.minutes)
         if not found.minutes:
             return
@@ -288,7 +288,7 @@ def _fires(schedule: Stored, rehearsal: Rehearsal) -> Iterator[Fire]:
     skipped, quiet = rehearsal.skipped.get(schedule.id, ()), quiet_spans(schedule, rehearsal.pauses)
     if schedule.recurrence is None:
         return
-    for due in _following(schedule.recurrence, rehearsal.start - INSTANT, schedule.row.runs or 0):
+    for due in _following(schedule.recurrence, rehearsal.start - INSTANT, schedule.runs):
         if due.utc >= rehearsal.end:
             return
         yield Fire(schedule, due, held_back(due.utc, skipped, quiet))

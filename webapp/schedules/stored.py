@@ -122,6 +122,16 @@ class Stored:
         return limit
 
     @property
+    def fired(self) -> bool:
+        """Whether it was to run once and has: other programs count its run in the library's own column."""
+        return bool(self.row.one_off and self.row.total_run_count)
+
+    @property
+    def runs(self) -> int:
+        """How many runs were made that its maximum counts."""
+        return max(self.row.runs or 0, int(self.fired))
+
+    @property
     def end(self) -> datetime | None:
         """After which nothing is due; the library's own `expires` bounds it too."""
         ends = [end for end in (self.row.ends_at, utc(self.row.expires)) if end is not None]
@@ -137,9 +147,9 @@ class Stored:
             timezone=self.timezone,
             start=utc(self.row.start_time),
             end=self.end,
-            max_runs=self.max_runs,
+            max_runs=1 if self.fired else self.max_runs,
             jitter=self.row.jitter or 0.0,
-            seed=self.id,
+            seed=self.name,
             anchor=self.row.anchor,
         )
 
@@ -174,7 +184,7 @@ class Stored:
         if self.recurrence is None:
             return []
         try:
-            return due_times(self.recurrence, after, count, self.row.runs or 0)
+            return due_times(self.recurrence, after, count, self.runs)
         except RecurrenceError:
             return []
 
@@ -206,6 +216,7 @@ class Stored:
         row, values = self.row, dict(DEFAULTS)
         values |= {name: getattr(row, name) for name in _SAME_FIELDS if getattr(row, name) is not None}
         values |= {
+            "enabled": bool(row.enabled) and not self.fired,
             "kind": self.kind.value if self.kind else None,
             "timezone": self.timezone,
             "args": _json(row.args),

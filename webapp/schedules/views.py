@@ -18,7 +18,7 @@ from webapp.rendering import render, render_polled, see_other, wants_fragment, w
 from webapp.runs import control
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
-from webapp.schedules.answers import due_values, listed_values, schedule_values
+from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.asked import (
     asked_edge,
     asked_filters,
@@ -32,6 +32,7 @@ from webapp.schedules.builder_reading import filled_in
 from webapp.schedules.definition import KIND_WORDS, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
+from webapp.schedules.next_cli import due_values
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.secret_arguments import shown

@@ -76,6 +76,8 @@ def update(session: AnySession, stored: Stored, definition: Definition, now: dat
         details["anchor"] = next_anchor(definition.rule, now)
     if definition.expire_seconds is not None:
         values["expires"] = None  # the library allows one of the two
+    if stored.fired and definition.enabled:
+        values["total_run_count"] = 0  # to run once more
     session.execute(sa.update(TASKS).where(TASKS.c.id == stored.id).values(values))
     version = (stored.row.version or 0) + 1
     _update_details(session, stored.id, {**details, "version": version})

@@ -59,7 +59,10 @@ def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> f
 
 
 def jitter_seconds(recurrence: Recurrence, due: float) -> float:
-    """Return how many seconds after a due time (epoch seconds) it fires: in [0, jitter), the same for whoever asks."""
+    """Return how many seconds after a due time (epoch seconds) it fires, the same for whoever asks.
+
+    In [0, jitter), and before the next due time, so that runs keep their order and their distance.
+    """
     return _jitter(recurrence, round(due * _SECOND)) / _SECOND
 
 
@@ -70,7 +73,7 @@ def _aware(field: str, moment: datetime) -> int:
         raise RecurrenceError(field, "a time needs a time zone, such as 2027-10-30T22:00:00Z") from error
 
 
-def _next(recurrence: Recurrence, after: int) -> tuple[int, Gap | None] | None:
+def _next(recurrence: Recurrence, after: int, *, endless: bool = False) -> tuple[int, Gap | None] | None:
     """Return the first due time after `after` and within start and end; a gap that swallowed times on the way."""
     after = max(after, _FIRST)
     if recurrence.start is not None:
@@ -90,7 +93,8 @@ def _next(recurrence: Recurrence, after: int) -> tuple[int, Gap | None] | None:
         case OneTime():
             at = _aware("at", rule.at)
             due = at if at > after else None
-    if due is None or due > _LAST or (recurrence.end is not None and due > _aware("end", recurrence.end)):
+    end = None if endless else recurrence.end
+    if due is None or due > _LAST or (end is not None and due > _aware("end", end)):
         return None
     return due, gap
 
@@ -145,4 +149,9 @@ def _jitter(recurrence: Recurrence, due: int) -> int:
         return 0
     digest = blake2b(f"{recurrence.seed}:{due}".encode(), digest_size=8).digest()
     share = (int.from_bytes(digest) >> 11) / _UNIT
-    return int(share * recurrence.jitter * _SECOND)
+    longest = recurrence.jitter * _SECOND
+    # Also of the last due time before the end.
+    following = _next(recurrence, due, endless=True)
+    if following is not None:
+        longest = min(longest, following[0] - due)
+    return int(share * longest)

@@ -85,7 +85,7 @@ class Recurrence:
 
     `timezone` is the IANA zone in which a crontab's fields are meant and local times are shown. `start` and `end` are
     both inclusive: a due time exactly at either one counts. `max_runs` bounds the number of runs over the whole life.
-    `jitter` is in seconds; `seed` is the schedule's identity, from which the jitter of each due time is derived.
+    `jitter` is in seconds; `seed` is the schedule's name, from which the jitter of each due time is derived.
     An interval's grid begins at `start`, else at `anchor`, else at 1970-01-01T00:00Z.
     """
 
@@ -106,7 +106,7 @@ class DueTime:
     `utc` identifies it; `local` is the same instant in the schedule's zone, for showing (Python calls a time of a
     repeated hour unequal to the same instant in another zone, so compare `utc`); `note` says in a few words what
     daylight saving did to it, or is empty; `fires_at` is `utc` plus a jitter in [0, jitter) that is the same for
-    whoever asks, and may lie after the recurrence's end.
+    whoever asks, ends before the next due time, and may lie after the recurrence's end.
     """
 
     utc: datetime

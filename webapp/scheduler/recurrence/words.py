@@ -48,7 +48,7 @@ def _bounds_words(recurrence: Recurrence) -> str:
     bounds = [" ".join(parts)] if parts else []
     if parts and recurrence.timezone != "UTC" and isinstance(recurrence.rule, Interval | Solar):
         bounds[0] += _zone_words(recurrence.timezone)
-    if recurrence.max_runs is not None:
+    if recurrence.max_runs is not None and not isinstance(recurrence.rule, OneTime):
         bounds.append("once only" if recurrence.max_runs == 1 else f"at most {recurrence.max_runs:,} times")
     if recurrence.jitter > 0:
         amount = f"{recurrence.jitter:g}"

@@ -41,6 +41,9 @@ def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: da
             return Given(name, fields, line, skipped="Its one time has passed.")
     elif row.get("one_off"):
         fields["max_runs"] = 1
+        if row.get("total_run_count") and fields["enabled"]:
+            fields["enabled"] = False
+            notes.append("It was to run once, and it has: it is imported disabled.")
     return Given(name, fields, line, notes)
 
 

@@ -1,0 +1,102 @@
+"""Rows that other programs wrote: what beat fires of them, and what the pages say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, rig
+from tests.schedules.acting import Visitor
+from tests.support import reading
+from webapp.database import now
+from webapp.extensions import celery, db
+from webapp.schedules import stored
+
+
+@pytest.fixture
+def database_url(each_database: str) -> str:
+    return each_database
+
+
+@pytest.fixture
+def beats(app: Flask) -> Iterator[Rig]:
+    celery.conf.beat_schedule = {}
+    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
+        yield made
+
+
+def due_times(app: Flask, number: int, count: int) -> list[datetime]:
+    """As the pages see them."""
+    with app.app_context(), reading():
+        found = stored.find(db.session, number)
+        assert found is not None
+        return [due.utc for due in found.due_times(now(), count)]
+
+
+DONE = "It was to run once, and it has"
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("interval", {"every": 1, "period": "seconds"}),
+    ("crontab", {"minute": "*", "hour": "*", "timezone": "UTC"}),
+    ("clocked", {"clocked_time": now() + hours(1)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "rule"), RULES, ids=[kind for kind, _ in RULES])
+def test_what_was_to_run_once_and_has_never_runs_again(
+    app: Flask, beats: Rig, scheduler: Visitor, kind: str, rule: dict[str, Any]
+) -> None:
+    time = FakeTime(now())
+    core = beats.leading(time)
+    # Written by SQL while that beat leads.
+    fired = beats.add("fired", kind, rule, saved=now(), one_off=True, total_run_count=1)
+    fresh = beats.add("fresh", kind, rule, saved=now(), one_off=True, total_run_count=0)
+    assert due_times(app, fired, 1) == []
+    assert len(due_times(app, fresh, 2)) == 1
+    # Before a beat has switched it off, and afterwards.
+    assert DONE in scheduler.get("/schedules?q=fired").text
+    time.pass_by(1)
+    core.step(woken=True)
+    drive(core, time, now() + hours(2))
+    # Another beat takes over, and finds both in the tables.
+    time.pass_by(60)
+    beats.leading(time).step(woken=True)
+    assert beats.runs(fired) == []
+    assert len(beats.runs(fresh)) == 1
+    assert not beats.enabled(fired)
+    assert [DONE in scheduler.get(path).text for path in (f"/schedules/{fired}", "/schedules?q=fired")] == [True, True]
+    answer = scheduler.read(f"/schedules/{fired}")
+    assert (answer["runs"], answer["enabled"], answer["problem"]) == (1, False, None)
+
+
+def test_a_noted_due_time_of_what_has_run_once_is_void(beats: Rig) -> None:
+    begin = now()
+    made = beats.interval("i", 1, saved=begin, one_off=True, total_run_count=3)
+    statement = (
+        "INSERT INTO schedule_progress (schedule_id, next_due_at, runs, revision) "
+        "SELECT schedule_id, changed_at, 0, revision FROM schedule_details"
+    )
+    beats.execute(statement)
+    time = FakeTime(begin)
+    drive(beats.leading(time), time, begin + timedelta(seconds=5))
+    assert beats.runs(made) == []
+
+
+def test_somebody_who_enables_it_again_lets_it_run_once_more(beats: Rig, scheduler: Visitor) -> None:
+    later: datetime = now() + hours(3)
+    made = beats.add("o", "clocked", {"clocked_time": later}, saved=now(), one_off=True, total_run_count=1)
+    time = FakeTime(now())
+    core = beats.leading(time)
+    core.step(woken=True)
+    assert not beats.enabled(made)
+    assert scheduler.post(f"/schedules/{made}/enable").status_code == 303
+    with beats.engine.connect() as connection:
+        assert connection.execute(sa.select(TASKS.c.total_run_count)).scalar_one() == 0
+    time.pass_by(1)
+    core.step(woken=True)
+    drive(core, time, later + hours(1))
+    assert beats.dues(made) == [later]
