@@ -154,3 +154,9 @@ def test_junk_is_refused_or_made_sense_of_but_never_breaks(junk: dict[str, Any])
     else:
         snapshot = examined.definition.snapshot()
         assert check_schedule(snapshot, NOW, current=snapshot) == examined.definition
+
+
+def test_tabs_in_a_crontab_are_blanks() -> None:
+    made = examine({**LEGAL, "crontab": "30\t8 *\t* 1"}, NOW).definition
+    assert made is not None
+    assert made.snapshot()["crontab"] == "30 8 * * 1"

@@ -10,18 +10,20 @@ import json
 import re
 import shlex
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from webapp.encoding import decode_json
 from webapp.registry import KnownTask, known_tasks
 from webapp.scheduler.recurrence.errors import RecurrenceError
 from webapp.scheduler.recurrence.fields import parse_field
+from webapp.schedules.sources.cron_dialect import field_count, has_user_column, names_account, translate, without_user
 from webapp.schedules.sources.given import Given, check_names, refuse
 
 _SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 _LINE = re.compile(r"\s*(@\w+|(?:[\w*/,\-]+\s+){4}[\w*/,\-]+)\s+(\S.*?)\s*$")
+_TIME = re.compile(r"\s*[@*\d]")
 _ZONES = ("CRON_TZ", "TZ")
 LONGEST_NAME = 200
 
@@ -35,34 +37,55 @@ class Line:
     command: str
     timezone: str
     comment: str
+    notes: Sequence[str] = ()
+    error: str | None = None
 
 
 def looks_like_crontab(text: str) -> bool:
-    """Whether a text is most likely this: every line is empty, a comment, a setting, or five fields and a command."""
+    """Whether a text is most likely this: of what is no comment and no setting, most is five fields and a command."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    return any(_LINE.match(line) for line in lines) and all(_LINE.match(line) or _SETTING.match(line) for line in lines)
+    lines = [line for line in lines if not _SETTING.match(line)]
+    return 2 * sum(bool(_TIME.match(line) and _LINE.match(line)) for line in lines) > len(lines)
 
 
 def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Given]:
     """The schedules of a file. `tasks` maps commands to tasks, "" stands for all others.
 
-    `timezone` holds where the file does not say. Raises Invalid for a line that is none of a crontab's.
+    `timezone` holds where the file does not say. A line that is none of a crontab's is an entry with an error. Raises
+    Invalid where no line is one.
     """
     known = known_tasks()
     found: list[Given] = []
     counted: dict[str, int] = {}
-    for line in _lines(text, timezone):
+    for line in _without_users(_lines(text, timezone)):
         fields, notes, error, unmapped = _call(line.command, tasks, known)
-        base = line.command[:LONGEST_NAME]
+        notes = [*line.notes, *notes]
+        base = " ".join(line.command.split())[:LONGEST_NAME]
         counted[base] = counted.get(base, 0) + 1
         name = base if counted[base] == 1 else f"{base} ({counted[base]})"
         if line.when == "@reboot":
             error = "“@reboot” is no time: it runs when a machine starts. Take the line out."
+        if line.error:
+            name, error, unmapped = f"line {line.number}", line.error, None
         given = Given(name, {**fields, "description": line.comment}, line.number, notes, error, command=unmapped)
         found += [given] if error else _when(given, line)
     if not found:
         raise refuse("There is no line in it that runs something.")
     return check_names(found)
+
+
+def _without_users(lines: list[Line]) -> list[Line]:
+    """The lines without the user of a system-wide table, which a task has nothing like."""
+    named = has_user_column([line.command for line in lines if not line.error])
+    return [_without_user(line) if named or names_account(line.command) else line for line in lines]
+
+
+def _without_user(line: Line) -> Line:
+    user, command = without_user(line.command)
+    if line.error or not user:
+        return line
+    note = f"“{user}” is the user column of a system-wide crontab, and is left out."
+    return replace(line, command=command, notes=[*line.notes, note])
 
 
 def _lines(text: str, timezone: str) -> list[Line]:
@@ -73,14 +96,28 @@ def _lines(text: str, timezone: str) -> list[Line]:
         if stripped.startswith("#"):
             comment.append(stripped.lstrip("# "))
             continue
-        if stripped and (ran := _LINE.match(line)):
-            found.append(Line(number, ran[1], ran[2], timezone, "\n".join(comment)))
-        elif setting := _SETTING.match(line):
+        if setting := _SETTING.match(line):
             timezone = setting[2].strip("'\"") if setting[1] in _ZONES else timezone
         elif stripped:
-            raise refuse(f"“{stripped[:80]}” is no line of a crontab: five fields and a command are needed.", number)
+            found.append(_line(number, line, timezone, "\n".join(comment)))
         comment = []
+    if found and all(line.error for line in found):
+        raise refuse(str(found[0].error), found[0].number)
     return found
+
+
+def _line(number: int, text: str, timezone: str, comment: str) -> Line:
+    count, ran = field_count(text), _LINE.match(text)
+    if count > 5 and not text.lstrip().startswith("@"):
+        said = f"These are {count} fields; a crontab has five, and neither seconds nor years."
+        return Line(number, "", "", timezone, comment, error=said)
+    if ran is None:
+        said = f"“{text.strip()[:80]}” is no line of a crontab: five fields and a command are needed."
+        return Line(number, "", "", timezone, comment, error=said)
+    if ran[1].startswith("@"):
+        return Line(number, ran[1].lower(), ran[2], timezone, comment)
+    fields, notes = translate(ran[1].split())
+    return Line(number, " ".join(fields), ran[2], timezone, comment, notes)
 
 
 def _when(given: Given, line: Line) -> list[Given]:
@@ -147,7 +184,7 @@ def _call(command: str, tasks: Mapping[str, str], known: Mapping[str, KnownTask]
 
 def _named(text: str, known: Mapping[str, KnownTask]) -> dict[str, Any] | None:
     """`TASK`, `TASK [1, 2]`, `TASK {"a": 1}` or `TASK 1 "two"`."""
-    name, _, rest = text.partition(" ")
+    name, rest = [*text.split(None, 1), "", ""][:2]
     if name not in known:
         return None
     rest = rest.strip()

@@ -44,7 +44,8 @@ def read(text: str, asked: Asked, now: datetime) -> list[Given]:
     """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
     if len(text) > MAX_FILE_LENGTH:
         raise refuse(f"At most {MAX_FILE_LENGTH:,} characters; these are {len(text):,}. Import it in parts.")
-    found = _read(text, asked, now)
+    # What Windows puts before a text in UTF-8, and what remains of it in a text that was pasted or printed.
+    found = _read(text.removeprefix("\ufeff"), asked, now)
     check_values(found)
     return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 

@@ -1,0 +1,85 @@
+"""What cron writes and Celery's crontab does not: day 7, steps without a range, a user column, a sixth field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS
+
+# For cron, each field's first and last number; Sunday is 0 and 7.
+_SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_NAMES = {name[:3]: index for index, name in enumerate(WEEKDAYS)} | {
+    name[:3]: index for index, name in enumerate(MONTHS, 1)
+}
+_PART = re.compile(r"([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?(?:/([1-9][0-9]*))?", re.IGNORECASE)
+_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
+_SIXTH = re.compile(rf"[*?\d][\d*?/,\-LW#]*|{_DAY}(?:[-,#]\w+)*", re.IGNORECASE)
+_USER = re.compile(r"([a-z_][a-z0-9_-]*\$?)\s+(\S.*)", re.DOTALL)
+# Accounts that no program is named after, by which a system-wide table is recognised.
+_ACCOUNTS = frozenset({"root", "nobody", "www-data", "ubuntu", "debian", "ec2-user", "centos"})
+
+
+def field_count(line: str) -> int:
+    """How many fields of a crontab a line begins with; five and a command are right."""
+    count = 0
+    for word in line.split():
+        if count >= len(FIELD_NAMES) and not _SIXTH.fullmatch(word):
+            break
+        count += 1
+    return count
+
+
+def translate(fields: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Five fields of cron's as Celery reads them, and a note on each that is written otherwise or read with doubt."""
+    made: list[str] = []
+    notes: list[str] = []
+    for name, text, span in zip(FIELD_NAMES, fields, _SPANS, strict=True):
+        parts = [_part(part, span) for part in text.split(",")]
+        made.append(",".join(written for written, _ in parts))
+        notes += [f"{name.replace('_', ' ').capitalize()}: {note}" for _, note in parts if note]
+    return made, notes
+
+
+def _part(text: str, span: tuple[int, int]) -> tuple[str, str]:
+    match = _PART.fullmatch(text)
+    if match is None:
+        return text, ""
+    first, last, step = match.groups()
+    low = _number(first)
+    high = _number(last) if last else span[1] if step else low
+    if not all(span[0] <= number <= span[1] for number in (low, high)):
+        return text, ""  # which the check of the field refuses, and says why
+    if low > high:
+        return text, f"“{text}” runs backwards, which some crons refuse; it is read as wrapping around."
+    weekday = span[1] == len(WEEKDAYS)
+    if not (weekday and high == len(WEEKDAYS)) and not (step and not last):
+        return text, ""
+    numbers = range(low, high + 1, int(step or 1))
+    if weekday:
+        days = sorted({number % len(WEEKDAYS) for number in numbers})
+        made = "0-6" if len(days) == len(WEEKDAYS) else ",".join(map(str, days))
+        return made, f"“{text}” is written as “{made}”: Sunday is 0."
+    made = f"{low}-{high}/{step}"
+    return made, f"“{text}” is written as “{made}”, as newer crons read it; older ones refuse it."
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else _NAMES.get(text.lower(), -1)
+
+
+def has_user_column(commands: Sequence[str]) -> bool:
+    """Whether all commands of a table begin with a user, as in `/etc/crontab`."""
+    users = [match[1] for match in map(_USER.match, commands) if match]
+    return len(users) == len(commands) and any(user in _ACCOUNTS for user in users)
+
+
+def without_user(command: str) -> tuple[str, str]:
+    """The user that a command begins with, and the command itself."""
+    match = _USER.match(command)
+    return (match[1], match[2]) if match else ("", command)
+
+
+def names_account(command: str) -> bool:
+    """Whether a command begins with a well-known account, as a line copied from a system-wide table does."""
+    return without_user(command)[0] in _ACCOUNTS
