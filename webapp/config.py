@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from webapp.queue_names import refusal
@@ -20,6 +20,9 @@ DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
 DEFAULT_TIME_LIMITS = (240, 270)
 MAX_TIME_LIMIT = 31 * 24 * 3600
+REDIS = ("redis", "rediss")
+CERTIFICATE_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+CERTIFICATE_CHECKS = ("required", "optional", "none")
 
 
 class ConfigError(Exception):
@@ -96,13 +99,12 @@ class Settings:
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
         soft_time_limit, time_limit = _time_limits(given)
-        redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
-        broker_schemes = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+        redis_url = _server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", REDIS)
         return cls(
             database_url=_database_url(given, data),
             redis_url=redis_url,
-            broker_url=_url(given, "CELERY_BROKER_URL", redis_url, broker_schemes),
-            result_backend=_url(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), ("redis", "rediss")),
+            broker_url=_server(given, "CELERY_BROKER_URL", redis_url, (*REDIS, "amqp", "amqps", "pyamqp")),
+            result_backend=_server(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), REDIS),
             secret_key=_secret(given),
             timezone=_timezone(given),
             data=data,
@@ -177,6 +179,39 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
     if parts.scheme not in schemes or not parts.hostname:
         raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
     return value
+
+
+def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
+    """An address of Redis or the broker, with TLS options that redis-py, kombu and Celery all read alike."""
+    value = _url(given, name, default, schemes)
+    parts = urlsplit(value)
+    if parts.scheme not in REDIS:
+        return value
+    options = dict(parse_qsl(parts.query))
+    tls = {option: text for option, text in options.items() if option.startswith("ssl_")}
+    if parts.scheme == "redis":
+        if tls:
+            raise ConfigError(f"{name} has the option {next(iter(tls))}, which needs rediss:// instead of redis://.")
+        return value
+    for option, text in tls.items():
+        if option in CERTIFICATE_FILES:
+            _require_file(name, option, text)
+        elif option != "ssl_cert_reqs":
+            known = ", ".join(("ssl_cert_reqs", *CERTIFICATE_FILES))
+            raise ConfigError(f"{name} has an unknown option {option}; those for certificates are {known}.")
+    # Celery takes no address without it; the others read Celery's spelling (CERT_REQUIRED) differently or not at all.
+    checks = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    if checks not in CERTIFICATE_CHECKS:
+        raise ConfigError(f"{name} has ssl_cert_reqs={checks}; it must be one of {', '.join(CERTIFICATE_CHECKS)}.")
+    return parts._replace(query=urlencode({**options, "ssl_cert_reqs": checks}, safe="/")).geturl()
+
+
+def _require_file(name: str, option: str, path: str) -> None:
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{name} names a file by {option} that cannot be read: {path} ({reason}).") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
