@@ -98,6 +98,7 @@ class Settings:
         given = {name: value.strip() for name, value in source.items() if value.strip()}
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
+        host = given.get("HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
         soft_time_limit, time_limit = _time_limits(given)
         redis_url = _server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", REDIS)
         return cls(
@@ -113,10 +114,10 @@ class Settings:
             worker_queues=_queues(given),
             task_soft_time_limit=soft_time_limit,
             task_time_limit=time_limit,
-            host=given.get("HOST", "127.0.0.1"),
+            host=host,
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
-            public_url=_url(given, "PUBLIC_URL", f"http://127.0.0.1:{port}", ("http", "https")).rstrip("/"),
+            public_url=_url(given, "PUBLIC_URL", f"http://{_local(host)}:{port}", ("http", "https")).rstrip("/"),
             # Where nobody said how browsers reach us, any name may be right.
             check_host="PUBLIC_URL" in given,
             confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
@@ -230,6 +231,17 @@ def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
     return names
 
 
+def reachable(host: str) -> str:
+    """Where this machine reaches what listens at that address, which may mean all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is compared, not bound
+
+
+def _local(host: str) -> str:
+    """The same for an address of a page."""
+    host = reachable(host)
+    return f"[{host}]" if ":" in host else host
+
+
 def _database_one(redis_url: str) -> str:
     """The same server, database 1: results must not share a database with the broker's queues."""
     return urlsplit(redis_url)._replace(path="/1").geturl()
@@ -251,7 +263,7 @@ def _secret(given: Mapping[str, str]) -> str:
     if value is None:
         raise ConfigError(
             "SECRET_KEY is not set. Set it to a random text that all processes share, "
-            f"for example {secrets.token_urlsafe(32)}"
+            f"for example {secrets.token_urlsafe(32)}; or run this in the folder in which `make run` was started"
         )
     if len(value) < MINIMUM_SECRET_LENGTH:
         raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shlex
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
 
 # Who else has no use for it does not get it; a process of a name that is not known gets all but the first admin's.
 NEEDED_BY: Mapping[str, frozenset[str]] = {
@@ -33,3 +37,22 @@ def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
         for key, value in environ.items()
         if key not in NEEDED_BY or name in NEEDED_BY[key] or not (known or key == "ADMIN_PASSWORD")
     }
+
+
+def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Complete a command's environment with that of the `make run` whose data folder it finds (BEATDESK_DATA or ./var).
+
+    While that runs these are all its settings, else the secret key. What is set already stays; with a SECRET_KEY of
+    another installation everything does.
+    """
+    folder = Path(environ.get("BEATDESK_DATA") or "var")
+    kept: dict[str, str] = {}
+    with suppress(OSError):
+        kept["SECRET_KEY"] = (folder / "secret_key").read_text().strip()
+    with suppress(OSError):
+        words = shlex.split((folder / "env.sh").read_text())
+        kept |= dict(word.split("=", 1) for word in words if "=" in word)
+    if environ.get("SECRET_KEY") in (None, "", kept.get("SECRET_KEY")):
+        for name, value in kept.items():
+            if name != "PATH" and not environ.get(name):
+                environ[name] = value
