@@ -37,6 +37,17 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, databases: servers.Databases, tmp_path: Path) -> str:
+    """A database without any table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'theirs.db'}"
+    root = databases.postgres_url()
+    name = f"theirs{os.urandom(6).hex()}"
+    servers._execute(root, f"CREATE DATABASE {name}")
+    return servers.in_database(root, name)
+
+
 @pytest.mark.parametrize("sender", ["nobody", "a@b@c <x>", "Beatdesk <beat desk@example.com>"])
 def test_a_sender_that_no_mail_can_bear_is_refused(sender: str) -> None:
     given = {"SECRET_KEY": SECRET, "MAIL_DEFAULT_SENDER": sender, "MAIL_SERVER": "localhost"}
@@ -71,6 +82,21 @@ def test_a_command_says_in_one_line_what_is_missing(tmp_path: Path, command: tup
 
 
 @pytest.mark.slow
+def test_a_command_without_its_database_says_what_to_do(empty_database: str, tmp_path: Path) -> None:
+    line = refused(run(tmp_path, "flask", "users", "list", SECRET_KEY=SECRET, DATABASE_URL=empty_database))
+    assert line.startswith("The database of DATABASE_URL is not ready: ")
+    assert "users" in line
+    assert line.endswith("Start `make run`, or bring it up to date by `flask --app wsgi db upgrade`.")
+
+
+@pytest.mark.slow
+def test_a_command_whose_database_is_away_says_so(tmp_path: Path) -> None:
+    url = f"postgresql://127.0.0.1:{servers.free_port()}/x"
+    line = refused(run(tmp_path, "flask", "users", "list", SECRET_KEY=SECRET, DATABASE_URL=url))
+    assert "is not ready: connection failed" in line
+
+
+@pytest.mark.slow
 def test_a_broken_task_module_names_the_setting_and_the_module(tmp_path: Path) -> None:
     (tmp_path / "broken_shop.py").write_text("import no_such_library\n")
     given = {"SECRET_KEY": SECRET, "TASK_MODULES": "broken_shop", "PYTHONPATH": str(tmp_path)}
@@ -79,17 +105,6 @@ def test_a_broken_task_module_names_the_setting_and_the_module(tmp_path: Path) -
         "TASK_MODULES names broken_shop, which cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_library'"
     )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database(request: pytest.FixtureRequest, databases: servers.Databases, tmp_path: Path) -> str:
-    """A database without any table."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'theirs.db'}"
-    root = databases.postgres_url()
-    name = f"theirs{os.urandom(6).hex()}"
-    servers._execute(root, f"CREATE DATABASE {name}")
-    return servers.in_database(root, name)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +148,8 @@ def test_a_command_finds_the_settings_of_make_run(tmp_path: Path) -> None:
     chosen = {**folder, "REDIS_URL": "redis://mine"}
     use_data_folder(chosen)
     assert chosen == {**wanted, "REDIS_URL": "redis://mine"}
-    other = {**folder, "SECRET_KEY": "of another installation"}
-    use_data_folder(other)
-    assert other == {**folder, "SECRET_KEY": "of another installation"}
+    for name in ("SECRET_KEY", "DATABASE_URL"):
+        other = {**folder, name: "postgresql://of-another-installation"}
+        before = dict(other)
+        use_data_folder(other)
+        assert other == before

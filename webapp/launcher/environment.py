@@ -24,6 +24,8 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
 PROCESSES = frozenset().union(*NEEDED_BY.values())
 # An embedded server reads its configuration; of the environment only what every program needs.
 SERVERS = frozenset({"valkey", "smtp"})
+# By these an installation is known.
+OWN = ("SECRET_KEY", "DATABASE_URL")
 PLAIN = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
@@ -42,8 +44,8 @@ def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
 def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
     """Complete a command's environment with that of the `make run` whose data folder it finds (BEATDESK_DATA or ./var).
 
-    While that runs these are all its settings, else the secret key. What is set already stays; with a SECRET_KEY of
-    another installation everything does.
+    While that runs these are all its settings, else the secret key. What is set already stays; everything does where a
+    SECRET_KEY or DATABASE_URL is set that is another installation's.
     """
     folder = Path(environ.get("BEATDESK_DATA") or "var")
     kept: dict[str, str] = {}
@@ -52,7 +54,13 @@ def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
     with suppress(OSError):
         words = shlex.split((folder / "env.sh").read_text())
         kept |= dict(word.split("=", 1) for word in words if "=" in word)
-    if environ.get("SECRET_KEY") in (None, "", kept.get("SECRET_KEY")):
+    # The scheme of a database's address has several spellings.
+    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in OWN]
+    if all(same):
         for name, value in kept.items():
             if name != "PATH" and not environ.get(name):
                 environ[name] = value
+
+
+def _after_scheme(text: str | None) -> str:
+    return (text or "").rpartition("://")[2]
