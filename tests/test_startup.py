@@ -73,6 +73,15 @@ def test_the_announced_address_is_the_one_that_listens(host: str, url: str) -> N
     assert "[" not in settings.host
 
 
+@pytest.mark.parametrize("more", ["/beat", "/beat/", "/?a=1", "/#a"])
+def test_a_public_url_below_a_path_is_refused(more: str) -> None:
+    given = {"SECRET_KEY": SECRET, "PUBLIC_URL": f"https://example.com{more}"}
+    with pytest.raises(ConfigError, match=r"^PUBLIC_URL must be a host without a path"):
+        Settings.from_env(given)
+    given["PUBLIC_URL"] = "https://example.com/"
+    assert Settings.from_env(given).public_url == "https://example.com"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("flask", "db", "upgrade"), ("celery", "-A", "wsgi:celery", "worker")])
 def test_a_command_says_in_one_line_what_is_missing(tmp_path: Path, command: tuple[str, ...]) -> None:

@@ -117,7 +117,7 @@ class Settings:
             host=host,
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
-            public_url=_url(given, "PUBLIC_URL", f"http://{_local(host)}:{port}", ("http", "https")).rstrip("/"),
+            public_url=_public_url(given, f"http://{_local(host)}:{port}"),
             # Where nobody said how browsers reach us, any name may be right.
             check_host="PUBLIC_URL" in given,
             confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
@@ -179,6 +179,17 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
         raise ConfigError(f"{name} is not an address: {error}.") from None
     if parts.scheme not in schemes or not parts.hostname:
         raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
+    return value
+
+
+def _public_url(given: Mapping[str, str], default: str) -> str:
+    value = _url(given, "PUBLIC_URL", default, ("http", "https")).rstrip("/")
+    parts = urlsplit(value)
+    if parts.path or parts.query or parts.fragment:
+        raise ConfigError(
+            "PUBLIC_URL must be a host without a path, such as https://beat.example.com: pages link to each other from "
+            "the root of their host."
+        )
     return value
 
 
