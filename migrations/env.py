@@ -5,10 +5,30 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
+from webapp.config import ConfigError
 from webapp.extensions import db
 from webapp.models import compared, plain_metadata
+from webapp.schedules.adoption import TABLES
 
 TARGET = plain_metadata()
+# Tables that every version of ours has, and hardly anybody else together.
+MARKS = {"audit", "runs", "schedule_details"}
+
+
+def require_ours(connection: sa.Connection) -> None:
+    """Leave a database alone in which another program keeps tables of our names. Raises ConfigError."""
+    there = set(sa.inspect(connection).get_table_names())
+    version = "alembic_version"
+    query = f"SELECT version_num FROM {version}"
+    found = set(connection.exec_driver_sql(query).scalars()) if version in there else set()
+    ours = there & {table.name for table in TARGET.sorted_tables} - set(TABLES)
+    if there.issuperset(MARKS) if found else not ours:
+        return
+    theirs = f"{version} is {', '.join(sorted(found))}" if found else f"tables are {', '.join(sorted(ours))}"
+    raise ConfigError(
+        f"DATABASE_URL names a database of another program: its {theirs}. Give Beatdesk a database of its own; nothing "
+        "was changed."
+    )
 
 
 def run() -> None:
@@ -20,6 +40,8 @@ def run() -> None:
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("SELECT pg_advisory_lock(7203519862)")
             connection.commit()
+        require_ours(connection)
+        connection.rollback()
         context.configure(
             connection=connection,
             target_metadata=TARGET,

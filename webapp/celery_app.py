@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import signals
@@ -10,7 +11,7 @@ from flask import Flask
 
 from webapp import installation, time_limits
 from webapp.celery_config import SERIALIZER, celery_settings
-from webapp.config import Settings
+from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
 from webapp.log_text import escape_in
 from webapp.producers import connect, drop
@@ -46,7 +47,21 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.runs.publishing",
         *settings.task_modules,
     )
+    celery.loader.import_task_module = partial(_import, frozenset(settings.task_modules))
     app.extensions["celery"] = celery
+
+
+def _import(named: frozenset[str], module: str) -> Any:
+    """As the loader does; what is wrong with a module of TASK_MODULES is a ConfigError."""
+    loader = celery.loader
+    try:
+        return type(loader).import_task_module(loader, module)
+    except Exception as error:
+        if module not in named:
+            raise
+        raise ConfigError(
+            f"TASK_MODULES names {module}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 @signals.after_setup_logger.connect

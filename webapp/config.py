@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from webapp.queue_names import refusal
@@ -20,6 +20,9 @@ DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
 DEFAULT_TIME_LIMITS = (240, 270)
 MAX_TIME_LIMIT = 31 * 24 * 3600
+REDIS = ("redis", "rediss")
+CERTIFICATE_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+CERTIFICATE_CHECKS = ("required", "optional", "none")
 
 
 class ConfigError(Exception):
@@ -95,14 +98,14 @@ class Settings:
         given = {name: value.strip() for name, value in source.items() if value.strip()}
         data = Path(given.get("BEATDESK_DATA", "var"))
         port = _integer(given, "PORT", 5000, low=1, high=65535)
+        host = given.get("HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
         soft_time_limit, time_limit = _time_limits(given)
-        redis_url = _url(given, "REDIS_URL", "redis://127.0.0.1:6379/0", ("redis", "rediss"))
-        broker_schemes = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+        redis_url = _server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", REDIS)
         return cls(
             database_url=_database_url(given, data),
             redis_url=redis_url,
-            broker_url=_url(given, "CELERY_BROKER_URL", redis_url, broker_schemes),
-            result_backend=_url(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), ("redis", "rediss")),
+            broker_url=_server(given, "CELERY_BROKER_URL", redis_url, (*REDIS, "amqp", "amqps", "pyamqp")),
+            result_backend=_server(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), REDIS),
             secret_key=_secret(given),
             timezone=_timezone(given),
             data=data,
@@ -111,10 +114,10 @@ class Settings:
             worker_queues=_queues(given),
             task_soft_time_limit=soft_time_limit,
             task_time_limit=time_limit,
-            host=given.get("HOST", "127.0.0.1"),
+            host=host,
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
-            public_url=_url(given, "PUBLIC_URL", f"http://127.0.0.1:{port}", ("http", "https")).rstrip("/"),
+            public_url=_public_url(given, f"http://{_local(host)}:{port}"),
             # Where nobody said how browsers reach us, any name may be right.
             check_host="PUBLIC_URL" in given,
             confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
@@ -179,6 +182,50 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
     return value
 
 
+def _public_url(given: Mapping[str, str], default: str) -> str:
+    value = _url(given, "PUBLIC_URL", default, ("http", "https")).rstrip("/")
+    parts = urlsplit(value)
+    if parts.path or parts.query or parts.fragment:
+        raise ConfigError(
+            "PUBLIC_URL must be a host without a path, such as https://beat.example.com: pages link to each other from "
+            "the root of their host."
+        )
+    return value
+
+
+def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
+    """An address of Redis or the broker, with TLS options that redis-py, kombu and Celery all read alike."""
+    value = _url(given, name, default, schemes)
+    parts = urlsplit(value)
+    if parts.scheme not in REDIS:
+        return value
+    options = dict(parse_qsl(parts.query))
+    tls = {option: text for option, text in options.items() if option.startswith("ssl_")}
+    if parts.scheme == "redis":
+        if tls:
+            raise ConfigError(f"{name} has the option {next(iter(tls))}, which needs rediss:// instead of redis://.")
+        return value
+    for option, text in tls.items():
+        if option in CERTIFICATE_FILES:
+            _require_file(name, option, text)
+        elif option != "ssl_cert_reqs":
+            known = ", ".join(("ssl_cert_reqs", *CERTIFICATE_FILES))
+            raise ConfigError(f"{name} has an unknown option {option}; those for certificates are {known}.")
+    # Celery takes no address without it; the others read Celery's spelling (CERT_REQUIRED) differently or not at all.
+    checks = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    if checks not in CERTIFICATE_CHECKS:
+        raise ConfigError(f"{name} has ssl_cert_reqs={checks}; it must be one of {', '.join(CERTIFICATE_CHECKS)}.")
+    return parts._replace(query=urlencode({**options, "ssl_cert_reqs": checks}, safe="/")).geturl()
+
+
+def _require_file(name: str, option: str, path: str) -> None:
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{name} names a file by {option} that cannot be read: {path} ({reason}).") from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -193,6 +240,17 @@ def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
         if reason := refusal(name):
             raise ConfigError(f"WORKER_QUEUES names a queue {name!r}. {reason}")
     return names
+
+
+def reachable(host: str) -> str:
+    """Where this machine reaches what listens at that address, which may mean all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is compared, not bound
+
+
+def _local(host: str) -> str:
+    """The same for an address of a page."""
+    host = reachable(host)
+    return f"[{host}]" if ":" in host else host
 
 
 def _database_one(redis_url: str) -> str:
@@ -216,7 +274,7 @@ def _secret(given: Mapping[str, str]) -> str:
     if value is None:
         raise ConfigError(
             "SECRET_KEY is not set. Set it to a random text that all processes share, "
-            f"for example {secrets.token_urlsafe(32)}"
+            f"for example {secrets.token_urlsafe(32)}; or run this in the folder in which `make run` was started"
         )
     if len(value) < MINIMUM_SECRET_LENGTH:
         raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")

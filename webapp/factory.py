@@ -25,6 +25,7 @@ from webapp.headers import init_headers
 from webapp.hosts import init_hosts
 from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
+from webapp.mail.gateway import read_sender
 from webapp.overview.health import init_health
 from webapp.query import IdConverter
 from webapp.responses import JSONProvider, Response
@@ -50,6 +51,8 @@ class Application(Flask):
 def build(config: Settings | None = None) -> Flask:
     """The application, bound to its extensions, with every route."""
     settings = config or Settings.from_env()
+    # Not when the first mail is sent, which would then be the one that fails.
+    read_sender(settings.mail.sender)
     app = Application("webapp")
     sealing.use(settings.secret_key)
     installation.use(settings.database_url)

@@ -198,3 +198,17 @@ def newest_link(app: Flask) -> str:
         mail = db.session.scalars(sa.select(Mail).order_by(Mail.id.desc())).first()
         assert mail is not None
         return next(iter(_private_values(mail).values())).removeprefix("http://127.0.0.1:5000")
+
+
+@pytest.mark.parametrize(
+    ("email", "domain"),
+    [
+        ("a@mail.example.com", "example.com"),
+        ("a@x.abc.com", "abc.com"),
+        ("a@mail.example.co.uk", "example.co.uk"),
+        ("a@example.com.np", "example.com.np"),
+        ("a@abc.de", "abc.de"),
+    ],
+)
+def test_subdomains_count_with_the_domain_that_somebody_has_registered(email: str, domain: str) -> None:
+    assert limits._receiving_domain(email) == domain

@@ -38,6 +38,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(project: Project) -> None:
         ("REDIS_URL", "127.0.0.1:6379"),
         ("SECRET_KEY", "short"),
         ("MAIL_USERNAME", "me"),
+        ("MAIL_DEFAULT_SENDER", "nobody"),
         ("HOST", "no-such-host.invalid"),
         ("WEB_CONCURRENCY", "0"),
     ],

@@ -197,12 +197,14 @@ def test_a_killed_valkey_comes_back_with_its_data(project: Project) -> None:
 
 
 def test_another_terminal_can_use_the_settings(project: Project) -> None:
-    with project.running():
+    with project.running(TASK_MODULES="json"):
         given = environment(project)
         lines = (project.data / "env.sh").read_text().splitlines()
         assert f"export SECRET_KEY={given['SECRET_KEY']}" in lines
         assert f"export BEATDESK_DATA={project.data}" in lines
         assert not any("ADMIN_PASSWORD" in line for line in lines)
+        # For the commands that read the file, and not for what a shell that has read it starts next.
+        assert "TASK_MODULES=json" in lines
 
 
 def test_only_warnings_reach_the_terminal_and_everything_the_log(project: Project) -> None:

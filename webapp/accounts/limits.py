@@ -291,8 +291,9 @@ def _known_device() -> str:
 def _receiving_domain(email: str) -> str:
     """The domain as it is registered, near enough: subdomains are free to whoever has it."""
     labels = email.rpartition("@")[2].split(".")
-    # co.uk, com.np.
-    return ".".join(labels[-3 if len(labels) > 2 and len(labels[-2]) <= 3 else -2 :])
+    # co.uk, com.np; abc.com is somebody's, and so is each of its subdomains.
+    below_country = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3 if below_country else -2 :])
 
 
 def asker() -> str:

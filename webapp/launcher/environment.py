@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shlex
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
 
 # Who else has no use for it does not get it; a process of a name that is not known gets all but the first admin's.
 NEEDED_BY: Mapping[str, frozenset[str]] = {
@@ -20,6 +24,8 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
 PROCESSES = frozenset().union(*NEEDED_BY.values())
 # An embedded server reads its configuration; of the environment only what every program needs.
 SERVERS = frozenset({"valkey", "smtp"})
+# By these an installation is known.
+OWN = ("SECRET_KEY", "DATABASE_URL")
 PLAIN = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
@@ -33,3 +39,28 @@ def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
         for key, value in environ.items()
         if key not in NEEDED_BY or name in NEEDED_BY[key] or not (known or key == "ADMIN_PASSWORD")
     }
+
+
+def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Complete a command's environment with that of the `make run` whose data folder it finds (BEATDESK_DATA or ./var).
+
+    While that runs these are all its settings, else the secret key. What is set already stays; everything does where a
+    SECRET_KEY or DATABASE_URL is set that is another installation's.
+    """
+    folder = Path(environ.get("BEATDESK_DATA") or "var")
+    kept: dict[str, str] = {}
+    with suppress(OSError):
+        kept["SECRET_KEY"] = (folder / "secret_key").read_text().strip()
+    with suppress(OSError):
+        words = shlex.split((folder / "env.sh").read_text())
+        kept |= dict(word.split("=", 1) for word in words if "=" in word)
+    # The scheme of a database's address has several spellings.
+    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in OWN]
+    if all(same):
+        for name, value in kept.items():
+            if name != "PATH" and not environ.get(name):
+                environ[name] = value
+
+
+def _after_scheme(text: str | None) -> str:
+    return (text or "").rpartition("://")[2]

@@ -60,6 +60,8 @@ SHARED = (
 )
 """What another terminal needs to know, besides MAIL_*."""
 
+KEPT_INSIDE = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
+
 KEPT = "there already"
 """What `flask users ensure-admin` says when it made no account."""
 
@@ -189,10 +191,14 @@ def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
 
 @contextmanager
 def environment_file(folder: DataFolder, environ: Mapping[str, str]) -> Iterator[None]:
-    """While it runs, `. var/env.sh` gives another terminal the settings for `flask` and `celery` commands."""
+    """While it runs, `var/env.sh` gives `flask` and `celery` commands its settings (see `use_data_folder`)."""
     names = [name for name in environ if name in SHARED or name.startswith("MAIL_")]
     file = folder.path / "env.sh"
-    write_private(file, "".join(f"export {name}={shlex.quote(environ[name])}\n" for name in sorted(names)))
+    # A shell that has read the file hands what is not exported to no other installation's `make run`.
+    lines = (
+        f"{'' if name in KEPT_INSIDE else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
+    )
+    write_private(file, "".join(lines))
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webapp.config import ConfigError, Settings
+from webapp.config import ConfigError, Settings, reachable
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder
 from webapp.launcher.valkey import Valkey
@@ -61,12 +61,17 @@ class Plan:
     @property
     def probe_host(self) -> str:
         """The address at which this machine reaches the pages."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104  # it is compared, not bound
+        return reachable(self.settings.host)
 
 
 def check(environ: Mapping[str, str]) -> Settings:
     """The settings, without touching anything; the secret key may still be missing. Raises ConfigError."""
     settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **_given(environ)})
+    if "MAIL_DEFAULT_SENDER" in _given(environ):
+        # It needs what takes a while to import.
+        from webapp.mail.gateway import read_sender
+
+        read_sender(settings.mail.sender)
     if not _given(environ).get("MAIL_SERVER"):
         for name in MAIL_DETAILS:
             if name in _given(environ):

@@ -57,7 +57,7 @@ class Gateway:
     """
 
     def __init__(self, settings: MailSettings, secret: str) -> None:
-        self._sender = _sender(settings.sender)
+        self._sender = read_sender(settings.sender)
         self._secret = secret.encode()
         # Flask-Mail works only inside an application. This one carries nothing but it, so that mail can be sent from
         # any process and never pops a context that belongs to a request or task.
@@ -104,7 +104,8 @@ def retry_delay(attempt: int, rng: random.Random) -> timedelta | None:
     return RETRY_DELAYS[attempt - 1] * rng.uniform(1 - JITTER, 1 + JITTER)
 
 
-def _sender(text: str) -> tuple[str, str]:
+def read_sender(text: str) -> tuple[str, str]:
+    """Name and address of MAIL_DEFAULT_SENDER. Raises ConfigError where no mail could bear them."""
     name, address = parseaddr(text)
     try:
         check_text("sender", text)

@@ -1,0 +1,56 @@
+"""How a process says that a setting cannot work, or that a command's database is not there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import sqlalchemy as sa
+
+from webapp.config import ConfigError
+from webapp.encoding import one_line
+
+# Gunicorn's code for an application that cannot be loaded: it ends, rather than start further processes.
+NOT_LOADED = 4
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Around the making of the application, whose errors Celery's and gunicorn's commands show with a traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        _say(str(error))
+        sys.exit(NOT_LOADED)
+
+
+def say_settings_in_one_line() -> None:
+    """From now on a ConfigError, or a database that is not ready, ends this process with one line, no traceback."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, ConfigError):
+            _say(str(error))
+        elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _not_there(error):
+            _say(
+                f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or bring it up to date by "
+                "`flask --app wsgi db upgrade`."
+            )
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _not_there(error: sa.exc.DBAPIError) -> bool:
+    """Whether it does not answer or lacks a table; anything else is a mistake of ours, whose traceback is wanted."""
+    lacks = type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn") or "no such " in str(error.orig)
+    # Without a statement it was about the connection.
+    return lacks or error.connection_invalidated or error.statement is None
+
+
+def _say(line: str) -> None:
+    # Celery may have taken over `sys.stderr`.
+    (sys.__stderr__ or sys.stderr).write(f"{one_line(line)}\n")
