@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -12,7 +13,8 @@ class Execution:
     """A run in the hands of a worker, by the names that Celery's requests have.
 
     `id` is the run's, `task_id` the message's. `state_set` is the state that the task set by hand last, with its meta;
-    `failure` the first exception that Celery stored; `replaced` says that the task replaced itself.
+    `failure` the first exception that Celery stored; `replaced` says that the task replaced itself. `sending_at` is
+    when it began to send the message that is being published.
     """
 
     id: str
@@ -26,6 +28,7 @@ class Execution:
     failure: BaseException | None = None
     replaced: bool = False
     reported: Any = None
+    sending_at: datetime | None = None
 
 
 _current: ContextVar[Execution | None] = ContextVar("beatdesk_execution", default=None)

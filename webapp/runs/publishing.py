@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import signals
 
+from webapp.database import now
 from webapp.delivery import UNDELIVERED
 from webapp.extensions import celery
 from webapp.runs.current import Execution, current
@@ -38,6 +39,9 @@ def _publishing(headers: dict[str, Any], **_: Any) -> None:
     An id that a task chose itself may be sent again, and then is another run.
     """
     execution = current()
+    if execution is not None:
+        # Not when it was published: by then a worker may have begun it.
+        execution.sending_at = now()
     if execution is None or RUN_HEADER in headers or _goes_on(execution, headers):
         return
     task_id = str(headers["id"])
@@ -77,5 +81,5 @@ def _emit(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, 
     # What is too large for the stream would be cut; it gets its row when it is claimed.
     if len(text) > TEXT_LIMIT:
         return False
-    tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text)
+    tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text, at=execution.sending_at)
     return True

@@ -197,14 +197,25 @@ class _Begun:
         return None if at is None else _moment(at)
 
 
-def tell(request: Any, event: Event, text: str = "", traceback: str = "", seconds: float | None = None) -> None:
-    """Append a state change to the stream; with Redis away, write it to the database at once. Never raises."""
+def tell(
+    request: Any,
+    event: Event,
+    text: str = "",
+    traceback: str = "",
+    seconds: float | None = None,
+    *,
+    at: datetime | None = None,
+) -> None:
+    """Append a state change to the stream; with Redis away, write it to the database at once. Never raises.
+
+    `at` is when it happened, if that is not now.
+    """
     begun = _later.take_back(_key(request)) if event in OVER else None
     more = {"began": _moment(begun.at), "received": begun.received} if isinstance(begun, _Begun) else {}
     entry = _entry(
         request,
         event,
-        now(),
+        at or now(),
         text=(executing.hidden_in_json if event in _JSON else executing.hidden)(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         seconds=seconds,
