@@ -60,7 +60,7 @@ def test_a_run_goes_there_and_back_by_tls(context: Flask, settings: Settings) ->
         assert AsyncResult(task_id, app=celery).get(timeout=10) == 5
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(context: Flask, address: str) -> None:
+def test_a_certificate_that_is_not_trusted_is_refused(context: Flask, address: str) -> None:
     with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         broker.connect(read(address).redis_url).ping()
 

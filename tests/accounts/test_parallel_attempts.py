@@ -210,5 +210,5 @@ def newest_link(app: Flask) -> str:
         ("a@abc.de", "abc.de"),
     ],
 )
-def test_subdomains_count_with_the_domain_that_somebody_has_registered(email: str, domain: str) -> None:
+def test_subdomains_count_with_the_registered_domain(email: str, domain: str) -> None:
     assert limits._receiving_domain(email) == domain

@@ -13,7 +13,7 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.scheduler.beats import FakeTime, Rig, drive, hours
+from tests.scheduler.beats import FakeTime, Rig, drive, next_hour
 from tests.secrecy.searching import places_in_database
 from tests.servers import wait_for
 from tests.support import fresh, reading
@@ -142,10 +142,10 @@ def beats(app: Flask) -> Any:
 
 
 def fire(beats: Rig, redis: redis_client.Redis, at: datetime, runs: int) -> None:
-    """Let an hour pass, and beat send what it has made until then."""
+    """Let the next full hour come, and beat send what it has made until then."""
     time = FakeTime(at)
     core = beats.leading(time)
-    drive(core, time, at + hours(1))
+    drive(core, time, next_hour(at))
 
     def sent() -> bool:
         time.pass_by(1)

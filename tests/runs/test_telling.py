@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,8 @@ from tests.support import fresh
 from webapp import broker
 from webapp.config import Settings
 from webapp.database import now
-from webapp.runs import telling
+from webapp.runs import publishing, telling
+from webapp.runs.current import Execution, reset_current, set_current
 from webapp.runs.ids import id_of_task
 from webapp.runs.later import Later
 from webapp.runs.models import Run
@@ -204,3 +206,17 @@ def test_a_redis_that_hangs_after_it_was_told_has_the_end_written(context: Flask
             wait_for(lambda: fresh(Run, run_id).result == "5")
         finally:
             server.resume()
+
+
+def test_a_run_is_sent_before_a_worker_can_have_begun_it(told: Told) -> None:
+    headers: dict[str, Any] = {"id": str(uuid.uuid4()), "task": "add"}
+    token = set_current(Execution("a", "a", "samples.parent", 0, "w@h"))
+    try:
+        publishing._publishing(headers)
+        begun = now()
+        publishing._published("add", headers, ((1, 2), {}, {}), "beatdesk")
+    finally:
+        reset_current(token)
+    [entry] = told()
+    assert (entry.event, entry.run_id) == (Event.PUBLISHED, headers["id"])
+    assert entry.at <= begun

@@ -187,3 +187,8 @@ def drive(core: Core, time: FakeTime, until: datetime) -> None:
 
 def hours(number: float) -> timedelta:
     return timedelta(hours=number)
+
+
+def next_hour(moment: datetime) -> datetime:
+    """The next full hour: an hour from now may be less than a second before the one after it."""
+    return moment.replace(minute=0, second=0, microsecond=0) + hours(1)

@@ -86,7 +86,7 @@ def test_a_noted_due_time_of_what_has_run_once_is_void(beats: Rig) -> None:
     assert beats.runs(made) == []
 
 
-def test_somebody_who_enables_it_again_lets_it_run_once_more(beats: Rig, scheduler: Visitor) -> None:
+def test_enabling_it_again_lets_it_run_once_more(beats: Rig, scheduler: Visitor) -> None:
     later: datetime = now() + hours(3)
     made = beats.add("o", "clocked", {"clocked_time": later}, saved=now(), one_off=True, total_run_count=1)
     time = FakeTime(now())

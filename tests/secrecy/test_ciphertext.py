@@ -15,7 +15,7 @@ from celery import signature
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.scheduler.beats import FakeTime, Rig, drive, hours
+from tests.scheduler.beats import FakeTime, Rig, drive, next_hour
 from tests.secrecy import doors
 from tests.secrecy.doors import CALL, CANARY, ECHO, SHOWN, VAULT, WHEN, calls_sent, sealed_as_before
 from tests.secrecy.searching import places_in_database
@@ -250,8 +250,7 @@ def test_row_opens_what_was_sealed_for_it_and_nothing_else(
         beats.crontab(name, "0 * * * *", saved=at, task=task, args="[]", kwargs=json.dumps(kwargs))
     time = FakeTime(at)
     core = beats.leading(time)
-    # Not an hour from now, which may be less than a second before the time after that.
-    drive(core, time, at.replace(minute=0, second=0, microsecond=0) + hours(1))
+    drive(core, time, next_hour(at))
 
     def sent() -> bool:
         time.pass_by(1)
