@@ -291,7 +291,7 @@ def _known_device() -> str:
 def _receiving_domain(email: str) -> str:
     """The domain as it is registered, near enough: subdomains are free to whoever has it."""
     labels = email.rpartition("@")[2].split(".")
-    # co.uk, com.np; abc.com is somebody's, and so is each of its subdomains.
+    # co.uk, com.np; abc.com is registered itself.
     below_country = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
     return ".".join(labels[-3 if below_country else -2 :])
 

@@ -15,8 +15,9 @@ from webapp.extensions import db
 from webapp.scheduler.recurrence import Recurrence
 from webapp.schedules import listing, stored
 from webapp.schedules.answers import listed_values, schedule_values
+from webapp.schedules.definition import due_values
 from webapp.schedules.listing import STATUSES, Filters, Listed
-from webapp.schedules.next_cli import due_values, make_next_command
+from webapp.schedules.next_cli import make_next_command
 from webapp.schedules.stored import Stored
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from webapp.scheduler.recurrence import Crontab, Interval, OneTime, Recurrence, Rule, Solar
+from webapp.scheduler.recurrence import Crontab, DueTime, Interval, OneTime, Recurrence, Rule, Solar
 from webapp.schedules.models import Misfire, Overlap
 
 
@@ -144,6 +144,12 @@ def rule_values(rule: Rule) -> dict[str, Any]:
 def iso(moment: datetime) -> str:
     """A moment in UTC, such as `2026-11-22T08:00:00Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def due_values(due: DueTime) -> dict[str, str]:
+    """A due time as JSON values; `fires_at` is there when its jitter lets it fire later than it is due."""
+    values = {"utc": iso(due.utc), "local": due.local.isoformat(), "note": due.note}
+    return values if due.fires_at == due.utc else {**values, "fires_at": iso(due.fires_at)}
 
 
 def next_anchor(rule: Rule, now: datetime) -> datetime | None:

@@ -15,9 +15,9 @@ from webapp.runs import call_forms
 from webapp.schedules import builder, service
 from webapp.schedules.asked import cloned_id, edited_id, given_fields
 from webapp.schedules.builder_reading import LINE, filled_in, is_typed
+from webapp.schedules.definition import due_values
 from webapp.schedules.editing import chosen, shown_again
 from webapp.schedules.forms import form_values
-from webapp.schedules.next_cli import due_values
 from webapp.schedules.pages import editor_context, told_errors
 from webapp.schedules.preview import COUNT, Preview, preview
 from webapp.schedules.secret_arguments import shown

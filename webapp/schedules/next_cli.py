@@ -25,6 +25,7 @@ from webapp.scheduler.recurrence import (
     due_times,
 )
 from webapp.scheduler.recurrence.zones import wall_offsets, zone
+from webapp.schedules.definition import due_values, iso
 
 Lookup = Callable[[str], tuple[Recurrence, int] | None]
 """From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
@@ -164,25 +165,15 @@ def _with_option(error: RecurrenceError) -> str:
     return f"--{option.replace('_', '-')}: {error}"
 
 
-def due_values(due: DueTime) -> dict[str, str]:
-    """A due time as JSON values; `fires_at` is there when its jitter lets it fire later than it is due."""
-    values = {"utc": _utc_text(due.utc), "local": due.local.isoformat(), "note": due.note}
-    return values if due.fires_at == due.utc else {**values, "fires_at": _utc_text(due.fires_at)}
-
-
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:
     if not found:
         return f"{describe(recurrence)}\nnothing comes due"
-    rows = [("UTC", "LOCAL", "NOTE"), *((_utc_text(due.utc), due.local.isoformat(), _note(due)) for due in found)]
+    rows = [("UTC", "LOCAL", "NOTE"), *((iso(due.utc), due.local.isoformat(), _note(due)) for due in found)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{utc:<{widths[0]}}  {local:<{widths[1]}}  {note}".rstrip() for utc, local, note in rows]
     return "\n".join([describe(recurrence), "", *lines])
 
 
 def _note(due: DueTime) -> str:
-    fires = "" if due.fires_at == due.utc else f"fires at {_utc_text(due.fires_at)}"
+    fires = "" if due.fires_at == due.utc else f"fires at {iso(due.fires_at)}"
     return "; ".join(part for part in (due.note, fires) if part)
-
-
-def _utc_text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -29,10 +29,9 @@ from webapp.schedules.asked import (
     list_sent,
 )
 from webapp.schedules.builder_reading import filled_in
-from webapp.schedules.definition import KIND_WORDS, iso
+from webapp.schedules.definition import KIND_WORDS, due_values, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
-from webapp.schedules.next_cli import due_values
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, last_runs_context
 from webapp.schedules.secret_arguments import shown

@@ -59,7 +59,7 @@ def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> f
 
 
 def jitter_seconds(recurrence: Recurrence, due: float) -> float:
-    """Return how many seconds after a due time (epoch seconds) it fires, the same for whoever asks.
+    """Return how many seconds after a due time (epoch seconds) it fires, the same each time.
 
     In [0, jitter), and before the next due time, so that runs keep their order and their distance.
     """
