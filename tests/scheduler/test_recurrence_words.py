@@ -83,6 +83,12 @@ def test_bounds_are_said_in_the_schedules_zone() -> None:
     )
 
 
+def test_a_jitter_is_not_said_to_reach_beyond_the_next_due_time() -> None:
+    words = [describe(Recurrence(Interval(5, "seconds"), jitter=jitter)) for jitter in (4, 5, 60)]
+    beyond = "every 5 seconds; each at some moment before the next"
+    assert words == ["every 5 seconds; each up to 4 seconds later", beyond, beyond]
+
+
 @settings(deadline=None)  # other programs on the machine are no failure of ours
 @given(st.randoms(use_true_random=False).map(crontab_line))
 def test_every_crontab_has_words_without_gaps(line: str) -> None:

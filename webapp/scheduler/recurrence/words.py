@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from webapp.scheduler.recurrence.cron_words import crontab_words, join_words
+from webapp.scheduler.recurrence.due import interval_microseconds
 from webapp.scheduler.recurrence.values import Crontab, Interval, OneTime, Recurrence, Solar
 from webapp.scheduler.recurrence.zones import zone
 
@@ -52,7 +53,11 @@ def _bounds_words(recurrence: Recurrence) -> str:
         bounds.append("once only" if recurrence.max_runs == 1 else f"at most {recurrence.max_runs:,} times")
     if recurrence.jitter > 0:
         amount = f"{recurrence.jitter:g}"
-        bounds.append(f"each up to {amount} {'second' if amount == '1' else 'seconds'} later")
+        rule = recurrence.rule
+        if isinstance(rule, Interval) and recurrence.jitter * 1_000_000 >= interval_microseconds(rule):
+            bounds.append("each at some moment before the next")
+        else:
+            bounds.append(f"each up to {amount} {'second' if amount == '1' else 'seconds'} later")
     return "".join(f"; {bound}" for bound in bounds)
 
 
