@@ -60,8 +60,10 @@ def _both(sender: Sender, redis: redis_client.Redis, run: Sendable) -> tuple[dic
     slow = _taken(redis)
     for taken in fast, slow:
         assert len(taken["properties"].pop("delivery_tag")) == 36
-        if "expiration" in taken["properties"]:
-            taken["properties"]["expiration"] = round(int(taken["properties"]["expiration"]) / 1000)
+    # The milliseconds that are left when it is made, one a moment after the other.
+    left = [int(taken["properties"].pop("expiration", "-1")) for taken in (fast, slow)]
+    assert left[0] - 10_000 < left[1] <= left[0]
+    assert (left[0] == -1) == (left[1] == -1)
     return fast, slow
 
 
