@@ -88,6 +88,18 @@ class Settings:
         """Whether browsers reach us by TLS, so that cookies may insist on it."""
         return self.public_url.startswith("https://")
 
+    @property
+    def root(self) -> str:
+        """The path of PUBLIC_URL, with which every address of ours begins; "" without one."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def cookie_prefix(self) -> str:
+        """With what the names of cookies begin. Browsers accept `__Host-` for the path / only, and both by TLS only."""
+        if not self.secure_cookies:
+            return ""
+        return "__Secure-" if self.root else "__Host-"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read and check every setting, from this process's environment unless another one is given.

@@ -59,7 +59,7 @@ def icon(name: str, label: str | None = None, **more: str) -> Markup:
     return _icon(name, label, more.get("class", ""), static_url(SPRITE))
 
 
-# The address of the sprite is that of a request: behind a proxy it may have another beginning.
+# The address of the sprite begins with the application's root.
 @lru_cache(maxsize=1024)
 def _icon(name: str, label: str | None, classes: str, sprite: str) -> Markup:
     role = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')

@@ -22,7 +22,7 @@ from webapp.drawing import init_drawing
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
-from webapp.hosts import init_hosts
+from webapp.hosts import BelowRoot, init_hosts
 from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
@@ -77,9 +77,9 @@ def build(config: Settings | None = None) -> Flask:
     init_templating(app)
     init_drawing(app)
     init_headers(app, settings)
-    init_hosts(app, settings)
     register_errors(app)
     register_routes(app)
+    init_hosts(app, settings)
     register_commands(app)
     _init_transactions(app)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
@@ -110,8 +110,9 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         "TESTING": settings.testing,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": database.engine_options(settings.database_url),
-        # A `__Host-` cookie cannot be set or read by another host, but browsers take it over TLS only.
-        "SESSION_COOKIE_NAME": "__Host-beatdesk" if secure else "beatdesk",
+        # For cookies, and for requests of tests.
+        "APPLICATION_ROOT": settings.root or "/",
+        "SESSION_COOKIE_NAME": f"{settings.cookie_prefix}beatdesk",
         "SESSION_COOKIE_SECURE": secure,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -147,6 +148,7 @@ def _init_requests(app: Flask, settings: Settings) -> None:
     if hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     init_static(app)
+    app.wsgi_app = BelowRoot(app.wsgi_app, settings.root)  # type: ignore[method-assign]
 
 
 def _init_database(app: Flask) -> None:

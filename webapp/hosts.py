@@ -1,25 +1,50 @@
-"""Which names this site answers to, and redirects that repeat none of them."""
+"""Where this site is, its host and its path, and redirects that repeat no host that a request names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import BadRequest
 
-from webapp.config import Settings
+from webapp.config import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # What monitors ask, by the address of one machine behind the proxy; nothing in the answers is a link.
 FOR_MONITORS = frozenset({"overview.answers", "overview.ready", "metrics.show"})
 REDIRECTS = ("Location", "HX-Redirect")
 
 
+class BelowRoot:
+    """Serves an application below a path, which the proxy in front may pass on or have stripped."""
+
+    def __init__(self, application: WSGIApplication, root: str) -> None:
+        self._application = application
+        self._root = root
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer. What a server has put into SCRIPT_NAME, from its environment or a header, does not count."""
+        path = environ["PATH_INFO"]
+        if path == self._root or path.startswith(f"{self._root}/"):
+            environ["PATH_INFO"] = path[len(self._root) :] or "/"
+        environ["SCRIPT_NAME"] = self._root
+        return self._application(environ, start_response)
+
+
 def init_hosts(app: Flask, settings: Settings) -> None:
     """Refuse requests for other hosts than PUBLIC_URL's where that is set; make every redirect relative.
 
     The routing's own redirects, to a path with its slash, repeat the `Host` or `X-Forwarded-Host` of the request.
+    Raises ConfigError where PUBLIC_URL's path begins like one of our pages: a proxy that strips it would be misread.
     """
     own = urlsplit(settings.public_url).hostname
+    beginning = settings.root.split("/")[:2]
+    if settings.root and any(rule.rule.split("/")[:2] == beginning for rule in app.url_map.iter_rules()):
+        raise ConfigError(f"PUBLIC_URL must not have the path {settings.root}: pages of Beatdesk begin like it.")
 
     def refuse_other_hosts() -> None:
         if settings.check_host and request.endpoint not in FOR_MONITORS and _hostname(request.host) != own:
@@ -41,6 +66,24 @@ def init_hosts(app: Flask, settings: Settings) -> None:
                     # It repeats the address as a link.
                     response.set_data(b"")
         return response
+
+
+def root() -> str:
+    """The path of PUBLIC_URL, with which every address of ours begins: f"{root()}/runs". Templates have it too."""
+    settings: Settings = current_app.extensions["settings"]
+    return settings.root
+
+
+def this_page() -> str:
+    """The address to come back to after a small form; the answer to a POST has no address of its own."""
+    return root() + request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else f"{root()}/"
+
+
+def set_cookie(response: Response, name: str, value: str, max_age: int) -> None:
+    """Have the browser keep a value for so many seconds, for this application only and out of reach of scripts."""
+    secure = current_app.config["SESSION_COOKIE_SECURE"]
+    path = root() or "/"
+    response.set_cookie(name, value, max_age=max_age, path=path, secure=secure, httponly=True, samesite="Lax")
 
 
 def _hostname(host: str) -> str | None:

@@ -17,6 +17,7 @@ from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
 from webapp.encoding import encodable
+from webapp.hosts import this_page
 from webapp.idempotency import new_key
 from webapp.people.zones import find_zone
 from webapp.secrecy.masking import masked
@@ -30,6 +31,7 @@ def init_templating(app: Flask) -> None:
     """Add our filters and names to Jinja."""
     env = app.jinja_env
     env.globals.update(
+        root=app.extensions["settings"].root,
         Access=Access,
         may=may,
         may_run=own_tasks.allowed,
@@ -83,14 +85,10 @@ def theme() -> str:
     return chosen if chosen in THEMES else "auto"
 
 
-def this_page() -> str:
-    """The path to come back to after a small form; the answer to a POST has no address of its own."""
-    return request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else "/"
-
-
-def is_current(path: str) -> bool:
-    """Whether the page shown lies at or below a path."""
-    return request.path == path or (path != "/" and request.path.startswith(f"{path}/"))
+def is_current(address: str) -> bool:
+    """Whether the page shown lies at or below an address; below the front page's lies nothing."""
+    shown = request.script_root + request.path
+    return shown == address or shown.startswith(f"{address}/")
 
 
 def reader_zone() -> ZoneInfo:

@@ -42,9 +42,11 @@ def test_a_choice_without_a_token_is_refused(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "path", ["//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "", "javascript:alert(1)"]
 )
+@pytest.mark.usefixtures("context")
 def test_it_never_leads_to_another_host(path: str) -> None:
     assert own_path(path) == "/"
 
 
+@pytest.mark.usefixtures("context")
 def test_it_leads_back_with_the_query() -> None:
     assert own_path("/runs?state=failed&page=2") == "/runs?state=failed&page=2"

@@ -16,6 +16,7 @@ from flask_security import current_user
 from werkzeug.urls import iri_to_uri
 
 from webapp.errors import Forbidden, error_response
+from webapp.hosts import root, this_page
 from webapp.rendering import see_other, wants_fragment, wants_json
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -111,8 +112,8 @@ def _sign_in_first() -> Response:
         return error_response(401, "Sign in first.")
     if wants_fragment():
         # The page that polls or posts is left for the sign-in page, which leads back to it.
-        return see_other(_login_url(request.headers.get("HX-Current-URL", "/")))
-    return see_other(_login_url(request.full_path.rstrip("?") if request.method == "GET" else "/"))
+        return see_other(_login_url(request.headers.get("HX-Current-URL", f"{root()}/")))
+    return see_other(_login_url(this_page()))
 
 
 def _login_url(back: str) -> str:

@@ -31,6 +31,7 @@ from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.errors import DomainError
 from webapp.extensions import limiter
+from webapp.hosts import set_cookie
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -254,14 +255,8 @@ _memory = threading.Lock()
 
 def remember_device(response: Response, user: User) -> Response:
     """Let this browser be counted by itself from now on."""
-    response.set_cookie(
-        _cookie_name(),
-        _serializer().dumps([_hash(user.email), secrets.token_hex(8)]),
-        max_age=DEVICE_LIFETIME,
-        secure=_settings().secure_cookies,
-        httponly=True,
-        samesite="Lax",
-    )
+    value = _serializer().dumps([_hash(user.email), secrets.token_hex(8)])
+    set_cookie(response, _cookie_name(), value, DEVICE_LIFETIME)
     return response
 
 
@@ -321,7 +316,7 @@ def _hash(email: str) -> str:
 
 
 def _cookie_name() -> str:
-    return "__Host-beatdesk-device" if _settings().secure_cookies else "beatdesk-device"
+    return f"{_settings().cookie_prefix}beatdesk-device"
 
 
 def _serializer() -> URLSafeTimedSerializer:

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 LAYERS = 3
 
 
-def safe_path(wanted: object) -> str | None:
-    """The wanted path when it surely stays on this site, else None.
+def safe_path(wanted: object, root: str = "") -> str | None:
+    """The wanted path when it surely stays on this site, below its root, else None.
 
     Browsers read a backslash as a slash, drop tabs and line breaks, and skip leading blanks and control characters;
     what they or a proxy could read as `//host` is refused, plain or percent-encoded.
@@ -22,7 +22,7 @@ def safe_path(wanted: object) -> str | None:
         if not _plain_path(text):
             return None
         text = unquote(text)
-    return wanted if _plain_path(text) else None
+    return wanted if _plain_path(text) and text.startswith(f"{root}/") else None
 
 
 def _plain_path(text: str) -> bool:
@@ -33,4 +33,4 @@ def _plain_path(text: str) -> bool:
     except ValueError:
         return False
     path = re.split(r"[?#]", text, maxsplit=1)[0]
-    return not parts.scheme and not parts.netloc and "//" not in path
+    return not parts.scheme and not parts.netloc and "//" not in path and "/../" not in f"{path}/"

@@ -15,6 +15,7 @@ from webapp.accounts.limits import WRONG_PASSWORD, count_link, limit_mail, limit
 from webapp.accounts.models import User
 from webapp.accounts.redirects import safe_path
 from webapp.errors import Invalid, NotFound, error_response
+from webapp.hosts import root
 from webapp.rendering import render, see_other, wants_json
 from webapp.submitted import submitted
 
@@ -29,7 +30,7 @@ def login() -> Response:
         return jsonify(csrf_token=generate_csrf(), fields=["email", "password"])
     if current_user.is_authenticated:
         return see_other(_next())
-    return render("accounts/login.html", next=safe_path(request.args.get("next")) or "", email="", errors={})
+    return render("accounts/login.html", next=safe_path(request.args.get("next"), root()) or "", email="", errors={})
 
 
 @blueprint.post("/login")
@@ -167,7 +168,7 @@ def _over() -> Response:
 
 def _next() -> str:
     wanted = request.args.get("next") or (None if request.is_json else request.form.get("next"))
-    return safe_path(wanted) or url_for("overview.index")
+    return safe_path(wanted, root()) or url_for("overview.index")
 
 
 def _signed_in() -> Response:
@@ -183,7 +184,7 @@ def _wrong(given: Any) -> Response:
     return render(
         "accounts/login.html",
         status=WRONG_PASSWORD,
-        next=safe_path(given.get("next") or request.args.get("next")) or "",
+        next=safe_path(given.get("next") or request.args.get("next"), root()) or "",
         email=email if isinstance(email, str) else "",
         errors={"": service.WRONG},
     )

@@ -18,6 +18,7 @@ from webapp import broker
 from webapp.database import now
 from webapp.extensions import db
 from webapp.formats import duration, plural
+from webapp.hosts import root
 from webapp.installation import OtherInstallation
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.runs import discards, recorder
@@ -43,7 +44,8 @@ class Sign:
     """Something that is wrong.
 
     `text` says what, `since_text` and `since` since when that is known, `action` and `command` what to do; `link` is
-    the page that shows it. A sign with a `check` makes `/readyz` answer 503, with that word at the sign's key.
+    the path of the page that shows it, below the application's root, and the words of the link. A sign with a `check`
+    makes `/readyz` answer 503, with that word at the sign's key.
     """
 
     key: str
@@ -56,6 +58,11 @@ class Sign:
     link: tuple[str, str] | None = None
     check: str = ""
 
+    @property
+    def address(self) -> str | None:
+        """The address of the page that shows it."""
+        return f"{root()}{self.link[0]}" if self.link else None
+
     def as_json(self) -> dict[str, object]:
         """For programs; the moment is ISO 8601."""
         return {
@@ -65,7 +72,7 @@ class Sign:
             "since": self.since.isoformat() if self.since else None,
             "action": self.action,
             "command": self.command or None,
-            "link": self.link[0] if self.link else None,
+            "link": self.address,
         }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from webapp.accounts.access import Access, access
 from webapp.errors import Invalid
+from webapp.hosts import root, set_cookie
 from webapp.rendering import see_other
 from webapp.templating import THEME_COOKIE, THEMES
 
@@ -21,16 +22,16 @@ def choose_theme() -> Response:
     chosen = request.form.get("theme", "")
     if chosen not in THEMES:
         raise Invalid({"theme": f"Choose one of {', '.join(THEMES)}."})
-    response = see_other(own_path(request.form.get("back", "/")))
-    secure = current_app.config["SESSION_COOKIE_SECURE"]
-    response.set_cookie(THEME_COOKIE, chosen, max_age=A_YEAR, secure=secure, httponly=True, samesite="Lax")
+    response = see_other(own_path(request.form.get("back", "")))
+    set_cookie(response, THEME_COOKIE, chosen, A_YEAR)
     return response
 
 
 def own_path(path: str) -> str:
-    """The path when it is one of this site, else the front page.
+    """The path when it is one of this site, else the front page's.
 
     Browsers read a backslash as a slash and drop line breaks and tabs, so either could hide another host.
     """
     harmless = path.isprintable() and "\\" not in path
-    return path if harmless and path.startswith("/") and not path.startswith("//") else "/"
+    front = f"{root()}/"
+    return path if harmless and path.startswith(front) and not path.startswith("//") else front

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.hosts import root
 from webapp.registry import known_tasks
 from webapp.runs import listing
 from webapp.runs.listing import Counts, Edge, RunPage
@@ -123,7 +124,7 @@ def _refresh(text: str) -> int:
 def address(terms: Mapping[str, str], **more: str) -> str:
     """The address of the list with these terms; empty ones are left out."""
     given = {name: value for name, value in {**terms, **more}.items() if value}
-    return f"/runs?{urlencode(given)}" if given else "/runs"
+    return f"{root()}/runs?{urlencode(given)}" if given else f"{root()}/runs"
 
 
 def _tabs(terms: Mapping[str, str], counts: Counts | None, search: Search) -> list[Tab]:

@@ -224,7 +224,7 @@ def run(schedule_id: int) -> Response:
         response.status_code = 202
         return response
     flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
-    return see_other(f"/runs/{made.id}")
+    return see_other(url_for("runs.show", run_id=made.id))
 
 
 @blueprint.post("/<int:schedule_id>/skip")
