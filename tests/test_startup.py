@@ -73,13 +73,23 @@ def test_the_announced_address_is_the_one_that_listens(host: str, url: str) -> N
     assert "[" not in settings.host
 
 
-@pytest.mark.parametrize("more", ["/beat", "/beat/", "/?a=1", "/#a"])
-def test_a_public_url_below_a_path_is_refused(more: str) -> None:
-    given = {"SECRET_KEY": SECRET, "PUBLIC_URL": f"https://example.com{more}"}
-    with pytest.raises(ConfigError, match=r"^PUBLIC_URL must be a host without a path"):
-        Settings.from_env(given)
-    given["PUBLIC_URL"] = "https://example.com/"
-    assert Settings.from_env(given).public_url == "https://example.com"
+@pytest.mark.parametrize("more", ["/?a=1", "/#a", "?", "/a b", "/a//b", "/../a", "/.", "/a%2fb", "/a;b", "/ä", "/a\\b"])
+def test_a_public_url_that_is_no_address_of_ours_is_refused(more: str) -> None:
+    with pytest.raises(ConfigError, match=r"^PUBLIC_URL must be a host"):
+        Settings.from_env({"SECRET_KEY": SECRET, "PUBLIC_URL": f"https://example.com{more}"})
+
+
+@pytest.mark.parametrize("path", ["", "/beat", "/tools/beat-desk_2.0"])
+def test_a_public_url_may_have_a_path(path: str) -> None:
+    for slash in ("", "/"):
+        settings = Settings.from_env({"SECRET_KEY": SECRET, "PUBLIC_URL": f"https://example.com{path}{slash}"})
+        assert (settings.public_url, settings.root) == (f"https://example.com{path}", path)
+
+
+@pytest.mark.parametrize("path", ["/schedules", "/static/x"])
+def test_a_path_like_that_of_a_page_is_refused(settings: Settings, path: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^PUBLIC_URL must not have the path {path}: "):
+        create_app(settings.with_changes(public_url=f"https://example.com{path}"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ do, whatever cannot work. Everything else takes the value it needs as an argumen
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ MAX_TIME_LIMIT = 31 * 24 * 3600
 REDIS = ("redis", "rediss")
 CERTIFICATE_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 CERTIFICATE_CHECKS = ("required", "optional", "none")
+# What browsers, cookies and proxies all read alike.
+PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)*", re.ASCII)
 
 
 class ConfigError(Exception):
@@ -196,11 +199,10 @@ def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, 
 
 def _public_url(given: Mapping[str, str], default: str) -> str:
     value = _url(given, "PUBLIC_URL", default, ("http", "https")).rstrip("/")
-    parts = urlsplit(value)
-    if parts.path or parts.query or parts.fragment:
+    if not PATH.fullmatch(urlsplit(value).path) or "?" in value or "#" in value:
         raise ConfigError(
-            "PUBLIC_URL must be a host without a path, such as https://beat.example.com: pages link to each other from "
-            "the root of their host."
+            "PUBLIC_URL must be a host, such as https://beat.example.com, or one with a path of plain letters and "
+            "digits, such as https://example.com/beat."
         )
     return value
 
