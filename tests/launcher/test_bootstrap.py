@@ -54,9 +54,10 @@ def test_an_unknown_command_is_one_line() -> None:
 def test_no_program_and_no_way_to_install_one_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(bootstrap, "RABBITMQ", tmp_path / "rabbitmq-server")
-    with pytest.raises(bootstrap.SetupError, match="not found: Chromium and RabbitMQ") as caught:
+    monkeypatch.setattr(bootstrap, "NGINX", tmp_path / "nginx")
+    with pytest.raises(bootstrap.SetupError, match="not found: Chromium and RabbitMQ and nginx") as caught:
         bootstrap.ensure_programs()
-    assert str(caught.value).endswith("apt-get install chromium rabbitmq-server")
+    assert str(caught.value).endswith("apt-get install chromium rabbitmq-server nginx")
     assert "\n" not in str(caught.value)
 
 
@@ -68,12 +69,14 @@ def test_a_library_that_a_small_system_lacks_is_named(monkeypatch: pytest.Monkey
 
 
 def test_installed_programs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    browser, rabbitmq = tmp_path / "google-chrome", tmp_path / "rabbitmq-server"
-    for program in (browser, rabbitmq):
+    browser, rabbitmq, nginx = (tmp_path / name for name in ("google-chrome", "rabbitmq-server", "nginx"))
+    for program in (browser, rabbitmq, nginx):
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(bootstrap, "RABBITMQ", rabbitmq)
+    monkeypatch.setattr(bootstrap, "NGINX", nginx)
     assert bootstrap.find_browser() == str(browser)
     assert bootstrap.find_rabbitmq() == str(rabbitmq)
+    assert bootstrap.find_nginx() == str(nginx)
     bootstrap.ensure_programs()

@@ -2,7 +2,7 @@
 
 It is run by the machine's own Python, so it imports the standard library only. `bootstrap.py base` makes `.venv` with
 what runs, `bootstrap.py dev` adds what tests and checks need, and `bootstrap.py programs` finds the programs that tests
-start, a browser and RabbitMQ, or installs them from Debian's packages. Each does nothing when all is there already.
+start, a browser and servers, or installs them from Debian's packages. Each does nothing when all is there already.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ REQUIREMENTS = ROOT / "requirements"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Of Debian's package: the script on the PATH is for the system's own service.
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# Not on the PATH of everybody.
+NGINX = Path("/usr/sbin/nginx")
 LIBATOMIC = "libatomic.so.1"
 
 
@@ -77,6 +79,11 @@ def find_rabbitmq() -> str | None:
     return str(RABBITMQ) if RABBITMQ.exists() else None
 
 
+def find_nginx() -> str | None:
+    """The path of an installed nginx, or None."""
+    return str(NGINX) if NGINX.exists() else None
+
+
 def find_libatomic() -> str | None:
     """What the browser's driver is linked with on Linux, and what a small system lacks; None where that is so."""
     try:
@@ -97,6 +104,7 @@ class Program(NamedTuple):
 PROGRAMS = (
     Program("Chromium", "chromium", find_browser),
     Program("RabbitMQ", "rabbitmq-server", find_rabbitmq),
+    Program("nginx", "nginx", find_nginx),
     Program("libatomic", "libatomic1", find_libatomic),
 )
 
