@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -62,8 +63,8 @@ def filled(context: Flask, tmp_path: Path) -> Iterator[Flask]:
     pausing.create({"scope": "tags", "tags": "a", "reason": "moving"}, ZoneInfo("UTC"))
     parent = make_run(RunState.STARTED, started_at=now())
     for state in RunState:
-        values = {"args": "[1, 2]", "result": "3", "parent_id": parent, "root_id": parent}
-        make_run(state, schedule_id=schedule, schedule_name="nightly", due_at=now(), **values)
+        kin: dict[str, Any] = {"parent_id": parent, "root_id": parent, "schedule_id": schedule}
+        make_run(state, schedule_name="nightly", due_at=now(), args="[1, 2]", result="3", **kin)
     add_user(context, "maya@example.org", birthday=date(1990, 2, 28))
     db.session.add(Mail(key="welcome:0", kind="welcome", recipient="x@example.org", state="in doubt"))
     db.session.commit()
@@ -221,6 +222,8 @@ def test_a_proxy_may_pass_it_on_or_strip_it(settings: Settings, before: str, giv
 
     page = get("/login")
     assert page.status_code == 200
+    # It would bind the rest of the host, and its subdomains.
+    assert "Strict-Transport-Security" not in page.headers
     sheet = re.search(rf'href="{ROOT}(/static/beatdesk[^"]+)"', page.text)
     assert sheet
     assert (get(sheet[1]).status_code, get(sheet[1]).mimetype) == (200, "text/css")

@@ -55,7 +55,9 @@ class SecurityHeaders:
 
 def init_headers(app: Flask, settings: Settings) -> None:
     """Add the security headers to everything, static files and errors included, and say how pages may be kept."""
-    app.wsgi_app = SecurityHeaders(app.wsgi_app, secure=settings.secure_cookies)  # type: ignore[method-assign]
+    # That a host and those below it are reached by TLS only is for whoever has the host; with a path it is not ours.
+    secure = settings.secure_cookies and not settings.root
+    app.wsgi_app = SecurityHeaders(app.wsgi_app, secure=secure)  # type: ignore[method-assign]
 
     @app.after_request
     def keep_private(response: Response) -> Response:

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -61,7 +62,11 @@ def test_the_readmes_configuration_serves_signing_in(
     app: Flask, settings: Settings, root: str, connection: http.client.HTTPSConnection
 ) -> None:
     add_user(app)
-    forged = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "http"}
+    forged: dict[str, Any] = {
+        "X_Forwarded_For": "192.0.2.7",
+        "X_Forwarded_Host": "evil.example",
+        "X_Forwarded_Proto": "http",
+    }
     answer, page = ask(connection, "GET", f"{root}/login", **forged)
     assert answer.status == 200
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
@@ -69,7 +74,7 @@ def test_the_readmes_configuration_serves_signing_in(
     cookie = str(answer.getheader("Set-Cookie"))
     assert cookie.startswith("__Secure-" if root else "__Host-")
     assert "Secure" in cookie
-    given = {"Cookie": cookie.partition(";")[0], "Referer": f"{settings.public_url}/login", **forged}
+    given: dict[str, Any] = {"Cookie": cookie.partition(";")[0], "Referer": f"{settings.public_url}/login", **forged}
     fields = {"email": "maya@example.com", "password": PASSWORD, "csrf_token": token[1]}
     answer, _ = ask(connection, "POST", f"{root}/login", fields, **given)
     assert (answer.status, answer.getheader("Location")) == (303, f"{root}/")
