@@ -72,6 +72,12 @@ def test_a_day_below_a_path(
     assert [url for url in asked if not url.startswith(f"{live_server}/")] == [live_server]
 
 
+def arrive(page: Page, address: str) -> None:
+    """Wait for a page and its scripts: what is chosen before htmx is there asks for nothing."""
+    expect(page).to_have_url(address)
+    page.wait_for_load_state()
+
+
 def sign_in(page: Page, site: str, email: str) -> None:
     """From the path without its slash, to which nginx adds it, to the front page, in the dark."""
     page.goto(site)
@@ -91,6 +97,7 @@ def launch_and_follow(page: Page, site: str, redis: redis_client.Redis) -> None:
     """A run by the form, whose fields come by htmx; its end is pushed."""
     page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_role("link", name="Launch a task").first.click()
+    arrive(page, f"{site}/runs/new")
     page.get_by_label("Task", exact=True).select_option("add")
     page.get_by_label("num1").fill("2")
     page.get_by_label("num2").fill("3")
@@ -110,6 +117,7 @@ def edit(page: Page, address: str) -> None:
     page.get_by_role("link", name="Schedules", exact=True).click()
     page.get_by_role("link", name="nightly").click()
     page.get_by_role("link", name="Edit").click()
+    arrive(page, f"{address}/edit")
     page.get_by_label("Crontab", exact=True).last.fill("*/30 * * * *")
     expect(page.locator("#preview")).to_contain_text("Every 30 minutes")
     page.get_by_role("button", name="Save").click()
