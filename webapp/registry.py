@@ -76,6 +76,11 @@ def find_task(name: str) -> KnownTask | None:
     return None if task is None else described(name, task)
 
 
+def is_unknown(name: str) -> bool:
+    """Whether a task can be neither launched nor scheduled because it is not registered; not of Celery's own."""
+    return bool(name) and not name.startswith("celery.") and find_task(name) is None
+
+
 @lru_cache(maxsize=4096)
 def described(name: str, task: Any) -> KnownTask:
     """What is known of a Celery task from its function, `task.run`; kept, because neither changes."""

@@ -95,6 +95,12 @@ def test_end_is_included_and_nothing_comes_after_it() -> None:
     ]
 
 
+def test_it_takes_what_the_editor_takes() -> None:
+    zone = ("--timezone", "asia/KATHMANDU", "--count", "1")
+    for line in ("@daily", "@Midnight", "0\t0 * * *", " 0 0 * * * "):
+        assert utc("--crontab", line, *zone) == ["2027-01-01T18:15:00Z"]
+
+
 def test_a_stored_schedule_is_found_by_name_and_its_runs_are_counted() -> None:
     assert utc("birthdays") == ["2027-01-01T02:15:00Z", "2027-01-02T02:15:00Z"]
 
@@ -116,12 +122,12 @@ def test_nothing_to_come_is_said_and_is_no_error() -> None:
         ("birthdays --timezone UTC", "give either the name of a schedule or --timezone, not both"),
         ("--interval 5x", "--interval: '5x' is not a length; give a number and s, m, h or d, such as 10s"),
         ("--interval 0s", "--interval: every must be at least 1"),
-        ("--crontab '* 24 * * *'", "--crontab: hour: 24 is not an hour (0 to 23)"),
+        ("--crontab '* 24 * * *'", "--crontab: Hour: 24 is not an hour (0 to 23)."),
         (
             "--crontab '0 0 31 2 *'",
-            "--crontab: day of month: this never fires: there is no day 31 in month 2",
+            "--crontab: This never fires: there is no day 31 in month 2.",
         ),
-        ("--interval 5m --timezone Mars/Base", "--timezone: there is no time zone named 'Mars/Base'"),
+        ("--interval 5m --timezone Mars/Base", "--timezone: Choose a time zone from the list, such as "),
         ("--interval 5m --after yesterday", "--after: 'yesterday' is not a time in ISO 8601, such as "),
         (
             "--at 2027-03-28T02:30 --timezone Europe/Berlin",

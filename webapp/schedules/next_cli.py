@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from webapp.scheduler.recurrence import (
     SOLAR_EVENTS,
-    Crontab,
     DueTime,
     Interval,
     OneTime,
@@ -25,10 +24,15 @@ from webapp.scheduler.recurrence import (
     due_times,
 )
 from webapp.scheduler.recurrence.zones import wall_offsets, zone
+from webapp.schedules import fields
 from webapp.schedules.definition import due_values, iso
+from webapp.schedules.fields import FieldError
+from webapp.schedules.rule_fields import read_crontab, sentence
 
 Lookup = Callable[[str], tuple[Recurrence, int] | None]
 """From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
+
+Value = TypeVar("Value")
 
 MOST_DUE_TIMES = 10_000
 _LENGTH = re.compile(r"(?P<every>[0-9]+)\s*(?P<unit>us|s|m|h|d)")
@@ -57,7 +61,11 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
 
     @click.command("next", cls=_OneLineCommand)
     @click.argument("name", required=False)
-    @click.option("--crontab", metavar="LINE", help="Five fields: minute, hour, day of month, month, day of week.")
+    @click.option(
+        "--crontab",
+        metavar="LINE",
+        help="Five fields: minute, hour, day of month, month, day of week; or a shortcut such as @daily.",
+    )
     @click.option("--interval", metavar="LENGTH", help="A number and s, m, h or d, such as 10s.")
     @click.option("--solar", metavar="EVENT", help=f"One of {', '.join(SOLAR_EVENTS)}.")
     @click.option("--latitude", type=float, metavar="DEGREES", help="North of the equator, for --solar.")
@@ -104,8 +112,7 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
         return stored
     if len(kinds) != 1:
         raise _Refusal("give the name of a schedule, or one of --crontab, --interval, --solar and --at")
-    timezone = options["timezone"] or "UTC"
-    zone(timezone)
+    timezone = _read("timezone", fields.timezone, options["timezone"] or "UTC")
     recurrence = Recurrence(
         rule=_rule(kinds[0], options, timezone),
         timezone=timezone,
@@ -120,7 +127,7 @@ def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
     if kind != "solar" and (options["latitude"] is not None or options["longitude"] is not None):
         raise _Refusal("--latitude and --longitude belong to --solar")
     if kind == "crontab":
-        return Crontab.from_line(options["crontab"])
+        return _read("crontab", read_crontab, options["crontab"])
     if kind == "interval":
         return _interval(options["interval"])
     if kind == "solar":
@@ -131,6 +138,14 @@ def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
     if at is None:
         raise _Refusal("--at needs a time")
     return OneTime(at)
+
+
+def _read(option: str, reader: Callable[[str], Value], text: str) -> Value:
+    """An option as the editor reads its field, refused in the editor's words."""
+    try:
+        return reader(text)
+    except FieldError as error:
+        raise _Refusal(f"--{option}: {error}") from error
 
 
 def _interval(text: str) -> Interval:
@@ -161,7 +176,7 @@ def _with_option(error: RecurrenceError) -> str:
     """Put the option at fault before the message."""
     option = {"every": "interval", "period": "interval", "event": "solar"}.get(error.field, error.field)
     if error.field in _CRONTAB_FIELDS:
-        return f"--crontab: {error.field.replace('_', ' ')}: {error}"
+        return f"--crontab: {sentence(error)}"
     return f"--{option.replace('_', '-')}: {error}"
 
 
