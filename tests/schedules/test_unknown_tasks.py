@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -69,10 +70,13 @@ def test_it_is_marked_and_refuses_to_be_enabled_or_run(scheduler: Visitor, impor
         assert "task unknown" in page
         assert "disabled" in page
     assert f"No worker knows the task {NAME}" in scheduler.get(f"/schedules/{imported}").text
+    assert f"/schedules/{imported}/enable" not in scheduler.get("/schedules").text
     for action in ("enable", "run"):
         refused = scheduler.send(f"/schedules/{imported}/{action}").get_json()
         assert refused["fields"].keys() == {"task"}
-    # The rest of it can be edited, and another import of it changes nothing.
+    # The rest of it can be edited, and its task stays chosen.
+    edit = scheduler.get(f"/schedules/{imported}/edit").text
+    assert re.search(rf'<option value="{NAME}" selected>', edit)
     assert scheduler.send(f"/schedules/{imported}", {"description": "Waits for the shop."}).status_code == 200
     again = scheduler.send("/schedules/import", {"file": DUMP}).get_json()["steps"][0]
     assert again["changes"] == {"description": ["Waits for the shop.", ""]}
