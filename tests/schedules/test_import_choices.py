@@ -115,6 +115,15 @@ def test_the_command_line_says_by_its_exit_code_what_it_did(context: Flask, runn
     assert (misspelt.exit_code, misspelt.stderr) == (1, "Error: --without: There is no entry “bda”.\n")
 
 
+def test_what_another_database_has_can_be_left_out_as_well(context: Flask, runner: FlaskCliRunner) -> None:
+    transfer.apply(from_yaml(FINE + OTHER))
+    db.session.remove()
+    url = context.config["SQLALCHEMY_DATABASE_URI"]
+    result = runner.invoke(args=["schedules", "import", "--database", url, "--without", "other", "--remove", "--apply"])
+    assert (result.exit_code, result.stdout) == (0, "  fine\n/ other\n")
+    assert names() == ["fine", "other"]
+
+
 def test_of_two_with_one_name_each_is_refused_until_the_other_is_left_out(admin: Visitor) -> None:
     text = FINE + FINE.replace("fine", "' fine'").replace("every: 5", "every: 7") + OTHER
     steps = transfer.difference(from_yaml(text))

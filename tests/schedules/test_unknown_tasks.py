@@ -82,6 +82,11 @@ def test_it_is_marked_and_refuses_to_be_enabled_or_run(scheduler: Visitor, impor
     assert again["changes"] == {"description": ["Waits for the shop.", ""]}
 
 
+def test_the_command_line_lists_it_so(runner: FlaskCliRunner, imported: int) -> None:
+    (line,) = runner.invoke(args=["schedules", "list"]).stdout.splitlines()
+    assert "  task unknown  " in line
+
+
 def test_its_secrets_are_sealed_as_those_of_a_known_task(app: Flask, imported: int) -> None:
     with app.app_context(), reading():
         kwargs = db.session.scalar(sa.select(TASKS.c.kwargs).where(TASKS.c.id == imported))

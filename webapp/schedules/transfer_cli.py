@@ -92,20 +92,23 @@ def import_schedules(
         db.session.rollback()
     click.echo(_as_json(steps) if as_json else _as_text(steps))
     if refused:
-        raise _Refused(len(refused), steps, written=do_it)
+        raise _refused(len(refused), steps, written=do_it)
     if not do_it and not as_json:
         click.echo("Nothing was written. Add --apply to do it.")
 
 
-class _Refused(click.ClickException):
-    """Some entries cannot be imported: nothing was written (exit code 1), or all the others were (3)."""
+class _PartlyWritten(click.ClickException):
+    """Some entries could not be imported, and all the others were."""
 
-    def __init__(self, refused: int, steps: Sequence[Step], *, written: bool) -> None:
-        self.exit_code = 3 if written else 1
-        told = f"{refused} of {len(steps)} cannot be imported"
-        others = "--without NAME leaves one out, --skip-refused imports the others"
-        count = plural(transfer.written(steps), "other schedule")
-        super().__init__(f"{told}; {count} written" if written else f"nothing was written: {told}; {others}")
+    exit_code = 3
+
+
+def _refused(refused: int, steps: Sequence[Step], *, written: bool) -> click.ClickException:
+    told = f"{refused} of {len(steps)} cannot be imported"
+    if written:
+        return _PartlyWritten(f"{told}; {plural(transfer.written(steps), 'other schedule')} written")
+    ways = "--without NAME leaves one out, --skip-refused imports the others"
+    return click.ClickException(f"nothing was written: {told}; {ways}")
 
 
 def _with_option(error: Invalid) -> str:
