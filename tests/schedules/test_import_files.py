@@ -85,6 +85,7 @@ def test_each_bad_entry_of_a_dump_refuses_itself_only(preview: Preview) -> None:
     }
     assert refused.keys() == reasons.keys()
     assert all(reason in refused[key] for key, reason in reasons.items())
+    assert "Another entry has the same pk" in " ".join(steps["twice (entry 9)"]["notes"])
     assert [steps[key]["line"] for key in reasons] == [7, 9, 10, 11, 12, 13, 14, 15, 16]
 
 

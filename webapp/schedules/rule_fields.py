@@ -73,7 +73,7 @@ def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
             period = form.read("period", lambda value: fields.choice(value, PERIODS, PERIOD_SYNONYMS), "")
             rule = Interval(every, period)
         case Kind.CRONTAB:
-            rule = form.read("crontab", read_crontab, Crontab())
+            rule = form.read("crontab", _crontab, Crontab())
         case Kind.SOLAR:
             event = form.read("event", lambda value: fields.choice(value, SOLAR_EVENTS), "")
             rule = Solar(event, _degrees(form, "latitude", 90), _degrees(form, "longitude", 180))
@@ -100,7 +100,7 @@ def _degrees(form: Reader, name: str, most: int) -> float:
     return form.read(name, read, 0.0)
 
 
-def read_crontab(value: Any) -> Crontab:
+def _crontab(value: Any) -> Crontab:
     """Five fields or a shortcut such as `@daily`; tabs are blanks. Raises FieldError."""
     value = _given(value, "Say when, in five fields.")
     text = fields.line(value.replace("\t", " ") if isinstance(value, str) else value, most=600)

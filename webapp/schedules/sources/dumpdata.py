@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +13,7 @@ from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import RULES, from_row
 
 APP = "django_celery_beat."
+_SAME_KEY = "Another entry has the same pk: loading the dump would keep only the last of them."
 Row = tuple[Mapping[str, Any], int]
 
 
@@ -25,7 +28,7 @@ def from_dumpdata(text: str, now: datetime, timezone: str) -> list[Given]:
     `timezone` is where crontabs of old versions and other times are meant that name no zone. Raises Invalid.
     """
     rules: dict[tuple[str, str], list[Row]] = {}
-    tasks: list[Row] = []
+    tasks: list[tuple[Row, str]] = []
     things, found = read_fixture(text)
     for thing, line in things:
         model = str(thing.get("model", "")).lower() if isinstance(thing, dict) else None
@@ -35,13 +38,16 @@ def from_dumpdata(text: str, now: datetime, timezone: str) -> list[Given]:
         if not isinstance(fields, dict):
             found.append(Given(f"line {line}", line=line, error="This is not an object with a model and its fields."))
         elif model == f"{APP}periodictask":
-            tasks.append((fields, line))
+            tasks.append(((fields, line), str(thing.get("pk"))))
         else:
             kind = str(model).removeprefix(APP).removesuffix("schedule")
             rules.setdefault((kind, str(thing.get("pk"))), []).append((fields, line))
     if not tasks:
         raise refuse("There is no object of the model django_celery_beat.periodictask in it.")
-    found += [_given(fields, rules, now, line, timezone) for fields, line in tasks]
+    count = Counter(key for _row, key in tasks if key != "None")
+    for (fields, line), key in tasks:
+        one = _given(fields, rules, now, line, timezone)
+        found.append(replace(one, notes=[*one.notes, _SAME_KEY]) if count[key] > 1 else one)
     return check_names(sorted(found, key=lambda one: one.line or 0))
 
 
