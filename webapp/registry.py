@@ -1,7 +1,8 @@
 """Which tasks may be launched or scheduled, and what they take.
 
 Launching and scheduling are equal to running code, so only what is registered can be named; Celery's own `celery.*`
-tasks never. This lies outside `webapp.tasks` because services need it and may not import tasks.
+tasks never. A disabled schedule may keep another name, which nothing runs. This lies outside `webapp.tasks`
+because services need it and may not import tasks.
 """
 
 from __future__ import annotations
