@@ -15,6 +15,7 @@ from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
 from webapp.extensions import db
+from webapp.schedules import transfer
 
 FILES = Path(__file__).parent / "files"
 BIRTHDAYS = "people.send_birthday_emails"
@@ -87,6 +88,21 @@ def test_each_bad_entry_of_a_dump_refuses_itself_only(preview: Preview) -> None:
     assert all(reason in refused[key] for key, reason in reasons.items())
     assert "Another entry has the same pk" in " ".join(steps["twice (entry 9)"]["notes"])
     assert [steps[key]["line"] for key in reasons] == [7, 9, 10, 11, 12, 13, 14, 15, 16]
+
+
+def test_the_others_of_a_dump_are_imported_without_the_bad_ones(context: Flask, runner: FlaskCliRunner) -> None:
+    visitor = Visitor(context, "admin")
+    sent = {"file": read("broken_entries.json").decode(), "without": ["twice (entry 10)"], "apply": True}
+    assert visitor.post_json("/schedules/import", sent).status_code == 422
+    assert visitor.post_json("/schedules/import", sent | {"skip_refused": True}).status_code == 200
+    assert [one["name"] for one in transfer.snapshots()] == ["sunday", "twice"]
+    db.session.remove()
+    command = ["schedules", "import", str(FILES / "broken_entries.json"), "--apply", "--skip-refused", "--json"]
+    result = runner.invoke(args=command)
+    assert result.exit_code == 1
+    assert "nothing was written: 9 of 10 cannot be imported" in result.stderr
+    refused = [f"--without={key}" for key in lines_refused({step["key"]: step for step in json.loads(result.stdout)})]
+    assert runner.invoke(args=[*command, *refused]).exit_code == 0
 
 
 DUMP = read("byte_order_mark.json").decode("utf-8-sig")

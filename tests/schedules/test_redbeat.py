@@ -75,6 +75,8 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     save(theirs, "nightly", NIGHTLY)
     save(theirs, "yearly", YEARLY)
     save(theirs, "wrong", {**NIGHTLY, "minute": "61"})
+    save(theirs, "five", EVERY, args=5)
+    save(theirs, "never", {"__type__": "interval"})
     theirs.sadd("redbeat::statics", "nightly")
     theirs.set("redbeat::lock", "x")
     theirs.set("redbeat:text", "x")
@@ -86,8 +88,8 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     assert result.exit_code == 3, result.output
     assert {name for name, step in found.items() if step["action"] == "create"} == {"every", "nightly"}
     reasons = {name: step["errors"][""] for name, step in found.items() if step["errors"]}
-    assert reasons.keys() == {"yearly", "wrong", "text", "broken", "bare"}
-    assert reasons["yearly"].startswith("Its schedule cannot be read: it is of the type “rrule”")
+    assert reasons.keys() == {"yearly", "wrong", "five", "never", "text", "broken", "bare"}
+    assert reasons["yearly"].startswith("It cannot be read: its schedule is of the type “rrule”")
     assert "61" in reasons["wrong"]
     assert reasons["bare"] == reasons["text"] == "Its key is no hash with a definition."
     assert found["every"]["notes"] == ["The option “exchange” has no place here and is left out."]

@@ -67,12 +67,11 @@ def _given(name: str, definition: str | None, zone: str) -> Given:
     name = str(value.pop("name", "") or name)
     enabled = bool(value.pop("enabled", True))
     try:
-        rule = _rule(value.get("schedule"))
+        given = from_entry(name, value | {"schedule": _rule(value.get("schedule"))}, zone)
     except Exception as error:  # noqa: BLE001  # Celery's own errors of every kind, about what people wrote
-        return Given(name, error=f"Its schedule cannot be read: {error}.")
-    given = from_entry(name, value | {"schedule": rule}, zone)
+        return Given(name, error=f"It cannot be read: {error}.")
     notes = list(given.notes)
-    if isinstance(rule, crontab):
+    if given.fields.get("kind") == "crontab":
         notes.append(f"RedBeat keeps no time zone: its times are meant in {zone}.")
     return replace(given, fields={**given.fields, "enabled": enabled} if given.fields else {}, notes=notes)
 
@@ -85,9 +84,9 @@ def _rule(value: Any) -> Any:
         case "crontab":
             return crontab(**{name: field for name, field in value.items() if name != "__type__"})
         case "interval":
-            return schedule(run_every=timedelta(seconds=value["every"]))
+            return schedule(run_every=timedelta(seconds=value["every"]), relative=bool(value.get("relative")))
         case kind:
-            raise ValueError(f"it is of the type “{kind}”, and only crontab and interval can be imported")
+            raise ValueError(f"its schedule is of the type “{kind}”, and only crontab and interval can be imported")
 
 
 def _with_moment(value: dict[str, Any]) -> dict[str, Any]:
