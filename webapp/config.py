@@ -207,6 +207,11 @@ def _public_url(given: Mapping[str, str], default: str) -> str:
     return value
 
 
+def server_url(name: str, value: str) -> str:
+    """The address of a Redis that an option names, checked as `REDIS_URL` is. Raises ConfigError."""
+    return _server({name: value}, name, value, REDIS)
+
+
 def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
     """An address of Redis or the broker, with TLS options that redis-py, kombu and Celery all read alike."""
     value = _url(given, name, default, schemes)

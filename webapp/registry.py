@@ -1,7 +1,8 @@
 """Which tasks may be launched or scheduled, and what they take.
 
 Launching and scheduling are equal to running code, so only what is registered can be named; Celery's own `celery.*`
-tasks never. This lies outside `webapp.tasks` because services need it and may not import tasks.
+tasks never. A disabled schedule may keep another name, which nothing runs. This lies outside `webapp.tasks`
+because services need it and may not import tasks.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ def find_task(name: str) -> KnownTask | None:
         celery.loader.import_default_modules()
     task = None if name.startswith("celery.") else celery.tasks.get(name)
     return None if task is None else described(name, task)
+
+
+def is_unknown(name: str) -> bool:
+    """Whether a task can be neither launched nor scheduled because it is not registered; not of Celery's own."""
+    return bool(name) and not name.startswith("celery.") and find_task(name) is None
 
 
 @lru_cache(maxsize=4096)

@@ -20,6 +20,7 @@ from webapp.encoding import encodable
 from webapp.hosts import this_page
 from webapp.idempotency import new_key
 from webapp.people.zones import find_zone
+from webapp.registry import is_unknown
 from webapp.secrecy.masking import masked
 
 THEME_COOKIE = "theme"
@@ -35,6 +36,7 @@ def init_templating(app: Flask) -> None:
         Access=Access,
         may=may,
         may_run=own_tasks.allowed,
+        task_unknown=is_unknown,
         version=__version__,
         static_url=static_url,
         theme=theme,

@@ -78,6 +78,13 @@ def test_an_import_shows_what_it_would_do(page: Page, sign_in: SignIn, number: i
     expect(page.get_by_text("Read as a crontab file.")).to_be_visible()
     expect(page.get_by_role("group", name="Which task is each command?")).to_be_visible()
     assert_accessible(page)
+    page.get_by_label("Delete schedules that are not in it").uncheck()
+    page.get_by_role("button", name="Show the difference").click()
+    page.get_by_label("Leave out add 1 2 (days of the week)").check()
+    page.get_by_role("button", name="Import the others").click()
+    expect(page.get_by_text("1 could not be imported")).to_be_visible()
+    expect(page.get_by_role("link", name="add 1 2 (days of the month)")).to_be_visible()
+    expect(page.get_by_role("link", name="add 1 2 (days of the week)")).to_have_count(0)
 
 
 def test_a_form_with_errors_is_accessible(page: Page, sign_in: SignIn, number: int, complaints: list[str]) -> None:

@@ -43,8 +43,8 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     assert scheduler.read("/schedules")["schedules"][0]["words"] == "every minute"
     assert runs(app) == 0
     again = scheduler.post("/schedules/import", {"file": BEAT}).text
-    assert "Everything in it is here already" in again
-    assert "Import it" not in again
+    assert "Everything in it is here already, unchanged" in again
+    assert "Import</button>" not in again
 
 
 def test_what_was_not_shown_is_not_imported(scheduler: Visitor) -> None:
@@ -59,13 +59,13 @@ def test_what_was_not_shown_is_not_imported(scheduler: Visitor) -> None:
 def test_the_commands_of_a_crontab_are_given_tasks(visit: Callable[[str], Visitor]) -> None:
     admin = visit("admin")
     shown = admin.post("/schedules/import", {"file": CRON}).text
-    assert "2 of 2 cannot be taken" in shown
+    assert "2 of 2 cannot be imported" in shown
     assert "line 2" in shown
     assert '<input type="hidden" name="command" value="/bin/backup">' in shown
     form = {"file": CRON, "command": ["/bin/backup", "/bin/report"], "task_of": ["people.send_birthday_emails", ""]}
     mapped = admin.post("/schedules/import", {**form, "task_of_all": "add"}).text
     # The sum takes two numbers, so a report is none.
-    assert "1 of 2 cannot be taken" in mapped
+    assert "1 of 2 cannot be imported" in mapped
     tasks = {"": "people.send_birthday_emails"}
     answer = admin.send("/schedules/import", {"file": CRON, "tasks": tasks, "apply": True})
     assert [step["action"] for step in answer.get_json()["steps"]] == ["create", "create"]
@@ -87,7 +87,7 @@ def test_what_is_not_in_it_is_deleted_only_when_asked_for(app: Flask, scheduler:
 def test_what_is_no_text_is_refused(scheduler: Visitor) -> None:
     answer = scheduler.post("/schedules/import", {"upload": (io.BytesIO(b"\xff\xfe\x00"), "x.bin")})
     assert answer.status_code == 422
-    assert "“x.bin” is not a text in UTF-8." in answer.text
+    assert "This is not text in UTF-8 or UTF-16." in answer.text
 
 
 def test_an_export_for_celery_from_the_browser_and_the_command_line(
@@ -107,7 +107,7 @@ def test_an_export_for_celery_from_the_browser_and_the_command_line(
 def test_the_command_names_its_source_and_maps_commands(runner: FlaskCliRunner) -> None:
     command = ["schedules", "import", "-", "--task", "add", "--timezone", "Europe/Berlin"]
     shown = runner.invoke(args=[*command, "--json"], input="0 6 * * * add 1 2\n0 7 * * * a=b\n")
-    assert "nothing was written: 1 of 2 cannot be taken" in shown.output
+    assert "nothing was written: 1 of 2 cannot be imported" in shown.output
     mapped = runner.invoke(args=[*command, "--task", "a=b=people.send_birthday_emails"], input="0 7 * * * a=b\n")
     assert mapped.output.startswith("+ a=b\n")
     assert "Name one source" in runner.invoke(args=["schedules", "import"]).output

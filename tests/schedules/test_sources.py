@@ -97,11 +97,10 @@ def test_beat_schedule_is_read_and_not_run() -> None:
         "beat_schedule = {",
         "x = 1",
         "beat_schedule = {}",
-        "{'a': {'task': 'add', 'schedule': 1}, 'a': {'task': 'add', 'schedule': 1}}",
         "beat_schedule = {'a': " + "-" * 5000 + "1}",
         "beat_schedule = \0",
     ],
-    ids=["syntax", "none", "empty", "twice", "deep", "nul"],
+    ids=["syntax", "none", "empty", "deep", "nul"],
 )
 def test_source_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as caught:
@@ -216,7 +215,7 @@ def dump(**changes: Any) -> str:
     ids=["crontab", "interval", "solar", "clocked", "one off", "has run", "to run", "expires"],
 )  # fmt: skip
 def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, Any]) -> None:
-    cleanup, found = from_dumpdata(dump(**changes), NOW)
+    cleanup, found = from_dumpdata(dump(**changes), NOW, "UTC")
     assert cleanup.skipped is not None
     definition = examine(found.fields, NOW).definition
     assert definition is not None
@@ -225,15 +224,15 @@ def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, A
 
 def test_a_dump_whose_entries_are_broken() -> None:
     text = dump(crontab=99)
-    found = from_dumpdata(text, NOW)[1]
+    found = from_dumpdata(text, NOW, "UTC")[1]
     assert found.error == "Its crontab 99 is not in the file: dump the whole application."
     assert text.splitlines()[(found.line or 0)].strip() == '"model": "django_celery_beat.periodictask",'
-    assert from_dumpdata(dump(crontab=None), NOW)[1].error == "It names no schedule, or more than one."
-    assert from_dumpdata(dump(crontab=None, clocked=8), NOW)[1].skipped == "Its one time has passed."
-    assert "“exchange”" in from_dumpdata(dump(exchange="x"), NOW)[1].notes[0]
-    for junk in ("[", "[1]", "[{}]", '[{"model": "django_celery_beat.periodictask"}]', text[:-9], "[" * 9999):
+    assert from_dumpdata(dump(crontab=None), NOW, "UTC")[1].error == "It names no schedule, or more than one."
+    assert from_dumpdata(dump(crontab=None, clocked=8), NOW, "UTC")[1].skipped == "Its one time has passed."
+    assert "“exchange”" in from_dumpdata(dump(exchange="x"), NOW, "UTC")[1].notes[0]
+    for junk in ("[", "[1]", "[{}]", '[{"model": "auth.user", "fields": {}}]', text[:-9], "[" * 9999):
         with pytest.raises(Invalid):
-            from_dumpdata(junk, NOW)
+            from_dumpdata(junk, NOW, "UTC")
 
 
 CRONTAB = r"""MAILTO=ops@example.org

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from webapp.registry import serializer_note
+from webapp.registry import is_unknown, serializer_note
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed
 from webapp.schedules.secret_arguments import shown
@@ -31,6 +31,7 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "last_due_at": _iso(row.last_due_at),
         "next_due_at": _iso(row.next_due_at),
         "problem": schedule.problem,
+        "task_unknown": is_unknown(row.task),
         "note": serializer_note(row.task),
     }
 

@@ -12,6 +12,7 @@ from webapp.database import now
 from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
+from webapp.registry import is_unknown
 from webapp.scheduler.recurrence import Recurrence
 from webapp.schedules import listing, stored
 from webapp.schedules.answers import listed_values, schedule_values
@@ -61,7 +62,7 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
     for row in rows:
         due = f"{row.next_due_at:%Y-%m-%d %H:%M:%S}Z" if row.next_due_at else "–"
         found = row.schedule
-        click.echo(f"{found.id:>6}  {_standing(found):<8}  {due:<20}  {one_line(found.name)}  ({found.words})")
+        click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<20}  {one_line(found.name)}  ({found.words})")
 
 
 @schedules.command("show")
@@ -98,6 +99,8 @@ def refuse(error: DomainError) -> click.ClickException:
 
 
 def _standing(schedule: Stored) -> str:
+    if is_unknown(schedule.row.task):
+        return "task unknown"
     if schedule.problem:
         return "broken"
     if not schedule.row.enabled:

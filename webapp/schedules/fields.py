@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from webapp.people.zones import like_zones, meant_zone
 from webapp.runs.arguments import read_json
 from webapp.scheduler.recurrence.zones import wall_offsets
 
@@ -133,6 +134,16 @@ def json_value(value: Any, kind: type, words: str) -> Any:
     if len(text) > LONGEST_JSON:
         raise FieldError(f"At most {LONGEST_JSON:,} characters; these are {len(text):,}.")
     return value
+
+
+def timezone(value: Any) -> str:
+    """The IANA name of the time zone that was meant: in any case, or by a city or country."""
+    found = meant_zone(value) if isinstance(value, str) else None
+    if found is None:
+        like = like_zones(value) if isinstance(value, str) else []
+        such = " or ".join(like) or "Asia/Kathmandu or UTC"
+        raise FieldError(f"Choose a time zone from the list, such as {such}.")
+    return found
 
 
 def tags(value: Any) -> list[str]:

@@ -6,34 +6,36 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from webapp.scheduler.recurrence import (
     SOLAR_EVENTS,
-    Crontab,
     DueTime,
-    Interval,
-    OneTime,
     Recurrence,
     RecurrenceError,
     Rule,
-    Solar,
     check,
     describe,
     due_times,
 )
-from webapp.scheduler.recurrence.zones import wall_offsets, zone
+from webapp.scheduler.recurrence.zones import zone
+from webapp.schedules import fields
 from webapp.schedules.definition import due_values, iso
+from webapp.schedules.fields import FieldError
+from webapp.schedules.rule_fields import CRONTAB_LENGTHS, Reader, read_rule, sentence
 
 Lookup = Callable[[str], tuple[Recurrence, int] | None]
 """From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
 
+Value = TypeVar("Value")
+
 MOST_DUE_TIMES = 10_000
 _LENGTH = re.compile(r"(?P<every>[0-9]+)\s*(?P<unit>us|s|m|h|d)")
 _PERIODS = {"us": "microseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_CRONTAB_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+# The fields that an option of another name gives.
+OPTIONS = {"every": "interval", "period": "interval", "event": "solar"} | dict.fromkeys(CRONTAB_LENGTHS, "crontab")
 
 
 class _Refusal(click.ClickException):
@@ -57,7 +59,11 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
 
     @click.command("next", cls=_OneLineCommand)
     @click.argument("name", required=False)
-    @click.option("--crontab", metavar="LINE", help="Five fields: minute, hour, day of month, month, day of week.")
+    @click.option(
+        "--crontab",
+        metavar="LINE",
+        help="Five fields: minute, hour, day of month, month, day of week; or a shortcut such as @daily.",
+    )
     @click.option("--interval", metavar="LENGTH", help="A number and s, m, h or d, such as 10s.")
     @click.option("--solar", metavar="EVENT", help=f"One of {', '.join(SOLAR_EVENTS)}.")
     @click.option("--latitude", type=float, metavar="DEGREES", help="North of the equator, for --solar.")
@@ -72,7 +78,8 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
     def next_command(**options: Any) -> None:
         """Show the next due times of the schedule NAME, or of the rule that the options give.
 
-        A TIME is in ISO 8601, such as 2027-10-30T22:00:00Z; without an offset it is meant in the rule's zone.
+        A TIME is in ISO 8601, such as 2027-10-30T22:00:00Z; without an offset it is meant in the rule's zone, where it
+        is the first of the two that autumn makes of it.
         """
         try:
             recurrence, done = parse_options(options, lookup)
@@ -104,8 +111,7 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
         return stored
     if len(kinds) != 1:
         raise _Refusal("give the name of a schedule, or one of --crontab, --interval, --solar and --at")
-    timezone = options["timezone"] or "UTC"
-    zone(timezone)
+    timezone = _read("timezone", fields.timezone, options["timezone"] or "UTC")
     recurrence = Recurrence(
         rule=_rule(kinds[0], options, timezone),
         timezone=timezone,
@@ -117,52 +123,51 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
 
 
 def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
-    if kind != "solar" and (options["latitude"] is not None or options["longitude"] is not None):
+    """The rule, read as the editor reads the fields of a form."""
+    place = {name: options[name] for name in ("latitude", "longitude") if options[name] is not None}
+    if kind != "solar" and place:
         raise _Refusal("--latitude and --longitude belong to --solar")
-    if kind == "crontab":
-        return Crontab.from_line(options["crontab"])
-    if kind == "interval":
-        return _interval(options["interval"])
-    if kind == "solar":
-        if options["latitude"] is None or options["longitude"] is None:
-            raise _Refusal("--solar needs --latitude and --longitude")
-        return Solar(options["solar"], options["latitude"], options["longitude"])
-    at = _moment("at", options["at"], timezone)
-    if at is None:
-        raise _Refusal("--at needs a time")
-    return OneTime(at)
+    match kind:
+        case "crontab":
+            given: dict[str, Any] = {"kind": kind, "crontab": options["crontab"]}
+        case "interval":
+            given = {"kind": kind, **_interval(options["interval"])}
+        case "solar":
+            if len(place) < 2:
+                raise _Refusal("--solar needs --latitude and --longitude")
+            given = {"kind": kind, "event": options["solar"], **place}
+        case _:
+            given = {"kind": "clocked", "at": options["at"]}
+    form = Reader(given)
+    rule = read_rule(form, zone(timezone))
+    if rule is None:
+        name, text = next(iter(form.errors.items()))
+        raise _Refusal(f"--{OPTIONS.get(name, name)}: {text}")
+    return rule
 
 
-def _interval(text: str) -> Interval:
+def _interval(text: str) -> dict[str, Any]:
     match = _LENGTH.fullmatch(text.strip())
     if match is None:
-        raise RecurrenceError("interval", f"'{text}' is not a length; give a number and s, m, h or d, such as 10s")
-    return Interval(int(match["every"]), _PERIODS[match["unit"]])
+        raise _Refusal(f"--interval: '{text}' is not a length; give a number and s, m, h or d, such as 10s")
+    return {"every": match["every"], "period": _PERIODS[match["unit"]]}
 
 
-def _moment(field: str, text: str | None, timezone: str) -> datetime | None:
-    if text is None:
-        return None
+def _moment(option: str, text: str | None, timezone: str) -> datetime | None:
+    return None if text is None else _read(option, lambda value: fields.moment(value, zone(timezone)), text)
+
+
+def _read(option: str, reader: Callable[[str], Value], text: str) -> Value:
+    """An option as the editor reads its field, refused in the editor's words."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise RecurrenceError(field, f"'{text}' is not a time in ISO 8601, such as 2027-10-30T22:00:00Z") from error
-    if moment.tzinfo is not None:
-        return moment
-    tz = zone(timezone)
-    first, second = wall_offsets(tz, moment)
-    if first != second:
-        problem = "happens twice" if first > second else "does not exist"
-        raise RecurrenceError(field, f"{text} {problem} in {timezone}; add an offset, such as +00:00")
-    return moment.replace(tzinfo=tz)
+        return reader(text)
+    except FieldError as error:
+        raise _Refusal(f"--{option}: {error}") from error
 
 
 def _with_option(error: RecurrenceError) -> str:
     """Put the option at fault before the message."""
-    option = {"every": "interval", "period": "interval", "event": "solar"}.get(error.field, error.field)
-    if error.field in _CRONTAB_FIELDS:
-        return f"--crontab: {error.field.replace('_', ' ')}: {error}"
-    return f"--{option.replace('_', '-')}: {error}"
+    return f"--{OPTIONS.get(error.field, error.field)}: {sentence(error)}"
 
 
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:

@@ -10,7 +10,7 @@ from webapp.accounts import own_tasks
 from webapp.database import now
 from webapp.extensions import db
 from webapp.people.zones import zone_options
-from webapp.registry import known_tasks
+from webapp.registry import is_unknown, known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
@@ -36,6 +36,7 @@ def editor_context(
     `built` is what was chosen in the builder of crontabs.
     """
     moment = now()
+    task_name = values.get("task", "")
     return {
         "values": values,
         "schedule": schedule,
@@ -46,7 +47,9 @@ def editor_context(
             (task.name, f"{task.name} — {task.summary}" if task.summary else task.name)
             for task in known_tasks().values()
             if own_tasks.allowed(task.name)
-        ],
+        ]
+        # A schedule may have had it while it was known; it stays chosen.
+        + ([(task_name, f"{task_name} — task unknown")] if is_unknown(task_name) else []),
         "zone_options": zone_options(moment),
         "zone_words": zone_words(values.get("timezone", ""), moment),
         "parts": crontab_parts(values.get("crontab", "")),

@@ -1,13 +1,15 @@
 """Schedules out of files and into them: what an import would change is shown before it is done.
 
 An export has what people decide (`Definition.snapshot`), without what equals the defaults. Not in it: numbers,
-versions, pauses, and what has run. An import takes all entries or none, and runs nothing.
+versions, pauses, and what has run. An import runs nothing. Any entry can be left out; one that is wrong refuses itself,
+and the others are imported where that was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,13 +26,16 @@ from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import secret_arguments, service, stored, writing
 from webapp.schedules.definition import DEFAULTS, FIELDS, Definition
 from webapp.schedules.history import Change, differences
-from webapp.schedules.sources.given import Given
+from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
 from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.sealing import VERSION
 
 CHUNK = 500
+_DEFINED = "The code defines it and would bring it back, so it stays."
+_SAME_NAME = "More than one entry has this name. Leave all but one of them out."
+_DOUBTFUL = "It stays: an entry that cannot be imported may stand for it. Leave that entry out to delete this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Step:
     """What an import does with one entry, and what people should know of it.
 
     The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" is why nothing can be done.
+    `key` is the name by which the entry can be left out, `left_out` whether it was.
     """
 
     name: str
@@ -49,6 +55,8 @@ class Step:
     command: str | None = None
     words: str = ""
     forbidden: bool = False
+    key: str = ""
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +91,29 @@ def entry(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def difference(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
-    """What an import would do. What is not among the entries stays, unless it is to be removed."""
-    return [ready.step for ready in _prepare(entries, remove=remove)]
+def difference(entries: Sequence[Given], *, remove: bool = False, without: Collection[str] = ()) -> list[Step]:
+    """What an import would do. What is not among the entries stays, unless it is to be removed.
+
+    `without` has the names or keys of what is left out, removals too.
+    """
+    return [ready.step for ready in _prepare(entries, remove=remove, without=without)]
 
 
-def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
-    """Import all of it in one transaction, or nothing. Raises Invalid when any entry is wrong."""
-    prepared, moment = _prepare(entries, remove=remove), now()
+def apply(
+    entries: Sequence[Given], *, remove: bool = False, without: Collection[str] = (), skip_refused: bool = False
+) -> list[Step]:
+    """Import what `difference` shows, in one transaction.
+
+    Raises Invalid when an entry is wrong, and imports nothing; with `skip_refused` it imports the others.
+    """
+    prepared, moment = _prepare(entries, remove=remove, without=without), now()
     steps = [ready.step for ready in prepared]
     if errors := refusals(steps):
         found = next((step for step in steps if step.errors.keys() & service.CALL_FIELDS), None)
         if not note_refused(steps) and found is not None:
             service.record_refusal(("schedule", "", found.name), found.errors)
-        raise Invalid(errors)
+        if not skip_refused:
+            raise Invalid(errors)
     revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
     db.session.commit()
     if revisions:
@@ -118,6 +135,13 @@ def refusals(steps: Sequence[Step]) -> dict[str, str]:
     return {f"{_place(step)}: {name}": text for step in steps for name, text in step.errors.items()}
 
 
+def require_entries(steps: Sequence[Step], without: Collection[str]) -> None:
+    """Refuse to leave out what is not there: it may be misspelt. Raises Invalid at `without`."""
+    missing = sorted(set(without) - {step.key for step in steps} - {step.name for step in steps})
+    if missing:
+        raise Invalid({"without": f"There is no entry “{missing[0][:80]}”."})
+
+
 def written(steps: Sequence[Step]) -> int:
     """How many schedules an import writes."""
     return sum(step.action in ("create", "change", "remove") for step in steps)
@@ -126,8 +150,8 @@ def written(steps: Sequence[Step]) -> int:
 def step_values(step: Step) -> dict[str, Any]:
     """A step as JSON values."""
     changes = {change.field: [change.before, change.after] for change in step.changes}
-    values = {"name": step.name, "action": step.action, "changes": changes, "errors": dict(step.errors)}
-    return values | {"notes": list(step.notes), "line": step.line}
+    values = {"name": step.name, "key": step.key, "action": step.action, "changes": changes}
+    return values | {"errors": dict(step.errors), "notes": list(step.notes), "line": step.line}
 
 
 def _place(step: Step) -> str:
@@ -151,43 +175,70 @@ def _write(ready: _Ready, moment: datetime) -> int:
     return writing.revision_of(db.session, schedule_id)
 
 
-def _prepare(entries: Sequence[Given], *, remove: bool) -> list[_Ready]:
-    names = [str(one.fields["name"]) for one in entries if one.fields.get("name")]
+def _prepare(entries: Sequence[Given], *, remove: bool, without: Collection[str]) -> list[_Ready]:
+    keys, unwanted = entry_keys(entries), frozenset(without)
+    left_out = [key in unwanted or one.name in unwanted for key, one in zip(keys, entries, strict=True)]
+    names = [one.name for one, left in zip(entries, left_out, strict=True) if not left and one.skipped is None]
+    found, count = _stored(names), Counter(names)
+    moment = now()
+    prepared = []
+    for one, key, left in zip(entries, keys, left_out, strict=True):
+        twice = one.name and count[one.name] > 1 and not left and one.error is None
+        ready = _ready(replace(one, error=_SAME_NAME) if twice else one, found.get(one.name), moment)
+        prepared.append(replace(ready, step=_placed(ready.step, key, left_out=left)))
+    if not remove:
+        return prepared
+    doubtful = any(ready.step.errors for ready in prepared)
+    return [*prepared, *_removals({one.name for one in entries}, unwanted, doubtful=doubtful)]
+
+
+def _stored(names: Sequence[str]) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
     for start in range(0, len(names), CHUNK):
         some = select_schedules().where(TASKS.c.name.in_(names[start : start + CHUNK]))
         found |= {schedule.name: schedule for schedule in stored.load(db.session, some)}
-    moment = now()
-    prepared = [_ready(one, found.get(str(one.fields.get("name"))), moment) for one in entries]
-    return [*prepared, *_removals({one.name for one in entries})] if remove else prepared
+    return found
 
 
-def _removals(kept: set[str]) -> list[_Ready]:
-    """What is there and not among the names. What the code defines would come back, so it stays."""
+def _placed(step: Step, key: str, *, left_out: bool) -> Step:
+    """What is left out still says what it would do, but not what is wrong with it."""
+    if not left_out:
+        return replace(step, key=key)
+    return replace(step, key=key, left_out=True, action="skip", errors={}, forbidden=False)
+
+
+def _removals(kept: set[str], without: Collection[str], *, doubtful: bool) -> list[_Ready]:
+    """What is there and not among the names. What the code defines would come back, so it stays.
+
+    All of it stays while an entry is wrong, because that may be what the entry means.
+    """
     names = db.session.execute(sa.select(TASKS.c.id, TASKS.c.name).order_by(TASKS.c.name))
     gone = [number for number, name in names if name not in kept]
     found: list[Stored] = []
     for start in range(0, len(gone), CHUNK):
         found += stored.find_many(db.session, gone[start : start + CHUNK])
-    defined = "The code defines it and would bring it back, so it stays."
-    reasons = [(one, defined if one.code_definition else own_tasks.refusal(one.row.task)) for one in found]
-    return [
-        _Ready(Step(one.name, "skip", notes=[reason])) if reason else _Ready(Step(one.name, "remove"), one)
-        for one, reason in reasons
-    ]
+    return [_removal(one, doubtful=doubtful, left_out=one.name in without) for one in found]
+
+
+def _removal(found: Stored, *, doubtful: bool, left_out: bool) -> _Ready:
+    reason = _DEFINED if found.code_definition else own_tasks.refusal(found.row.task)
+    if not reason and doubtful:
+        reason = _DOUBTFUL
+    notes = [reason] if reason else []
+    action = "skip" if reason or left_out else "remove"
+    return _Ready(Step(found.name, action, notes=notes, key=found.name, left_out=left_out and not reason), found)
 
 
 def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
-    name = given.name or "an entry without a name"
+    name = given.name or UNNAMED
     about: dict[str, Any] = {"notes": given.notes, "line": given.line, "command": given.command}
     if given.skipped is not None:
         return _Ready(Step(name, "skip", notes=[*given.notes, given.skipped], line=given.line))
     if given.error is not None:
         return _Ready(Step(name, "refuse", errors={"": given.error}, **about))
     # An entry says everything: what is left out is the default, also of a schedule that is there already.
-    examined = examine(
-        {**DEFAULTS, **given.fields}, moment, current=before.snapshot if before else None, opens=(VERSION,)
-    )
+    wanted, current = {**DEFAULTS, **given.fields}, before.snapshot if before else None
+    examined = examine(wanted, moment, current=current, opens=(VERSION,), keeps_unknown=True)
     definition = examined.definition
     if definition is None:
         return _Ready(Step(name, "refuse", errors=examined.errors, **about))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import Any, BinaryIO, TextIO
 
 import click
 from flask import current_app
@@ -21,9 +22,13 @@ from webapp.schedules.sources.beat_schedule import from_module
 from webapp.schedules.sources.database import from_database
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import to_yaml
-from webapp.schedules.sources.reading import FORMATS, Asked, read
+from webapp.schedules.sources.reading import FORMATS, Asked, decode, disable_unknown, read, read_zone
+from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
 from webapp.schedules.transfer import Step
 
+SOURCES = ("beat_schedule", "database", "redbeat")
+# The fields of an error that are options here.
+OPTIONS = ("timezone", "redbeat", "without")
 SIGNS = {"create": "+", "change": "~", "keep": " ", "remove": "-", "skip": "/", "refuse": "!"}
 
 
@@ -49,46 +54,82 @@ def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None
 
 
 @schedules.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8"), required=False)
+@click.argument("file", type=click.File("rb"), required=False)
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Of the FILE; else it is guessed.")
 @click.option("--beat-schedule", metavar="MODULE:ATTRIBUTE", help="A dict of Celery's in your own code, imported.")
 @click.option("--database", metavar="URL", help="Another database, of sqlalchemy-celery-beat or of Beatdesk.")
+@click.option("--redbeat", metavar="URL", help="The Redis that RedBeat keeps its schedules in, redis:// or rediss://.")
+@click.option("--redbeat-key-prefix", metavar="TEXT", default=PREFIX, show_default=True, help="As set for RedBeat.")
 @click.option("--timezone", help="Of crontabs that name none; else TIMEZONE.")
 @click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="Which task a crontab's command is.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this entry out; may be given more than once.")
 @click.option("--remove", is_flag=True, help="Delete schedules that are not among those imported.")
 @click.option("--apply", "do_it", is_flag=True, help="Do it; without this the difference is only shown.")
+@click.option("--skip-refused", is_flag=True, help="Import the others where some entries cannot be imported.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def import_schedules(file: TextIO | None, remove: bool, do_it: bool, as_json: bool, **source: Any) -> None:
-    """Bring the schedules of a FILE ("-" for standard input) in: all of them, or none."""
-    if sum(bool(one) for one in (file, source["beat_schedule"], source["database"])) != 1:
-        raise click.UsageError("Name one source: a FILE, --beat-schedule or --database.")
+def import_schedules(
+    file: BinaryIO | None, without: tuple[str, ...], do_it: bool, skip_refused: bool, as_json: bool, **source: Any
+) -> None:
+    """Import the schedules of a FILE ("-" for standard input).
+
+    Where an entry cannot be imported, nothing is written and the exit code is 1; with --skip-refused the others are
+    imported and it is 3.
+    """
+    if sum(bool(source[name]) for name in SOURCES) + bool(file) != 1:
+        raise click.UsageError("Name one source: a FILE, --beat-schedule, --database or --redbeat.")
+    wishes: dict[str, Any] = {"remove": source["remove"], "without": without}
     try:
         entries = _entries(file, source)
-        steps = transfer.difference(entries, remove=remove)
+        steps = transfer.difference(entries, **wishes)
+        transfer.require_entries(steps, without)
         refused = [step for step in steps if step.errors]
-        if do_it and not refused:
-            transfer.apply(entries, remove=remove)
-    except (Invalid, UnicodeDecodeError) as error:
-        raise click.ClickException(str(error)) from error
+        do_it = do_it and (not refused or (skip_refused and transfer.written(steps) > 0))
+        if do_it:
+            transfer.apply(entries, **wishes, skip_refused=skip_refused)
+    except Invalid as error:
+        raise click.ClickException(_with_option(error)) from error
     finally:
         db.session.rollback()
     click.echo(_as_json(steps) if as_json else _as_text(steps))
     if refused:
-        raise click.ClickException(f"nothing was written: {len(refused)} of {len(steps)} cannot be taken")
+        raise _refused(len(refused), steps, written=do_it)
     if not do_it and not as_json:
         click.echo("Nothing was written. Add --apply to do it.")
 
 
-def _entries(file: TextIO | None, source: dict[str, Any]) -> list[Given]:
-    zone = source["timezone"] or current_app.extensions["settings"].timezone
+class _PartlyWritten(click.ClickException):
+    """Some entries could not be imported, and all the others were."""
+
+    exit_code = 3
+
+
+def _refused(refused: int, steps: Sequence[Step], *, written: bool) -> click.ClickException:
+    told = f"{refused} of {len(steps)} cannot be imported"
+    if written:
+        return _PartlyWritten(f"{told}; {plural(transfer.written(steps), 'other schedule')} written")
+    ways = "--without NAME leaves one out, --skip-refused imports the others"
+    return click.ClickException(f"nothing was written: {told}; {ways}")
+
+
+def _with_option(error: Invalid) -> str:
+    """What is wrong, with the option at fault before it."""
+    return str(Invalid({f"--{name}" if name in OPTIONS else name: text for name, text in error.fields.items()}))
+
+
+def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
+    zone = read_zone(source["timezone"] or current_app.extensions["settings"].timezone)
     if source["beat_schedule"]:
-        return from_module(source["beat_schedule"], zone)
+        return disable_unknown(from_module(source["beat_schedule"], zone))
     if source["database"]:
-        return from_database(source["database"], now())
-    assert file is not None  # noqa: S101  # one of the three is there
+        return disable_unknown(from_database(source["database"], now()))
+    if source["redbeat"]:
+        # Celery's default, and not ours: the app that RedBeat belongs to may have set another one.
+        zone = zone if source["timezone"] else "UTC"
+        return disable_unknown(from_redbeat(source["redbeat"], source["redbeat_key_prefix"], zone))
+    assert file is not None  # noqa: S101  # one source is there
     # The last "=" divides: commands may have some, names of tasks have none.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(file.read(), Asked(source["format_"] or "", zone, mapped), now())
+    return read(decode(file.read()), Asked(source["format_"] or "", zone, mapped), now())
 
 
 def _as_json(steps: list[Step]) -> str:
@@ -98,8 +139,8 @@ def _as_json(steps: list[Step]) -> str:
 def _as_text(steps: list[Step]) -> str:
     lines: list[str] = []
     for step in steps:
-        place = f"  (line {step.line})" if step.line and step.errors else ""
-        lines.append(f"{SIGNS[step.action]} {step.name}{place}")
+        place = f"  (line {step.line})" if step.line and (step.errors or step.action == "skip") else ""
+        lines.append(f"{SIGNS[step.action]} {step.key}{place}")
         lines += [f"    {change.field}: {said(change.before)} -> {said(change.after)}" for change in step.changes]
         lines += [f"    {text}" for text in step.notes]
         lines += [f"    {name}: {text}" if name else f"    {text}" for name, text in step.errors.items()]

@@ -21,7 +21,7 @@ from webapp.schedules import transfer
 from webapp.schedules.asked import list_sent
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.own import to_yaml
-from webapp.schedules.sources.reading import FORMATS, Asked, guess, read
+from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import Step
 from webapp.submitted import submitted
 from webapp.transactions import reading
@@ -54,41 +54,62 @@ def import_form() -> Response:
 @blueprint.post("/import")
 @access(Access.SCHEDULER)
 def import_file() -> Response:
-    """The difference; with `apply` it is done, all of it or nothing.
+    """The difference; with `apply` it is done: all of it, or with `skip_refused` what can be imported.
 
-    Programs send `{"file": text, "format": …, "timezone": …, "tasks": {command: task}, "remove": true, "apply": true}`.
+    Programs send `{"file": text, "format": …, "timezone": …, "tasks": {command: task}, "without": [name], "remove":
+    true, "skip_refused": true, "apply": true}`.
     """
     given = submitted()
-    asked, remove, do_it = _asked(given), bool(given.get("remove")), bool(given.get("apply"))
+    asked, do_it, skip_refused = _asked(given), bool(given.get("apply")), bool(given.get("skip_refused"))
+    remove, without = bool(given.get("remove")), _without(given)
     text = ""
     try:
         text = _text(given)
         with reading():
             entries = read(text, asked, now())
-            steps = transfer.difference(entries, remove=remove)
-        do_it = do_it and given.get("seen", seen := _digest(text, asked, remove=remove)) == seen
-        if do_it and (wants_json() or not transfer.refusals(steps)):
-            steps = transfer.apply(entries, remove=remove)
+            steps = transfer.difference(entries, remove=remove, without=without)
+        if wants_json():
+            transfer.require_entries(steps, without)
+        do_it = do_it and given.get("seen", seen := _digest(text, asked, steps, remove=remove)) == seen
+        if do_it and (wants_json() or skip_refused or not transfer.refusals(steps)):
+            steps = transfer.apply(entries, remove=remove, without=without, skip_refused=skip_refused)
         elif do_it:
             transfer.note_refused(steps)
     except Invalid as error:
         if wants_json():
             raise
         with reading():
-            return _page(422, text, asked, None, remove=remove, error=error.fields)
+            return _page(422, text, asked, None, remove=remove, without=without, error=error.fields)
     if wants_json():
         return jsonify(applied=do_it, steps=[transfer.step_values(step) for step in steps])
-    if do_it and not any(step.errors for step in steps):
-        count = transfer.written(steps)
-        flash(f"Imported: {count} written, {len(steps) - count} left as they are. Nothing ran.", "success")
+    if do_it and (skip_refused or not transfer.refusals(steps)):
+        flash(*_outcome(steps))
         return see_other(url_for("schedules.index"))
     with reading():
-        return _page(422 if do_it else 200, text, asked, steps, remove=remove)
+        return _page(422 if do_it else 200, text, asked, steps, remove=remove, without=without)
 
 
-def _digest(text: str, asked: Asked, *, remove: bool) -> str:
-    """What was shown: an import of something else shows that first."""
-    return hashlib.sha256(json.dumps([text.strip(), asdict(asked), remove], sort_keys=True).encode()).hexdigest()
+def _outcome(steps: list[Step]) -> tuple[str, str]:
+    count, refused = transfer.written(steps), sum(bool(step.errors) for step in steps)
+    told = f"Imported: {count} written, {len(steps) - count - refused} left as they are."
+    if not refused:
+        return f"{told} Nothing ran.", "success"
+    return f"{told} {refused} could not be imported. Nothing ran.", "warning"
+
+
+def _without(given: dict[str, Any]) -> list[str]:
+    """The entries that are left out; a form sends those that have no tick box one a line."""
+    names = [name.strip() for sent in list_sent("without", given) for name in sent.splitlines()]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _digest(text: str, asked: Asked, steps: list[Step], *, remove: bool) -> str:
+    """What was shown: an import of something else, or one that refuses other entries, shows that first.
+
+    What is left out is no part of it, because each entry was shown with what it does.
+    """
+    seen = [text.strip(), asdict(asked), remove, [step.key for step in steps if step.errors]]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
 def _asked(given: dict[str, Any]) -> Asked:
@@ -106,17 +127,13 @@ def _text(given: dict[str, Any]) -> str:
     upload: FileStorage | None = request.files.get("upload")
     if upload is None or not upload.filename:
         return str(given.get("file") or "").replace("\r\n", "\n")
-    try:
-        read_text: str = upload.read().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise Invalid({"file": f"“{upload.filename[:80]}” is not a text in UTF-8."}) from error
-    return read_text
+    return decode(upload.read())
 
 
 def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more: Any) -> Response:
     format_ = asked.format if asked.format in FORMATS else guess(text) if text.strip() else ""
-    shown = {"error": None, "remove": False, **more}
-    seen = _digest(text, asked, remove=shown["remove"])
+    shown = {"error": None, "remove": False, "without": [], **more}
+    seen = _digest(text, asked, steps or [], remove=shown["remove"])
     return render(
         "schedules/import.html",
         status=status,
@@ -127,6 +144,7 @@ def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more
         formats=list(FORMATS.items()),
         steps=steps,
         groups=_groups(steps or []),
+        written=transfer.written(steps or []),
         commands=list(dict.fromkeys(step.command for step in steps or [] if step.command)),
         tasks=list(known_tasks()),
         zones=zone_names(),
@@ -136,8 +154,11 @@ def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more
 
 def _groups(steps: list[Step]) -> dict[str, list[Step]]:
     """The steps by what they do; what needs people first."""
-    actions = ("refuse", "create", "change", "remove", "skip", "keep")
-    return {action: found for action in actions if (found := [step for step in steps if step.action == action])}
+    actions = ("refuse", "create", "change", "remove", "left out", "skip", "keep")
+    found: dict[str, list[Step]] = {action: [] for action in actions}
+    for step in steps:
+        found["left out" if step.left_out else step.action].append(step)
+    return {action: group for action, group in found.items() if group}
 
 
 def _download(text: str, kind: str, name: str) -> Response:

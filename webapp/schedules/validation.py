@@ -13,9 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
-from webapp.people.zones import like_zones, meant_zone
 from webapp.queue_names import refusal
-from webapp.registry import find_task
+from webapp.registry import find_task, is_unknown, rule_for
 from webapp.runs import call_forms
 from webapp.runs.arguments import call_faults
 from webapp.scheduler.recurrence import (
@@ -75,6 +74,7 @@ def examine(
     like: Mapping[str, Any] | None = None,
     opens: Collection[str] = (),
     taken: Callable[[str], bool] = lambda _name: False,
+    keeps_unknown: bool = False,
 ) -> Examined:
     """Look at every field.
 
@@ -85,6 +85,9 @@ def examine(
     A mask among the given arguments stands for what `current`, or the snapshot that a new schedule is to be `like`, has
     there. Text that looks sealed is refused, except for the versions that `opens` names: those of an export that is
     imported, or of what our own tables have.
+
+    A task that is not registered is refused, except that a disabled schedule keeps it: one that had it before, and with
+    `keeps_unknown` any.
     """
     in_fields = call_forms.sent_as_fields(given)
     given, call_errors = with_call(given, current)
@@ -92,9 +95,10 @@ def examine(
     form.errors |= call_errors
     form.errors |= {name: f"There is no field “{name[:60]}”." for name in given if name not in FIELDS}
     name = form.read("name", lambda value: _name(value, taken), "")
-    task = form.read("task", _task, "")
+    had = None if current is None else current.get("task")
+    task = form.read("task", lambda value: _task(value, keeps=_disabled(form) and (keeps_unknown or value == had)), "")
     args, kwargs = form.read("args", _args, list[Any]()), form.read("kwargs", _kwargs, dict[str, Any]())
-    timezone = form.read("timezone", _zone, "UTC")
+    timezone = form.read("timezone", fields.timezone, "UTC")
     rule = read_rule(form, zone(timezone))
     values = _policies(form, zone(timezone))
     if not call_errors:
@@ -162,11 +166,18 @@ def _name(value: Any, taken: Callable[[str], bool]) -> str:
     return name
 
 
-def _task(value: Any) -> str:
+def _disabled(form: Reader) -> bool:
+    try:
+        return not fields.yes_no(form.given.get("enabled"))
+    except FieldError:
+        return False
+
+
+def _task(value: Any, *, keeps: bool) -> str:
     if empty(value):
         raise FieldError("Choose a task.")
     name = fields.line(value)
-    if find_task(name) is None:
+    if find_task(name) is None and not (keeps and is_unknown(name)):
         raise FieldError(f"There is no registered task “{name}”.")
     return name
 
@@ -190,15 +201,6 @@ def _queue(value: Any) -> str:
     return name
 
 
-def _zone(value: Any) -> str:
-    found = meant_zone(value) if isinstance(value, str) else None
-    if found is None:
-        like = like_zones(value) if isinstance(value, str) else []
-        such = " or ".join(like) or "Asia/Kathmandu or UTC"
-        raise FieldError(f"Choose a time zone from the list, such as {such}.")
-    return found
-
-
 def _check_call(  # noqa: PLR0917  # what was given, and what there is
     form: Reader,
     call: tuple[str, list[Any], dict[str, Any]],
@@ -212,15 +214,16 @@ def _check_call(  # noqa: PLR0917  # what was given, and what there is
     Raises Refused.
     """
     task, args, kwargs = call
-    known = find_task(task) if task else None
-    if known is None or form.errors.keys() & {"args", "kwargs"}:
+    if not task or form.errors.keys() & {"args", "kwargs"}:
         return args, kwargs
-    if reason := known.refuse(args, kwargs):
+    known = find_task(task)
+    rule = known.rule if known else rule_for(task)
+    if known and (reason := known.refuse(args, kwargs)):
         form.errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
-    as_given = Input(known.rule, task, _kept(task, like), opens)
+    as_given = Input(rule, task, _kept(task, like), opens)
     # What was not given comes from the table: sealed for the task that the schedule has had so far.
-    as_stored = Input(known.rule, task, None, ALL_VERSIONS if current and current.get("task") == task else ())
+    as_stored = Input(rule, task, None, ALL_VERSIONS if current and current.get("task") == task else ())
     read: tuple[list[Any], dict[str, Any]] = ([], {})
     faults: list[Fault] = []
     for name, part in (("args", (args, {})), ("kwargs", ([], kwargs))):
@@ -232,10 +235,10 @@ def _check_call(  # noqa: PLR0917  # what was given, and what there is
     if faults:
         raise Refused(faults)
     # Arguments that the schedule has already stay as they are: another field of it can be edited all the same.
-    if [task, args, kwargs] != [(current or {}).get(name) for name in ("task", "args", "kwargs")]:
+    if known and [task, args, kwargs] != [(current or {}).get(name) for name in ("task", "args", "kwargs")]:
         form.errors |= call_faults(known, *read)
     former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
-    return seal_call(known.rule, task, *read, former)
+    return seal_call(rule, task, *read, former)
 
 
 def _kept(task: str, like: Mapping[str, Any] | None) -> Concealed | None:

@@ -59,6 +59,11 @@ def from_module(path: str, timezone: str) -> list[Given]:
     return check_names([_entry(str(name), value, timezone, None) for name, value in found.items()])
 
 
+def from_entry(name: str, value: Any, timezone: str) -> Given:
+    """One entry as Celery has it, its schedule being one of Celery's objects; `timezone` is for its crontab."""
+    return _entry(name, value, timezone, None)
+
+
 Entry = tuple[ast.expr, ast.expr, Mapping[str, Any]]
 
 

@@ -1,4 +1,7 @@
-"""What cron writes and Celery's crontab does not: day 7, steps without a range, a user column, a sixth field."""
+"""What cron writes and Celery's crontab does not: day 7, steps without a range, a user column, a sixth field.
+
+Also what both read alike and people often do not: steps that begin again, days that must match both.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ _SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES = {name[:3]: index for index, name in enumerate(WEEKDAYS)} | {
     name[:3]: index for index, name in enumerate(MONTHS, 1)
 }
+# In which stretch of time a step begins again.
+_WHOLES = ("hour", "day", "month", "year", "week")
+_MAX_SHOWN = 4
+_STEPS = re.compile(r"\*/([1-9][0-9]{0,2})")
 _PART = re.compile(r"([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?(?:/([1-9][0-9]*))?", re.IGNORECASE)
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
 _SIXTH = re.compile(rf"[*?\d][\d*?/,\-LW#]*|{_DAY}(?:[-,#]\w+)*", re.IGNORECASE)
@@ -34,11 +41,23 @@ def translate(fields: Sequence[str]) -> tuple[list[str], list[str]]:
     """Five fields of cron's as Celery reads them, and a note on each that is written otherwise or read with doubt."""
     made: list[str] = []
     notes: list[str] = []
-    for name, text, span in zip(FIELD_NAMES, fields, _SPANS, strict=True):
+    for name, text, span, whole in zip(FIELD_NAMES, fields, _SPANS, _WHOLES, strict=True):
         parts = [_part(part, span) for part in text.split(",")]
         made.append(",".join(written for written, _ in parts))
-        notes += [f"{name.replace('_', ' ').capitalize()}: {note}" for _, note in parts if note]
+        told = [note for _, note in parts] + [_restart(text, span, whole)]
+        notes += [f"{name.replace('_', ' ').capitalize()}: {note}" for note in told if note]
     return made, notes
+
+
+def _restart(text: str, span: tuple[int, int], whole: str) -> str:
+    """That a step such as `*/45` is no length of time: it begins again with each hour."""
+    match = _STEPS.fullmatch(text)
+    numbers = range(span[0], span[1] + (whole != "week"))  # Sunday once
+    if match is None or len(numbers) % int(match[1]) == 0:
+        return ""
+    found = numbers[:: int(match[1])]
+    shown = ", ".join(map(str, found[:_MAX_SHOWN])) + (" and so on" if len(found) > _MAX_SHOWN else "")
+    return f"“{text}” begins again with each {whole}: {shown}."
 
 
 def _part(text: str, span: tuple[int, int]) -> tuple[str, str]:

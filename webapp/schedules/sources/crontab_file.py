@@ -124,8 +124,14 @@ def _when(given: Given, line: Line) -> list[Given]:
     """One schedule, or the two that together are due when cron would run the line."""
     parts = line.when.split()
     rule = {"kind": "crontab", "crontab": line.when, "timezone": line.timezone}
-    if len(parts) != 5 or parts[2].startswith("*") or parts[4].startswith("*"):
+    if len(parts) != 5 or "*" in (parts[2], parts[4]):
         return [_with(given, given.name, rule)]
+    if parts[2].startswith("*") or parts[4].startswith("*"):
+        note = (
+            f"Cron runs this on days that match both {parts[2]} and {parts[4]}, because one of them begins with “*”; "
+            "so does this schedule."
+        )
+        return [_with(given, given.name, rule, note)]
     try:
         days, _weekdays = parse_field("day_of_month", parts[2]), parse_field("day_of_week", parts[4])
     except RecurrenceError:

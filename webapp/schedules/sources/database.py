@@ -13,7 +13,7 @@ from webapp.schedules.definition import Kind
 from webapp.schedules.secret_arguments import exported
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import CRON_FIELDS, from_row
-from webapp.schedules.stored import DETAILS, KINDS, TASKS, Stored, select_schedules
+from webapp.schedules.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
 
 SCHEMA = "celery_schema"
 RULE_COLUMNS: dict[Kind, tuple[str, ...]] = {
@@ -65,7 +65,7 @@ def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) 
         table = sa.Table(f"celery_{kind}schedule", tables, schema=schema, autoload_with=connection)
         chosen = [sa.type_coerce(table.c[name], _type(name)).label(name) for name in columns]
         for row in connection.execute(sa.select(table.c.id, *chosen)):
-            rules[kind, row.id] = {name: getattr(row, name) for name in columns}
+            rules[kind, row.id] = {name: _aware(getattr(row, name)) for name in columns}
     tasks = sa.Table(TASKS.name, tables, schema=schema, autoload_with=connection)
     if missing := {"discriminator", "schedule_id"} - set(tasks.c.keys()):
         raise refuse(
@@ -73,14 +73,19 @@ def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) 
         )
     found: list[Given] = []
     for task in connection.execute(sa.select(tasks).order_by(tasks.c.name)).mappings():
-        values = {str(name): value for name, value in task.items()}
+        values = {str(name): _aware(value) for name, value in task.items()}
         named = KINDS.get(values["discriminator"])
         rule = rules.get((named, values["schedule_id"])) if named else None
         if named is None or rule is None:
             found.append(Given(values["name"], error="The row that says when is missing."))
         else:
-            found.append(from_row(values, named.value, rule, now, None))
+            found.append(from_row(values, named.value, rule, now, None, timezone="UTC"))
     return found
+
+
+def _aware(value: Any) -> Any:
+    """SQLite gives the library's moments, which are UTC, without a zone."""
+    return utc(value) if isinstance(value, datetime) else value
 
 
 def _type(name: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -17,6 +18,8 @@ MAX_FILE_LENGTH = 8_000_000  # characters
 # Values in a whole file, with what an alias or a name repeats counted each time, and how deep they lie in each other.
 MAX_VALUES = 500_000
 MAX_DEPTH = MAX_JSON_DEPTH
+MAX_KEY_LENGTH = 255
+UNNAMED = "an entry without a name"
 _UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))
 
 
@@ -74,13 +77,23 @@ def _inner(level: Sequence[Any]) -> Iterator[Any]:
 
 
 def check_names(found: Sequence[Given]) -> list[Given]:
-    """The entries, at most MOST, each of another name. Raises Invalid."""
+    """The entries, at most MOST, their names as schedules have them. Raises Invalid.
+
+    Two may have the same name: which of them is meant is decided when they are imported.
+    """
     if len(found) > MOST:
         raise refuse(f"At most {MOST:,} schedules at a time.")
-    twice = {name for name, count in Counter(one.name for one in found).items() if name and count > 1}
-    if twice:
-        raise refuse(f"Named more than once: {', '.join(sorted(twice))}.")
-    return list(found)
+    return [replace(one, name=unicodedata.normalize("NFC", one.name).strip()) for one in found]
+
+
+def entry_keys(found: Sequence[Given]) -> list[str]:
+    """What each entry is called where it is left out: its name, with its place where another one has that name."""
+    names = [" ".join(one.name.split())[:MAX_KEY_LENGTH] or UNNAMED for one in found]
+    count = Counter(names)
+    return [
+        name if count[name] == 1 and name != UNNAMED else f"{name} (entry {number})"
+        for number, name in enumerate(names, 1)
+    ]
 
 
 def interval(every: timedelta) -> dict[str, Any]:

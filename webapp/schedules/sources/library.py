@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from webapp.encoding import decode_json
+from webapp.schedules.sources.cron_dialect import translate
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
@@ -15,8 +17,19 @@ CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 _NO_PLACE = ("exchange", "routing_key", "headers")
 
 
-def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: datetime, line: int | None) -> Given:
-    """One schedule: `row` has the columns of its table, `rule` those of the row that says when."""
+def from_row(
+    row: Mapping[str, Any],
+    kind: str,
+    rule: Mapping[str, Any],
+    now: datetime,
+    line: int | None,
+    *,
+    timezone: str,
+) -> Given:
+    """One schedule: `row` has the columns of its table, `rule` those of the row that says when.
+
+    `timezone` is where times are meant that name no zone.
+    """
     name = str(row.get("name") or "")
     if str(row.get("task") or "").startswith("celery."):
         return Given(name, line=line, skipped="Celery's own housekeeping; what it cleans up is kept and removed here.")
@@ -24,19 +37,19 @@ def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: da
     fields: dict[str, Any] = {
         "name": name,
         "task": row.get("task"),
-        "args": _list(row.get("args")),
-        "kwargs": row.get("kwargs") or {},
+        "args": _decoded(row.get("args"), []),
+        "kwargs": _decoded(row.get("kwargs"), {}),
         "enabled": bool(row.get("enabled", True)),
         "queue": row.get("queue") or None,
         "priority": row.get("priority"),
         "expire_seconds": row.get("expire_seconds"),
-        "start": _moment(row.get("start_time")),
-        "end": _moment(row.get("expires")),
+        "start": _moment(row.get("start_time"), timezone, notes),
+        "end": _moment(row.get("expires"), timezone, notes),
         "description": row.get("description") or "",
-        **_rule(kind, rule),
+        **_rule(kind, rule, timezone, notes),
     }
     if kind == "clocked":
-        at = _moment(rule.get("clocked_time"))
+        at = fields["at"]
         if isinstance(at, datetime) and at <= now:
             return Given(name, fields, line, skipped="Its one time has passed.")
     elif row.get("one_off"):
@@ -47,13 +60,12 @@ def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: da
     return Given(name, fields, line, notes)
 
 
-def _rule(kind: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+def _rule(kind: str, rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, Any]:
     match kind:
         case "interval":
             return {"kind": kind, "every": rule.get("every"), "period": rule.get("period")}
         case "crontab":
-            fields = [str(rule.get(name, "*")).replace(" ", "") for name in CRON_FIELDS]
-            return {"kind": kind, "crontab": " ".join(fields), "timezone": str(rule.get("timezone") or "UTC")}
+            return {"kind": kind, **_crontab(rule, timezone, notes)}
         case "solar":
             return {"kind": kind} | {
                 name: str(value) if name != "event" and value is not None else value
@@ -61,24 +73,40 @@ def _rule(kind: str, rule: Mapping[str, Any]) -> dict[str, Any]:
                 if name in ("event", "latitude", "longitude")
             }
         case _:
-            return {"kind": "clocked", "at": _moment(rule.get("clocked_time"))}
+            return {"kind": "clocked", "at": _moment(rule.get("clocked_time"), timezone, notes)}
 
 
-def _list(value: Any) -> Any:
-    """Arguments; the libraries take a JSON object of one empty pair of braces for none, and so do people."""
+def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, str]:
+    """Its five fields, day 7 as Sunday, and its zone: rows of old versions name none."""
+    fields = [str(rule.get(name, "*")).replace(" ", "") for name in CRON_FIELDS]
+    if "7" in fields[-1]:
+        # The other fields are Celery's already.
+        (*_others, fields[-1]), translated = translate(["*"] * 4 + fields[-1:])
+        notes += translated
+    named = rule.get("timezone")
+    if not named:
+        notes.append(f"Its crontab names no time zone: its times are meant in {timezone}.")
+    return {"crontab": " ".join(fields), "timezone": str(named or timezone)}
+
+
+def _decoded(value: Any, none: list[Any] | dict[str, Any]) -> Any:
+    """Arguments; the libraries take null and a JSON object of one empty pair of braces for none, and so do people."""
     if isinstance(value, str):
         try:
-            value = decode_json(value)
+            value = decode_json(value or "null")
         except ValueError:
-            return value
-    return [] if value in (None, {}) else value
+            return value  # which the check of the field refuses, and says why
+    return none if value in (None, {}, []) else value
 
 
-def _moment(value: Any) -> Any:
-    """An aware moment; without a zone it is UTC, as both libraries write it. What is no moment stays as it is."""
+def _moment(value: Any, timezone: str, notes: list[str]) -> Any:
+    """An aware moment. What is no moment stays as it is."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
             return value
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+    if not isinstance(value, datetime) or value.tzinfo is not None:
+        return value
+    notes.append(f"{value:%Y-%m-%d %H:%M:%S} names no time zone: it is meant in {timezone}.")
+    return value.replace(tzinfo=ZoneInfo(timezone))

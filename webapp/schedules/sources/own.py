@@ -35,19 +35,29 @@ def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[
 
 def from_yaml(text: str) -> list[Given]:
     """The entries of a file. Raises Invalid with what is wrong with the file."""
+    # YAML knows no escapes of surrogates, as JSON has them.
+    found = read_list(encodable_json(text) if _may_be_json(text) else text)
+    if found is None or (found and not any(isinstance(one, dict) for one, _line in found)):
+        raise refuse("A list named “schedules” is needed, each with its fields.")
+    return check_names([_given(one, line) for one, line in found])
+
+
+def _given(one: Any, line: int) -> Given:
+    if not isinstance(one, dict):
+        return Given(f"line {line}", line=line, error="This is not a schedule with its fields.")
+    return Given(str(one.get("name") or ""), {str(key): value for key, value in one.items()}, line)
+
+
+def read_list(text: str) -> list[tuple[Any, int]] | None:
+    """The parts of a list in YAML, or of a list named “schedules”, with their lines; None where there is none.
+
+    Raises Invalid.
+    """
     try:
-        # YAML knows no escapes of surrogates, as JSON has them.
-        read, lines = _read(encodable_json(text) if _may_be_json(text) else text)
+        read, lines = _read(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise refuse(f"This is not YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(read, list) or not all(isinstance(one, dict) for one in read):
-        raise refuse("A list named “schedules” is needed, each with its fields.")
-    return check_names(
-        [
-            Given(str(one.get("name") or ""), {str(key): value for key, value in one.items()}, line)
-            for one, line in zip(read, lines, strict=True)
-        ]
-    )
+    return list(zip(read, lines, strict=True)) if isinstance(read, list) else None
 
 
 def _read(text: str) -> tuple[Any, list[int]]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from webapp.encoding import encodable_value
+from webapp.errors import Invalid
+from webapp.registry import is_unknown
+from webapp.schedules import fields
+from webapp.schedules.fields import FieldError
 from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_schedule
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
 from webapp.schedules.sources.own import from_yaml
 
+_UNKNOWN = "No worker knows the task “{}”, so it is imported disabled. It can be enabled once the task is known."
 # As people choose them.
 FORMATS = {
     "yaml": "YAML or JSON, as the export writes it",
     "beat_schedule": "Celery's beat_schedule, Python source",
-    "dumpdata": "django-celery-beat, JSON of dumpdata",
+    "dumpdata": "django-celery-beat, as dumpdata writes it",
     "crontab": "a crontab file",
 }
 
@@ -40,23 +46,51 @@ def guess(text: str) -> str:
     return "beat_schedule" if looks_like_beat_schedule(text) else "yaml"
 
 
+def decode(data: bytes) -> str:
+    """The text of a file in UTF-8, UTF-16 or UTF-32, with a byte order mark or without. Raises Invalid."""
+    try:
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError:
+        raise refuse("This is not text in UTF-8 or UTF-16.") from None
+    return text.replace("\r\n", "\n")
+
+
+def read_zone(text: str) -> str:
+    """The name of the zone for times that name none. Raises Invalid at `timezone`."""
+    try:
+        return fields.timezone(text)
+    except FieldError as error:
+        raise Invalid({"timezone": str(error)}) from error
+
+
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
     """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
     if len(text) > MAX_FILE_LENGTH:
         raise refuse(f"At most {MAX_FILE_LENGTH:,} characters; these are {len(text):,}. Import it in parts.")
+    asked = replace(asked, timezone=read_zone(asked.timezone))
     # What Windows puts before a text in UTF-8, and what remains of it in a text that was pasted or printed.
     found = _read(text.removeprefix("\ufeff"), asked, now)
     check_values(found)
     return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 
 
+def disable_unknown(found: Sequence[Given]) -> list[Given]:
+    """Another program's entries, disabled where no worker knows the task. A file of ours is refused there instead."""
+    return [
+        replace(one, fields={**one.fields, "enabled": False}, notes=[*one.notes, _UNKNOWN.format(one.fields["task"])])
+        if is_unknown(str(one.fields.get("task") or "").strip())
+        else one
+        for one in found
+    ]
+
+
 def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
     match asked.format if asked.format in FORMATS else guess(text):
         case "beat_schedule":
-            return from_source(text, asked.timezone)
+            return disable_unknown(from_source(text, asked.timezone))
         case "dumpdata":
-            return from_dumpdata(text, now)
+            return disable_unknown(from_dumpdata(text, now, asked.timezone))
         case "crontab":
-            return from_crontab(text, asked.timezone, asked.tasks)
+            return disable_unknown(from_crontab(text, asked.timezone, asked.tasks))
         case _:
             return from_yaml(text)

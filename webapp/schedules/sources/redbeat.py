@@ -1,0 +1,99 @@
+"""RedBeat's schedules, as celery-redbeat 2 keeps them in Redis. They are only read.
+
+Each is a hash at `PREFIX` + name, whose field `definition` is JSON. `PREFIX:schedule` is a sorted set of the keys that
+RedBeat fires, `PREFIX:statics` the set of the names that an app's own `beat_schedule` gave it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from celery.schedules import crontab, schedule
+
+from webapp.config import ConfigError
+from webapp.encoding import STRICT_NUMBERS, encodable_value
+from webapp.errors import Invalid
+from webapp.redis_hashes import Unreachable, connected, read_hashes
+from webapp.schedules.sources.beat_schedule import from_entry
+from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse
+
+PREFIX = "redbeat:"
+# Its own keys begin with the prefix and another colon.
+_OWN = ("schedule", "statics", "lock")
+_STATIC = "It comes from the beat_schedule of the app, which would write it to RedBeat again."
+_NOT_FIRED = "RedBeat does not fire it, because its set of due times lacks it: it is imported disabled."
+
+
+def from_redbeat(url: str, prefix: str, zone: str) -> list[Given]:
+    """Every schedule there is. `zone` is the Celery app's, which RedBeat does not keep. Raises Invalid."""
+    own = {f"{prefix}:{name}" for name in _OWN}
+    try:
+        with connected("--redbeat", url) as client:
+            hashes = dict(read_hashes(client, prefix, "definition", MOST + len(own) + 1))
+            fired = set(client.zrange(f"{prefix}:schedule", 0, -1))
+            statics = set(client.smembers(f"{prefix}:statics"))
+    except (ConfigError, Unreachable) as error:
+        raise Invalid({"redbeat": str(error)}) from error
+    found = []
+    for key in hashes.keys() - own:
+        one = _given(key.removeprefix(prefix), hashes[key], zone)
+        fields, notes = dict(one.fields), list(one.notes)
+        if one.name in statics:
+            notes.append(_STATIC)
+        if key not in fired and fields.get("enabled"):
+            fields["enabled"] = False
+            notes.append(_NOT_FIRED)
+        found.append(replace(one, fields=encodable_value(fields), notes=notes))
+    if not found:
+        raise refuse(f"There is no key that begins with “{prefix}” and has a name after it.")
+    check_values(found)
+    return check_names(sorted(found, key=lambda one: one.name))
+
+
+def _given(name: str, definition: str | None, zone: str) -> Given:
+    if definition is None:
+        return Given(name, error="Its key is no hash with a definition.")
+    try:
+        value = json.loads(definition, object_hook=_with_moment, **STRICT_NUMBERS)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        return Given(name, error=f"Its definition is not JSON as RedBeat writes it: {error}.")
+    if not isinstance(value, dict):
+        return Given(name, error="Its definition is no JSON object.")
+    name = str(value.pop("name", "") or name)
+    enabled = bool(value.pop("enabled", True))
+    try:
+        given = from_entry(name, value | {"schedule": _rule(value.get("schedule"))}, zone)
+    except Exception as error:  # noqa: BLE001  # Celery's own errors of every kind, about what people wrote
+        return Given(name, error=f"It cannot be read: {error}.")
+    notes = list(given.notes)
+    if given.fields.get("kind") == "crontab":
+        notes.append(f"RedBeat keeps no time zone: its times are meant in {zone}.")
+    return replace(given, fields={**given.fields, "enabled": enabled} if given.fields else {}, notes=notes)
+
+
+def _rule(value: Any) -> Any:
+    """A schedule of Celery's from RedBeat's JSON. Raises ValueError, and what Celery raises."""
+    if not isinstance(value, Mapping):
+        return value
+    match value.get("__type__"):
+        case "crontab":
+            return crontab(**{name: field for name, field in value.items() if name != "__type__"})
+        case "interval":
+            return schedule(run_every=timedelta(seconds=value["every"]), relative=bool(value.get("relative")))
+        case kind:
+            raise ValueError(f"its schedule is of the type “{kind}”, and only crontab and interval can be imported")
+
+
+def _with_moment(value: dict[str, Any]) -> dict[str, Any]:
+    """RedBeat's form of a date and time among the arguments in the form that Celery sends to a task."""
+    if value.get("__type__") != "datetime" or "year" not in value:
+        return value
+    parts = {name: part for name, part in value.items() if name not in ("__type__", "timezone")}
+    zone = value.get("timezone", "UTC")
+    tz = ZoneInfo(zone) if isinstance(zone, str) else timezone(timedelta(seconds=zone))
+    return {"__type__": "datetime", "__value__": datetime(**parts, tzinfo=tz).isoformat()}
