@@ -11,7 +11,7 @@ from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
-from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.sources.own import from_yaml, looks_like_own
 
 # As people choose them.
 FORMATS = {
@@ -33,6 +33,8 @@ class Asked:
 
 def guess(text: str) -> str:
     """The format that a text most likely has."""
+    if looks_like_own(text):
+        return "yaml"
     if looks_like_dumpdata(text):
         return "dumpdata"
     if looks_like_crontab(text):
