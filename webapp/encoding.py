@@ -101,7 +101,7 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH, **options
     except RecursionError:
         depth = max_depth + 1
     else:
-        depth = _depth(value, max_depth)
+        depth = json_depth(value, max_depth)
     if depth > max_depth:
         raise ValueError(f"it is nested deeper than {max_depth} levels")
     return value
@@ -134,7 +134,7 @@ def _finite(text: str) -> float:
 STRICT_NUMBERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
 
 
-def _depth(value: Any, most: int) -> int:
+def json_depth(value: Any, most: int = MAX_JSON_DEPTH) -> int:
     """How deep lists and objects lie in each other, up to one more than may be."""
     level, depth = [value], -1
     while level and depth <= most:

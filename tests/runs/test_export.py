@@ -86,6 +86,13 @@ def test_nothing_is_an_empty_list(viewer: Visitor) -> None:
     assert viewer.get("/runs.csv").text.splitlines()[0].startswith("id,task,state")
 
 
+def test_the_menu_leads_to_what_the_search_finds(viewer: Visitor) -> None:
+    assert "/runs.csv" not in viewer.get("/runs").text
+    make_run(RunState.FAILED)
+    assert 'href="/runs.csv?q=worker%3Aw&amp;state=failed"' in viewer.get("/runs?state=failed&q=worker:w").text
+    assert "/runs.csv" not in viewer.get("/runs?q=colour:red").text
+
+
 def test_search_that_is_not_understood_is_refused_before_anything_is_sent(viewer: Visitor) -> None:
     assert viewer.get("/runs.csv?q=colour:red").status_code == 422
 
@@ -123,7 +130,13 @@ def test_values_are_values_and_strict_json(viewer: Visitor, stored: str, value: 
 
 def test_errors_and_tracebacks_are_whole(viewer: Visitor) -> None:
     traceback = 'Traceback (most recent call last):\n  File "shop.py", line 3\nValueError: ä, "b"'
-    made = {"error": "ValueError: ä", "traceback": traceback, "reason": "Retried", "args": "[1]", "result": None}
+    made: dict[str, Any] = {
+        "error": "ValueError: ä",
+        "traceback": traceback,
+        "reason": "Retried",
+        "args": "[1]",
+        "result": None,
+    }
     make_run(RunState.FAILED, **made)
     run, row = exported(viewer)
     assert {name: run[name] for name in made} == {**made, "args": [1]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import math
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -59,7 +58,8 @@ def uncommented(text: str) -> str:
 
 def next_by_celery(rule: Any, after: datetime) -> datetime:
     rule.nowfun = lambda: after
-    return after + rule.remaining_estimate(after)
+    left: timedelta = rule.remaining_estimate(after)
+    return after + left
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,10 @@ def test_one_time_schedules_stand_as_comments_with_their_time() -> None:
 
 
 def nested(levels: int) -> list[Any]:
-    return functools.reduce(lambda inner, _: [inner], range(levels), [])
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
 
 
 @pytest.mark.parametrize(

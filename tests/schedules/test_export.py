@@ -51,7 +51,7 @@ def test_page_and_command_line_write_the_same(scheduler: Visitor, runner: FlaskC
     answer = scheduler.get(f"/schedules/export?format={format_}")
     assert answer.headers["Content-Type"] == f"{FORMATS[format_].media_type}; charset=utf-8"
     assert re.fullmatch(
-        r'attachment; filename="(schedules|beat_schedule)-\d{4}-\d\d-\d\d\.(yaml|json|py)"',
+        r'attachment; filename="(schedules-\d{4}-\d\d-\d\d\.(yaml|json)|beat_schedule\.py)"',
         answer.headers["Content-Disposition"],
     )
     assert names(answer.text, format_) == {"one", "two", "three"}
@@ -89,6 +89,23 @@ def test_the_end_that_another_program_gave_a_row_is_exported(app: Flask, schedul
     assert "end:" not in scheduler.get(f"/schedules/export?id={ids[0]}").text
     with app.app_context():
         assert service.get(ids[0]).end is None
+
+
+@pytest.mark.parametrize("levels", [102, 300, 900])
+def test_arguments_that_no_file_can_hold_stop_no_other_schedule(
+    app: Flask, scheduler: Visitor, ids: list[int], levels: int
+) -> None:
+    with app.app_context():
+        deep = sa.update(PeriodicTask).where(PeriodicTask.id == ids[0]).values(args="[" * levels + "]" * levels)
+        db.session.execute(deep.values(kwargs='{"a": ' + "[" * levels + "]" * levels + "}"))
+        db.session.commit()
+        db.session.remove()
+    assert "'two': {" in scheduler.get("/schedules/export?format=python").text
+    for format_ in ("yaml", "json"):
+        text = scheduler.get(f"/schedules/export?format={format_}").text
+        steps = scheduler.send("/schedules/import", {"file": text}).get_json()["steps"]
+        assert {step["name"]: step["action"] for step in steps} == {"one": "refuse", "two": "keep", "three": "keep"}
+        assert next(step for step in steps if step["name"] == "one")["errors"].keys() == {"args", "kwargs"}
 
 
 def test_what_is_no_format_or_no_schedule_is_refused(scheduler: Visitor, runner: FlaskCliRunner) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -68,8 +67,7 @@ def test_odd_texts(text: str) -> None:
 
 
 def test_deep_arguments_and_long_numbers() -> None:
-    deepest = functools.reduce(lambda inner, _: [inner], range(100), [])
-    check_round_trip(args=json.dumps(deepest))
+    check_round_trip(args="[" * 101 + "]" * 101)
     check_round_trip(args=[10**99, 10**100, -(10**700), 1e300, 0.1, -0.0, 1e-7, 10**22])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.encoding import encodable_value, strict_json_value
+from webapp.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_json_value
 from webapp.extensions import db
 from webapp.schedules import secret_arguments, stored
 from webapp.schedules.definition import DEFAULTS, FIELDS
@@ -20,10 +20,12 @@ from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.secrecy.rows import sealed_places
 
+TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its name, what it is for, its media type, and the name of a file, which the day stands within."""
+    """A format: its name, what it is for, its media type, and the name of a file, with the day at `{}`."""
 
     name: str
     purpose: str
@@ -34,7 +36,7 @@ class Format:
 FORMATS = {
     "yaml": Format("YAML", "to import again", "application/yaml", "schedules-{}.yaml"),
     "json": Format("JSON", "to import again", "application/json", "schedules-{}.json"),
-    "python": Format("Python", "beat_schedule for Celery’s beat", "text/x-python", "beat_schedule-{}.py"),
+    "python": Format("Python", "beat_schedule for Celery’s beat", "text/x-python", "beat_schedule.py"),
 }
 
 
@@ -69,7 +71,13 @@ def schedules(chosen: Collection[int] | None = None) -> Sequence[Stored]:
 def entries(chosen: Collection[int] | None = None, *, with_seals: bool = False) -> list[dict[str, Any]]:
     """Each schedule as it stands in a file, with only what differs from the defaults."""
     shown = secret_arguments.exported if with_seals else secret_arguments.shown
-    return [entry_of(shown(found.snapshot)) for found in schedules(chosen)]
+    return [entry_of(shown(_readable(found.snapshot))) for found in schedules(chosen)]
+
+
+def _readable(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """With a text for arguments, of another program's row, that are too deep: an import refuses that entry alone."""
+    deep = {name: TOO_DEEP for name in ("args", "kwargs") if json_depth(snapshot[name]) > MAX_JSON_DEPTH}
+    return {**snapshot, **deep}
 
 
 def entry_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:

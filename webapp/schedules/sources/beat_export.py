@@ -15,11 +15,12 @@ from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.text import MASK
 
 HEAD = """\
-# Schedules for Celery's own beat. Load it with app.config_from_object("NAME_OF_THIS_MODULE").
+# Schedules for Celery's own beat. Load it with app.config_from_object("beat_schedule").
 # That beat has one time zone for all crontabs, counts intervals from its own start, runs once what it missed,
 # however long ago, and lets the runs of a schedule overlap.
 """
-# Where the names in an entry come from; solar events also need the package ephem.
+EPHEM = "# Solar events need the package ephem.\n"
+# Where the names in an entry come from.
 _MODULES = {
     "timedelta": "datetime", "inf": "math", "nan": "math", "crontab": "celery.schedules", "solar": "celery.schedules",
 }  # fmt: skip
@@ -28,7 +29,7 @@ _OPTIONS = {
     "queue": "queue", "exchange": "exchange", "routing_key": "routing_key", "headers": "headers",
     "priority": "priority", "expire_seconds": "expires",
 }  # fmt: skip
-_NOTHING = (None, "", {})
+_NOTHING: tuple[Any, ...] = (None, "", {})
 _SAID = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
 _CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
@@ -48,14 +49,13 @@ def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
         if (names := {name for name in used if _MODULES.get(name) == module})
     )
     inside = indent("".join(text for text, _names in entries), "    ")
-    return "\n".join(
-        [HEAD, *([imports] if imports else []), f"timezone = {zone!r}\n", f"beat_schedule = {{\n{inside}}}\n"]
-    )
+    parts = [HEAD + EPHEM * ("solar" in used), imports, f"timezone = {zone!r}\n", f"beat_schedule = {{\n{inside}}}\n"]
+    return "\n".join(filter(None, parts))
 
 
 def _zone(schedules: Sequence[Mapping[str, Any]]) -> str:
     """That of most crontabs, first of all of those that are enabled."""
-    crontabs = [one for one in schedules if one["kind"] == Kind.CRONTAB]
+    crontabs = [one for one in schedules if one["kind"] == Kind.CRONTAB and not one.get("problem")]
     counted = Counter((bool(one["enabled"]), str(one["timezone"])) for one in crontabs)
     return max(counted, key=lambda found: (found[0], counted[found]), default=(True, "UTC"))[1]
 

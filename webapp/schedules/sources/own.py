@@ -26,7 +26,7 @@ _BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e\t\r\n]")
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped
+class _Dumper(yaml.SafeDumper):
     """Writes every text so that it is read as it was."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
