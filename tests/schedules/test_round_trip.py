@@ -81,7 +81,7 @@ def containers(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(values, max_size=4) | st.dictionaries(NAMES, values, max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.recursive(LEAVES, containers, max_leaves=10), max_size=3))
 def test_any_value(args: list[Any]) -> None:
     check_round_trip(args=json.loads(json.dumps(args).replace("\\ud", "\\\\ud")))
