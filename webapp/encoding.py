@@ -90,20 +90,20 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def decode_json(text: str | bytes, **options: Any) -> Any:
+def decode_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH, **options: Any) -> Any:
     """As `json.loads`, strict.
 
-    Raises ValueError also for what is nested deeper than `MAX_JSON_DEPTH`, for `NaN` and `Infinity`, and for a number
-    that a float cannot hold, such as `1e400`.
+    Raises ValueError also for what is nested deeper than `max_depth`, for `NaN` and `Infinity`, and for a number that
+    a float cannot hold, such as `1e400`.
     """
     try:
         value = json.loads(text, **STRICT_NUMBERS, **options)
     except RecursionError:
-        depth = MAX_JSON_DEPTH + 1
+        depth = max_depth + 1
     else:
-        depth = _depth(value)
-    if depth > MAX_JSON_DEPTH:
-        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
+        depth = json_depth(value, max_depth)
+    if depth > max_depth:
+        raise ValueError(f"it is nested deeper than {max_depth} levels")
     return value
 
 
@@ -134,10 +134,10 @@ def _finite(text: str) -> float:
 STRICT_NUMBERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
 
 
-def _depth(value: Any) -> int:
+def json_depth(value: Any, most: int = MAX_JSON_DEPTH) -> int:
     """How deep lists and objects lie in each other, up to one more than may be."""
     level, depth = [value], -1
-    while level and depth <= MAX_JSON_DEPTH:
+    while level and depth <= most:
         depth += 1
         containers = [each for each in level if isinstance(each, list | dict)]
         level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]

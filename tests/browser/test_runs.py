@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -55,6 +56,19 @@ def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None], 
     sign_in(page, "admin")
     page.goto("/runs/retention")
     assert_accessible(page)
+
+
+def test_what_the_search_finds_is_exported(
+    page: Page, sign_in: Callable[[Page, str], None], some_runs: dict[RunState, str]
+) -> None:
+    sign_in(page, "viewer")
+    page.goto("/runs?state=failed")
+    page.get_by_text("Export", exact=True).click()
+    assert_accessible(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON").click()
+    found = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert [(run["id"], run["result"]) for run in found] == [(some_runs[RunState.FAILED], {"a": [1, 2]})]
 
 
 def test_sum_appears_by_itself(page: Page, sign_in: Callable[[Page, str], None], context: Flask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -215,6 +216,30 @@ def test_the_list_narrows_while_one_types(page: Page, sign_in: SignIn, number: i
     expect(page).to_have_url(re.compile("q=solar"))
     page.get_by_label("Search").fill("zebra")
     expect(page.get_by_text("No schedule matches")).to_be_visible()
+
+
+def test_what_the_filters_leave_is_exported(page: Page, sign_in: SignIn, number: int) -> None:
+    sign_in(page, "viewer")
+    page.goto("/schedules")
+    page.get_by_label("Search").fill("solar")
+    menu = page.get_by_text("Export", exact=True)
+    menu.click()
+    assert_accessible(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    found = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert [one["name"] for one in found["schedules"]] == ["a schedule solar"]
+    expect(page.get_by_role("button", name="JSON")).to_be_hidden()
+    page.goto(f"/schedules/{number}")
+    menu.click()
+    assert_accessible(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Python").click()
+    source = download.value.path().read_text(encoding="utf-8")
+    assert re.findall(r"^    '(.+)': ", source, re.MULTILINE) == ["a schedule crontab"]
+    menu.click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Python")).to_be_hidden()
 
 
 def test_all_of_it_works_without_javascript(new_page: NewPage, sign_in: SignIn) -> None:

@@ -98,10 +98,10 @@ def test_an_export_for_celery_from_the_browser_and_the_command_line(
             {"name": "sums", "task": "add", "args": [1, 2], "kind": "interval", "every": 1, "period": "days"}
         )
         db.session.remove()
-    source = scheduler.get("/schedules/export?format=beat_schedule")
+    source = scheduler.get("/schedules/export?format=python")
     assert source.headers["Content-Type"] == "text/x-python; charset=utf-8"
     assert "'schedule': timedelta(days=1)," in source.text
-    assert runner.invoke(args=["schedules", "export", "--beat-schedule"]).output == source.text
+    assert runner.invoke(args=["schedules", "export", "--format", "python"]).output == source.text
 
 
 def test_the_command_names_its_source_and_maps_commands(runner: FlaskCliRunner) -> None:

@@ -15,9 +15,8 @@ from flask.testing import FlaskCliRunner
 from tests.visitors import Visitor
 from webapp.errors import Invalid
 from webapp.extensions import celery, db
-from webapp.schedules import service, transfer
-from webapp.schedules.sources.beat_export import to_source
-from webapp.schedules.sources.own import from_yaml, to_yaml
+from webapp.schedules import export, service, transfer
+from webapp.schedules.sources.own import from_yaml
 from webapp.secrecy import sealing
 
 FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "fetch"}
@@ -38,8 +37,7 @@ def secret(context: Flask) -> Iterator[int]:
 
 
 def exported() -> str:
-    entries = transfer.export_all(with_seals=True)
-    return to_yaml(entries, transfer.sealed(entries))
+    return export.export("yaml", with_seals=True).text
 
 
 def test_the_export_says_what_is_sealed_and_a_round_trip_is_exact() -> None:
@@ -80,7 +78,7 @@ def test_written_in_their_places_they_are_sealed_there(secret: int) -> None:
 
 
 def test_source_for_celerys_beat_has_no_sealed_text(runner: FlaskCliRunner) -> None:
-    source = to_source(transfer.snapshots())
+    source = export.export("python", with_seals=True).text
     assert "sealed:" not in source
     assert "canary" not in source
     assert "Secret, and not written here: args[0], kwargs.login.token." in source

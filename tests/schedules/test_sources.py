@@ -166,9 +166,6 @@ def test_an_export_for_celery_says_the_same_when_it_is_read() -> None:
     assert len(snapshots) == 4
     again = [examine(one.fields, NOW).definition for one in from_source(to_source(snapshots), "UTC")]
     assert [one.snapshot() for one in again if one] == snapshots
-    left = to_source([{**snapshots[0], "enabled": False}, {**snapshots[1], "jitter": 3.0}])
-    assert "# 'a' is left out: it is disabled." in left
-    assert "# Celery has nothing like jitter = 3.0." in left
 
 
 def dump(**changes: Any) -> str:

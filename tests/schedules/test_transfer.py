@@ -13,7 +13,7 @@ from tests.schedules.acting import Visitor
 from webapp.accounts.models import AuditEntry
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.schedules import service, stored, transfer
+from webapp.schedules import export, service, stored, transfer
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.stored import TASKS
@@ -54,7 +54,7 @@ def as_given(entries: list[dict[str, Any]]) -> list[Given]:
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_round_trip_is_exact(as_json: bool) -> None:
-    before, entries = snapshots(), transfer.export_all()
+    before, entries = snapshots(), export.entries()
     text = json.dumps({"schedules": entries}) if as_json else to_yaml(entries)
     assert {step.action for step in transfer.difference(from_yaml(text))} == {"keep"}
     for row in snapshots():
@@ -67,7 +67,7 @@ def test_a_round_trip_is_exact(as_json: bool) -> None:
 
 
 def test_the_file_has_only_what_matters() -> None:
-    entries = transfer.export_all()
+    entries = export.entries()
     assert entries[1] == {
         "name": "b interval", "task": "add", "kind": "interval", "every": 90, "period": "seconds",
         "args": [1, 2], "enabled": False, "jitter": 1.5,
@@ -75,7 +75,7 @@ def test_the_file_has_only_what_matters() -> None:
 
 
 def test_the_difference_comes_first_and_only_changes_are_written() -> None:
-    entries = transfer.export_all()
+    entries = export.entries()
     entries[0]["crontab"] = "0 5 * * *"
     entries.append({**entries[1], "name": "e new"})
     steps = transfer.difference(as_given(entries))
@@ -90,7 +90,7 @@ def test_the_difference_comes_first_and_only_changes_are_written() -> None:
 
 
 def test_one_wrong_entry_and_nothing_is_written() -> None:
-    before, entries = snapshots(), transfer.export_all()
+    before, entries = snapshots(), export.entries()
     entries[0]["crontab"] = "0 5 * * *"
     entries[1]["priority"] = 99
     with pytest.raises(Invalid) as caught:

@@ -172,7 +172,7 @@ def test_forms_have_masks_and_never_what_was_typed(context: Flask, schedule_id: 
 def test_nobody_but_who_may_import_sees_ciphertext(context: Flask, schedule_id: int, run_id: str) -> None:
     service.save(schedule_id, {"kwargs": {**CALL, "password": f"{CANARY}-2"}})
     number = f"/schedules/{schedule_id}"
-    pages = ["/", "/schedules", number, "/schedules/export?format=beat_schedule", "/runs", "/runs.csv", "/runs.json"]
+    pages = ["/", "/schedules", number, "/schedules/export?format=python", "/runs", "/runs.csv", "/runs.json"]
     pages += [f"/runs/{run_id}", f"/runs/{run_id}/values/kwargs", f"/runs/{run_id}/values/args.json", "/audit"]
     pages += [f"{number}/edit", f"/schedules/new?clone={schedule_id}", f"/runs/new?from={run_id}", "/schedules/export"]
     pages += [f"/runs?q={CANARY}", f"/runs?q={CALL['password']}"]

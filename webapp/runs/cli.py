@@ -10,15 +10,15 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.encoding import decode_json, one_line, strict_json_value, without_controls
+from webapp.encoding import decode_json, one_line, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
 from webapp.runs import recorder as recording_process
 from webapp.runs import service
 from webapp.runs.models import Run
+from webapp.runs.serializer import as_dict
 from webapp.runs.states import Origin, RunState
-from webapp.secrecy.masking import masked
 
 recorder = AppGroup("recorder", help="Move what happened to runs from Redis into the database.")
 runs = AppGroup("runs", help="List, show and launch runs.")
@@ -94,23 +94,3 @@ def _parse(text: str, kind: type, option: str) -> Any:
     if not isinstance(value, kind):
         raise click.BadParameter(f"a JSON {'list' if kind is list else 'object'} is needed", param_hint=option)
     return value
-
-
-def as_dict(run: Run) -> dict[str, Any]:
-    """A run for programs: moments as ISO text in UTC, arguments and result as values, secrets masked."""
-    values: dict[str, Any] = {}
-    for column in Run.__table__.columns:
-        if column.name == "sealed":
-            continue
-        value = getattr(run, column.name)
-        if column.name in ("args", "kwargs", "result", "options") and value is not None:
-            value = _value(masked(value))
-        values[column.name] = value.isoformat() if hasattr(value, "isoformat") else value
-    return values
-
-
-def _value(text: str) -> Any:
-    try:
-        return strict_json_value(json.loads(text))
-    except (ValueError, RecursionError):
-        return text

@@ -1,30 +1,42 @@
-"""`/runs.csv` and `/runs.json`: everything that the list would show page by page, streamed as it is read."""
+"""`/runs.csv` and `/runs.json`: everything that the list would show page by page, streamed as it is read.
+
+Arguments and results are JSON values, strict (RFC 8259): `NaN` and infinities, which Python's JSON has, are the texts
+"NaN", "Infinity" and "-Infinity". A result that was cut when it was recorded, or that is no JSON, is one text.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from itertools import islice
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Blueprint, Flask, current_app, request
 
 from webapp.accounts.access import Access, access
 from webapp.database import now, read_only
+from webapp.extensions import db
 from webapp.responses import Response
 from webapp.runs import listing, timeline
 from webapp.runs.listing_page import terms_of
+from webapp.runs.models import Run
 from webapp.runs.search import parse
-from webapp.secrecy.masking import masked
+from webapp.runs.serializer import JSON_COLUMNS, column_value
 
 blueprint = Blueprint("export", __name__)
 
-FIELDS = (
+COLUMNS = (
     "id", "task", "state", "args", "kwargs", "queue", "origin", "schedule_id", "schedule_name", "due_at", "created_at",
-    "eta", "started_at", "ended_at", "seconds", "attempt", "worker", "error", "reason",
+    "eta", "started_at", "ended_at", "attempt", "worker", "reason", "result", "error", "traceback",
 )  # fmt: skip
+FIELDS = (*COLUMNS, "seconds")
+_SELECTED = tuple(getattr(Run, name) for name in COLUMNS)
+# Runs that are read at once: each may have a few texts of 256 KiB.
+ROWS_AT_ONCE = 20
+# Characters that are sent at once.
+CHUNK_LENGTH = 16_384
 # What a spreadsheet would take for a formula when a cell begins with it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -32,7 +44,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @blueprint.get("/runs.csv")
 @access(Access.VIEWER)
 def as_csv() -> Response:
-    """One line a run, moments in UTC."""
+    """One line a run, moments in UTC, arguments and result as JSON text."""
     return _answer(_csv(_values()), "text/csv; charset=utf-8", "runs.csv")
 
 
@@ -45,7 +57,7 @@ def as_json() -> Response:
 
 def _answer(parts: Iterator[str], kind: str, name: str) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # the application itself
-    response = Response(_in_context(app, parts), content_type=kind)
+    response = Response(_in_context(app, _chunks(parts)), content_type=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
@@ -64,32 +76,61 @@ def _in_context(app: Flask, parts: Iterator[str]) -> Iterator[str]:
         yield part
 
 
+def _chunks(parts: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces that are worth sending."""
+    gathered: list[str] = []
+    length = 0
+    for part in parts:
+        gathered.append(part)
+        length += len(part)
+        if length > CHUNK_LENGTH:
+            yield "".join(gathered)
+            gathered.clear()
+            length = 0
+    yield "".join(gathered)
+
+
 def _values() -> Iterator[dict[str, Any]]:
     terms = terms_of(request.args)
     # Read here and not in the generator: what is not understood must be answered before anything is sent.
     search = parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})
-    return map(value_of, listing.walk(search, now()))
+    return map(value_of, _rows(listing.walk(search, now())))
+
+
+def _rows(ids: Iterator[str]) -> Iterator[sa.Row[Any]]:
+    """The runs of these ids, in their order; one that was deleted meanwhile is left out."""
+    while some := list(islice(ids, ROWS_AT_ONCE)):
+        found = {row.id: row for row in db.session.execute(sa.select(*_SELECTED).where(Run.id.in_(some)))}
+        db.session.rollback()
+        yield from (found[run_id] for run_id in some if run_id in found)
 
 
 def value_of(row: Any) -> dict[str, Any]:
     """A run as it is exported: secrets masked, moments as ISO text, how many seconds it ran."""
-    values = {name: getattr(row, name, None) for name in FIELDS}
-    values["args"], values["kwargs"] = masked(row.args), masked(row.kwargs)
-    values["seconds"] = timeline.times(row).ran
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return {name: column_value(row, name) for name in COLUMNS} | {"seconds": timeline.times(row).ran}
+
+
+class _Echo:
+    """A file that hands back what is written."""
+
+    def write(self, text: str) -> str:
+        """The text itself."""
+        return text
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(FIELDS)
+    # What `writerow` returns is what its file's `write` does.
+    write: Any = csv.writer(_Echo()).writerow
+    yield write(FIELDS)
     for row in rows:
-        writer.writerow([harmless(row[name]) for name in FIELDS])
-        if buffer.tell() > 16_384:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
+        yield write([_cell(name, row[name]) for name in FIELDS])
+
+
+def _cell(name: str, value: Any) -> Any:
+    """JSON text of a value that has parts; no such text is a formula: with "-" only numbers begin."""
+    if name in JSON_COLUMNS:
+        return None if value is None else _strict(value)
+    return harmless(value)
 
 
 def harmless(value: Any) -> Any:
@@ -100,6 +141,10 @@ def harmless(value: Any) -> Any:
 def _json(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     before = "[\n"
     for row in rows:
-        yield before + json.dumps(row, ensure_ascii=False)
+        yield before + _strict(row)
         before = ",\n"
     yield "\n]\n" if before == ",\n" else "[]\n"
+
+
+def _strict(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -37,6 +37,7 @@ _COLUMNS = tuple(
         "due_at", "created_at", "eta", "started_at", "ended_at", "worker", "error", "attempt", "root_id",
     )
 )  # fmt: skip
+_KEYS = (Run.created_at, Run.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,14 @@ def newer_count(search: Search, now: datetime, top: Edge, limit: int = 100) -> i
 
 
 def _find(
-    search: Search, now: datetime, edge: Edge | None, *, newer: bool, size: int = PAGE + 1, inclusive: bool = False
+    search: Search,
+    now: datetime,
+    edge: Edge | None,
+    *,
+    newer: bool,
+    size: int = PAGE + 1,
+    inclusive: bool = False,
+    chosen_columns: Sequence[Any] = _COLUMNS,
 ) -> _Found:
     """Up to `size` rows from the edge on, in the direction asked for; with the edge itself when `inclusive`."""
     chosen = plan(search, now)
@@ -148,11 +156,12 @@ def _find(
         sa.select(*_COLUMNS).where(*chosen.leading, *_beyond(edge, newer=newer, inclusive=inclusive)).order_by(*order)
     )
     if not chosen.rest:
-        return _Found(list(db.session.execute(walk.limit(size))), None)
+        return _Found(list(db.session.execute(walk.with_only_columns(*chosen_columns).limit(size))), None)
     window = walk.limit(WINDOW).subquery()
     columns = window.c
     ordered = (columns.created_at.asc(), columns.id.asc()) if newer else (columns.created_at.desc(), columns.id.desc())
-    query = sa.select(window).where(*(check(columns) for check in chosen.rest)).order_by(*ordered)
+    query = sa.select(*(columns[column.key] for column in chosen_columns))
+    query = query.where(*(check(columns) for check in chosen.rest)).order_by(*ordered)
     limit = CANDIDATES if search.arguments else size
     candidates = list(db.session.execute(query.limit(limit)))
     rows = list(filter(matcher(search.arguments), candidates))[:size] if search.arguments else candidates
@@ -229,13 +238,14 @@ def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> lis
     return rows
 
 
-def walk(search: Search, now: datetime, batch: int = 500) -> Iterator[Any]:
-    """Everything that is found, newest first; each batch is read by a short transaction of its own."""
+def walk(search: Search, now: datetime, batch: int = 500) -> Iterator[str]:
+    """The ids of everything that is found, newest first; each batch is read by a short transaction of its own."""
     edge: Edge | None = None
+    columns = _COLUMNS if search.arguments else _KEYS
     while True:
-        found = _find(search, now, edge, newer=False, size=batch)
+        found = _find(search, now, edge, newer=False, size=batch, chosen_columns=columns)
         db.session.rollback()
-        yield from found.rows
+        yield from (row.id for row in found.rows)
         if found.stopped is not None:
             edge = found.stopped
         elif len(found.rows) == batch:

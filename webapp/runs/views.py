@@ -16,9 +16,9 @@ from webapp.idempotency import once
 from webapp.registry import known_tasks
 from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
-from webapp.runs.cli import as_dict
 from webapp.runs.listing_page import list_page
 from webapp.runs.models import Run
+from webapp.runs.serializer import as_dict
 from webapp.runs.states import Origin
 from webapp.submitted import submitted
 from webapp.templating import reader_zone

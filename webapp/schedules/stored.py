@@ -222,7 +222,7 @@ class Stored:
             "args": _json(row.args),
             "kwargs": _json(row.kwargs),
             "start": _iso(utc(row.start_time)),
-            "end": _iso(row.ends_at),
+            "end": _iso(self.end),
             "max_runs": self.max_runs,
             "jitter": row.jitter or 0.0,
             "misfire_window": row.misfire_window if row.misfire_window is not None else DEFAULTS["misfire_window"],
@@ -241,6 +241,13 @@ class Stored:
             case OneTime(at=at):
                 values |= {"at": iso(at)}
         return values
+
+    @property
+    def beat_values(self) -> dict[str, Any]:
+        """Its snapshot with what else concerns a beat of Celery's, for `sources.beat_export`."""
+        row = self.row
+        library = {"exchange": row.exchange, "routing_key": row.routing_key, "headers": _json(row.headers)}
+        return {**self.snapshot, **library, "paused": self.paused, "problem": self.problem}
 
 
 def utc(moment: datetime | None) -> datetime | None:

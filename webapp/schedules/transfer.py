@@ -1,8 +1,7 @@
-"""Schedules out of files and into them: what an import would change is shown before it is done.
+"""Schedules out of files: what an import would change is shown before it is done.
 
-An export has what people decide (`Definition.snapshot`), without what equals the defaults. Not in it: numbers,
-versions, pauses, and what has run. An import runs nothing. Any entry can be left out; one that is wrong refuses itself,
-and the others are imported where that was asked for.
+An import runs nothing. Any entry can be left out; one that is wrong refuses itself, and the others are imported where
+that was asked for.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from webapp.extensions import db
 from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
-from webapp.schedules import secret_arguments, service, stored, writing
-from webapp.schedules.definition import DEFAULTS, FIELDS, Definition
+from webapp.schedules import service, stored, writing
+from webapp.schedules.definition import DEFAULTS, Definition
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
-from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.sealing import VERSION
 
 CHUNK = 500
@@ -64,31 +62,6 @@ class _Ready:
     step: Step
     before: Stored | None = None
     definition: Definition | None = None
-
-
-def snapshots() -> list[dict[str, Any]]:
-    """What every schedule says, by name."""
-    return [found.snapshot for found in stored.load(db.session, select_schedules().order_by(TASKS.c.name))]
-
-
-def export_all(*, with_seals: bool = False) -> list[dict[str, Any]]:
-    """Every schedule, by name, with only what differs from the defaults; secrets masked, or sealed to import them."""
-    return [entry(secret_arguments.exported(one) if with_seals else secret_arguments.shown(one)) for one in snapshots()]
-
-
-def sealed(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """By the name of the schedule, where sealed secrets stand: only the same SECRET_KEY opens them."""
-    found = {str(one["name"]): sealed_places(one.get("args"), one.get("kwargs")) for one in entries}
-    return {name: places for name, places in found.items() if places}
-
-
-def entry(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """One schedule as it stands in a file."""
-    return {
-        name: snapshot[name]
-        for name in FIELDS
-        if name in snapshot and not (name in DEFAULTS and snapshot[name] == DEFAULTS[name])
-    }
 
 
 def difference(entries: Sequence[Given], *, remove: bool = False, without: Collection[str] = ()) -> list[Step]:

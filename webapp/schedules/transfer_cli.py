@@ -16,12 +16,12 @@ from webapp.extensions import db
 from webapp.formats import plural
 from webapp.schedules import transfer
 from webapp.schedules.cli import schedules
+from webapp.schedules.export import FORMATS as EXPORT_FORMATS
+from webapp.schedules.export import export
 from webapp.schedules.forms import said
-from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.beat_schedule import from_module
 from webapp.schedules.sources.database import from_database
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
 from webapp.schedules.transfer import Step
@@ -34,22 +34,13 @@ SIGNS = {"create": "+", "change": "~", "keep": " ", "remove": "-", "skip": "/", 
 
 @schedules.command("export")
 @click.option("--output", "-o", type=click.File("w", encoding="utf-8"), default="-", help="A file; else it is printed.")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML; both can be imported.")
-@click.option("--beat-schedule", is_flag=True, help="Python source for Celery's own beat.")
-def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None:
-    """All schedules as YAML."""
-    if beat_schedule:
-        output.write(to_source(transfer.snapshots()))
-        return
-    entries = transfer.export_all(with_seals=True)
-    sealed = transfer.sealed(entries)
-    if as_json:
-        values = {"schedules": entries} | ({"sealed": sealed} if sealed else {})
-        output.write(json.dumps(strict_json_value(values), indent=2, ensure_ascii=False) + "\n")
-    else:
-        output.write(to_yaml(entries, sealed))
-    if sealed:
-        told = f"Sealed, for the same SECRET_KEY only: secret arguments of {plural(len(sealed), 'schedule')}."
+@click.option("--format", "format_", type=click.Choice(list(EXPORT_FORMATS)), default="yaml", show_default=True)
+def export_schedules(output: TextIO, format_: str) -> None:
+    """All schedules. YAML and JSON can be imported again; Python is for Celery's own beat."""
+    found = export(format_, with_seals=True)
+    output.write(found.text)
+    if found.sealed:
+        told = f"Sealed, for the same SECRET_KEY only: secret arguments of {plural(len(found.sealed), 'schedule')}."
         click.echo(told, err=True)
 
 

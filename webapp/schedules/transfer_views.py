@@ -1,9 +1,10 @@
-"""Schedules as a file, from the browser: out as YAML or for Celery's own beat, in with the difference first."""
+"""Schedules as a file, from the browser: out in one of three formats, in with the difference first."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -14,34 +15,44 @@ from webapp.accounts.access import Access, access, may
 from webapp.database import now
 from webapp.errors import Invalid
 from webapp.people.zones import zone_names
-from webapp.query import text_in_query
+from webapp.query import id_in_query, text_in_query
 from webapp.registry import known_tasks
 from webapp.rendering import render, see_other, wants_json
-from webapp.schedules import transfer
-from webapp.schedules.asked import list_sent
-from webapp.schedules.sources.beat_export import to_source
-from webapp.schedules.sources.own import to_yaml
+from webapp.schedules import export, listing, service, transfer
+from webapp.schedules.asked import asked_filters, list_sent
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import Step
 from webapp.submitted import submitted
 from webapp.transactions import reading
 
 blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
+blueprint.add_app_template_global(export.FORMATS.items, "export_formats")
 
 
 @blueprint.get("/export")
 @access(Access.VIEWER)
-def export() -> Response:
-    """All of them, as a YAML file, as JSON for those who ask for it, or as Python for Celery's own beat.
+def export_file() -> Response:
+    """A file of the schedules that the list's filters leave, of one (`id`), or of all; `format` is one of `FORMATS`.
 
-    Secrets are masked in it; for those who may import it they are sealed.
+    Without a format it is YAML, and JSON for those who ask for it. Secrets are masked in it; for those who may import
+    it they are sealed.
     """
-    if text_in_query("format") == "beat_schedule":
-        return _download(to_source(transfer.snapshots()), "text/x-python", f"beat_schedule-{now():%Y-%m-%d}.py")
-    entries = transfer.export_all(with_seals=may(Access.SCHEDULER))
-    if wants_json():
-        return jsonify(schedules=entries, sealed=transfer.sealed(entries))
-    return _download(to_yaml(entries, transfer.sealed(entries)), "application/yaml", f"schedules-{now():%Y-%m-%d}.yaml")
+    format_ = text_in_query("format") or ("json" if wants_json() else "yaml")
+    if format_ not in export.FORMATS:
+        raise Invalid({"format": f"There is no format “{format_}”. There are {', '.join(export.FORMATS)}."})
+    response = make_response(export.export(format_, _chosen(), with_seals=may(Access.SCHEDULER)).text)
+    asked = export.FORMATS[format_]
+    response.headers["Content-Type"] = f"{asked.media_type}; charset=utf-8"
+    response.headers["Content-Disposition"] = f'attachment; filename="{asked.file_name.format(now().date())}"'
+    return response
+
+
+def _chosen() -> Collection[int] | None:
+    """The numbers of the schedules that are asked for; None for all. Raises NotFound."""
+    if (number := id_in_query("id")) is not None:
+        return [service.get(number).id]
+    filters = asked_filters()
+    return listing.all_matching(filters, now()) if filters.given() else None
 
 
 @blueprint.get("/import")
@@ -159,10 +170,3 @@ def _groups(steps: list[Step]) -> dict[str, list[Step]]:
     for step in steps:
         found["left out" if step.left_out else step.action].append(step)
     return {action: group for action, group in found.items() if group}
-
-
-def _download(text: str, kind: str, name: str) -> Response:
-    response = make_response(text)
-    response.headers["Content-Type"] = f"{kind}; charset=utf-8"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

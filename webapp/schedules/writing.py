@@ -74,8 +74,8 @@ def update(session: AnySession, stored: Stored, definition: Definition, now: dat
         values["discriminator"] = DISCRIMINATORS[definition.kind]
     if stored.rule != definition.rule:
         details["anchor"] = next_anchor(definition.rule, now)
-    if definition.expire_seconds is not None:
-        values["expires"] = None  # the library allows one of the two
+    if definition.expire_seconds is not None or definition.end != stored.end:
+        values["expires"] = None  # the library allows one of the two, and it would bound a later end
     if stored.fired and definition.enabled:
         values["total_run_count"] = 0  # to run once more
     session.execute(sa.update(TASKS).where(TASKS.c.id == stored.id).values(values))

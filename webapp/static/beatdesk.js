@@ -12,6 +12,8 @@
     [Infinity, 365 * 86400, "years"],
   ];
 
+  const MENUS = ".user-menu[open], .drop[open]:has(.drop-menu)";
+
   function ago(moment, now) {
     const seconds = (now - moment) / 1000;
     const distance = Math.abs(seconds);
@@ -63,8 +65,8 @@
       event.preventDefault();
       close.closest(`.${close.dataset.dismiss}`).remove();
     }
-    for (const menu of document.querySelectorAll(".user-menu[open]")) {
-      if (!menu.contains(event.target)) menu.open = false;
+    for (const menu of document.querySelectorAll(MENUS)) {
+      if (!menu.contains(event.target) || event.target.closest(".drop-item")) menu.open = false;
     }
   });
 
@@ -85,7 +87,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    for (const menu of document.querySelectorAll(".user-menu[open]")) {
+    for (const menu of document.querySelectorAll(MENUS)) {
       menu.open = false;
       menu.querySelector("summary").focus();
     }

@@ -3,62 +3,129 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from textwrap import indent
 from typing import Any
 
+from webapp.encoding import one_line
+from webapp.schedules.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
 from webapp.schedules.secret_arguments import exported, shown
+from webapp.secrecy.masking import masked_value
 from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.text import MASK
 
-HEAD = """from datetime import timedelta
-
-from celery.schedules import crontab, solar
-
+HEAD = """\
+# Schedules for Celery's own beat. Load it with app.config_from_object("beat_schedule").
+# That beat has one time zone for all crontabs, counts intervals from its own start, runs once what it missed,
+# however long ago, and lets the runs of a schedule overlap.
 """
-# What Celery's own beat has nothing like.
-_NO_LIKE = ("start", "end", "max_runs", "jitter", "failure_budget")
-_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+EPHEM = "# Solar events need the package ephem.\n"
+# Where the names in an entry come from.
+_MODULES = {
+    "timedelta": "datetime", "inf": "math", "nan": "math", "crontab": "celery.schedules", "solar": "celery.schedules",
+}  # fmt: skip
+# How Celery says what we say in other words.
+_OPTIONS = {
+    "queue": "queue", "exchange": "exchange", "routing_key": "routing_key", "headers": "headers",
+    "priority": "priority", "expire_seconds": "expires",
+}  # fmt: skip
+_NOTHING: tuple[Any, ...] = (None, "", {})
+_SAID = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
+_CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
-def to_source(snapshots: Sequence[Mapping[str, Any]]) -> str:
-    """Python source; the snapshots have every field."""
-    zones = Counter(str(one["timezone"]) for one in snapshots if one["kind"] == "crontab")
-    zone = zones.most_common(1)[0][0] if zones else "UTC"
-    entries = "".join(_entry(one, zone) for one in snapshots)
-    return f"{HEAD}timezone = {zone!r}\n\nbeat_schedule = {{\n{entries}}}\n"
+def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
+    """Python source of snapshots with every field.
+
+    Each may also have what only the library's rows know: `exchange`, `routing_key`, `headers`, `paused`, and `problem`,
+    which says why it cannot fire.
+    """
+    zone = _zone(schedules)
+    entries = [_entry(one, zone) for one in schedules]
+    used = set().union(*(names for _text, names in entries))
+    imports = "".join(
+        f"from {module} import {', '.join(sorted(names))}\n"
+        for module in dict.fromkeys(_MODULES.values())
+        if (names := {name for name in used if _MODULES.get(name) == module})
+    )
+    inside = indent("".join(text for text, _names in entries), "    ")
+    parts = [HEAD + EPHEM * ("solar" in used), imports, f"timezone = {zone!r}\n", f"beat_schedule = {{\n{inside}}}\n"]
+    return "\n".join(filter(None, parts))
 
 
-def _entry(one: Mapping[str, Any], zone: str) -> str:
-    lost = _lost(one, zone)
-    if one["kind"] == "clocked" or not one["enabled"]:
-        why = "it runs once" if one["kind"] == "clocked" else "it is disabled"
-        return f"    # {one['name']!r} is left out: {why}.\n"
-    values: dict[str, Any] = {"task": repr(one["task"]), "schedule": _rule(one)}
+def _zone(schedules: Sequence[Mapping[str, Any]]) -> str:
+    """That of most crontabs, first of all of those that are enabled."""
+    crontabs = [one for one in schedules if one["kind"] == Kind.CRONTAB and not one.get("problem")]
+    counted = Counter((bool(one["enabled"]), str(one["timezone"])) for one in crontabs)
+    return max(counted, key=lambda found: (found[0], counted[found]), default=(True, "UTC"))[1]
+
+
+def _entry(one: Mapping[str, Any], zone: str) -> tuple[str, Set[str]]:
+    """The lines of one entry, and the names that they need."""
+    try:
+        entry = _lines(one, zone)
+        names = frozenset(compile(f"{{{entry}}}", "beat_schedule", "eval").co_names)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return f"# {one['name']!r} is left out: its arguments are nested too deep.\n", frozenset()
+    if reasons := _left_out(one):
+        entry = indent("".join(f"{reason}\n" for reason in reasons) + entry, "# ")
+    return entry, names
+
+
+def _lines(one: Mapping[str, Any], zone: str) -> str:
+    said = {"task": repr(one["task"])}
+    if rule := _rule(one):
+        said["schedule"] = rule
     # Celery could not open what is sealed, and would hand it to the task as it is.
-    values |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
-    options = {"queue": one["queue"], "priority": one["priority"], "expires": one["expire_seconds"]}
-    if options := {name: value for name, value in options.items() if value is not None}:
-        values["options"] = repr(options)
-    inside = "".join(f"        {name!r}: {text},\n" for name, text in values.items())
-    notes = "".join(f"        # {text}\n" for text in lost)
-    return f"    {one['name']!r}: {{\n{notes}{inside}    }},\n"
+    said |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
+    options = {called: masked_value(one[name]) for name, called in _OPTIONS.items() if one.get(name) not in _NOTHING}
+    if options:
+        said["options"] = repr(options)
+    notes = "".join(f"    # {text}\n" for text in _notes(one, zone, said))
+    fields = "".join(f"    {name!r}: {text},\n" for name, text in said.items())
+    return f"{one['name']!r}: {{\n{notes}{fields}}},\n"
 
 
 def _rule(one: Mapping[str, Any]) -> str:
+    """Empty where Celery has none."""
+    if one.get("problem"):
+        return ""
     match one["kind"]:
-        case "interval":
+        case Kind.INTERVAL:
             return f"timedelta({one['period']}={one['every']})"
-        case "crontab":
-            parts = zip(_FIELDS, str(one["crontab"]).split(), strict=True)
+        case Kind.CRONTAB:
+            parts = zip(_CRON_FIELDS, str(one["crontab"]).split(), strict=True)
             return f"crontab({', '.join(f'{name}={text!r}' for name, text in parts)})"
-        case _:
+        case Kind.SOLAR:
             return f"solar({one['event']!r}, {one['latitude']}, {one['longitude']})"
+    return ""
 
 
-def _lost(one: Mapping[str, Any], zone: str) -> list[str]:
-    found = [f"Celery has nothing like {name} = {one[name]!r}." for name in _NO_LIKE if one[name]]
-    if one["kind"] == "crontab" and one["timezone"] != zone:
-        found.append(f"Its times are meant in {one['timezone']}; Celery has one time zone for all.")
-    if places := sealed_places(*(exported(one)[name] for name in ("args", "kwargs"))):
+def _left_out(one: Mapping[str, Any]) -> list[str]:
+    """Why the entry stands there as a comment; nothing for one that Celery can run."""
+    if one.get("problem"):
+        return [f"It cannot fire: {one_line(str(one['problem']))}"]
+    reasons = ["Celery has no schedule that runs once."] if one["kind"] == Kind.CLOCKED else []
+    return reasons if one["enabled"] else [*reasons, "Disabled."]
+
+
+def _notes(one: Mapping[str, Any], zone: str, said: Mapping[str, str]) -> list[str]:
+    """What the entry does not say."""
+    rule = RULE_FIELDS[Kind(one["kind"])] if "schedule" in said else ()
+    unsaid = [name for name in (*ALL_RULE_FIELDS, *DEFAULTS) if name in one and name not in _SAID and name not in rule]
+    found = [
+        f"Celery has no equivalent: {name} = {one[name]!r}"
+        for name in unsaid
+        if name not in DEFAULTS or one[name] != DEFAULTS[name]
+    ]
+    if one["timezone"] != zone:
+        differs = f"; Celery takes its times as those of {zone}" if one["kind"] == Kind.CRONTAB else ""
+        found.append(f"Celery has no equivalent: timezone = {one['timezone']!r}{differs}")
+    if one.get("paused"):
+        found.append("It is paused; Celery runs it.")
+    places = sealed_places(*(exported(one)[name] for name in ("args", "kwargs")))
+    if masked_value(one.get("headers")) != one.get("headers"):
+        places.append("options.headers")
+    if places:
         found.append(f"Secret, and not written here: {', '.join(places)}. Put the values in the places of {MASK}.")
     return found

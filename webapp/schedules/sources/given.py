@@ -17,7 +17,8 @@ MOST = 10_000
 MAX_FILE_LENGTH = 8_000_000  # characters
 # Values in a whole file, with what an alias or a name repeats counted each time, and how deep they lie in each other.
 MAX_VALUES = 500_000
-MAX_DEPTH = MAX_JSON_DEPTH
+# Of the arguments, and of the file, its list and the entry around them.
+MAX_DEPTH = MAX_JSON_DEPTH + 4
 MAX_KEY_LENGTH = 255
 UNNAMED = "an entry without a name"
 _UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,10 +14,27 @@ from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_
 
 # YAML 1.1 reads 1:30:00 as a number; a very long one would take hours.
 MAX_NUMBER_LENGTH = 100
+# Not whole numbers, which Python refuses itself where they have thousands of digits.
+_MAY_BE_SLOW = re.compile(r"[-+.0-9](?![0-9]*\Z)")
 
 # The parser in C where it is there: ten thousand schedules take seconds and not half a minute.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OWN = re.compile(r'(?:#.*\n|\s)*(?:schedules:|\{\s*"schedules"\s*:)')
+# What YAML takes for the end of a line, or for a mark of its own; written as they are, they would be read as blanks.
+_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
+# All but ASCII that is printed: JSON may have characters that YAML refuses.
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e\t\r\n]")
 
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every text so that it is read as it was."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Escape what would not be read as it is."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if _BREAKS.search(data) else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 SEALED_HEAD = """\
 # Secret arguments are sealed: only an instance with the same SECRET_KEY can open them. For another one write their
@@ -26,11 +44,15 @@ SEALED_HEAD = """\
 
 def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[str]] | None = None) -> str:
     """The text of a file; `sealed` says by name where sealed secrets stand, which the file's head then tells."""
-    text: str = yaml.safe_dump(
-        {"schedules": encodable_value(list(entries))}, sort_keys=False, allow_unicode=True, width=100
-    )
+    values = {"schedules": encodable_value(list(entries))}
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     told = "".join(f"#   {' '.join(name.split())}: {', '.join(places)}\n" for name, places in (sealed or {}).items())
     return (SEALED_HEAD + told if told else "") + text
+
+
+def looks_like_own(text: str) -> bool:
+    """Whether a text begins as an export does, whatever its schedules speak of."""
+    return _OWN.match(text) is not None
 
 
 def from_yaml(text: str) -> list[Given]:
@@ -62,9 +84,11 @@ def read_list(text: str) -> list[tuple[Any, int]] | None:
 
 def _read(text: str) -> tuple[Any, list[int]]:
     """The list of schedules, and the line on which each begins."""
-    _check_size(text)
+    # JSON is read as YAML too, for its size and its lines.
+    plain = _NOT_PLAIN.sub("?", text) if _may_be_json(text) else text
+    _check_size(plain)
     is_json, read = _read_json(text)
-    loader = _LOADER(text)
+    loader = _LOADER(plain if is_json else text)
     try:
         node = loader.get_single_node()
         if not is_json:
@@ -90,7 +114,7 @@ def _read_json(text: str) -> tuple[bool, Any]:
     if not _may_be_json(text):
         return False, None
     try:
-        return True, decode_json(text)
+        return True, decode_json(text, max_depth=MAX_DEPTH)
     except json.JSONDecodeError:
         return False, None
     except ValueError as error:
@@ -135,7 +159,7 @@ class _Size:
         if isinstance(event, yaml.CollectionStartEvent):
             self.unended.append((event.anchor, self.total))
             return 1
-        if not event.style and len(event.value) > MAX_NUMBER_LENGTH and event.value[0] in "+-.0123456789":
+        if not event.style and len(event.value) > MAX_NUMBER_LENGTH and _MAY_BE_SLOW.match(event.value):
             raise refuse(f"A number has at most {MAX_NUMBER_LENGTH} characters; a text needs quotes.", line)
         if event.anchor:
             self.of_anchors[event.anchor] = 1

@@ -16,7 +16,7 @@ from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
-from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.sources.own import from_yaml, looks_like_own
 
 _UNKNOWN = "No worker knows the task “{}”, so it is imported disabled. It can be enabled once the task is known."
 # As people choose them.
@@ -39,6 +39,8 @@ class Asked:
 
 def guess(text: str) -> str:
     """The format that a text most likely has."""
+    if looks_like_own(text):
+        return "yaml"
     if looks_like_dumpdata(text):
         return "dumpdata"
     if looks_like_crontab(text):
