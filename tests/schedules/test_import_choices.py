@@ -13,7 +13,7 @@ from flask.testing import FlaskCliRunner
 from tests.visitors import Visitor
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.schedules import service, transfer
+from webapp.schedules import export, service, transfer
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml
 
@@ -34,7 +34,7 @@ def admin(context: Flask) -> Visitor:
 
 
 def names() -> list[str]:
-    found = [one["name"] for one in transfer.snapshots()]
+    found = [one.name for one in export.schedules()]
     db.session.remove()
     return found
 
@@ -133,7 +133,7 @@ def test_of_two_with_one_name_each_is_refused_until_the_other_is_left_out(admin:
     db.session.remove()
     page = admin.post("/schedules/import", {"file": text, "without": ["fine (entry 1)"]}).text
     assert admin.post("/schedules/import", shown_form(page, file=text)).status_code == 303
-    assert [(one["name"], one.get("every")) for one in transfer.snapshots()] == [("fine", 7), ("other", 5)]
+    assert [(one.name, one.snapshot.get("every")) for one in export.schedules()] == [("fine", 7), ("other", 5)]
     db.session.remove()
     # By its name, all of them.
     assert {step.action for step in transfer.difference(from_yaml(text), without=["fine"])} == {"skip", "keep"}

@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.schedules import transfer
+from webapp.schedules import export
 
 FILES = Path(__file__).parent / "files"
 BIRTHDAYS = "people.send_birthday_emails"
@@ -95,7 +95,7 @@ def test_the_others_of_a_dump_are_imported_without_the_bad_ones(context: Flask, 
     sent = {"file": read("broken_entries.json").decode(), "without": ["twice (entry 10)"], "apply": True}
     assert visitor.post_json("/schedules/import", sent).status_code == 422
     assert visitor.post_json("/schedules/import", sent | {"skip_refused": True}).status_code == 200
-    assert [one["name"] for one in transfer.snapshots()] == ["sunday", "twice"]
+    assert [one.name for one in export.schedules()] == ["sunday", "twice"]
     db.session.remove()
     command = ["schedules", "import", str(FILES / "broken_entries.json"), "--apply", "--skip-refused", "--json"]
     result = runner.invoke(args=command)

@@ -18,7 +18,7 @@ from redis import Redis
 from tests import tls
 from tests.mail.servers import make_certificate
 from webapp.extensions import db
-from webapp.schedules import transfer
+from webapp.schedules import export
 
 EVERY = {"__type__": "interval", "every": 90.0, "relative": False}
 NIGHTLY = {
@@ -94,7 +94,7 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     assert reasons["bare"] == reasons["text"] == "Its key is no hash with a definition."
     assert found["every"]["notes"] == ["The option “exchange” has no place here and is left out."]
     assert any("beat_schedule of the app" in note for note in found["nightly"]["notes"])
-    every, nightly = transfer.snapshots()
+    every, nightly = [one.snapshot for one in export.schedules()]
     assert every == every | {"every": 90, "period": "seconds", "queue": "slow", "expire_seconds": 60, "args": [1, 2]}
     assert (nightly["crontab"], nightly["enabled"]) == ("0 2 1,15 1,7 *", True)
     assert theirs.hget("redbeat:every", "meta") is not None
@@ -104,7 +104,7 @@ def test_the_zone_is_celerys_default_unless_it_is_named_and_that_is_said(theirs:
     save(theirs, "nightly", NIGHTLY)
     assert "its times are meant in UTC." in run().stdout
     assert "its times are meant in Europe/Berlin." in run("--apply", "--timezone", "europe/berlin").stdout
-    assert [one["timezone"] for one in transfer.snapshots()] == ["Europe/Berlin"]
+    assert [one.snapshot["timezone"] for one in export.schedules()] == ["Europe/Berlin"]
 
 
 def test_what_redbeat_does_not_fire_is_imported_disabled(theirs: Redis, run: Any) -> None:
@@ -112,7 +112,7 @@ def test_what_redbeat_does_not_fire_is_imported_disabled(theirs: Redis, run: Any
     save(theirs, "lost", EVERY, fired=False)
     save(theirs, "orphan", EVERY, task="shop.tasks.removed")
     found = steps(run("--apply", "--json"))
-    assert [one["enabled"] for one in transfer.snapshots()] == [False] * 3
+    assert [one.snapshot["enabled"] for one in export.schedules()] == [False] * 3
     assert found["off"]["notes"] == []
     assert "RedBeat does not fire it" in found["lost"]["notes"][0]
     assert "No worker knows the task" in found["orphan"]["notes"][0]
@@ -121,7 +121,7 @@ def test_what_redbeat_does_not_fire_is_imported_disabled(theirs: Redis, run: Any
 def test_a_date_among_the_arguments_is_sent_as_celery_sends_it(theirs: Redis, run: Any) -> None:
     save(theirs, "dated", EVERY, task="shop.tasks.dated", args=[MOMENT], kwargs={"plain": {"__type__": "mine"}})
     assert run("--apply").exit_code == 0
-    (found,) = transfer.snapshots()
+    (found,) = [one.snapshot for one in export.schedules()]
     assert found["args"] == [{"__type__": "datetime", "__value__": "2027-10-30T08:00:00+05:45"}]
     assert found["kwargs"] == {"plain": {"__type__": "mine"}}
 

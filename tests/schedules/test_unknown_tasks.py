@@ -17,7 +17,7 @@ from tests.schedules.acting import Visitor
 from tests.support import reading
 from webapp.database import now
 from webapp.extensions import celery, db
-from webapp.schedules import service, stored, transfer
+from webapp.schedules import export, service, stored, transfer
 from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.stored import TASKS
 
@@ -119,7 +119,7 @@ def test_once_the_task_is_known_it_is_enabled_and_fires(
 
 def test_a_file_of_ours_brings_it_back_as_it_was(app: Flask, runner: FlaskCliRunner, imported: int) -> None:
     with app.app_context():
-        entries = transfer.export_all(with_seals=True)
+        entries = export.entries(with_seals=True)
         service.delete(imported)
         assert [step.action for step in transfer.apply(from_yaml(to_yaml(entries)))] == ["create"]
         found = stored.find_named(db.session, "orphan")
