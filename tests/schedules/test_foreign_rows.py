@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -100,3 +100,38 @@ def test_enabling_it_again_lets_it_run_once_more(beats: Rig, scheduler: Visitor)
     core.step(woken=True)
     drive(core, time, later + hours(1))
     assert beats.dues(made) == [later]
+
+
+def _phases(times: list[datetime]) -> set[timedelta]:
+    return {(time - time.replace(minute=0, second=0, microsecond=0)) % timedelta(minutes=10) for time in times}
+
+
+@pytest.mark.parametrize(
+    ("more", "phase"),
+    [
+        ({}, timedelta(minutes=7, seconds=3)),
+        ({"start_time": datetime(2026, 1, 1, 0, 2, tzinfo=UTC)}, timedelta(minutes=2)),
+        # As a machine whose clock is wrong left it: it must not keep the schedule from firing until then.
+        ({"last_run_at": datetime(2126, 1, 1, 14, 37, 3, tzinfo=UTC)}, timedelta()),
+        ({"last_run_at": None}, timedelta()),
+    ],
+    ids=["a last run", "a start", "a last run that lies ahead", "never ran"],
+)
+def test_an_interval_that_another_beat_fired_keeps_its_phase_for_ever(
+    app: Flask, beats: Rig, more: dict[str, Any], phase: timedelta
+) -> None:
+    begin = now()
+    time = FakeTime(begin)
+    core = beats.leading(time)
+    ran = {"last_run_at": datetime(2026, 1, 1, 14, 37, 3, 141_592, tzinfo=UTC), "total_run_count": 7}
+    made = beats.interval("i", 10, period="minutes", saved=begin, **(ran | more))
+    assert _phases(due_times(app, made, 3)) == {phase}
+    core.step(woken=True)
+    for _ in range(3):
+        time.pass_by(601)  # late, and each time by another second
+        core.step(woken=True)
+    # What that beat noted as the last run moves nothing for the next one, nor on pages.
+    drive(beats.leading(time), time, begin + hours(1))
+    dues = [run.due_at for run in beats.runs(made)]
+    assert _phases(dues + due_times(app, made, 3)) == {phase}
+    assert len(dues) == 6

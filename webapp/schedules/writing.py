@@ -42,8 +42,12 @@ def insert(
     *,
     owner: Owner = Owner.ADMIN,
     code_definition: dict[str, Any] | None = None,
+    anchor: datetime | None = None,
 ) -> int:
-    """Add a schedule as its version 1; gives its number. Raises IntegrityError when the name is taken."""
+    """Add a schedule as its version 1; gives its number. Raises IntegrityError when the name is taken.
+
+    `anchor` is where the grid of its interval begins, if not one step before now.
+    """
     rule_id = _place_rule(session, definition.rule, definition.timezone)
     values = _task_values(definition) | {"headers": "{}", "total_run_count": 0}
     values |= {"discriminator": DISCRIMINATORS[definition.kind], "schedule_id": rule_id}
@@ -52,7 +56,7 @@ def insert(
     details = _detail_values(definition) | {
         "version": 1,
         "owner": owner,
-        "anchor": next_anchor(definition.rule, now),
+        "anchor": anchor or next_anchor(definition.rule, now),
         "code_definition": None if code_definition is None else json.dumps(code_definition),
     }
     # The row is there already: the database's trigger made it.

@@ -44,7 +44,15 @@ def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: da
         if row.get("total_run_count") and fields["enabled"]:
             fields["enabled"] = False
             notes.append("It was to run once, and it has: it is imported disabled.")
-    return Given(name, fields, line, notes)
+    anchor = _phase(_moment(row.get("last_run_at")), now) if kind == "interval" and not row.get("start_time") else None
+    return Given(name, fields, line, notes, anchor=anchor)
+
+
+def _phase(last_run: Any, now: datetime) -> datetime | None:
+    """Where the grid of an interval begins that last ran then: in whole seconds, as where a database is adopted."""
+    if not isinstance(last_run, datetime) or last_run > now:
+        return None
+    return last_run.replace(microsecond=0)
 
 
 def _rule(kind: str, rule: Mapping[str, Any]) -> dict[str, Any]:
