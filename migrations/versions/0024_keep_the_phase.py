@@ -1,4 +1,4 @@
-"""Keep the phase of intervals that another scheduler has fired: where no start says when they begin, their last run does.
+"""Keep the phase of intervals that another scheduler has fired: without a start, they begin at their last run.
 
 Only where Beatdesk has not fired them yet, and only once: what beat itself notes as a last run moves no grid.
 """
@@ -31,7 +31,7 @@ def upgrade() -> None:
     dialect = connection.dialect.name
     keeps = "SELECT 1 FROM schedule_progress g WHERE g.schedule_id = p.id AND g.last_due_at IS NOT NULL"
     op.execute(
-        f"UPDATE schedule_details SET anchor = (SELECT {phase(dialect, 'p')} FROM celery_periodictask p "  # noqa: S608
+        f"UPDATE schedule_details SET anchor = (SELECT {phase(dialect, 'p')} FROM celery_periodictask p "
         "WHERE p.id = schedule_details.schedule_id) WHERE anchor IS NULL AND schedule_id IN (SELECT p.id "
         f"FROM celery_periodictask p WHERE {phase(dialect, 'p')} IS NOT NULL AND NOT EXISTS ({keeps}))"
     )

@@ -27,6 +27,7 @@ from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
 from webapp.secrecy.sealing import Unopenable
+from webapp.task_names import is_internal
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is kept to be shared among entries, at most this many of a kind: beyond it, sharing costs more memory than it
@@ -136,7 +137,7 @@ class EntryReader:
         return _keep(self._texts[field], text, given)
 
     def _target(self, row: Row) -> Target:
-        if row.task.startswith("celery."):
+        if is_internal(row.task):
             raise BrokenRow(f"{row.task} is one of Celery's own tasks, which are never scheduled")
         if not self._known_task(row.task):
             raise BrokenRow(f"no task of the name {row.task} is registered")
