@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, rig
+from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour, rig
 from tests.schedules.acting import Visitor
 from tests.support import reading
 from webapp.database import now
@@ -135,3 +135,30 @@ def test_an_interval_that_another_beat_fired_keeps_its_phase_for_ever(
     dues = [run.due_at for run in beats.runs(made)]
     assert _phases(dues + due_times(app, made, 3)) == {phase}
     assert len(dues) == 6
+
+
+def test_arguments_that_are_null_are_none(beats: Rig, scheduler: Visitor) -> None:
+    begin = now()
+    made = beats.interval("i", 60, saved=begin, args="null", kwargs="null", headers="null")
+    time = FakeTime(begin)
+    drive(beats.leading(time), time, begin + timedelta(seconds=60))
+    assert [(run.args, run.kwargs, run.options) for run in beats.runs(made)] == [("[]", "{}", None)]
+    answer = scheduler.read(f"/schedules/{made}")
+    assert (answer["args"], answer["kwargs"], answer["problem"]) == ([], {}, None)
+
+
+def test_the_moment_after_which_it_expires_is_its_end_and_can_be_edited(
+    app: Flask, beats: Rig, scheduler: Visitor
+) -> None:
+    begin = next_hour(now())
+    made = beats.interval("i", 1, period="hours", saved=begin, expires=begin + hours(2.5))
+    assert due_times(app, made, 9)[-1] == begin + hours(2)
+    answer = scheduler.read(f"/schedules/{made}")
+    assert datetime.fromisoformat(answer["end"]) == begin + hours(2.5)
+    later = (begin + hours(3.5)).isoformat()
+    assert scheduler.send(f"/schedules/{made}", {"end": later, "version": answer["version"]}).status_code == 200
+    assert due_times(app, made, 9)[-1] == begin + hours(3)
+    beats.saved(made, begin)
+    time = FakeTime(begin)
+    drive(beats.leading(time), time, begin + hours(9))
+    assert beats.dues(made) == [begin + hours(number) for number in (1, 2, 3)]

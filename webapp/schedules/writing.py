@@ -78,8 +78,7 @@ def update(session: AnySession, stored: Stored, definition: Definition, now: dat
         values["discriminator"] = DISCRIMINATORS[definition.kind]
     if stored.rule != definition.rule:
         details["anchor"] = next_anchor(definition.rule, now)
-    if definition.expire_seconds is not None:
-        values["expires"] = None  # the library allows one of the two
+    values["expires"] = None  # which its end says from now on
     if stored.fired and definition.enabled:
         values["total_run_count"] = 0  # to run once more
     session.execute(sa.update(TASKS).where(TASKS.c.id == stored.id).values(values))
