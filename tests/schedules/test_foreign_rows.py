@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskCliRunner
 
 from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour, rig
-from tests.schedules.acting import Visitor
+from tests.schedules.acting import Visitor, field_errors
 from tests.support import reading
 from webapp.database import now
 from webapp.extensions import celery, db
@@ -162,3 +164,22 @@ def test_the_moment_after_which_it_expires_is_its_end_and_can_be_edited(
     time = FakeTime(begin)
     drive(beats.leading(time), time, begin + hours(9))
     assert beats.dues(made) == [begin + hours(number) for number in (1, 2, 3)]
+
+
+def test_names_of_days_that_celery_reads_mean_the_same_or_are_refused_with_the_reason(
+    app: Flask, beats: Rig, scheduler: Visitor, runner: FlaskCliRunner
+) -> None:
+    begin = next_hour(now())
+    made = {day: beats.crontab(day, f"0 8 * * {day}", saved=begin) for day in ("weds", "tuesdays", "mon#1")}
+    beats.leading(FakeTime(begin)).step(woken=True)
+    for day, number in {"weds": 2, "tuesdays": 1}.items():
+        assert beats.progress(made[day]).next_due_at.weekday() == due_times(app, made[day], 1)[0].weekday() == number
+    reason = "write 1-7 as the day of the month and mon as the day of the week"
+    assert reason in beats.progress(made["mon#1"]).broken
+    assert reason in scheduler.read(f"/schedules/{made['mon#1']}")["problem"]
+    # The editor, an import, and the command line.
+    typed = {"task": "add", "args": "[1, 2]", "kind": "crontab", "crontab": "0 8 * * mon#1"}
+    assert reason in field_errors(scheduler.post("/schedules", {"name": "typed", **typed}))["crontab"]
+    file = json.dumps({"schedules": [{"name": "imported", **typed, "args": [1, 2]}]})
+    assert reason in scheduler.send("/schedules/import", {"file": file}).text
+    assert reason in runner.invoke(args=["schedules", "next", "--crontab", "0 8 * * mon#1"]).output
