@@ -40,6 +40,12 @@ def due_times(app: Flask, number: int, count: int) -> list[datetime]:
         return [due.utc for due in found.due_times(now(), count)]
 
 
+def _stands(visitor: Visitor) -> dict[str, list[str]]:
+    """The names that the list finds by each status."""
+    found = {status: visitor.read(f"/schedules?status={status}") for status in ("done", "disabled", "enabled")}
+    return {status: [one["name"] for one in page["schedules"]] for status, page in found.items()}
+
+
 DONE = "It was to run once, and it has"
 RULES: list[tuple[str, dict[str, Any]]] = [
     ("interval", {"every": 1, "period": "seconds"}),
@@ -61,9 +67,12 @@ def test_what_was_to_run_once_and_has_never_runs_again(
     assert len(due_times(app, fresh, 2)) == 1
     # Before a beat has switched it off, and afterwards.
     assert DONE in scheduler.get("/schedules?q=fired").text
+    assert _stands(scheduler) == {"done": ["fired"], "disabled": [], "enabled": ["fresh"]}
     time.pass_by(1)
     core.step(woken=True)
     drive(core, time, now() + hours(2))
+    time.pass_by(1)
+    core.step(woken=True)
     # Another beat takes over, and finds both in the tables.
     time.pass_by(60)
     beats.leading(time).step(woken=True)
@@ -71,6 +80,7 @@ def test_what_was_to_run_once_and_has_never_runs_again(
     assert len(beats.runs(fresh)) == 1
     assert not beats.enabled(fired)
     assert [DONE in scheduler.get(path).text for path in (f"/schedules/{fired}", "/schedules?q=fired")] == [True, True]
+    assert _stands(scheduler) == {"done": ["fired", "fresh"], "disabled": [], "enabled": []}
     answer = scheduler.read(f"/schedules/{fired}")
     assert (answer["runs"], answer["enabled"], answer["problem"]) == (1, False, None)
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
 
@@ -39,6 +39,7 @@ from webapp.scheduler.recurrence import (
     Solar,
     describe,
     due_times,
+    jitter_seconds,
 )
 from webapp.scheduler.rows import Row
 from webapp.schedules.definition import DEFAULTS, Kind, iso
@@ -188,6 +189,12 @@ class Stored:
             return due_times(self.recurrence, after, count, self.runs)
         except RecurrenceError:
             return []
+
+    def fires_at(self, due: datetime) -> datetime:
+        """When beat creates the run of a due time: then, or its jitter later."""
+        if self.recurrence is None or self.recurrence.jitter <= 0:
+            return due
+        return due + timedelta(seconds=jitter_seconds(self.recurrence, due.timestamp()))
 
     @property
     def paused(self) -> bool:
