@@ -163,16 +163,21 @@ def test_the_moment_after_which_it_expires_is_its_end_and_can_be_edited(
     app: Flask, beats: Rig, scheduler: Visitor
 ) -> None:
     begin = next_hour(now())
-    made = beats.interval("i", 1, period="hours", saved=begin, expires=begin + hours(2.5))
+    end = begin + hours(2.5)
+    made = beats.interval("i", 1, period="hours", saved=begin, expires=end)
+    time = FakeTime(begin)
+    core = beats.leading(time)
+    drive(core, time, begin + hours(1))
+    assert [run.expires_at for run in beats.runs(made)] == [end]
     assert due_times(app, made, 9)[-1] == begin + hours(2)
     answer = scheduler.read(f"/schedules/{made}")
-    assert datetime.fromisoformat(answer["end"]) == begin + hours(2.5)
+    assert datetime.fromisoformat(answer["end"]) == end
     later = (begin + hours(3.5)).isoformat()
     assert scheduler.send(f"/schedules/{made}", {"end": later, "version": answer["version"]}).status_code == 200
     assert due_times(app, made, 9)[-1] == begin + hours(3)
-    beats.saved(made, begin)
-    time = FakeTime(begin)
-    drive(beats.leading(time), time, begin + hours(9))
+    beats.saved(made, begin + hours(1))
+    core.step(woken=True)
+    drive(core, time, begin + hours(9))
     assert beats.dues(made) == [begin + hours(number) for number in (1, 2, 3)]
 
 
