@@ -78,7 +78,7 @@ def test_list_page_and_json_say_when_it_fires_and_its_due_time(app: Flask, sched
     for path in ("/schedules", f"/schedules/{number}"):
         text = scheduler.get(path).text
         shown = re.search(
-            '<time datetime="([^"]*)"[^>]*>[^<]*</time> <span class="sub">due <time datetime="([^"]*)', text
+            '<time datetime="([^"]*)"[^>]*>[^<]*</time><div class="sub">due <time datetime="([^"]*)', text
         )
         assert shown is not None
         assert shown.groups()[::-1] == tuple(moment.isoformat(timespec="milliseconds") for moment in said)

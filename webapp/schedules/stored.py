@@ -97,7 +97,7 @@ class Stored:
     def rule(self) -> Rule | None:
         """Its rule; None when the row that it names is gone."""
         row = self.row
-        if self._rule_id is None:
+        if self.kind is None or self._rule_id is None:
             return None
         match self.kind:
             case Kind.INTERVAL:
