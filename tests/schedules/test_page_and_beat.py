@@ -23,7 +23,7 @@ from webapp.scheduler.reader import BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, some_rows
 from webapp.schedules import alike
 from webapp.schedules.definition import Kind, iso, rule_values
-from webapp.schedules.holding import hold_at
+from webapp.schedules.holding import hold_at, next_firing
 from webapp.schedules.roster import Roster
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
 
@@ -253,6 +253,7 @@ def test_pages_say_of_a_row_what_beat_does_with_it(app: Flask, rows: list[Made])
             entry, problem = _read(reader, beats[found.id])
             assert found.problem == problem
             if entry is None:
+                assert next_firing(found, BEGIN, ()) is None
                 continue
             assert _page_says(found) == _beat_says(entry)
             if found.fired:

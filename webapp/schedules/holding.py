@@ -43,7 +43,7 @@ def next_firing(
 
     It may have passed while its jitter has not: see `Stored.fires_at`.
     """
-    if not schedule.row.enabled or schedule.row.broken or schedule.fired:
+    if not schedule.row.enabled or schedule.fired or schedule.problem:
         return None
     noted: datetime | None = schedule.row.next_due_at
     if (
