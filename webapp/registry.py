@@ -1,8 +1,8 @@
 """Which tasks may be launched or scheduled, and what they take.
 
-Launching and scheduling are equal to running code, so only what is registered can be named; Celery's own `celery.*`
-tasks never. A disabled schedule may keep another name, which nothing runs. This lies outside `webapp.tasks`
-because services need it and may not import tasks.
+Launching and scheduling are equal to running code, so only what is registered can be named; of Celery's own tasks only
+what `task_names` allows. A disabled schedule may keep another name, which nothing runs. This lies outside
+`webapp.tasks` because services need it and may not import tasks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from webapp.celery_config import SERIALIZER
 from webapp.extensions import celery
 from webapp.secrecy.masking import Rule, rule_of
+from webapp.task_names import is_internal
 
 logger = logging.getLogger(__name__)
 
@@ -64,22 +65,20 @@ def known_tasks() -> dict[str, KnownTask]:
     """Every task that may be launched or scheduled, by name, in order."""
     # Discovery is lazy in Celery; a web process has not imported any task before it first needs the list.
     celery.loader.import_default_modules()
-    return {
-        name: described(name, task) for name, task in sorted(celery.tasks.items()) if not name.startswith("celery.")
-    }
+    return {name: described(name, task) for name, task in sorted(celery.tasks.items()) if not is_internal(name)}
 
 
 def find_task(name: str) -> KnownTask | None:
     """One of `known_tasks`, or None."""
     if name not in celery.tasks:
         celery.loader.import_default_modules()
-    task = None if name.startswith("celery.") else celery.tasks.get(name)
+    task = None if is_internal(name) else celery.tasks.get(name)
     return None if task is None else described(name, task)
 
 
 def is_unknown(name: str) -> bool:
     """Whether a task can be neither launched nor scheduled because it is not registered; not of Celery's own."""
-    return bool(name) and not name.startswith("celery.") and find_task(name) is None
+    return bool(name) and not is_internal(name) and find_task(name) is None
 
 
 @lru_cache(maxsize=4096)

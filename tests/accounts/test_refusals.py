@@ -37,14 +37,14 @@ def test_each_kind_leaves_its_trace(context: Flask, runner: FlaskCliRunner) -> N
     operator, scheduler, viewer, nobody = (Visitor(context, role) for role in ("operator", "scheduler", "viewer", None))
     schedule = service.create({"name": "Sums", "task": "add", "args": [1, 2], **WHEN})
     gone = make_run(RunState.FAILED, task="gone")
-    for task in ("os.system", "celery.backend_cleanup"):
+    for task in ("os.system", "celery.map"):
         assert operator.post("/runs/new", {"task": task}).status_code == 422
         assert operator.post_json("/runs/new", {"task": task, "args": ["rm"]}).status_code == 422
     assert operator.post("/runs/new", {"task": "add", "mode": "json", "args": '["a", 1]'}).status_code == 422
     assert operator.post("/runs/new", {"task": "add", "arg.num1": "x", "arg.num2": "1"}).status_code == 422
     assert operator.post(f"/runs/{gone}/retry").status_code == 422
     found = noted("run.refuse")
-    assert {row["what"] for row in found} == {"os.system", "celery.backend_cleanup", "add", "gone"}
+    assert {row["what"] for row in found} == {"os.system", "celery.map", "add", "gone"}
     assert all(row["who"].endswith("<operator@example.org>") and row["from"] == "127.0.0.1" for row in found)
     assert any("num1" in row["reason"] for row in found)
     assert scheduler.post_json("/schedules", {"name": "Bad", "task": "os.system", **WHEN}).status_code == 422

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
@@ -22,6 +23,7 @@ from webapp.extensions import db
 from webapp.runs import claims, service
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
+from webapp.scheduler.wakeup import CHANNEL
 
 
 @pytest.fixture
@@ -147,6 +149,20 @@ def test_it_holds_what_is_to_begin_later(operator: Visitor, when: dict[str, str]
     assert abs((run.eta - now()).total_seconds() - 90) < 5
 
 
+@pytest.mark.parametrize(("when", "woken"), [({"countdown": "90s"}, True), ({}, False)])
+def test_beat_is_woken_for_what_is_held_and_for_nothing_else(
+    operator: Visitor, redis: redis_client.Redis, when: dict[str, str], woken: bool
+) -> None:
+    with redis.pubsub(ignore_subscribe_messages=True) as listening:
+        listening.subscribe(CHANNEL)
+        listening.get_message(timeout=5)
+        operator.post("/runs/new", {"task": "add", "arg.num1": "2", "arg.num2": "3", **when})
+        # Messages of one server arrive in order: what was announced comes before this one.
+        redis.publish(CHANNEL, "the last")
+        heard = [listening.get_message(timeout=5) for _ in range(1 + woken)]
+    assert [message and message["data"] for message in heard] == ["held"] * woken + ["the last"]
+
+
 def test_it_launches_from_json(operator: Visitor) -> None:
     operator.post("/runs/new", {"task": "add", "mode": "json", "args": "[2]", "kwargs": '{"num2": 3}'})
     assert (newest().args, newest().kwargs) == ("[2]", '{"num2": 3}')
@@ -179,7 +195,7 @@ def test_it_refuses_at_the_field_and_keeps_what_was_typed(operator: Visitor, sen
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Run)) == 0
 
 
-@pytest.mark.parametrize("task", ["celery.backend_cleanup", "os.system", ""])
+@pytest.mark.parametrize("task", ["celery.map", "os.system", ""])
 def test_only_registered_tasks_can_be_launched(operator: Visitor, task: str) -> None:
     assert operator.post("/runs/new", {"task": task, "mode": "json"}).status_code == 422
 

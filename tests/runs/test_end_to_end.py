@@ -68,6 +68,9 @@ def test_two_and_three_become_five_and_stay_so(
 
         wait_for(lambda: told()["status"] == "succeeded", seconds=20)
         assert told() == {"task_id": task_id, "status": "succeeded", "result": 5}
+        # The one task of Celery's own that may be called is a run like any other.
+        cleaning = service.launch("celery.backend_cleanup")
+        assert until(cleaning.id, RunState.SUCCEEDED).result == "null"
         failed = service.launch("samples.fail", ["<b>no</b>"])
         assert until(failed.id, RunState.FAILED).error == "ValueError: <b>no</b>"
         text = operator.get(f"/runs/{failed.id}").text

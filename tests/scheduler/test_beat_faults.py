@@ -30,7 +30,7 @@ def database_url(each_database: str) -> str:
         ({"headers": "[]"}, "headers must be a JSON object"),
         ({"priority": 99}, "priority must be from 0 to 9, not 99"),
         ({"task": "os.system"}, "no task of the name os.system is registered"),
-        ({"task": "celery.backend_cleanup"}, "one of Celery's own tasks"),
+        ({"task": "celery.map"}, "one of Celery's own tasks"),
     ],
 )
 def test_a_broken_row_is_marked_alone_and_mends(beats: Rig, task: dict[str, Any], reason: str) -> None:
@@ -47,6 +47,15 @@ def test_a_broken_row_is_marked_alone_and_mends(beats: Rig, task: dict[str, Any]
     drive(core, time, BEGIN + timedelta(seconds=120))
     assert beats.progress(bad).broken is None
     assert len(beats.runs(bad)) == 1
+
+
+def test_celerys_own_cleaning_of_results_fires(beats: Rig) -> None:
+    """As Celery's beat, and each library that keeps its schedules in tables, installs it."""
+    made = beats.crontab("celery.backend_cleanup", "0 4 * * *", saved=BEGIN, task="celery.backend_cleanup", args="[]")
+    time = FakeTime(BEGIN)
+    drive(beats.leading(time), time, BEGIN + timedelta(days=1))
+    assert [(run.task, run.state) for run in beats.runs(made)] == [("celery.backend_cleanup", "queued")]
+    assert beats.progress(made).broken is None
 
 
 def test_since_when_it_is_broken_is_kept_until_it_can_fire(beats: Rig) -> None:

@@ -61,8 +61,23 @@ def test_a_day_of_seconds_makes_few_rows(beats: Rig, misfire: str) -> None:
     missed = beats.runs(made, "missed")
     assert 1 <= len(missed) <= 10
     assert "others since 2027-03-01 00:00:01 UTC" in missed[-1].reason
-    assert len(beats.dues(made)) == (1 if misfire == "run once" else 10)
+    assert len(beats.dues(made)) == 1
     assert beats.progress(made).last_due_at == NIGHT + hours(24)
+
+
+@pytest.mark.parametrize(("every", "fired"), [(4, [36]), (5, [35]), (24, [])])
+def test_skip_fires_no_two_due_times_at_one_instant(beats: Rig, every: int, fired: list[int]) -> None:
+    made = beats.interval("i", every, saved=NIGHT, details={"misfire": "skip"})
+    back = NIGHT + timedelta(seconds=36)
+    time = FakeTime(back)
+    core = beats.leading(time)
+    drive(core, time, back)
+    assert [due.second for due in beats.dues(made)] == fired
+    missed = [due.second for due in beats.dues(made, "missed")]
+    assert missed + fired == list(range(every, 37, every))
+    # From then on each at its time.
+    drive(core, time, NIGHT + timedelta(seconds=59))
+    assert [due.second for due in beats.dues(made)] == list(range((fired or [every + every])[0], 60, every))
 
 
 def test_late_within_the_tolerance_fires_all(beats: Rig) -> None:

@@ -12,6 +12,12 @@ from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, pa
 
 LIMITS = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month_of_year": (1, 12), "day_of_week": (0, 6)}
 EXPECTED = "expected a minute (0 to 59), *, a range or a step such as */2"
+EXPECTED_MONTH = "expected a month (1 to 12 or jan to dec), *, a range or a step such as */2"
+FIRST_MONDAY = (
+    "write 1-7 as the day of the month and mon as the day of the week, of which both must match. Celery overlooks what "
+    "follows the name, and would run it every week"
+)
+FIFTH_FRIDAY = "write 29-31 as the day of the month and 5 as the day of the week, of which both must match"
 NAMES = {"month_of_year": MONTHS, "day_of_week": WEEKDAYS}
 
 
@@ -22,7 +28,8 @@ def fields(draw: st.DrawFn) -> tuple[str, str]:
     value = st.integers(*LIMITS[name]).map(str)
     if name in NAMES:
         word = st.sampled_from(NAMES[name])
-        value |= word | word.map(lambda full: full[:3]) | word.map(lambda full: full[:3].upper())
+        value |= word | word.map(lambda full: f"{full}s") | st.sampled_from([f"{full[:3]}s" for full in NAMES[name]])
+        value |= word.map(lambda full: full[:3]) | word.map(lambda full: full[:3].upper())
     spans = st.tuples(value, value).map("-".join)
     step = st.integers(1, 70).map(str)
     stepped = st.tuples(st.just("*") | spans, step).map("/".join)
@@ -62,6 +69,9 @@ def test_whatever_is_accepted_is_accepted_by_celery_with_the_same_meaning(name: 
         ("* * * 13 *", "month_of_year", "13 is not a month (1 to 12 or jan to dec)"),
         ("* * * * 7", "day_of_week", "7 is not a day of the week (0 to 6, Sunday is 0, or sun to sat)"),
         ("mon * * * *", "minute", "mon is not a minute (0 to 59)"),
+        ("* * * * mon#1", "day_of_week", f"'mon#1' is not understood; {FIRST_MONDAY}"),
+        ("* * * * 5#5", "day_of_week", f"'5#5' is not understood; {FIFTH_FRIDAY}"),
+        ("* * * mon#1 *", "month_of_year", f"'mon#1' is not understood; {EXPECTED_MONTH}"),
         ("* * * * monkey", "day_of_week", "monkey is not a day of the week (0 to 6, Sunday is 0, or sun to sat)"),
         ("5/10 * * * *", "minute", "a step needs * or a range before it, such as 5-59/10"),
         ("*/0 * * * *", "minute", "a step is at least 1"),

@@ -48,7 +48,7 @@ def filled(adopted: tuple[str, str | None]) -> Iterator[sa.Engine]:
         nightly = CrontabSchedule(minute="30", hour="2", timezone="Europe/Berlin")
         session.add_all([often, nightly])
         session.flush()
-        seen = {"last_run_at": datetime(2026, 1, 1, tzinfo=UTC), "total_run_count": 7}
+        seen = {"last_run_at": datetime(2026, 1, 1, 14, 37, tzinfo=UTC), "total_run_count": 7}
         session.add(PeriodicTask(name="sums", task="add", args="[1, 2]", schedule_model=often, **seen))
         off = {"enabled": False, "queue": "slow"}
         session.add(PeriodicTask(name="nightly", task="add", args="[3, 4]", schedule_model=nightly, **off))
@@ -69,6 +69,8 @@ def test_its_schedules_stay_and_everybody_goes_on(adopted: tuple[str, str | None
         ]
         # Noted as changed now: what lies before is not due.
         assert all(one.row.version == 1 and one.row.revision > 0 and one.row.changed_at >= began for one in found)
+        # At 14:47 and so on, as until now.
+        assert {due.utc.minute % 10 for due in found[1].due_times(now(), 3)} == {7}
         db.session.execute(sa.update(TASKS).where(TASKS.c.name == "sums").values(enabled=False))
         db.session.commit()
         again = stored.find_named(db.session, "sums")
@@ -104,6 +106,10 @@ def test_another_database_can_be_read(
     assert "Nothing was written" in shown.output
     assert runner.invoke(args=[*command, "--apply"]).exit_code == 0
     assert '"queue": "slow"' in runner.invoke(args=["schedules", "show", "nightly", "--json"]).output
+    with runner.app.app_context():
+        sums = stored.find_named(db.session, "sums")
+        assert sums is not None
+        assert {due.utc.minute % 10 for due in sums.due_times(now(), 3)} == {7}
     # The same again: all of it is here. And nothing was written there.
     assert runner.invoke(args=command).output.startswith("  nightly\n  sums\n")
     assert "schedule_details" not in sa.inspect(filled).get_table_names()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import thread_time
 from typing import Any
 
@@ -12,6 +13,7 @@ from celery import shared_task
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.extensions import celery
+from webapp.scheduler.plan import TOLERANCE
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -196,3 +198,8 @@ def test_the_preview_answers_within_its_time(scheduler: Visitor, fields: Filled)
         scheduler.post("/schedules/preview", fields(crontab="30 2 25-31 oct sun"), HX_Request="true")
         times.append(thread_time() - begun)
     assert min(times) < 0.05
+
+
+def test_the_editor_and_the_docs_say_from_when_on_a_due_time_is_missed(scheduler: Visitor) -> None:
+    assert f"more than {TOLERANCE:g}s late" in scheduler.get("/schedules/new").text
+    assert f"up to {TOLERANCE:g} s late" in Path("docs/reliability.md").read_text(encoding="utf-8")

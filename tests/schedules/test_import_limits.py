@@ -33,9 +33,23 @@ FILES = {
     "one number": "schedules:\n- {name: x, every: 1" + ":1" * 100_000 + "}\n",
     "digits": "schedules:\n- {name: x, every: " + "9" * 100_000 + "}\n",
     "many values": "schedules: [" + "1," * 600_000 + "1]",
+    "many schedules": json.dumps({"schedules": [{"name": str(number)} for number in range(10_001)]}),
     "long": "#" * 8_000_001,
     "JSON that is not strict": json.dumps({"schedules": [{**ENTRY, "name": "x", "args": [1, float("inf")]}]}),
     "a number that no float holds": '{"schedules": [{"name": "x", "task": "add", "args": [1, 1e400]}]}',
+}
+VALUES, DEEP, DIGITS = "more than 500,000 values", "deeper than 100 levels", "at most 100 characters"
+# Each limit, as people are told it.
+WHY = {
+    **dict.fromkeys(("aliases", "merged keys", "names in Python", "many values"), VALUES),
+    **dict.fromkeys(("deep YAML", "deep block of YAML", "deep JSON"), DEEP),
+    **dict.fromkeys(("one number", "digits"), DIGITS),
+    "alias of itself": "repeats what is not complete before it",
+    "deep dump": "maximum recursion depth exceeded",
+    "many schedules": "At most 10,000 schedules",
+    "long": "At most 8,000,000 characters; these are 8,000,001",
+    "JSON that is not strict": "Infinity is not a JSON number",
+    "a number that no float holds": "1e400 is too large a number",
 }
 
 
@@ -46,6 +60,7 @@ def test_what_would_be_too_much_is_refused_at_the_file(context: Flask, name: str
     assert answer.status_code == 422, answer.text[:200]
     assert answer.json is not None
     assert set(answer.json["fields"]) == {"file"}
+    assert WHY[name] in answer.json["fields"]["file"]
     # Without the limits these take minutes to years; a busy machine takes a few seconds for the longest.
     assert time.monotonic() - started < 20
 

@@ -14,7 +14,8 @@ from tests.schedules.acting import Visitor, number_of
 from webapp.database import now
 from webapp.extensions import db
 from webapp.runs.models import Run
-from webapp.schedules import listing
+from webapp.schedules import listing, stored
+from webapp.schedules.definition import iso
 from webapp.schedules.listing import Filters
 from webapp.schedules.stored import PROGRESS, TASKS
 
@@ -56,6 +57,31 @@ def test_a_row_says_what_when_and_how_it_stands(app: Flask, scheduler: Visitor, 
     row = scheduler.read("/schedules")["schedules"][0]
     assert row["last_run"]["state"] == "failed"
     assert row["next_due_at"] > now().isoformat()
+
+
+def test_list_page_and_json_say_when_it_fires_and_its_due_time(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    daily = {"kind": "interval", "every": "1", "period": "days", "start": (now() - timedelta(hours=12)).isoformat()}
+    number = number_of(scheduler.post("/schedules", filled(**daily, jitter="86400")))
+    # A due time that has come, while its jitter has not passed: beat waits for that.
+    with app.app_context():
+        found = stored.find(db.session, number)
+        assert found is not None
+        ago = (now() - timedelta(minutes=minutes) for minutes in range(1, 600))
+        waiting = next(due for due in ago if found.fires_at(due) > now() + timedelta(minutes=1))
+        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=0, next_due_at=waiting))
+        db.session.commit()
+        said = (waiting, found.fires_at(waiting))
+        db.session.remove()
+    one, (listed,) = scheduler.read(f"/schedules/{number}"), scheduler.read("/schedules")["schedules"]
+    assert (one["next_due_at"], one["next_fires_at"]) == tuple(map(iso, said))
+    assert listed.items() <= one.items()
+    for path in ("/schedules", f"/schedules/{number}"):
+        text = scheduler.get(path).text
+        shown = re.search(
+            '<time datetime="([^"]*)"[^>]*>[^<]*</time><div class="sub">due <time datetime="([^"]*)', text
+        )
+        assert shown is not None
+        assert shown.groups()[::-1] == tuple(moment.isoformat(timespec="milliseconds") for moment in said)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ BROKEN: tuple[dict[str, Any], ...] = (
     {"headers": "{"},
     {"task": "gone"},
     {"priority": 77},
+    {"exchange": "unacked"},
+    {"routing_key": "chord-unlock-1"},
     {"schedule_id": 0},
 )
 

@@ -207,9 +207,10 @@ def dump(**changes: Any) -> str:
         ({"one_off": True, "enabled": False, "queue": "slow"}, {"max_runs": 1, "enabled": False, "queue": "slow"}),
         ({"one_off": True, "total_run_count": 1}, {"max_runs": 1, "enabled": False}),
         ({"one_off": True, "total_run_count": 0}, {"max_runs": 1, "enabled": True}),
+        ({"task": "people.send_birthday_emails", "args": "null", "kwargs": "null"}, {"args": [], "kwargs": {}}),
         ({"expires": "2098-01-01T00:00:00Z", "description": "x"}, {"end": "2098-01-01T00:00:00Z", "description": "x"}),
     ],
-    ids=["crontab", "interval", "solar", "clocked", "one off", "has run", "to run", "expires"],
+    ids=["crontab", "interval", "solar", "clocked", "one off", "has run", "to run", "null", "expires"],
 )  # fmt: skip
 def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, Any]) -> None:
     cleanup, found = from_dumpdata(dump(**changes), NOW, "UTC")
@@ -217,6 +218,15 @@ def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, A
     definition = examine(found.fields, NOW).definition
     assert definition is not None
     assert definition.snapshot() == definition.snapshot() | said
+
+
+def test_a_dump_says_where_the_grid_of_an_interval_begins() -> None:
+    interval = {"crontab": None, "interval": 3, "last_run_at": "2024-05-01T04:00:07.123Z"}
+    assert from_dumpdata(dump(**interval), NOW, "UTC")[1].anchor == datetime(2024, 5, 1, 4, 0, 7, tzinfo=UTC)
+    others = ({"start_time": "2024-01-01T00:00:00Z"}, {"last_run_at": "2099-01-01T00:00:00Z"}, {"last_run_at": None})
+    for other in others:
+        assert from_dumpdata(dump(**interval | other), NOW, "UTC")[1].anchor is None
+    assert from_dumpdata(dump(), NOW, "UTC")[1].anchor is None
 
 
 def test_a_dump_whose_entries_are_broken() -> None:

@@ -133,9 +133,9 @@ def row_definition(row: Row) -> Definition:
         values["clocked_time"] = seconds(values["clocked_time"])
     return {
         "task": row.task,
-        "args": json.loads(row.args or "[]"),
-        "kwargs": json.loads(row.kwargs or "{}"),
-        "headers": json.loads(row.headers or "{}"),
+        "args": json.loads(row.args or "[]") or [],
+        "kwargs": json.loads(row.kwargs or "{}") or {},
+        "headers": json.loads(row.headers or "{}") or {},
         **{name: getattr(row, name) for name in _TASK_FIELDS},
         "one_off": bool(row.one_off),
         "enabled": bool(row.enabled),

@@ -7,9 +7,9 @@ Pure: the moment is an argument, nothing is read or written.
 3. Of the others, those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that
    comes due more often than anyone can fire.
 4. Without misfires, every due time fires.
-5. With misfires, the schedule's policy decides. Skip: the misfires are missed, the others fire. Run once: only the
-   newest due time fires, if it is not older than the window; it stands in for the others. Run all: those within the
-   window fire.
+5. With misfires, the schedule's policy decides. Skip: only the newest due time fires, if it is no misfire itself. Run
+   once: only the newest due time fires, if it is not older than the window; it stands in for the others. Run all: those
+   within the window fire.
 
 Each missed due time becomes a run with its reason, the newest MISSED_ROWS of them one by one; the newest missed one
 says how many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows. Those
@@ -140,7 +140,8 @@ def _by_policy(
         return [], times, None
     reachable = now - entry.policy.window
     if entry.policy.misfire == Misfire.SKIP:
-        return late, times[len(late) :], None
+        # Those that are not late either: else several would fire at one instant.
+        return (times, [], None) if times[-1] in late else (times[:-1], times[-1:], None)
     if entry.policy.misfire == Misfire.RUN_ALL:
         missed = [time for time in late if time < reachable]
         return missed, times[len(missed) :], "caught up: run all"

@@ -27,6 +27,7 @@ from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
 from webapp.secrecy.sealing import Unopenable
+from webapp.task_names import is_internal
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is kept to be shared among entries, at most this many of a kind: beyond it, sharing costs more memory than it
@@ -35,9 +36,12 @@ MOST_SHARED = 10_000
 # A schedule that seems to have come due further in the future than this was written before the clock was set back.
 CLOCK_SET_BACK = 1.0
 
-# What stands in JSON columns: what an empty one means, and what it must be.
+# What stands in JSON columns: what an empty one and `null` mean, and what it must be.
 _JSON: dict[str, tuple[str, type]] = {"args": ("[]", list), "kwargs": ("{}", dict), "headers": ("{}", dict)}
 _decoder = json.JSONDecoder()
+
+# Whatever else a row that was written by hand may hold.
+UNREADABLE = (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError)
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -91,8 +95,7 @@ class EntryReader:
             raise BrokenRow(f"{error.field}: {error}") from None
         except Unopenable as error:
             raise BrokenRow(str(error)) from None
-        except (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError) as error:
-            # Whatever else a row that was written by hand may hold.
+        except UNREADABLE as error:
             raise BrokenRow(f"it cannot be read: {error}") from None
 
     def _read(self, row: Row, now: float) -> Entry:
@@ -131,12 +134,14 @@ class EntryReader:
             value = _decoded(given)
         except ValueError as error:
             raise BrokenRow(f"{field} are not JSON: {error}") from None
+        if value is None:
+            return _keep(self._texts[field], text, empty)
         if not isinstance(value, kind):
             raise BrokenRow(f"{field} must be a JSON {'list' if kind is list else 'object'}")
         return _keep(self._texts[field], text, given)
 
     def _target(self, row: Row) -> Target:
-        if row.task.startswith("celery."):
+        if is_internal(row.task):
             raise BrokenRow(f"{row.task} is one of Celery's own tasks, which are never scheduled")
         if not self._known_task(row.task):
             raise BrokenRow(f"no task of the name {row.task} is registered")
@@ -173,7 +178,7 @@ class EntryReader:
         key = (*rule_columns(row), row.name) if row.jitter else rule_columns(row)
         known = self._rules.get(key)
         if known is None:
-            recurrence = _recurrence(row)
+            recurrence = recurrence_of(row)
             check(recurrence)
             known = _Rule(recurrence)
             if len(self._rules) >= MOST_SHARED:
@@ -198,7 +203,8 @@ def _decoded(text: str) -> Any:
     return value if end == len(text) else json.loads(text)
 
 
-def _recurrence(row: Row) -> Recurrence:
+def recurrence_of(row: Row) -> Recurrence:
+    """When a row comes due, whether that can work or not. Raises BrokenRow when it does not say, and ValueError."""
     rule = _plain_rule(row)
     ends = [end for end in (seconds(row.ends_at), seconds(row.expires)) if end is not None]
     start, anchor = seconds(row.start_time), seconds(row.anchor)

@@ -5,16 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from webapp.database import now
+from webapp.extensions import db
 from webapp.registry import is_unknown, serializer_note
 from webapp.schedules.definition import iso
-from webapp.schedules.listing import Listed
+from webapp.schedules.listing import Listed, with_runs
+from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
 
 
 def schedule_values(schedule: Stored) -> dict[str, Any]:
+    """Of one schedule what its line of the list says."""
+    return listed_values(with_runs([schedule], now(), unsettled(db.session))[0])
+
+
+def listed_values(listed: Listed) -> dict[str, Any]:
     """Everything that a schedule says, and how it stands. Moments are ISO text in UTC."""
-    row = schedule.row
+    schedule, row, run = listed.schedule, listed.schedule.row, listed.last_run
     return {
         "id": schedule.id,
         **shown(schedule.snapshot),
@@ -29,21 +37,14 @@ def schedule_values(schedule: Stored) -> dict[str, Any]:
         "failing_since": _iso(row.failing_since),
         "runs": schedule.runs,
         "last_due_at": _iso(row.last_due_at),
-        "next_due_at": _iso(row.next_due_at),
+        "next_due_at": _iso(listed.next_due_at),
+        "next_fires_at": _iso(listed.next_fires_at),
         "problem": schedule.problem,
         "task_unknown": is_unknown(row.task),
         "note": serializer_note(row.task),
+        "held": listed.hold.told if listed.hold else None,
+        "last_run": None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)},
     }
-
-
-def listed_values(listed: Listed) -> dict[str, Any]:
-    """A line of the list: with its last run, and the next due time that people see."""
-    values = schedule_values(listed.schedule)
-    run = listed.last_run
-    values["next_due_at"] = _iso(listed.next_due_at)
-    values["held"] = listed.hold.told if listed.hold else None
-    values["last_run"] = None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)}
-    return values
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -60,7 +60,7 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
         click.echo(json.dumps(strict_json_value([listed_values(row) for row in rows]), indent=2, ensure_ascii=False))
         return
     for row in rows:
-        due = f"{row.next_due_at:%Y-%m-%d %H:%M:%S}Z" if row.next_due_at else "–"
+        due = f"{row.next_fires_at:%Y-%m-%d %H:%M:%S}Z" if row.next_fires_at else "–"
         found = row.schedule
         click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<20}  {one_line(found.name)}  ({found.words})")
 
@@ -103,6 +103,8 @@ def _standing(schedule: Stored) -> str:
         return "task unknown"
     if schedule.problem:
         return "broken"
+    if schedule.fired:
+        return "done"
     if not schedule.row.enabled:
         return "disabled"
     return "paused" if schedule.paused_at_moment(now()) else "enabled"

@@ -115,13 +115,15 @@ def _folded(text: str) -> str:
 
 
 def json_value(value: Any, kind: type, words: str) -> Any:
-    """A JSON list or object, from its text or as it is; `words` says which."""
+    """A JSON list or object, from its text or as it is; `null` means an empty one. `words` says which."""
     typed = isinstance(value, str)
     if typed:
         try:
             value = read_json(value)
         except ValueError as error:
             raise FieldError(str(error)) from error
+    if value is None:
+        value = kind()
     if not isinstance(value, kind):
         raise FieldError(f"{words} is needed.")
     try:

@@ -15,6 +15,7 @@ from webapp.formats import plural
 from webapp.people.zones import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.runs.states import RunState
+from webapp.scheduler.plan import TOLERANCE
 from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.scheduler.recurrence.cron_words import crontab_words
 from webapp.scheduler.recurrence.zones import zone
@@ -48,6 +49,7 @@ CHOICES = {
     "periods": PERIODS[::-1],
     "events": [(event, event.replace("_", " ")) for event in SOLAR_EVENTS],
     "misfires": list(MISFIRE_WORDS.items()),
+    "tolerance": f"{TOLERANCE:g}s",
     "overlaps": list(OVERLAP_WORDS.items()),
 }
 

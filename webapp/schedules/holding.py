@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from webapp.scheduler.recurrence import jitter_seconds
 from webapp.schedules.pauses import Pause, covering, told
 from webapp.schedules.stored import Stored
 
@@ -25,10 +24,7 @@ class Hold(NamedTuple):
 
 def hold(schedule: Stored, due: datetime, pauses: Sequence[Pause]) -> Hold | None:
     """What would keep a due time from firing; None when it would fire. `pauses` are all that are not settled."""
-    moment = due
-    if schedule.recurrence is not None and schedule.recurrence.jitter:
-        moment += timedelta(seconds=jitter_seconds(schedule.recurrence, due.timestamp()))
-    return hold_at(schedule, moment, pauses)
+    return hold_at(schedule, schedule.fires_at(due), pauses)
 
 
 def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold | None:
@@ -43,11 +39,19 @@ def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold
 def next_firing(
     schedule: Stored, now: datetime, pauses: Sequence[Pause], skipped: Collection[datetime] = ()
 ) -> datetime | None:
-    """When it fires next: what beat says while that holds, else computed. None when nothing will fire."""
-    if not schedule.row.enabled or schedule.row.broken or schedule.fired:
+    """The next due time that fires: what beat says while that holds, else computed. None when nothing will fire.
+
+    It may have passed while its jitter has not: see `Stored.fires_at`.
+    """
+    if not schedule.row.enabled or schedule.fired or schedule.problem:
         return None
     noted: datetime | None = schedule.row.next_due_at
-    if noted is not None and noted > now and noted not in skipped and hold(schedule, noted, pauses) is None:
+    if (
+        noted is not None
+        and schedule.fires_at(noted) > now
+        and noted not in skipped
+        and hold(schedule, noted, pauses) is None
+    ):
         return noted
     after = now
     for _ in range(MOST_PAUSES):

@@ -25,7 +25,9 @@ from webapp.text_search import mentions_folded
 
 PAGE = 40
 NAMES = Order()
-STATUSES = ("enabled", "disabled", "paused", "broken")
+STATUSES = ("enabled", "disabled", "paused", "done", "broken")
+# As `Stored.fired`.
+_DONE = TASKS.c.one_off & (TASKS.c.total_run_count > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,21 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of the list. `hold` is the pause of everything or of tags, or its own, that is on."""
+    """One line of the list.
+
+    `next_due_at` is the next due time that fires; `hold` the pause of everything or of tags, or its own, that is on.
+    """
 
     schedule: Stored
     last_run: LastRun | None
     states: Sequence[str]
     next_due_at: datetime | None
     hold: Hold | None = None
+
+    @property
+    def next_fires_at(self) -> datetime | None:
+        """When the run of that due time is created: its jitter later."""
+        return None if self.next_due_at is None else self.schedule.fires_at(self.next_due_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +142,11 @@ def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.Colu
     paused = is_paused(now, pauses)
     match status:
         case "enabled":
-            return [TASKS.c.enabled.is_(True), sa.not_(paused)]
+            return [TASKS.c.enabled.is_(True), sa.not_(paused), sa.not_(_DONE)]
         case "disabled":
-            return [TASKS.c.enabled.is_(False)]
+            return [TASKS.c.enabled.is_(False), sa.not_(_DONE)]
+        case "done":
+            return [_DONE]
         case "paused":
             return [paused]
         case "broken":

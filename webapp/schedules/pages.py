@@ -77,6 +77,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     due = schedule.due_times(moment, COUNT)
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     pauses = unsettled(db.session)
+    next_due_at = next_firing(schedule, moment, pauses, skipped)
     return editor_context(values, schedule, Preview()) | {
         "unchanged": True,
         "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
@@ -87,7 +88,8 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
         "hold": hold_at(schedule, moment, pauses),
         "meanwhile": pausing.meanwhile_own(schedule),
         "resume_words": list(pausing.RESUME_WORDS.items()),
-        "next_due_at": next_firing(schedule, moment, pauses, skipped),
+        "next_due_at": next_due_at,
+        "next_fires_at": None if next_due_at is None else schedule.fires_at(next_due_at),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
         **last_runs_context(schedule),
         "versions": history.versions(schedule.id),

@@ -7,9 +7,10 @@ No Flask here.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
 
@@ -24,8 +25,9 @@ from sqlalchemy_celery_beat.models import (
 )
 
 from webapp.expressions import numbers_for, one_of
-from webapp.queue_names import target_refusal
+from webapp.registry import find_task, rule_for
 from webapp.scheduler.models import ScheduleProgress
+from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
 from webapp.scheduler.recurrence import (
     Crontab,
     DueTime,
@@ -35,10 +37,11 @@ from webapp.scheduler.recurrence import (
     RecurrenceError,
     Rule,
     Solar,
-    check,
     describe,
     due_times,
+    jitter_seconds,
 )
+from webapp.scheduler.rows import Row
 from webapp.schedules.definition import DEFAULTS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords
 
@@ -66,7 +69,7 @@ RULE_TABLES = {
 }
 DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
 KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
-_SAME_FIELDS = ("name", "task", "enabled", "queue", "priority", "expire_seconds", "max_runs", "misfire")
+_SAME_FIELDS = ("name", "task", "priority", "expire_seconds", "misfire")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Stored:
     def rule(self) -> Rule | None:
         """Its rule; None when the row that it names is gone."""
         row = self.row
-        if self.kind is None or getattr(row, f"{self.kind}_id") is None:
+        if self.kind is None or self._rule_id is None:
             return None
         match self.kind:
             case Kind.INTERVAL:
@@ -102,7 +105,7 @@ class Stored:
             case Kind.CRONTAB:
                 return Crontab(row.minute, row.hour, row.day_of_month, row.month_of_year, row.day_of_week)
             case Kind.SOLAR:
-                return Solar(row.event, row.latitude, row.longitude)
+                return Solar(row.event, float(row.latitude), float(row.longitude))
             case Kind.CLOCKED:
                 at = utc(row.clocked_time)
                 return None if at is None else OneTime(at)
@@ -138,36 +141,35 @@ class Stored:
         return min(ends, default=None)
 
     @cached_property
+    def _as_beat_reads_it(self) -> Row:
+        found = {name: getattr(self.row, name) for name in Row._fields if name not in ("rule_id", "fired")}
+        return Row(**found, rule_id=self._rule_id, fired=self.fired)
+
+    @property
+    def _rule_id(self) -> int | None:
+        """The number of the row that says when, if that is there."""
+        found: int | None = getattr(self.row, f"{self.kind}_id") if self.kind is not None else None
+        return found
+
+    @cached_property
     def recurrence(self) -> Recurrence | None:
         """Its due times' rule, or None when there is none to read."""
-        if self.rule is None:
+        try:
+            return recurrence_of(self._as_beat_reads_it)
+        except (BrokenRow, *UNREADABLE):
             return None
-        return Recurrence(
-            rule=self.rule,
-            timezone=self.timezone,
-            start=utc(self.row.start_time),
-            end=self.end,
-            max_runs=1 if self.fired else self.max_runs,
-            jitter=self.row.jitter or 0.0,
-            seed=self.name,
-            anchor=self.row.anchor,
-        )
 
     @cached_property
     def problem(self) -> str | None:
-        """Why it cannot fire: what beat found, or what is plain to see."""
-        if self.row.broken:
-            return str(self.row.broken)
-        if self.recurrence is None:
-            return "The row that says when is missing."
+        """Why it cannot fire: what beat found, or will find."""
+        found: str | None = self.row.broken
+        if found or (self.row.revision is not None and self.row.progress_revision == self.row.revision):
+            return found
         try:
-            check(self.recurrence)
-        except RecurrenceError as error:
-            return str(error)[0].upper() + str(error)[1:] + "."
-        for column, kind in (("args", list), ("kwargs", dict)):
-            if not isinstance(_json(getattr(self.row, column)), kind):
-                return f"Its {column} are not a JSON {'list' if kind is list else 'object'}."
-        return target_refusal(self.row.queue, self.row.exchange, self.row.routing_key)
+            EntryReader(lambda name: find_task(name) is not None, rule_for).read(self._as_beat_reads_it, time.time())
+        except BrokenRow as error:
+            return str(error)
+        return None
 
     @cached_property
     def words(self) -> str:
@@ -187,6 +189,12 @@ class Stored:
             return due_times(self.recurrence, after, count, self.runs)
         except RecurrenceError:
             return []
+
+    def fires_at(self, due: datetime) -> datetime:
+        """When beat creates the run of a due time: then, or its jitter later."""
+        if self.recurrence is None or self.recurrence.jitter <= 0:
+            return due
+        return due + timedelta(seconds=jitter_seconds(self.recurrence, due.timestamp()))
 
     @property
     def paused(self) -> bool:
@@ -219,8 +227,9 @@ class Stored:
             "enabled": bool(row.enabled) and not self.fired,
             "kind": self.kind.value if self.kind else None,
             "timezone": self.timezone,
-            "args": _json(row.args),
-            "kwargs": _json(row.kwargs),
+            "queue": row.queue or None,
+            "args": _json(row.args or "[]", []),
+            "kwargs": _json(row.kwargs or "{}", {}),
             "start": _iso(utc(row.start_time)),
             "end": _iso(self.end),
             "max_runs": self.max_runs,
@@ -261,14 +270,15 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else iso(moment)
 
 
-def _json(text: str | None) -> Any:
-    """The value of a JSON text, or the text itself when it is not JSON."""
+def _json(text: str | None, null: Any = None) -> Any:
+    """The value of a JSON text, or the text itself when it is not JSON; what `null` stands for."""
     if text is None:
-        return None
+        return null
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return null if found is None else found
 
 
 def select_schedules() -> sa.Select[Any]:
@@ -284,6 +294,7 @@ def select_schedules() -> sa.Select[Any]:
         PROGRESS.c.next_due_at,
         PROGRESS.c.runs,
         PROGRESS.c.broken,
+        PROGRESS.c.revision.label("progress_revision"),
         INTERVALS.c.id.label("interval_id"),
         INTERVALS.c.every,
         sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),

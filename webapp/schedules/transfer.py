@@ -62,6 +62,7 @@ class _Ready:
     step: Step
     before: Stored | None = None
     definition: Definition | None = None
+    anchor: datetime | None = None
 
 
 def difference(entries: Sequence[Given], *, remove: bool = False, without: Collection[str] = ()) -> list[Step]:
@@ -140,7 +141,7 @@ def _write(ready: _Ready, moment: datetime) -> int:
         service.record("delete", before.id, before.name, former, None)
         return writing.delete(db.session, before)
     if before is None:
-        schedule_id = writing.insert(db.session, definition, moment, author)
+        schedule_id = writing.insert(db.session, definition, moment, author, anchor=ready.anchor)
     else:
         schedule_id = before.id
         writing.update(db.session, before, definition, moment, author)
@@ -223,6 +224,6 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     if reason and (changes or before is None):
         return _Ready(Step(name, "refuse", changes, {"task": reason}, forbidden=True, **about))
     if before is None:
-        return _Ready(Step(name, "create", words=words, **about), None, definition)
+        return _Ready(Step(name, "create", words=words, **about), None, definition, given.anchor)
     step = Step(name, "change" if changes else "keep", changes, words=words, **about)
     return _Ready(step, before, definition)

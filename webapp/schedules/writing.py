@@ -42,8 +42,12 @@ def insert(
     *,
     owner: Owner = Owner.ADMIN,
     code_definition: dict[str, Any] | None = None,
+    anchor: datetime | None = None,
 ) -> int:
-    """Add a schedule as its version 1; gives its number. Raises IntegrityError when the name is taken."""
+    """Add a schedule as its version 1; gives its number. Raises IntegrityError when the name is taken.
+
+    `anchor` is where the grid of its interval begins, if not one step before now.
+    """
     rule_id = _place_rule(session, definition.rule, definition.timezone)
     values = _task_values(definition) | {"headers": "{}", "total_run_count": 0}
     values |= {"discriminator": DISCRIMINATORS[definition.kind], "schedule_id": rule_id}
@@ -52,7 +56,7 @@ def insert(
     details = _detail_values(definition) | {
         "version": 1,
         "owner": owner,
-        "anchor": next_anchor(definition.rule, now),
+        "anchor": anchor or next_anchor(definition.rule, now),
         "code_definition": None if code_definition is None else json.dumps(code_definition),
     }
     # The row is there already: the database's trigger made it.
@@ -74,8 +78,7 @@ def update(session: AnySession, stored: Stored, definition: Definition, now: dat
         values["discriminator"] = DISCRIMINATORS[definition.kind]
     if stored.rule != definition.rule:
         details["anchor"] = next_anchor(definition.rule, now)
-    if definition.expire_seconds is not None or definition.end != stored.end:
-        values["expires"] = None  # the library allows one of the two, and it would bound a later end
+    values["expires"] = None  # which its end says from now on
     if stored.fired and definition.enabled:
         values["total_run_count"] = 0  # to run once more
     session.execute(sa.update(TASKS).where(TASKS.c.id == stored.id).values(values))

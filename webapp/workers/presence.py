@@ -25,6 +25,7 @@ from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
 from webapp.runs import claims
+from webapp.task_names import is_internal
 from webapp.workers.models import Worker
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def _describe(controller: Any) -> dict[str, Any]:
         "pool": {"thread": "threads"}.get(pool, pool)[:20],
         **_slots(controller),
         "queues": json.dumps(_queues()),
-        "tasks": json.dumps(sorted(encodable(name) for name in celery.tasks if not name.startswith("celery."))),
+        "tasks": json.dumps(sorted(encodable(name) for name in celery.tasks if not is_internal(name))),
         "versions": json.dumps(
             {
                 "python": platform.python_version(),

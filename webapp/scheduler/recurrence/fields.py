@@ -1,8 +1,8 @@
 """The five fields of a crontab: what is accepted, and which numbers it stands for.
 
 Celery's own parser gives the meaning, so that a row means here what it means to any Celery beat. Before it is asked,
-the shape is checked, because that parser overlooks what follows a valid beginning (`1-5-9` is `1-5` to it), takes a
-name of a day for a minute, and explains itself in terms of its own code.
+the shape is checked, because that parser overlooks what follows a valid beginning (`1-5-9` is `1-5` to it, `mon#1` and
+`monkey` are `mon`), takes a name of a day for a minute, and explains itself in terms of its own code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MONTHS = (
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 
 _PART = re.compile(r"(?:\*|(?P<low>[a-z]+|[0-9]+)(?:-(?P<high>[a-z]+|[0-9]+))?)(?:/(?P<step>[0-9]+))?", re.IGNORECASE)
+_NTH = re.compile(r"(?P<day>[a-z]{3,}|[0-6])#(?P<week>[1-5])", re.IGNORECASE)
 _ABBREVIATION = 3  # Celery looks at the first three letters of a name
 
 
@@ -49,7 +50,8 @@ def parse_field(name: str, text: str) -> tuple[int, ...]:
     """Return the numbers that a field stands for, in ascending order. Sunday is 0.
 
     A field is a comma-separated list of `*`, `*/step`, a value, a range, or `range/step`; a range may wrap around
-    (`fri-mon`, `22-4`). Raises RecurrenceError with `name` as its field.
+    (`fri-mon`, `22-4`). A name is the English one or its beginning, at least three letters, also with an `s` after it
+    (`weds`, `tuesdays`). Raises RecurrenceError with `name` as its field.
     """
     kind = _KINDS[name]
     parts = [part.strip() for part in text.split(",")]
@@ -64,7 +66,7 @@ def _check_part(name: str, kind: _Kind, part: str) -> None:
     if match is None:
         problem = f"'{part}' is not understood" if part else "a value is missing"
         expected = f"{kind.words} ({_range(kind)}), *, a range or a step such as */2"
-        raise RecurrenceError(name, f"{problem}; expected {expected}")
+        raise RecurrenceError(name, f"{problem}; {_nth_words(kind, part) or f'expected {expected}'}")
     low, high, step = match.group("low", "high", "step")
     for value in (low, high):
         if value is not None and not _is_value(kind, value):
@@ -77,6 +79,18 @@ def _check_part(name: str, kind: _Kind, part: str) -> None:
         raise RecurrenceError(name, "a step is at least 1")
 
 
+def _nth_words(kind: _Kind, part: str) -> str:
+    """How the first Monday of a month is said, to people who write `mon#1` as other crons have it; else empty."""
+    nth = _NTH.fullmatch(part) if kind.names == WEEKDAYS else None
+    if nth is None or not _is_value(kind, nth["day"]):
+        return ""
+    first = 7 * int(nth["week"]) - 6
+    days = f"{first}-{min(first + 6, 31)}"
+    words = f"write {days} as the day of the month and {nth['day']} as the day of the week, of which both must match"
+    overlooked = "Celery overlooks what follows the name, and would run it every week"
+    return words if nth["day"].isdigit() else f"{words}. {overlooked}"
+
+
 def _range(kind: _Kind) -> str:
     return f"{kind.low} to {kind.high}{kind.hint}"
 
@@ -84,4 +98,9 @@ def _range(kind: _Kind) -> str:
 def _is_value(kind: _Kind, value: str) -> bool:
     if value.isdigit():
         return kind.low <= int(value) <= kind.high
-    return len(value) >= _ABBREVIATION and any(name.startswith(value.lower()) for name in kind.names)
+    word = value.lower()
+    return any(
+        len(start) >= _ABBREVIATION and name.startswith(start)
+        for name in kind.names
+        for start in (word, word.removesuffix("s"))
+    )

@@ -49,7 +49,7 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
     if inspector.has_table(DETAILS.name):
         own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
         rows = own.execute(select_schedules().order_by(TASKS.c.name))
-        return [Given(found.name, exported(found.snapshot)) for found in map(Stored, rows)]
+        return [Given(found.name, exported(found.snapshot), anchor=found.row.anchor) for found in map(Stored, rows)]
     schemas = [None, SCHEMA] if connection.dialect.name == "postgresql" else [None]
     schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
     if schema == "":

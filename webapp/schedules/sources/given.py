@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -29,7 +29,8 @@ class Given:
     """One entry: its fields, the line where it stands, and what people should know of its translation.
 
     `error` says why it cannot be translated; `skipped` why it is left out, which stops nothing. `command` is what a
-    line of a crontab runs, where nobody has said yet which task that is.
+    line of a crontab runs, where nobody has said yet which task that is. `anchor` is where a new interval's grid
+    begins, so that it keeps the phase that it had.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Given:
     error: str | None = None
     skipped: str | None = None
     command: str | None = None
+    anchor: datetime | None = None
 
 
 TOO_MANY = f"These are more than {MAX_VALUES:,} values. Import it in parts."

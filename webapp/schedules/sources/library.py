@@ -57,7 +57,16 @@ def from_row(
         if row.get("total_run_count") and fields["enabled"]:
             fields["enabled"] = False
             notes.append("It was to run once, and it has: it is imported disabled.")
-    return Given(name, fields, line, notes)
+    has_phase = kind == "interval" and not row.get("start_time")
+    last_run = _moment(row.get("last_run_at"), timezone, []) if has_phase else None
+    return Given(name, fields, line, notes, anchor=_phase(last_run, now))
+
+
+def _phase(last_run: Any, now: datetime) -> datetime | None:
+    """Where the grid of an interval begins that last ran then: in whole seconds, as where a database is adopted."""
+    if not isinstance(last_run, datetime) or last_run > now:
+        return None
+    return last_run.replace(microsecond=0)
 
 
 def _rule(kind: str, rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, Any]:
