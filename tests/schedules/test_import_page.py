@@ -38,7 +38,7 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     assert "Read as Celery&#39;s beat_schedule, Python source." in shown
     assert "1 new" in shown
     # What was uploaded stands in the form, so that it can be imported without choosing it again.
-    form = {"file": BEAT, "seen": seen(shown), "timezone": "Asia/Kathmandu", "apply": "1"}
+    form = {"file": BEAT, "seen": seen(shown), "apply": "1"}
     assert scheduler.post("/schedules/import", form).status_code == 303
     assert scheduler.read("/schedules")["schedules"][0]["words"] == "every minute"
     assert runs(app) == 0

@@ -53,7 +53,7 @@ def export_schedules(output: TextIO, as_json: bool, beat_schedule: bool) -> None
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Of the FILE; else it is guessed.")
 @click.option("--beat-schedule", metavar="MODULE:ATTRIBUTE", help="A dict of Celery's in your own code, imported.")
 @click.option("--database", metavar="URL", help="Another database, of sqlalchemy-celery-beat or of Beatdesk.")
-@click.option("--timezone", help="Of crontabs that name none; else TIMEZONE.")
+@click.option("--timezone", help="Of crontabs that name none; else TIMEZONE, for Celery's beat_schedule UTC.")
 @click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="Which task a crontab's command is.")
 @click.option("--remove", is_flag=True, help="Delete schedules that are not among those imported.")
 @click.option("--apply", "do_it", is_flag=True, help="Do it; without this the difference is only shown.")
@@ -80,15 +80,16 @@ def import_schedules(file: TextIO | None, remove: bool, do_it: bool, as_json: bo
 
 
 def _entries(file: TextIO | None, source: dict[str, Any]) -> list[Given]:
-    zone = source["timezone"] or current_app.extensions["settings"].timezone
+    chosen = source["timezone"] or ""
+    zone = chosen or current_app.extensions["settings"].timezone
     if source["beat_schedule"]:
-        return from_module(source["beat_schedule"], zone)
+        return from_module(source["beat_schedule"], chosen)
     if source["database"]:
         return from_database(source["database"], now())
     assert file is not None  # noqa: S101  # one of the three is there
     # The last "=" divides: commands may have some, names of tasks have none.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(file.read(), Asked(source["format_"] or "", zone, mapped), now())
+    return read(file.read(), Asked(source["format_"] or "", zone, mapped, chosen), now())
 
 
 def _as_json(steps: list[Step]) -> str:

@@ -97,8 +97,9 @@ def _asked(given: dict[str, Any]) -> Asked:
         tasks = dict(zip(list_sent("command", given), list_sent("task_of", given), strict=False))
         tasks[""] = given.get("task_of_all", "")
     named = {str(command): str(task) for command, task in tasks.items() if task}
-    timezone = str(given.get("timezone") or current_app.extensions["settings"].timezone)
-    return Asked(str(given.get("format") or ""), timezone, named)
+    chosen = str(given.get("timezone") or "").strip()
+    timezone = chosen or current_app.extensions["settings"].timezone
+    return Asked(str(given.get("format") or ""), timezone, named, chosen)
 
 
 def _text(given: dict[str, Any]) -> str:

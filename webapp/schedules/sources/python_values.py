@@ -1,0 +1,209 @@
+"""What Python source says, as values: tables that keep what each branch wrote, and what only running it would tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, refuse
+
+MAX_TEXT_LENGTH = 80  # characters of source that a message repeats
+MAX_LINES = 5  # that a message names
+SIMPLE = (str, int, float, timedelta, type(None))
+
+
+RUN_IT = "`flask schedules import --beat-schedule module:attribute` runs it"
+
+
+def unread(text: str) -> str:
+    """The words for a part of the source whose value only running it would tell."""
+    return f"“{text}” cannot be read without running it; {RUN_IT}"
+
+
+class Unreadable(ValueError):
+    """Something in the source that only running it would tell; `line` is where."""
+
+    def __init__(self, line: int, why: str) -> None:
+        self.line = line
+        super().__init__(why)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unknown:
+    """A value that only running the source would tell. `path` is the dotted name by which the source calls it."""
+
+    why: str
+    line: int
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maker:
+    """One of the things that a schedule is made with, such as `crontab`, by whatever name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPath:
+    """What may be a task: `shop.tasks.send` where it is imported, `.send` where its module is not known.
+
+    `named` where its decorator gives that name.
+    """
+
+    path: str
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A part of the source that may not run: which of a statement's branches, and when it does."""
+
+    statement: int
+    number: int
+    said: str
+
+
+When = frozenset[Branch]
+ALWAYS: When = frozenset()
+REMOVED = object()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """A value that was written, on which line and in which branches, and the lines whose values it replaced."""
+
+    value: Any
+    line: int
+    when: When = ALWAYS
+    replaced: tuple[int, ...] = ()
+
+
+class Budget:
+    """How much may still be done for a file; a name that repeats something counts for as much as that."""
+
+    def __init__(self) -> None:
+        self.left = MAX_VALUES
+
+    def spend(self, count: int) -> None:
+        """Raises Invalid where it is too much."""
+        self.left -= count
+        if self.left < 0:
+            raise refuse(TOO_MANY)
+
+
+class Table:
+    """A dict, the attributes of a class or the names of a scope: what was written to each key, in order.
+
+    Whatever a branch writes stands beside what was there before, since only running the source tells which counts.
+    """
+
+    def __init__(self, budget: Budget, line: int = 0, *, scope: bool = False) -> None:
+        self.budget = budget
+        self.line = line
+        self.scope = scope
+        self.slots: dict[Any, list[Write]] = {}
+
+    def write(self, key: Any, value: Any, line: int, when: When = ALWAYS) -> list[Write]:
+        """Give a key a value; gives the writes that no longer count."""
+        old = self.slots.get(key, [])
+        self.budget.spend(1 + len(old))
+        gone = [write for write in old if when <= write.when]
+        lines = tuple(line for write in gone for line in (*write.replaced, write.line))[-3:]
+        self.slots[key] = [*(write for write in old if not when <= write.when), Write(value, line, when, lines)]
+        return gone
+
+    def add_all(self, other: Table, line: int | None = None, when: When = ALWAYS) -> None:
+        """Write everything that another table has, on its own lines or on the one given."""
+        for key, write in other.items():
+            self.write(key, write.value, line or write.line, when | write.when)
+
+    def items(self) -> list[tuple[Any, Write]]:
+        """Every write there is, with its key."""
+        return [(key, write) for key, writes in self.slots.items() for write in writes]
+
+    def possible(self, key: Any, when: When = ALWAYS) -> list[Write]:
+        """The writes that may count in a branch, the latest first."""
+        found: list[Write] = []
+        writes = self.slots.get(key, [])
+        self.budget.spend(1 + len(writes))
+        for write in reversed(writes):
+            if _excluded(write.when, when):
+                continue
+            found.append(write)
+            if write.when <= when:
+                break
+        return found
+
+    def read(self, key: Any, when: When = ALWAYS) -> Any:
+        """The value of a key in a branch; Unknown where branches differ, REMOVED where it has none."""
+        writes = self.possible(key, when)
+        if not writes:
+            return REMOVED
+        if all(_same(write.value, writes[0].value) for write in writes):
+            return writes[0].value
+        return Unknown(f"“{key!s:.80}” {differ(writes)}", writes[0].line)
+
+
+def differ(writes: Sequence[Write]) -> str:
+    """The words for values that depend on which branch runs."""
+    lines = join_lines({write.line for write in writes})
+    return f"has different values in {lines}, depending on whether {said(writes)}"
+
+
+def said(writes: Sequence[Write]) -> str:
+    """On what it depends which of these count."""
+    return " and ".join(sorted({branch.said for write in writes for branch in write.when})[:2])
+
+
+def join_lines(numbers: set[int]) -> str:
+    """The words for some lines, such as “lines 3, 5 and 9”."""
+    first, *rest = [str(number) for number in sorted(numbers)]
+    if not rest:
+        return f"line {first}"
+    if len(rest) > MAX_LINES:
+        return f"lines {', '.join([first, *rest[:MAX_LINES]])} and {len(rest) - MAX_LINES} more"
+    return f"lines {', '.join([first, *rest[:-1]])} and {rest[-1]}"
+
+
+def _excluded(one: When, other: When) -> bool:
+    """Whether two places can never both run: they are in different branches of one statement."""
+    return any(a.statement == b.statement and a.number != b.number for a in one for b in other)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, SIMPLE) and type(one) is type(other) and one == other)
+
+
+class Plain:
+    """Turns values of the source into plain ones, within a budget: a few names can repeat each other without end."""
+
+    def __init__(self, budget: Budget, doubts: Mapping[int, tuple[Any, Unknown]]) -> None:
+        self.budget = budget
+        self.doubts = doubts
+
+    def value(self, value: Any, when: When = ALWAYS, depth: int = 0) -> Any:
+        """Dicts, lists and what they are made of, as in a branch. Raises Unreadable, or Invalid for too much."""
+        self.budget.spend(1)
+        if isinstance(value, Unknown):
+            raise Unreadable(value.line, value.why)
+        if isinstance(value, TaskPath | Maker):
+            raise Unreadable(0, unread(value.path if isinstance(value, TaskPath) else value.name))
+        if id(value) in self.doubts:
+            doubt = self.doubts[id(value)][1]
+            raise Unreadable(doubt.line, doubt.why)
+        if depth > MAX_DEPTH:
+            raise Unreadable(0, TOO_DEEP)
+        if isinstance(value, Table):
+            return {key: self.value(part, when, depth + 1) for key, part in self._parts(value, when)}
+        return [self.value(part, when, depth + 1) for part in value] if isinstance(value, list) else value
+
+    def _parts(self, table: Table, when: When) -> Iterator[tuple[Any, Any]]:
+        for key in table.slots:
+            if isinstance(key, Unknown):
+                raise Unreadable(key.line, key.why)
+            value = table.read(key, when)
+            if value is not REMOVED:
+                yield key, value
