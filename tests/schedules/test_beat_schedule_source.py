@@ -64,7 +64,7 @@ WAYS = {
     "a copy": "import copy\nS = {'x': §}\nbeat_schedule = copy.deepcopy(S)",
     "with": "beat_schedule = {}\nwith open('x') as f:\n    beat_schedule['x'] = §",
     "try": "beat_schedule = {}\ntry:\n    beat_schedule['x'] = §\nfinally:\n    pass",
-    "if True": "beat_schedule = {}\nif True:\n    beat_schedule['x'] = §\nelse:\n    beat_schedule['y'] = §",
+    "if True": "beat_schedule = {}\nif True:\n    beat_schedule['x'] = §",
     "if": "beat_schedule = {}\nif DEBUG:\n    beat_schedule['x'] = §",
     "match": "beat_schedule = {}\nmatch NAME:\n    case 'prod':\n        beat_schedule['x'] = §",
     "the other name of old versions": "CELERYBEAT_SCHEDULE = {'x': §}",
@@ -211,7 +211,8 @@ beat_schedule = {{
 fill(ARGS)
 """
     found = entries(text)
-    assert {name: one.line for name, one in found.items() if one.error} == {
+    wrong = {name: one.line for name, one in found.items() if one.error}
+    assert wrong == {
         "n": 1,
         "args": 10,
         "letters": 7,
@@ -246,7 +247,8 @@ beat_schedule["c"] = {{"task": "add", "schedule": EVERY}}
 
 
 def test_what_a_later_line_replaces_or_removes_is_said() -> None:
-    text = f"""beat_schedule = {{{FIRST}, "b": {{"task": "add", "schedule": 1}}, "old": {{"task": "add", "schedule": 1}}}}
+    text = f"""beat_schedule = {{{FIRST}, "b": {{"task": "add", "schedule": 1}},
+    "old": {{"task": "add", "schedule": 1}}}}
 beat_schedule["b"] = {{"task": "add", "schedule": 2}}
 del beat_schedule["a"]
 class Config:
@@ -256,11 +258,16 @@ class Config:
 beat_schedule.pop("old")
 """
     found = entries(text)
-    assert found["a"].skipped == "Line 3 takes it out."
-    assert found["old"].skipped == "Line 8 takes it out."
-    assert found["gone"].skipped == "Line 6 gives the schedule another value, without this."
+    assert found["a"].skipped == "Line 4 takes it out."
+    assert found["old"].skipped == "Line 9 takes it out."
+    assert found["gone"].skipped == "Line 7 gives the schedule another value, without this."
     assert (found["b"].fields["every"], found["b"].notes) == (2, ["It replaces what line 1 says."])
     assert found["kept"].fields["every"] == 4
+
+
+def test_what_never_runs_is_said() -> None:
+    text = f"DEBUG = False\nbeat_schedule = {{{FIRST}}}\nif DEBUG:\n    beat_schedule['b'] = 5\n"
+    assert periods(text) == {"a": 1, "line 4": "It is never used, because “DEBUG” does not hold (line 3)."}
 
 
 def test_two_configurations_that_differ_refuse_the_entry_and_not_the_rest() -> None:

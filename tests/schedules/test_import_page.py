@@ -16,6 +16,20 @@ from webapp.runs.models import Run
 from webapp.schedules import service
 
 BEAT = "beat_schedule = {'sums': {'task': 'add', 'schedule': 60, 'args': (1, 2)}}"
+ENTRY = "{'task': 'add', 'schedule': 60, 'args': (1, 2)}"
+ADDED = f"""
+CELERY_BEAT_SCHEDULE = {{"assigned": {ENTRY}}}
+CELERY_BEAT_SCHEDULE["item"] = {ENTRY}
+CELERY_BEAT_SCHEDULE.update({{"updated": {ENTRY}}})
+if True:
+    CELERY_BEAT_SCHEDULE["branch"] = {ENTRY}
+CELERY_BEAT_SCHEDULE |= {{"merged": {ENTRY}}}
+"""
+MIXED = f"""app.conf.beat_schedule = {{"sums": {ENTRY}}}
+@app.on_after_configure.connect
+def setup_periodic_tasks(sender, **kwargs):
+    sender.add_periodic_task(10.0, echo.s("hello"), name="every ten seconds")
+"""
 CRON = "0 6 * * * /bin/backup\n0 7 * * * /bin/report\n"
 
 
@@ -45,6 +59,31 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     again = scheduler.post("/schedules/import", {"file": BEAT}).text
     assert "Everything in it is here already" in again
     assert "Import it" not in again
+
+
+def test_a_module_that_adds_to_its_schedule_is_imported_whole(scheduler: Visitor, runner: FlaskCliRunner) -> None:
+    names = ["assigned", "item", "updated", "branch", "merged"]
+    shown = scheduler.post("/schedules/import", {"file": ADDED}).text
+    assert "5 new" in shown
+    assert all(name in shown for name in names)
+    done = runner.invoke(args=["schedules", "import", "-", "--apply"], input=ADDED)
+    assert done.output.splitlines()[0] == "+ assigned"
+    assert sorted(row["name"] for row in scheduler.read("/schedules")["schedules"]) == sorted(names)
+
+
+def test_a_task_that_only_running_it_would_name_refuses_its_entry(scheduler: Visitor, runner: FlaskCliRunner) -> None:
+    answer = scheduler.send("/schedules/import", {"file": MIXED})
+    steps = {step["name"]: step for step in answer.get_json()["steps"]}
+    assert {name: (step["action"], step["line"]) for name, step in steps.items()} == {
+        "sums": ("create", 1), "every ten seconds": ("refuse", 4),
+    }  # fmt: skip
+    said = "Which task “echo” is only running it would tell; `flask schedules import --beat-schedule module:attribute`"
+    assert said in steps["every ten seconds"]["errors"][""]
+    assert said in scheduler.post("/schedules/import", {"file": MIXED}).text
+    assert (
+        f"! every ten seconds  (line 4)\n    {said}"
+        in runner.invoke(args=["schedules", "import", "-"], input=MIXED).output
+    )
 
 
 def test_what_was_not_shown_is_not_imported(scheduler: Visitor) -> None:

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import Any
 
 from webapp.schedules.sources.python_module import Module
-from webapp.schedules.sources.python_values import ALWAYS, REMOVED, TaskPath, Unknown, Write, join_lines
+from webapp.schedules.sources.python_values import REMOVED, Table, TaskPath, Unknown, Write, join_lines
 
 # In the order in which Celery asks for them.
 ZONES = ("timezone", "CELERY_TIMEZONE")
@@ -38,15 +38,17 @@ def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
     return Zone("UTC", f"Celery's default, because {why}")
 
 
-def of_source(module: Module, table: Any, key: str, chosen: str) -> Zone:
+def of_source(module: Module, table: Table, key: str, chosen: str) -> Zone:
     """The zone of a schedule in Python source, which is `key` of `table`."""
     prefix = key.rpartition(".")[0]
     for names in (ZONES, DJANGO):
-        own = [write for name in names for write in table.possible(f"{prefix}.{name}".lstrip("."), ALWAYS)]
-        for writes in (own, _in_file(module, names)):
+        places = [(table, f"{prefix}.{name}".lstrip(".")) for name in names]
+        # A scope has other things of that name too, such as modules and arguments.
+        own = [place for place in places if not table.scope or place in module.settings]
+        for writes in (_writes(own), _writes(_in_file(module, names))):
             if found := [write for write in writes if write.value not in (None, REMOVED)]:
                 return _from_writes(found, chosen)
-    for write in _in_file(module, ENABLED):
+    for write in _writes(_in_file(module, ENABLED)):
         if write.value is False:
             why = f"line {write.line} turns enable_utc off, so that Celery takes the zone of the machine it runs on"
             return chosen_or(chosen, why, needs_choice(why))
@@ -56,9 +58,13 @@ def of_source(module: Module, table: Any, key: str, chosen: str) -> Zone:
     return chosen_or(chosen, why)
 
 
-def _in_file(module: Module, names: Sequence[str]) -> list[Write]:
-    places = dict.fromkeys((table, key) for table, key in module.settings if key.rpartition(".")[2] in names)
-    return [write for table, key in places for write in table.possible(key, ALWAYS)]
+def _in_file(module: Module, names: Sequence[str]) -> list[tuple[Table, str]]:
+    module.budget.spend(len(module.settings))
+    return [(table, key) for table, key in module.settings if key.rpartition(".")[2] in names]
+
+
+def _writes(places: Sequence[tuple[Table, str]]) -> list[Write]:
+    return [write for table, key in places for write in table.possible(key)]
 
 
 def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:

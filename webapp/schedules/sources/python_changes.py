@@ -44,7 +44,7 @@ class Changes(Calls):
         super().__init__()
         self.schedules: list[tuple[Table, Any]] = []
         # Whatever has a value in a scope or in a configuration, likewise.
-        self.settings: list[tuple[Table, str]] = []
+        self.settings: dict[tuple[Table, str], None] = {}
         self.periodic = Table(self.budget)
         # Schedules that another one took the place of, and where.
         self.replaced: list[tuple[Table, int]] = []
@@ -86,7 +86,7 @@ class Changes(Calls):
                 value = self._unread_schedule(value, line)
             self.schedules.append((table, key))
         elif isinstance(key, str) and table.scope:
-            self.settings.append((table, key))
+            self.settings[table, key] = None
         gone = table.write(key, value, line, self.when | when)
         if is_schedule(key):
             self.replaced += [(one.value, line) for one in gone if isinstance(one.value, Table)]

@@ -153,6 +153,7 @@ class Module(Changes):
             value = self.value(base)
             if isinstance(value, Table):
                 made.add_all(value)
+                self.settings |= {(made, key): None for key in value.slots if (value, key) in self.settings}
         outer = self.scopes
         self.scopes = [made, *outer]
         self._run(node.body)
