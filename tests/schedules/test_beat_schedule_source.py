@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -298,3 +299,27 @@ def test_what_has_no_place_in_a_schedule_is_said() -> None:
     assert [note.split(" has ")[0] for note in found["a"].notes] == ["The option “countdown”", "“relative”"]
     assert [note.split(" has ")[0] for note in found["b"].notes] == ["“enabled”", "“relative”"]
     assert found["c"].notes == []
+
+
+HOSTILE = {
+    "a dict that has itself": "a = {}\na['a'] = a\na.update(a)\na |= a\nkwargs = {**a, 'b': a}",
+    "a schedule that has itself": "a = {}\na['b'] = a\nkwargs = a",
+    "lists in lists": "kwargs = []\n" + "kwargs = [kwargs, kwargs]\n" * 200,
+    "a text that doubles": "kwargs = 'x'\n" + "kwargs = kwargs + kwargs\n" * 60,
+    "an f-string that doubles": "kwargs = 'x'\n" + "kwargs = f'{kwargs}{kwargs}'\n" * 60,
+    "a number that squares": "kwargs = 9\n" + "kwargs = kwargs * kwargs\n" * 60,
+    "a large number": f"kwargs = {{'n': 0x{'f' * 100_000}}}",
+    "brackets": f"kwargs = {'[' * 150}{']' * 150}",
+    "calls": f"kwargs = {'f(' * 150}{')' * 150}",
+    "attributes": f"kwargs = a{'.b' * 300}",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_would_be_without_end_refuses_its_entry_only(what: str) -> None:
+    started = time.monotonic()
+    text = f"{HOSTILE[what]}\nbeat_schedule = {{{FIRST}, 'x': {{'task': 'add', 'schedule': 5, 'kwargs': kwargs}}}}"
+    found = entries(text)
+    assert (found.keys(), found["a"].error) == ({"a", "x"}, None)
+    assert len(str(found["x"].error)) < 300
+    assert time.monotonic() - started < 10

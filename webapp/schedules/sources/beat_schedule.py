@@ -15,7 +15,7 @@ from celery.app.utils import Settings
 from celery.schedules import crontab, schedule, solar
 
 from webapp.schedules.sources.beat_tasks import entry_values
-from webapp.schedules.sources.beat_timezone import Zone, of_objects, of_source
+from webapp.schedules.sources.beat_timezone import SourceZones, Zone, of_objects
 from webapp.schedules.sources.given import Given, check_names, interval, refuse
 from webapp.schedules.sources.python_changes import PERIODIC, SCHEDULES
 from webapp.schedules.sources.python_module import Module
@@ -89,16 +89,16 @@ class _Found:
 
     def __init__(self, module: Module, timezone: str) -> None:
         self.module = module
-        self.timezone = timezone
         self.by_name: dict[str, list[tuple[Given, Write]]] = {}
         self.unread: dict[tuple[int, str], None] = {}
+        zones = SourceZones(module, timezone)
         for table, key in dict.fromkeys(module.schedules):
-            zone = of_source(module, table, key, timezone)
+            zone = zones.of(table, key)
             self._doubt(table)
             for place in table.possible(key):
                 if isinstance(place.value, Table):
                     self._add_all(place.value, zone, place.when)
-        self._add_all(module.periodic, of_source(module, module.paths, "", timezone))
+        self._add_all(module.periodic, zones.of(module.paths, ""))
 
     def entries(self) -> list[Given]:
         """One for each name, then what could not be read, in the order of their lines."""

@@ -38,33 +38,38 @@ def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
     return Zone("UTC", f"Celery's default, because {why}")
 
 
-def of_source(module: Module, table: Table, key: str, chosen: str) -> Zone:
-    """The zone of a schedule in Python source, which is `key` of `table`."""
-    prefix = key.rpartition(".")[0]
-    for names in (ZONES, DJANGO):
-        places = [(table, f"{prefix}.{name}".lstrip(".")) for name in names]
-        # A scope has other things of that name too, such as modules and arguments.
-        own = [place for place in places if not table.scope or place in module.settings]
-        for writes in (_writes(own), _writes(_in_file(module, names))):
-            if found := [write for write in writes if write.value not in (None, REMOVED)]:
-                return _from_writes(found, chosen)
-    for write in _writes(_in_file(module, ENABLED)):
-        if write.value is False:
-            why = f"line {write.line} turns enable_utc off, so that Celery takes the zone of the machine it runs on"
-            return chosen_or(chosen, why, needs_choice(why))
-    why = "the file names no zone"
-    for one in module.imports[:1]:
-        why += f" (line {one.line} takes settings from elsewhere, which may name one)"
-    return chosen_or(chosen, why)
+class SourceZones:
+    """The zones of the schedules in Python source; `chosen` is for those that name none."""
 
+    def __init__(self, module: Module, chosen: str) -> None:
+        self.module = module
+        self.chosen = chosen
+        self._in_file = {
+            names: self._writes([(table, key) for table, key in module.settings if key.rpartition(".")[2] in names])
+            for names in (ZONES, DJANGO, ENABLED)
+        }
 
-def _in_file(module: Module, names: Sequence[str]) -> list[tuple[Table, str]]:
-    module.budget.spend(len(module.settings))
-    return [(table, key) for table, key in module.settings if key.rpartition(".")[2] in names]
+    def of(self, table: Table, key: str) -> Zone:
+        """The zone of the schedule that is `key` of `table`: from a setting beside it, else from any in the file."""
+        prefix = key.rpartition(".")[0]
+        for names in (ZONES, DJANGO):
+            places = [(table, f"{prefix}.{name}".lstrip(".")) for name in names]
+            # A scope has other things of that name too, such as modules and arguments.
+            own = [place for place in places if not table.scope or place in self.module.settings]
+            if found := self._writes(own) or self._in_file[names]:
+                return _from_writes(found, self.chosen)
+        for write in self._in_file[ENABLED]:
+            if write.value is False:
+                why = f"line {write.line} turns enable_utc off, so that Celery takes the zone of the machine it runs on"
+                return chosen_or(self.chosen, why, needs_choice(why))
+        why = "the file names no zone"
+        for one in self.module.imports[:1]:
+            why += f" (line {one.line} takes settings from elsewhere, which may name one)"
+        return chosen_or(self.chosen, why)
 
-
-def _writes(places: Sequence[tuple[Table, str]]) -> list[Write]:
-    return [write for table, key in places for write in table.possible(key)]
+    def _writes(self, places: Sequence[tuple[Table, str]]) -> list[Write]:
+        found = [write for table, key in places for write in table.possible(key)]
+        return [write for write in found if write.value is not None and write.value is not REMOVED]
 
 
 def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:
