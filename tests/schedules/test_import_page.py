@@ -14,6 +14,7 @@ from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import service
+from webapp.schedules.sources.python_values import RUN_IT
 
 BEAT = "beat_schedule = {'sums': {'task': 'add', 'schedule': 60, 'args': (1, 2)}}"
 ENTRY = "{'task': 'add', 'schedule': 60, 'args': (1, 2)}"
@@ -77,7 +78,7 @@ def test_a_task_that_only_running_it_would_name_refuses_its_entry(scheduler: Vis
     assert {name: (step["action"], step["line"]) for name, step in steps.items()} == {
         "sums": ("create", 1), "every ten seconds": ("refuse", 4),
     }  # fmt: skip
-    said = "Which task “echo” is only running it would tell; `flask schedules import --beat-schedule module:attribute`"
+    said = f"The name of the task “echo” cannot be read without running it; {RUN_IT}."
     assert said in steps["every ten seconds"]["errors"][""]
     assert said in scheduler.post("/schedules/import", {"file": MIXED}).text
     assert (

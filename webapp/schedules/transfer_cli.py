@@ -80,16 +80,15 @@ def import_schedules(file: TextIO | None, remove: bool, do_it: bool, as_json: bo
 
 
 def _entries(file: TextIO | None, source: dict[str, Any]) -> list[Given]:
-    chosen = source["timezone"] or ""
-    zone = chosen or current_app.extensions["settings"].timezone
+    zone = source["timezone"] or current_app.extensions["settings"].timezone
     if source["beat_schedule"]:
-        return from_module(source["beat_schedule"], chosen)
+        return from_module(source["beat_schedule"], source["timezone"] or "")
     if source["database"]:
         return from_database(source["database"], now())
     assert file is not None  # noqa: S101  # one of the three is there
     # The last "=" divides: commands may have some, names of tasks have none.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(file.read(), Asked(source["format_"] or "", zone, mapped, chosen), now())
+    return read(file.read(), Asked(source["format_"] or "", zone, mapped, bool(source["timezone"])), now())
 
 
 def _as_json(steps: list[Step]) -> str:

@@ -32,7 +32,6 @@ from webapp.schedules.sources.python_values import (
 )
 
 _ENTRY = {"task", "schedule", "args", "kwargs", "options"}
-_CALL = (("args", list), ("kwargs", dict), ("options", dict))
 _OPTIONS = {"queue", "priority", "expires"}
 
 
@@ -165,7 +164,7 @@ def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
         why = f"It is defined differently in {lines}{depends}. Keep one of them in the file."
         return Given(name, line=max(write.line for write in writes), error=why)
     if all(write.when for write in writes) and len({write.when for write in writes}) == 1:
-        note = f"It counts only where {said(writes)}, which is not decided here."
+        note = f"It is there only if {said(writes)}, which is not evaluated. Leave it out if that is not so."
         return replace(first, notes=[*first.notes, note])
     return first
 
@@ -182,7 +181,7 @@ def _entry(name: str, value: Any, zone: Zone, line: int | None) -> Given:
 
 def _fields(value: Mapping[Any, Any], zone: Zone) -> tuple[dict[str, Any], list[str]]:
     """The fields of an entry, and notes on what has no place among them. Raises ValueError."""
-    args, kwargs, options = (value.get(key) or made() for key, made in _CALL)
+    args, kwargs, options = value.get("args") or [], value.get("kwargs") or {}, value.get("options") or {}
     for key, given in (("args", args), ("kwargs", kwargs), ("options", options)):
         if not isinstance(given, list | tuple if key == "args" else Mapping):
             needed = "a list or tuple" if key == "args" else "a dict"

@@ -65,4 +65,4 @@ def _task_name(task: TaskPath, line: int) -> tuple[str, list[str]]:
     alike = [name for name in known if name.rpartition(".")[2] == function]
     if len(alike) == 1:
         return alike[0], [f"“{function}” is taken to be the task “{alike[0]}”, the only one with that name."]
-    raise Unreadable(line, f"Which task “{function}” is only running it would tell; {RUN_IT}")
+    raise Unreadable(line, f"The name of the task “{function}” cannot be read without running it; {RUN_IT}")

@@ -33,8 +33,7 @@ class Calls(Expressions):
             if isinstance(part, ast.Dict) or (isinstance(part, ast.Call) and name_of(part.func) == "dict"):
                 self.value(part)  # which may be a configuration
         if name_of(node.func) in _HARMLESS:
-            for part in ast.walk(node):
-                self.seen.add(id(part))
+            self.seen |= {id(part) for part in ast.walk(node)}
             return Unknown(unread(text_of(node)), node.lineno)
         return self.unreadable(node)
 

@@ -57,7 +57,7 @@ def text_of(node: ast.AST) -> str:
         text = " ".join(ast.unparse(node).split())
     except RecursionError:
         return "this"
-    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…"
+    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH].rstrip(' .')}…"
 
 
 def imported(path: str) -> Any:
@@ -296,9 +296,8 @@ class Expressions:
     def _joined(self, node: ast.JoinedStr) -> Any:
         """An f-string whose parts are texts and whole numbers."""
         parts = [self._interpolated(part) for part in node.values]
-        if all(isinstance(part, str) for part in parts):
-            return self._short("".join(parts), node)
-        return self.unreadable(node)
+        texts = [part for part in parts if part is not None]
+        return self._short("".join(texts), node) if len(texts) == len(parts) else self.unreadable(node)
 
     def _interpolated(self, part: ast.expr) -> str | None:
         if isinstance(part, ast.FormattedValue):

@@ -101,7 +101,7 @@ class Module(Changes):
     def _skip(self, body: Body, said: str) -> None:
         parts = [part for statement in body for part in ast.walk(statement)]
         self.seen |= {id(part) for part in parts}
-        lines = dict.fromkeys(part.lineno for part in parts if is_mention(part))
+        lines = dict.fromkeys(getattr(part, "lineno", 1) for part in parts if is_mention(part))
         self.unused += [Unknown(f"It is never used, because {said}.", line) for line in lines]
 
     def _try(self, node: ast.Try | ast.TryStar) -> None:

@@ -14,7 +14,7 @@ MAX_LINES = 5  # that a message names
 SIMPLE = (str, int, float, timedelta, type(None))
 
 
-RUN_IT = "`flask schedules import --beat-schedule module:attribute` runs it"
+RUN_IT = "flask schedules import --beat-schedule module:attribute runs it"
 
 
 def unread(text: str) -> str:

@@ -26,14 +26,14 @@ FORMATS = {
 class Asked:
     """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is.
 
-    `timezone` is where times are meant that name no zone; `chosen_timezone` is the same where a person has chosen it,
-    which is what counts where the format has a default of its own.
+    `timezone` is where times are meant that name no zone. Celery's beat_schedule, which has a default of its own, takes
+    it only where a person has chosen it.
     """
 
     format: str = ""
     timezone: str = "UTC"
     tasks: Mapping[str, str] = field(default_factory=dict)
-    chosen_timezone: str = ""
+    timezone_chosen: bool = False
 
 
 def guess(text: str) -> str:
@@ -58,7 +58,7 @@ def read(text: str, asked: Asked, now: datetime) -> list[Given]:
 def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
     match asked.format if asked.format in FORMATS else guess(text):
         case "beat_schedule":
-            return from_source(text, asked.chosen_timezone)
+            return from_source(text, asked.timezone if asked.timezone_chosen else "")
         case "dumpdata":
             return from_dumpdata(text, now)
         case "crontab":
