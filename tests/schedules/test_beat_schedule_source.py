@@ -235,6 +235,10 @@ elif LOCAL:
 else:
     beat_schedule["same"] = {{"task": "add", "schedule": EVERY}}
 beat_schedule["c"] = {{"task": "add", "schedule": EVERY}}
+if LOCAL:
+    beat_schedule["both"] = {{"task": "add", "schedule": 9}}
+else:
+    beat_schedule["both"] = {{"task": "add", "schedule": 9}}
 """
     found = entries(text)
     assert found["a"].notes == []
@@ -245,7 +249,11 @@ beat_schedule["c"] = {{"task": "add", "schedule": EVERY}}
     assert found["dev"].notes == [
         "It is there only if “settings.DEBUG” holds (line 3), which is not evaluated. Leave it out if that is not so."
     ]
-    assert (found["same"].fields["every"], found["same"].notes) == (10, [])
+    condition = "“LOCAL” holds (line 7) or no condition from line 3 to 7 holds"
+    assert found["same"].notes == [
+        f"It is there only if {condition}, which is not evaluated. Leave it out if that is not so."
+    ]
+    assert (found["both"].fields["every"], found["both"].notes) == (9, [])
     assert "“EVERY” has different values in lines 2 and 6" in str(found["c"].error)
 
 

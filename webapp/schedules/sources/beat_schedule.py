@@ -6,7 +6,7 @@ import ast
 import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from webapp.schedules.sources.python_values import (
     Unreadable,
     When,
     Write,
+    complete,
     join_lines,
     said,
 )
@@ -83,20 +84,30 @@ def from_module(path: str, timezone: str = "") -> list[Given]:
     return check_names([_entry(str(name), value, zone, None) for name, value in found.items()])
 
 
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What an entry is in one place; `without` says when another schedule without it takes the place of its own."""
+
+    given: Given
+    write: Write
+    without: str
+
+
 class _Found:
     """The entries of a module that was read, by name, each as often as it is given a value."""
 
     def __init__(self, module: Module, timezone: str) -> None:
         self.module = module
-        self.by_name: dict[str, list[tuple[Given, Write]]] = {}
+        self.by_name: dict[str, list[_Value]] = {}
         self.unread: dict[tuple[int, str], None] = {}
         zones = SourceZones(module, timezone)
-        for table, key in dict.fromkeys(module.schedules):
+        for table, key in dict.fromkeys(one for one in module.schedules if one[0] not in module.applied):
             zone = zones.of(table, key)
             self._doubt(table)
-            for place in table.possible(key):
-                if isinstance(place.value, Table):
-                    self._add_all(place.value, zone, place.when)
+            later: list[Write] = []
+            for place in (place for place in table.possible(key) if isinstance(place.value, Table)):
+                self._add_all(place.value, zone, place.when, later)
+                later.append(place)
         self._add_all(module.periodic, zones.of(module.paths, ""))
 
     def entries(self) -> list[Given]:
@@ -119,18 +130,19 @@ class _Found:
         if doubt := self.module.doubts.get(id(table)):
             self.unread[doubt[1].line, doubt[1].why] = None
 
-    def _add_all(self, schedule: Table, zone: Zone, when: When = ALWAYS) -> None:
+    def _add_all(self, schedule: Table, zone: Zone, when: When = ALWAYS, later: Sequence[Write] = ()) -> None:
+        """Add the entries of a schedule; `later` are those that take its place in some branch."""
         self._doubt(schedule)
         for key in schedule.slots:
             for write in schedule.possible(key):
                 if isinstance(key, Unknown):
                     self.unread[key.line, key.why] = None
-                else:
-                    self._add(key, replace(write, when=write.when | when), zone)
-
-    def _add(self, key: Any, write: Write, zone: Zone) -> None:
-        given = self._given(key, write, zone)
-        self.by_name.setdefault(given.name, []).append((given, write))
+                    continue
+                given = self._given(key, write, zone)
+                self.module.budget.spend(len(later))
+                without = said([place for place in later if key not in place.value.slots])
+                value = _Value(given, replace(write, when=write.when | when), without)
+                self.by_name.setdefault(given.name, []).append(value)
 
     def _given(self, key: Any, write: Write, zone: Zone) -> Given:
         name = f"line {write.line}" if isinstance(key, tuple) else str(key)
@@ -155,16 +167,20 @@ class _Found:
         return [*gone.values()]
 
 
-def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
+def _joined(name: str, values: Sequence[_Value]) -> Given:
     """The one entry that values of the same name come to; an error where they differ."""
-    first, writes = values[0][0], [write for _, write in values]
-    if any((one.fields, one.error, one.skipped) != (first.fields, first.error, first.skipped) for one, _ in values):
+    first, writes = values[0].given, sorted((value.write for value in values), key=lambda write: write.line)
+    content = (first.fields, first.error, first.skipped)
+    if any((value.given.fields, value.given.error, value.given.skipped) != content for value in values):
         depends = f", depending on whether {said(writes)}" if said(writes) else ""
         lines = join_lines({write.line for write in writes})
         why = f"It is defined differently in {lines}{depends}. Keep one of them in the file."
         return Given(name, line=max(write.line for write in writes), error=why)
-    if all(write.when for write in writes) and len({write.when for write in writes}) == 1:
+    if not complete({write.when for write in writes}):
         note = f"It is there only if {said(writes)}, which is not evaluated. Leave it out if that is not so."
+        return replace(first, notes=[*first.notes, note])
+    if all(value.without for value in values):
+        note = f"It is not there if {values[0].without}, which is not evaluated. Leave it out if that is so."
         return replace(first, notes=[*first.notes, note])
     return first
 

@@ -80,7 +80,7 @@ class Calls(Expressions):
             copy = self.merged(value)
             for writes in copy.slots.values() if deep else ():
                 writes[:] = [replace(one, value=self._copied(one.value, deep=True, depth=depth + 1)) for one in writes]
-        self.pass_doubt(value, copy)
+        self.note_copy(value, copy)
         return copy
 
     def _range(self, node: ast.Call) -> Any:
@@ -133,13 +133,14 @@ class Calls(Expressions):
         if name == "copy":
             return self.merged(table)
         if name in ("get", "setdefault") and 1 <= len(node.args) <= 2 and not node.keywords:
-            found = self.part_of(table, key := self.key_of(node.args[0]))
-            if found is not REMOVED:
-                return found
+            key = self.key_of(node.args[0])
             default = self.value(node.args[1]) if len(node.args) > 1 else None
             if name == "setdefault":
-                table.write(key, default, node.lineno, self.when)
-            return default
+                table.write_default(key, default, node.lineno, self.when)
+            found = self.part_of(table, key)
+            if found is REMOVED:
+                return default
+            return found if table.surely_has(key, self.when) else NotImplemented
         return NotImplemented
 
     def _signature(self, name: str, task: Any, args: list[ast.expr], node: ast.Call) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 from webapp.schedules.sources.python_calls import Calls
@@ -48,6 +49,8 @@ class Changes(Calls):
         self.periodic = Table(self.budget)
         # Schedules that another one took the place of, and where.
         self.replaced: list[tuple[Table, int]] = []
+        # Dicts of settings that were given to a configuration, whose own settings count since.
+        self.applied: set[Table] = set()
         # Where more may come from than is in the file.
         self.imports: list[Unknown] = []
         self.stars: list[Unknown] = []
@@ -81,6 +84,10 @@ class Changes(Calls):
 
     def store(self, table: Table, key: Any, value: Any, line: int, when: When = ALWAYS) -> None:
         """Give a key of a table a value, which may be a setting."""
+        if is_schedule(key) and isinstance(value, Unknown) and (tables := value.tables()):
+            for write in tables:
+                self.store(table, key, write.value, line, when | write.when)
+            return
         if is_schedule(key):
             if not isinstance(value, Table) and value is not None and value is not REMOVED:
                 value = self._unread_schedule(value, line)
@@ -148,7 +155,11 @@ class Changes(Calls):
             self.store(holder, key, Table(self.budget, node.lineno), node.lineno)
             self.unread += [Unknown(f"“{one.why}” may have more of “{key}”; {RUN_IT}", one.line) for one in self.stars]
             found = holder.possible(key, self.when)
-        return [write for write in found if isinstance(write.value, Table)]
+        tables = [write for write in found if isinstance(write.value, Table)]
+        for write in found:
+            if isinstance(write.value, Unknown):
+                tables += [replace(one, when=one.when | write.when) for one in write.value.tables()]
+        return tables
 
     def augment(self, node: ast.AugAssign) -> None:
         """Follow `+=`, `|=` and so on."""
@@ -158,8 +169,8 @@ class Changes(Calls):
             self._add_to(tables, value if isinstance(value, Table | Unknown) else self.unreadable(node), node.lineno)
             return
         before = self.value(node.target)
-        if isinstance(before, list):  # which other names may have too
-            self.doubts[id(before)] = (before, Unknown(unread(text_of(node)), node.lineno))
+        if not isinstance(before, Table):  # a list, which other names may have too
+            self.doubt_value(before, Unknown(unread(text_of(node)), node.lineno))
         self.assign(node.target, self.computed(node, before, value, node.op), node.lineno)
 
     def call(self, node: ast.Call) -> Any:
@@ -198,10 +209,16 @@ class Changes(Calls):
                 continue
             for key, value in given.items():
                 self.store(write.value, key, value.value, value.line, value.when | write.when)
-            self.pass_doubt(given, write.value)
+            self.note_copy(given, write.value)
 
     def _settings(self, given: Any, path: str, node: ast.Call) -> None:
         """Set what is given of a configuration; what cannot be read of it is noted."""
+        left = [given] if isinstance(given, Table) else []
+        while left:
+            self.budget.spend(1)
+            if (table := left.pop()) not in self.applied:
+                self.applied.add(table)
+                left += table.sources
         for key, write in given.items() if isinstance(given, Table) else [(given, None)]:
             if isinstance(key, Unknown):
                 self._more_settings(path, key.line, node)

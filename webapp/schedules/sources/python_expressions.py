@@ -26,6 +26,7 @@ from webapp.schedules.sources.python_values import (
     TaskPath,
     Unknown,
     Unreadable,
+    Write,
     unread,
 )
 
@@ -141,8 +142,16 @@ class Expressions:
             self.bind(node.id, why, node.lineno)
             return
         for value in self._lookup(node.id):
-            if isinstance(value, Table | list):
-                self.doubts[id(value)] = (value, why)
+            self.doubt_value(value, why)
+
+    def doubt_value(self, value: Any, why: Unknown) -> None:
+        """Note that something unreadable may change a dict or a list, or each that a value may be."""
+        self.budget.spend(1)
+        if isinstance(value, Table | list):
+            self.doubts[id(value)] = (value, why)
+        elif isinstance(value, Unknown):
+            for write in value.writes:
+                self.doubt_value(write.value, why)
 
     def truth(self, node: ast.expr) -> bool | None:
         """Whether a condition holds, None where only running the source would tell."""
@@ -233,6 +242,7 @@ class Expressions:
                     return self.unreadable(part)
                 self.budget.spend(len(inner))
                 made += inner
+                self.note_copy(inner, made)
             else:
                 made.append(self.value(part))
         return made
@@ -249,9 +259,16 @@ class Expressions:
         if key is not None:
             named = self.key_of(key)
             table.write(named, value, line or key.lineno)
-        elif isinstance(value, Table):
-            table.add_all(value)
-            self.pass_doubt(value, table)
+        elif (
+            tables := [Write(value, 0)]
+            if isinstance(value, Table)
+            else value.tables()
+            if isinstance(value, Unknown)
+            else []
+        ):
+            for write in tables:
+                table.add_all(write.value, when=write.when)
+                self.note_copy(write.value, table)
         else:
             why = value if isinstance(value, Unknown) else self.unreadable(node)
             table.write(why, why, node.lineno)
@@ -261,8 +278,10 @@ class Expressions:
         key = self.value(node)
         return key if isinstance(key, str | int | float | Unknown) or key is None else self.unreadable(node)
 
-    def pass_doubt(self, source: Any, copy: Any) -> None:
-        """Let a copy be in doubt as what it was made from is."""
+    def note_copy(self, source: Any, copy: Any) -> None:
+        """Let a copy know what it was made from, and be in doubt as that is."""
+        if isinstance(source, Table) and isinstance(copy, Table):
+            copy.sources.append(source)
         if id(source) in self.doubts:
             self.doubts[id(copy)] = (copy, self.doubts[id(source)][1])
 
@@ -270,11 +289,8 @@ class Expressions:
         """A negative number, a sum and so on of numbers and lengths of time; texts, lists and dicts put together."""
         if isinstance(left, Unknown) or isinstance(right, Unknown):
             return left if isinstance(left, Unknown) else right
-        if isinstance(act, ast.BitOr) and isinstance(left, Table) and isinstance(right, Table):
-            return self.merged(left, right)
-        if isinstance(act, ast.Add) and type(left) is type(right) and isinstance(left, list | str):
-            self.budget.spend(len(left) + len(right) if isinstance(left, list) else 1)
-            return self._short(left + right, node) if isinstance(left, str) else left + right
+        if (together := self._together(node, left, right, act)) is not None:
+            return together
         if type(act) not in _OPERATORS or not (_is_number(left) and _is_number(right)):
             return Unknown(f"“{text_of(node)}” is not a sum or product of numbers", node.lineno)
         try:
@@ -282,12 +298,30 @@ class Expressions:
         except (TypeError, ArithmeticError) as error:
             return Unknown(str(error), node.lineno)
 
+    def _together(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
+        """Two dicts, lists or texts put together; None for anything else."""
+        if isinstance(act, ast.BitOr) and isinstance(left, Table) and isinstance(right, Table):
+            return self.merged(left, right)
+        if isinstance(act, ast.Add) and isinstance(left, list) and isinstance(right, list):
+            return self._concatenated(left, right)
+        if isinstance(act, ast.Add) and isinstance(left, str) and isinstance(right, str):
+            return self._short(left + right, node)
+        return None
+
     def merged(self, *tables: Table) -> Table:
         """A new table with what all of them have."""
         made = Table(self.budget, tables[0].line)
         for table in tables:
             made.add_all(table)
-            self.pass_doubt(table, made)
+            self.note_copy(table, made)
+        return made
+
+    def _concatenated(self, *lists: list[Any]) -> list[Any]:
+        made: list[Any] = []
+        for one in lists:
+            self.budget.spend(len(one))
+            made += one
+            self.note_copy(one, made)
         return made
 
     def _short(self, text: str, node: ast.expr | ast.stmt) -> Any:

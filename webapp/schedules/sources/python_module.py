@@ -78,19 +78,23 @@ class Module(Changes):
         self._run(node.body)
 
     def _if(self, node: ast.If) -> None:
-        statement, number = id(node), 0
+        statement, number, first = id(node), 0, node.lineno
         otherwise: list[Branch] = []
         while True:
-            truth, said = self.truth(node.test), f"“{text_of(node.test)}” {{}} (line {node.test.lineno})"
+            truth, test, line = self.truth(node.test), text_of(node.test), node.test.lineno
+            holds, fails = f"“{test}” holds (line {line})", f"“{test}” does not hold (line {line})"
+            if otherwise:
+                fails = f"no condition from line {first} to {line} holds"
             if truth is None:
-                self._run(node.body, Branch(statement, number, said.format("holds")))
-                number, otherwise = number + 1, [Branch(statement, -1, said.format("does not hold"))]
+                self._run(node.body, Branch(statement, number, holds))
+                number += 1
+                otherwise = [Branch(statement, -number, fails)]
             elif truth:
                 self._run(node.body, *otherwise)
-                self._skip(node.orelse, said.format("holds"))
+                self._skip(node.orelse, holds)
                 return
             else:
-                self._skip(node.body, said.format("does not hold"))
+                self._skip(node.body, fails)
             match node.orelse:
                 case [ast.If() as inner]:
                     node = inner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -32,11 +32,20 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
-    """A value that only running the source would tell. `path` is the dotted name by which the source calls it."""
+    """A value that only running the source would tell.
+
+    `path` is the dotted name by which the source calls it; `writes` has what it may be, the latest first.
+    """
 
     why: str
     line: int
     path: str = ""
+    writes: tuple[Write, ...] = ()
+
+    def tables(self) -> list[Write]:
+        """The tables that it may be, the earliest first, if it can be nothing else."""
+        only = all(isinstance(write.value, Table) for write in self.writes)
+        return [*reversed(self.writes)] if only else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +68,10 @@ class TaskPath:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A part of the source that may not run: which of a statement's branches, and when it does."""
+    """A part of the source that may not run: which of a statement's branches, and when it does.
+
+    The last one, where no condition before it holds, has as its number how many there are before it, negative.
+    """
 
     statement: int
     number: int
@@ -105,9 +117,12 @@ class Table:
         self.line = line
         self.scope = scope
         self.slots: dict[Any, list[Write]] = {}
+        self.sources: list[Table] = []
 
     def write(self, key: Any, value: Any, line: int, when: When = ALWAYS) -> list[Write]:
         """Give a key a value; gives the writes that no longer count."""
+        if len(when) > 1 and _excluded(when, when):
+            return []  # copied from one branch of a statement in another one, which never both run
         old = self.slots.get(key, [])
         self.budget.spend(1 + len(old))
         gone = [write for write in old if when <= write.when]
@@ -115,14 +130,29 @@ class Table:
         self.slots[key] = [*(write for write in old if not when <= write.when), Write(value, line, when, lines)]
         return gone
 
+    def write_default(self, key: Any, value: Any, line: int, when: When) -> None:
+        """Give a key a value where it has none."""
+        self.budget.spend(1 + len(self.slots.get(key, [])))
+        if not self.surely_has(key, when):
+            writes = self.slots.setdefault(key, [])
+            # Before what branches wrote, and after what took it out.
+            removed = [place for place, write in enumerate(writes, 1) if write.when <= when]
+            writes.insert(max(removed, default=0), Write(value, line, when))
+
+    def surely_has(self, key: Any, when: When) -> bool:
+        """Whether a key has a value in a branch, whatever else runs."""
+        sure = [write for write in self.slots.get(key, []) if write.when <= when]
+        return bool(sure) and sure[-1].value is not REMOVED
+
     def add_all(self, other: Table, line: int | None = None, when: When = ALWAYS) -> None:
         """Write everything that another table has, on its own lines or on the one given."""
         for key, write in other.items():
             self.write(key, write.value, line or write.line, when | write.when)
 
     def items(self) -> list[tuple[Any, Write]]:
-        """Every write there is, with its key."""
-        return [(key, write) for key, writes in self.slots.items() for write in writes]
+        """Every write there is, with its key, but for keys that were taken out."""
+        kept = {key: writes for key, writes in self.slots.items() if any(one.value is not REMOVED for one in writes)}
+        return [(key, write) for key, writes in kept.items() for write in writes]
 
     def possible(self, key: Any, when: When = ALWAYS) -> list[Write]:
         """The writes that may count in a branch, the latest first."""
@@ -144,7 +174,7 @@ class Table:
             return REMOVED
         if all(_same(write.value, writes[0].value) for write in writes):
             return writes[0].value
-        return Unknown(f"“{key!s:.80}” {differ(writes)}", writes[0].line)
+        return Unknown(f"“{key!s:.80}” {differ(writes)}", writes[0].line, writes=tuple(writes))
 
 
 def differ(writes: Sequence[Write]) -> str:
@@ -153,9 +183,19 @@ def differ(writes: Sequence[Write]) -> str:
     return f"has different values in {lines}, depending on whether {said(writes)}"
 
 
+def complete(whens: Collection[When]) -> bool:
+    """Whether one of these places runs in any case: they are all the branches of a statement."""
+    numbers: dict[int, set[int]] = {}
+    for when in whens:
+        for branch in when if len(when) == 1 else ():
+            numbers.setdefault(branch.statement, set()).add(branch.number)
+    return not all(whens) or any(min(one) < 0 and one >= {*range(-min(one))} for one in numbers.values())
+
+
 def said(writes: Sequence[Write]) -> str:
     """On what it depends which of these count."""
-    return " and ".join(sorted({branch.said for write in writes for branch in write.when})[:2])
+    whens = dict.fromkeys(write.when for write in writes if write.when)
+    return " or ".join([" and ".join(sorted(branch.said for branch in when)) for when in whens][:2])
 
 
 def join_lines(numbers: set[int]) -> str:
