@@ -200,25 +200,23 @@ def test_what_only_running_it_would_tell_is_named_at_its_line(what: str) -> None
 
 
 def test_one_value_that_cannot_be_read_refuses_its_entry_only() -> None:
-    text = f"""N = int(os.environ["N"])
+    text = f"""from shop import tasks; from shop.names import SEND; N = int(os.environ["N"])
 ARGS = [1]
 beat_schedule = {{
     {FIRST},
     "n": {{"task": "add", "schedule": N}},
     "args": {{"task": "add", "schedule": 5, "args": ARGS}},
     "letters": {{"task": "add", "schedule": 5, "args": "xy"}},
+    "name": {{"task": tasks.send.name, "schedule": 5}},
+    "constant": {{"task": SEND, "schedule": 5}},
     "pairs": {{"task": "add", "schedule": 5, "kwargs": 5}},
 }}
 fill(ARGS)
 """
     found = entries(text)
     wrong = {name: one.line for name, one in found.items() if one.error}
-    assert wrong == {
-        "n": 1,
-        "args": 10,
-        "letters": 7,
-        "pairs": 8,
-    }
+    assert wrong == {"n": 1, "args": 12, "letters": 7, "constant": 9, "pairs": 10}
+    assert found["name"].fields["task"] == "shop.tasks.send"
     assert "“fill(ARGS)” cannot be read" in str(found["args"].error)
     assert found["letters"].error == "Its args must be a list or tuple, but are 'xy'."
 

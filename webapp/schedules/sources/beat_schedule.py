@@ -6,7 +6,7 @@ import ast
 import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -84,30 +84,20 @@ def from_module(path: str, timezone: str = "") -> list[Given]:
     return check_names([_entry(str(name), value, zone, None) for name, value in found.items()])
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What an entry is in one place; `without` says when another schedule without it takes the place of its own."""
-
-    given: Given
-    write: Write
-    without: str
-
-
 class _Found:
     """The entries of a module that was read, by name, each as often as it is given a value."""
 
     def __init__(self, module: Module, timezone: str) -> None:
         self.module = module
-        self.by_name: dict[str, list[_Value]] = {}
+        self.by_name: dict[str, list[tuple[Given, Write]]] = {}
         self.unread: dict[tuple[int, str], None] = {}
         zones = SourceZones(module, timezone)
         for table, key in dict.fromkeys(one for one in module.schedules if one[0] not in module.applied):
             zone = zones.of(table, key)
             self._doubt(table)
-            later: list[Write] = []
-            for place in (place for place in table.possible(key) if isinstance(place.value, Table)):
-                self._add_all(place.value, zone, place.when, later)
-                later.append(place)
+            for place in table.possible(key):
+                if isinstance(place.value, Table):
+                    self._add_all(place.value, zone, place.when)
         self._add_all(module.periodic, zones.of(module.paths, ""))
 
     def entries(self) -> list[Given]:
@@ -130,8 +120,7 @@ class _Found:
         if doubt := self.module.doubts.get(id(table)):
             self.unread[doubt[1].line, doubt[1].why] = None
 
-    def _add_all(self, schedule: Table, zone: Zone, when: When = ALWAYS, later: Sequence[Write] = ()) -> None:
-        """Add the entries of a schedule; `later` are those that take its place in some branch."""
+    def _add_all(self, schedule: Table, zone: Zone, when: When = ALWAYS) -> None:
         self._doubt(schedule)
         for key in schedule.slots:
             for write in schedule.possible(key):
@@ -139,10 +128,7 @@ class _Found:
                     self.unread[key.line, key.why] = None
                     continue
                 given = self._given(key, write, zone)
-                self.module.budget.spend(len(later))
-                without = said([place for place in later if key not in place.value.slots])
-                value = _Value(given, replace(write, when=write.when | when), without)
-                self.by_name.setdefault(given.name, []).append(value)
+                self.by_name.setdefault(given.name, []).append((given, replace(write, when=write.when | when)))
 
     def _given(self, key: Any, write: Write, zone: Zone) -> Given:
         name = f"line {write.line}" if isinstance(key, tuple) else str(key)
@@ -167,20 +153,17 @@ class _Found:
         return [*gone.values()]
 
 
-def _joined(name: str, values: Sequence[_Value]) -> Given:
+def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
     """The one entry that values of the same name come to; an error where they differ."""
-    first, writes = values[0].given, sorted((value.write for value in values), key=lambda write: write.line)
+    first, writes = values[0][0], sorted((write for _, write in values), key=lambda write: write.line)
     content = (first.fields, first.error, first.skipped)
-    if any((value.given.fields, value.given.error, value.given.skipped) != content for value in values):
-        depends = f", depending on whether {said(writes)}" if said(writes) else ""
+    if any((given.fields, given.error, given.skipped) != content for given, _ in values):
+        depends = f", depending on whether {said(writes[-1:])}" if said(writes[-1:]) else ""
         lines = join_lines({write.line for write in writes})
         why = f"It is defined differently in {lines}{depends}. Keep one of them in the file."
         return Given(name, line=max(write.line for write in writes), error=why)
     if not complete({write.when for write in writes}):
         note = f"It is there only if {said(writes)}, which is not evaluated. Leave it out if that is not so."
-        return replace(first, notes=[*first.notes, note])
-    if all(value.without for value in values):
-        note = f"It is not there if {values[0].without}, which is not evaluated. Leave it out if that is so."
         return replace(first, notes=[*first.notes, note])
     return first
 

@@ -8,7 +8,7 @@ from celery.canvas import Signature
 
 from webapp.registry import known_tasks
 from webapp.schedules.sources.python_module import Module
-from webapp.schedules.sources.python_values import RUN_IT, Table, TaskPath, Unknown, Unreadable
+from webapp.schedules.sources.python_values import RUN_IT, Table, TaskPath, Unknown, Unreadable, unread
 
 
 def entry_values(module: Module, key: Any, value: Any) -> tuple[str, Any, list[str]]:
@@ -21,6 +21,8 @@ def entry_values(module: Module, key: Any, value: Any) -> tuple[str, Any, list[s
     task = called if isinstance(called, TaskPath) else value.read("task")
     if isinstance(called, Signature):
         task = called["task"]
+    elif isinstance(task, TaskPath) and task is not called and not task.is_name:
+        raise Unreadable(value.line, unread(task.path))
     name, notes = _task_name(task, value.line) if isinstance(task, TaskPath) else (task, [])
     plain = Table(module.budget, value.line)
     plain.add_all(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -212,7 +213,7 @@ class Expressions:
         if found is not REMOVED:
             return found
         if isinstance(base, TaskPath) and name == "name":
-            return base
+            return replace(base, is_name=True)
         if isinstance(base, TaskPath) and isinstance(name, str) and not base.named:
             return imported(f"{base.path}.{name}")
         if isinstance(base, Maker) and f"{base.name}.{name}" in MAKERS:

@@ -66,7 +66,15 @@ class Module(Changes):
     # Branches
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
-        before, self.when = self.when, self.when | {Branch(id(node), 0, f"the loop of line {node.lineno} runs")}
+        before, self.when = (
+            self.when,
+            self.when
+            | {
+                Branch(
+                    id(node), 0, f"the loop of line {node.lineno} runs", f"the loop of line {node.lineno} does not run"
+                )
+            },
+        )
         self.unreadable(node)
         self.when = before
 
@@ -83,12 +91,13 @@ class Module(Changes):
         while True:
             truth, test, line = self.truth(node.test), text_of(node.test), node.test.lineno
             holds, fails = f"“{test}” holds (line {line})", f"“{test}” does not hold (line {line})"
-            if otherwise:
-                fails = f"no condition from line {first} to {line} holds"
             if truth is None:
-                self._run(node.body, Branch(statement, number, holds))
+                alone = not otherwise and not isinstance(node.orelse[0] if node.orelse else None, ast.If)
+                self._run(node.body, Branch(statement, number, holds, fails if alone else ""))
                 number += 1
-                otherwise = [Branch(statement, -number, fails)]
+                if otherwise:
+                    fails = f"no condition from line {first} to {line} holds"
+                otherwise = [Branch(statement, -number, fails, holds if alone else "")]
             elif truth:
                 self._run(node.body, *otherwise)
                 self._skip(node.orelse, holds)
@@ -113,7 +122,15 @@ class Module(Changes):
         for handler in node.handlers:
             if handler.name:
                 self.store(self.scopes[0], handler.name, Unknown(unread(handler.name), handler.lineno), handler.lineno)
-            self._run(handler.body, Branch(id(handler), 0, f"the error of line {handler.lineno} happens"))
+            self._run(
+                handler.body,
+                Branch(
+                    id(handler),
+                    0,
+                    f"the error of line {handler.lineno} happens",
+                    f"the error of line {handler.lineno} does not happen",
+                ),
+            )
         self._run(node.orelse)
         self._run(node.finalbody)
 
@@ -140,7 +157,12 @@ class Module(Changes):
                 given = [self.value(part.value) for part in decorator.keywords if part.arg == "name"]
                 path = str(given[0]) if given and isinstance(given[0], str) else path
         self.store(self.scopes[0], node.name, TaskPath(path, named=not path.startswith(".")), node.lineno)
-        called = Branch(id(node), 0, f"“{node.name}” is called (line {node.lineno})")
+        called = Branch(
+            id(node),
+            0,
+            f"“{node.name}” is called (line {node.lineno})",
+            f"“{node.name}” is not called (line {node.lineno})",
+        )
         self._functions.append((node, [*self.scopes], self.when if connected else self.when | {called}))
 
     def _function_body(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scopes: list[Table], when: When) -> None:

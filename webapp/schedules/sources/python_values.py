@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, refuse
+from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP, refuse
+from webapp.schedules.sources.given import MOST as MAX_ENTRIES
 
 MAX_TEXT_LENGTH = 80  # characters of source that a message repeats
+# A schedule with everything takes about a hundred.
+MAX_STEPS = 120 * MAX_ENTRIES
 MAX_LINES = 5  # that a message names
 SIMPLE = (str, int, float, timedelta, type(None))
 
@@ -59,23 +62,32 @@ class Maker:
 class TaskPath:
     """What may be a task: `shop.tasks.send` where it is imported, `.send` where its module is not known.
 
-    `named` where its decorator gives that name.
+    `named` where its decorator gives that name; `is_name` for the name itself, `send.name`.
     """
 
     path: str
     named: bool = False
+    is_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A part of the source that may not run: which of a statement's branches, and when it does.
 
-    The last one, where no condition before it holds, has as its number how many there are before it, negative.
+    The last one, where no condition before it holds, has as its number how many there are before it, negative. `denied`
+    says when it does not run, where that is another branch, number -1 of 0 and 0 of -1.
     """
 
     statement: int
     number: int
     said: str
+    denied: str = ""
+
+    def otherwise(self) -> Branch:
+        """When it does not run; branches of a statement that has more than two are not told apart."""
+        if self.denied:
+            return Branch(self.statement, -1 - self.number, self.denied, self.said)
+        return Branch(hash((self.statement, self.number)), 0, f"it is not so that {self.said}")
 
 
 When = frozenset[Branch]
@@ -97,13 +109,13 @@ class Budget:
     """How much may still be done for a file; a name that repeats something counts for as much as that."""
 
     def __init__(self) -> None:
-        self.left = MAX_VALUES
+        self.left = MAX_STEPS
 
     def spend(self, count: int) -> None:
         """Raises Invalid where it is too much."""
         self.left -= count
         if self.left < 0:
-            raise refuse(TOO_MANY)
+            raise refuse(f"Reading this takes more than {MAX_STEPS:,} steps. Import it in parts.")
 
 
 class Table:
@@ -125,6 +137,9 @@ class Table:
             return []  # copied from one branch of a statement in another one, which never both run
         old = self.slots.get(key, [])
         self.budget.spend(1 + len(old))
+        if not old:
+            self.slots[key] = [Write(value, line, when)]
+            return []
         gone = [write for write in old if when <= write.when]
         lines = tuple(line for write in gone for line in (*write.replaced, write.line))[-3:]
         self.slots[key] = [*(write for write in old if not when <= write.when), Write(value, line, when, lines)]
@@ -159,12 +174,16 @@ class Table:
         found: list[Write] = []
         writes = self.slots.get(key, [])
         self.budget.spend(1 + len(writes))
+        later: list[tuple[When, Branch]] = []  # none of which runs
         for write in reversed(writes):
-            if _excluded(write.when, when):
+            self.budget.spend(len(later))
+            whole = write.when | {denied for one, denied in later if not _excluded(one, write.when)}
+            if _excluded(write.when, when) or _excluded(whole, whole):
                 continue
-            found.append(write)
+            found.append(replace(write, when=whole))
             if write.when <= when:
                 break
+            later.append((write.when, _otherwise(write.when - when)))
         return found
 
     def read(self, key: Any, when: When = ALWAYS) -> Any:
@@ -180,7 +199,7 @@ class Table:
 def differ(writes: Sequence[Write]) -> str:
     """The words for values that depend on which branch runs."""
     lines = join_lines({write.line for write in writes})
-    return f"has different values in {lines}, depending on whether {said(writes)}"
+    return f"has different values in {lines}, depending on whether {said(writes[:1])}"
 
 
 def complete(whens: Collection[When]) -> bool:
@@ -211,6 +230,13 @@ def join_lines(numbers: set[int]) -> str:
 def _excluded(one: When, other: When) -> bool:
     """Whether two places can never both run: they are in different branches of one statement."""
     return any(a.statement == b.statement and a.number != b.number for a in one for b in other)
+
+
+def _otherwise(when: When) -> Branch:
+    """When these branches do not all run."""
+    if len(when) == 1:
+        return next(iter(when)).otherwise()
+    return Branch(hash(when), 0, f"it is not so that {' and '.join(sorted(branch.said for branch in when))}")
 
 
 def _same(one: Any, other: Any) -> bool:
