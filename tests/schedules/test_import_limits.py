@@ -20,12 +20,18 @@ PAIRS = tuple(zip("abcdefghi", "bcdefghij", strict=True))
 ALIASES = "".join(f"{y}: &{y} [{', '.join([f'*{x}'] * 10)}]\n" for x, y in PAIRS)
 MERGES = "".join(f"{y}: &{y} {{<<: [{', '.join([f'*{x}'] * 10)}]}}\n" for x, y in PAIRS)
 NAMES = "".join(f"{y} = [{', '.join([x] * 10)}]\n" for x, y in PAIRS)
+DICTS = "a = {'x': a, 'y': a}\n" * 60
 # For each format what a few lines, or a few letters over and over, can stand for.
 FILES = {
     "aliases": f"a: &a [1]\n{ALIASES}schedules: [{{name: x, args: *j}}]\n",
     "alias of itself": "schedules: &a [{name: x, args: *a}]\n",
     "merged keys": f"a: &a {{x: 1}}\n{MERGES}schedules: [*j]\n",
     "names in Python": f"a = [1]\n{NAMES}beat_schedule = {{'x': {{'task': 'add', 'schedule': 3, 'args': j}}}}\n",
+    "dicts in Python": f"a = 1\n{DICTS}beat_schedule = {{'x': {{'task': 'add', 'schedule': 3, 'kwargs': a}}}}\n",
+    "lists joined in Python": "a = [1]\n" + "a = a + [*a]\n" * 99 + "beat_schedule = {'x': {}}\n",
+    "copies in Python": "a = [1]\n" + "a = [a, a]\n" * 60 + "b = deepcopy(a)\nbeat_schedule = {}\n",
+    "branches in Python": "".join(f"if x{n}:\n  beat_schedule = {{'x': {n}}}\n" for n in range(3000)),
+    "numbers in Python": "beat_schedule = {'x': {'task': 'add', 'schedule': 3, 'args': range(10000000)}}\n",
     "deep YAML": "[" * 100_000,
     "deep block of YAML": "schedules:\n" + "- " * 20_000 + "1",
     "deep JSON": '{"schedules": [{"name": "x", "args": ' + "[" * 20_000 + "]" * 20_000 + "}]}",

@@ -14,8 +14,23 @@ from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import service
+from webapp.schedules.sources.python_values import RUN_IT
 
 BEAT = "beat_schedule = {'sums': {'task': 'add', 'schedule': 60, 'args': (1, 2)}}"
+ENTRY = "{'task': 'add', 'schedule': 60, 'args': (1, 2)}"
+ADDED = f"""
+CELERY_BEAT_SCHEDULE = {{"assigned": {ENTRY}}}
+CELERY_BEAT_SCHEDULE["item"] = {ENTRY}
+CELERY_BEAT_SCHEDULE.update({{"updated": {ENTRY}}})
+if True:
+    CELERY_BEAT_SCHEDULE["branch"] = {ENTRY}
+CELERY_BEAT_SCHEDULE |= {{"merged": {ENTRY}}}
+"""
+MIXED = f"""app.conf.beat_schedule = {{"sums": {ENTRY}}}
+@app.on_after_configure.connect
+def setup_periodic_tasks(sender, **kwargs):
+    sender.add_periodic_task(10.0, echo.s("hello"), name="every ten seconds")
+"""
 CRON = "0 6 * * * /bin/backup\n0 7 * * * /bin/report\n"
 
 
@@ -38,13 +53,38 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     assert "Read as Celery&#39;s beat_schedule, Python source." in shown
     assert "1 new" in shown
     # What was uploaded stands in the form, so that it can be imported without choosing it again.
-    form = {"file": BEAT, "seen": seen(shown), "timezone": "Asia/Kathmandu", "apply": "1"}
+    form = {"file": BEAT, "seen": seen(shown), "apply": "1"}
     assert scheduler.post("/schedules/import", form).status_code == 303
     assert scheduler.read("/schedules")["schedules"][0]["words"] == "every minute"
     assert runs(app) == 0
     again = scheduler.post("/schedules/import", {"file": BEAT}).text
     assert "Everything in it is here already, unchanged" in again
     assert "Import</button>" not in again
+
+
+def test_a_module_that_adds_to_its_schedule_is_imported_whole(scheduler: Visitor, runner: FlaskCliRunner) -> None:
+    names = ["assigned", "item", "updated", "branch", "merged"]
+    shown = scheduler.post("/schedules/import", {"file": ADDED}).text
+    assert "5 new" in shown
+    assert all(name in shown for name in names)
+    done = runner.invoke(args=["schedules", "import", "-", "--apply"], input=ADDED)
+    assert done.output.splitlines()[0] == "+ assigned"
+    assert sorted(row["name"] for row in scheduler.read("/schedules")["schedules"]) == sorted(names)
+
+
+def test_a_task_that_only_running_it_would_name_refuses_its_entry(scheduler: Visitor, runner: FlaskCliRunner) -> None:
+    answer = scheduler.send("/schedules/import", {"file": MIXED})
+    steps = {step["name"]: step for step in answer.get_json()["steps"]}
+    assert {name: (step["action"], step["line"]) for name, step in steps.items()} == {
+        "sums": ("create", 1), "every ten seconds": ("refuse", 4),
+    }  # fmt: skip
+    said = f"The name of the task “echo” cannot be read without running it; {RUN_IT}."
+    assert said in steps["every ten seconds"]["errors"][""]
+    assert said in scheduler.post("/schedules/import", {"file": MIXED}).text
+    assert (
+        f"! every ten seconds  (line 4)\n    {said}"
+        in runner.invoke(args=["schedules", "import", "-"], input=MIXED).output
+    )
 
 
 def test_what_was_not_shown_is_not_imported(scheduler: Visitor) -> None:

@@ -19,6 +19,7 @@ from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.sources.python_values import RUN_IT
 from webapp.schedules.sources.reading import guess
 from webapp.schedules.validation import examine
 
@@ -82,10 +83,13 @@ def test_beat_schedule_is_read_and_not_run() -> None:
     }  # fmt: skip
     assert (said["sun"]["event"], said["sun"]["latitude"]) == ("sunset", -37.81753)
     by_name = {one.name: one for one in found}
-    assert by_name["mondays"].notes == ["The option “routing_key” has no place here and is left out."]
+    assert by_name["mondays"].notes == [
+        "The option “routing_key” has no place here and is left out.", "Times are in Europe/Berlin, from line 9.",
+    ]  # fmt: skip
+    assert by_name["every ten minutes"].notes == ["“expires” of 90.5 seconds is rounded to 90."]
     wrong = {one.name: (one.line, one.error) for one in found if one.error}
     assert wrong == {
-        "read": (21, "“float(os.environ['EVERY'])” cannot be read without running it."),
+        "read": (21, f"“float(os.environ['EVERY'])” cannot be read without running it; {RUN_IT}."),
         "power": (22, "“9 ** 9” is not a sum or product of numbers."),
         "none": (23, "A dict with “task” and “schedule” is needed."),
     }

@@ -51,7 +51,7 @@ def export_schedules(output: TextIO, format_: str) -> None:
 @click.option("--database", metavar="URL", help="Another database, of sqlalchemy-celery-beat or of Beatdesk.")
 @click.option("--redbeat", metavar="URL", help="The Redis that RedBeat keeps its schedules in, redis:// or rediss://.")
 @click.option("--redbeat-key-prefix", metavar="TEXT", default=PREFIX, show_default=True, help="As set for RedBeat.")
-@click.option("--timezone", help="Of crontabs that name none; else TIMEZONE.")
+@click.option("--timezone", help="Of crontabs that name none; else TIMEZONE, for beat_schedule and RedBeat UTC.")
 @click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="Which task a crontab's command is.")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave this entry out; may be given more than once.")
 @click.option("--remove", is_flag=True, help="Delete schedules that are not among those imported.")
@@ -109,18 +109,18 @@ def _with_option(error: Invalid) -> str:
 
 def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     zone = read_zone(source["timezone"] or current_app.extensions["settings"].timezone)
+    # Celery has a default of its own, and so has RedBeat with it.
+    chosen = zone if source["timezone"] else ""
     if source["beat_schedule"]:
-        return disable_unknown(from_module(source["beat_schedule"], zone))
+        return disable_unknown(from_module(source["beat_schedule"], chosen))
     if source["database"]:
         return disable_unknown(from_database(source["database"], now()))
     if source["redbeat"]:
-        # Celery's default, and not ours: the app that RedBeat belongs to may have set another one.
-        zone = zone if source["timezone"] else "UTC"
-        return disable_unknown(from_redbeat(source["redbeat"], source["redbeat_key_prefix"], zone))
+        return disable_unknown(from_redbeat(source["redbeat"], source["redbeat_key_prefix"], chosen))
     assert file is not None  # noqa: S101  # one source is there
     # The last "=" divides: commands may have some, names of tasks have none.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(decode(file.read()), Asked(source["format_"] or "", zone, mapped), now())
+    return read(decode(file.read()), Asked(source["format_"] or "", zone, mapped, bool(chosen)), now())
 
 
 def _as_json(steps: list[Step]) -> str:

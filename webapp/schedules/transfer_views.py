@@ -129,8 +129,9 @@ def _asked(given: dict[str, Any]) -> Asked:
         tasks = dict(zip(list_sent("command", given), list_sent("task_of", given), strict=False))
         tasks[""] = given.get("task_of_all", "")
     named = {str(command): str(task) for command, task in tasks.items() if task}
-    timezone = str(given.get("timezone") or current_app.extensions["settings"].timezone)
-    return Asked(str(given.get("format") or ""), timezone, named)
+    chosen = str(given.get("timezone") or "").strip()
+    timezone = chosen or current_app.extensions["settings"].timezone
+    return Asked(str(given.get("format") or ""), timezone, named, bool(chosen))
 
 
 def _text(given: dict[str, Any]) -> str:
@@ -159,6 +160,7 @@ def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more
         commands=list(dict.fromkeys(step.command for step in steps or [] if step.command)),
         tasks=list(known_tasks()),
         zones=zone_names(),
+        default_zone=current_app.extensions["settings"].timezone,
         **shown,
     )
 

@@ -30,11 +30,16 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is."""
+    """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is.
+
+    `timezone` is where times are meant that name no zone. Celery's beat_schedule, which has a default of its own, takes
+    it only where a person has chosen it.
+    """
 
     format: str = ""
     timezone: str = "UTC"
     tasks: Mapping[str, str] = field(default_factory=dict)
+    timezone_chosen: bool = False
 
 
 def guess(text: str) -> str:
@@ -89,7 +94,7 @@ def disable_unknown(found: Sequence[Given]) -> list[Given]:
 def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
     match asked.format if asked.format in FORMATS else guess(text):
         case "beat_schedule":
-            return disable_unknown(from_source(text, asked.timezone))
+            return disable_unknown(from_source(text, asked.timezone if asked.timezone_chosen else ""))
         case "dumpdata":
             return disable_unknown(from_dumpdata(text, now, asked.timezone))
         case "crontab":

@@ -20,6 +20,7 @@ from webapp.encoding import STRICT_NUMBERS, encodable_value
 from webapp.errors import Invalid
 from webapp.redis_hashes import Unreachable, connected, read_hashes
 from webapp.schedules.sources.beat_schedule import from_entry
+from webapp.schedules.sources.beat_timezone import Zone, chosen_or
 from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse
 
 PREFIX = "redbeat:"
@@ -29,8 +30,8 @@ _STATIC = "It comes from the beat_schedule of the app, which would write it to R
 _NOT_FIRED = "RedBeat does not fire it, because its set of due times lacks it: it is imported disabled."
 
 
-def from_redbeat(url: str, prefix: str, zone: str) -> list[Given]:
-    """Every schedule there is. `zone` is the Celery app's, which RedBeat does not keep. Raises Invalid."""
+def from_redbeat(url: str, prefix: str, chosen: str) -> list[Given]:
+    """Every schedule there is. `chosen` is the Celery app's time zone, which RedBeat does not keep. Raises Invalid."""
     own = {f"{prefix}:{name}" for name in _OWN}
     try:
         with connected("--redbeat", url) as client:
@@ -39,6 +40,7 @@ def from_redbeat(url: str, prefix: str, zone: str) -> list[Given]:
             statics = set(client.smembers(f"{prefix}:statics"))
     except (ConfigError, Unreachable) as error:
         raise Invalid({"redbeat": str(error)}) from error
+    zone = chosen_or(chosen, "RedBeat keeps no time zone")
     found = []
     for key in hashes.keys() - own:
         one = _given(key.removeprefix(prefix), hashes[key], zone)
@@ -55,7 +57,7 @@ def from_redbeat(url: str, prefix: str, zone: str) -> list[Given]:
     return check_names(sorted(found, key=lambda one: one.name))
 
 
-def _given(name: str, definition: str | None, zone: str) -> Given:
+def _given(name: str, definition: str | None, zone: Zone) -> Given:
     if definition is None:
         return Given(name, error="Its key is no hash with a definition.")
     try:
@@ -70,10 +72,7 @@ def _given(name: str, definition: str | None, zone: str) -> Given:
         given = from_entry(name, value | {"schedule": _rule(value.get("schedule"))}, zone)
     except Exception as error:  # noqa: BLE001  # Celery's own errors of every kind, about what people wrote
         return Given(name, error=f"It cannot be read: {error}.")
-    notes = list(given.notes)
-    if given.fields.get("kind") == "crontab":
-        notes.append(f"RedBeat keeps no time zone: its times are meant in {zone}.")
-    return replace(given, fields={**given.fields, "enabled": enabled} if given.fields else {}, notes=notes)
+    return replace(given, fields={**given.fields, "enabled": enabled} if given.fields else {})
 
 
 def _rule(value: Any) -> Any:
