@@ -119,7 +119,10 @@ class Crawler:
 
     def note(self, found: Addresses) -> None:
         self.waiting.extend(found.read)
-        self.sent |= {self.endpoint(text, "POST"): text for text in found.sent}
+        sent = {self.endpoint(text, "POST"): text for text in found.sent}
+        # A form that only asks leads to a page.
+        self.waiting.extend(text for endpoint, text in sent.items() if endpoint == "unknown")
+        self.sent |= {endpoint: text for endpoint, text in sent.items() if endpoint != "unknown"}
 
     def read(self, *starts: str) -> None:
         self.waiting.extend(starts)

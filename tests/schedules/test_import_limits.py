@@ -44,12 +44,16 @@ FILES = {
     "JSON that is not strict": json.dumps({"schedules": [{**ENTRY, "name": "x", "args": [1, float("inf")]}]}),
     "a number that no float holds": '{"schedules": [{"name": "x", "task": "add", "args": [1, 1e400]}]}',
 }
-VALUES, DEEP, DIGITS = "more than 500,000 values", "deeper than 100 levels", "at most 100 characters"
+VALUES, DEEP = "more than 500,000 values", "deeper than 104 levels"
+STEPS = "more than 1,200,000 steps"
+IN_PYTHON = ("names", "dicts", "lists joined", "copies", "branches", "numbers")
 # Each limit, as people are told it.
 WHY = {
-    **dict.fromkeys(("aliases", "merged keys", "names in Python", "many values"), VALUES),
+    **dict.fromkeys(("aliases", "merged keys", "many values"), VALUES),
+    **{f"{name} in Python": STEPS for name in IN_PYTHON},
     **dict.fromkeys(("deep YAML", "deep block of YAML", "deep JSON"), DEEP),
-    **dict.fromkeys(("one number", "digits"), DIGITS),
+    "one number": "at most 100 characters",
+    "digits": "Exceeds the limit (4300 digits)",
     "alias of itself": "repeats what is not complete before it",
     "deep dump": "maximum recursion depth exceeded",
     "many schedules": "At most 10,000 schedules",

@@ -102,8 +102,9 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
 
 def test_the_zone_is_celerys_default_unless_it_is_named_and_that_is_said(theirs: Redis, run: Any) -> None:
     save(theirs, "nightly", NIGHTLY)
-    assert "its times are meant in UTC." in run().stdout
-    assert "its times are meant in Europe/Berlin." in run("--apply", "--timezone", "europe/berlin").stdout
+    assert "Times are in UTC, Celery's default, because RedBeat keeps no time zone." in run().stdout
+    chosen = "Times are in Europe/Berlin, as chosen, because RedBeat keeps no time zone."
+    assert chosen in run("--apply", "--timezone", "europe/berlin").stdout
     assert [one.snapshot["timezone"] for one in export.schedules()] == ["Europe/Berlin"]
 
 
