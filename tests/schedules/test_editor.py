@@ -122,21 +122,21 @@ def test_while_one_types_only_what_is_typed_is_wrong(scheduler: Visitor, fields:
 
 
 def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) -> None:
-    chosen = {"build.time": "at", "build.at": "02:30", "build.days": "nth", "build.month": "oct"}
+    chosen = {"build.time": "at", "build.at": "02:30", "build.days": "last", "build.of": "oct"}
     part = scheduler.post("/schedules/build", fields(crontab="", **chosen), HX_Request="true").text
     assert 'value="30 2 25-31 oct sun"' in part
     assert "The last Sunday is the one on day 25 to 31." in part
     assert part.count("repeated hour: first of two; it runs only then") == 10
-    week = {**chosen, "build.days": "week", "build.month": "*", "build.week": ["mon", "thu"]}
+    week = {**chosen, "build.days": "week", "build.week": ["mon", "thu"]}
     page = scheduler.post("/schedules/build", fields(crontab="", **week)).text
     assert 'value="30 2 * * mon,thu"' in page
     assert len(re.findall(r'name="build.week"[^>]* checked', page)) == 2
     # What it cannot say leaves the crontab alone.
-    chosen = fields(crontab="1 2 * * *", **{"build.days": "nth", "build.month": "*"})
+    chosen = fields(crontab="1 2 * * *", **{"build.days": "month", "build.day": "31", "build.month": "jun"})
     part = scheduler.post("/schedules/build", chosen, HX_Request="true").text
     assert 'value="1 2 * * *"' in part
-    assert 'data-error-at="build.month"' in part
-    assert "months differ in length" in scheduler.post("/schedules/build", chosen).text
+    assert 'data-error-at="build.day"' in part
+    assert "June has no day 31." in scheduler.post("/schedules/build", chosen).text
 
 
 def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -> None:
