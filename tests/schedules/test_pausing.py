@@ -150,7 +150,7 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
     ],
 )
 def test_a_pause_that_is_over_tells_what_was_caught_up(
-    app: Flask, operator: Visitor, number: int, choice: str, caught_up: int, settled: bool, told: str
+    app: Flask, operator: Visitor, number: int, *, choice: str, caught_up: int, settled: bool, told: str
 ) -> None:
     made = operator.send("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")

@@ -122,10 +122,8 @@ def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, s
             return "*", _weekdays(chosen["build.week"], errors), ""
         case "month":
             return _day_of_month(chosen, errors)
-        case "nth":
-            return _nth(chosen, errors)
-        case "last":
-            return _last(chosen, errors)
+        case "nth" | "last" as which:
+            return (_nth if which == "nth" else _last)(chosen, errors)
         case _:
             errors["build.days"] = "Choose the days."
             return "*", "*", ""

@@ -14,9 +14,11 @@ from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence import Crontab
 from webapp.schedules import fields, moving, service
+from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
+from webapp.schedules.definition import iso
 from webapp.schedules.forms import form_values
 from webapp.schedules.load import Load
 from webapp.schedules.moving import Asked
@@ -62,9 +64,12 @@ def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked])
     """Back to the calendar, which offers to undo it."""
     texts = [move_text(*one) for one in back]
     if wants_json():
-        moved = [{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done]
+        moved = [
+            {"id": one.id, "crontab": one.snapshot["crontab"], "withdrawn": [iso(due) for due in one.withdrawn]}
+            for one in done
+        ]
         return jsonify(moved=moved, back=texts)
-    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran.", "success")
+    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran. {told_withdrawn(done)}".strip(), "success")
     more = carried(given, filters_from(given))
     return see_other(url_for("schedule_calendar.week", **more, back=",".join(texts) or None))
 

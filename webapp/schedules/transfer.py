@@ -7,7 +7,7 @@ versions, pauses, and what has run. An import takes all entries or none, and run
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import secret_arguments, service, stored, writing
+from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.definition import DEFAULTS, FIELDS, Definition
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import Given
@@ -31,6 +32,7 @@ from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.sealing import VERSION
 
 CHUNK = 500
+WRITTEN = ("create", "change", "remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Step:
     """What an import does with one entry, and what people should know of it.
 
     The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" is why nothing can be done.
+    `withdrawn` says, once it is done, which skips ahead were withdrawn by it.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Step:
     command: str | None = None
     words: str = ""
     forbidden: bool = False
+    withdrawn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,11 @@ def apply(entries: Sequence[Given], *, remove: bool = False) -> list[Step]:
         if not note_refused(steps) and found is not None:
             service.record_refusal(("schedule", "", found.name), found.errors)
         raise Invalid(errors)
-    revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
+    written = [_write(one, moment) if one.step.action in WRITTEN else (one.step, None) for one in prepared]
     db.session.commit()
-    if revisions:
+    if revisions := [revision for _step, revision in written if revision is not None]:
         broker.announce(CHANNEL, str(max(revisions)))
-    return steps
+    return [step for step, _revision in written]
 
 
 def note_refused(steps: Sequence[Step]) -> bool:
@@ -120,35 +124,37 @@ def refusals(steps: Sequence[Step]) -> dict[str, str]:
 
 def written(steps: Sequence[Step]) -> int:
     """How many schedules an import writes."""
-    return sum(step.action in ("create", "change", "remove") for step in steps)
+    return sum(step.action in WRITTEN for step in steps)
 
 
 def step_values(step: Step) -> dict[str, Any]:
     """A step as JSON values."""
     changes = {change.field: [change.before, change.after] for change in step.changes}
+    notes = [*step.notes, *([step.withdrawn] if step.withdrawn else [])]
     values = {"name": step.name, "action": step.action, "changes": changes, "errors": dict(step.errors)}
-    return values | {"notes": list(step.notes), "line": step.line}
+    return values | {"notes": notes, "line": step.line}
 
 
 def _place(step: Step) -> str:
     return step.name if step.line is None else f"line {step.line}, {step.name}"
 
 
-def _write(ready: _Ready, moment: datetime) -> int:
-    """Write one schedule; gives the revision of that."""
-    before, definition, author = ready.before, ready.definition, service.author()
-    former = None if before is None else before.snapshot
+def _write(ready: _Ready, moment: datetime) -> tuple[Step, int]:
+    """Write one schedule; gives what was done, and the revision of that."""
+    before, definition, step = ready.before, ready.definition, ready.step
     if definition is None:
         assert before is not None  # noqa: S101  # only what is there is removed
-        service.record("delete", before.id, before.name, former, None)
-        return writing.delete(db.session, before)
+        service.record("delete", before.id, before.name, before.snapshot, None)
+        return step, writing.delete(db.session, before, moment)
     if before is None:
-        schedule_id = writing.insert(db.session, definition, moment, author)
+        schedule_id = writing.insert(db.session, definition, moment, service.author())
+        service.record("import", schedule_id, definition.name, None, definition.snapshot())
     else:
         schedule_id = before.id
-        writing.update(db.session, before, definition, moment, author)
-    service.record("import", schedule_id, definition.name, former, definition.snapshot())
-    return writing.revision_of(db.session, schedule_id)
+        if withdrawn := service.update(before, definition, moment, "import"):
+            saved = replace(service.get(schedule_id), withdrawn=tuple(withdrawn.values()))
+            step = replace(step, withdrawn=told_withdrawn([saved]))
+    return step, writing.revision_of(db.session, schedule_id)
 
 
 def _prepare(entries: Sequence[Given], *, remove: bool) -> list[_Ready]:

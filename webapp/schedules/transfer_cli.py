@@ -67,7 +67,7 @@ def import_schedules(file: TextIO | None, remove: bool, do_it: bool, as_json: bo
         steps = transfer.difference(entries, remove=remove)
         refused = [step for step in steps if step.errors]
         if do_it and not refused:
-            transfer.apply(entries, remove=remove)
+            steps = transfer.apply(entries, remove=remove)
     except (Invalid, UnicodeDecodeError) as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -101,6 +101,6 @@ def _as_text(steps: list[Step]) -> str:
         place = f"  (line {step.line})" if step.line and step.errors else ""
         lines.append(f"{SIGNS[step.action]} {step.name}{place}")
         lines += [f"    {change.field}: {said(change.before)} -> {said(change.after)}" for change in step.changes]
-        lines += [f"    {text}" for text in step.notes]
+        lines += [f"    {text}" for text in (*step.notes, step.withdrawn) if text]
         lines += [f"    {name}: {text}" if name else f"    {text}" for name, text in step.errors.items()]
     return "\n".join(lines)

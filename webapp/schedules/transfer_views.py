@@ -80,7 +80,8 @@ def import_file() -> Response:
         return jsonify(applied=do_it, steps=[transfer.step_values(step) for step in steps])
     if do_it and not any(step.errors for step in steps):
         count = transfer.written(steps)
-        flash(f"Imported: {count} written, {len(steps) - count} left as they are. Nothing ran.", "success")
+        told = [f"Imported: {count} written, {len(steps) - count} left as they are. Nothing ran."]
+        flash(" ".join([*told, *(step.withdrawn for step in steps if step.withdrawn)]), "success")
         return see_other(url_for("schedules.index"))
     with reading():
         return _page(422 if do_it else 200, text, asked, steps, remove=remove)

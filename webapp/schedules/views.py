@@ -268,7 +268,7 @@ def reset(schedule_id: int) -> Response:
 def _done(schedule: Stored, told: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
-        return jsonify(schedule_values(schedule))
-    flash(told, "success")
+        return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
+    flash(f"{told} {actions.told_withdrawn([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))
