@@ -69,6 +69,33 @@ def test_pages_are_accessible(page: Page, sign_in: SignIn, number: int) -> None:
         assert_accessible(page)
 
 
+def test_filters_are_in_the_address_as_they_are_typed(page: Page, sign_in: SignIn, number: int) -> None:
+    sign_in(page, "viewer")
+    page.goto("/schedules")
+    search, kind, tag = (page.locator(f".filters [name={name}]") for name in ("q", "kind", "tag"))
+    rows = page.locator("#schedules tbody tr")
+    search.fill("crontab")
+    expect(rows).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"/schedules\?q=crontab$"))
+    tag.select_option("nightly")
+    expect(page).to_have_url(re.compile(r"/schedules\?q=crontab&tag=nightly$"))
+    expect(tag.locator("option:checked")).to_have_text("nightly (1)")
+    page.reload()
+    expect(search).to_have_value("crontab")
+    expect(tag).to_have_value("nightly")
+    rows.get_by_role("link", name="a schedule crontab").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("a schedule crontab")
+    page.go_back()
+    expect(search).to_have_value("crontab")
+    expect(tag).to_have_value("nightly")
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="Clear").click()
+    expect(page).to_have_url(re.compile(r"/schedules$"))
+    kind.select_option("solar")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("link", name="Clear")).to_be_visible()
+
+
 def test_an_import_shows_what_it_would_do(page: Page, sign_in: SignIn, number: int) -> None:
     sign_in(page, "scheduler")
     page.goto("/schedules/import")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 import uuid
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import listing
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import PROGRESS, TASKS
+from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -84,10 +85,61 @@ def test_what_a_link_asked_for_is_seen_and_can_be_left_out(scheduler: Visitor, f
     scheduler.post("/schedules", filled(name="gamma", tags="warm"))
     text = scheduler.get("/schedules?tag=warm&queue=beatdesk").text
     assert names(text) == ["gamma"]
-    for name, value in (("tag", "warm"), ("queue", "beatdesk")):
-        assert f'type="checkbox" name="{name}" value="{value}" checked' in text
-        assert f"{name.capitalize()} {value}" in text
+    assert 'type="checkbox" name="queue" value="beatdesk" checked' in text
+    assert "Queue beatdesk" in text
     assert "filters-asked" not in scheduler.get("/schedules").text
+
+
+def test_tags_in_use_can_be_chosen(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    scheduler.post("/schedules", filled(name="alpha"))
+    assert 'name="tag"' not in scheduler.get("/schedules").text
+    odd = number_of(scheduler.post("/schedules", filled(name="odd")))
+    for name, tags in (("beta", "warm, Cold"), ("gamma", "warm, 2 % < 3 %")):
+        scheduler.post("/schedules", filled(name=name, tags=tags))
+    with app.app_context():
+        db.session.execute(sa.update(DETAILS).where(DETAILS.c.schedule_id == odd).values(tags="no JSON"))
+        db.session.commit()
+        db.session.remove()
+    text = scheduler.get("/schedules?tag=warm").text
+    menu = re.search(r'<select[^>]*name="tag".*?</select>', text, re.DOTALL)
+    assert menu is not None
+    assert re.findall(r'value="([^"]*)" (?:(selected))?>([^<]*)<', menu[0]) == [
+        ("2 % &lt; 3 %", "", "2 % &lt; 3 % (1)"), ("Cold", "", "Cold (1)"), ("warm", "selected", "warm (2)"),
+    ]  # fmt: skip
+    # One that no schedule has is shown as chosen all the same.
+    assert "<option selected>summer</option>" in scheduler.get("/schedules?tag=summer").text
+
+
+def test_what_is_typed_above_the_list_becomes_its_address(scheduler: Visitor, filled: Filled) -> None:
+    scheduler.post("/schedules", filled())
+    asked = "/schedules?q=a+%26+b&status=&kind=&owner=code&sort=name&direction=up"
+    answer = scheduler.get(asked, HX_Request="true")
+    assert answer.headers["HX-Replace-Url"] == "/schedules?q=a+%26+b&owner=code"
+    assert 'href="/schedules">' in answer.text.split('id="filters-clear"')[1]
+    cleared = scheduler.get("/schedules?q=&sort=next&direction=down", HX_Request="true")
+    assert cleared.headers["HX-Replace-Url"] == "/schedules?sort=next&direction=down"
+    assert "href" not in cleared.text.split('id="filters-clear"')[1]
+
+
+def test_a_page_asks_for_its_own_rows_again(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled(tags="a b")))
+    page = scheduler.get("/schedules?tag=a+b&sort=next&direction=up&status=").text
+    address = html.unescape(re.findall(r'hx-get="(/schedules/rows[^"]*)"', page)[0])
+    assert address == "/schedules/rows?tag=a+b&sort=next&direction=up"
+    first = scheduler.get(address, HX_Request="true")
+    assert names(first.text) == ["Sums"]
+    assert f'name="back" value="{html.escape(address.replace("/rows", ""))}"' in first.text
+    tag = first.headers["HX-PTag"]
+    assert scheduler.get(address, HX_Request="true", HX_PTag=tag).status_code == 304
+    with app.app_context():
+        run = Run(id="run", task="add", state="failed", schedule_id=number, due_at=now(), schedule_name="Sums")
+        db.session.add(run)
+        db.session.commit()
+        db.session.remove()
+    again = scheduler.get(address, HX_Request="true", HX_PTag=tag)
+    assert (again.status_code, "failed" in again.text) == (200, True)
+    # Opened by itself, it is the page.
+    assert scheduler.get(address).headers["Location"] == address.replace("/rows", "")
 
 
 def test_paused_ones_are_found_and_not_called_enabled(scheduler: Visitor, filled: Filled) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from flask import current_app
 
 from webapp import broker
 from webapp.extensions import db
@@ -18,7 +21,7 @@ from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.models import Owner
 from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import tagged, unsettled
-from webapp.schedules.pauses import Pause
+from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
 from webapp.text_search import mentions_folded
@@ -26,6 +29,11 @@ from webapp.text_search import mentions_folded
 PAGE = 40
 NAMES = Order()
 STATUSES = ("enabled", "disabled", "paused", "broken")
+# Of tags, so many can be chosen. Counted in fewer seconds than that they are not kept.
+MOST_TAGS = 200
+TAGS_QUICK = 0.01
+TAGS_KEPT = 200
+_TAG_COUNTS = sa.select(DETAILS.c.tags, sa.func.count()).where(DETAILS.c.tags != "[]").group_by(DETAILS.c.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,25 @@ def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.Colu
 def any_schedule() -> bool:
     """Whether there is one at all."""
     return db.session.execute(sa.select(TASKS.c.id).limit(1)).first() is not None
+
+
+def tags_in_use() -> list[tuple[str, int]]:
+    """The tags that most schedules have, by name, each with how many.
+
+    To count a hundred thousand takes long, so that is kept for as many times as long as it took.
+    """
+    kept: tuple[float, list[tuple[str, int]]] = current_app.extensions.get("schedule_tags", (0.0, []))
+    began = time.monotonic()
+    if began < kept[0]:
+        return kept[1]
+    counts: Counter[str] = Counter()
+    for text, count in db.session.execute(_TAG_COUNTS):
+        counts.update(dict.fromkeys(read_tags(text), count))
+    found = sorted(counts.most_common(MOST_TAGS), key=lambda one: one[0].casefold())
+    took = time.monotonic() - began
+    until = began + TAGS_KEPT * took if took > TAGS_QUICK else 0.0
+    current_app.extensions["schedule_tags"] = (until, found)
+    return found
 
 
 def with_runs(schedules: Sequence[Stored], now: datetime, pauses: Sequence[Pause] = ()) -> list[Listed]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
 from webapp.accounts import own_tasks
@@ -47,29 +49,54 @@ blueprint.add_app_template_filter(strip, "strip_of_runs")
 @blueprint.get("")
 @access(Access.VIEWER)
 def index() -> Response:
-    """The list."""
-    moment, filters, order = now(), asked_filters(), asked_order()
-    pauses = pause_rows.unsettled(db.session)
-    before, after = asked_edge("before"), asked_edge("after")
-    found = listing.page(filters, moment, pauses, order=order, before=before, after=after)
+    """The list. Its address is that of what is asked for, also while somebody types that."""
+    context = _listed()
+    found = context["listed_page"]
     if wants_json():
         return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
+    if wants_fragment():
+        response = render("schedules/_filtered.html", **context)
+        response.headers["HX-Replace-Url"] = url_for("schedules.index", **context["asked"])
+        return response
     return render(
         "schedules/index.html",
-        "schedules/_table.html",
-        listed_page=found,
-        filters=filters,
-        order=order,
         orders=list(ORDER_WORDS.items()),
-        given={**filters.given(), **order.given()},
         kinds=list(KIND_WORDS.items()),
         statuses=listing.STATUSES,
+        tag_menu=listing.tags_in_use(),
         none_yet=not found.rows and not listing.any_schedule(),
-        beats=in_force.beats_for([row.schedule for row in found.rows], moment),
-        news=in_force,
-        now=moment,
-        unsettled=pauses,
+        **context,
     )
+
+
+@blueprint.get("/rows")
+@access(Access.VIEWER)
+def rows() -> Response:
+    """A page of the list again, for the page that shows it."""
+    context = _listed()
+    if not wants_fragment():
+        return see_other(url_for("schedules.index", **context["asked"]))
+    return render_polled("schedules/_table.html", **context)
+
+
+def _listed() -> dict[str, Any]:
+    """The page of the list that the address asks for; `asked` is what of the address counts."""
+    moment, filters, order = now(), asked_filters(), asked_order()
+    pauses = pause_rows.unsettled(db.session)
+    edges = {name: edge for name in ("before", "after") if (edge := asked_edge(name))}
+    found = listing.page(filters, moment, pauses, order=order, **edges)
+    given = {**filters.given(), **order.given()}
+    return {
+        "listed_page": found,
+        "filters": filters,
+        "order": order,
+        "given": given,
+        "asked": {**given, **edges},
+        "beats": in_force.beats_for([row.schedule for row in found.rows], moment),
+        "news": in_force,
+        "now": moment,
+        "unsettled": pauses,
+    }
 
 
 @blueprint.get("/new")
