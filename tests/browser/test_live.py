@@ -135,6 +135,14 @@ def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
     expect(page.locator(f"#schedule-{first}")).to_contain_text("failed", timeout=3_000)
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.get_by_role("searchbox")).to_be_focused()
+    # So does the page of one, with what is next.
+    page.get_by_role("link", name="first").click()
+    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#runs-so-far")).to_have_text("0")
+    db.session.execute(sa.insert(PROGRESS).values(schedule_id=first, runs=1, last_due_at=now()))
+    announce(redis, [make_run(RunState.SUCCEEDED, schedule_id=first, due_at=now(), schedule_name="first")])
+    expect(page.locator("#runs-so-far")).to_have_text("1", timeout=3_000)
+    expect(page.locator("#next-times .due-ago")).to_have_count(10)
 
 
 def test_page_polls_when_its_stream_is_refused(

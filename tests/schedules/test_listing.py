@@ -208,3 +208,18 @@ def fill(count: int) -> None:
     ]
     db.session.execute(sa.insert(TASKS), rows)
     db.session.commit()
+
+
+def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled(max_runs="3")))
+    scheduler.post(f"/schedules/{number}/skip")
+    page = scheduler.get(f"/schedules/{number}").text
+    with app.app_context():
+        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=2, last_due_at=now()))
+        db.session.commit()
+        db.session.remove()
+    part = scheduler.get(f"/schedules/{number}/runs", HX_Request="true").text
+    for target in ("next-due", "runs-so-far", "next-times"):
+        assert (page.count(f'id="{target}"'), part.count(f'hx-target="#{target}"')) == (1, 1)
+    assert ('id="runs-so-far">0 of 3<' in page, 'id="runs-so-far">2 of 3<' in part) == (True, True)
+    assert (page.count("due-ago"), part.count("due-ago"), part.count("will be skipped")) == (3, 1, 1)

@@ -35,7 +35,7 @@ from webapp.schedules.definition import KIND_WORDS, due_values, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
 from webapp.schedules.ordering import ORDER_WORDS
-from webapp.schedules.pages import detail_context, editor_context, last_runs_context
+from webapp.schedules.pages import detail_context, editor_context, progress_context
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
@@ -176,10 +176,11 @@ def show_in_force(schedule_id: int) -> Response:
 @blueprint.get("/<int:schedule_id>/runs")
 @access(Access.VIEWER)
 def show_runs(schedule_id: int) -> Response:
-    """Its last runs, as its page shows them."""
+    """Its last runs and its next times, as its page shows them."""
     if not wants_fragment():
         return see_other(url_for("schedules.show", schedule_id=schedule_id))
-    return render_polled("schedules/_last_runs.html", **last_runs_context(service.get(schedule_id)))
+    context = progress_context(service.get(schedule_id), now(), pause_rows.unsettled(db.session))
+    return render_polled("schedules/_progressed.html", **context)
 
 
 @blueprint.post("/<int:schedule_id>/enable")
