@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import dataclasses
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -12,7 +13,7 @@ from webapp.people.zones import like_zones, meant_zone, zone_options
 from webapp.scheduler.recurrence import Crontab, Recurrence, describe, due_times
 from webapp.schedules.builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, WEEK, build
 from webapp.schedules.builder_reading import LINE, filled_in, read_back
-from webapp.schedules.explanation import crontab_parts, zone_words
+from webapp.schedules.explanation import clock_notes, crontab_parts, zone_words
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -117,6 +118,36 @@ def test_a_zones_clock_and_its_next_change_are_told() -> None:
     assert zone_words("Berlin", NOW) == "Europe/Berlin: 13:00 now, UTC+01:00; from 28 March 2027 UTC+02:00."
     assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no change of clocks ahead."
     assert zone_words("Mars/Olympus", NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "timezone", "told"),
+    [
+        ("30 2 * * *", "Europe/Berlin", ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day.",
+         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two; it runs only then."]),
+        ("30 */2 * * *", "Europe/Berlin", [
+         "On Sun 28 Mar 2027 at 04:30, skipped before it: 2027-03-28 02:00 to 02:59 does not exist.",
+         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two."]),
+        ("15 2 * * *", "Australia/Lord_Howe", ["On Sun 03 Oct 2027 at 02:30, moved: 02:15 does not exist that day."]),
+        ("30 2 * * mon", "Europe/Berlin", []),
+        ("30 8 * * *", "Europe/Berlin", []),
+        ("0 * * * *", "Europe/Berlin", []),
+        ("*/5 2 * * *", "Europe/Berlin", []),
+        ("30 2 * * *", "Asia/Kathmandu", []),
+    ],
+)  # fmt: skip
+def test_what_the_next_changes_of_clocks_do_is_said(line: str, timezone: str, told: list[str]) -> None:
+    assert clock_notes(Recurrence(Crontab.from_line(line), timezone), NOW) == told
+
+
+def test_a_change_of_clocks_beyond_the_last_run_is_not_told() -> None:
+    nightly = Recurrence(Crontab.from_line("30 2 * * *"), "Europe/Berlin")
+    spring = ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day."]
+    # The 125th night from now on is that of the change.
+    for most, done, told in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
+        assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == told
+    assert clock_notes(dataclasses.replace(nightly, end=NOW + timedelta(days=9)), NOW) == []
+    assert clock_notes(dataclasses.replace(nightly, start=datetime(2027, 4, 1, tzinfo=UTC)), NOW)[:1] != spring
 
 
 SPANS: tuple[dict[str, str], ...] = (

@@ -19,7 +19,7 @@ from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import Pause
-from webapp.schedules.preview import COUNT, Preview
+from webapp.schedules.preview import COUNT, Preview, unchanged
 from webapp.schedules.stored import Stored
 
 RUNS_SHOWN = 10
@@ -72,7 +72,7 @@ def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> 
 def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any]:
     """For the page of one schedule."""
     moment, pauses = now(), unsettled(db.session)
-    return editor_context(values, schedule, Preview()) | {
+    return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
         "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "drift": drift.drifted(schedule),
