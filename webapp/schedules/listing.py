@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import current_app
 
 from webapp import broker
 from webapp.extensions import db
@@ -18,6 +16,7 @@ from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.grams import may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing
+from webapp.schedules.kept import kept
 from webapp.schedules.models import Owner
 from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import tagged, unsettled
@@ -29,10 +28,8 @@ from webapp.text_search import mentions_folded
 PAGE = 40
 NAMES = Order()
 STATUSES = ("enabled", "disabled", "paused", "broken")
-# Of tags, so many can be chosen. Counted in fewer seconds than that they are not kept.
+# Of tags, so many can be chosen.
 MOST_TAGS = 200
-TAGS_QUICK = 0.01
-TAGS_KEPT = 200
 _TAG_COUNTS = sa.select(DETAILS.c.tags, sa.func.count()).where(DETAILS.c.tags != "[]").group_by(DETAILS.c.tags)
 
 
@@ -105,9 +102,13 @@ def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
 
 def all_matching(filters: Filters, now: datetime) -> frozenset[int]:
     """The numbers of all that match, in no order."""
+    return frozenset(db.session.scalars(select_matching(filters, now)))
+
+
+def select_matching(filters: Filters, now: datetime) -> sa.Select[tuple[int]]:
+    """The statement for that, to be part of another one."""
     pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
-    checks = [*conditions(filters, now, pauses), *may_mention(filters.q)]
-    return frozenset(db.session.scalars(matches(checks)))
+    return matches([*conditions(filters, now, pauses), *may_mention(filters.q)])
 
 
 def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
@@ -157,22 +158,15 @@ def any_schedule() -> bool:
 
 
 def tags_in_use() -> list[tuple[str, int]]:
-    """The tags that most schedules have, by name, each with how many.
+    """The tags that most schedules have, by name, each with how many. With many schedules some seconds old."""
+    return kept("tags", _tags_in_use)
 
-    To count a hundred thousand takes long, so that is kept for as many times as long as it took.
-    """
-    kept: tuple[float, list[tuple[str, int]]] = current_app.extensions.get("schedule_tags", (0.0, []))
-    began = time.monotonic()
-    if began < kept[0]:
-        return kept[1]
+
+def _tags_in_use() -> list[tuple[str, int]]:
     counts: Counter[str] = Counter()
     for text, count in db.session.execute(_TAG_COUNTS):
         counts.update(dict.fromkeys(read_tags(text), count))
-    found = sorted(counts.most_common(MOST_TAGS), key=lambda one: one[0].casefold())
-    took = time.monotonic() - began
-    until = began + TAGS_KEPT * took if took > TAGS_QUICK else 0.0
-    current_app.extensions["schedule_tags"] = (until, found)
-    return found
+    return sorted(counts.most_common(MOST_TAGS), key=lambda one: one[0].casefold())
 
 
 def with_runs(schedules: Sequence[Stored], now: datetime, pauses: Sequence[Pause] = ()) -> list[Listed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
@@ -48,7 +49,7 @@ def move() -> Response:
         moment, filters = now(), filters_from(given)
         hours = _hours(given)
         _zone, instant, reckoned = place(given, filters, moment)
-        plan = moving.propose(_ids(given, reckoned.load, instant), hours, reckoned, moment)
+        plan = moving.propose(_ids(given, reckoned.load, instant, moment), hours, reckoned, moment)
         if wants_json():
             moves = [
                 {"move": planned_text(one), "id": one.schedule.id, "before": one.before, "after": one.after}
@@ -102,9 +103,11 @@ def _hours(given: dict[str, Any]) -> list[int]:
     return [(first + step) % 24 for step in range((last - first) % 24 + 1)]
 
 
-def _ids(given: dict[str, Any], found: Load, instant: int) -> list[int]:
+def _ids(given: dict[str, Any], found: Load, instant: int, now: datetime) -> list[int]:
     """The schedules that were chosen, or all with a fixed minute that match and come due in the minute."""
     if given.get("all"):
+        if instant + 60 <= now.timestamp():
+            raise Invalid({"at": "This minute has passed: nothing in it is left to move."})
         place = found.minute_of(instant)
         return [
             schedule_id
