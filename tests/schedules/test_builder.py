@@ -40,7 +40,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def test_choices_become_a_crontab(choices: dict[str, str], line: str, words: str) -> None:
     given = {f"build.{name}": value for name, value in choices.items()}
     assert build(given).line == line
-    assert describe(Recurrence(Crontab.from_line(line))) == words
+    assert describe(Recurrence(Crontab.from_line(line))) == f"{words}, UTC"
 
 
 @pytest.mark.parametrize(

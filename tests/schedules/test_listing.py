@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.database import now
@@ -79,6 +80,19 @@ def test_filters(scheduler: Visitor, filled: Filled, query: str, found: list[str
     scheduler.post("/schedules", filled(name="beta", enabled="0"))
     scheduler.post("/schedules", filled(name="gamma", kind="interval", every="1", period="days", tags="warm"))
     assert names(scheduler.get(f"/schedules?{query}").text) == found
+
+
+def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner: FlaskCliRunner) -> None:
+    number = number_of(scheduler.post("/schedules", filled(timezone="UTC")))
+    assert "every day at 08:30, UTC" in scheduler.get("/schedules").text
+    page = scheduler.get(f"/schedules/{number}").text
+    assert "Every day at 08:30, UTC" in page
+    assert (page.count("On the clock of"), page.count("On the same clock")) == (3, 1)
+    assert page.count('08:30</span>\n  <span class="due-offset">UTC</span>') == 10
+    part = scheduler.post("/schedules/preview", filled(timezone="UTC"), HX_Request="true").text
+    assert re.search(r"First \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
+    listed = runner.invoke(args=["schedules", "list"]).output
+    assert re.search(r" 08:30:00 UTC  Sums  \(every day at 08:30, UTC\)", listed)
 
 
 def test_what_a_link_asked_for_is_seen_and_can_be_left_out(scheduler: Visitor, filled: Filled) -> None:

@@ -23,8 +23,8 @@ DAYS = (
     ("working", "Monday to Friday"),
     ("week", "on some days of the week"),
     ("month", "on a day of the month"),
-    ("nth", "the first … fourth weekday"),
-    ("last", "the last weekday of a month"),
+    ("nth", "first to fourth weekday"),
+    ("last", "last weekday of a month"),
 )
 NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"))
 # Steps that fill an hour evenly; a crontab begins anew at every full hour.
