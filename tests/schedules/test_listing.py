@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from webapp.database import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import listing
+from webapp.schedules.kept import MOST, kept
 from webapp.schedules.listing import Filters
 from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
 
@@ -101,12 +103,11 @@ def test_what_a_link_asked_for_is_seen_and_can_be_left_out(scheduler: Visitor, f
     assert names(text) == ["gamma"]
     assert 'type="checkbox" name="queue" value="beatdesk" checked' in text
     assert "Queue beatdesk" in text
+    assert 'type="checkbox" name="tag"' not in text
     assert "filters-asked" not in scheduler.get("/schedules").text
 
 
 def test_tags_in_use_can_be_chosen(app: Flask, scheduler: Visitor, filled: Filled) -> None:
-    scheduler.post("/schedules", filled(name="alpha"))
-    assert 'name="tag"' not in scheduler.get("/schedules").text
     odd = number_of(scheduler.post("/schedules", filled(name="odd")))
     for name, tags in (("beta", "warm, Cold"), ("gamma", "warm, 2 % < 3 %")):
         scheduler.post("/schedules", filled(name=name, tags=tags))
@@ -237,3 +238,25 @@ def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler:
         assert (page.count(f'id="{target}"'), part.count(f'hx-target="#{target}"')) == (1, 1)
     assert ('id="runs-so-far">0 of 3<' in page, 'id="runs-so-far">2 of 3<' in part) == (True, True)
     assert (page.count("due-ago"), part.count("due-ago"), part.count("will be skipped")) == (3, 1, 1)
+
+
+def test_what_took_long_to_find_is_kept_as_many_times_as_long(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 1000.0, "takes": 0.0}
+    monkeypatch.setattr("webapp.schedules.kept.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    found = iter(range(100))
+
+    def find() -> int:
+        clock["now"] += clock["takes"]
+        return next(found)
+
+    def after(seconds: float, takes: float, key: str = "it") -> int:
+        clock["now"] += seconds
+        clock["takes"] = takes
+        return kept(key, find)
+
+    # What is quick is found each time; what takes 100 ms is kept for 20 s.
+    assert [after(0, 0.005), after(0, 0.005), after(0, 0.1), after(19, 0.1), after(2, 0.1)] == [0, 1, 2, 2, 3]
+    assert after(0, 0.1, "another") == 4
+    for number in range(MOST):
+        after(0, 0.1, f"key {number}")
+    assert after(0, 0.0) == 5 + MOST
