@@ -90,11 +90,11 @@ def within(start: int, end: int, filters: Filters, now: datetime) -> list[Came]:
     return sorted(found.values(), key=lambda came: (came.fine, came.name.casefold(), came.schedule_id))
 
 
-def _walk(since: datetime) -> sa.Select[Any]:
+def _walk(since: datetime) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(*_COLUMNS).where(Run.created_at >= since).limit(WALKED)
 
 
-def _due(walk: sa.Select[Any], since: datetime, until: datetime, filters: Filters) -> sa.Subquery:
+def _due(walk: sa.Select[*tuple[Any, ...]], since: datetime, until: datetime, filters: Filters) -> sa.Subquery:
     """Of the runs of a walk those of due times from `since` up to `until`, with those skipped long beforehand."""
     before = sa.select(*_COLUMNS).where(Run.state == RunState.SKIPPED, Run.created_at < since)
     before = before.order_by(Run.created_at.desc(), Run.id.desc()).limit(SKIPPED_BEFORE)

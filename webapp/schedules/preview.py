@@ -44,8 +44,9 @@ class Preview:
 
 def unchanged(stored: Stored, now: datetime) -> Preview:
     """What is known of a schedule before anything is typed."""
-    known = stored.recurrence is not None and not stored.problem
-    return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs) if known else [])
+    if stored.recurrence is None or stored.problem:
+        return Preview()
+    return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs))
 
 
 def preview(

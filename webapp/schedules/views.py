@@ -83,8 +83,9 @@ def _listed() -> dict[str, Any]:
     """The page of the list that the address asks for; `asked` is what of the address counts."""
     moment, filters, order = now(), asked_filters(), asked_order()
     pauses = pause_rows.unsettled(db.session)
-    edges = {name: edge for name in ("before", "after") if (edge := asked_edge(name))}
-    found = listing.page(filters, moment, pauses, order=order, **edges)
+    before, after = asked_edge("before"), asked_edge("after")
+    found = listing.page(filters, moment, pauses, order=order, before=before, after=after)
+    edges = {name: edge for name, edge in (("before", before), ("after", after)) if edge}
     given = {**filters.given(), **order.given()}
     return {
         "listed_page": found,
