@@ -28,9 +28,13 @@ def scheduler(app: Flask) -> Visitor:
     return Visitor(app, "scheduler")
 
 
-def noon() -> str:
-    """A zone in which it is about noon: some hours of the day have passed, others have not."""
-    return f"Etc/GMT{now().hour - 12:+d}"
+@pytest.fixture(autouse=True)
+def hour(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """The calendar is looked at at ten past noon in UTC; gives that noon."""
+    noon = (now() + timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
+    for module in ("calendar_views", "moving_views"):
+        monkeypatch.setattr(f"webapp.schedules.{module}.now", lambda: noon + timedelta(minutes=10, seconds=20))
+    return noon
 
 
 def due(number: int, at: datetime, state: str, **values: Any) -> Run:
@@ -40,31 +44,29 @@ def due(number: int, at: datetime, state: str, **values: Any) -> Run:
     )  # fmt: skip
 
 
-def test_hours_that_have_passed_show_what_happened(app: Flask, scheduler: Visitor) -> None:
+def test_hours_that_have_passed_show_what_happened(app: Flask, scheduler: Visitor, hour: datetime) -> None:
     base = {"crontab": "30 * * * *"}
     first, second = make(app, {**base, "name": "s1", "tags": ["mine"]}, {**base, "name": "s2"})
-    hour = now().replace(minute=0, second=0, microsecond=0)
     passed = hour - timedelta(hours=3)
     add_rows(
         app,
         due(first, passed, "succeeded"),
         due(first, passed + timedelta(minutes=59, seconds=59.5), "failed"),
-        due(second, passed + timedelta(minutes=30), "missed", created_at=now()),
+        due(second, passed + timedelta(minutes=30), "missed", created_at=hour),
         # Written down days ago; the next is for a time that has not come, and none is for a time that was due.
-        due(second, passed + timedelta(minutes=31), "skipped", created_at=now() - timedelta(days=3)),
+        due(second, passed + timedelta(minutes=31), "skipped", created_at=hour - timedelta(days=3)),
         due(second, hour + timedelta(hours=2), "skipped"),
         Run(id=str(uuid.uuid4()), task="add", state="failed", schedule_id=first, created_at=passed),
         Run(id=str(uuid.uuid4()), task="add", state="failed", created_at=passed),
         due(first, hour, "succeeded"),
     )
-    week = f"/schedules/calendar?zone={noon().replace('+', '%2B')}"
+    week = "/schedules/calendar?zone=UTC"
     hours = {datetime.fromisoformat(one["at"]): one for one in read(scheduler, week)["hours"]}
     states = {"succeeded": 1, "failed": 1, "missed": 1, "skipped": 1}
     assert (hours[passed]["fires"], hours[passed]["runs"]) == (0, states)
     assert (hours[hour - timedelta(hours=2)]["fires"], hours[hour - timedelta(hours=2)]["runs"]) == (0, {})
     # Of the hour that has begun: what happened so far, and what is ahead.
-    ahead = 2 if now().minute < 30 else 0
-    assert (hours[hour]["fires"], hours[hour]["runs"]) == (ahead, {"succeeded": 1})
+    assert (hours[hour]["fires"], hours[hour]["runs"]) == (2, {"succeeded": 1})
     assert (hours[hour + timedelta(hours=2)]["fires"], hours[hour + timedelta(hours=2)]["runs"]) == (2, {})
     mine = read(scheduler, f"{week}&tag=mine")
     assert [one["runs"] for one in mine["hours"] if one["runs"]] == [{"succeeded": 1, "failed": 1}, {"succeeded": 1}]
@@ -75,12 +77,12 @@ def test_hours_that_have_passed_show_what_happened(app: Flask, scheduler: Visito
     assert "1 so far" in page
 
 
-def test_an_hour_that_has_passed_offers_no_move(app: Flask, scheduler: Visitor) -> None:
+def test_an_hour_that_has_passed_offers_no_move(app: Flask, scheduler: Visitor, hour: datetime) -> None:
     number = make(app, {"name": "s1", "crontab": "30 * * * *"})[0]
-    passed = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    passed = hour - timedelta(hours=2)
     at = passed + timedelta(minutes=30)
     add_rows(app, due(number, at, "failed"), due(99, at, "succeeded"), due(98, passed + timedelta(hours=1), "failed"))
-    asked = f"zone={noon().replace('+', '%2B')}&at={passed:%Y-%m-%dT%H:%MZ}"
+    asked = f"zone=UTC&at={passed:%Y-%m-%dT%H:%MZ}"
     page = scheduler.get(f"/schedules/calendar/hour?{asked}").text
     assert re.findall(r'class="schedule-name" href="[^"]*">([^<]*)<', page) == ["s1", "s99"]
     assert "What came due, and what became of it" in page
@@ -89,30 +91,28 @@ def test_an_hour_that_has_passed_offers_no_move(app: Flask, scheduler: Visitor) 
     found = read(scheduler, f"/schedules/calendar/hour?{asked}")
     assert (found["schedules"], found["count"], found["fires"]) == ([], 0, 0)
     assert found["happened"][0] == {"id": number, "name": "s1", "runs": {"failed": 1}}
-    minute = {"zone": noon(), "at": f"{at:%Y-%m-%dT%H:%MZ}", "all": True}
+    minute = {"zone": "UTC", "at": f"{at:%Y-%m-%dT%H:%MZ}", "all": True}
     answer = scheduler.post_json("/schedules/calendar/move", minute)
     assert (answer.status_code, list(answer.get_json()["fields"])) == (422, ["at"])
 
 
-def test_bursts_of_today_are_those_ahead(app: Flask, scheduler: Visitor) -> None:
-    minute = now() - timedelta(hours=1)
-    make(app, *({"name": f"b{place}", "crontab": f"{minute.minute} {minute.hour} * * *"} for place in range(12)))
-    week = f"/schedules/calendar?zone={noon().replace('+', '%2B')}"
+def test_bursts_of_today_are_those_ahead(app: Flask, scheduler: Visitor, hour: datetime) -> None:
+    make(app, *({"name": f"b{place}", "crontab": "9 12 * * *"} for place in range(12)))
+    week = "/schedules/calendar?zone=UTC"
     (burst,) = read(scheduler, week)["bursts"]
     assert (burst["fires"], len(burst["days"])) == (12, 6)
-    assert datetime.fromisoformat(burst["at"]) > now()
+    assert datetime.fromisoformat(burst["at"]) == hour + timedelta(days=1, minutes=9)
 
 
 @pytest.mark.parametrize("walked", [2, 5])
 def test_more_runs_than_are_looked_at_are_not_guessed(
-    app: Flask, scheduler: Visitor, monkeypatch: pytest.MonkeyPatch, walked: int
+    app: Flask, scheduler: Visitor, monkeypatch: pytest.MonkeyPatch, hour: datetime, walked: int
 ) -> None:
     monkeypatch.setattr(happened, "WALKED", walked)
     number = make(app, {"name": "s1", "crontab": "30 * * * *"})[0]
-    hour = now().replace(minute=0, second=0, microsecond=0)
     older, newer = hour - timedelta(hours=3), hour - timedelta(hours=2)
     add_rows(app, *(due(number, at + timedelta(minutes=n), "failed") for at in (older, newer) for n in (1, 2)))
-    week = f"/schedules/calendar?zone={noon().replace('+', '%2B')}"
+    week = "/schedules/calendar?zone=UTC"
     hours = {datetime.fromisoformat(one["at"]): one["runs"] for one in read(scheduler, week)["hours"]}
     assert hours[older] == (None if walked == 2 else {"failed": 2})
     assert hours[hour + timedelta(hours=3)] == {}
