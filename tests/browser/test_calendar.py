@@ -10,6 +10,9 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import PHONE, assert_accessible
+from tests.schedules.test_calendar import add_rows
+from tests.schedules.test_happened import due
+from webapp.database import now
 from webapp.extensions import db
 from webapp.schedules import service
 
@@ -37,9 +40,16 @@ def tomorrow() -> str:
     return f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}T00:00Z"
 
 
-def test_what_looks_ahead_is_accessible(page: Page, sign_in: SignIn, number: int) -> None:
+def test_what_looks_ahead_and_back_is_accessible(page: Page, sign_in: SignIn, app: Flask, number: int) -> None:
+    hour = now().replace(minute=0, second=0, microsecond=0)
+    add_rows(app, *(due(number, hour - timedelta(hours=2, minutes=place), "failed") for place in range(3)))
     sign_in(page, "scheduler")
+    # About noon there: some hours of the day have passed.
+    zone = f"Etc/GMT{hour.hour - 12:+d}".replace("+", "%2B")
     for path in (
+        f"/schedules/calendar?zone={zone}",
+        f"/schedules/calendar/hour?zone={zone}&at={hour - timedelta(hours=2):%Y-%m-%dT%H:%MZ}",
+        f"/schedules/calendar/hour?zone={zone}&at={hour:%Y-%m-%dT%H:%MZ}",
         "/schedules/calendar?zone=UTC",
         f"/schedules/calendar/hour?at={tomorrow()}",
         "/schedules/rehearsal?from=2027-10-01T00:00&to=2027-11-05T00:00",

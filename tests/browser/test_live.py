@@ -22,6 +22,8 @@ from webapp.live import places
 from webapp.runs.changes import announce
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
+from webapp.schedules import service
+from webapp.schedules.stored import PROGRESS
 
 pytestmark = pytest.mark.browser
 
@@ -104,6 +106,43 @@ def test_new_runs_wait_behind_a_button(
     expect(page.get_by_role("navigation", name="States").get_by_role("link", name="succeeded")).to_contain_text("2")
     button.click()
     expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
+    page: Page, sign_in: Callable[[Page, str], None], context: Flask, redis: redis_client.Redis
+) -> None:
+    fields = {"task": "add", "args": [1, 2], "kind": "interval", "period": "hours"}
+    first, second = (service.create({**fields, "name": name, "every": 1}).id for name in ("first", "second"))
+    sign_in(page, "scheduler")
+    page.goto("/schedules?sort=last&direction=down")
+    expect(page.locator("#live")).to_have_text("live")
+    page.get_by_label("Choose first").check()
+    button = page.get_by_role("button", name="Disable second")
+    button.focus()
+    # The order is that of the last runs: the row with the focus comes first now.
+    db.session.execute(sa.insert(PROGRESS).values(schedule_id=second, runs=1, last_due_at=now()))
+    announce(redis, [make_run(RunState.FAILED, schedule_id=second, due_at=now(), schedule_name="second")])
+    row = page.locator(f"#schedule-{second}")
+    expect(row).to_contain_text("failed", timeout=3_000)
+    expect(page.locator("tbody tr").first).to_have_id(f"schedule-{second}")
+    expect(page.get_by_label("Choose first")).to_be_checked()
+    expect(page.get_by_label("Choose second")).not_to_be_checked()
+    expect(button).to_be_focused()
+    # What is searched for stays searched for.
+    page.get_by_role("searchbox").fill("fir")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    announce(redis, [make_run(RunState.FAILED, schedule_id=first, due_at=now(), schedule_name="first")])
+    expect(page.locator(f"#schedule-{first}")).to_contain_text("failed", timeout=3_000)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    # So does the page of one, with what is next.
+    page.get_by_role("link", name="first").click()
+    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#runs-so-far")).to_have_text("0")
+    db.session.execute(sa.insert(PROGRESS).values(schedule_id=first, runs=1, last_due_at=now()))
+    announce(redis, [make_run(RunState.SUCCEEDED, schedule_id=first, due_at=now(), schedule_name="first")])
+    expect(page.locator("#runs-so-far")).to_have_text("1", timeout=3_000)
+    expect(page.locator("#next-times .due-ago")).to_have_count(10)
 
 
 def test_page_polls_when_its_stream_is_refused(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from celery.schedules import crontab, solar
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
 from webapp.extensions import celery
+from webapp.runs.models import Run
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
 
@@ -66,6 +68,18 @@ def test_secret_arguments_are_sealed_and_known_again(beats: Rig, core: Core) -> 
 
 
 DAILY = {"task": "add", "schedule": crontab(minute="0", hour="8"), "args": [1, 2]}
+
+
+def test_a_skip_goes_when_the_code_moves_its_schedule(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    made, due = _rows(beats)["daily"].id, datetime(2099, 3, 1, 8, tzinfo=ZoneInfo(celery.conf.timezone))
+    skip = {"id": "skip", "task": "add", "state": "skipped", "schedule_id": made, "due_at": due}
+    with beats.engine.begin() as connection:
+        connection.execute(sa.insert(Run).values(**skip, created_at=BEGIN))
+    _define(core, daily=DAILY | {"args": [3, 4]})
+    assert len(beats.runs(made)) == 1
+    _define(core, daily=DAILY | {"schedule": crontab(minute="0", hour="9")})
+    assert beats.runs(made) == []
 
 
 def test_each_kind_is_installed_and_can_fire(beats: Rig, core: Core) -> None:

@@ -38,7 +38,7 @@ from webapp.scheduler.recurrence import Crontab, Interval, OneTime, Recurrence, 
     ],
 )
 def test_crontabs(line: str, words: str) -> None:
-    assert describe(Recurrence(Crontab.from_line(line))) == words
+    assert describe(Recurrence(Crontab.from_line(line))) == f"{words}, UTC"
 
 
 def test_the_zone_is_named_when_it_is_not_utc() -> None:

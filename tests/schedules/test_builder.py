@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import dataclasses
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from webapp.errors import Invalid
 from webapp.people.zones import like_zones, meant_zone, zone_options
 from webapp.scheduler.recurrence import Crontab, Recurrence, describe, due_times
-from webapp.schedules.builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, build
+from webapp.schedules.builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, WEEK, build
 from webapp.schedules.builder_reading import LINE, filled_in, read_back
-from webapp.schedules.explanation import crontab_parts, zone_words
+from webapp.schedules.explanation import clock_notes, crontab_parts, zone_words
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -28,29 +29,32 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ({"time": "minutes", "step": "1", "from": "22", "to": "4"}, "* 22-3 * * *",
          "every minute, from 00:00 to 03:59 and from 22:00 to 23:59"),
         ({"at": "09:30", "days": "week", "week": "fri,mon"}, "30 9 * * mon,fri", "Monday and Friday at 09:30"),
-        ({"at": "02:30", "days": "nth", "month": "oct"}, "30 2 25-31 oct sun",
+        ({"at": "02:30", "days": "last", "of": "oct"}, "30 2 25-31 oct sun",
          "on the last Sunday of October at 02:30"),
         ({"days": "nth", "nth": "8", "weekday": "tue"}, "0 8 8-14 * tue",
          "on the second Tuesday of the month at 08:00"),
-        ({"days": "nth", "weekday": "fri", "month": "jun"}, "0 8 24-30 jun fri", "on the last Friday of June at 08:00"),
+        ({"days": "last", "weekday": "fri", "of": "jun"}, "0 8 24-30 jun fri", "on the last Friday of June at 08:00"),
         ({"days": "month", "day": "31"}, "0 8 31 * *", "on day 31 of the month at 08:00"),
     ],
 )  # fmt: skip
 def test_choices_become_a_crontab(choices: dict[str, str], line: str, words: str) -> None:
     given = {f"build.{name}": value for name, value in choices.items()}
     assert build(given).line == line
-    assert describe(Recurrence(Crontab.from_line(line))) == words
+    assert describe(Recurrence(Crontab.from_line(line))) == f"{words}, UTC"
 
 
 @pytest.mark.parametrize(
     ("choices", "field", "words"),
     [
-        ({"days": "nth"}, "month", "months differ in length"),
+        ({"days": "last", "of": "*"}, "of", "Choose a month"),
+        ({"days": "nth", "nth": "last"}, "nth", "Choose which"),
         ({"days": "week"}, "week", "at least one day"),
         ({"at": ""}, "at", "such as 08:30"),
         ({"time": "minutes", "step": "7"}, "step", "interval"),
-        ({"time": "minutes", "from": "9"}, "to", "whole number"),
+        ({"time": "minutes", "from": "nine"}, "from", "whole number"),
         ({"days": "month", "day": "32"}, "day", "at most 31"),
+        ({"days": "month", "day": "30", "month": "feb"}, "day", "February has no day 30"),
+        ({"days": "month", "day": "31", "month": "jun"}, "day", "June has no day 31"),
         ({"month": "brumaire"}, "month", "Choose a month"),
     ],
 )
@@ -63,12 +67,14 @@ def test_what_a_crontab_cannot_say_is_refused_where_it_was_chosen(
 
 
 def test_what_one_should_know_is_said() -> None:
-    assert "leap year" in build({"build.days": "nth", "build.month": "feb"}).note
+    assert "leap year" in build({"build.days": "last", "build.of": "feb"}).note
+    assert "leap years" in build({"build.days": "month", "build.day": "29", "build.month": "feb"}).note
+    assert build({"build.days": "month", "build.day": "31", "build.month": "oct"}).note == ""
     assert "left out" in build({"build.days": "month", "build.day": "30"}).note
 
 
 def test_the_last_sunday_of_october_in_berlin_runs_once_in_the_repeated_hour() -> None:
-    line = build({"build.at": "02:30", "build.days": "nth", "build.month": "oct"}).line
+    line = build({"build.at": "02:30", "build.days": "last", "build.of": "oct"}).line
     first, second = due_times(Recurrence(Crontab.from_line(line), "Europe/Berlin"), NOW, 2)
     assert (first.utc.isoformat(), second.local.date().isoformat()) == ("2027-10-31T00:30:00+00:00", "2028-10-29")
     assert first.note == "repeated hour: first of two; it runs only then"
@@ -114,12 +120,43 @@ def test_a_zones_clock_and_its_next_change_are_told() -> None:
     assert zone_words("Mars/Olympus", NOW) == ""
 
 
+@pytest.mark.parametrize(
+    ("line", "timezone", "told"),
+    [
+        ("30 2 * * *", "Europe/Berlin", ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day.",
+         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two; it runs only then."]),
+        ("30 */2 * * *", "Europe/Berlin", [
+         "On Sun 28 Mar 2027 at 04:30, skipped before it: 2027-03-28 02:00 to 02:59 does not exist.",
+         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two."]),
+        ("15 2 * * *", "Australia/Lord_Howe", ["On Sun 03 Oct 2027 at 02:30, moved: 02:15 does not exist that day."]),
+        ("30 2 * * mon", "Europe/Berlin", []),
+        ("30 8 * * *", "Europe/Berlin", []),
+        ("0 * * * *", "Europe/Berlin", []),
+        ("*/5 2 * * *", "Europe/Berlin", []),
+        ("30 2 * * *", "Asia/Kathmandu", []),
+    ],
+)  # fmt: skip
+def test_what_the_next_changes_of_clocks_do_is_said(line: str, timezone: str, told: list[str]) -> None:
+    assert clock_notes(Recurrence(Crontab.from_line(line), timezone), NOW) == told
+
+
+def test_a_change_of_clocks_beyond_the_last_run_is_not_told() -> None:
+    nightly = Recurrence(Crontab.from_line("30 2 * * *"), "Europe/Berlin")
+    spring = ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day."]
+    # The 125th night from now on is that of the change.
+    for most, done, told in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
+        assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == told
+    assert clock_notes(dataclasses.replace(nightly, end=NOW + timedelta(days=9)), NOW) == []
+    assert clock_notes(dataclasses.replace(nightly, start=datetime(2027, 4, 1, tzinfo=UTC)), NOW)[:1] != spring
+
+
 SPANS: tuple[dict[str, str], ...] = (
     {},
     {"from": "9", "to": "17"},
     {"from": "22", "to": "4"},
     {"from": "0", "to": "1"},
-    {"from": "7", "to": "24"},
+    {"from": "7", "to": ""},
+    {"from": "", "to": "6"},
 )
 TIMES = (
     *({"time": "at", "at": at} for at in ("00:00", "02:30", "23:59")),
@@ -134,21 +171,25 @@ DAYS = (
     *({"days": "month", "day": day} for day in ("1", "31")),
     *({"days": "nth", "nth": nth, "weekday": "sun"} for nth, _ in NTH),
 )
+LAST_DAYS = [{"days": "last", "weekday": weekday, "of": month} for weekday, _ in WEEK for month, _ in MONTH_CHOICES[1:]]
 MONTHS = [month for month, _ in MONTH_CHOICES]
 
 
-def test_every_line_that_is_built_is_read_back_as_its_choices() -> None:
-    # Months only matter to the last weekday of one, so not every time meets every month.
-    some = [*product(TIMES, DAYS, ("*", "oct")), *product(TIMES[:1], DAYS, MONTHS)]
-    for time, days, month in some:
-        if (days.get("nth"), month) == ("last", "*"):
+def test_every_choice_that_is_offered_makes_a_line_that_fires_and_is_read_back_as_it() -> None:
+    # Months only matter to days of the month, so not every time meets every month.
+    in_months = [*product(TIMES, DAYS, ("*", "oct")), *product(TIMES[:1], DAYS, MONTHS)]
+    some = [*({**time, **days, "month": month} for time, days, month in in_months), *LAST_DAYS]
+    for chosen in some:
+        if (chosen.get("day"), chosen.get("month")) in [("31", short) for short in ("feb", "apr", "jun", "sep", "nov")]:
             continue
-        line = build(given := {f"build.{name}": value for name, value in {**time, **days, "month": month}.items()}).line
+        line = build(given := {f"build.{name}": value for name, value in chosen.items()}).line
+        assert due_times(Recurrence(Crontab.from_line(line)), NOW, 1), line
         found = read_back(line).choices
         assert found is not None, line
         assert build(found).line == line
-        # Two ways of choosing that write the same line are read as the one of them that needs fewer words.
-        if (time.get("time"), time.get("from")) == ("hourly", "0") or line.endswith("22-28 feb sun"):
+        # Ways of choosing that write the same line are read as the one of them that says most of it.
+        hourly = (chosen.get("time"), chosen.get("from")) == ("hourly", "0")
+        if hourly or "" in (chosen.get("from"), chosen.get("to")) or "22-28 feb" in line:
             continue
         assert given.items() <= found.items(), line
 
@@ -194,4 +235,4 @@ def test_of_line_and_choices_the_one_that_was_changed_counts() -> None:
     assert meant("7 1,5 * * *", "7 1,5 * * *") == "7 1,5 * * *"
     assert meant("7 1,5 * * *", "0 8 * * *", at="09:00") == "7 1,5 * * *"
     with pytest.raises(Invalid):
-        meant("0 8 * * *", "0 8 * * *", days="nth")
+        meant("0 8 * * *", "0 8 * * *", days="month", day="30", month="feb")

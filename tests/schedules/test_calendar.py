@@ -78,7 +78,7 @@ def midnight(app: Flask) -> list[int]:
 def test_fires_and_their_run_time_against_the_slots(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     make(app, {"name": "often", "crontab": "*/20 * * * *"})
     add_rows(app, worker(2), *runs(midnight[0], 300), *runs(midnight[1], 900, count=2))
-    found = read(scheduler, "/schedules/calendar?zone=UTC")
+    found = read(scheduler, f"/schedules/calendar?zone=UTC&from={tomorrow(0)[:10]}")
     hours = {hour["at"]: hour for hour in found["hours"]}
     assert len(hours) == 7 * 24
     at_midnight, at_one = hours[tomorrow(0)], hours[tomorrow(1)]
@@ -107,15 +107,15 @@ def test_an_edit_shows_at_once(scheduler: Visitor, midnight: list[int]) -> None:
 
 
 def last_sunday_of_october() -> date:
-    """The next one in Berlin's calendar."""
-    today = now().date()
-    found = [date(year, 10, day) for year in (today.year, today.year + 1) for day in range(25, 32)]
-    return next(day for day in found if day.weekday() == 6 and day >= today)
+    """The next one in Berlin's calendar that has not begun there."""
+    soon = now().date() + timedelta(days=2)
+    found = [date(year, 10, day) for year in (soon.year, soon.year + 1) for day in range(25, 32)]
+    return next(day for day in found if day.weekday() == 6 and day >= soon)
 
 
 def test_a_day_of_25_hours(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     make(app, {"name": "half hours", "crontab": "*/30 * * * *", "timezone": "Europe/Berlin"})
-    first = max(now().date(), last_sunday_of_october() - timedelta(days=6))
+    first = max(now().date() + timedelta(days=2), last_sunday_of_october() - timedelta(days=6))
     page = scheduler.get(f"{CALENDAR}&from={first}").text
     assert "25 h" in page
     assert re.search(r'<th scope="row">02:00<span class="calendar-odd">again</span>', page)
@@ -215,14 +215,16 @@ def test_the_lists_filters_narrow_the_calendar(app: Flask, scheduler: Visitor, m
     make(app, {"name": "mine", "crontab": "0 0 * * *", "tags": ["reports"], "queue": "slow"})
     make(app, {"name": "noon", "crontab": "0 12 * * *", "task": "runs.retain", "args": []})
 
+    week = f"/schedules/calendar?zone=UTC&from={tomorrow(0)[:10]}"
+
     def fires(query: str) -> int:
-        return sum(hour["fires"] for hour in read(scheduler, f"/schedules/calendar?zone=UTC&{query}")["hours"])
+        return sum(hour["fires"] for hour in read(scheduler, f"{week}&{query}")["hours"])
 
     everything = fires("")
     assert fires("tag=reports") == fires("queue=slow") == fires("q=MINE") == fires("task=runs.retain") == 7
     assert fires("queue=beatdesk") == everything - 7
     assert fires("status=disabled") == fires("tag=nothing") == 0
-    found = read(scheduler, "/schedules/calendar?zone=UTC&q=n0")
+    found = read(scheduler, f"{week}&q=n0")
     # A burst is what all of them make together.
     assert (found["matched"], found["bursts"][0]["own"], found["bursts"][0]["fires"]) == (10, 10, 12)
     page = scheduler.get("/schedules/calendar?zone=UTC&q=n0&tag=").text

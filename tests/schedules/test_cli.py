@@ -22,7 +22,7 @@ def made(app: Flask) -> None:
 
 def test_list(runner: FlaskCliRunner) -> None:
     out = runner.invoke(args=["schedules", "list"]).output
-    assert [line.split("Z")[0].split()[1] for line in out.splitlines()] == ["enabled", "disabled"]
+    assert [line.split()[1] for line in out.splitlines()] == ["enabled", "disabled"]
     assert "every day at 08:00, Europe/Berlin time" in out
 
 

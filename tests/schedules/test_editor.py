@@ -123,22 +123,39 @@ def test_while_one_types_only_what_is_typed_is_wrong(scheduler: Visitor, fields:
     assert "such as Europe/Berlin." in searched
 
 
+def test_what_changes_of_clocks_do_stands_at_the_crontab(scheduler: Visitor, fields: Filled) -> None:
+    def noted(text: str) -> list[str]:
+        return re.findall(r"<span>On Sun \d\d (Mar|Oct) 20\d\d at 0\d:\d\d, ", text)
+
+    part = scheduler.post("/schedules/preview", fields(crontab="30 2 * * *"), HX_Request="true").text
+    assert sorted(noted(part.split('hx-target="#clock-notes"')[1])) == ["Mar", "Oct"]
+    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 8 * * *"), HX_Request="true").text) == []
+    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 2 * *"), HX_Request="true").text) == []
+    assert len(scheduler.send("/schedules/preview", fields(crontab="30 2 * * *")).get_json()["notes"]) == 2
+    # Also before anything is typed, and without scripts.
+    number = number_of(scheduler.post("/schedules", fields(crontab="30 2 * * *")))
+    for page in (scheduler.get(f"/schedules/{number}/edit").text, scheduler.get(f"/schedules/{number}").text):
+        assert sorted(noted(page.split('id="clock-notes"')[1])) == ["Mar", "Oct"]
+        assert re.search(r'id="crontab"[^>]*aria-describedby="crontab-hint clock-notes"', page.replace("\n", " "))
+    assert 'id="clock-notes"' in scheduler.get("/schedules/new").text
+
+
 def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) -> None:
-    chosen = {"build.time": "at", "build.at": "02:30", "build.days": "nth", "build.month": "oct"}
+    chosen = {"build.time": "at", "build.at": "02:30", "build.days": "last", "build.of": "oct"}
     part = scheduler.post("/schedules/build", fields(crontab="", **chosen), HX_Request="true").text
     assert 'value="30 2 25-31 oct sun"' in part
     assert "The last Sunday is the one on day 25 to 31." in part
-    assert part.count("repeated hour: first of two; it runs only then") == 10
-    week = {**chosen, "build.days": "week", "build.month": "*", "build.week": ["mon", "thu"]}
+    assert part.count('<div class="due-note">repeated hour: first of two; it runs only then') == 10
+    week = {**chosen, "build.days": "week", "build.week": ["mon", "thu"]}
     page = scheduler.post("/schedules/build", fields(crontab="", **week)).text
     assert 'value="30 2 * * mon,thu"' in page
     assert len(re.findall(r'name="build.week"[^>]* checked', page)) == 2
     # What it cannot say leaves the crontab alone.
-    chosen = fields(crontab="1 2 * * *", **{"build.days": "nth", "build.month": "*"})
+    chosen = fields(crontab="1 2 * * *", **{"build.days": "month", "build.day": "31", "build.month": "jun"})
     part = scheduler.post("/schedules/build", chosen, HX_Request="true").text
     assert 'value="1 2 * * *"' in part
-    assert 'data-error-at="build.month"' in part
-    assert "months differ in length" in scheduler.post("/schedules/build", chosen).text
+    assert 'data-error-at="build.day"' in part
+    assert "June has no day 31." in scheduler.post("/schedules/build", chosen).text
 
 
 def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import html
 import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.database import now
@@ -16,8 +19,9 @@ from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import listing, stored
 from webapp.schedules.definition import iso
+from webapp.schedules.kept import MOST, kept
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import PROGRESS, TASKS
+from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -106,14 +110,77 @@ def test_filters(scheduler: Visitor, filled: Filled, query: str, found: list[str
     assert names(scheduler.get(f"/schedules?{query}").text) == found
 
 
+def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner: FlaskCliRunner) -> None:
+    number = number_of(scheduler.post("/schedules", filled(timezone="UTC")))
+    assert "every day at 08:30, UTC" in scheduler.get("/schedules").text
+    page = scheduler.get(f"/schedules/{number}").text
+    assert "Every day at 08:30, UTC" in page
+    assert (page.count("On the clock of"), page.count("On the same clock")) == (3, 1)
+    assert page.count('08:30</span>\n  <span class="due-offset">UTC</span>') == 10
+    part = scheduler.post("/schedules/preview", filled(timezone="UTC"), HX_Request="true").text
+    assert re.search(r"First \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
+    listed = runner.invoke(args=["schedules", "list"]).output
+    assert re.search(r" 08:30:00 UTC  Sums  \(every day at 08:30, UTC\)", listed)
+
+
 def test_what_a_link_asked_for_is_seen_and_can_be_left_out(scheduler: Visitor, filled: Filled) -> None:
     scheduler.post("/schedules", filled(name="gamma", tags="warm"))
     text = scheduler.get("/schedules?tag=warm&queue=beatdesk").text
     assert names(text) == ["gamma"]
-    for name, value in (("tag", "warm"), ("queue", "beatdesk")):
-        assert f'type="checkbox" name="{name}" value="{value}" checked' in text
-        assert f"{name.capitalize()} {value}" in text
+    assert 'type="checkbox" name="queue" value="beatdesk" checked' in text
+    assert "Queue beatdesk" in text
+    assert 'type="checkbox" name="tag"' not in text
     assert "filters-asked" not in scheduler.get("/schedules").text
+
+
+def test_tags_in_use_can_be_chosen(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    odd = number_of(scheduler.post("/schedules", filled(name="odd")))
+    for name, tags in (("beta", "warm, Cold"), ("gamma", "warm, 2 % < 3 %")):
+        scheduler.post("/schedules", filled(name=name, tags=tags))
+    with app.app_context():
+        db.session.execute(sa.update(DETAILS).where(DETAILS.c.schedule_id == odd).values(tags="no JSON"))
+        db.session.commit()
+        db.session.remove()
+    text = scheduler.get("/schedules?tag=warm").text
+    menu = re.search(r'<select[^>]*name="tag".*?</select>', text, re.DOTALL)
+    assert menu is not None
+    assert re.findall(r'value="([^"]*)" (?:(selected))?>([^<]*)<', menu[0]) == [
+        ("2 % &lt; 3 %", "", "2 % &lt; 3 % (1)"), ("Cold", "", "Cold (1)"), ("warm", "selected", "warm (2)"),
+    ]  # fmt: skip
+    # One that no schedule has is shown as chosen all the same.
+    assert "<option selected>summer</option>" in scheduler.get("/schedules?tag=summer").text
+
+
+def test_what_is_typed_above_the_list_becomes_its_address(scheduler: Visitor, filled: Filled) -> None:
+    scheduler.post("/schedules", filled())
+    asked = "/schedules?q=a+%26+b&status=&kind=&owner=code&sort=name&direction=up"
+    answer = scheduler.get(asked, HX_Request="true")
+    assert answer.headers["HX-Replace-Url"] == "/schedules?q=a+%26+b&owner=code"
+    assert 'href="/schedules">' in answer.text.split('id="filters-clear"')[1]
+    cleared = scheduler.get("/schedules?q=&sort=next&direction=down", HX_Request="true")
+    assert cleared.headers["HX-Replace-Url"] == "/schedules?sort=next&direction=down"
+    assert "href" not in cleared.text.split('id="filters-clear"')[1]
+
+
+def test_a_page_asks_for_its_own_rows_again(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled(tags="a b")))
+    page = scheduler.get("/schedules?tag=a+b&sort=next&direction=up&status=").text
+    address = html.unescape(re.findall(r'hx-get="(/schedules/rows[^"]*)"', page)[0])
+    assert address == "/schedules/rows?tag=a+b&sort=next&direction=up"
+    first = scheduler.get(address, HX_Request="true")
+    assert names(first.text) == ["Sums"]
+    assert f'name="back" value="{html.escape(address.replace("/rows", ""))}"' in first.text
+    tag = first.headers["HX-PTag"]
+    assert scheduler.get(address, HX_Request="true", HX_PTag=tag).status_code == 304
+    with app.app_context():
+        run = Run(id="run", task="add", state="failed", schedule_id=number, due_at=now(), schedule_name="Sums")
+        db.session.add(run)
+        db.session.commit()
+        db.session.remove()
+    again = scheduler.get(address, HX_Request="true", HX_PTag=tag)
+    assert (again.status_code, "failed" in again.text) == (200, True)
+    # Opened by itself, it is the page.
+    assert scheduler.get(address).headers["Location"] == address.replace("/rows", "")
 
 
 def test_paused_ones_are_found_and_not_called_enabled(scheduler: Visitor, filled: Filled) -> None:
@@ -182,3 +249,40 @@ def fill(count: int) -> None:
     ]
     db.session.execute(sa.insert(TASKS), rows)
     db.session.commit()
+
+
+def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+    number = number_of(scheduler.post("/schedules", filled(max_runs="3")))
+    scheduler.post(f"/schedules/{number}/skip")
+    page = scheduler.get(f"/schedules/{number}").text
+    with app.app_context():
+        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=2, last_due_at=now()))
+        db.session.commit()
+        db.session.remove()
+    part = scheduler.get(f"/schedules/{number}/runs", HX_Request="true").text
+    for target in ("next-due", "runs-so-far", "next-times"):
+        assert (page.count(f'id="{target}"'), part.count(f'hx-target="#{target}"')) == (1, 1)
+    assert ('id="runs-so-far">0 of 3<' in page, 'id="runs-so-far">2 of 3<' in part) == (True, True)
+    assert (page.count("due-ago"), part.count("due-ago"), part.count("will be skipped")) == (3, 1, 1)
+
+
+def test_what_took_long_to_find_is_kept_as_many_times_as_long(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 1000.0, "takes": 0.0}
+    monkeypatch.setattr("webapp.schedules.kept.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    found = iter(range(100))
+
+    def find() -> int:
+        clock["now"] += clock["takes"]
+        return next(found)
+
+    def after(seconds: float, takes: float, key: str = "it") -> int:
+        clock["now"] += seconds
+        clock["takes"] = takes
+        return kept(key, find)
+
+    # What is quick is found each time; what takes 100 ms is kept for 20 s.
+    assert [after(0, 0.005), after(0, 0.005), after(0, 0.1), after(19, 0.1), after(2, 0.1)] == [0, 1, 2, 2, 3]
+    assert after(0, 0.1, "another") == 4
+    for number in range(MOST):
+        after(0, 0.1, f"key {number}")
+    assert after(0, 0.0) == 5 + MOST

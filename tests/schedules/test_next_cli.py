@@ -112,7 +112,7 @@ def test_a_stored_schedule_is_found_by_name_and_its_runs_are_counted() -> None:
 def test_nothing_to_come_is_said_and_is_no_error() -> None:
     result = run("--at", "2026-05-01T10:00:00Z")
     assert result.exit_code == 0
-    assert result.stdout == "once, on 1 May 2026 at 10:00\nnothing comes due\n"
+    assert result.stdout == "once, on 1 May 2026 at 10:00, UTC\nnothing comes due\n"
     assert utc("--at", "2026-05-01T10:00:00Z") == []
 
 

@@ -138,6 +138,32 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
     assert answer["ended_by"] == "Sita Gurung"
 
 
+@pytest.mark.parametrize(
+    ("choice", "caught_up", "settled", "told"),
+    [
+        ("skip", 0, False, "Nothing: what came due is skipped"),
+        ("skip", 0, True, "Nothing: what came due is skipped"),
+        ("skip", 1, True, "1 run that came due after it had ended"),
+        ("run all", 0, False, "0 runs so far, not finished yet"),
+        ("run all", 3, False, "3 runs so far, not finished yet"),
+        ("run all", 3, True, "3 runs"),
+    ],
+)
+def test_a_pause_that_is_over_tells_what_was_caught_up(
+    app: Flask, operator: Visitor, number: int, *, choice: str, caught_up: int, settled: bool, told: str
+) -> None:
+    made = operator.send("/schedules/pauses", everything()).get_json()["id"]
+    skipped_run(app, number, made, "paused: maintenance")
+    operator.send(f"/schedules/pauses/{made}/resume", {"on_resume": choice})
+    with app.app_context():
+        # As beat writes.
+        values = {"caught_up": caught_up, "settled_at": now() if settled else None}
+        db.session.execute(sa.update(SchedulePause).values(values))
+        db.session.commit()
+    page = " ".join(operator.get(f"/schedules/pauses/{made}").text.split())
+    assert f"<dt>Caught up</dt> <dd> {told} </dd>" in page
+
+
 def test_one_schedules_pause_is_made_up_for_too(app: Flask, operator: Visitor, number: int) -> None:
     operator.post(f"/schedules/{number}/pause", {"reason": "moving"})
     skipped_run(app, number, None, "paused: moving")

@@ -47,7 +47,7 @@ def list_runs(state: str | None, task: str | None, count: int, as_json: bool) ->
         click.echo(json.dumps([as_dict(run) for run in found], indent=2))
         return
     for run in found:
-        click.echo(f"{run.id}  {run.state:<11}  {run.created_at:%Y-%m-%d %H:%M:%S}Z  {one_line(run.task)}")
+        click.echo(f"{run.id}  {run.state:<11}  {run.created_at:%Y-%m-%d %H:%M:%S} UTC  {one_line(run.task)}")
 
 
 @runs.command("show")

@@ -33,6 +33,7 @@ from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.rows import Row, named_row
 from webapp.schedules.models import Owner, ScheduleDetail
+from webapp.schedules.writing import withdraw_skips
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of
 from webapp.secrecy.rows import open_call, seal_call
@@ -195,6 +196,9 @@ def _bring(connection: sa.Connection, name: str, defined: Definition, rule: Secr
         if former is None or _is(row, former):
             connection.execute(sa.update(_TASKS).where(_TASKS.c.id == row.id).values(**_values(connection, defined)))
             logger.info("The code's schedule %s follows the code's change.", name)
+            if withdrawn := withdraw_skips(connection, row.id, now()):
+                due = ", ".join(str(one) for one in withdrawn.values())
+                logger.info("Skips of the schedule %s were withdrawn, no longer due: %s", name, due)
         _note(connection, row.id, code_definition=text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from webapp.accounts import audit
 from webapp.database import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
+from webapp.formats import plural
 from webapp.queue_names import target_refusal
 from webapp.registry import rule_for
 from webapp.runs import call_forms
@@ -21,6 +22,7 @@ from webapp.runs.models import Run
 from webapp.runs.service import check_call, create_run, send_runs
 from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.runs.states import Origin
+from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, service
 from webapp.schedules.secret_arguments import opened
 from webapp.schedules.stored import Stored
@@ -32,6 +34,8 @@ from webapp.secrecy.sealing import Unopenable
 
 # How far ahead one may skip.
 MOST_SKIPPED = 50
+# Of skips that an edit withdrew, so many are named.
+MOST_NAMED = 5
 
 
 def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
@@ -110,6 +114,18 @@ def unskip(schedule_id: int) -> int:
     db.session.commit()
     broker.tell_pages(gone)
     return len(gone)
+
+
+def told_withdrawn(saved: Sequence[Stored]) -> str:
+    """A sentence about the skips that edits withdrew; empty where there are none."""
+    found = [(one, due) for one in saved for due in one.withdrawn]
+    if not found:
+        return ""
+    named = [f"“{one.name}” {due.astimezone(zone(one.timezone)):%Y-%m-%d %H:%M} {one.timezone}" for one, due in found]
+    if len(named) > MOST_NAMED:
+        named[MOST_NAMED:] = [f"{len(named) - MOST_NAMED} more"]
+    reason = "these times are" if len(found) > 1 else "this time is"
+    return f"{plural(len(found), 'skip')} withdrawn, because {reason} no longer due: {', '.join(named)}."
 
 
 def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

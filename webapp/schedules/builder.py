@@ -23,9 +23,10 @@ DAYS = (
     ("working", "Monday to Friday"),
     ("week", "on some days of the week"),
     ("month", "on a day of the month"),
-    ("nth", "the first … last weekday"),
+    ("nth", "first to fourth weekday"),
+    ("last", "last weekday of a month"),
 )
-NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"), ("last", "last"))
+NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"))
 # Steps that fill an hour evenly; a crontab begins anew at every full hour.
 STEPS = ("1", "2", "3", "4", "5", "6", "10", "12", "15", "20", "30")
 # The same for a day, which begins anew at midnight.
@@ -35,8 +36,8 @@ HOURS = tuple((str(hour), f"{hour:02}:00") for hour in range(25))
 MONTH_CHOICES = (("*", "every month"), *((name[:3], name.capitalize()) for name in MONTHS))
 DEFAULTS = {
     "build.time": "at", "build.at": "08:00", "build.step": "15", "build.hours": "2", "build.past": "0",
-    "build.from": "", "build.to": "", "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "last",
-    "build.weekday": "sun", "build.month": "*",
+    "build.from": "", "build.to": "", "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "1",
+    "build.weekday": "sun", "build.month": "*", "build.of": "jan",
 }  # fmt: skip
 # The last day that every year has.
 LAST_DAYS = {
@@ -44,6 +45,7 @@ LAST_DAYS = {
     "jul": 31, "aug": 31, "sep": 30, "oct": 31, "nov": 30, "dec": 31,
 }  # fmt: skip
 _LONGEST_EVERYWHERE = 28
+_LEAP_DAY = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,11 @@ def build(given: Mapping[str, str]) -> Built:
     errors: dict[str, str] = {}
     minute, hour, about_time = _time(chosen, errors)
     day, weekday, about_day = _day(chosen, errors)
-    month = chosen["build.month"]
-    if month not in dict(MONTH_CHOICES):
-        errors["build.month"] = "Choose a month."
+    # Months differ in length: of a last weekday one crontab can only say that of one month.
+    name = "build.of" if chosen["build.days"] == "last" else "build.month"
+    month = chosen[name]
+    if month not in dict(MONTH_CHOICES[1:] if name == "build.of" else MONTH_CHOICES):
+        errors[name] = "Choose a month."
     if errors:
         raise Invalid(errors)
     return Built(f"{minute} {hour} {day} {month} {weekday}", " ".join(filter(None, (about_time, about_day))))
@@ -92,11 +96,12 @@ def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, 
 
 
 def _hours(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str]:
-    """The field for the hours between two, both given or none; the second one is where it ends."""
+    """The field for the hours between two; the second one is where it ends."""
     if not chosen["build.from"].strip() and not chosen["build.to"].strip():
         return "*", ""
-    first = _number(chosen, "build.from", 0, 23, errors)
-    end = _number(chosen, "build.to", 1, 24, errors)
+    # Where only one is given, the day itself begins or ends it.
+    first = _number(chosen, "build.from", 0, 23, errors) if chosen["build.from"].strip() else 0
+    end = _number(chosen, "build.to", 1, 24, errors) if chosen["build.to"].strip() else 24
     if errors.keys() & {"build.from", "build.to"}:
         return "*", ""
     if first == end or (first, end) == (0, 24):
@@ -116,11 +121,9 @@ def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, s
         case "week":
             return "*", _weekdays(chosen["build.week"], errors), ""
         case "month":
-            day = _number(chosen, "build.day", 1, 31, errors)
-            note = f"Months without a day {day} are left out." if day > _LONGEST_EVERYWHERE else ""
-            return str(day), "*", note
-        case "nth":
-            return _nth(chosen, errors)
+            return _day_of_month(chosen, errors)
+        case "nth" | "last" as which:
+            return (_nth if which == "nth" else _last)(chosen, errors)
         case _:
             errors["build.days"] = "Choose the days."
             return "*", "*", ""
@@ -134,26 +137,42 @@ def _weekdays(text: str, errors: dict[str, str]) -> str:
     return ",".join(found) if len(found) < len(WEEK) else "*"
 
 
+def _day_of_month(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
+    day, month = _number(chosen, "build.day", 1, 31, errors), chosen["build.month"]
+    note = ""
+    if day > _LONGEST_EVERYWHERE and month == "*":
+        note = f"Months without a day {day} are left out."
+    elif month == "feb" and day == _LEAP_DAY:
+        note = "Only leap years have a 29 February."
+    elif day > max(LAST_DAYS.get(month, 31), _LEAP_DAY):
+        errors["build.day"] = f"{dict(MONTH_CHOICES)[month]} has no day {day}."
+    return str(day), "*", note
+
+
 def _nth(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
     """The weekday within seven days in a row: a crontab's day must match both."""
-    which, weekday, month = chosen["build.nth"], chosen["build.weekday"], chosen["build.month"]
-    if weekday not in dict(WEEK):
-        errors["build.weekday"] = "Choose a day of the week."
+    which, weekday = chosen["build.nth"], _weekday(chosen, errors)
     if which not in dict(NTH):
         errors["build.nth"] = "Choose which of them."
-    if errors.keys() & {"build.nth", "build.weekday"}:
         return "*", "*", ""
-    if which != "last":
-        return f"{which}-{int(which) + 6}", weekday, ""
-    day = dict(WEEK)[weekday]
-    if month == "*":
-        errors["build.month"] = f"Choose a month: months differ in length, and one crontab cannot say their last {day}."
-        return "*", "*", ""
-    last = LAST_DAYS.get(month, 0)
+    return f"{which}-{int(which) + 6}", weekday, ""
+
+
+def _last(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
+    """The weekday within the last seven days of a month."""
+    weekday, month = _weekday(chosen, errors), chosen["build.of"]
+    last, day = LAST_DAYS.get(month, 0), dict(WEEK).get(weekday)
     note = f"The last {day} is the one on day {last - 6} to {last}."
     if month == "feb":
         note = f"In a leap year whose 29 February is a {day}, this is the {day} before it."
     return f"{last - 6}-{last}", weekday, note
+
+
+def _weekday(chosen: Mapping[str, str], errors: dict[str, str]) -> str:
+    weekday = chosen["build.weekday"]
+    if weekday not in dict(WEEK):
+        errors["build.weekday"] = "Choose a day of the week."
+    return weekday
 
 
 def _number(chosen: Mapping[str, str], name: str, low: int, high: int, errors: dict[str, str]) -> int:

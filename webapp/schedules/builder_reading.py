@@ -183,11 +183,11 @@ def _nth(days: Sequence[int], weekday: str, months: Sequence[int]) -> Iterator[d
     first, length = days[0], len(days)
     if length != 7 or days[-1] != first + 6:
         return
-    chosen = {"build.days": "nth", "build.weekday": weekday}
     if str(first) in dict(NTH):
-        yield {**chosen, "build.nth": str(first)}
-    if len(months) == 1 and days[-1] == LAST_DAYS[MONTHS[months[0] - 1][:3]]:
-        yield {**chosen, "build.nth": "last"}
+        yield {"build.days": "nth", "build.weekday": weekday, "build.nth": str(first)}
+    month = MONTHS[months[0] - 1][:3]
+    if len(months) == 1 and days[-1] == LAST_DAYS[month]:
+        yield {"build.days": "last", "build.weekday": weekday, "build.of": month}
 
 
 def _month(given: _Fields) -> str | None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from webapp.schedules.calendar import Reckoned
-from webapp.schedules.calendar_page import BurstLine, Firing, week_view
-from webapp.schedules.grid import Grid
+from webapp.schedules.calendar_page import BurstLine, Firing, WeekView
+from webapp.schedules.happened import ByState, Came
 from webapp.workers.capacity import Pool
 
 
-def week_values(days: Grid, found: Reckoned, zone: ZoneInfo) -> dict[str, Any]:
-    """A week: its hours in order, who executes what, and its worst bursts."""
-    view = week_view(days, found, zone)
+def week_values(view: WeekView, found: Reckoned, past: Mapping[int, ByState]) -> dict[str, Any]:
+    """A week: its hours in order, who executes what, and its worst bursts.
+
+    `fires` and `load` are what is ahead, `runs` what has happened by state: null where those are too many.
+    """
     hours = [
-        {"at": cell.at, "minutes": cell.hour.minutes, "fires": cell.fires, "load": round(cell.share, 4)}
+        {
+            "at": cell.at,
+            "minutes": cell.hour.minutes,
+            "fires": cell.fires,
+            "load": round(cell.share, 4),
+            "runs": past.get(cell.hour.start, {}),
+        }
         for row in view.cells
         for cell in row
         if cell is not None
@@ -41,6 +49,11 @@ def firing_values(row: Firing) -> dict[str, Any]:
         "usual": usual,
         "calmer": row.calmer,
     }
+
+
+def came_values(came: Came) -> dict[str, Any]:
+    """A schedule that came due in an hour that has passed, or has begun."""
+    return {"id": came.schedule_id, "name": came.name, "runs": came.states}
 
 
 def _pool_values(pool: Pool) -> dict[str, Any]:

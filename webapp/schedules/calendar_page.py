@@ -23,13 +23,15 @@ PAGE = 50
 # Up to which share of the slots' time an hour is called so.
 LEVELS = ((0.25, "quiet"), (0.7, "busy"), (1.0, "full"), (math.inf, "over"))
 TIMES_NAMED = 6
+# Of one load, on several clocks and as minutes pass.
+VIEWS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """An hour of the calendar: how many fire, the share of the slots' time that they take in the fullest pool, bursts.
 
-    `queue` names that pool where there are several and it is too full.
+    `queue` names that pool where there are several and it is too full. Of an hour that has begun: its rest.
     """
 
     hour: Hour
@@ -37,6 +39,7 @@ class Cell:
     share: float
     bursts: int
     queue: str
+    passed: bool = False
 
     @property
     def level(self) -> str:
@@ -120,25 +123,38 @@ def instant_text(instant: int) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
 
 
-def week_view(grid: Grid, reckoned: Reckoned, zone: ZoneInfo) -> WeekView:
-    """What the page of a week shows; kept with the load that it was made of.
+def week_view(grid: Grid, reckoned: Reckoned, zone: ZoneInfo, now: datetime) -> WeekView:
+    """What the page of a week shows; kept with the load that it was made of. What has passed by `now` is not in it.
 
     Cells count those that match. Bursts are what all schedules make together, where one that matches is among them.
     """
     found = reckoned.load
-    key = (zone.key, grid.start)
+    ahead = ahead_of(found, now)
+    key = (zone.key, grid.start, ahead)
     view = found.views.get(key)
     if not isinstance(view, WeekView):
-        by_hour = {hour: _bursts_of(hour, reckoned) for row in grid.rows for hour in row.hours if hour is not None}
+        by_hour = {
+            hour: _bursts_of(hour, reckoned, ahead) for row in grid.rows for hour in row.hours if hour is not None
+        }
         cells = [
-            [None if hour is None else _cell(hour, found, by_hour[hour]) for hour in row.hours] for row in grid.rows
+            [None if hour is None else _cell(hour, found, ahead, by_hour[hour]) for hour in row.hours]
+            for row in grid.rows
         ]
+        while len(found.views) >= VIEWS_KEPT:
+            del found.views[next(iter(found.views))]
         view = found.views[key] = WeekView(cells, *_burst_lines(by_hour, reckoned, zone))
     return view
 
 
-def _cell(hour: Hour, found: Load, bursts: Sequence[Burst]) -> Cell:
-    first, end = found.minute_of(hour.start), found.minute_of(hour.end)
+def ahead_of(found: Load, now: datetime) -> int:
+    """The first minute of a load that has not begun yet: what came due before it has fired, or was missed."""
+    return max(0, found.minute_of(math.ceil(now.timestamp() / 60) * 60))
+
+
+def _cell(hour: Hour, found: Load, ahead: int, bursts: Sequence[Burst]) -> Cell:
+    first, end = max(found.minute_of(hour.start), ahead), found.minute_of(hour.end)
+    if first >= end:
+        return Cell(hour, 0, 0.0, 0, "", passed=True)
     share, place = max(((_share(pool, first, end), place) for place, pool in enumerate(found.pools)), default=(0.0, 0))
     queue = found.pools[place].pool.queues[0] if share >= 1 and len(found.pools) > 1 else ""
     fires = sum(sum(pool.fires[first:end]) for pool in found.pools)
@@ -155,9 +171,11 @@ def shares(found: Load, first: int, end: int) -> list[tuple[Pool, int, float]]:
     return [(pool.pool, sum(pool.fires[first:end]), _share(pool, first, end)) for pool in found.pools]
 
 
-def _bursts_of(hour: Hour, reckoned: Reckoned) -> list[Burst]:
+def _bursts_of(hour: Hour, reckoned: Reckoned, ahead: int) -> list[Burst]:
     found = reckoned.whole
-    first, end = found.minute_of(hour.start), found.minute_of(hour.end)
+    first, end = max(found.minute_of(hour.start), ahead), found.minute_of(hour.end)
+    if first >= end:
+        return []
     return [
         burst
         for pool, shown in zip(found.pools, reckoned.load.pools, strict=True)

@@ -13,12 +13,21 @@ from webapp.database import now
 from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.rendering import render, wants_json
-from webapp.schedules import calendar, listing, moving
+from webapp.schedules import calendar, happened, listing, moving
 from webapp.schedules.asked import asked_filters
 from webapp.schedules.calendar import DAYS, FARTHEST
-from webapp.schedules.calendar_answers import firing_values, week_values
+from webapp.schedules.calendar_answers import came_values, firing_values, week_values
 from webapp.schedules.calendar_asked import carried, place
-from webapp.schedules.calendar_page import day_words, firings, instant_text, share_words, shares, week_view
+from webapp.schedules.calendar_page import (
+    PAGE,
+    ahead_of,
+    day_words,
+    firings,
+    instant_text,
+    share_words,
+    shares,
+    week_view,
+)
 from webapp.schedules.grid import hour_at
 from webapp.schedules.listing import Filters
 from webapp.schedules.moving_asked import only_moves
@@ -27,6 +36,7 @@ from webapp.templating import reader_zone
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(day_words, "day_words")
 blueprint.add_app_template_filter(share_words, "share_words")
+blueprint.add_app_template_filter(happened.told, "told_states")
 
 ZONES_OFFERED = 10
 # Of an address that offers to undo a move of as many as can be moved at a time.
@@ -48,9 +58,10 @@ def week() -> Response:
         errors = error.fields
     today = moment.astimezone(zone).date()
     days, found = calendar.week(first or today, zone, filters, moment)
+    view = week_view(days, found, zone, moment)
+    past = happened.by_hour([cell.hour for row in view.cells for cell in row if cell], filters, moment)
     if wants_json():
-        return jsonify(week_values(days, found, zone))
-    view = week_view(days, found, zone)
+        return jsonify(week_values(view, found, past))
     more = carried(asked, filters)
     return render(
         "schedules/calendar.html",
@@ -59,6 +70,7 @@ def week() -> Response:
         rows=list(zip(days.rows, view.cells, strict=True)),
         found=found,
         view=view,
+        past=past,
         zone=zone,
         zones=list(dict.fromkeys([reader_zone().key, "UTC", *found.roster.zones(ZONES_OFFERED)])),
         asked=asked,
@@ -97,20 +109,30 @@ def _inside(*, whole_hour: bool) -> Response:
     zone, instant, reckoned = place(given, filters, moment)
     within = hour_at(datetime.fromtimestamp(instant, UTC), zone)
     start, end = (within.start, within.end) if whole_hour else (instant, instant + 60)
-    span = (reckoned.load.minute_of(start), reckoned.load.minute_of(end))
+    ahead = ahead_of(reckoned.load, moment)
+    span = (max(reckoned.load.minute_of(start), ahead), reckoned.load.minute_of(end))
+    came = happened.within(start, end, filters, moment) if start <= moment.timestamp() else []
     text = given["page"]
-    number = int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 6 else 1
-    found = firings(reckoned, span, zone, max(1, number))
+    number = max(1, int(text)) if text.isascii() and text.isdigit() and 0 < len(text) < 6 else 1
+    found = firings(reckoned, span, zone, number)
+    over = span[0] >= span[1]
     if wants_json():
-        return jsonify(schedules=[firing_values(row) for row in found.rows], count=found.schedules, fires=found.fires)
+        schedules, past = [firing_values(row) for row in found.rows], [came_values(one) for one in came]
+        return jsonify(schedules=schedules, count=found.schedules, fires=found.fires, happened=past)
     return render(
         "schedules/calendar_hour.html",
         found=found,
+        came=came[(number - 1) * PAGE : number * PAGE] if over else came[:PAGE],
+        came_count=len(came),
+        number=number,
+        page_size=PAGE,
+        begun=start <= moment.timestamp(),
+        over=over,
         start=datetime.fromtimestamp(start, zone),
         end=datetime.fromtimestamp(end, zone),
         whole_hour=whole_hour,
         again=within.again,
-        shares=shares(reckoned.load, *span) if whole_hour else [],
+        shares=shares(reckoned.load, *span) if whole_hour and not over else [],
         times=reckoned.times,
         zone=zone,
         at=instant_text(start),

@@ -60,9 +60,9 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
         click.echo(json.dumps(strict_json_value([listed_values(row) for row in rows]), indent=2, ensure_ascii=False))
         return
     for row in rows:
-        due = f"{row.next_fires_at:%Y-%m-%d %H:%M:%S}Z" if row.next_fires_at else "–"
+        due = f"{row.next_fires_at:%Y-%m-%d %H:%M:%S} UTC" if row.next_fires_at else "–"
         found = row.schedule
-        click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<20}  {one_line(found.name)}  ({found.words})")
+        click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<23}  {one_line(found.name)}  ({found.words})")
 
 
 @schedules.command("show")

@@ -19,7 +19,7 @@ from webapp.schedules.definition import due_values
 from webapp.schedules.editing import chosen, shown_again
 from webapp.schedules.forms import form_values
 from webapp.schedules.pages import editor_context, told_errors
-from webapp.schedules.preview import COUNT, Preview, preview
+from webapp.schedules.preview import COUNT, Preview, preview, unchanged
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
 from webapp.transactions import reading
@@ -33,8 +33,9 @@ def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
     own_tasks.check(found.row.task)
-    context = editor_context(form_values(shown(found.snapshot)), found, Preview())
-    return render("schedules/edit.html", unchanged=True, due_now=found.due_times(now(), COUNT), **context)
+    moment = now()
+    context = editor_context(form_values(shown(found.snapshot)), found, unchanged(found, moment))
+    return render("schedules/edit.html", unchanged=True, due_now=found.due_times(moment, COUNT), **context)
 
 
 @blueprint.post("/preview")
@@ -120,4 +121,11 @@ def _without_call(given: dict[str, Any]) -> dict[str, Any]:
 def _preview_values(looked: Preview) -> Response:
     old = None if looked.old is None else [due_values(due) for due in looked.old]
     new = [due_values(due) for due in looked.new]
-    return jsonify(words=looked.words, timezone=looked.timezone, next=new, before=old, errors=looked.errors)
+    return jsonify(
+        words=looked.words,
+        timezone=looked.timezone,
+        next=new,
+        before=old,
+        notes=looked.clock_notes,
+        errors=looked.errors,
+    )

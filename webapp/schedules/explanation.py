@@ -1,4 +1,4 @@
-"""What is typed, in plain words: a crontab field by field, and the clock of a time zone. Pure functions."""
+"""What is typed, in plain words: a crontab field by field, its time zone's clock and its changes. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webapp.people.zones import meant_zone, offset_words
-from webapp.scheduler.recurrence import RecurrenceError
+from webapp.scheduler.recurrence import Crontab, DueTime, Recurrence, RecurrenceError, due_times
 from webapp.scheduler.recurrence.cron_words import field_words
 from webapp.scheduler.recurrence.fields import FIELD_NAMES
 from webapp.scheduler.recurrence.zones import offset_at, zone
@@ -14,6 +14,12 @@ from webapp.schedules.rule_fields import SHORTCUTS
 
 TITLES = ("Minute", "Hour", "Day of month", "Month", "Day of week")
 _A_YEAR = 366
+# Of changes of clocks, so many are looked at, with so many due times around each: longer before it than clocks go back.
+_CHANGES = 2
+_AROUND = timedelta(hours=4)
+_LOOKED_AT_CHANGE = 64
+# Of a schedule whose runs are limited, so many due times.
+_LOOKED_AT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,33 @@ def zone_words(typed: str, now: datetime) -> str:
         return f"{words}, no change of clocks ahead."
     local = change.astimezone(tz)
     return f"{words}; from {local.day} {local:%B %Y} {offset_words(tz, change)}."
+
+
+def clock_notes(recurrence: Recurrence, now: datetime, done: int = 0) -> list[str]:
+    """What the next two changes of clocks do to the due times of a crontab, a sentence each.
+
+    Nothing of one that repeats by minutes or each hour: its rhythm goes on. `done` as of `due_times`.
+    """
+    rule = recurrence.rule
+    if not isinstance(rule, Crontab) or rule.minute.startswith("*") or rule.hour == "*":
+        return []
+    if recurrence.max_runs is not None:
+        # Which of its due times lie after the last run, only counting from now on says.
+        noted = [due for due in due_times(recurrence, now, _LOOKED_AT, done) if due.note]
+        return [_noted(due) for due in noted[:_CHANGES]]
+    notes, moment = [], now
+    for _ in range(_CHANGES):
+        change = _next_change(recurrence.timezone, moment)
+        if change is None:
+            break
+        around = due_times(recurrence, max(now, change - _AROUND), _LOOKED_AT_CHANGE)
+        notes += [_noted(due) for due in around if due.note and due.utc < change + timedelta(days=1)][:1]
+        moment = change
+    return notes
+
+
+def _noted(due: DueTime) -> str:
+    return f"On {due.local:%a %d %b %Y} at {due.local:%H:%M}, {due.note}."
 
 
 def _next_change(name: str, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,11 @@ from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.grams import may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing
+from webapp.schedules.kept import kept
 from webapp.schedules.models import Owner
 from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
 from webapp.schedules.pause_rows import tagged, unsettled
-from webapp.schedules.pauses import Pause
+from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
 from webapp.text_search import mentions_folded
@@ -28,6 +30,9 @@ NAMES = Order()
 STATUSES = ("enabled", "disabled", "paused", "done", "broken")
 # As `Stored.fired`.
 _DONE = TASKS.c.one_off & (TASKS.c.total_run_count > 0)
+# Of tags, so many can be chosen.
+MOST_TAGS = 200
+_TAG_COUNTS = sa.select(DETAILS.c.tags, sa.func.count()).where(DETAILS.c.tags != "[]").group_by(DETAILS.c.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +112,13 @@ def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
 
 def all_matching(filters: Filters, now: datetime) -> frozenset[int]:
     """The numbers of all that match, in no order."""
+    return frozenset(db.session.scalars(select_matching(filters, now)))
+
+
+def select_matching(filters: Filters, now: datetime) -> sa.Select[tuple[int]]:
+    """The statement for that, to be part of another one."""
     pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
-    checks = [*conditions(filters, now, pauses), *may_mention(filters.q)]
-    return frozenset(db.session.scalars(matches(checks)))
+    return matches([*conditions(filters, now, pauses), *may_mention(filters.q)])
 
 
 def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
@@ -158,6 +167,18 @@ def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.Colu
 def any_schedule() -> bool:
     """Whether there is one at all."""
     return db.session.execute(sa.select(TASKS.c.id).limit(1)).first() is not None
+
+
+def tags_in_use() -> list[tuple[str, int]]:
+    """The tags that most schedules have, by name, each with how many. With many schedules some seconds old."""
+    return kept("tags", _tags_in_use)
+
+
+def _tags_in_use() -> list[tuple[str, int]]:
+    counts: Counter[str] = Counter()
+    for text, count in db.session.execute(_TAG_COUNTS):
+        counts.update(dict.fromkeys(read_tags(text), count))
+    return sorted(counts.most_common(MOST_TAGS), key=lambda one: one[0].casefold())
 
 
 def with_runs(schedules: Sequence[Stored], now: datetime, pauses: Sequence[Pause] = ()) -> list[Listed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
@@ -14,9 +15,11 @@ from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json
 from webapp.scheduler.recurrence import Crontab
 from webapp.schedules import fields, moving, service
+from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
+from webapp.schedules.definition import iso
 from webapp.schedules.forms import form_values
 from webapp.schedules.load import Load
 from webapp.schedules.moving import Asked
@@ -46,7 +49,7 @@ def move() -> Response:
         moment, filters = now(), filters_from(given)
         hours = _hours(given)
         _zone, instant, reckoned = place(given, filters, moment)
-        plan = moving.propose(_ids(given, reckoned.load, instant), hours, reckoned, moment)
+        plan = moving.propose(_ids(given, reckoned.load, instant, moment), hours, reckoned, moment)
         if wants_json():
             moves = [
                 {"move": planned_text(one), "id": one.schedule.id, "before": one.before, "after": one.after}
@@ -62,9 +65,12 @@ def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked])
     """Back to the calendar, which offers to undo it."""
     texts = [move_text(*one) for one in back]
     if wants_json():
-        moved = [{"id": one.id, "crontab": one.snapshot["crontab"]} for one in done]
+        moved = [
+            {"id": one.id, "crontab": one.snapshot["crontab"], "withdrawn": [iso(due) for due in one.withdrawn]}
+            for one in done
+        ]
         return jsonify(moved=moved, back=texts)
-    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran.", "success")
+    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran. {told_withdrawn(done)}".strip(), "success")
     more = carried(given, filters_from(given))
     return see_other(url_for("schedule_calendar.week", **more, back=",".join(texts) or None))
 
@@ -97,9 +103,11 @@ def _hours(given: dict[str, Any]) -> list[int]:
     return [(first + step) % 24 for step in range((last - first) % 24 + 1)]
 
 
-def _ids(given: dict[str, Any], found: Load, instant: int) -> list[int]:
+def _ids(given: dict[str, Any], found: Load, instant: int, now: datetime) -> list[int]:
     """The schedules that were chosen, or all with a fixed minute that match and come due in the minute."""
     if given.get("all"):
+        if instant + 60 <= now.timestamp():
+            raise Invalid({"at": "This minute has passed: nothing in it is left to move."})
         place = found.minute_of(instant)
         return [
             schedule_id

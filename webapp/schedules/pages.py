@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,8 @@ from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
 from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.preview import COUNT, Preview
+from webapp.schedules.pauses import Pause
+from webapp.schedules.preview import COUNT, Preview, unchanged
 from webapp.schedules.stored import Stored
 
 RUNS_SHOWN = 10
@@ -73,37 +74,35 @@ def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> 
 
 def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any]:
     """For the page of one schedule."""
-    moment = now()
-    due = schedule.due_times(moment, COUNT)
-    skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
-    pauses = unsettled(db.session)
-    next_due_at = next_firing(schedule, moment, pauses, skipped)
-    return editor_context(values, schedule, Preview()) | {
+    moment, pauses = now(), unsettled(db.session)
+    return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
         "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
-        "due": due,
-        "skipped": skipped,
         "drift": drift.drifted(schedule),
-        "held": {one.utc: held.told for one in due if (held := hold(schedule, one.utc, pauses))},
         "hold": hold_at(schedule, moment, pauses),
         "meanwhile": pausing.meanwhile_own(schedule),
         "resume_words": list(pausing.RESUME_WORDS.items()),
-        "next_due_at": next_due_at,
-        "next_fires_at": None if next_due_at is None else schedule.fires_at(next_due_at),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
-        **last_runs_context(schedule),
+        **progress_context(schedule, moment, pauses),
         "versions": history.versions(schedule.id),
         "now": moment,
     }
 
 
-def last_runs_context(schedule: Stored) -> dict[str, Any]:
-    """For its last runs."""
-    moment = now()
+def progress_context(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> dict[str, Any]:
+    """For what each run of it changes: its last runs and its next times."""
+    due = schedule.due_times(moment, COUNT)
+    skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
+    next_due_at = next_firing(schedule, moment, pauses, skipped)
     return {
         "schedule": schedule,
         "runs": _last_runs(schedule, moment),
         "strip": recent.recent_states([schedule.id], moment).get(schedule.id, []),
+        "due": due,
+        "skipped": skipped,
+        "held": {one.utc: held.told for one in due if (held := hold(schedule, one.utc, pauses))},
+        "next_due_at": next_due_at,
+        "next_fires_at": None if next_due_at is None else schedule.fires_at(next_due_at),
     }
 
 

@@ -190,6 +190,7 @@ def _form(typed: dict[str, Any], errors: dict[str, str] | None) -> dict[str, Any
         "zone": reader_zone(),
         "resume_words": list(pausing.RESUME_WORDS.items()),
         "told_meanwhile": pausing.told_meanwhile,
+        "told_caught_up": pausing.told_caught_up,
         "moment_type": moment_type,
     }
 

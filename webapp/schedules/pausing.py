@@ -299,3 +299,12 @@ def told_meanwhile(found: Meanwhile) -> str:
         return "Nothing came due meanwhile."
     at_least = "More than " if found.cut else ""
     return f"{at_least}{plural(found.runs, 'due time')} of {plural(found.schedules, 'schedule')} came due meanwhile."
+
+
+def told_caught_up(row: SchedulePause) -> str:
+    """How many runs beat made for what came due, after a pause that is over, in words."""
+    made = plural(row.caught_up, "run")
+    if row.on_resume == Resume.SKIP:
+        # Beat may hear of the end late: what came due since then runs whatever was chosen.
+        return f"{made} that came due after it had ended" if row.caught_up else "Nothing: what came due is skipped"
+    return made if row.settled_at else f"{made} so far, not finished yet"

@@ -12,6 +12,7 @@ from typing import Any
 from webapp.extensions import db
 from webapp.registry import find_task
 from webapp.scheduler.recurrence import DueTime, Recurrence, describe, due_times
+from webapp.schedules.explanation import clock_notes
 from webapp.schedules.holding import hold
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import covering
@@ -25,7 +26,7 @@ COUNT = 10
 class Preview:
     """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None).
 
-    `held` says which of the new ones a pause would skip, and why.
+    `held` says which of the new ones a pause would skip, and why; `clock_notes` what changes of clocks do.
     """
 
     timezone: str = "UTC"
@@ -38,6 +39,14 @@ class Preview:
     errors: dict[str, str] = field(default_factory=dict)
     call: str = ""
     held: dict[datetime, str] = field(default_factory=dict)
+    clock_notes: list[str] = field(default_factory=list)
+
+
+def unchanged(stored: Stored, now: datetime) -> Preview:
+    """What is known of a schedule before anything is typed."""
+    if stored.recurrence is None or stored.problem:
+        return Preview()
+    return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs))
 
 
 def preview(
@@ -57,7 +66,7 @@ def preview(
     recurrence = dataclasses.replace(recurrence, seed=name)
     if stored is not None:
         recurrence = as_saved(recurrence, stored)
-    done = stored.row.runs or 0 if stored else 0
+    done = stored.runs if stored else 0
     new = due_times(recurrence, now, COUNT, done)
     return Preview(
         timezone=recurrence.timezone,
@@ -69,6 +78,7 @@ def preview(
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
         call=_call(given, stored),
+        clock_notes=clock_notes(recurrence, now, done),
         held=_held(new, stored, examined.definition.tags if examined.definition else ()),
     )
 

@@ -25,7 +25,7 @@ from webapp.people.zones import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing
-from webapp.schedules.definition import Definition
+from webapp.schedules.definition import Definition, iso
 from webapp.schedules.models import Resume
 from webapp.schedules.secret_arguments import sealed
 from webapp.schedules.stored import TASKS, Stored
@@ -109,7 +109,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
     All or none. Raises Conflict when one was edited since; Invalid, NotFound or Forbidden for the first that cannot be
     changed.
     """
-    moment, saved = now(), []
+    moment, saved = now(), {}
     for schedule_id, given, version in changes:
         before = get_locked(schedule_id)
         require_admin_for_own(before)
@@ -117,11 +117,8 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
             raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
         definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
         require_admin_for_own(before, definition)
-        after = definition.snapshot()
-        if after != before.snapshot:
-            writing.update(db.session, before, definition, moment, author())
-            record("update", schedule_id, definition.name, before.snapshot, after)
-            saved.append(schedule_id)
+        if definition.snapshot() != before.snapshot:
+            saved[schedule_id] = update(before, definition, moment, "update")
     return _commit_all(saved)
 
 
@@ -187,7 +184,7 @@ def delete(schedule_id: int) -> None:
     require_admin_for_own(before)
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
-    revision = writing.delete(db.session, before)
+    revision = writing.delete(db.session, before, now())
     record("delete", schedule_id, before.name, before.snapshot, None)
     db.session.commit()
     broker.announce(CHANNEL, str(revision))
@@ -278,15 +275,26 @@ def _disable(before: Stored) -> Stored:
 
 def _write(before: Stored, definition: Definition, moment: datetime, action: str) -> Stored:
     require_admin_for_own(before, definition)
-    after = definition.snapshot()
-    if after == before.snapshot:
+    if definition.snapshot() == before.snapshot:
         return before
     try:
-        writing.update(db.session, before, definition, moment, author())
+        withdrawn = update(before, definition, moment, action)
     except sa.exc.IntegrityError as error:
         raise _taken_meanwhile(error) from error
-    record(action, before.id, definition.name, before.snapshot, after)
-    return _commit(before.id)
+    return _commit_all({before.id: withdrawn})[0]
+
+
+def update(before: Stored, definition: Definition, moment: datetime, action: str) -> dict[str, datetime]:
+    """Add a changed schedule, its version and its audit to the transaction; gives the skips that this withdrew.
+
+    Those are the runs' ids with the due times that were to be skipped and are none any more. Raises IntegrityError
+    when the name is taken.
+    """
+    withdrawn = writing.update(db.session, before, definition, moment, author())
+    record(action, before.id, definition.name, before.snapshot, definition.snapshot())
+    if withdrawn:
+        record("unskip", before.id, definition.name, {"due_at": [iso(due) for due in withdrawn.values()]}, None)
+    return withdrawn
 
 
 def record(
@@ -300,14 +308,16 @@ def record(
 
 def _commit(schedule_id: int) -> Stored:
     """Read the schedule back with its revision, commit, and wake beat."""
-    return _commit_all([schedule_id])[0]
+    return _commit_all({schedule_id: {}})[0]
 
 
-def _commit_all(schedule_ids: Sequence[int]) -> list[Stored]:
-    written = [get(schedule_id) for schedule_id in schedule_ids]
+def _commit_all(withdrawn: Mapping[int, Mapping[str, datetime]]) -> list[Stored]:
+    """The same for several, each with the skips that its edit withdrew."""
+    written = [Stored(get(number).row, tuple(skips.values())) for number, skips in withdrawn.items()]
     db.session.commit()
     if written:
         broker.announce(CHANNEL, str(max(schedule.row.revision for schedule in written)))
+        broker.tell_pages([run_id for skips in withdrawn.values() for run_id in skips])
     return written
 
 

@@ -74,9 +74,13 @@ _SAME_FIELDS = ("name", "task", "priority", "expire_seconds", "misfire")
 
 @dataclass(frozen=True)
 class Stored:
-    """One schedule with everything that is known of it. Moments are aware, in UTC."""
+    """One schedule with everything that is known of it. Moments are aware, in UTC.
+
+    `withdrawn`: after an edit, the due times that were to be skipped and are none any more.
+    """
 
     row: sa.Row[Any]
+    withdrawn: Sequence[datetime] = ()
 
     @property
     def id(self) -> int:
@@ -195,6 +199,10 @@ class Stored:
         if self.recurrence is None or self.recurrence.jitter <= 0:
             return due
         return due + timedelta(seconds=jitter_seconds(self.recurrence, due.timestamp()))
+
+    def is_due(self, moment: datetime) -> bool:
+        """Whether a moment is one of its due times. Does not look at whether it is enabled."""
+        return [due.utc for due in self.due_times(moment - timedelta.resolution, 1)] == [moment]
 
     @property
     def paused(self) -> bool:
@@ -319,12 +327,12 @@ def _joined() -> sa.FromClause:
     return joined
 
 
-def load(session: AnySession, query: sa.Select[Any]) -> list[Stored]:
+def load(session: AnySession | sa.Connection, query: sa.Select[Any]) -> list[Stored]:
     """The schedules that a query of `select_schedules` finds, in its order."""
     return [Stored(row) for row in session.execute(query)]
 
 
-def find(session: AnySession, schedule_id: int) -> Stored | None:
+def find(session: AnySession | sa.Connection, schedule_id: int) -> Stored | None:
     """One schedule by its number."""
     found = load(session, select_schedules().where(TASKS.c.id == schedule_id))
     return found[0] if found else None

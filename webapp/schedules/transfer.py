@@ -23,6 +23,7 @@ from webapp.registry import serializer_note
 from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored, writing
+from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.definition import DEFAULTS, Definition
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
@@ -31,6 +32,7 @@ from webapp.schedules.validation import examine
 from webapp.secrecy.sealing import VERSION
 
 CHUNK = 500
+WRITTEN = ("create", "change", "remove")
 _DEFINED = "The code defines it and would bring it back, so it stays."
 _SAME_NAME = "More than one entry has this name. Leave all but one of them out."
 _DOUBTFUL = "It stays: an entry that cannot be imported may stand for it. Leave that entry out to delete this."
@@ -41,7 +43,8 @@ class Step:
     """What an import does with one entry, and what people should know of it.
 
     The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" is why nothing can be done.
-    `key` is the name by which the entry can be left out, `left_out` whether it was.
+    `key` is the name by which the entry can be left out, `left_out` whether it was. `withdrawn` says, once it is done,
+    which skips ahead were withdrawn by it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Step:
     forbidden: bool = False
     key: str = ""
     left_out: bool = False
+    withdrawn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,11 @@ def apply(
             service.record_refusal(("schedule", "", found.name), found.errors)
         if not skip_refused:
             raise Invalid(errors)
-    revisions = [_write(ready, moment) for ready in prepared if ready.step.action in ("create", "change", "remove")]
+    written = [_write(one, moment) if one.step.action in WRITTEN else (one.step, None) for one in prepared]
     db.session.commit()
-    if revisions:
+    if revisions := [revision for _step, revision in written if revision is not None]:
         broker.announce(CHANNEL, str(max(revisions)))
-    return steps
+    return [step for step, _revision in written]
 
 
 def note_refused(steps: Sequence[Step]) -> bool:
@@ -118,35 +122,37 @@ def require_entries(steps: Sequence[Step], without: Collection[str]) -> None:
 
 def written(steps: Sequence[Step]) -> int:
     """How many schedules an import writes."""
-    return sum(step.action in ("create", "change", "remove") for step in steps)
+    return sum(step.action in WRITTEN for step in steps)
 
 
 def step_values(step: Step) -> dict[str, Any]:
     """A step as JSON values."""
     changes = {change.field: [change.before, change.after] for change in step.changes}
+    notes = [*step.notes, *([step.withdrawn] if step.withdrawn else [])]
     values = {"name": step.name, "key": step.key, "action": step.action, "changes": changes}
-    return values | {"errors": dict(step.errors), "notes": list(step.notes), "line": step.line}
+    return values | {"errors": dict(step.errors), "notes": notes, "line": step.line}
 
 
 def _place(step: Step) -> str:
     return step.name if step.line is None else f"line {step.line}, {step.name}"
 
 
-def _write(ready: _Ready, moment: datetime) -> int:
-    """Write one schedule; gives the revision of that."""
-    before, definition, author = ready.before, ready.definition, service.author()
-    former = None if before is None else before.snapshot
+def _write(ready: _Ready, moment: datetime) -> tuple[Step, int]:
+    """Write one schedule; gives what was done, and the revision of that."""
+    before, definition, step = ready.before, ready.definition, ready.step
     if definition is None:
         assert before is not None  # noqa: S101  # only what is there is removed
-        service.record("delete", before.id, before.name, former, None)
-        return writing.delete(db.session, before)
+        service.record("delete", before.id, before.name, before.snapshot, None)
+        return step, writing.delete(db.session, before, moment)
     if before is None:
-        schedule_id = writing.insert(db.session, definition, moment, author, anchor=ready.anchor)
+        schedule_id = writing.insert(db.session, definition, moment, service.author(), anchor=ready.anchor)
+        service.record("import", schedule_id, definition.name, None, definition.snapshot())
     else:
         schedule_id = before.id
-        writing.update(db.session, before, definition, moment, author)
-    service.record("import", schedule_id, definition.name, former, definition.snapshot())
-    return writing.revision_of(db.session, schedule_id)
+        if withdrawn := service.update(before, definition, moment, "import"):
+            saved = replace(service.get(schedule_id), withdrawn=tuple(withdrawn.values()))
+            step = replace(step, withdrawn=told_withdrawn([saved]))
+    return step, writing.revision_of(db.session, schedule_id)
 
 
 def _prepare(entries: Sequence[Given], *, remove: bool, without: Collection[str]) -> list[_Ready]:

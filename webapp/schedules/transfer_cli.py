@@ -76,7 +76,7 @@ def import_schedules(
         refused = [step for step in steps if step.errors]
         do_it = do_it and (not refused or (skip_refused and transfer.written(steps) > 0))
         if do_it:
-            transfer.apply(entries, **wishes, skip_refused=skip_refused)
+            steps = transfer.apply(entries, **wishes, skip_refused=skip_refused)
     except Invalid as error:
         raise click.ClickException(_with_option(error)) from error
     finally:
@@ -133,6 +133,6 @@ def _as_text(steps: list[Step]) -> str:
         place = f"  (line {step.line})" if step.line and (step.errors or step.action == "skip") else ""
         lines.append(f"{SIGNS[step.action]} {step.key}{place}")
         lines += [f"    {change.field}: {said(change.before)} -> {said(change.after)}" for change in step.changes]
-        lines += [f"    {text}" for text in step.notes]
+        lines += [f"    {text}" for text in (*step.notes, step.withdrawn) if text]
         lines += [f"    {name}: {text}" if name else f"    {text}" for name, text in step.errors.items()]
     return "\n".join(lines)

@@ -102,10 +102,10 @@ def import_file() -> Response:
 
 def _outcome(steps: list[Step]) -> tuple[str, str]:
     count, refused = transfer.written(steps), sum(bool(step.errors) for step in steps)
-    told = f"Imported: {count} written, {len(steps) - count - refused} left as they are."
-    if not refused:
-        return f"{told} Nothing ran.", "success"
-    return f"{told} {refused} could not be imported. Nothing ran.", "warning"
+    told = [f"Imported: {count} written, {len(steps) - count - refused} left as they are."]
+    told += [f"{refused} could not be imported."] if refused else []
+    told += ["Nothing ran.", *(step.withdrawn for step in steps if step.withdrawn)]
+    return " ".join(told), "warning" if refused else "success"
 
 
 def _without(given: dict[str, Any]) -> list[str]:

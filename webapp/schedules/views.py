@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
 from webapp.accounts import own_tasks
@@ -33,7 +35,7 @@ from webapp.schedules.definition import KIND_WORDS, due_values, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
 from webapp.schedules.ordering import ORDER_WORDS
-from webapp.schedules.pages import detail_context, editor_context, last_runs_context
+from webapp.schedules.pages import detail_context, editor_context, progress_context
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
@@ -47,29 +49,55 @@ blueprint.add_app_template_filter(strip, "strip_of_runs")
 @blueprint.get("")
 @access(Access.VIEWER)
 def index() -> Response:
-    """The list."""
+    """The list. Its address is that of what is asked for, also while somebody types that."""
+    context = _listed()
+    found = context["listed_page"]
+    if wants_json():
+        return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
+    if wants_fragment():
+        response = render("schedules/_filtered.html", **context)
+        response.headers["HX-Replace-Url"] = url_for("schedules.index", **context["asked"])
+        return response
+    return render(
+        "schedules/index.html",
+        orders=list(ORDER_WORDS.items()),
+        kinds=list(KIND_WORDS.items()),
+        statuses=listing.STATUSES,
+        tag_menu=listing.tags_in_use(),
+        none_yet=not found.rows and not listing.any_schedule(),
+        **context,
+    )
+
+
+@blueprint.get("/rows")
+@access(Access.VIEWER)
+def rows() -> Response:
+    """A page of the list again, for the page that shows it."""
+    context = _listed()
+    if not wants_fragment():
+        return see_other(url_for("schedules.index", **context["asked"]))
+    return render_polled("schedules/_table.html", **context)
+
+
+def _listed() -> dict[str, Any]:
+    """The page of the list that the address asks for; `asked` is what of the address counts."""
     moment, filters, order = now(), asked_filters(), asked_order()
     pauses = pause_rows.unsettled(db.session)
     before, after = asked_edge("before"), asked_edge("after")
     found = listing.page(filters, moment, pauses, order=order, before=before, after=after)
-    if wants_json():
-        return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
-    return render(
-        "schedules/index.html",
-        "schedules/_table.html",
-        listed_page=found,
-        filters=filters,
-        order=order,
-        orders=list(ORDER_WORDS.items()),
-        given={**filters.given(), **order.given()},
-        kinds=list(KIND_WORDS.items()),
-        statuses=listing.STATUSES,
-        none_yet=not found.rows and not listing.any_schedule(),
-        beats=in_force.beats_for([row.schedule for row in found.rows], moment),
-        news=in_force,
-        now=moment,
-        unsettled=pauses,
-    )
+    edges = {name: edge for name, edge in (("before", before), ("after", after)) if edge}
+    given = {**filters.given(), **order.given()}
+    return {
+        "listed_page": found,
+        "filters": filters,
+        "order": order,
+        "given": given,
+        "asked": {**given, **edges},
+        "beats": in_force.beats_for([row.schedule for row in found.rows], moment),
+        "news": in_force,
+        "now": moment,
+        "unsettled": pauses,
+    }
 
 
 @blueprint.get("/new")
@@ -149,10 +177,11 @@ def show_in_force(schedule_id: int) -> Response:
 @blueprint.get("/<int:schedule_id>/runs")
 @access(Access.VIEWER)
 def show_runs(schedule_id: int) -> Response:
-    """Its last runs, as its page shows them."""
+    """Its last runs and its next times, as its page shows them."""
     if not wants_fragment():
         return see_other(url_for("schedules.show", schedule_id=schedule_id))
-    return render_polled("schedules/_last_runs.html", **last_runs_context(service.get(schedule_id)))
+    context = progress_context(service.get(schedule_id), now(), pause_rows.unsettled(db.session))
+    return render_polled("schedules/_progressed.html", **context)
 
 
 @blueprint.post("/<int:schedule_id>/enable")
@@ -268,7 +297,7 @@ def reset(schedule_id: int) -> Response:
 def _done(schedule: Stored, told: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
-        return jsonify(schedule_values(schedule))
-    flash(told, "success")
+        return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
+    flash(f"{told} {actions.told_withdrawn([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))

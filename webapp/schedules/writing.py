@@ -15,6 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
 from webapp.scheduler.recurrence import Crontab, Interval, OneTime, Rule, Solar
 from webapp.schedules.definition import Definition, Kind, next_anchor
 from webapp.schedules.models import Owner, ScheduleTombstone, ScheduleVersion
@@ -28,6 +30,7 @@ from webapp.schedules.stored import (
     TASKS,
     AnySession,
     Stored,
+    find,
 )
 
 # Any number that nothing else locks by.
@@ -66,8 +69,10 @@ def insert(
     return schedule_id
 
 
-def update(session: AnySession, stored: Stored, definition: Definition, now: datetime, author: str) -> int:
-    """Write a changed schedule as its next version; gives that version."""
+def update(
+    session: AnySession, stored: Stored, definition: Definition, now: datetime, author: str
+) -> dict[str, datetime]:
+    """Write a changed schedule as its next version; gives the skips that this withdrew, as of `withdraw_skips`."""
     _keep_first_version(session, stored, now)
     values, details = _task_values(definition), _detail_values(definition)
     moved = stored.rule != definition.rule or (
@@ -88,7 +93,21 @@ def update(session: AnySession, stored: Stored, definition: Definition, now: dat
         _drop_unused_rule(session, stored)
     _note_version(session, stored.id, version, definition, author=author, now=now)
     _note_change(session)
-    return version
+    return withdraw_skips(session, stored.id, now)
+
+
+def withdraw_skips(session: AnySession | sa.Connection, schedule_id: int, now: datetime) -> dict[str, datetime]:
+    """Delete the skips of moments that are no due times of a schedule any more: their due times by the runs' ids.
+
+    For after a change of its rows, in the same transaction. While it is only disabled, its skips stay.
+    """
+    ahead = sa.select(Run.id, Run.due_at, Run.state).where(Run.schedule_id == schedule_id, Run.due_at > now)
+    skips = {row.id: row.due_at for row in session.execute(ahead) if row.state == RunState.SKIPPED}
+    found = find(session, schedule_id) if skips else None
+    undue = {run_id: due for run_id, due in skips.items() if found is None or not found.is_due(due)}
+    if undue:
+        session.execute(sa.delete(Run).where(Run.id.in_(undue)))
+    return undue
 
 
 def update_details(session: AnySession, schedule_id: int, **values: Any) -> None:
@@ -97,11 +116,12 @@ def update_details(session: AnySession, schedule_id: int, **values: Any) -> None
     _note_change(session)
 
 
-def delete(session: AnySession, stored: Stored) -> int:
-    """Delete a schedule; gives the revision of that. Its versions and its runs stay."""
+def delete(session: AnySession, stored: Stored, now: datetime) -> int:
+    """Delete a schedule; gives the revision of that. Its versions stay, and its runs but for skips ahead."""
     session.execute(sa.delete(TASKS).where(TASKS.c.id == stored.id))
     _drop_unused_rule(session, stored)
     _note_change(session)
+    withdraw_skips(session, stored.id, now)
     tombstone = sa.select(ScheduleTombstone.revision).where(ScheduleTombstone.schedule_id == stored.id)
     return int(session.execute(tombstone).scalar_one())
 

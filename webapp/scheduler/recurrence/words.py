@@ -25,7 +25,7 @@ _EVENT_WORDS = {
 def describe(recurrence: Recurrence) -> str:
     """Say when a recurrence is due, in its zone's local time, such as `every day at 08:00, Europe/Berlin time`.
 
-    The zone is named when it is not UTC. Raises RecurrenceError for a crontab field or a zone that cannot be read.
+    Raises RecurrenceError for a crontab field or a zone that cannot be read.
     """
     tz = recurrence.timezone
     match recurrence.rule:
@@ -47,7 +47,7 @@ def _bounds_words(recurrence: Recurrence) -> str:
     if recurrence.end is not None:
         parts.append(f"until {_moment_words(recurrence.end, recurrence.timezone)}")
     bounds = [" ".join(parts)] if parts else []
-    if parts and recurrence.timezone != "UTC" and isinstance(recurrence.rule, Interval | Solar):
+    if parts and isinstance(recurrence.rule, Interval | Solar):
         bounds[0] += _zone_words(recurrence.timezone)
     if recurrence.max_runs is not None and not isinstance(recurrence.rule, OneTime):
         bounds.append("once only" if recurrence.max_runs == 1 else f"at most {recurrence.max_runs:,} times")
@@ -62,7 +62,7 @@ def _bounds_words(recurrence: Recurrence) -> str:
 
 
 def _zone_words(timezone: str) -> str:
-    return "" if timezone == "UTC" else f", {timezone} time"
+    return ", UTC" if timezone == "UTC" else f", {timezone} time"
 
 
 def _moment_words(moment: datetime, timezone: str) -> str:
