@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from celery.schedules import crontab, solar
+from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
+from webapp.accounts.models import AuditEntry
 from webapp.extensions import celery
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
+from webapp.schedules.models import ScheduleVersion
+from webapp.schedules.stored import find_named
 
 BEGIN = at("2027-03-01T10:00:00")
 
@@ -139,6 +143,75 @@ def test_a_wrong_entry_stops_no_other(beats: Rig, core: Core, caplog: pytest.Log
     _define(core, wrong={"schedule": 5}, daily=DAILY)
     assert set(_rows(beats)) == {"daily"}
     assert "wrong cannot be used" in caplog.text
+
+
+def _written(beats: Rig) -> list[tuple[Any, ...]]:
+    """Number and author of each version, beside what the audit says of the same."""
+    with beats.engine.connect() as connection:
+        entries = connection.execute(sa.select(AuditEntry.action, AuditEntry.actor).order_by(AuditEntry.id)).all()
+        versions = sa.select(ScheduleVersion.version, ScheduleVersion.author).order_by(ScheduleVersion.id)
+        return [(*version, *entry) for version, entry in zip(connection.execute(versions), entries, strict=True)]
+
+
+def test_what_is_written_is_a_version_and_in_the_audit(beats: Rig, core: Core) -> None:
+    changed = {**DAILY, "args": [3, 4]}
+    for entries in ({"daily": DAILY}, {"daily": DAILY}, {"daily": changed}, {}, {}, {"daily": changed}):
+        _define(core, **entries)
+    actions = ("create", "update", "disable", "update")
+    assert _written(beats) == [
+        (number, "the code", f"schedule.{action}", "the code") for number, action in enumerate(actions, 1)
+    ]
+    with beats.engine.connect() as connection, Session(connection) as session:
+        stored = find_named(session, "daily")
+        assert stored is not None
+        assert stored.row.version == 4
+        snapshots = [json.loads(text) for text in session.scalars(sa.select(ScheduleVersion.snapshot))]
+        audited = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)).all()
+    assert [(one["args"], one["enabled"]) for one in snapshots] == [
+        ([1, 2], True), ([3, 4], True), ([3, 4], False), ([3, 4], True)
+    ]  # fmt: skip
+    assert snapshots[-1] == stored.snapshot
+    assert (json.loads(audited[1].before or ""), json.loads(audited[1].after or "")) == (
+        {"args": [1, 2]},
+        {"args": [3, 4]},
+    )
+
+
+def test_what_former_releases_wrote_is_kept_as_its_first_version(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("DELETE FROM schedule_versions")
+    beats.execute("DELETE FROM audit")
+    _define(core, daily={**DAILY, "args": [3]})
+    with beats.engine.connect() as connection:
+        query = sa.select(ScheduleVersion.version, ScheduleVersion.snapshot).order_by(ScheduleVersion.version)
+        found = [(version, json.loads(text)["args"]) for version, text in connection.execute(query)]
+    assert found == [(1, [1, 2]), (2, [3])]
+
+
+def test_an_edit_that_outlives_the_code_is_noted_when_it_becomes_an_admins(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("UPDATE celery_periodictask SET args = '[7, 7]'")
+    _define(core)
+    with beats.engine.connect() as connection:
+        entry = connection.execute(sa.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+    assert entry is not None
+    assert (entry.actor, json.loads(entry.after)) == ("the code", {"owner": "admin"})
+
+
+def test_many_cost_no_more_statements_than_few(beats: Rig, core: Core) -> None:
+    statements: list[str] = []
+    sa.event.listen(core.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    counts: list[list[int]] = []
+    for number in (3, 200):
+        entries = {f"{number}-{place}": {**DAILY, "args": [place, number]} for place in range(number)}
+        counts.append([])
+        for wanted in (entries, {name: {**entry, "args": [0]} for name, entry in entries.items()}, {}):
+            _define(core, **wanted)
+            counts[-1].append(len(statements))
+            statements.clear()
+    few, many = counts
+    # The driver may cut one that has many values in two.
+    assert all(after <= before + 4 for before, after in zip(few, many, strict=True)), counts
 
 
 def test_a_crontab_of_its_own_zone_keeps_it() -> None:
