@@ -239,7 +239,9 @@ def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnigh
     scheduler.post(f"/schedules/{midnight[-1]}", {"description": "mine"})
     answer = scheduler.post_json("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 409
-    assert answer.get_json()["error"] == "Nothing was changed: somebody edited “n11” meanwhile."
+    error = answer.get_json()["error"]
+    assert error.startswith("Sita Gurung saved version 2 of “n11” at 20")
+    assert error.endswith("Asia/Kathmandu (UTC+05:45). You edited version 1; nothing was changed.")
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
 
 

@@ -15,8 +15,11 @@ from webapp.paging import LARGEST_ID
 from webapp.schedules.definition import FIELDS
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.secret_arguments import shown
+from webapp.schedules.stored import Stored
 
 SHOWN = 50
+# The author of what is not done by a person on a page.
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,17 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
         )
         for place, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True))
     ][:limit]
+
+
+def last_save(schedule: Stored) -> tuple[str, datetime]:
+    """Who saved the version that a schedule has, and when; as the beginning of a sentence."""
+    query = sa.select(ScheduleVersion.author, ScheduleVersion.created_at).where(
+        ScheduleVersion.schedule_id == schedule.id, ScheduleVersion.version == schedule.row.version
+    )
+    # A schedule that another program has written has no version of ours before its first edit.
+    author, at = db.session.execute(query).first() or ("another program", schedule.row.changed_at)
+    name = "the command line" if author == COMMAND_LINE else author.partition(" <")[0]
+    return name[:1].upper() + name[1:], at
 
 
 def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
