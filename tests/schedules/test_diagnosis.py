@@ -10,10 +10,10 @@ from flask import Flask
 
 from tests.visitors import Visitor
 from webapp import broker
-from webapp.database import now
+from webapp.database import UtcDateTime, now
 from webapp.extensions import db
 from webapp.runs.models import Run
-from webapp.scheduler.models import Beat
+from webapp.scheduler.models import Beat, ScheduleProgress
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleDetail
 from webapp.schedules.stored import TASKS
@@ -99,6 +99,21 @@ WITHOUT_RUN = [
     (sa.update(Beat).values(leading=False), ("Beat", "none leads")),
     (sa.update(Beat).values(revision=0), ("Beat", "does not know the last edit")),
 ]
+SPENT = sa.insert(ScheduleProgress).from_select(
+    ["schedule_id", "last_due_at", "runs"], sa.select(TASKS.c.id, sa.literal(DUE, UtcDateTime), sa.literal(2))
+)
+
+
+def test_that_its_limit_is_why_it_is_off_is_said_everywhere(app: Flask, scheduler: Visitor, number: int) -> None:
+    change(app, SPENT, sa.update(TASKS).values(enabled=False), sa.update(ScheduleDetail).values(max_runs=2))
+    said = "It has reached its maximum of 2 runs."
+    assert broken(scheduler, number) == ("Schedule", said)
+    for path in ("/schedules", f"/schedules/{number}", f"/schedules/{number}/why"):
+        assert said in scheduler.get(path).text, path
+    read = scheduler.get(f"/schedules/{number}", accept="application/json").get_json()
+    assert (read["finished"], read["runs"], read["max_runs"], len(read["next"])) == (said, 2, 2, 2)
+
+
 QUEUED = [
     (sa.update(Run).values(sent_at=None), ("Broker", "the message was not sent")),
     (sa.update(Worker).values(queues='["other"]'), ("Queue", "“slow”")),

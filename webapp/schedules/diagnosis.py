@@ -107,8 +107,8 @@ class _Chain:
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
             return Link(name, True, f"It was enabled: beat accounted for it.{since}")
-        if schedule.fired:
-            return Link(name, False, "It was to run once, and it has.", "Enable it to let it run once more.")
+        if schedule.finished:
+            return Link(name, False, schedule.finished, "Enable it to let it run again; its runs then count anew.")
         if not row.enabled:
             return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
         if schedule.problem:

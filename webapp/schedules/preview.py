@@ -57,7 +57,7 @@ def preview(
     recurrence = dataclasses.replace(recurrence, seed=name)
     if stored is not None:
         recurrence = as_saved(recurrence, stored)
-    done = stored.row.runs or 0 if stored else 0
+    done = stored.runs if stored else 0
     new = due_times(recurrence, now, COUNT, done)
     return Preview(
         timezone=recurrence.timezone,

@@ -24,6 +24,7 @@ from sqlalchemy_celery_beat.models import (
 )
 
 from webapp.expressions import numbers_for, one_of
+from webapp.formats import plural
 from webapp.queue_names import target_refusal
 from webapp.scheduler.models import ScheduleProgress
 from webapp.scheduler.recurrence import (
@@ -128,8 +129,30 @@ class Stored:
 
     @property
     def runs(self) -> int:
-        """How many runs were made that its maximum counts."""
-        return max(self.row.runs or 0, int(self.fired))
+        """How many runs were made that its maximum counts; none of those before beat switched it off."""
+        counted = 0 if self.row.progress_revision is None else self.row.runs or 0
+        return max(counted, int(self.fired))
+
+    @property
+    def made(self) -> int:
+        """The same for people: once beat has switched it off, how many it had made by then."""
+        return max(self.row.runs or 0, int(self.fired)) if self._spent else self.runs
+
+    @property
+    def _spent(self) -> bool:
+        row = self.row
+        return not row.enabled and row.last_due_at is not None and row.progress_revision is None
+
+    @property
+    def finished(self) -> str | None:
+        """Why it is off although no person disabled it, as a sentence; None for others."""
+        if self.fired or (self._spent and self.kind == Kind.CLOCKED):
+            return "It was to run once, and it has."
+        if not self._spent:
+            return None
+        if self.max_runs is not None and self.made >= self.max_runs:
+            return f"It has reached its maximum of {plural(self.max_runs, 'run')}."
+        return "It has passed its end." if self.end is not None else None
 
     @property
     def end(self) -> datetime | None:
@@ -277,6 +300,7 @@ def select_schedules() -> sa.Select[Any]:
         PROGRESS.c.next_due_at,
         PROGRESS.c.runs,
         PROGRESS.c.broken,
+        PROGRESS.c.revision.label("progress_revision"),
         INTERVALS.c.id.label("interval_id"),
         INTERVALS.c.every,
         sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),
