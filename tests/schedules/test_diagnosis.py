@@ -188,6 +188,27 @@ def test_a_queue_that_workers_of_others_take_from(app: Flask, scheduler: Visitor
     assert "celery@shop" in page
 
 
+@pytest.mark.parametrize("state", ["queued", "started", "succeeded"])
+def test_a_run_by_hand_that_has_not_ended_is_named(app: Flask, scheduler: Visitor, number: int, state: str) -> None:
+    hour_ago = now() - timedelta(hours=1)
+    run(app, number, "missed", reason="no beat fired it in time")
+    with app.app_context():
+        by_hand = Run(id=str(uuid.uuid4()), task="add", state=state, schedule_id=number, queue="slow")
+        by_hand.created_at, unended = hour_ago, by_hand.id if state != "succeeded" else None
+        db.session.add(by_hand)
+        db.session.commit()
+    found = ask(scheduler, number)
+    assert found["by_hand"] == unended
+    told = {
+        "queued": "This due time has no run. The run that was started by hand 60 min ago is queued in “slow”.",
+        "started": "This due time has no run. The run that was started by hand 60 min ago is started.",
+        "succeeded": "There is no run to look at.",
+    }
+    assert found["links"][-1]["found"].replace("1 h", "60 min") == told[state]
+    page = scheduler.get(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z").text
+    assert ("started by hand" in page) is (unended is not None)
+
+
 def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor, number: int) -> None:
     run(app, number, "missed", reason="no beat fired it in time")
     change(app, sa.update(Beat).values(started_at=now() - timedelta(hours=2)))

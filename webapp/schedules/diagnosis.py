@@ -26,7 +26,7 @@ from webapp.registry import find_task
 from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
 from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.runs.states import UNENDED, RunState
 from webapp.runs.store import NOT_SENT
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
@@ -60,10 +60,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All links in order; `due_at` is the due time that was asked about, None when there was none yet."""
+    """All links in order; `due_at` is the due time that was asked about, None when there was none yet.
+
+    `by_hand` is the newest run that was started by hand and has not ended, where the due time has no run.
+    """
 
     due_at: datetime | None
     run: Run | None
+    by_hand: Run | None
     links: Sequence[Link]
 
     @property
@@ -89,6 +93,7 @@ class _Chain:
     def __init__(self, schedule: Stored, due_at: datetime | None, run: Run | None, now: datetime) -> None:
         self.schedule, self.due_at, self.run, self.now = schedule, due_at, run, now
         self.made = run if run is not None and run.state not in NEVER_MADE else None
+        self.by_hand = _unended_by_hand(schedule) if self.made is None else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
         task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
         self.queue = broker.queue_of(task, asked)
@@ -99,7 +104,7 @@ class _Chain:
     def diagnosis(self) -> Diagnosis:
         links = [self._enabled(), self._pause(), self._beat(), self._occurrence()]
         links += [self._broker(), self._queue(), self._task(), self._result()]
-        return Diagnosis(self.due_at, self.run, links)
+        return Diagnosis(self.due_at, self.run, self.by_hand, links)
 
     def _enabled(self) -> Link:
         name, schedule = "Schedule", self.schedule
@@ -265,7 +270,7 @@ class _Chain:
     def _result(self) -> Link:
         name, run = "Result", self.made
         if run is None:
-            return Link(name, None, "There is no run to look at.")
+            return Link(name, None, self._instead())
         if run.state == RunState.SUCCEEDED:
             took = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
             return Link(name, True, f"It succeeded{f' after {formats.duration(took)}' if took is not None else ''}.")
@@ -279,6 +284,20 @@ class _Chain:
             seen = formats.ago(run.claim_seen_at, self.now)
             return Link(name, False, f"It began, but its worker was last seen {seen}.", "Beat sends it again.")
         return Link(name, None, f"It is {run.state}.")
+
+    def _instead(self) -> str:
+        run = self.by_hand
+        if run is None:
+            return "There is no run to look at."
+        queue = broker.queue_of_run(run)
+        where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
+        begun = formats.ago(run.created_at, self.now)
+        return f"This due time has no run. The run that was started by hand {begun} is {run.state}{where}."
+
+
+def _unended_by_hand(schedule: Stored) -> Run | None:
+    mine = (Run.schedule_id == schedule.id, Run.due_at.is_(None), Run.state.in_(sorted(UNENDED)))
+    return db.session.scalars(sa.select(Run).where(*mine).order_by(Run.created_at.desc()).limit(1)).first()
 
 
 def _in_question(schedule: Stored, now: datetime) -> datetime | None:
