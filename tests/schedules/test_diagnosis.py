@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from kombu import Exchange, Queue
 
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.database import UtcDateTime, now
-from webapp.extensions import db
+from webapp.extensions import celery, db
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat, ScheduleProgress
 from webapp.schedules import service
@@ -186,6 +187,28 @@ def test_a_queue_that_workers_of_others_take_from(app: Flask, scheduler: Visitor
     page = scheduler.get("/queues").text
     assert "not guarded" in page
     assert "celery@shop" in page
+
+
+def test_the_queue_is_looked_at_to_which_the_exchange_leads(app: Flask, scheduler: Visitor, number: int) -> None:
+    run(app, number, "queued", sent_at=DUE, created_at=DUE, options='{"exchange": "events", "routing_key": "sums"}')
+    assert broken(scheduler, number) == (
+        "Queue",
+        "The exchange “events” with the routing key “sums” leads to no queue.",
+    )
+    with celery.connection_for_write() as connection:
+        Queue("slow", Exchange("events"), "sums")(connection.default_channel).declare()
+    assert broken(scheduler, number)[0] is None
+    change(app, sa.update(Worker).values(queues='["beatdesk"]'))
+    assert broken(scheduler, number) == ("Queue", "No worker that is alive consumes the queue “slow”.")
+
+
+def test_an_exchange_alone_changes_nothing(app: Flask, scheduler: Visitor, number: int) -> None:
+    change(app, sa.update(TASKS).values(exchange="events"), sa.update(Worker).values(queues='["beatdesk"]'))
+    links = {link["name"]: link["found"] for link in ask(scheduler, number)["links"]}
+    assert links["Queue"] == "No worker that is alive consumes the queue “slow”."
+    change(app, sa.update(TASKS).values(routing_key="sums"))
+    links = {link["name"]: link["found"] for link in ask(scheduler, number)["links"]}
+    assert links["Queue"] == "The exchange “events” with the routing key “sums” leads to no queue."
 
 
 @pytest.mark.parametrize("state", ["queued", "started", "succeeded"])

@@ -24,7 +24,7 @@ FROM celery_periodictask p
 JOIN schedule_details d ON d.schedule_id = p.id
 LEFT JOIN schedule_progress g ON g.schedule_id = p.id
 WHERE p.enabled AND p.task IN :tasks
-GROUP BY p.discriminator, p.schedule_id, p.task, p.queue, p.start_time, p.expires, p.one_off,
+GROUP BY p.discriminator, p.schedule_id, p.task, p.queue, p.exchange, p.routing_key, p.start_time, p.expires, p.one_off,
   d.timezone, d.anchor, d.ends_at, d.max_runs, d.jitter, d.paused_at, d.paused_until, d.tags,
   CASE WHEN p.one_off OR d.max_runs IS NOT NULL THEN coalesce(CASE WHEN g.revision IS NOT NULL THEN g.runs END, 0) END,
   CASE WHEN p.one_off THEN p.total_run_count > 0 END,

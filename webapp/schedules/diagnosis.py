@@ -25,6 +25,7 @@ from webapp.extensions import db
 from webapp.registry import find_task
 from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
+from webapp.runs.message import Destination
 from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, RunState
 from webapp.runs.store import NOT_SENT
@@ -95,11 +96,14 @@ class _Chain:
         self.made = run if run is not None and run.state not in NEVER_MADE else None
         self.by_hand = _unended_by_hand(schedule) if self.made is None else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
-        task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
-        self.queue = broker.queue_of(task, asked)
-        others = [one for one in promise.load(db.session.connection()) if one.queue == self.queue and not one.claims]
-        self.others = ", ".join(sorted(one.node for one in others)[:NAMED])
-        self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
+        self.aim = _aim(schedule, run)
+        self.queues = _led_to(self.aim)
+        self.queue = "”, “".join(self.queues or ())
+        consumers = promise.load(db.session.connection())
+        others = {one.node for one in consumers if one.queue in (self.queues or ()) and not one.claims}
+        self.others = ", ".join(sorted(others)[:NAMED])
+        alive = [line for line in workers.workers(now) if line.alive]
+        self.consumers = [line for line in alive if set(line.queues).intersection(self.queues or ())]
 
     def diagnosis(self) -> Diagnosis:
         links = [self._enabled(), self._pause(), self._beat(), self._occurrence()]
@@ -218,6 +222,8 @@ class _Chain:
         name = "Queue"
         if self.begun is not None:
             return Link(name, True, f"“{self.queue}” was consumed: {self.begun.worker or 'a worker'} took it.")
+        if not self.queues:
+            return self._no_queue(name)
         if self.others:
             return self._foreign_queue(name)
         if not self.consumers:
@@ -225,13 +231,19 @@ class _Chain:
                 name,
                 False,
                 f"No worker that is alive consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {self.queue}",
+                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
         names = ", ".join(line.row.name for line in self.consumers[:3])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
         return Link(
             name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
+
+    def _no_queue(self, name: str) -> Link:
+        if self.queues is None:
+            return Link(name, None, f"Only the broker knows to which queue the {self.aim.place} leads.")
+        advice = "Start the worker that binds its queue, or remove the exchange and the routing key in the editor."
+        return Link(name, False, f"The {self.aim.place} leads to no queue.", advice)
 
     def _foreign_queue(self, name: str) -> Link:
         """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
@@ -241,9 +253,9 @@ class _Chain:
         if self.made is None or self.made.state != RunState.QUEUED:
             return Link(name, True, found)
         try:
-            depth = broker.queue_depths([self.queue])[self.queue]
+            depth = sum(depth or 0 for depth in broker.queue_depths(self.queues or ()).values())
         except broker.BrokerAway:
-            depth = None
+            depth = 0
         if depth:
             found += f" {formats.plural(depth, 'message')} wait in it."
         return Link(name, None, found, "Wait for its workers, or see whether they are stuck.")
@@ -293,6 +305,21 @@ class _Chain:
         where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
         begun = formats.ago(run.created_at, self.now)
         return f"This due time has no run. The run that was started by hand {begun} is {run.state}{where}."
+
+
+def _aim(schedule: Stored, run: Run | None) -> Destination:
+    """Where the messages of a run go, which may have been made before an edit, or those of the schedule."""
+    row = schedule.row
+    if run is None or run.state in NEVER_MADE:
+        return broker.destination_of(row.task, row.queue, row.exchange, row.routing_key)
+    return broker.destination_of_run(run)
+
+
+def _led_to(aim: Destination) -> list[str] | None:
+    try:
+        return broker.led_to(aim)
+    except broker.BrokerAway:
+        return None
 
 
 def _unended_by_hand(schedule: Stored) -> Run | None:
