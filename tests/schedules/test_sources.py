@@ -230,7 +230,9 @@ def test_a_dump_whose_entries_are_broken() -> None:
     assert text.splitlines()[(found.line or 0)].strip() == '"model": "django_celery_beat.periodictask",'
     assert from_dumpdata(dump(crontab=None), NOW)[1].error == "It names no schedule, or more than one."
     assert from_dumpdata(dump(crontab=None, clocked=8), NOW)[1].skipped == "Its one time has passed."
-    assert "“exchange”" in from_dumpdata(dump(exchange="x"), NOW)[1].notes[0]
+    assert "“headers”" in from_dumpdata(dump(headers='{"a": 1}'), NOW)[1].notes[0]
+    named = from_dumpdata(dump(exchange="x", routing_key=""), NOW)[1]
+    assert (named.fields["exchange"], named.fields["routing_key"], named.notes) == ("x", None, [])
     for junk in ("[", "[1]", "[{}]", '[{"model": "django_celery_beat.periodictask"}]', text[:-9], "[" * 9999):
         with pytest.raises(Invalid):
             from_dumpdata(junk, NOW)

@@ -78,7 +78,9 @@ def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
     wanted: dict[str, Definition] = {}
     for name, entry in app.conf.beat_schedule.items():
         try:
-            wanted[name] = definition(entry, app.conf.timezone or "UTC")
+            defined = definition(entry, app.conf.timezone or "UTC")
+            _text(defined)  # no JSON can be made of some
+            wanted[name] = defined
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             logger.error("The code's schedule %s cannot be used: %r", name, error)  # noqa: TRY400 - it names all there is
     # What the session writes is part of the connection's transaction, and stays when it is closed.
@@ -104,9 +106,8 @@ def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
         "args": list(entry.get("args") or []),
         "kwargs": dict(entry.get("kwargs") or {}),
         "headers": dict(options.get("headers") or {}),
-        # A kombu `Queue` stands for its name.
-        "queue": getattr(options.get("queue"), "name", options.get("queue")),
-        "exchange": options.get("exchange"),
+        # A kombu `Queue` or `Exchange` stands for its name.
+        **{name: getattr(options.get(name), "name", options.get(name)) for name in ("queue", "exchange")},
         "routing_key": options.get("routing_key"),
         "priority": options.get("priority"),
         "expire_seconds": None if expires is None else int(expires),

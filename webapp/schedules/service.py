@@ -160,7 +160,7 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
     before = get(schedule_id)
     if before.code_definition is None:
         raise Conflict("The code does not define this schedule.")
-    return save(schedule_id, drift.reset_values(before, names))
+    return save(schedule_id, drift.reset_values(before, names), opens=ALL_VERSIONS)
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:

@@ -40,7 +40,7 @@ from webapp.scheduler.recurrence import (
     describe,
     due_times,
 )
-from webapp.schedules.definition import DEFAULTS, Kind, iso
+from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords
 
 AnySession = Session | scoped_session[Any]
@@ -238,6 +238,7 @@ class Stored:
         """What it says, in the form of `Definition.snapshot`, even when that is not legal."""
         row, values = self.row, dict(DEFAULTS)
         values |= {name: getattr(row, name) for name in _SAME_FIELDS if getattr(row, name) is not None}
+        values |= {name: getattr(row, name) or None for name in TARGETS}
         values |= {
             "enabled": bool(row.enabled) and not self.fired,
             "kind": self.kind.value if self.kind else None,

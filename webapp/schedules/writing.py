@@ -116,6 +116,8 @@ def _task_values(definition: Definition) -> dict[str, Any]:
         "args": json.dumps(definition.args),
         "kwargs": json.dumps(definition.kwargs),
         "queue": definition.queue,
+        "exchange": definition.exchange,
+        "routing_key": definition.routing_key,
         "priority": definition.priority,
         "expire_seconds": definition.expire_seconds,
         "start_time": _utc(definition.start),

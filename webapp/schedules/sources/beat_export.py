@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.secret_arguments import exported, shown
 from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.text import MASK
@@ -36,7 +37,7 @@ def _entry(one: Mapping[str, Any], zone: str) -> str:
     values: dict[str, Any] = {"task": repr(one["task"]), "schedule": _rule(one)}
     # Celery could not open what is sealed, and would hand it to the task as it is.
     values |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
-    options = {"queue": one["queue"], "priority": one["priority"], "expires": one["expire_seconds"]}
+    options = {name: one[name] for name in ("queue", *TARGETS, "priority")} | {"expires": one["expire_seconds"]}
     if options := {name: value for name, value in options.items() if value is not None}:
         values["options"] = repr(options)
     inside = "".join(f"        {name!r}: {text},\n" for name, text in values.items())

@@ -10,13 +10,14 @@ from typing import Any
 
 from celery.schedules import crontab, schedule, solar
 
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.sources.given import Given, check_names, interval, refuse
 from webapp.schedules.sources.literals import Unreadable, name_of, value_of
 
 NAMES = ("beat_schedule", "CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE")
 ZONES = ("timezone", "CELERY_TIMEZONE")
 _ENTRY = {"task", "schedule", "args", "kwargs", "options", "relative"}
-_OPTIONS = {"queue", "priority", "expires"}
+_OPTIONS = {"queue", *TARGETS, "priority", "expires"}
 
 
 def looks_like_beat_schedule(text: str) -> bool:
@@ -134,7 +135,7 @@ def _entry(name: str, value: Any, timezone: str, line: int | None) -> Given:
         "task": value["task"],
         "args": list(value.get("args") or []),
         "kwargs": dict(value.get("kwargs") or {}),
-        "queue": getattr(options.get("queue"), "name", options.get("queue")),
+        **{key: getattr(options.get(key), "name", options.get(key)) for key in ("queue", *TARGETS)},
         "priority": options.get("priority"),
         "expire_seconds": expires,
         **when,

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webapp.encoding import decode_json
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
 CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 # What messages may be given there, and schedules here not.
-_NO_PLACE = ("exchange", "routing_key", "headers")
+_NO_PLACE = ("headers",)
 
 
 def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: datetime, line: int | None) -> Given:
@@ -28,6 +29,7 @@ def from_row(row: Mapping[str, Any], kind: str, rule: Mapping[str, Any], now: da
         "kwargs": row.get("kwargs") or {},
         "enabled": bool(row.get("enabled", True)),
         "queue": row.get("queue") or None,
+        **{key: row.get(key) or None for key in TARGETS},
         "priority": row.get("priority"),
         "expire_seconds": row.get("expire_seconds"),
         "start": _moment(row.get("start_time")),
