@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from celery.schedules import crontab, solar
+from kombu import Exchange
 from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
@@ -88,6 +89,12 @@ def test_each_kind_is_installed_and_can_fire(beats: Rig, core: Core) -> None:
     assert len(core.agenda) == 3
 
 
+def test_an_exchange_may_be_given_as_kombus_own(beats: Rig, core: Core) -> None:
+    _define(core, daily={**DAILY, "options": {"exchange": Exchange("events"), "routing_key": "sums"}})
+    row = _rows(beats)["daily"]
+    assert (row.exchange, row.routing_key) == ("events", "sums")
+
+
 def test_installing_again_changes_nothing(beats: Rig, core: Core) -> None:
     _define(core, daily=DAILY)
     revision = _rows(beats)["daily"].revision
@@ -140,9 +147,10 @@ def test_a_name_that_an_admin_uses_is_left_alone(beats: Rig, core: Core) -> None
 
 
 def test_a_wrong_entry_stops_no_other(beats: Rig, core: Core, caplog: pytest.LogCaptureFixture) -> None:
-    _define(core, wrong={"schedule": 5}, daily=DAILY)
+    wrong = {"schedule": 5}, {**DAILY, "args": [{1, 2}]}, {**DAILY, "options": {"routing_key": object()}}
+    _define(core, **{f"wrong-{place}": entry for place, entry in enumerate(wrong)}, daily=DAILY)
     assert set(_rows(beats)) == {"daily"}
-    assert "wrong cannot be used" in caplog.text
+    assert all(f"wrong-{place} cannot be used" in caplog.text for place in range(3))
 
 
 def _written(beats: Rig) -> list[tuple[Any, ...]]:

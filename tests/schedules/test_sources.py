@@ -40,7 +40,7 @@ app.conf.beat_schedule = {
         "task": "add",
         "schedule": celery.schedules.crontab(hour=7, minute=[0, 30], day_of_week="mon"),
         "kwargs": {"num1": -1, "num2": 2},
-        "options": {"priority": 3, "routing_key": "x"},
+        "options": {"priority": 3, "routing_key": "x", "retry": False},
     },
     "sun": {"task": "add", "schedule": solar("sunset", -37.81753, 144.96715)},
     "read": {"task": "add", "schedule": float(os.environ["EVERY"])},
@@ -78,11 +78,11 @@ def test_beat_schedule_is_read_and_not_run() -> None:
     assert (said["half"]["every"], said["half"]["period"]) == (500_000, "microseconds")
     assert said["mondays"] == {
         "name": "mondays", "task": "add", "kind": "crontab", "crontab": "0,30 7 * * mon", "timezone": "Europe/Berlin",
-        "kwargs": {"num1": -1, "num2": 2}, "priority": 3,
+        "kwargs": {"num1": -1, "num2": 2}, "priority": 3, "routing_key": "x",
     }  # fmt: skip
     assert (said["sun"]["event"], said["sun"]["latitude"]) == ("sunset", -37.81753)
     by_name = {one.name: one for one in found}
-    assert by_name["mondays"].notes == ["The option “routing_key” has no place here and is left out."]
+    assert by_name["mondays"].notes == ["The option “retry” has no place here and is left out."]
     wrong = {one.name: (one.line, one.error) for one in found if one.error}
     assert wrong == {
         "read": (21, "“float(os.environ['EVERY'])” cannot be read without running it."),
