@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -11,7 +12,8 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
-from webapp.schedules import service, transfer
+from webapp.schedules import history, service, transfer
+from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.given import Given
 from webapp.schedules.stored import TASKS
@@ -109,3 +111,18 @@ def test_the_preview_says_what_decides_the_queue(app: Flask, scheduler: Visitor)
     said = "Exchange “events” and routing key “sums” decide the queue."
     assert said in scheduler.post("/schedules/preview", sent).text
     assert said not in scheduler.post("/schedules/preview", {**sent, "exchange": ""}).text
+
+
+def test_a_version_of_a_former_release_does_not_say_that_it_was_added(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    with app.app_context():
+        (text,) = db.session.scalars(sa.select(ScheduleVersion.snapshot))
+        former = {name: value for name, value in json.loads(text).items() if name not in BOTH}
+        db.session.execute(sa.update(ScheduleVersion).values(snapshot=json.dumps(former)))
+        db.session.commit()
+        service.save(number, {"queue": "fast"})
+        (change,) = history.versions(number)[0].changes
+        assert change.field == "queue"
+        db.session.remove()
+    page = scheduler.post(f"/schedules/{number}", {"version": "1", "every": "7"}).text
+    assert "routing key" not in page.partition("Both together")[0]

@@ -292,7 +292,7 @@ class _Bringing:
         if not values:
             return
         names = next(iter(values.values()))
-        statement = sa.update(key.table).where(key == sa.bindparam("number"))  # type: ignore[arg-type]  # a table it is
+        statement = sa.update(key.table).where(key == sa.bindparam("number"))
         statement = statement.values({name: sa.bindparam(f"new_{name}") for name in names})
         given = [
             {"number": number} | {f"new_{name}": value for name, value in row.items()} for number, row in values.items()

@@ -304,7 +304,8 @@ class _Chain:
         queue = broker.queue_of_run(run)
         where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
         begun = formats.ago(run.created_at, self.now)
-        return f"This due time has no run. The run that was started by hand {begun} is {run.state}{where}."
+        none = "This due time has no run" if self.due_at else "It has not come due yet"
+        return f"{none}. The run that was started by hand {begun} is {run.state}{where}."
 
 
 def _aim(schedule: Stored, run: Run | None) -> Destination:

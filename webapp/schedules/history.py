@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
-from webapp.schedules.definition import FIELDS
+from webapp.schedules.definition import FIELDS, TARGETS
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
@@ -83,6 +83,8 @@ def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """The fields that differ, in the order of the form, with their secrets masked."""
+    # Versions of former releases do not say what has become a field since.
+    before = {name: after.get(name) for name in TARGETS} | dict(before)
     names = [name for name in FIELDS if before.get(name) != after.get(name)]
     if {"args", "kwargs"}.intersection(names):
         before, after = shown(before), shown(after)
