@@ -218,8 +218,8 @@ def test_many_cost_no_more_statements_than_few(beats: Rig, core: Core) -> None:
             counts[-1].append(len(statements))
             statements.clear()
     few, many = counts
-    # The driver may cut one that has many values in two.
-    assert all(after <= before + 4 for before, after in zip(few, many, strict=True)), counts
+    # One that has many values may be cut in several.
+    assert all(after <= before + 12 for before, after in zip(few, many, strict=True)), counts
 
 
 def test_a_crontab_of_its_own_zone_keeps_it() -> None:
