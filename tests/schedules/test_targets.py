@@ -21,11 +21,6 @@ from webapp.schedules.stored import TASKS
 BOTH = {"exchange": "events", "routing_key": "sums"}
 
 
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
 def schedule(app: Flask, **row: Any) -> int:
     with app.app_context():
         fields = {"name": "Sums", "task": "add", "args": [1, 2], "kind": "interval", "every": 5, "period": "minutes"}
