@@ -18,7 +18,7 @@ from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.installation import KEY, OtherInstallation
 from webapp.overview import health
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.recorder import Recorder
 from webapp.runs.states import RunState
@@ -47,7 +47,7 @@ def test_the_mark_is_put_back(context: Flask, settings: Settings, redis: redis_c
 
 def test_a_page_sends_nothing_there(context: Flask, redis: redis_client.Redis) -> None:
     redis.set(KEY, "another")
-    run = service.launch("add", [1, 2])
+    run = control.launch("add", [1, 2])
     assert (fresh(Run, run.id).state, fresh(Run, run.id).sent_at) == (RunState.QUEUED, None)
     assert not broker.announce("channel", "text")
     assert redis.keys("*") == [KEY]

@@ -26,7 +26,7 @@ from webapp.config import ConfigError, Settings
 from webapp.database import now
 from webapp.extensions import celery, db
 from webapp.queue_names import refusal, target_refusal
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules import service as schedules
@@ -164,7 +164,7 @@ def test_a_task_whose_own_queue_is_reserved_fails_alone(
     monkeypatch.setattr(task, "queue", RESERVED, raising=False)
     # Celery looks once.
     monkeypatch.setattr(task, "_exec_options", None)
-    bad, good = service.launch("runs.retain").id, service.launch("add", [1, 2]).id
+    bad, good = control.launch("runs.retain").id, control.launch("add", [1, 2]).id
     assert SAID in str(fresh(Run, bad).error)
     assert fresh(Run, good).sent_at is not None
     assert not broker.breaker.tripped

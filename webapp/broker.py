@@ -15,6 +15,7 @@ from kombu.serialization import dumps
 from webapp import installation
 from webapp.celery_config import SERIALIZER
 from webapp.config import Settings
+from webapp.delivery import bound_queues
 from webapp.extensions import celery
 from webapp.producers import (
     BROKER_ERRORS,
@@ -293,31 +294,45 @@ def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
 
 def destination(
     task: str, args: list[Any], kwargs: dict[str, Any], queue: str | None, options: Mapping[str, Any] | None = None
-) -> tuple[str, str, str]:
-    """Where a message of a task would go: queue, exchange, routing key. Sends nothing and asks no server.
+) -> message.Destination:
+    """Where a message of a task would go; `options` may name an exchange and a routing key.
 
-    `options` may name an exchange and a routing key; which queues those lead to only the broker knows, and the routing
-    key is taken for the queue's name, as it is in Celery's own exchanges. Raises Unsendable when a router raises.
+    Sends nothing and asks no server. Raises Unsendable when a router raises.
     """
-    asked = {name: value for name, value in (options or {}).items() if name in ("exchange", "routing_key")}
     try:
-        route = celery.amqp.router.route(asked | ({"queue": queue} if queue else {}), task, args, kwargs)
+        return message.destination(celery, task, {**(options or {}), "queue": queue}, args, kwargs)
     except Exception as error:
         raise Unsendable(reason(error)) from error
-    chosen = route.get("queue")
-    default = asked.get("routing_key") if "exchange" in asked else None
-    name = getattr(chosen, "name", chosen) or default or celery.conf.task_default_queue
-    exchange = route.get("exchange") or getattr(getattr(chosen, "exchange", None), "name", "")
-    key = route.get("routing_key") or getattr(chosen, "routing_key", None) or name
-    return str(name), str(exchange), str(key)
 
 
-def queue_of(task: str, queue: str | None) -> str:
-    """The queue that a task goes to, as far as it can be said without its arguments: a router may need them."""
+def destination_of(
+    task: str, queue: str | None, exchange: str | None = None, routing_key: str | None = None
+) -> message.Destination:
+    """Where the messages of a task go, as far as it can be said without their arguments: a router may need them."""
     try:
-        return destination(task, [], {}, queue)[0]
+        return destination(task, [], {}, queue, {"exchange": exchange, "routing_key": routing_key})
     except Unsendable:
-        return queue or str(celery.conf.task_default_queue)
+        if exchange and routing_key:
+            return message.Destination(None, exchange, routing_key)
+        name = queue or str(celery.conf.task_default_queue)
+        return message.Destination(name, "", name)
+
+
+def destination_of_run(run: Run) -> message.Destination:
+    """Where the message of a run goes, as far as it can be said without its arguments."""
+    try:
+        return message.destination_of(celery, run)
+    except Exception:  # noqa: BLE001  # a router of a project's own; sending says what is wrong with it
+        return destination_of(run.task, run.queue)
+
+
+def led_to(aim: message.Destination) -> list[str] | None:
+    """The queues that a message goes to; None where the broker does not say. Raises BrokerAway."""
+    if aim.queue is not None:
+        return [aim.queue]
+    found: list[list[str] | None] = []
+    _ask(lambda connection: found.append(bound_queues(connection.default_channel, aim.exchange, aim.routing_key)))
+    return found[0]
 
 
 def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:

@@ -94,15 +94,19 @@ class CheckedProducer:
         if not exchange:
             return
         with _asking():
-            channel = self._producer.channel
-            if channel.typeof(exchange).type == "fanout":
-                return
-            found = channel._lookup(exchange, key)  # noqa: SLF001 - as its own `basic_publish` does
-        if not found:
+            found = bound_queues(self._producer.channel, exchange, key)
+        if found is not None and not found:
             raise Undeliverable(_nowhere(exchange, key))
-        for queue in found:
+        for queue in found or ():
             if reason := target_refusal(None, None, queue):
                 raise Unsendable(reason)
+
+
+def bound_queues(channel: Any, exchange: str, key: str) -> list[str] | None:
+    """The queues that an exchange leads to; None where the broker does not say, and where all listeners get it."""
+    if not hasattr(channel, "_lookup") or channel.typeof(exchange).type == "fanout":
+        return None
+    return sorted(channel._lookup(exchange, key))  # noqa: SLF001 - as its own `basic_publish` does
 
 
 @contextmanager

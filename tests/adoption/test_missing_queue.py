@@ -19,7 +19,7 @@ from webapp import broker
 from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import celery, db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler import messages
@@ -63,9 +63,9 @@ def test_it_waits_for_the_queue_and_others_go_on(
         processes.recorder(settings),
         processes.worker(settings, "--concurrency", "1", **env) as worker,
     ):
-        waiting = [service.launch("shop.note", [f"waits {number}"], queue="nowhere").id for number in range(3)]
-        other = service.launch("shop.note", ["goes on"])
-        sender = service.launch("shop.sends", ["a child", "nowhere"])
+        waiting = [control.launch("shop.note", [f"waits {number}"], queue="nowhere").id for number in range(3)]
+        other = control.launch("shop.note", ["goes on"])
+        sender = control.launch("shop.sends", ["a child", "nowhere"])
         wait_for(lambda: stepping(fresh(Run, sender.id).state == RunState.SUCCEEDED), seconds=20)
         wait_for(lambda: stepping({fresh(Run, run).reason for run in waiting} == {REASON}), seconds=20)
         child = wait_for(lambda: stepping(child_ids()) and child_ids())[0]

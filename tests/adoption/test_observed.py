@@ -22,7 +22,7 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.scheduler.core import Core
@@ -81,7 +81,7 @@ class Desk:
 
 
 def launched(task: str, *args: str) -> str:
-    return service.launch(task, args, origin=Origin.LAUNCH, queue="shop").id
+    return control.launch(task, args, origin=Origin.LAUNCH, queue="shop").id
 
 
 def states(ids: Sequence[str]) -> set[str]:

@@ -20,7 +20,7 @@ from webapp import broker
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.workers.models import Worker
 
@@ -58,7 +58,7 @@ def test_each_takes_its_own(context: Flask, settings: Settings, shop: Shop) -> N
         with shop.worker("-Q", "celery,shop") as theirs:
             for number in range(3):
                 shop.send("shop.private", f"theirs {number}")
-            runs = [service.launch("shop.note", [f"ours {number}"]).id for number in range(3)]
+            runs = [control.launch("shop.note", [f"ours {number}"]).id for number in range(3)]
             theirs_only = Counter(f"theirs {number}" for number in range(3))
             wait_for(lambda: shop.executed() == theirs_only, seconds=20)
             expected = Counter(["nobody else is there", *(f"ours {number}" for number in range(3))])

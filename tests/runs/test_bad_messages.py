@@ -23,7 +23,7 @@ from tests.support import fresh, reading
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import discards, service
+from webapp.runs import control, discards
 from webapp.runs.ids import id_of_task, new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
@@ -114,7 +114,7 @@ def test_no_message_ends_a_worker(context: Flask, settings: Settings, redis: red
         for task_id, queue in ((ours, DEFAULT_QUEUE), ("theirs", DEFAULT_QUEUE), ("shared", OTHER_QUEUE)):
             headers = {"id": task_id, "task": "nobody.knows", "lang": "py"}
             publish(BODY, headers, queue, content_type=JSON, content_encoding="utf-8")
-        bystander = service.launch("add", [2, 3])
+        bystander = control.launch("add", [2, 3])
         assert finish(bystander.id).result == "5"
         assert finish(ours).error == "NotExecutable: no worker knows this task"
         theirs = finish(id_of_task("theirs"))
@@ -126,5 +126,5 @@ def test_no_message_ends_a_worker(context: Flask, settings: Settings, redis: red
         assert len(rows("nobody.knows")) == 2
         # It is the same process as in the beginning, and goes on.
         assert worker.popen.poll() is None
-        assert finish(service.launch("add", [4, 5]).id).result == "9"
+        assert finish(control.launch("add", [4, 5]).id).result == "9"
         wait_for(lambda: not [row for row in rows("add") if not row.ended and row.started_at], seconds=20)

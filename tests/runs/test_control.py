@@ -10,6 +10,7 @@ import pytest
 import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskCliRunner
 
 from tests.outages import away
 from tests.runs.making import make_run
@@ -20,7 +21,7 @@ from webapp.accounts.models import AuditEntry
 from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import claims, service
+from webapp.runs import claims, control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.wakeup import CHANNEL
@@ -85,7 +86,7 @@ def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
         return sent
 
     monkeypatch.setattr(broker, "publish", published_and_claimed)
-    run = fresh(Run, service.launch("add", [2, 3]).id)
+    run = fresh(Run, control.launch("add", [2, 3]).id)
     assert (run.state, run.sends) == (RunState.STARTED, 1)
     assert run.sent_at == run.started_at
 
@@ -227,3 +228,16 @@ def test_cancelling_works_while_the_broker_is_away(settings: Settings) -> None:
         assert "The broker is away" in visitor.get(f"/runs/{running}").text
         assert fresh(Run, waiting).state == RunState.REVOKED
         assert fresh(Run, running).state == RunState.STARTED
+
+
+def test_a_launch_by_the_command_line_is_audited_as_the_pages_is(operator: Visitor, runner: FlaskCliRunner) -> None:
+    operator.post("/runs/new", {"task": "add", "arg.num1": "2", "arg.num2": "3"})
+    by_page = newest()
+    answer = runner.invoke(args=["runs", "launch", "add", "--kwargs", '{"num1": 2, "num2": 3}'])
+    run = fresh(Run, answer.stdout.strip())
+    assert (run.origin, run.created_by) == ("command", None)
+    assert [entry[0] for entry in audited("run.launch")] == [by_page.id, run.id]
+    with reading():
+        first, second = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "run.launch")).all()
+        assert (second.actor, second.object_name) == ("system", "add")
+        assert json.loads(second.after or "") == json.loads(first.after or "")

@@ -17,7 +17,7 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -69,9 +69,9 @@ def test_two_and_three_become_five_and_stay_so(
         wait_for(lambda: told()["status"] == "succeeded", seconds=20)
         assert told() == {"task_id": task_id, "status": "succeeded", "result": 5}
         # The one task of Celery's own that may be called is a run like any other.
-        cleaning = service.launch("celery.backend_cleanup")
+        cleaning = control.launch("celery.backend_cleanup")
         assert until(cleaning.id, RunState.SUCCEEDED).result == "null"
-        failed = service.launch("samples.fail", ["<b>no</b>"])
+        failed = control.launch("samples.fail", ["<b>no</b>"])
         assert until(failed.id, RunState.FAILED).error == "ValueError: <b>no</b>"
         text = operator.get(f"/runs/{failed.id}").text
         assert "&lt;b&gt;no&lt;/b&gt;" in text
@@ -86,15 +86,15 @@ def test_message_delivered_twice_is_executed_once(
 ) -> None:
     noted, awaited = tmp_path / "noted", tmp_path / "awaited"
     with processes.worker(settings, "--concurrency", "2", TASK_MODULES=SAMPLES):
-        done = service.launch("samples.note", [str(noted)])
+        done = control.launch("samples.note", [str(noted)])
         until(done.id, RunState.SUCCEEDED)
-        running = service.launch("samples.wait", [str(awaited)])
+        running = control.launch("samples.wait", [str(awaited)])
         until(running.id, RunState.STARTED)
         for _ in range(2):
             send_again(done.id)
             send_again(running.id)
         # What was sent after them has ended, so that they were delivered too.
-        fence = service.launch("add", [1, 1])
+        fence = control.launch("add", [1, 1])
         until(fence.id, RunState.SUCCEEDED)
         awaited.touch()
         ended = until(running.id, RunState.SUCCEEDED)
@@ -106,21 +106,21 @@ def test_cancelling_ends_a_task_that_runs(context: Flask, settings: Settings, re
     operator = Visitor(context, "operator")
     # Two processes: Celery may hand the next message to the one that is just being replaced, where it waits for beat.
     with processes.worker(settings, "--concurrency", "2", TASK_MODULES=SAMPLES):
-        run = service.launch("samples.wait", [str(tmp_path / "never")])
+        run = control.launch("samples.wait", [str(tmp_path / "never")])
         wait_for(lambda: lines(tmp_path / "never.begun") == 1, seconds=20)
         assert operator.post(f"/runs/{run.id}/cancel").status_code == 303
         ended = until(run.id, RunState.REVOKED, RunState.FAILED)
         # The worker goes on with the next one.
-        until(service.launch("add", [1, 1]).id, RunState.SUCCEEDED)
+        until(control.launch("add", [1, 1]).id, RunState.SUCCEEDED)
     assert (ended.state, ended.reason, ended.claims) == (RunState.REVOKED, "Ended while it ran", 1)
 
 
 def test_cancelled_run_never_begins(context: Flask, settings: Settings, recorder: None, tmp_path: Path) -> None:
     operator = Visitor(context, "operator")
     noted = tmp_path / "noted"
-    run = service.launch("samples.note", [str(noted)])
+    run = control.launch("samples.note", [str(noted)])
     operator.post(f"/runs/{run.id}/cancel")
     with processes.worker(settings, "--concurrency", "1", TASK_MODULES=SAMPLES):
-        until(service.launch("add", [1, 1]).id, RunState.SUCCEEDED)
+        until(control.launch("add", [1, 1]).id, RunState.SUCCEEDED)
     assert lines(noted) == 0
     assert (fresh(Run, run.id).state, fresh(Run, run.id).claims) == (RunState.REVOKED, 0)

@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 
@@ -48,14 +48,14 @@ def finish(*ids: str) -> list[Run]:
 
 
 def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, tmp_path: Path) -> None:
-    bases = [service.launch("field.own_base", [str(tmp_path / "ledger"), fail]).id for fail in (False, True)]
+    bases = [control.launch("field.own_base", [str(tmp_path / "ledger"), fail]).id for fail in (False, True)]
     hows = ("ignore", "state_then_ignore", "bad_str", "bad_str_retry", "exit", "memory")
-    ends = [service.launch("field.ends", [how]).id for how in hows]
-    late = [service.launch(task).id for task in ("field.lost_late", "field.slow_late")]
-    named_self = service.launch("field.named_self", [], {"self": 1, "value": 2}).id
-    sends = service.launch("field.sends").id
+    ends = [control.launch("field.ends", [how]).id for how in hows]
+    late = [control.launch(task).id for task in ("field.lost_late", "field.slow_late")]
+    named_self = control.launch("field.named_self", [], {"self": 1, "value": 2}).id
+    sends = control.launch("field.sends").id
     gate = tmp_path / "gate"
-    going = service.launch("field.standard_progress", [str(gate)]).id
+    going = control.launch("field.standard_progress", [str(gate)]).id
     with Celery(broker=settings.broker_url, set_as_current=False) as client:
         for number in range(3):
             client.send_task("field.echo", [f"theirs {number}"], task_id=NAMED, queue=DEFAULT_QUEUE)

@@ -118,7 +118,6 @@ def test_counts_are_by_state_and_stop_at_their_limit(context: Flask, monkeypatch
     make_runs(7)
     make_runs(2, state=RunState.FAILED, task="other")
     counts = listing.counts(parse(""), now())
-    assert counts is not None
     assert (counts.text(RunState.SUCCEEDED), counts.text(RunState.FAILED), counts.text(RunState.HELD)) == (
         "7",
         "2",
@@ -127,12 +126,22 @@ def test_counts_are_by_state_and_stop_at_their_limit(context: Flask, monkeypatch
     assert counts.total == "9"
     monkeypatch.setattr(listing, "COUNTED", 5)
     limited = listing.counts(parse(""), now())
-    assert limited is not None
     assert (limited.text(RunState.SUCCEEDED), limited.total) == ("5+", "7+")
     of_task = listing.counts(parse("task:other state:succeeded"), now())
-    assert of_task is not None
     assert (of_task.text(RunState.FAILED), of_task.text(RunState.SUCCEEDED)) == ("2", "0")
-    assert listing.counts(parse("args.user:5"), now()) is None
+
+
+def test_counts_stay_with_a_filter_by_argument(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_runs(3, kwargs='{"user": 5}')
+    make_runs(2, kwargs='{"user": 5}', state=RunState.FAILED)
+    make_runs(4, kwargs='{"user": 55}')
+    for text in ("args.user:5", "args.user:5 state:failed"):
+        found = listing.counts(parse(text), now())
+        assert (found.text(RunState.SUCCEEDED), found.text(RunState.FAILED), found.total) == ("3", "2", "5")
+    assert listing.counts(parse("args.user:5 state:failed task:other"), now()).total == "0"
+    # What only looks like it in the text is looked at too, and counts towards the limit.
+    monkeypatch.setattr(listing, "CANDIDATES", 5)
+    assert listing.counts(parse("args.user:5"), now()).total.endswith("+")
 
 
 def test_long_search_stops_and_leads_on(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

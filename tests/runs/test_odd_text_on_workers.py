@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import control, rejected, service
+from webapp.runs import control, rejected
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recorder import lag
 from webapp.runs.states import ENDED, RunState
@@ -60,9 +60,9 @@ def test_it_is_recorded_and_shown_escaped(
     options = ("--concurrency", "2", "--logfile", str(log))
     worker = processes.worker(settings, *options, name="caf\udce9", TASK_MODULES=SAMPLES)
     with processes.recorder(settings) as recorder, worker as process:
-        ids = {where: service.launch("odd.say", [where]).id for where in PLACES}
-        ids |= {how: service.launch("odd.fail", [how]).id for how in FAILURES}
-        secret = service.launch("odd.secret", [], {"password": ODD, "path": str(tmp_path / "x")})
+        ids = {where: control.launch("odd.say", [where]).id for where in PLACES}
+        ids |= {how: control.launch("odd.fail", [how]).id for how in FAILURES}
+        secret = control.launch("odd.secret", [], {"password": ODD, "path": str(tmp_path / "x")})
         # Four that the tasks send, and what joins two of them.
         total = len(ids) + 1 + 5
         wait_for(lambda: len(all_runs()) == total and all(run.state in ENDED for run in all_runs()), seconds=40)

@@ -72,6 +72,9 @@ def test_the_condition_finds_the_runs_that_the_promise_guards(context: Flask) ->
         named = {make_run(RunState.QUEUED, queue=queue, sent_at=SENT)}
         if queue == DEFAULT_QUEUE:
             named |= {make_run(RunState.QUEUED, queue=None, sent_at=SENT, options='{"headers": {"a": 1}}')}
+        for half in ('{"exchange": "x"}', '{"routing_key": "shop"}'):
+            # It decides nothing: the queue does.
+            named |= {make_run(RunState.QUEUED, queue=queue, sent_at=SENT, options=half)}
         make_run(RunState.QUEUED, queue=queue, sent_at=SENT, options=exchange)
         with reading():
             found = set(db.session.scalars(sa.select(Run.id).where(guarded(consumers))))

@@ -21,7 +21,7 @@ from tests.visitors import Visitor
 from webapp.celery_config import DEFAULT_QUEUE, execution
 from webapp.config import Settings
 from webapp.extensions import celery, db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.store import Sendable
@@ -62,7 +62,7 @@ def _sent(redis: redis_client.Redis) -> list[tuple[str, Any]]:
 def test_it_is_sent_as_json(context: Flask, redis: redis_client.Redis, serializer: str) -> None:
     """By a page, by beat, by another task, and whatever serializer the call asks for."""
     name = NAMES[serializer]
-    run = service.launch(name, [2])
+    run = control.launch(name, [2])
     assert fresh(Run, run.id).state == RunState.QUEUED
     sender = Sender(celery)
     row = {field: getattr(run, field) for field in ("id", "task", "args", "kwargs", "queue", "priority", "options")}
@@ -100,7 +100,7 @@ def test_a_worker_takes_it_whatever_somebodys_module_accepts(context: Flask, set
     with processes.worker(settings, TASK_MODULES=MODULE) as worker:
         import_module(MODULE)
         celery.conf.update(execution(settings.broker_url))
-        made = [service.launch(name, [3]) for name in ("serializing.yaml", "serializing.sends")]
+        made = [control.launch(name, [3]) for name in ("serializing.yaml", "serializing.sends")]
         wait_for(lambda: worker.output().count(" succeeded in ") == 3, seconds=30, message="they did not end")
         assert "The task serializing.yaml: " + NOTE.format("yaml") in worker.output()
         with processes.recorder(settings):

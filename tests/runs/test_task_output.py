@@ -14,7 +14,7 @@ from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import RunState
 
@@ -62,7 +62,7 @@ def test_what_tasks_say_is_kept_with_their_runs(context: Flask, settings: Settin
     with ExitStack() as stack:
         stack.enter_context(processes.recorder(settings))
         workers = {pool: stack.enter_context(worker(settings, pool, level)) for pool, level in POOLS.items()}
-        runs = {pool: service.launch("talks.all", queue=pool).id for pool in POOLS}
+        runs = {pool: control.launch("talks.all", queue=pool).id for pool in POOLS}
         wait_for(lambda: all(fresh(Run, run_id).state == RunState.SUCCEEDED for run_id in runs.values()), seconds=30)
         wait_for(lambda: all(("info", "no end") in lines(run_id) for run_id in runs.values()), seconds=20)
     for pool, run_id in runs.items():

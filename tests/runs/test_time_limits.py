@@ -12,7 +12,7 @@ from tests.servers import wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -31,7 +31,7 @@ def test_task_has_exactly_the_limits_that_it_sets(context: Flask, settings: Sett
         processes.worker(settings, "--concurrency", "7", TASK_MODULES=TASKS, **limits),
     ):
         names = ("default", "hard", "annotated", "soft", "patient")
-        runs = {name: service.launch(f"limited.{name}", [LONG]).id for name in names}
+        runs = {name: control.launch(f"limited.{name}", [LONG]).id for name in names}
         sent = {
             "sent hard": celery.tasks["limited.soft"].apply_async((LONG,), time_limit=1).id,
             "sent long": celery.send_task("limited.default", (LONG,), time_limit=60).id,

@@ -17,7 +17,7 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.runs import relatives, service
+from webapp.runs import control, relatives
 from webapp.runs.family import Branch, Group
 from webapp.runs.models import Run, RunLine
 from webapp.runs.states import Origin, RunState
@@ -72,7 +72,7 @@ def named(branches: list[Branch]) -> str:
 
 def check_progress(viewer: Visitor, go: Path) -> None:
     """A task that tells how far it is, and writes lines."""
-    run = service.launch("samples.steps", [4, str(go)])
+    run = control.launch("samples.steps", [4, str(go)])
 
     def page() -> str:
         return viewer.get(f"/runs/{run.id}").text
@@ -91,7 +91,7 @@ def check_progress(viewer: Visitor, go: Path) -> None:
 
 def check_canvas(viewer: Visitor) -> None:
     """A call, a chain, a group and a chord of chains, launched by one task."""
-    run = service.launch("samples.canvas")
+    run = control.launch("samples.canvas")
 
     def done() -> bool:
         rows = family_of(run.id)
@@ -112,7 +112,7 @@ def check_canvas(viewer: Visitor) -> None:
 
 def check_replaced(numbers: list[int], state: RunState) -> Run:
     """Task.replace: what replaces it has its id, and is neither a duplicate nor lost."""
-    run = service.launch("samples.replaced", numbers)
+    run = control.launch("samples.replaced", numbers)
     wait_for(lambda: fresh(Run, run.id).state == state, seconds=20)
     assert drawn(run.id) == "replaced(chord[give give])"
     return fresh(Run, run.id)

@@ -74,6 +74,7 @@ def test_end_disables_the_schedule(beats: Rig) -> None:
     drive(beats.leading(time), time, at("2027-01-01T11:00:00"))
     assert [due.minute for due in beats.dues(made)] == [10, 20]
     assert not beats.enabled(made)
+    assert stood(beats, made)[0] == "It has passed its end."
 
 
 def test_maximum_number_of_runs(beats: Rig) -> None:
@@ -83,10 +84,36 @@ def test_maximum_number_of_runs(beats: Rig) -> None:
     drive(beats.leading(time), time, begin + hours(1))
     assert len(beats.dues(made)) == 3
     assert not beats.enabled(made)
+    assert stood(beats, made) == ("It has reached its maximum of 3 runs.", 3, 0)
     # Enabled again it counts anew, and does not fire before its next due time.
     beats.edit(made, begin + hours(1), enabled=True)
+    assert stood(beats, made) == (None, 0, 0)
+    drive(beats.leading(time), time, begin + hours(1) + timedelta(seconds=90))
+    assert stood(beats, made) == (None, 1, 1)
+    # By whichever beat.
     drive(beats.leading(time), time, begin + hours(1.5))
     assert len(beats.dues(made)) == 6
+    assert stood(beats, made) == ("It has reached its maximum of 3 runs.", 3, 0)
+
+
+def stood(beats: Rig, number: int) -> tuple[str | None, int, int]:
+    """Why pages say that it is off, how many runs they show, and how many count."""
+    with Session(beats.engine) as session:
+        found = stored.find(session, number)
+        assert found is not None
+        return found.finished, found.made, found.runs
+
+
+def test_one_that_a_person_disables_has_not_finished(beats: Rig) -> None:
+    begin = at("2027-01-01T10:00:00")
+    made = beats.interval("i", 60, saved=begin, details={"max_runs": 3})
+    time = FakeTime(begin)
+    core = beats.leading(time)
+    drive(core, time, begin + timedelta(seconds=150))
+    beats.edit(made, begin + timedelta(seconds=150), enabled=False)
+    core.step(woken=True)
+    drive(core, time, begin + hours(1))
+    assert stood(beats, made) == (None, 2, 2)
 
 
 def test_one_time_fires_once_and_is_disabled_with_it(beats: Rig) -> None:

@@ -10,12 +10,17 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from celery.schedules import crontab, solar
+from kombu import Exchange
+from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
+from webapp.accounts.models import AuditEntry
 from webapp.extensions import celery
 from webapp.runs.models import Run
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
+from webapp.schedules.models import ScheduleVersion
+from webapp.schedules.stored import find_named
 
 BEGIN = at("2027-03-01T10:00:00")
 
@@ -98,6 +103,12 @@ def test_each_kind_is_installed_and_can_fire(beats: Rig, core: Core) -> None:
     assert len(core.agenda) == 3
 
 
+def test_an_exchange_may_be_given_as_kombus_own(beats: Rig, core: Core) -> None:
+    _define(core, daily={**DAILY, "options": {"exchange": Exchange("events"), "routing_key": "sums"}})
+    row = _rows(beats)["daily"]
+    assert (row.exchange, row.routing_key) == ("events", "sums")
+
+
 def test_installing_again_changes_nothing(beats: Rig, core: Core) -> None:
     _define(core, daily=DAILY)
     revision = _rows(beats)["daily"].revision
@@ -150,9 +161,79 @@ def test_a_name_that_an_admin_uses_is_left_alone(beats: Rig, core: Core) -> None
 
 
 def test_a_wrong_entry_stops_no_other(beats: Rig, core: Core, caplog: pytest.LogCaptureFixture) -> None:
-    _define(core, wrong={"schedule": 5}, daily=DAILY)
+    wrong = {"schedule": 5}, {**DAILY, "args": [{1, 2}]}, {**DAILY, "options": {"routing_key": object()}}
+    _define(core, **{f"wrong-{place}": entry for place, entry in enumerate(wrong)}, daily=DAILY)
     assert set(_rows(beats)) == {"daily"}
-    assert "wrong cannot be used" in caplog.text
+    assert all(f"wrong-{place} cannot be used" in caplog.text for place in range(3))
+
+
+def _written(beats: Rig) -> list[tuple[Any, ...]]:
+    """Number and author of each version, beside what the audit says of the same."""
+    with beats.engine.connect() as connection:
+        entries = connection.execute(sa.select(AuditEntry.action, AuditEntry.actor).order_by(AuditEntry.id)).all()
+        versions = sa.select(ScheduleVersion.version, ScheduleVersion.author).order_by(ScheduleVersion.id)
+        return [(*version, *entry) for version, entry in zip(connection.execute(versions), entries, strict=True)]
+
+
+def test_what_is_written_is_a_version_and_in_the_audit(beats: Rig, core: Core) -> None:
+    changed = {**DAILY, "args": [3, 4]}
+    for entries in ({"daily": DAILY}, {"daily": DAILY}, {"daily": changed}, {}, {}, {"daily": changed}):
+        _define(core, **entries)
+    actions = ("create", "update", "disable", "update")
+    assert _written(beats) == [
+        (number, "the code", f"schedule.{action}", "the code") for number, action in enumerate(actions, 1)
+    ]
+    with beats.engine.connect() as connection, Session(connection) as session:
+        stored = find_named(session, "daily")
+        assert stored is not None
+        assert stored.row.version == 4
+        snapshots = [json.loads(text) for text in session.scalars(sa.select(ScheduleVersion.snapshot))]
+        audited = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)).all()
+    assert [(one["args"], one["enabled"]) for one in snapshots] == [
+        ([1, 2], True), ([3, 4], True), ([3, 4], False), ([3, 4], True)
+    ]  # fmt: skip
+    assert snapshots[-1] == stored.snapshot
+    assert (json.loads(audited[1].before or ""), json.loads(audited[1].after or "")) == (
+        {"args": [1, 2]},
+        {"args": [3, 4]},
+    )
+
+
+def test_what_former_releases_wrote_is_kept_as_its_first_version(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("DELETE FROM schedule_versions")
+    beats.execute("DELETE FROM audit")
+    _define(core, daily={**DAILY, "args": [3]})
+    with beats.engine.connect() as connection:
+        query = sa.select(ScheduleVersion.version, ScheduleVersion.snapshot).order_by(ScheduleVersion.version)
+        found = [(version, json.loads(text)["args"]) for version, text in connection.execute(query)]
+    assert found == [(1, [1, 2]), (2, [3])]
+
+
+def test_an_edit_that_outlives_the_code_is_noted_when_it_becomes_an_admins(beats: Rig, core: Core) -> None:
+    _define(core, daily=DAILY)
+    beats.execute("UPDATE celery_periodictask SET args = '[7, 7]'")
+    _define(core)
+    with beats.engine.connect() as connection:
+        entry = connection.execute(sa.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+    assert entry is not None
+    assert (entry.actor, json.loads(entry.after)) == ("the code", {"owner": "admin"})
+
+
+def test_many_cost_no_more_statements_than_few(beats: Rig, core: Core) -> None:
+    statements: list[str] = []
+    sa.event.listen(core.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    counts: list[list[int]] = []
+    for number in (3, 200):
+        entries = {f"{number}-{place}": {**DAILY, "args": [place, number]} for place in range(number)}
+        counts.append([])
+        for wanted in (entries, {name: {**entry, "args": [0]} for name, entry in entries.items()}, {}):
+            _define(core, **wanted)
+            counts[-1].append(len(statements))
+            statements.clear()
+    few, many = counts
+    # One that has many values may be cut in several.
+    assert all(after <= before + 12 for before, after in zip(few, many, strict=True)), counts
 
 
 def test_a_crontab_of_its_own_zone_keeps_it() -> None:

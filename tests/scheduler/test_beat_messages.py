@@ -168,7 +168,10 @@ def test_nothing_is_published_once_it_may_not(sender: Sender, redis: redis_clien
 def test_depth_and_queue(sender: Sender, redis: redis_client.Redis) -> None:
     assert sender.queue_of(RUN) == "beatdesk"
     assert sender.queue_of(RUN._replace(queue="slow")) == "slow"
-    assert sender.queue_of(RUN._replace(options='{"exchange": "e"}')) is None
+    assert sender.queue_of(RUN._replace(options='{"exchange": "e", "routing_key": "k"}')) is None
+    # One without the other decides nothing.
+    assert sender.queue_of(RUN._replace(queue="slow", options='{"exchange": "e"}')) == "slow"
+    assert sender.queue_of(RUN._replace(options='{"routing_key": "k"}')) == "beatdesk"
     assert sender.depth("slow") == 0
     _send(sender, RUN._replace(queue="slow"), RUN._replace(queue="slow", priority=6))
     assert sender.depth("slow") == 2

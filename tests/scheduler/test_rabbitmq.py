@@ -25,7 +25,7 @@ from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
 from webapp.database import now
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -61,7 +61,7 @@ class Story:
 
     def busy(self) -> Callable[[], None]:
         """Keep the only worker busy until the returned function is called."""
-        run = service.launch("samples.wait", [self.file("gate")])
+        run = control.launch("samples.wait", [self.file("gate")])
         wait_for(lambda: fresh(Run, run.id).state == RunState.STARTED, seconds=20)
 
         def go_on() -> None:
@@ -73,7 +73,7 @@ class Story:
 
     def noted(self, name: str, **options: Any) -> str:
         """The id of a run that adds a line to the file of that name."""
-        return service.launch("samples.note", [self.file(name)], **options).id
+        return control.launch("samples.note", [self.file(name)], **options).id
 
     def lines(self) -> Counter[str]:
         """How often each file was written to."""

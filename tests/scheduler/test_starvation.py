@@ -16,7 +16,7 @@ from tests.scheduler.beats import Rig
 from tests.servers import wait_for
 from webapp.config import Settings
 from webapp.database import now
-from webapp.runs import service
+from webapp.runs import control
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +40,9 @@ def settings(
 def test_its_newest_run_begins(context: Flask, beats: Rig, settings: Settings, tmp_path: Path) -> None:
     gate, begun = tmp_path / "gate", tmp_path / "begun"
     with processes.worker(settings, "--concurrency", "1", TASK_MODULES=SAMPLES):
-        service.launch("samples.wait", [str(gate)])
+        control.launch("samples.wait", [str(gate)])
         for _ in range(BACKLOG):
-            service.launch("samples.sleep", [SECONDS])
+            control.launch("samples.sleep", [SECONDS])
         made = beats.interval(
             "often",
             1,

@@ -19,6 +19,7 @@ from webapp.extensions import db
 from webapp.mail.models import Mail
 from webapp.mail.service import compose
 from webapp.runs import recording
+from webapp.runs.ids import had_row
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import Entry, Event
@@ -95,6 +96,10 @@ def test_told_once_however_often_and_in_whatever_batches(number: int) -> None:
         assert "ValueError: no" in letter.text
         assert f"/schedules/{number}" in letter.html
         assert json.loads(mail.context)["schedule"] == "report"
+        # As any other message's: a row before it has a message.
+        run = db.session.get_one(Run, mail.run_id)
+        assert had_row(run.id)
+        assert (run.task, run.args, run.origin) == ("mail.send_mail", json.dumps([mail.id]), "task")
 
 
 def test_resumed_it_counts_anew_and_tells_when_it_works_again(number: int) -> None:

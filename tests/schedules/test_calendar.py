@@ -16,6 +16,7 @@ from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleVersion
+from webapp.schedules.stored import TASKS
 from webapp.workers.models import Worker
 
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"
@@ -223,6 +224,14 @@ def test_the_lists_filters_narrow_the_calendar(app: Flask, scheduler: Visitor, m
     everything = fires("")
     assert fires("tag=reports") == fires("queue=slow") == fires("q=MINE") == fires("task=runs.retain") == 7
     assert fires("queue=beatdesk") == everything - 7
+    # What an exchange leads elsewhere goes to neither its own queue nor the default one.
+    with app.app_context():
+        db.session.execute(sa.update(TASKS).where(TASKS.c.name == "mine").values(exchange="events", routing_key="sums"))
+        db.session.commit()
+        db.session.remove()
+    assert (fires("queue=slow"), fires("queue=beatdesk"), fires("")) == (0, everything - 7, everything)
+    pools = read(scheduler, "/schedules/calendar?zone=UTC")["pools"]
+    assert ["exchange “events” with the routing key “sums”"] in [pool["queues"] for pool in pools]
     assert fires("status=disabled") == fires("tag=nothing") == 0
     found = read(scheduler, f"{week}&q=n0")
     # A burst is what all of them make together.
@@ -241,7 +250,9 @@ def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnigh
     scheduler.post(f"/schedules/{midnight[-1]}", {"description": "mine"})
     answer = scheduler.post_json("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 409
-    assert answer.get_json()["error"] == "Nothing was changed: somebody edited “n11” meanwhile."
+    error = answer.get_json()["error"]
+    assert error.startswith("Sita Gurung saved version 2 of “n11” at 20")
+    assert error.endswith("Asia/Kathmandu (UTC+05:45). You edited version 1; nothing was changed.")
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
 
 

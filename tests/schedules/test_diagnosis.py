@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from kombu import Exchange, Queue
 
 from tests.visitors import Visitor
 from webapp import broker
-from webapp.database import now
-from webapp.extensions import db
+from webapp.database import UtcDateTime, now
+from webapp.extensions import celery, db
 from webapp.runs.models import Run
-from webapp.scheduler.models import Beat
+from webapp.scheduler.models import Beat, ScheduleProgress
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleDetail
 from webapp.schedules.stored import TASKS
@@ -99,6 +100,21 @@ WITHOUT_RUN = [
     (sa.update(Beat).values(leading=False), ("Beat", "none leads")),
     (sa.update(Beat).values(revision=0), ("Beat", "does not know the last edit")),
 ]
+SPENT = sa.insert(ScheduleProgress).from_select(
+    ["schedule_id", "last_due_at", "runs"], sa.select(TASKS.c.id, sa.literal(DUE, UtcDateTime), sa.literal(2))
+)
+
+
+def test_that_its_limit_is_why_it_is_off_is_said_everywhere(app: Flask, scheduler: Visitor, number: int) -> None:
+    change(app, SPENT, sa.update(TASKS).values(enabled=False), sa.update(ScheduleDetail).values(max_runs=2))
+    said = "It has reached its maximum of 2 runs."
+    assert broken(scheduler, number) == ("Schedule", said)
+    for path in ("/schedules", f"/schedules/{number}", f"/schedules/{number}/why"):
+        assert said in scheduler.get(path).text, path
+    read = scheduler.get(f"/schedules/{number}", accept="application/json").get_json()
+    assert (read["finished"], read["runs"], read["max_runs"], len(read["next"])) == (said, 2, 2, 2)
+
+
 QUEUED = [
     (sa.update(Run).values(sent_at=None), ("Broker", "the message was not sent")),
     (sa.update(Worker).values(queues='["other"]'), ("Queue", "“slow”")),
@@ -171,6 +187,49 @@ def test_a_queue_that_workers_of_others_take_from(app: Flask, scheduler: Visitor
     page = scheduler.get("/queues").text
     assert "not guarded" in page
     assert "celery@shop" in page
+
+
+def test_the_queue_is_looked_at_to_which_the_exchange_leads(app: Flask, scheduler: Visitor, number: int) -> None:
+    run(app, number, "queued", sent_at=DUE, created_at=DUE, options='{"exchange": "events", "routing_key": "sums"}')
+    assert broken(scheduler, number) == (
+        "Queue",
+        "The exchange “events” with the routing key “sums” leads to no queue.",
+    )
+    with celery.connection_for_write() as connection:
+        Queue("slow", Exchange("events"), "sums")(connection.default_channel).declare()
+    assert broken(scheduler, number)[0] is None
+    change(app, sa.update(Worker).values(queues='["beatdesk"]'))
+    assert broken(scheduler, number) == ("Queue", "No worker that is alive consumes the queue “slow”.")
+
+
+def test_an_exchange_alone_changes_nothing(app: Flask, scheduler: Visitor, number: int) -> None:
+    change(app, sa.update(TASKS).values(exchange="events"), sa.update(Worker).values(queues='["beatdesk"]'))
+    links = {link["name"]: link["found"] for link in ask(scheduler, number)["links"]}
+    assert links["Queue"] == "No worker that is alive consumes the queue “slow”."
+    change(app, sa.update(TASKS).values(routing_key="sums"))
+    links = {link["name"]: link["found"] for link in ask(scheduler, number)["links"]}
+    assert links["Queue"] == "The exchange “events” with the routing key “sums” leads to no queue."
+
+
+@pytest.mark.parametrize("state", ["queued", "started", "succeeded"])
+def test_a_run_by_hand_that_has_not_ended_is_named(app: Flask, scheduler: Visitor, number: int, state: str) -> None:
+    hour_ago = now() - timedelta(hours=1)
+    run(app, number, "missed", reason="no beat fired it in time")
+    with app.app_context():
+        by_hand = Run(id=str(uuid.uuid4()), task="add", state=state, schedule_id=number, queue="slow")
+        by_hand.created_at, unended = hour_ago, by_hand.id if state != "succeeded" else None
+        db.session.add(by_hand)
+        db.session.commit()
+    found = ask(scheduler, number)
+    assert found["by_hand"] == unended
+    told = {
+        "queued": "This due time has no run. The run that was started by hand 60 min ago is queued in “slow”.",
+        "started": "This due time has no run. The run that was started by hand 60 min ago is started.",
+        "succeeded": "There is no run to look at.",
+    }
+    assert found["links"][-1]["found"].replace("1 h", "60 min") == told[state]
+    page = scheduler.get(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z").text
+    assert ("started by hand" in page) is (unended is not None)
 
 
 def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor, number: int) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from webapp.runs.message import Destination
 from webapp.scheduler.recurrence import Crontab, Interval, Recurrence
 from webapp.schedules import load
 from webapp.schedules.load import Load, bursts, calmest
@@ -24,11 +25,9 @@ def at(hours: int) -> datetime:
     return datetime.fromtimestamp(MONDAY, UTC) + timedelta(hours=hours)
 
 
-def group(
-    line: str, *, queue: str | None = None, jitter: float = 0.0, pause: tuple[float, float] | None = None
-) -> Group:
+def group(line: str, *, queue: str = "celery", jitter: float = 0.0, pause: tuple[float, float] | None = None) -> Group:
     when = When(Recurrence(Crontab.from_line(line), jitter=jitter), 0, *(pause or (None, None)))
-    return Group(when, "add", queue)
+    return Group(when, "add", Destination(queue, "", queue))
 
 
 def reckoned(groups: dict[Group, int], seconds: float = 60.0, slots: int = 2, minutes: int = DAY) -> Load:
@@ -39,7 +38,7 @@ def reckoned(groups: dict[Group, int], seconds: float = 60.0, slots: int = 2, mi
 
     members = {found: range(count) for found, count in groups.items()}
     pools = [Pool(("celery",), slots), Pool(("slow",), 1)]
-    return load.reckon(members, (MONDAY, minutes), pools, lambda found: found.queue or "celery", lengths)
+    return load.reckon(members, (MONDAY, minutes), pools, lambda found: found.aim.routing_key, lengths)
 
 
 def test_fires_and_work_are_counted_in_their_pool() -> None:
@@ -122,7 +121,11 @@ def test_what_takes_too_long_to_reckon_is_left_out_and_said(monkeypatch: pytest.
 
 def test_several_times_a_minute() -> None:
     start = datetime.fromtimestamp(MONDAY, UTC) - timedelta(days=1)
-    often = Group(When(Recurrence(Interval(20, "seconds"), start=start), 0, None, None), "add", None)
+    often = Group(
+        When(Recurrence(Interval(20, "seconds"), start=start), 0, None, None),
+        "add",
+        Destination("celery", "", "celery"),
+    )
     assert set(reckoned({often: 2}).pools[0].fires) == {6}
 
 

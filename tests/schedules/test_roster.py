@@ -46,6 +46,12 @@ BROKEN: tuple[dict[str, Any], ...] = (
     {"routing_key": "chord-unlock-1"},
     {"schedule_id": 0},
 )
+# As they go elsewhere: both together decide that, one of them does not.
+AIMED: tuple[dict[str, Any], ...] = (
+    {"exchange": "events"},
+    {"exchange": "events", "routing_key": "sums"},
+    {"exchange": "events", "routing_key": "totals"},
+)
 
 
 def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +63,9 @@ def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest
         for place, wrong in enumerate(BROKEN):
             number = service.create({**base, "name": f"broken {place}"}).id
             db.session.execute(sa.update(PeriodicTask).where(PeriodicTask.id == number).values(wrong))
+        for place, aim in enumerate(AIMED):
+            number = service.create({**base, "name": f"aimed {place}"}).id
+            db.session.execute(sa.update(PeriodicTask).where(PeriodicTask.id == number).values(aim))
         db.session.commit()
         gathered, one_by_one = Roster(), Roster()
         moment = now()
@@ -65,5 +74,6 @@ def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest
         one_by_one.refresh(db.session.connection(), moment)
         assert gathered.groups == one_by_one.groups
         # All but the disabled one, and the paused one besides.
-        assert len(gathered) == len(made)
+        assert len(gathered) == len(made) + len(AIMED)
+        assert {group.aim.routing_key for group in gathered.groups} == {"beatdesk", "mail", "sums", "totals"}
         db.session.remove()

@@ -41,7 +41,7 @@ app.conf.beat_schedule = {
         "task": "add",
         "schedule": celery.schedules.crontab(hour=7, minute=[0, 30], day_of_week="mon"),
         "kwargs": {"num1": -1, "num2": 2},
-        "options": {"priority": 3, "routing_key": "x"},
+        "options": {"priority": 3, "routing_key": "x", "retry": False},
     },
     "sun": {"task": "add", "schedule": solar("sunset", -37.81753, 144.96715)},
     "read": {"task": "add", "schedule": float(os.environ["EVERY"])},
@@ -79,12 +79,12 @@ def test_beat_schedule_is_read_and_not_run() -> None:
     assert (said["half"]["every"], said["half"]["period"]) == (500_000, "microseconds")
     assert said["mondays"] == {
         "name": "mondays", "task": "add", "kind": "crontab", "crontab": "0,30 7 * * mon", "timezone": "Europe/Berlin",
-        "kwargs": {"num1": -1, "num2": 2}, "priority": 3,
+        "kwargs": {"num1": -1, "num2": 2}, "priority": 3, "routing_key": "x",
     }  # fmt: skip
     assert (said["sun"]["event"], said["sun"]["latitude"]) == ("sunset", -37.81753)
     by_name = {one.name: one for one in found}
     assert by_name["mondays"].notes == [
-        "The option “routing_key” has no place here and is left out.", "Times are in Europe/Berlin, from line 9.",
+        "The option “retry” has no place here and is left out.", "Times are in Europe/Berlin, from line 9.",
     ]  # fmt: skip
     assert by_name["every ten minutes"].notes == ["“expires” of 90.5 seconds is rounded to 90."]
     wrong = {one.name: (one.line, one.error) for one in found if one.error}
@@ -240,7 +240,9 @@ def test_a_dump_whose_entries_are_broken() -> None:
     assert text.splitlines()[(found.line or 0)].strip() == '"model": "django_celery_beat.periodictask",'
     assert from_dumpdata(dump(crontab=None), NOW, "UTC")[1].error == "It names no schedule, or more than one."
     assert from_dumpdata(dump(crontab=None, clocked=8), NOW, "UTC")[1].skipped == "Its one time has passed."
-    assert "“exchange”" in from_dumpdata(dump(exchange="x"), NOW, "UTC")[1].notes[0]
+    assert "“headers”" in from_dumpdata(dump(headers='{"a": 1}'), NOW, "UTC")[1].notes[0]
+    named = from_dumpdata(dump(exchange="x", routing_key=""), NOW, "UTC")[1]
+    assert (named.fields["exchange"], named.fields["routing_key"], named.notes) == ("x", None, [])
     for junk in ("[", "[1]", "[{}]", '[{"model": "auth.user", "fields": {}}]', text[:-9], "[" * 9999):
         with pytest.raises(Invalid):
             from_dumpdata(junk, NOW, "UTC")

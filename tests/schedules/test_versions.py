@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.extensions import db
-from webapp.schedules import history
+from webapp.schedules import history, service
 from webapp.schedules.models import ScheduleDetail, ScheduleVersion
 
 Filled = Callable[..., dict[str, Any]]
@@ -66,6 +66,11 @@ def test_two_who_edit_at_once_see_all_three_and_lose_nothing(scheduler: Visitor,
     )
     answer = scheduler.post(f"/schedules/{number}", {**opened, "crontab": "0 7 * * *", "description": "mine"})
     assert answer.status_code == 409
+    told = " ".join(re.sub(r"<.*?>", "", answer.text).split())
+    assert re.search(
+        r"Sita Gurung saved version 2 (now|\d+ s ago), at 20\S+ \S+ Asia/Kathmandu \(UTC\+05:45\)\. You edited",
+        told,
+    )
     rows = re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)
     clash = next(row for row in rows if "both changed it" in row)
     assert [text in clash for text in ("30 8 * * *", "0 6 * * *", "0 7 * * *")] == [True] * 3
@@ -81,7 +86,15 @@ def test_programs_get_a_409_too(scheduler: Visitor, number: int) -> None:
     assert scheduler.send(f"/schedules/{number}", {"crontab": "0 6 * * *", "version": 1}).status_code == 200
     answer = scheduler.send(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
     assert answer.status_code == 409
-    assert "version 2" in answer.get_json()["error"]
+    assert "Sita Gurung saved version 2" in answer.get_json()["error"]
+
+
+def test_who_has_saved_is_told_of_those_who_are_no_people_too(app: Flask, scheduler: Visitor, number: int) -> None:
+    with app.app_context():
+        service.save(number, {"queue": "slow"})
+        db.session.remove()
+    answer = scheduler.send(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
+    assert answer.get_json()["error"].startswith("The command line saved version 2 of ")
 
 
 @pytest.fixture

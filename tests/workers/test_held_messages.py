@@ -17,7 +17,7 @@ from tests.rabbitmq import rabbitmq, url
 from tests.servers import wait_for
 from tests.support import fresh
 from webapp.config import Settings
-from webapp.runs import service
+from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 
@@ -62,7 +62,7 @@ def states(ids: list[str]) -> Counter[str]:
 
 
 def check_the_worker_is_free() -> None:
-    ids = [service.launch("add", [1, 1]).id for _ in range(4)]
+    ids = [control.launch("add", [1, 1]).id for _ in range(4)]
     wait_for(lambda: states(ids) == {RunState.SUCCEEDED: 4}, seconds=20, message="the worker is held up")
 
 
@@ -77,12 +77,12 @@ def test_held_messages(context: Flask, settings: Settings, broker: Broker, tmp_p
 
     with processes.recorder(settings):
         with processes.worker(settings, "--concurrency", "2", TASK_MODULES=MODULES) as worker:
-            limited = [service.launch("held.limited", [str(path)]).id for path in noted]
+            limited = [control.launch("held.limited", [str(path)]).id for path in noted]
             wait_for(lambda: states(limited)[RunState.SUCCEEDED] == 1, seconds=20)
             check_the_worker_is_free()
 
             gate = tmp_path / "gate"
-            long = service.launch("samples.wait", [str(gate)]).id
+            long = control.launch("samples.wait", [str(gate)]).id
             wait_for(lambda: fresh(Run, long).state == RunState.STARTED, seconds=20)
             broker.deliver_again()
             refused = f"run {long} not begun here: duplicate"

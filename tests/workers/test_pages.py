@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import db
-from webapp.runs import service as runs
+from webapp.runs import control as runs
 from webapp.runs.states import RunState
 from webapp.workers import service
 from webapp.workers.models import Worker

@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database import now
 from webapp.extensions import celery, db
-from webapp.runs import service
+from webapp.runs import control
 from webapp.workers.capacity import pools
 from webapp.workers.models import Worker
 
@@ -64,7 +64,7 @@ def test_slots_are_those_that_there_are(context: Flask, settings: Settings, tmp_
             scaled=Slots("prefork", 3, 1, 1),
         )
         for _ in range(3):
-            service.launch("samples.wait", [str(tmp_path / "go")], queue="scaled")
+            control.launch("samples.wait", [str(tmp_path / "go")], queue="scaled")
         with reading():
             resized = db.session.scalars(sa.select(Worker.name).where(Worker.name.startswith("resized@"))).one()
         with celery.connection_for_write() as connection:

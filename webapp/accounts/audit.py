@@ -67,26 +67,32 @@ def note(
     connection.execute(row(action, what, at=now(), actor=actor, before=before, after=after))
 
 
-def row(
+def row(action: str, what: tuple[str, object, str], **values: Any) -> sa.Insert:
+    """The statement that adds one row, of what `row_values` takes."""
+    return sa.insert(AuditEntry).values(**row_values(action, what, **values))
+
+
+def row_values(
     action: str,
     what: tuple[str, object, str],
     *,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     **values: Any,
-) -> sa.Insert:
-    """The statement that adds one row; `what` is the object's type, id and name, `values` are the other columns'."""
+) -> dict[str, Any]:
+    """The columns of one row; `what` is the object's type, id and name, `values` are the other columns'."""
     before, after = _differences(before, after)
     kind, number, name = what
-    return sa.insert(AuditEntry).values(
-        action=action,
-        object_type=kind,
-        object_id=str(number)[:64],
-        object_name=name[:255],
-        before=_text(before),
-        after=_text(after),
-        **{"address": "", **values},
-    )
+    return {
+        "action": action,
+        "object_type": kind,
+        "object_id": str(number)[:64],
+        "object_name": name[:255],
+        "before": _text(before),
+        "after": _text(after),
+        "address": "",
+        **values,
+    }
 
 
 def entries(

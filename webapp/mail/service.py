@@ -12,7 +12,6 @@ import logging
 import random
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -24,21 +23,20 @@ from webapp.config import Settings
 from webapp.database import now
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
-from webapp.mail import pages, rendering, unsubscribe
+from webapp.mail import outbox, pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
 from webapp.mail.gateway import Gateway, retry_delay
 from webapp.mail.greeting import greeting_name
 from webapp.mail.message import OutgoingMail
 from webapp.mail.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
-from webapp.runs.service import create_run, send_runs
+from webapp.runs.service import send_runs
 from webapp.runs.states import Origin
 
 logger = logging.getLogger(__name__)
 
 # Stands for the token in a link on pages: the real one is for the recipient.
 HIDDEN_TOKEN = "hidden"
-SEND_TASK = "mail.send_mail"
 # Kinds that nobody has to get: they carry an unsubscribe link.
 OPTIONAL_KINDS = frozenset({"birthday"})
 
@@ -50,27 +48,7 @@ def enqueue_mail(
 
     Commits nothing. After the commit, give the run to `webapp.runs.service.send_runs`.
     """
-    mail = Mail(
-        key=key,
-        kind=kind,
-        user_id=user.id,
-        recipient=user.email,
-        recipient_name=user.name,
-        context=json.dumps(dict(context or {})),
-    )
-    try:
-        with db.session.begin_nested():
-            db.session.add(mail)
-    except sa.exc.IntegrityError:
-        return None
-    return mail, _sender(mail, origin=origin)
-
-
-def _sender(mail: Mail, *, origin: Origin, eta: datetime | None = None, retry_of: str | None = None) -> Run:
-    """The run that will send a message; the message knows it."""
-    run = create_run(SEND_TASK, [mail.id], origin=origin, eta=eta, retry_of=retry_of)
-    mail.run_id = run.id
-    return run
+    return outbox.add(db.session, key=key, kind=kind, user=user, context=context or {}, origin=origin)
 
 
 def deliver(mail_id: int, run_id: str) -> str:
@@ -161,7 +139,7 @@ def _again(mail: Mail, text: str) -> None:
     mail.state = MailState.PENDING
     mail.error = text
     mail.next_attempt_at = now() + delay
-    _sender(mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)
+    outbox.add_run(db.session, mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)
 
 
 def _end(mail: Mail, state: MailState, **values: str | None) -> None:
@@ -180,7 +158,7 @@ def send_again(mail_id: int) -> Mail:
     before = mail.state
     mail.state = MailState.PENDING
     mail.ended_at = None
-    run = _sender(mail, origin=Origin.RETRY, retry_of=mail.run_id)
+    run = outbox.add_run(db.session, mail, origin=Origin.RETRY, retry_of=mail.run_id)
     _audit("mail.send again", mail, before)
     db.session.commit()
     send_runs([run])

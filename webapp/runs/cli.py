@@ -14,8 +14,8 @@ from webapp.encoding import decode_json, one_line, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
+from webapp.runs import control, service
 from webapp.runs import recorder as recording_process
-from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.serializer import as_dict
 from webapp.runs.states import Origin, RunState
@@ -76,7 +76,7 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
     """Launch a task; prints the run's id."""
     args, kwargs = _parse(args_text, list, "--args"), _parse(kwargs_text, dict, "--kwargs")
     try:
-        run = service.launch(task, args, kwargs, queue=queue, origin=Origin.COMMAND)
+        run = control.launch(task, args, kwargs, queue=queue, origin=Origin.COMMAND)
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)

@@ -44,7 +44,7 @@ def launch(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    person: int | None,
+    person: int | None = None,
     origin: Origin = Origin.LAUNCH,
     repeated: bool = False,
     **options: Any,

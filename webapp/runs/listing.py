@@ -7,8 +7,9 @@ a limit for the same reason.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -184,17 +185,13 @@ def _beyond(edge: Edge | None, *, newer: bool, inclusive: bool) -> list[sa.Colum
     return [here > there if newer else here < there]
 
 
-def counts(search: Search, now: datetime) -> Counts | None:
-    """How many runs of each state the search finds, whatever state it names; None where that would take too long."""
-    if search.arguments:
-        return None
-    everything = Search(
-        **{name: getattr(search, name) for name in search.__dataclass_fields__ if name not in ("states", "arguments")}
-    )
+def counts(search: Search, now: datetime) -> Counts:
+    """How many runs of each state the search finds, whatever state it names."""
+    everything = replace(search, states=())
     chosen = plan(everything, now)
     if not chosen.rest and (everything.empty or everything == Search(since=everything.since)):
         return _counts_by_index(chosen)
-    return _counts_in_window(chosen)
+    return _counts_in_window(chosen, everything)
 
 
 def counted_by_state(limit: int | None, *conditions: sa.ColumnElement[bool]) -> dict[RunState, int]:
@@ -214,14 +211,22 @@ def _counts_by_index(chosen: Plan) -> Counts:
     )
 
 
-def _counts_in_window(chosen: Plan) -> Counts:
+def _counts_in_window(chosen: Plan, search: Search) -> Counts:
     walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW)
     window = walk.subquery()
     checks = [check(window.c) for check in chosen.rest]
-    query = sa.select(window.c.state, sa.func.count()).where(*checks).group_by(window.c.state)
-    found = {RunState(state): number for state, number in db.session.execute(query)}
     last = walk.with_only_columns(Run.id).offset(WINDOW - 1).limit(1)
     more = db.session.execute(last).first() is not None
+    if search.arguments:
+        # As on a page, what the database finds is only looked at by us: so many, and no more.
+        query = sa.select(*(window.c[name] for name in ("state", "task", "args", "kwargs"))).where(*checks)
+        newest = query.order_by(window.c.created_at.desc(), window.c.id.desc()).limit(CANDIDATES)
+        candidates = db.session.execute(newest).all()
+        more = more or len(candidates) == CANDIDATES
+        found = Counter(RunState(row.state) for row in filter(matcher(search.arguments), candidates))
+    else:
+        by_state = sa.select(window.c.state, sa.func.count()).where(*checks).group_by(window.c.state)
+        found = Counter({RunState(state): number for state, number in db.session.execute(by_state)})
     return Counts(found, frozenset(RunState) if more else frozenset())
 
 

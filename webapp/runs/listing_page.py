@@ -71,7 +71,8 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
     before, after, top = (Edge.parse(given.get(name, "")) for name in ("before", "after", "top"))
     # A refresh of the newest page counts what is new; deeper pages have a page of newer runs before them.
     newest = before is None and after is None and given.get("deep") != "1"
-    error, search, page, counts, new = None, Search(), RunPage(), None, 0
+    error, search, page, new = None, Search(), RunPage(), 0
+    counts: Counts | None = None
     try:
         search = parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})
     except Invalid as problem:

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
@@ -158,25 +158,55 @@ class Addressed(Protocol):
         """JSON of what else `apply_async` takes."""
 
 
-def queue_of(app: Celery, run: Addressed) -> str | None:
-    """The queue that a run's message goes to; None where an exchange or a routing key decides.
+class Destination(NamedTuple):
+    """Where a message goes: to a queue by the default exchange, or to what an exchange and a routing key lead to.
 
-    As sending does: what the run names, else what its task's own options name, else a route, else the default queue.
+    In the second case `queue` is None: only the broker knows which queues those are.
+    """
+
+    queue: str | None
+    exchange: str
+    routing_key: str
+
+    @property
+    def place(self) -> str:
+        """It in words."""
+        named = f"exchange “{self.exchange}” with the routing key “{self.routing_key}”"
+        return f"queue “{self.queue}”" if self.queue is not None else named
+
+
+def destination(
+    app: Celery, task: str, asked: Mapping[str, Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> Destination:
+    """Where Celery sends a message of a task; `asked` may name a queue, an exchange and a routing key.
+
+    1. What is asked for counts, else what the task's own options name, else a route, else the default queue.
+    2. An exchange and a routing key together decide. One without the other does nothing: the queue decides.
+
     Raises what somebody's router raises.
     """
+    own = _task(app, task)
+    named = {name: asked.get(name) or getattr(own, name, None) for name in _DESTINATION}
+    route = app.amqp.router.route({name: value for name, value in named.items() if value}, task, args, kwargs)
+    exchange, key = route.get("exchange"), route.get("routing_key")
+    if exchange and key:
+        return Destination(None, str(getattr(exchange, "name", exchange)), str(key))
+    queue = str((route.get("queue") or app.amqp.default_queue).name)
+    return Destination(queue, "", queue)
+
+
+def queue_of(app: Celery, run: Addressed) -> str | None:
+    """The queue that a run's message goes to; None where an exchange decides. Raises what somebody's router raises."""
+    return destination_of(app, run).queue
+
+
+def destination_of(app: Celery, run: Addressed) -> Destination:
+    """Where a run's message goes, as far as it can be said without its arguments. Raises as `destination` does."""
     given: dict[str, Any] = json.loads(run.options) if run.options else {}
-    name, queue = run.task, run.queue
     replacement = replacement_of(run.options)
     if replacement is not None:
-        name, given = replacement["task"], replacement["options"]
-        queue = given.get("queue")
-    task = _task(app, name)
-    own = {key: getattr(task, key, None) for key in _DESTINATION}
-    asked = own | {key: given[key] for key in _DESTINATION if given.get(key)} | ({"queue": queue} if queue else {})
-    route = app.amqp.router.route({key: value for key, value in asked.items() if value}, name)
-    if route.get("exchange") or route.get("routing_key"):
-        return None
-    return str(route["queue"].name)
+        return destination(app, replacement["task"], replacement["options"])
+    return destination(app, run.task, {**given, "queue": run.queue})
 
 
 def _name_run(options: dict[str, Any], run_id: str) -> None:

@@ -73,9 +73,9 @@ def guarded(consumers: Iterable[Consumer]) -> sa.ColumnElement[bool]:
 
 
 def _addressed() -> sa.ColumnElement[bool]:
-    """Whether the run's options may name an exchange or a routing key: a text within another may look like that."""
+    """Whether the run's options may name an exchange and a routing key: a text within another may look like that."""
     options = sa.func.coalesce(Run.options, "")
-    return sa.or_(*(options.contains(f'"{name}"', autoescape=True) for name in ("exchange", "routing_key")))
+    return sa.and_(*(options.contains(f'"{name}"', autoescape=True) for name in ("exchange", "routing_key")))
 
 
 def load(connection: sa.Connection) -> Consumers:

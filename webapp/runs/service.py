@@ -1,10 +1,8 @@
-"""Runs from the pages' side: create, send, launch. The only place there where rows of `runs` are made."""
+"""Runs from the pages' side: create, send, launch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +15,7 @@ from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs import observed, promise, store
 from webapp.runs.arguments import call_faults
-from webapp.runs.ids import new_id
+from webapp.runs.creation import new_run
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.store import Sendable
@@ -31,44 +29,14 @@ from webapp.secrecy.sealing import Unopenable
 
 
 def create_run(
-    task: str,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    origin: Origin,
-    created_by: int | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    eta: datetime | None = None,
-    expires_at: datetime | None = None,
-    retry_of: str | None = None,
-    parent_id: str | None = None,
-    root_id: str | None = None,
+    task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, origin: Origin, **options: Any
 ) -> Run:
     """Add a run to the session, in the transaction of whatever causes it; commits nothing.
 
-    With an `eta` in the future it is held: the leading beat sends it then. Call `send_runs` after the commit. Secret
-    arguments are kept sealed, and masked in what is shown.
+    With an `eta` in the future the leading beat sends it then. Call `send_runs` after the commit. `options` are those
+    of `creation.new_run`.
     """
-    held = eta is not None and eta > now()
-    call = conceal(rule_for(task), args, kwargs or {})
-    run = Run(
-        id=new_id(),
-        task=task,
-        args=json.dumps(call.args),
-        kwargs=json.dumps(call.kwargs),
-        sealed=call.sealed(),
-        state=RunState.HELD if held else RunState.QUEUED,
-        origin=origin,
-        created_by=created_by,
-        queue=queue,
-        priority=priority,
-        eta=eta,
-        expires_at=expires_at,
-        retry_of=retry_of,
-        parent_id=parent_id,
-        root_id=root_id,
-    )
+    run = new_run(task, args, kwargs, origin=origin, **options)
     db.session.add(run)
     return run
 
@@ -138,26 +106,6 @@ def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[st
         observed.take_back(db.session.connection(), untouched, noted_at)
         db.session.commit()
     return unsendable
-
-
-def launch(
-    task: str,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    created_by: int | None = None,
-    origin: Origin = Origin.LAUNCH,
-    **options: Any,
-) -> Run:
-    """Check, create, commit and send one run. Raises Invalid at `task`, `args`, `queue` or `expires_at`."""
-    check_call(task, args, kwargs or {}, options.get("queue"))
-    expires_at = options.get("expires_at")
-    if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
-        raise Invalid({"expires_at": "It would expire before it could begin."})
-    run = create_run(task, args, kwargs, origin=origin, created_by=created_by, **options)
-    db.session.commit()
-    send_runs([run])
-    return run
 
 
 def check_call(

@@ -8,6 +8,9 @@ For each name:
    that pages can show the difference.
 3. It belongs to an admin: it stays as it is, and a warning is logged.
 
+What is written of a schedule is its next version and a row in the audit, both by `AUTHOR`; names are read and written
+`CHUNK` at a time, so that many definitions cost a few statements.
+
 Secret arguments are sealed in the row and in `code_definition`, and compared as they are.
 
 A schedule of the code that the code does not define any more: if it is what the code said last, it is disabled, and
@@ -17,23 +20,30 @@ comes back if the code brings it back. If an admin has edited it, it is the admi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 from celery import Celery
 from celery.schedules import crontab, maybe_schedule, schedule, solar
 from celery.utils.log import get_logger
+from sqlalchemy.orm import Session
 from sqlalchemy_celery_beat import models as library
 from sqlalchemy_celery_beat.clockedschedule import clocked
 
+from webapp.accounts import audit
+from webapp.accounts.models import AuditEntry
 from webapp.database import now
+from webapp.runs.models import Run
+from webapp.runs.states import RunState
 from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.leader import Lease
-from webapp.scheduler.rows import Row, named_row
-from webapp.schedules.models import Owner, ScheduleDetail
-from webapp.schedules.writing import withdraw_skips
+from webapp.schedules import stored, writing
+from webapp.schedules.models import Owner
+from webapp.schedules.secret_arguments import sealed
+from webapp.schedules.stored import DETAILS, TASKS, Stored
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of
 from webapp.secrecy.rows import open_call, seal_call
@@ -43,8 +53,10 @@ logger = get_logger(__name__)
 
 Definition = dict[str, Any]
 
-_TASKS: sa.Table = library.PeriodicTask.__table__
-_DETAILS: sa.Table = ScheduleDetail.__table__  # type: ignore[assignment]  # a mapped class has a Table here
+# Who is named as the one who wrote what the code says.
+AUTHOR = "the code"
+CHUNK = 500
+
 _RULES: dict[str, sa.Table] = {
     model.__name__.lower(): model.__table__
     for model in (
@@ -68,14 +80,18 @@ def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
     wanted: dict[str, Definition] = {}
     for name, entry in app.conf.beat_schedule.items():
         try:
-            wanted[name] = definition(entry, app.conf.timezone or "UTC")
+            defined = definition(entry, app.conf.timezone or "UTC")
+            _text(defined)  # no JSON can be made of some
+            wanted[name] = defined
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             logger.error("The code's schedule %s cannot be used: %r", name, error)  # noqa: TRY400 - it names all there is
-    with engine.begin() as connection:
+    # What the session writes is part of the connection's transaction, and stays when it is closed.
+    with engine.begin() as connection, Session(connection, join_transaction_mode="rollback_only") as session:
         lease.prove(connection)
-        for name, defined in wanted.items():
-            _bring(connection, name, defined, rule_of(app.tasks.get(defined["task"])))
-        _retire(connection, set(app.conf.beat_schedule))
+        bringing, names = _Bringing(session, app), iter(wanted)
+        while part := {name: wanted[name] for name in islice(names, CHUNK)}:
+            bringing.bring(part)
+        bringing.retire(set(app.conf.beat_schedule))
 
 
 def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
@@ -92,9 +108,8 @@ def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
         "args": list(entry.get("args") or []),
         "kwargs": dict(entry.get("kwargs") or {}),
         "headers": dict(options.get("headers") or {}),
-        # A kombu `Queue` stands for its name.
-        "queue": getattr(options.get("queue"), "name", options.get("queue")),
-        "exchange": options.get("exchange"),
+        # A kombu `Queue` or `Exchange` stands for its name.
+        **{name: getattr(options.get(name), "name", options.get(name)) for name in ("queue", "exchange")},
         "routing_key": options.get("routing_key"),
         "priority": options.get("priority"),
         "expire_seconds": None if expires is None else int(expires),
@@ -123,7 +138,7 @@ def _rule(rule: Any, timezone: str) -> Definition:
     raise TypeError(f"{type(rule).__name__} has no table")
 
 
-def row_definition(row: Row) -> Definition:
+def row_definition(row: sa.Row[Any]) -> Definition:
     """What a row of the tables says, in the same form."""
     kind = row.discriminator or ""
     values = {name: getattr(row, "crontab_timezone" if name == "timezone" else name) for name in _RULE_FIELDS[kind]}
@@ -165,7 +180,7 @@ def _opened(defined: Definition) -> Definition:
     return {**defined, "args": args, "kwargs": kwargs}
 
 
-def _is(row: Row, text: str | None) -> bool:
+def _is(row: sa.Row[Any], text: str | None) -> bool:
     """Whether a row says what a definition said."""
     try:
         said = json.loads(text or "")
@@ -174,78 +189,176 @@ def _is(row: Row, text: str | None) -> bool:
         return False
 
 
-def _bring(connection: sa.Connection, name: str, defined: Definition, rule: Secrets) -> None:
-    row = named_row(connection, name)
-    if row is None:
-        defined = _sealed(defined, rule, {})
-        values = _values(connection, defined)
-        made = connection.execute(sa.insert(_TASKS).values(name=name, **values).returning(_TASKS.c.id)).scalar_one()
-        timezone = defined.get("timezone", "UTC")
-        _note(connection, made, owner=Owner.CODE.value, code_definition=_text(defined), timezone=timezone)
-        logger.info("The code's schedule %s was installed.", name)
-        return
-    owner, former = connection.execute(
-        sa.select(_DETAILS.c.owner, _DETAILS.c.code_definition).where(_DETAILS.c.schedule_id == row.id)
-    ).one()
-    if owner != Owner.CODE:
-        logger.warning("The code defines a schedule %s, but an admin has made one of that name, which stays.", name)
-        return
-    defined = _sealed(defined, rule, json.loads(former) if former else {})
-    text = _text(defined)
-    if former != text:
-        if former is None or _is(row, former):
-            connection.execute(sa.update(_TASKS).where(_TASKS.c.id == row.id).values(**_values(connection, defined)))
-            logger.info("The code's schedule %s follows the code's change.", name)
-            if withdrawn := withdraw_skips(connection, row.id, now()):
-                due = ", ".join(str(one) for one in withdrawn.values())
-                logger.info("Skips of the schedule %s were withdrawn, no longer due: %s", name, due)
-        _note(connection, row.id, code_definition=text)
+class _Bringing:
+    """One bringing of the code's definitions, in the transaction of a session."""
 
+    def __init__(self, session: Session, app: Celery) -> None:
+        self.session, self.app, self.moment = session, app, now()
+        self.rules: dict[tuple[Any, ...], int] = {}
 
-def _retire(connection: sa.Connection, names: set[str]) -> None:
-    statement = (
-        sa.select(_TASKS.c.name, _DETAILS.c.code_definition)
-        .join(_DETAILS, _DETAILS.c.schedule_id == _TASKS.c.id)
-        .where(_DETAILS.c.owner == Owner.CODE, _DETAILS.c.code_definition.is_not(None))
-    )
-    for name, former in connection.execute(statement).all():
-        row = None if name in names else named_row(connection, name)
-        if row is None:
-            continue
-        if _is(row, former):
-            connection.execute(sa.update(_TASKS).where(_TASKS.c.id == row.id).values(enabled=False))
-            _note(connection, row.id, code_definition=None)
-            logger.warning("The code does not define the schedule %s any more; it is disabled.", name)
-        else:
-            _note(connection, row.id, owner=Owner.ADMIN.value, code_definition=None)
+    def bring(self, wanted: Mapping[str, Definition]) -> None:
+        """Make what is not there, and have what is there follow what is said of it now."""
+        columns = (TASKS.c.name, TASKS.c.id, DETAILS.c.owner, DETAILS.c.code_definition)
+        joined = TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+        query = sa.select(*columns).select_from(joined).where(TASKS.c.name.in_(wanted))
+        there = {row.name: row for row in self.session.execute(query)}
+        new: dict[str, Definition] = {}
+        said: dict[int, Definition] = {}
+        for name, plain in wanted.items():
+            row, rule = there.get(name), rule_of(self.app.tasks.get(plain["task"]))
+            if row is None:
+                new[name] = _sealed(plain, rule, {})
+            elif row.owner != Owner.CODE:
+                logger.warning(
+                    "The code defines a schedule %s, but an admin has made one of that name, which stays.", name
+                )
+            else:
+                former = json.loads(row.code_definition) if row.code_definition else {}
+                defined = _sealed(plain, rule, former)
+                if _text(defined) != row.code_definition:
+                    said[row.id] = defined
+        self._insert(new)
+        self._follow(said)
+
+    def retire(self, names: Collection[str]) -> None:
+        """Disable what the code does not define any more; what an admin has edited becomes the admin's."""
+        mine = sa.select(TASKS.c.id, TASKS.c.name).join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+        mine = mine.where(DETAILS.c.owner == Owner.CODE, DETAILS.c.code_definition.is_not(None))
+        gone = [number for number, name in self.session.execute(mine).all() if name not in names]
+        for place in range(0, len(gone), CHUNK):
+            self._retire(self._locked(gone[place : place + CHUNK]))
+
+    def _insert(self, new: Mapping[str, Definition]) -> None:
+        if not new:
+            return
+        rows = [{"name": name, **self._values(defined)} for name, defined in new.items()]
+        made = self.session.execute(sa.insert(TASKS).returning(TASKS.c.id, TASKS.c.name), rows)
+        numbers = {row.name: row.id for row in made}
+        details = {
+            numbers[name]: {
+                "owner": Owner.CODE.value,
+                "code_definition": _text(defined),
+                "timezone": defined.get("timezone", "UTC"),
+            }
+            for name, defined in new.items()
+        }
+        self._update(DETAILS.c.schedule_id, details)
+        self._record("create", dict.fromkeys(numbers.values()))
+        for name in new:
+            logger.info("The code's schedule %s was installed.", name)
+
+    def _follow(self, said: Mapping[int, Definition]) -> None:
+        found = self._locked(list(said))
+        former = {
+            one.id: one for one in found if one.row.code_definition is None or _is(one.row, one.row.code_definition)
+        }
+        self._update(TASKS.c.id, {number: self._values(said[number]) for number in former})
+        self._update(DETAILS.c.schedule_id, {number: {"code_definition": _text(said[number])} for number in said})
+        self._record("update", former)
+        for one in former.values():
+            logger.info("The code's schedule %s follows the code's change.", one.name)
+        self._withdraw_skips(former)
+
+    def _withdraw_skips(self, former: Mapping[int, Stored]) -> None:
+        ahead = sa.select(Run.schedule_id).where(Run.schedule_id.in_(former), Run.due_at > self.moment)
+        skipped = set(self.session.scalars(ahead.where(Run.state == RunState.SKIPPED)))
+        for one in (former[number] for number in former if number in skipped):
+            if withdrawn := writing.withdraw_skips(self.session, one.id, self.moment):
+                due = ", ".join(str(moment) for moment in withdrawn.values())
+                logger.info("Skips of the schedule %s were withdrawn, no longer due: %s", one.name, due)
+
+    def _retire(self, found: Sequence[Stored]) -> None:
+        as_said = {one.id: one for one in found if _is(one.row, one.row.code_definition)}
+        ended = {one.id: one for one in as_said.values() if one.row.enabled}
+        self._update(TASKS.c.id, {number: {"enabled": False} for number in ended})
+        details = {
+            one.id: {"code_definition": None, "owner": Owner.CODE if one.id in as_said else Owner.ADMIN}
+            for one in found
+        }
+        self._update(DETAILS.c.schedule_id, details)
+        self._record("disable", ended)
+        kept = [one for one in found if one.id not in as_said]
+        before, after = {"owner": Owner.CODE}, {"owner": Owner.ADMIN}
+        self._audit([self._noted("update", one, before, after) for one in kept])
+        for one in as_said.values():
+            logger.warning("The code does not define the schedule %s any more; it is disabled.", one.name)
+        for one in kept:
             logger.warning(
-                "The code does not define the schedule %s any more; its edited form stays, as an admin's.", name
+                "The code does not define the schedule %s any more; its edited form stays, as an admin's.", one.name
             )
 
+    def _locked(self, ids: Sequence[int]) -> list[Stored]:
+        """These schedules: of several changes at the same moment each sees what the one before it did."""
+        if ids:
+            self.session.execute(
+                sa.select(TASKS.c.id).where(TASKS.c.id.in_(ids)).order_by(TASKS.c.id).with_for_update()
+            ).all()
+        return self._loaded(ids)
 
-def _note(connection: sa.Connection, schedule_id: int, **values: Any) -> None:
-    connection.execute(sa.update(_DETAILS).where(_DETAILS.c.schedule_id == schedule_id).values(**values))
+    def _loaded(self, ids: Collection[int]) -> list[Stored]:
+        return stored.load(self.session, stored.select_schedules().where(TASKS.c.id.in_(ids))) if ids else []
+
+    def _update(self, key: sa.Column[Any], values: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set columns, the same of each row, by the numbers of the schedules."""
+        if not values:
+            return
+        names = next(iter(values.values()))
+        statement = sa.update(key.table).where(key == sa.bindparam("number"))
+        statement = statement.values({name: sa.bindparam(f"new_{name}") for name in names})
+        given = [
+            {"number": number} | {f"new_{name}": value for name, value in row.items()} for number, row in values.items()
+        ]
+        self.session.execute(statement, given)
+
+    def _record(self, action: str, former: Mapping[int, Stored | None]) -> None:
+        """The next version and the audit's row of what was written; a new one has no former state."""
+        before = [one for one in former.values() if one is not None]
+        writing.keep_first_versions(self.session, before, self.moment)
+        self._update(DETAILS.c.schedule_id, {one.id: {"version": (one.row.version or 0) + 1} for one in before})
+        written = self._loaded(former)
+        versions = [(one.id, one.row.version, sealed(one.snapshot)) for one in written]
+        writing.note_versions(self.session, versions, AUTHOR, self.moment)
+        self._audit([self._noted(action, one, _said(former[one.id]), sealed(one.snapshot)) for one in written])
+        if written:
+            writing.note_change(self.session)
+
+    def _noted(
+        self, action: str, one: Stored, before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        what = ("schedule", one.id, one.name)
+        return audit.row_values(f"schedule.{action}", what, before=before, after=after, actor=AUTHOR, at=self.moment)
+
+    def _audit(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self.session.execute(sa.insert(AuditEntry), rows)
+
+    def _values(self, defined: Definition) -> dict[str, Any]:
+        return {
+            **{name: defined[name] for name in ("task", *_TASK_FIELDS)},
+            **{name: json.dumps(defined[name]) for name in ("args", "kwargs", "headers")},
+            "discriminator": defined["kind"],
+            "schedule_id": self._rule_id(defined),
+            "date_changed": self.moment,
+        }
+
+    def _rule_id(self, defined: Definition) -> int:
+        """The row of the rule: an equal one that exists, or a new one. A rule that others share is never changed."""
+        values = {name: defined[name] for name in _RULE_FIELDS[defined["kind"]]}
+        key = (defined["kind"], *values.values())
+        if key not in self.rules:
+            self.rules[key] = self._found_rule(_RULES[defined["kind"]], values)
+        return self.rules[key]
+
+    def _found_rule(self, table: sa.Table, values: dict[str, Any]) -> int:
+        if "clocked_time" in values:
+            values["clocked_time"] = moment(values["clocked_time"])
+        same = sa.and_(*(table.c[name] == value for name, value in values.items()))
+        found: int | None = self.session.execute(sa.select(table.c.id).where(same).limit(1)).scalar()
+        if found is not None:
+            return found
+        made: int = self.session.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
+        return made
 
 
-def _values(connection: sa.Connection, defined: Definition) -> dict[str, Any]:
-    return {
-        **{name: defined[name] for name in ("task", *_TASK_FIELDS)},
-        **{name: json.dumps(defined[name]) for name in ("args", "kwargs", "headers")},
-        "discriminator": defined["kind"],
-        "schedule_id": _rule_id(connection, defined),
-        "date_changed": now(),
-    }
-
-
-def _rule_id(connection: sa.Connection, defined: Definition) -> int:
-    """The row of the rule: an equal one that exists, or a new one. A rule that others share is never changed."""
-    table = _RULES[defined["kind"]]
-    values = {name: defined[name] for name in _RULE_FIELDS[defined["kind"]]}
-    if "clocked_time" in values:
-        values["clocked_time"] = moment(values["clocked_time"])
-    same = sa.and_(*(table.c[name] == value for name, value in values.items()))
-    found: int | None = connection.execute(sa.select(table.c.id).where(same).limit(1)).scalar()
-    if found is not None:
-        return found
-    made: int = connection.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
-    return made
+def _said(former: Stored | None) -> dict[str, Any] | None:
+    return None if former is None else sealed(former.snapshot)

@@ -49,6 +49,7 @@ class ScheduleProgress(Base):
     schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="The last due time accounted for")
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Without a revision they are those of a schedule that beat has switched off, and count no more.
     runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
     broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")
     broken_since: Mapped[datetime | None] = mapped_column(

@@ -38,6 +38,7 @@ _STEP_UPDATE = (
 _NOTE_COLUMNS = "schedule_id, next_due_at, broken, revision, broken_since"
 _NOTE_UPDATE = (
     "ON CONFLICT (schedule_id) DO UPDATE SET next_due_at = excluded.next_due_at, broken = excluded.broken, "
+    "runs = CASE WHEN schedule_progress.revision IS NULL THEN 0 ELSE schedule_progress.runs END, "
     "revision = excluded.revision, broken_since = CASE WHEN schedule_progress.broken IS NOT NULL "
     "THEN COALESCE(schedule_progress.broken_since, excluded.broken_since) ELSE excluded.broken_since END"
 )
@@ -131,8 +132,8 @@ _DISABLE = sa.text(
     "UPDATE celery_periodictask SET enabled = false WHERE id = :schedule_id AND enabled "
     "AND EXISTS (SELECT 1 FROM schedule_details WHERE schedule_id = :schedule_id AND revision = :revision)"
 )
-_COUNT_ANEW = sa.text(
-    "UPDATE schedule_progress SET runs = 0, next_due_at = NULL "
+_END = sa.text(
+    "UPDATE schedule_progress SET revision = NULL, next_due_at = NULL "
     "WHERE schedule_id = :schedule_id AND revision = :revision"
 )
 
@@ -140,8 +141,9 @@ _COUNT_ANEW = sa.text(
 def disable(connection: sa.Connection, finished: Sequence[Finished]) -> None:
     """Switch off schedules that have nothing more to wait for, unless somebody edited them meanwhile.
 
-    If one is enabled again, its runs count anew. This is bookkeeping and no edit: it makes no version and no audit row,
-    but other beats hear of it as of any change.
+    Its progress has no revision from then on: by that pages know why it is off, and if it is enabled again, its runs
+    count anew. This is bookkeeping and no edit: it makes no version and no audit row, but other beats hear of it as of
+    any change.
     """
     if not finished:
         return
@@ -151,7 +153,7 @@ def disable(connection: sa.Connection, finished: Sequence[Finished]) -> None:
         connection.execute(_LOCK, {"ids": [one.schedule_id for one in ordered]})
     given = [one._asdict() for one in ordered]
     connection.execute(_DISABLE, given)
-    connection.execute(_COUNT_ANEW, given)
+    connection.execute(_END, given)
 
 
 _TALLY_POSTGRESQL = sa.text(

@@ -108,7 +108,9 @@ class EntryReader:
         tags = self._tags.get(row.tags)
         entry.tags = _keep(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
         entry.version, entry.revision = row.version, row.revision
-        entry.done = max(row.runs or 0, 1 if row.fired else 0)
+        # Runs from before beat switched it off do not count once it is enabled again.
+        counted = 0 if row.progress_revision is None else row.runs or 0
+        entry.done = max(counted, 1 if row.fired else 0)
         entry.expect(_resume(row, rule, entry.done, now))
         return entry
 

@@ -105,7 +105,6 @@ LEFT JOIN celery_clockedschedule k ON p.discriminator = 'clockedschedule' AND k.
 LEFT JOIN schedule_progress g ON g.schedule_id = p.id
 """
 _ALL = sa.text(_SELECT)
-_NAMED = sa.text(f"{_SELECT} WHERE p.name = :name")
 _LATEST = sa.text("SELECT revision FROM schedule_revision WHERE id = 1")
 _NEWS = sa.text(
     "SELECT revision, EXISTS (SELECT 1 FROM schedule_tombstones WHERE revision > :known) AS deleted, "
@@ -139,12 +138,6 @@ def changed_rows(connection: sa.Connection, revision: int) -> list[Row]:
 def some_rows(connection: sa.Connection, ids: Sequence[int]) -> list[Row]:
     """The schedules of these numbers, at most a few hundred."""
     return [Row._make(row) for row in connection.execute(_SOME, {"ids": list(ids)})] if ids else []
-
-
-def named_row(connection: sa.Connection, name: str) -> Row | None:
-    """The schedule of a name."""
-    row = connection.execute(_NAMED, {"name": name}).first()
-    return None if row is None else Row._make(row)
 
 
 def latest_revision(connection: sa.Connection) -> int:

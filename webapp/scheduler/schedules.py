@@ -220,7 +220,7 @@ class Schedules:
 
 
 def _catch_up(entry: Entry, kept: Kept, now: float) -> None:
-    entry.done = max(entry.done, kept.runs)
+    entry.done = max(entry.done, 0 if kept.revision is None else kept.runs)
     most = entry.recurrence.max_runs
     if most is not None and entry.done >= most:
         entry.expect(None)

@@ -26,7 +26,7 @@ LEFT JOIN schedule_progress g ON g.schedule_id = p.id
 WHERE p.enabled AND p.task IN :tasks
 GROUP BY p.discriminator, p.schedule_id, p.task, p.queue, p.exchange, p.routing_key, p.start_time, p.expires, p.one_off,
   d.timezone, d.anchor, d.ends_at, d.max_runs, d.jitter, d.paused_at, d.paused_until, d.tags, d.misfire, d.overlap,
-  CASE WHEN p.one_off OR d.max_runs IS NOT NULL THEN coalesce(g.runs, 0) END,
+  CASE WHEN p.one_off OR d.max_runs IS NOT NULL THEN coalesce(CASE WHEN g.revision IS NOT NULL THEN g.runs END, 0) END,
   CASE WHEN p.one_off THEN p.total_run_count > 0 END,
   CASE WHEN p.args LIKE '[%]' AND p.kwargs LIKE '{{%}}' AND coalesce(p.headers, '') IN ('', '{{}}')
     AND coalesce(p.priority, 0) BETWEEN 0 AND 9 AND g.broken IS NULL THEN 0 ELSE p.id END

@@ -15,23 +15,21 @@ What was skipped, missed, revoked or expired did not fail, and does not count. N
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from webapp.accounts import audit
-from webapp.accounts.models import Role, User, roles_users
+from webapp.accounts.models import Role, User
 from webapp.database import now
-from webapp.mail.models import Mail
+from webapp.mail import outbox
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.schedules.stored import DETAILS, TASKS
 
-SEND_TASK = "mail.send_mail"
 LONGEST_ERROR = 200
 _PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"
 
@@ -101,25 +99,11 @@ def _recover(connection: sa.Connection, succeeded: Sequence[str], moment: dateti
 
 def _tell(connection: sa.Connection, kind: str, row: Any, moment: datetime, context: dict[str, Any]) -> None:
     """A message to each administrator, and the run that will send it."""
-    told = json.dumps({"schedule": row.name, "schedule_id": row.schedule_id, **context})
-    admins = (
-        sa.select(User.id, User.email, User.name)
-        .join(roles_users, roles_users.c.user_id == User.id)
-        .join(Role, Role.id == roles_users.c.role_id)
-        .where(Role.name == "admin", User.active.is_(True))
-        .order_by(User.id)
-    )
-    for admin in connection.execute(admins).all():
-        run_id = str(uuid.uuid4())
-        mail = sa.insert(Mail).values(
-            key=f"{kind}:{row.schedule_id}:{moment:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}",
-            kind=kind,
-            user_id=admin.id,
-            recipient=admin.email,
-            recipient_name=admin.name,
-            context=told,
-            run_id=run_id,
-        )
-        number = connection.execute(mail.returning(Mail.id)).scalar_one()
-        run = {"id": run_id, "task": SEND_TASK, "args": json.dumps([number]), "origin": Origin.TASK}
-        connection.execute(sa.insert(Run).values(**run, state=RunState.QUEUED, created_at=moment))
+    about = {"schedule": row.name, "schedule_id": row.schedule_id, **context}
+    admins = sa.select(User).where(User.roles.any(Role.name == "admin"), User.active.is_(True)).order_by(User.id)
+    # What it writes is part of the connection's transaction, and stays when the session is closed.
+    with Session(connection, join_transaction_mode="rollback_only") as session:
+        for admin in session.scalars(admins).all():
+            key = f"{kind}:{row.schedule_id}:{moment:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}"
+            outbox.add(session, key=key, kind=kind, user=admin, context=about, origin=Origin.TASK)
+        session.flush()

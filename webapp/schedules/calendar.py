@@ -15,6 +15,7 @@ from webapp import broker
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.people.zones import find_zone
+from webapp.runs.message import Destination
 from webapp.schedules import listing, load, pause_rows, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid
 from webapp.schedules.listing import Filters
@@ -64,12 +65,12 @@ class Reckoned:
     whole: Load
     times: Times
     roster: Roster
-    queues: Mapping[tuple[str, str | None], str]
+    queues: Mapping[Destination, str]
     matched: int | None = None
 
     def queue_of(self, group: Group) -> str:
         """Where the messages of a group of schedules go."""
-        return self.queues[group.task, group.queue]
+        return self.queues[group.aim]
 
     @property
     def unknown(self) -> Sequence[str]:
@@ -121,7 +122,7 @@ def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckone
     members = roster.current(now)
     kept: _Kept = current_app.extensions.setdefault("schedule_calendar", _Kept())
     times = _times(kept, members, now)
-    queues = {pair: broker.queue_of(*pair) for pair in _pairs(members)}
+    queues = {aim: _queue_of(aim) for aim in {group.aim for group in members.groups}}
     slots = pools(queues.values(), now)
     pauses = tuple(pause_rows.unsettled(db.session))
     sizes = tuple((pool.queues, pool.slots) for pool in slots)
@@ -134,7 +135,7 @@ def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckone
                 members.groups if chosen is None else _only(members.groups, chosen),
                 (first, minutes),
                 slots,
-                lambda group: queues[group.task, group.queue],
+                lambda group: queues[group.aim],
                 times.seconds,
                 quiet=lambda tags: spans(pauses, tags),
             )
@@ -168,8 +169,12 @@ def _only(groups: Mapping[Group, set[int]], chosen: frozenset[int]) -> dict[Grou
     return {group: found for group, ids in groups.items() if (found := ids & chosen)}
 
 
-def _pairs(members: Roster) -> set[tuple[str, str | None]]:
-    return {(group.task, group.queue) for group in members.groups}
+def _queue_of(aim: Destination) -> str:
+    """The queue whose workers take what goes there, or its place in words where that is not known."""
+    try:
+        return (broker.led_to(aim) or [aim.place])[0]
+    except broker.BrokerAway:
+        return aim.place
 
 
 def _sorted(times: Times) -> tuple[Any, ...]:

@@ -81,7 +81,7 @@ def week() -> Response:
         filters=filters,
         statuses=listing.STATUSES,
         tasks=sorted({group.task for group in found.roster.groups}),
-        queues=sorted(set(found.queues.values())),
+        queues=sorted({aim.queue for aim in found.queues if aim.queue}),
         calendar_only=carried(asked, Filters()),
         more=more,
         query=urlencode(more),

@@ -47,6 +47,8 @@ DEFAULTS: dict[str, Any] = {
     "kwargs": {},
     "enabled": True,
     "queue": None,
+    "exchange": None,
+    "routing_key": None,
     "priority": None,
     "expire_seconds": None,
     "start": None,
@@ -60,6 +62,8 @@ DEFAULTS: dict[str, Any] = {
     "description": "",
     "tags": [],
 }
+# What other programs may have set; people keep or remove it.
+TARGETS = ("exchange", "routing_key")
 FIELDS = ("name", "task", "kind", *ALL_RULE_FIELDS, *DEFAULTS)
 
 
@@ -75,6 +79,8 @@ class Definition:
     kwargs: dict[str, Any] = field(default_factory=dict)
     enabled: bool = True
     queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
     priority: int | None = None
     expire_seconds: int | None = None
     start: datetime | None = None

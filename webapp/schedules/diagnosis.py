@@ -25,8 +25,9 @@ from webapp.extensions import db
 from webapp.registry import find_task
 from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
+from webapp.runs.message import Destination
 from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.runs.states import UNENDED, RunState
 from webapp.runs.store import NOT_SENT
 from webapp.scheduler.models import Beat
 from webapp.scheduler.recurrence.zones import zone
@@ -60,10 +61,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All links in order; `due_at` is the due time that was asked about, None when there was none yet."""
+    """All links in order; `due_at` is the due time that was asked about, None when there was none yet.
+
+    `by_hand` is the newest run that was started by hand and has not ended, where the due time has no run.
+    """
 
     due_at: datetime | None
     run: Run | None
+    by_hand: Run | None
     links: Sequence[Link]
 
     @property
@@ -89,17 +94,21 @@ class _Chain:
     def __init__(self, schedule: Stored, due_at: datetime | None, run: Run | None, now: datetime) -> None:
         self.schedule, self.due_at, self.run, self.now = schedule, due_at, run, now
         self.made = run if run is not None and run.state not in NEVER_MADE else None
+        self.by_hand = _unended_by_hand(schedule) if self.made is None else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
-        task, asked = schedule.row.task, run.queue if run is not None else schedule.row.queue
-        self.queue = broker.queue_of(task, asked)
-        others = [one for one in promise.load(db.session.connection()) if one.queue == self.queue and not one.claims]
-        self.others = ", ".join(sorted(one.node for one in others)[:NAMED])
-        self.consumers = [line for line in workers.workers(now) if line.alive and self.queue in line.queues]
+        self.aim = _aim(schedule, run)
+        self.queues = _led_to(self.aim)
+        self.queue = "”, “".join(self.queues or ())
+        consumers = promise.load(db.session.connection())
+        others = {one.node for one in consumers if one.queue in (self.queues or ()) and not one.claims}
+        self.others = ", ".join(sorted(others)[:NAMED])
+        alive = [line for line in workers.workers(now) if line.alive]
+        self.consumers = [line for line in alive if set(line.queues).intersection(self.queues or ())]
 
     def diagnosis(self) -> Diagnosis:
         links = [self._enabled(), self._pause(), self._beat(), self._occurrence()]
         links += [self._broker(), self._queue(), self._task(), self._result()]
-        return Diagnosis(self.due_at, self.run, links)
+        return Diagnosis(self.due_at, self.run, self.by_hand, links)
 
     def _enabled(self) -> Link:
         name, schedule = "Schedule", self.schedule
@@ -107,8 +116,8 @@ class _Chain:
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
             return Link(name, True, f"It was enabled: beat accounted for it.{since}")
-        if schedule.fired:
-            return Link(name, False, "It was to run once, and it has.", "Enable it to let it run once more.")
+        if schedule.finished:
+            return Link(name, False, schedule.finished, "Enable it to let it run again; its runs then count anew.")
         if not row.enabled:
             return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
         if schedule.problem:
@@ -213,6 +222,8 @@ class _Chain:
         name = "Queue"
         if self.begun is not None:
             return Link(name, True, f"“{self.queue}” was consumed: {self.begun.worker or 'a worker'} took it.")
+        if not self.queues:
+            return self._no_queue(name)
         if self.others:
             return self._foreign_queue(name)
         if not self.consumers:
@@ -220,13 +231,19 @@ class _Chain:
                 name,
                 False,
                 f"No worker that is alive consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {self.queue}",
+                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
         names = ", ".join(line.row.name for line in self.consumers[:3])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
         return Link(
             name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
+
+    def _no_queue(self, name: str) -> Link:
+        if self.queues is None:
+            return Link(name, None, f"Only the broker knows to which queue the {self.aim.place} leads.")
+        advice = "Start the worker that binds its queue, or remove the exchange and the routing key in the editor."
+        return Link(name, False, f"The {self.aim.place} leads to no queue.", advice)
 
     def _foreign_queue(self, name: str) -> Link:
         """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
@@ -236,9 +253,9 @@ class _Chain:
         if self.made is None or self.made.state != RunState.QUEUED:
             return Link(name, True, found)
         try:
-            depth = broker.queue_depths([self.queue])[self.queue]
+            depth = sum(depth or 0 for depth in broker.queue_depths(self.queues or ()).values())
         except broker.BrokerAway:
-            depth = None
+            depth = 0
         if depth:
             found += f" {formats.plural(depth, 'message')} wait in it."
         return Link(name, None, found, "Wait for its workers, or see whether they are stuck.")
@@ -265,7 +282,7 @@ class _Chain:
     def _result(self) -> Link:
         name, run = "Result", self.made
         if run is None:
-            return Link(name, None, "There is no run to look at.")
+            return Link(name, None, self._instead())
         if run.state == RunState.SUCCEEDED:
             took = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
             return Link(name, True, f"It succeeded{f' after {formats.duration(took)}' if took is not None else ''}.")
@@ -279,6 +296,36 @@ class _Chain:
             seen = formats.ago(run.claim_seen_at, self.now)
             return Link(name, False, f"It began, but its worker was last seen {seen}.", "Beat sends it again.")
         return Link(name, None, f"It is {run.state}.")
+
+    def _instead(self) -> str:
+        run = self.by_hand
+        if run is None:
+            return "There is no run to look at."
+        queue = broker.queue_of_run(run)
+        where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
+        begun = formats.ago(run.created_at, self.now)
+        none = "This due time has no run" if self.due_at else "It has not come due yet"
+        return f"{none}. The run that was started by hand {begun} is {run.state}{where}."
+
+
+def _aim(schedule: Stored, run: Run | None) -> Destination:
+    """Where the messages of a run go, which may have been made before an edit, or those of the schedule."""
+    row = schedule.row
+    if run is None or run.state in NEVER_MADE:
+        return broker.destination_of(row.task, row.queue, row.exchange, row.routing_key)
+    return broker.destination_of_run(run)
+
+
+def _led_to(aim: Destination) -> list[str] | None:
+    try:
+        return broker.led_to(aim)
+    except broker.BrokerAway:
+        return None
+
+
+def _unended_by_hand(schedule: Stored) -> Run | None:
+    mine = (Run.schedule_id == schedule.id, Run.due_at.is_(None), Run.state.in_(sorted(UNENDED)))
+    return db.session.scalars(sa.select(Run).where(*mine).order_by(Run.created_at.desc()).limit(1)).first()
 
 
 def _in_question(schedule: Stored, now: datetime) -> datetime | None:

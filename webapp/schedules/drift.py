@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from webapp.schedules.definition import ALL_RULE_FIELDS, RULE_FIELDS, Kind, iso
+from webapp.schedules.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
 from webapp.schedules.history import Change
 from webapp.schedules.secret_arguments import opened, shown
 from webapp.schedules.stored import KINDS, Stored
 from webapp.secrecy.sealing import Unopenable
 
 # What the code decides. The rest (policies, tags, description) is the admins' alone.
-PLAIN = ("task", "args", "kwargs", "queue", "priority", "expire_seconds", "enabled")
+PLAIN = ("task", "args", "kwargs", "queue", *TARGETS, "priority", "expire_seconds", "enabled")
 WHEN = "when"
 _CRONTAB = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 

@@ -12,6 +12,7 @@ from webapp.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs.arguments import call_faults
+from webapp.runs.message import Destination
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
@@ -31,12 +32,13 @@ class Taker:
 class DryRun:
     """Where the message would go, what it would carry, and who would take it.
 
+    `queue` is None where only the broker knows it; several are separated by commas.
     `body` is the message's body as the serializer makes it, secrets masked, and `bytes` its real length; `waiting` is
     how many messages wait before it, None where the broker does not say; `away` is why the broker does not
     answer; `problem` is why it would not run at all.
     """
 
-    queue: str
+    queue: str | None
     exchange: str
     routing_key: str
     content_type: str
@@ -65,20 +67,22 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         problem = " ".join(call_faults(known, args, kwargs).values())
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     call = conceal(rule_for(task), args, kwargs)
-    queue, exchange, key = broker.queue_of(task, schedule.row.queue), "", ""
+    aim = broker.destination_of(task, schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     content_type, real, body = "", "", ""
     try:
         content_type, real = broker.serialised(task, args, kwargs)
         _, body = broker.serialised(task, call.args, call.kwargs)
-        queue, exchange, key = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
+        aim = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
         problem = problem or f"Its message cannot be made: {error}"
-    alive = [line for line in workers.workers(now) if line.alive and queue in line.queues]
-    waiting, away = _waiting(queue)
+    queues, waiting, away = _look(aim)
+    if queues == []:
+        problem = problem or f"The {aim.place} leads to no queue."
+    alive = [line for line in workers.workers(now) if line.alive and set(line.queues).intersection(queues or ())]
     return DryRun(
-        queue=queue,
-        exchange=exchange,
-        routing_key=key,
+        queue=", ".join(queues or ()) or None,
+        exchange=aim.exchange,
+        routing_key=aim.routing_key,
         content_type=content_type,
         body=body,
         bytes=len(real.encode()),
@@ -92,8 +96,12 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     )
 
 
-def _waiting(queue: str) -> tuple[int | None, str | None]:
+def _look(aim: Destination) -> tuple[list[str] | None, int | None, str | None]:
+    """To which queues a message goes, how many wait there, and why the broker does not answer."""
     try:
-        return broker.queue_depths([queue]).get(queue), None
+        queues = broker.led_to(aim)
+        depths = broker.queue_depths(queues or ()).values()
     except broker.BrokerAway as error:
-        return None, str(error)
+        return [aim.queue] if aim.queue else None, None, str(error)
+    known = [depth for depth in depths if depth is not None]
+    return queues, sum(known) if known else None, None

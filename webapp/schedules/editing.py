@@ -48,7 +48,7 @@ def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | 
 
 
 def both_edited(given: dict[str, Any], error: Edited) -> Response:
-    """Somebody else was first: their values, the former ones and what was typed, and a form of both together."""
+    """Another save came first: its values, the former ones and what was typed, and a form of both together."""
     with reading():
         theirs = service.get(error.schedule.id)
         base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
@@ -58,7 +58,7 @@ def both_edited(given: dict[str, Any], error: Edited) -> Response:
         # Arguments that cannot be read are shown as they were typed.
         values = typed(given, merged.values) if unread else merged.values
         context = editor_context(values, theirs, preview(values, theirs, now()), unread)
-        return render("schedules/conflict.html", status=409, merged=merged, version=error.version, **context)
+        return render("schedules/conflict.html", status=409, merged=merged, conflict=error, **context)
 
 
 def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:

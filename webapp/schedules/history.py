@@ -12,11 +12,14 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.paging import LARGEST_ID
-from webapp.schedules.definition import FIELDS
+from webapp.schedules.definition import FIELDS, TARGETS
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.secret_arguments import shown
+from webapp.schedules.stored import Stored
 
 SHOWN = 50
+# The author of what is not done by a person on a page.
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
     ][:limit]
 
 
+def last_save(schedule: Stored) -> tuple[str, datetime]:
+    """Who saved the version that a schedule has, and when; as the beginning of a sentence."""
+    query = sa.select(ScheduleVersion.author, ScheduleVersion.created_at).where(
+        ScheduleVersion.schedule_id == schedule.id, ScheduleVersion.version == schedule.row.version
+    )
+    # A schedule that another program has written has no version of ours before its first edit.
+    author, at = db.session.execute(query).first() or ("another program", schedule.row.changed_at)
+    name = "the command line" if author == COMMAND_LINE else author.partition(" <")[0]
+    return name[:1].upper() + name[1:], at
+
+
 def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
     """What a version said; None when there is no such version."""
     if version > LARGEST_ID:
@@ -69,6 +83,8 @@ def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """The fields that differ, in the order of the form, with their secrets masked."""
+    # Versions of former releases do not say what has become a field since.
+    before = {name: after.get(name) for name in TARGETS} | dict(before)
     names = [name for name in FIELDS if before.get(name) != after.get(name)]
     if {"args", "kwargs"}.intersection(names):
         before, after = shown(before), shown(after)

@@ -128,6 +128,10 @@ def why(schedule_id: int) -> Response:
     if wants_json():
         links = [dataclasses.asdict(link) for link in found.links]
         return jsonify(
-            due_at=iso(found.due_at) if found.due_at else None, links=links, broken=found.broken and found.broken.name
+            due_at=iso(found.due_at) if found.due_at else None,
+            links=links,
+            broken=found.broken and found.broken.name,
+            run=found.run and found.run.id,
+            by_hand=found.by_hand and found.by_hand.id,
         )
     return render("schedules/why.html", schedule=schedule, found=found, asked=asked, zone=zone(schedule.timezone))

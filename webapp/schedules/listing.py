@@ -140,11 +140,14 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
 
 
 def _goes_to(queue: str) -> sa.ColumnElement[bool]:
-    """Whether a schedule's messages go to a queue: it names the queue, or its task goes there by itself."""
-    tasks = [name for name in known_tasks() if broker.queue_of(name, None) == queue]
-    named = TASKS.c.queue == queue
-    by_itself = sa.and_(sa.or_(TASKS.c.queue.is_(None), TASKS.c.queue == ""), TASKS.c.task.in_(tasks))
-    return sa.or_(named, by_itself) if tasks else named
+    """Whether a schedule's messages go to a queue: it names the queue, or its task goes there by itself.
+
+    Where it names an exchange and a routing key those decide, and only the broker knows to which queue they lead.
+    """
+    tasks = [name for name in known_tasks() if broker.destination_of(name, None).queue == queue]
+    by_itself = sa.and_(sa.func.coalesce(TASKS.c.queue, "") == "", TASKS.c.task.in_(tasks))
+    exchanged = sa.and_(*(sa.func.coalesce(TASKS.c[name], "") != "" for name in ("exchange", "routing_key")))
+    return sa.and_(sa.or_(TASKS.c.queue == queue, by_itself), sa.not_(exchanged))
 
 
 def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:

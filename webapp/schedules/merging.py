@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.schedules.definition import FIELDS, RULE_FIELDS, Kind
+from webapp.schedules.definition import FIELDS, RULE_FIELDS, TARGETS, Kind
 from webapp.schedules.forms import form_values
 
 
@@ -35,6 +35,8 @@ class Merged:
 
 def merge(base: Mapping[str, Any], theirs: Mapping[str, Any], given: Mapping[str, Any]) -> Merged:
     """Put them together. `base` and `theirs` are snapshots, `given` is what was typed."""
+    # Versions of former releases do not say what has become a field since.
+    base = {name: theirs.get(name) for name in TARGETS} | dict(base)
     was, saved = form_values(base), form_values(theirs)
     typed = {**was, **{name: str(value) for name, value in given.items() if name in FIELDS}}
     sides = [

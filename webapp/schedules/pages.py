@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from webapp import broker
 from webapp.accounts import own_tasks
 from webapp.database import now
 from webapp.extensions import db
@@ -14,6 +15,7 @@ from webapp.registry import is_unknown, known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
@@ -77,6 +79,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     moment, pauses = now(), unsettled(db.session)
     return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
+        "aim": broker.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
         "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "drift": drift.drifted(schedule),
         "hold": hold_at(schedule, moment, pauses),

@@ -18,8 +18,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
+from webapp import broker
 from webapp.extensions import db
 from webapp.registry import known_tasks
+from webapp.runs.message import Destination
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.reader import BrokenRow, EntryReader
 from webapp.scheduler.recurrence import Interval, Recurrence
@@ -54,7 +56,7 @@ class Group(NamedTuple):
 
     when: When
     task: str
-    queue: str | None
+    aim: Destination
     tags: frozenset[str] = frozenset()
 
 
@@ -69,6 +71,7 @@ class Roster:
         self._revision: int | None = None
         self._read_at = 0.0
         self._plain: dict[Recurrence, Recurrence] = {}
+        self._aims: dict[tuple[str | None, ...], Destination] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -132,7 +135,14 @@ class Roster:
         except BrokenRow:
             return None
         when = _when(entry, moment, self._plain)
-        return Group(when, entry.target.task, entry.target.queue, frozenset(entry.tags))
+        return Group(when, row.task, self._aim(row), frozenset(entry.tags))
+
+    def _aim(self, row: Row) -> Destination:
+        """Where its messages go: of 100,000 schedules there are a few such places."""
+        asked = (row.task, row.queue, row.exchange, row.routing_key)
+        if asked not in self._aims:
+            self._aims[asked] = broker.destination_of(*asked)
+        return self._aims[asked]
 
     def _put(self, group: Group | None, ids: Collection[int]) -> None:
         if group is not None:

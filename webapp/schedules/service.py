@@ -20,6 +20,7 @@ from webapp.accounts import audit, own_tasks, refusals
 from webapp.database import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
+from webapp.formats import exact
 from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
 from webapp.runs.call_forms import is_field
@@ -31,17 +32,22 @@ from webapp.schedules.secret_arguments import sealed
 from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
+from webapp.templating import reader_zone
 
 LONGEST_REASON = 500
 CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
 class Edited(Conflict):
-    """Somebody else has saved the schedule since it was shown: `schedule` as it is now, `version` as it was shown."""
+    """Another save came first: `schedule` as it is now, `version` as it was shown, who saved `by` when (`at`, UTC)."""
 
     def __init__(self, schedule: Stored, version: int) -> None:
         self.schedule, self.version = schedule, version
-        super().__init__(f"Version {version} was edited, but there is a version {schedule.row.version} already.")
+        self.by, self.at = history.last_save(schedule)
+        saved = (
+            f"{self.by} saved version {schedule.row.version} of “{schedule.name}” at {exact(self.at, reader_zone())}"
+        )
+        super().__init__(f"{saved}. You edited version {version}; nothing was changed.")
 
 
 def get(schedule_id: int) -> Stored:
@@ -114,7 +120,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
         before = get_locked(schedule_id)
         require_admin_for_own(before)
         if version != before.row.version:
-            raise Conflict(f"Nothing was changed: somebody edited “{before.name}” meanwhile.")
+            raise Edited(before, version)
         definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
         require_admin_for_own(before, definition)
         if definition.snapshot() != before.snapshot:
@@ -151,7 +157,7 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
     before = get(schedule_id)
     if before.code_definition is None:
         raise Conflict("The code does not define this schedule.")
-    return save(schedule_id, drift.reset_values(before, names))
+    return save(schedule_id, drift.reset_values(before, names), opens=ALL_VERSIONS)
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
@@ -246,7 +252,7 @@ def author() -> str:
     """Who acts, for the versions."""
     if has_request_context() and current_user.is_authenticated:
         return f"{current_user.name} <{current_user.email}>"
-    return "command line"
+    return history.COMMAND_LINE
 
 
 def who() -> str:

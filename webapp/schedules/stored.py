@@ -25,6 +25,7 @@ from sqlalchemy_celery_beat.models import (
 )
 
 from webapp.expressions import numbers_for, one_of
+from webapp.formats import plural
 from webapp.registry import find_task, rule_for
 from webapp.scheduler.models import ScheduleProgress
 from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
@@ -42,7 +43,7 @@ from webapp.scheduler.recurrence import (
     jitter_seconds,
 )
 from webapp.scheduler.rows import Row
-from webapp.schedules.definition import DEFAULTS, Kind, iso
+from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords
 
 AnySession = Session | scoped_session[Any]
@@ -135,8 +136,30 @@ class Stored:
 
     @property
     def runs(self) -> int:
-        """How many runs were made that its maximum counts."""
-        return max(self.row.runs or 0, int(self.fired))
+        """How many runs were made that its maximum counts; none of those before beat switched it off."""
+        counted = 0 if self.row.progress_revision is None else self.row.runs or 0
+        return max(counted, int(self.fired))
+
+    @property
+    def made(self) -> int:
+        """The same for people: once beat has switched it off, how many it had made by then."""
+        return max(self.row.runs or 0, int(self.fired)) if self._spent else self.runs
+
+    @property
+    def _spent(self) -> bool:
+        row = self.row
+        return not row.enabled and row.last_due_at is not None and row.progress_revision is None
+
+    @property
+    def finished(self) -> str | None:
+        """Why it is off although no person disabled it, as a sentence; None for others."""
+        if self.fired or (self._spent and self.kind == Kind.CLOCKED):
+            return "It was to run once, and it has."
+        if not self._spent:
+            return None
+        if self.max_runs is not None and self.made >= self.max_runs:
+            return f"It has reached its maximum of {plural(self.max_runs, 'run')}."
+        return "It has passed its end." if self.end is not None else None
 
     @property
     def end(self) -> datetime | None:
@@ -231,6 +254,7 @@ class Stored:
         """What it says, in the form of `Definition.snapshot`, even when that is not legal."""
         row, values = self.row, dict(DEFAULTS)
         values |= {name: getattr(row, name) for name in _SAME_FIELDS if getattr(row, name) is not None}
+        values |= {name: getattr(row, name) or None for name in TARGETS}
         values |= {
             "enabled": bool(row.enabled) and not self.fired,
             "kind": self.kind.value if self.kind else None,
@@ -262,9 +286,8 @@ class Stored:
     @property
     def beat_values(self) -> dict[str, Any]:
         """Its snapshot with what else concerns a beat of Celery's, for `sources.beat_export`."""
-        row = self.row
-        library = {"exchange": row.exchange, "routing_key": row.routing_key, "headers": _json(row.headers)}
-        return {**self.snapshot, **library, "paused": self.paused, "problem": self.problem}
+        headers = _json(self.row.headers)
+        return {**self.snapshot, "headers": headers, "paused": self.paused, "problem": self.problem}
 
 
 def utc(moment: datetime | None) -> datetime | None:

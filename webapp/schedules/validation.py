@@ -6,14 +6,14 @@ What is given may be text (a form) or JSON values; what is found wrong is told a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
-from webapp.queue_names import refusal
+from webapp.queue_names import refusal, target_refusal
 from webapp.registry import find_task, is_unknown, rule_for
 from webapp.runs import call_forms
 from webapp.runs.arguments import call_faults
@@ -27,7 +27,7 @@ from webapp.scheduler.recurrence import (
 )
 from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, secret_arguments
-from webapp.schedules.definition import DEFAULTS, FIELDS, Definition, next_anchor
+from webapp.schedules.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
 from webapp.schedules.fields import FieldError, empty
 from webapp.schedules.models import Misfire, Overlap
 from webapp.schedules.rule_fields import Reader, read_rule, sentence
@@ -100,7 +100,7 @@ def examine(
     args, kwargs = form.read("args", _args, list[Any]()), form.read("kwargs", _kwargs, dict[str, Any]())
     timezone = form.read("timezone", fields.timezone, "UTC")
     rule = read_rule(form, zone(timezone))
-    values = _policies(form, zone(timezone))
+    values = _policies(form, zone(timezone)) | _targets(form, [one for one in (current, like) if one], opens)
     if not call_errors:
         try:
             args, kwargs = _check_call(form, (task, args, kwargs), given.keys(), current, like or current, opens)
@@ -155,6 +155,26 @@ def _policies(form: Reader, tz: ZoneInfo) -> dict[str, Any]:
         "description": form.read("description", lambda value: fields.lines(value or ""), ""),
         "tags": form.read("tags", lambda value: fields.tags(value or []), list[Any]()),
     }
+
+
+def _targets(form: Reader, known: Sequence[Mapping[str, Any]], opens: Collection[str]) -> dict[str, Any]:
+    """The exchange and the routing key: kept as they are known, or removed; of our own tables and exports any."""
+
+    def read(name: str) -> Callable[[Any], str]:
+        return lambda value: _target(value, [one.get(name) for one in known], allowed=bool(opens))
+
+    return {name: form.optional(name, read(name)) for name in TARGETS}
+
+
+def _target(value: Any, known: Sequence[Any], *, allowed: bool) -> str:
+    name = fields.line(value)
+    if name in known:
+        return name
+    if not allowed:
+        raise FieldError("This can be kept or removed, but not set here. Name a queue instead.")
+    if reason := target_refusal(None, name, name):
+        raise FieldError(reason)
+    return name
 
 
 def _name(value: Any, taken: Callable[[str], bool]) -> str:

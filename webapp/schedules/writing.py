@@ -9,6 +9,7 @@ only once in the library's table, so those rows are shared, and found or made un
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,8 +65,8 @@ def insert(
     }
     # The row is there already: the database's trigger made it.
     _update_details(session, schedule_id, details)
-    _note_version(session, schedule_id, 1, definition, author=author, now=now)
-    _note_change(session)
+    note_versions(session, [(schedule_id, 1, definition.snapshot())], author, now)
+    note_change(session)
     return schedule_id
 
 
@@ -73,7 +74,7 @@ def update(
     session: AnySession, stored: Stored, definition: Definition, now: datetime, author: str
 ) -> dict[str, datetime]:
     """Write a changed schedule as its next version; gives the skips that this withdrew, as of `withdraw_skips`."""
-    _keep_first_version(session, stored, now)
+    keep_first_versions(session, [stored], now)
     values, details = _task_values(definition), _detail_values(definition)
     moved = stored.rule != definition.rule or (
         definition.kind == Kind.CRONTAB and stored.row.crontab_timezone != definition.timezone
@@ -91,12 +92,12 @@ def update(
     _update_details(session, stored.id, {**details, "version": version})
     if moved:
         _drop_unused_rule(session, stored)
-    _note_version(session, stored.id, version, definition, author=author, now=now)
-    _note_change(session)
+    note_versions(session, [(stored.id, version, definition.snapshot())], author, now)
+    note_change(session)
     return withdraw_skips(session, stored.id, now)
 
 
-def withdraw_skips(session: AnySession | sa.Connection, schedule_id: int, now: datetime) -> dict[str, datetime]:
+def withdraw_skips(session: AnySession, schedule_id: int, now: datetime) -> dict[str, datetime]:
     """Delete the skips of moments that are no due times of a schedule any more: their due times by the runs' ids.
 
     For after a change of its rows, in the same transaction. While it is only disabled, its skips stay.
@@ -113,14 +114,14 @@ def withdraw_skips(session: AnySession | sa.Connection, schedule_id: int, now: d
 def update_details(session: AnySession, schedule_id: int, **values: Any) -> None:
     """Change what is not part of a version, such as a pause."""
     _update_details(session, schedule_id, values)
-    _note_change(session)
+    note_change(session)
 
 
 def delete(session: AnySession, stored: Stored, now: datetime) -> int:
     """Delete a schedule; gives the revision of that. Its versions stay, and its runs but for skips ahead."""
     session.execute(sa.delete(TASKS).where(TASKS.c.id == stored.id))
     _drop_unused_rule(session, stored)
-    _note_change(session)
+    note_change(session)
     withdraw_skips(session, stored.id, now)
     tombstone = sa.select(ScheduleTombstone.revision).where(ScheduleTombstone.schedule_id == stored.id)
     return int(session.execute(tombstone).scalar_one())
@@ -138,6 +139,8 @@ def _task_values(definition: Definition) -> dict[str, Any]:
         "args": json.dumps(definition.args),
         "kwargs": json.dumps(definition.kwargs),
         "queue": definition.queue,
+        "exchange": definition.exchange,
+        "routing_key": definition.routing_key,
         "priority": definition.priority,
         "expire_seconds": definition.expire_seconds,
         "start_time": _utc(definition.start),
@@ -165,36 +168,39 @@ def _update_details(session: AnySession, schedule_id: int, values: dict[str, Any
     session.execute(sa.update(DETAILS).where(DETAILS.c.schedule_id == schedule_id).values(values))
 
 
-def _keep_first_version(session: AnySession, stored: Stored, now: datetime) -> None:
-    """A schedule that was not written here has no version yet: remember what it said before its first edit."""
-    version = stored.row.version or 0
-    same = sa.and_(ScheduleVersion.schedule_id == stored.id, ScheduleVersion.version == version)
-    if version and session.execute(sa.select(ScheduleVersion.id).where(same)).first() is None:
-        author = "the code" if stored.row.owner == Owner.CODE else "another program"
-        snapshot = json.dumps(sealed(stored.snapshot), ensure_ascii=False)
-        session.execute(
-            sa.insert(ScheduleVersion).values(
-                schedule_id=stored.id,
-                version=version,
-                snapshot=snapshot,
-                author=author,
-                created_at=stored.row.changed_at or now,
-            )
-        )
+def keep_first_versions(session: AnySession, found: Sequence[Stored], now: datetime) -> None:
+    """Remember, before its first edit, what each schedule said that was not written here: it has no version yet."""
+    keys = {(one.id, one.row.version): one for one in found if one.row.version}
+    if not keys:
+        return
+    query = sa.select(ScheduleVersion.schedule_id, ScheduleVersion.version)
+    same = ScheduleVersion.schedule_id.in_([one.id for one in keys.values()])
+    kept = {(row.schedule_id, row.version) for row in session.execute(query.where(same))}
+    for key in keys.keys() - kept:
+        one = keys[key]
+        author = "the code" if one.row.owner == Owner.CODE else "another program"
+        note_versions(session, [(*key, sealed(one.snapshot))], author, one.row.changed_at or now)
 
 
-def _note_version(
-    session: AnySession, schedule_id: int, version: int, definition: Definition, *, author: str, now: datetime
+def note_versions(
+    session: AnySession, versions: Sequence[tuple[int, int, Mapping[str, Any]]], author: str, now: datetime
 ) -> None:
-    snapshot = json.dumps(definition.snapshot(), ensure_ascii=False)
-    session.execute(
-        sa.insert(ScheduleVersion).values(
-            schedule_id=schedule_id, version=version, snapshot=snapshot, author=author[:255], created_at=now
-        )
-    )
+    """Keep what schedules say: the number, the version and the snapshot of each."""
+    rows = [
+        {
+            "schedule_id": schedule_id,
+            "version": version,
+            "snapshot": json.dumps(snapshot, ensure_ascii=False),
+            "author": author[:255],
+            "created_at": now,
+        }
+        for schedule_id, version, snapshot in versions
+    ]
+    if rows:
+        session.execute(sa.insert(ScheduleVersion), rows)
 
 
-def _note_change(session: AnySession) -> None:
+def note_change(session: AnySession) -> None:
     """Tell a scheduler of the library's own kind, should one read these tables. Ours goes by the revision."""
     PeriodicTaskChanged.update_changed(None, session.connection(), None)
 

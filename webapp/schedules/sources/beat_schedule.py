@@ -14,6 +14,7 @@ from celery import Celery
 from celery.app.utils import Settings
 from celery.schedules import crontab, schedule, solar
 
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.sources.beat_tasks import entry_values
 from webapp.schedules.sources.beat_timezone import SourceZones, Zone, of_objects
 from webapp.schedules.sources.given import Given, check_names, interval, refuse
@@ -33,7 +34,7 @@ from webapp.schedules.sources.python_values import (
 )
 
 _ENTRY = {"task", "schedule", "args", "kwargs", "options"}
-_OPTIONS = {"queue", "priority", "expires"}
+_OPTIONS = {"queue", *TARGETS, "priority", "expires"}
 
 
 def looks_like_beat_schedule(text: str) -> bool:
@@ -203,7 +204,7 @@ def _fields(value: Mapping[Any, Any], zone: Zone) -> tuple[dict[str, Any], list[
         "task": value["task"],
         "args": [*args],
         "kwargs": dict(kwargs),
-        "queue": getattr(options.get("queue"), "name", options.get("queue")),
+        **{key: getattr(options.get(key), "name", options.get(key)) for key in ("queue", *TARGETS)},
         "priority": options.get("priority"),
         "expire_seconds": expires,
         **when,

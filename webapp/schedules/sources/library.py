@@ -8,13 +8,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.encoding import decode_json
+from webapp.schedules.definition import TARGETS
 from webapp.schedules.sources.cron_dialect import translate
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
 CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 # What messages may be given there, and schedules here not.
-_NO_PLACE = ("exchange", "routing_key", "headers")
+_NO_PLACE = ("headers",)
 
 
 def from_row(
@@ -41,6 +42,7 @@ def from_row(
         "kwargs": _decoded(row.get("kwargs"), {}),
         "enabled": bool(row.get("enabled", True)),
         "queue": row.get("queue") or None,
+        **{key: row.get(key) or None for key in TARGETS},
         "priority": row.get("priority"),
         "expire_seconds": row.get("expire_seconds"),
         "start": _moment(row.get("start_time"), timezone, notes),

@@ -1,0 +1,122 @@
+"""An exchange and a routing key that another program has set: shown, kept, removed, and never typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from tests.schedules.acting import Visitor
+from webapp.extensions import db
+from webapp.schedules import history, service, transfer
+from webapp.schedules.models import ScheduleVersion
+from webapp.schedules.sources.given import Given
+from webapp.schedules.stored import TASKS
+
+BOTH = {"exchange": "events", "routing_key": "sums"}
+
+
+def schedule(app: Flask, **row: Any) -> int:
+    with app.app_context():
+        fields = {"name": "Sums", "task": "add", "args": [1, 2], "kind": "interval", "every": 5, "period": "minutes"}
+        number = service.create({**fields, "queue": "slow"}).id
+        db.session.execute(sa.update(TASKS).values(row))
+        db.session.commit()
+        db.session.remove()
+    return number
+
+
+def read(scheduler: Visitor, number: int) -> tuple[Any, Any]:
+    found = scheduler.get(f"/schedules/{number}", accept="application/json").get_json()
+    return found["exchange"], found["routing_key"]
+
+
+def options(page: str, name: str) -> list[str]:
+    """What a choice of the editor offers."""
+    found = re.search(rf'<select[^>]*name="{name}".*?</select>', page, re.DOTALL)
+    return re.findall(r'<option value="(.*?)"', found[0]) if found else []
+
+
+def test_it_is_shown_and_offered_to_be_kept_or_removed(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    assert read(scheduler, number) == ("events", "sums")
+    assert "Exchange events, routing key sums" in scheduler.get("/schedules").text
+    page = scheduler.get(f"/schedules/{number}").text
+    assert "They decide the queue, not “slow”." in page
+    assert (options(page, "exchange"), options(page, "routing_key")) == (["", "events"], ["", "sums"])
+    clone = scheduler.get(f"/schedules/new?clone={number}").text
+    assert options(clone, "exchange") == ["", "events"]
+
+
+def test_one_of_them_alone_is_said_to_do_nothing(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, exchange="", routing_key="sums")
+    assert read(scheduler, number) == (None, "sums")
+    page = scheduler.get(f"/schedules/{number}").text
+    assert "Routing key <code>sums</code> has no effect without an exchange." in page
+    assert options(page, "exchange") == []
+
+
+def test_it_stays_until_it_is_removed_and_comes_back_with_its_version(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    path = f"/schedules/{number}"
+    assert scheduler.send(path, {"description": "a sum"}).status_code == 200
+    assert scheduler.send(path, {**BOTH, "priority": 3}).status_code == 200
+    assert read(scheduler, number) == ("events", "sums")
+    assert scheduler.send(path, {"exchange": "", "routing_key": None}).status_code == 200
+    assert read(scheduler, number) == (None, None)
+    assert scheduler.post(f"{path}/versions/2/restore", {}).status_code == 303
+    assert read(scheduler, number) == ("events", "sums")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_it_cannot_be_typed(app: Flask, scheduler: Visitor, name: str) -> None:
+    number = schedule(app, **BOTH)
+    for path in ("/schedules", f"/schedules/{number}"):
+        fields = {"name": "Other", "task": "add", "args": [1, 2], "kind": "interval", "every": 5, "period": "minutes"}
+        answer = scheduler.send(path, {**fields, name: "mine"})
+        assert answer.status_code == 422
+        assert answer.get_json()["fields"].keys() == {name}
+    clone = scheduler.send("/schedules", {**fields, **BOTH, "clone": number})
+    assert read(scheduler, clone.get_json()["id"]) == ("events", "sums")
+
+
+def test_it_is_in_exports_and_comes_in_with_imports(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    with app.app_context():
+        (entry,) = export.entries()
+        assert {name: entry[name] for name in BOTH} == BOTH
+        assert "'exchange': 'events', 'routing_key': 'sums'" in export.export("python", with_seals=False).text
+        transfer.apply([Given("Copy", {**entry, "name": "Copy"})])
+        steps = transfer.difference([Given("Bad", {**entry, "name": "Bad", "exchange": "unacked"})])
+        assert steps[0].errors.keys() == {"exchange"}
+        copy = db.session.scalar(sa.select(TASKS.c.id).where(TASKS.c.id != number))
+        db.session.remove()
+    assert copy is not None
+    assert read(scheduler, copy) == ("events", "sums")
+
+
+def test_the_preview_says_what_decides_the_queue(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    sent = {"schedule_id": str(number), "every": "6", "name": "Sums"}
+    said = "Exchange “events” and routing key “sums” decide the queue."
+    assert said in scheduler.post("/schedules/preview", sent).text
+    assert said not in scheduler.post("/schedules/preview", {**sent, "exchange": ""}).text
+
+
+def test_a_version_of_a_former_release_does_not_say_that_it_was_added(app: Flask, scheduler: Visitor) -> None:
+    number = schedule(app, **BOTH)
+    with app.app_context():
+        (text,) = db.session.scalars(sa.select(ScheduleVersion.snapshot))
+        former = {name: value for name, value in json.loads(text).items() if name not in BOTH}
+        db.session.execute(sa.update(ScheduleVersion).values(snapshot=json.dumps(former)))
+        db.session.commit()
+        service.save(number, {"queue": "fast"})
+        (change,) = history.versions(number)[0].changes
+        assert change.field == "queue"
+        db.session.remove()
+    page = scheduler.post(f"/schedules/{number}", {"version": "1", "every": "7"}).text
+    assert "routing key" not in page.partition("Both together")[0]
