@@ -70,7 +70,7 @@ class Calls(Expressions):
 
     def _copied(self, value: Any, *, deep: bool = False, depth: int = 0) -> Any:
         if not isinstance(value, Table | list):
-            return value
+            return value.copied() if isinstance(value, Unknown) else value
         if depth > MAX_DEPTH:
             return Unknown(TOO_DEEP, 0)
         if isinstance(value, list):

@@ -288,8 +288,9 @@ class Expressions:
 
     def computed(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
         """A negative number, a sum and so on of numbers and lengths of time; texts, lists and dicts put together."""
-        if isinstance(left, Unknown) or isinstance(right, Unknown):
-            return left if isinstance(left, Unknown) else right
+        for value in (left, right):
+            if isinstance(value, Unknown):
+                return value.copied()
         if (together := self._together(node, left, right, act)) is not None:
             return together
         if type(act) not in _OPERATORS or not (_is_number(left) and _is_number(right)):

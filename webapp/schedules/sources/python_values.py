@@ -45,6 +45,10 @@ class Unknown:
     path: str = ""
     writes: tuple[Write, ...] = ()
 
+    def copied(self) -> Unknown:
+        """What is made from it, which is none of what it may be."""
+        return replace(self, path="", writes=())
+
     def tables(self) -> list[Write]:
         """The tables that it may be, the earliest first, if it can be nothing else."""
         only = all(isinstance(write.value, Table) for write in self.writes)
