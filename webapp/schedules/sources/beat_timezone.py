@@ -94,11 +94,11 @@ def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
     for name in (*ZONES, *DJANGO):
         for found in (_setting(owner, name) for owner in owners):
             if isinstance(found, str | tzinfo):
-                return Zone(str(found), f"from {name} beside {path}")
+                return Zone(str(found), f"from “{name}” in the settings of {path}")
     if any(_setting(owner, name) is False for owner in owners for name in ENABLED):
-        why = f"enable_utc is off beside {path}, so that Celery takes the zone of the machine it runs on"
+        why = f"the settings of {path} turn enable_utc off, so that Celery takes the zone of the machine it runs on"
         return chosen_or(chosen, why, needs_choice(why))
-    return chosen_or(chosen, f"no setting beside {path} names one")
+    return chosen_or(chosen, f"the settings of {path} name no zone")
 
 
 def _setting(owner: Any, name: str) -> Any:
