@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import Any
 
 from webapp.schedules.sources.python_module import Module
-from webapp.schedules.sources.python_values import REMOVED, Table, TaskPath, Unknown, Write, join_lines
+from webapp.schedules.sources.python_values import REMOVED, Table, Write, join_lines
 
 # In the order in which Celery asks for them.
 ZONES = ("timezone", "CELERY_TIMEZONE")
@@ -86,7 +86,7 @@ def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:
 
 
 def _name(value: Any) -> str:
-    return "" if isinstance(value, Unknown | TaskPath) or not isinstance(value, str) else value
+    return value if isinstance(value, str) else ""
 
 
 def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
