@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from webapp.schedules.sources.python_calls import Calls
-from webapp.schedules.sources.python_expressions import name_of, text_of
+from webapp.schedules.sources.python_expressions import name_of
 from webapp.schedules.sources.python_values import (
     ALWAYS,
     REMOVED,
@@ -17,6 +17,7 @@ from webapp.schedules.sources.python_values import (
     Unknown,
     When,
     Write,
+    text_of,
     unread,
 )
 

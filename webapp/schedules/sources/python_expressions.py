@@ -18,7 +18,6 @@ from celery.schedules import crontab, schedule, solar
 from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP
 from webapp.schedules.sources.python_values import (
     ALWAYS,
-    MAX_TEXT_LENGTH,
     REMOVED,
     Budget,
     Maker,
@@ -28,6 +27,7 @@ from webapp.schedules.sources.python_values import (
     Unknown,
     Unreadable,
     Write,
+    text_of,
     unread,
 )
 
@@ -51,15 +51,6 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 # Larger than anything that is meant, and small enough to be computed with.
 LARGEST = 10**15
 _MAX_LENGTH = 10_000  # of a text that is put together
-
-
-def text_of(node: ast.AST) -> str:
-    """The beginning of a node's source, in one line."""
-    try:
-        text = " ".join(ast.unparse(node).split())
-    except RecursionError:
-        return "this"
-    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH].rstrip(' .')}…"
 
 
 def imported(path: str) -> Any:

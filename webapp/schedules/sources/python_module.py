@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from webapp.schedules.sources.python_changes import DECORATOR, SCHEDULES, Changes, is_mention
-from webapp.schedules.sources.python_expressions import imported, name_of, text_of
-from webapp.schedules.sources.python_values import REMOVED, Branch, Table, TaskPath, Unknown, When, unread
+from webapp.schedules.sources.python_expressions import imported, name_of
+from webapp.schedules.sources.python_values import REMOVED, Branch, Table, TaskPath, Unknown, When, text_of, unread
 
 _SIGNALS = ("connect", "connect_via")
 

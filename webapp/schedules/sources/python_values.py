@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +24,15 @@ RUN_IT = "flask schedules import --beat-schedule module:attribute runs it"
 def unread(text: str) -> str:
     """The words for a part of the source whose value only running it would tell."""
     return f"“{text}” cannot be read without running it; {RUN_IT}"
+
+
+def text_of(node: ast.AST) -> str:
+    """The beginning of a node's source, in one line."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except RecursionError:
+        return "this"
+    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH].rstrip(' .')}…"
 
 
 class Unreadable(ValueError):
