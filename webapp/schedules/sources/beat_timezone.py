@@ -24,9 +24,9 @@ class Zone:
     why: str = ""
     error: str | None = None
 
-    def note(self) -> str:
+    def notes(self) -> list[str]:
         """The words for a schedule that has it."""
-        return f"Times are in {self.name}, {self.why}."
+        return [f"Times are in {self.name}, {self.why}."] if self.why else []
 
 
 def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
