@@ -185,6 +185,10 @@ UNREAD = {
     "a lambda": (f"beat_schedule = {{{FIRST}}}\nf = lambda: beat_schedule.clear()", 2),
     "a method of dicts": (f"beat_schedule = {{{FIRST}}}\nbeat_schedule.clear()", 2),
     "more of it elsewhere": ("from .base import *\nCELERY_BEAT_SCHEDULE['x'] = §", 1),
+    "the decorator of old versions": (
+        f"beat_schedule = {{{FIRST}}}\n@periodic_task(run_every=crontab(minute=5))\ndef send(): ...",
+        2,
+    ),
     "a walrus": (f"beat_schedule = {{{FIRST}}}\nif (beat_schedule := other()):\n    pass", 2),
     "what is no dict": (f"class A:\n    beat_schedule = {{{FIRST}}}\nbeat_schedule = 5", 3),
 }

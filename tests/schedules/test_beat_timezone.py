@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -112,31 +114,43 @@ def more(sender, **kwargs):
     sender.add_periodic_task(crontab(minute=5), sender.signature("add", (1, 2)), name="added")
 """
 OBJECTS = [
-    ("app.conf.beat_schedule", "timezone = 'Asia/Kolkata'", "Asia/Kolkata", "from timezone beside"),
-    ("app", "timezone = 'Asia/Kolkata'", "Asia/Kolkata", "from timezone beside"),
-    ("app", "TIME_ZONE = 'Europe/Rome'", "Europe/Rome", "from TIME_ZONE beside"),
-    ("Config.beat_schedule", "timezone = 'Europe/Rome'", "Europe/Rome", "from timezone beside"),
-    ("Config.beat_schedule", "CELERY_TIMEZONE = 'Europe/Rome'", "Europe/Rome", "from CELERY_TIMEZONE beside"),
-    ("app.conf.beat_schedule", "pass", "UTC", "Celery's default, because no setting beside"),
-    ("schedule", "timezone = 'Europe/Rome'", "UTC", "Celery's default, because no setting beside"),
-    ("app", "enable_utc = False", None, "Enable_utc is off beside"),
+    ("app.conf.beat_schedule", "timezone = 'Asia/Kolkata'", "Asia/Kolkata", "from “timezone” in the settings of"),
+    ("app", "timezone = 'Asia/Kolkata'", "Asia/Kolkata", "from “timezone” in the settings of"),
+    ("app", "TIME_ZONE = 'Europe/Rome'", "Europe/Rome", "from “TIME_ZONE” in the settings of"),
+    ("Config.beat_schedule", "timezone = 'Europe/Rome'", "Europe/Rome", "from “timezone” in the settings of"),
+    (
+        "Config.beat_schedule",
+        "CELERY_TIMEZONE = 'Europe/Rome'",
+        "Europe/Rome",
+        "from “CELERY_TIMEZONE” in the settings of",
+    ),
+    ("app.conf.beat_schedule", "pass", "UTC", "Celery's default, because the settings of"),
+    ("schedule", "timezone = 'Europe/Rome'", "UTC", "Celery's default, because the settings of"),
+    ("app", "enable_utc = False", None, "The settings of"),
 ]
+
+
+@pytest.fixture
+def their_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a module of the name `their_shop` can be written; its app is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "their_shop.py"
+    sys.modules.pop("their_shop").app.close()
 
 
 @pytest.mark.parametrize(("path", "config", "zone", "why"), OBJECTS)
 def test_a_module_that_is_imported_has_its_apps_zone(  # noqa: PLR0917  # what is asked, and where
-    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, config: str, zone: str | None, why: str
+    app: Flask, runner: FlaskCliRunner, their_module: Path, path: str, config: str, zone: str | None, why: str
 ) -> None:
-    name = f"their_{abs(hash((path, config)))}"
-    (tmp_path / f"{name}.py").write_text(MODULE.format(config=config, nightly=NIGHTLY))
-    monkeypatch.syspath_prepend(tmp_path)
+    their_module.write_text(MODULE.format(config=config, nightly=NIGHTLY))
     with app.app_context():
-        found = {one.name: one for one in from_module(f"{name}:{path}")}
+        found = {one.name: one for one in from_module(f"their_shop:{path}")}
     nightly = found["nightly"]
+    said = nightly.error or nightly.notes[0]
     assert nightly.fields.get("timezone") == zone
-    assert why in (nightly.error or nightly.notes[0])
-    assert name in (nightly.error or nightly.notes[0])
+    assert f"{why} their_shop:{path}" in said
     assert ("added" in found) is path.startswith("app")
+    assert said in runner.invoke(args=["schedules", "import", "--beat-schedule", f"their_shop:{path}"]).output
 
 
 def test_the_page_and_the_command_say_where_and_why(scheduler: Visitor, runner: FlaskCliRunner) -> None:

@@ -220,7 +220,7 @@ def _when(rule: Any, zone: Zone) -> tuple[dict[str, Any], list[str]]:
         # What was written, and not what Celery made of it: "*/5" rather than twelve numbers.
         names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
         fields = [_cron_field(getattr(rule, f"_orig_{name}")) for name in names]
-        return {"kind": "crontab", "crontab": " ".join(fields), "timezone": zone.name}, [zone.note()]
+        return {"kind": "crontab", "crontab": " ".join(fields), "timezone": zone.name}, zone.notes()
     if isinstance(rule, solar):
         return {"kind": "solar", "event": rule.event, "latitude": rule.lat, "longitude": rule.lon}, []
     if isinstance(rule, schedule):

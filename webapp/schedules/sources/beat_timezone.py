@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import Any
 
 from webapp.schedules.sources.python_module import Module
-from webapp.schedules.sources.python_values import REMOVED, Table, TaskPath, Unknown, Write, join_lines
+from webapp.schedules.sources.python_values import REMOVED, Table, Write, join_lines
 
 # In the order in which Celery asks for them.
 ZONES = ("timezone", "CELERY_TIMEZONE")
@@ -24,9 +24,9 @@ class Zone:
     why: str = ""
     error: str | None = None
 
-    def note(self) -> str:
+    def notes(self) -> list[str]:
         """The words for a schedule that has it."""
-        return f"Times are in {self.name}, {self.why}."
+        return [f"Times are in {self.name}, {self.why}."] if self.why else []
 
 
 def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
@@ -86,7 +86,7 @@ def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:
 
 
 def _name(value: Any) -> str:
-    return "" if isinstance(value, Unknown | TaskPath) or not isinstance(value, str) else value
+    return value if isinstance(value, str) else ""
 
 
 def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
@@ -94,11 +94,11 @@ def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
     for name in (*ZONES, *DJANGO):
         for found in (_setting(owner, name) for owner in owners):
             if isinstance(found, str | tzinfo):
-                return Zone(str(found), f"from {name} beside {path}")
+                return Zone(str(found), f"from “{name}” in the settings of {path}")
     if any(_setting(owner, name) is False for owner in owners for name in ENABLED):
-        why = f"enable_utc is off beside {path}, so that Celery takes the zone of the machine it runs on"
+        why = f"the settings of {path} turn enable_utc off, so that Celery takes the zone of the machine it runs on"
         return chosen_or(chosen, why, needs_choice(why))
-    return chosen_or(chosen, f"no setting beside {path} names one")
+    return chosen_or(chosen, f"the settings of {path} name no zone")
 
 
 def _setting(owner: Any, name: str) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 from celery.canvas import Signature
 
 from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP
-from webapp.schedules.sources.python_expressions import LARGEST, MAKERS, Expressions, name_of, text_of
-from webapp.schedules.sources.python_values import REMOVED, Maker, Table, TaskPath, Unknown, Unreadable, unread
+from webapp.schedules.sources.python_expressions import LARGEST, MAKERS, Expressions, name_of
+from webapp.schedules.sources.python_values import REMOVED, Maker, Table, TaskPath, Unknown, Unreadable, text_of, unread
 
 _COPIES = ("list", "tuple", "set", "frozenset")
 _SIGNATURES = ("s", "si", "signature", "subtask")
@@ -70,7 +70,7 @@ class Calls(Expressions):
 
     def _copied(self, value: Any, *, deep: bool = False, depth: int = 0) -> Any:
         if not isinstance(value, Table | list):
-            return value
+            return value.copied() if isinstance(value, Unknown) else value
         if depth > MAX_DEPTH:
             return Unknown(TOO_DEEP, 0)
         if isinstance(value, list):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from webapp.schedules.sources.python_calls import Calls
-from webapp.schedules.sources.python_expressions import name_of, text_of
+from webapp.schedules.sources.python_expressions import name_of
 from webapp.schedules.sources.python_values import (
     ALWAYS,
     REMOVED,
@@ -17,11 +17,13 @@ from webapp.schedules.sources.python_values import (
     Unknown,
     When,
     Write,
+    text_of,
     unread,
 )
 
 SCHEDULES = ("beat_schedule", "CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE")
 PERIODIC = "add_periodic_task"
+DECORATOR = "periodic_task"  # of versions before 5
 _PARAMETERS = ("schedule", "sig", "args", "kwargs", "name")
 
 
@@ -34,7 +36,7 @@ def is_mention(node: ast.AST) -> bool:
     """Whether a part of the source names a schedule."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=name) | ast.Constant(value=str(name)):
-            return name in SCHEDULES or name == PERIODIC
+            return name in SCHEDULES or name in (PERIODIC, DECORATOR)
     return False
 
 

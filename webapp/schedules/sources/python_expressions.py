@@ -18,7 +18,6 @@ from celery.schedules import crontab, schedule, solar
 from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP
 from webapp.schedules.sources.python_values import (
     ALWAYS,
-    MAX_TEXT_LENGTH,
     REMOVED,
     Budget,
     Maker,
@@ -28,6 +27,7 @@ from webapp.schedules.sources.python_values import (
     Unknown,
     Unreadable,
     Write,
+    text_of,
     unread,
 )
 
@@ -51,15 +51,6 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 # Larger than anything that is meant, and small enough to be computed with.
 LARGEST = 10**15
 _MAX_LENGTH = 10_000  # of a text that is put together
-
-
-def text_of(node: ast.AST) -> str:
-    """The beginning of a node's source, in one line."""
-    try:
-        text = " ".join(ast.unparse(node).split())
-    except RecursionError:
-        return "this"
-    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH].rstrip(' .')}…"
 
 
 def imported(path: str) -> Any:
@@ -288,8 +279,9 @@ class Expressions:
 
     def computed(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
         """A negative number, a sum and so on of numbers and lengths of time; texts, lists and dicts put together."""
-        if isinstance(left, Unknown) or isinstance(right, Unknown):
-            return left if isinstance(left, Unknown) else right
+        for value in (left, right):
+            if isinstance(value, Unknown):
+                return value.copied()
         if (together := self._together(node, left, right, act)) is not None:
             return together
         if type(act) not in _OPERATORS or not (_is_number(left) and _is_number(right)):

@@ -10,9 +10,9 @@ import ast
 from collections import deque
 from collections.abc import Sequence
 
-from webapp.schedules.sources.python_changes import SCHEDULES, Changes, is_mention
-from webapp.schedules.sources.python_expressions import imported, name_of, text_of
-from webapp.schedules.sources.python_values import REMOVED, Branch, Table, TaskPath, Unknown, When, unread
+from webapp.schedules.sources.python_changes import DECORATOR, SCHEDULES, Changes, is_mention
+from webapp.schedules.sources.python_expressions import imported, name_of
+from webapp.schedules.sources.python_values import REMOVED, Branch, Table, TaskPath, Unknown, When, text_of, unread
 
 _SIGNALS = ("connect", "connect_via")
 
@@ -152,7 +152,9 @@ class Module(Changes):
         for decorator in node.decorator_list:
             made = decorator.func if isinstance(decorator, ast.Call) else decorator
             connected = connected or name_of(made) in _SIGNALS
-            if isinstance(decorator, ast.Call):
+            if name_of(made) == DECORATOR:
+                self.unreadable(decorator)
+            elif isinstance(decorator, ast.Call):
                 self.value(decorator.func)
                 given = [self.value(part.value) for part in decorator.keywords if part.arg == "name"]
                 path = str(given[0]) if given and isinstance(given[0], str) else path

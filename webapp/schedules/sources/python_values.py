@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,6 +26,15 @@ def unread(text: str) -> str:
     return f"“{text}” cannot be read without running it; {RUN_IT}"
 
 
+def text_of(node: ast.AST) -> str:
+    """The beginning of a node's source, in one line."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except RecursionError:
+        return "this"
+    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH].rstrip(' .')}…"
+
+
 class Unreadable(ValueError):
     """Something in the source that only running it would tell; `line` is where."""
 
@@ -44,6 +54,10 @@ class Unknown:
     line: int
     path: str = ""
     writes: tuple[Write, ...] = ()
+
+    def copied(self) -> Unknown:
+        """What is made from it, which is none of what it may be."""
+        return replace(self, path="", writes=())
 
     def tables(self) -> list[Write]:
         """The tables that it may be, the earliest first, if it can be nothing else."""
