@@ -99,6 +99,7 @@ def test_the_module_has_the_zone_of_most_crontabs_and_says_where_another_one_was
 
 
 OTHER = {
+    "exchange": "events", "routing_key": "sums",
     "timezone": "Asia/Kathmandu", "args": [3, 4], "kwargs": {"num1": 1, "num2": 2}, "queue": "slow", "priority": 3,
     "expire_seconds": 77, "start": "2027-07-01T00:00:00Z", "end": "2028-07-01T00:00:00Z", "max_runs": 9, "jitter": 1.5,
     "misfire": "run all", "misfire_window": 55, "overlap": "queue one", "failure_budget": 8,

@@ -256,7 +256,7 @@ def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler:
     scheduler.post(f"/schedules/{number}/skip")
     page = scheduler.get(f"/schedules/{number}").text
     with app.app_context():
-        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=2, last_due_at=now()))
+        db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=2, revision=1, last_due_at=now()))
         db.session.commit()
         db.session.remove()
     part = scheduler.get(f"/schedules/{number}/runs", HX_Request="true").text

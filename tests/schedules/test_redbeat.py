@@ -71,7 +71,7 @@ def steps(result: Result) -> dict[str, dict[str, Any]]:
 
 
 def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: Any) -> None:
-    save(theirs, "every", EVERY, options={"queue": "slow", "expires": 60, "exchange": "x"})
+    save(theirs, "every", EVERY, options={"queue": "slow", "expires": 60, "retry": False})
     save(theirs, "nightly", NIGHTLY)
     save(theirs, "yearly", YEARLY)
     save(theirs, "wrong", {**NIGHTLY, "minute": "61"})
@@ -92,7 +92,7 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     assert reasons["yearly"].startswith("It cannot be read: its schedule is of the type “rrule”")
     assert "61" in reasons["wrong"]
     assert reasons["bare"] == reasons["text"] == "Its key is no hash with a definition."
-    assert found["every"]["notes"] == ["The option “exchange” has no place here and is left out."]
+    assert found["every"]["notes"] == ["The option “retry” has no place here and is left out."]
     assert any("beat_schedule of the app" in note for note in found["nightly"]["notes"])
     every, nightly = [one.snapshot for one in export.schedules()]
     assert every == every | {"every": 90, "period": "seconds", "queue": "slow", "expire_seconds": 60, "args": [1, 2]}

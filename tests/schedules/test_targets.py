@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
-from webapp.schedules import history, service, transfer
+from webapp.schedules import export, history, service, transfer
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.sources.given import Given
 from webapp.schedules.stored import TASKS
