@@ -45,7 +45,7 @@ def make() -> Iterator[Make]:
         # Celery compiles a signature of this name.
         function.__name__ = "work"
         made.append(f"tests.ends.{len(made)}")
-        return celery.task(function, name=made[-1], **options)
+        return celery.task(function, name=made[-1], shared=False, **options)
 
     yield register
     for name in made:

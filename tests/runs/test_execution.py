@@ -47,7 +47,7 @@ def giving(give: Callable[[], object], **options: Any) -> Task:
     def work() -> object:
         return give()
 
-    return celery.task(work, name="tests.gives", **options)
+    return celery.task(work, name="tests.gives", shared=False, **options)
 
 
 class Mute:

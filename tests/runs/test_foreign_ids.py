@@ -46,7 +46,7 @@ def task(context: Flask, redis: redis_client.Redis) -> Iterator[Task]:
             raise ValueError("asked to fail")
         return len(calls)
 
-    yield celery.task(work, name="tests.count")
+    yield celery.task(work, name="tests.count", shared=False)
     celery.tasks.pop("tests.count")
 
 

@@ -43,7 +43,7 @@ def database_url(each_database: str) -> str:
 def _tasks(app: Flask) -> Iterator[None]:
     for serializer, name in NAMES.items():
 
-        @celery.task(name=name, serializer=serializer)
+        @celery.task(name=name, serializer=serializer, shared=False)
         def sample(x: int = 1) -> int:
             return x
 

@@ -68,7 +68,7 @@ def _rows(task: str) -> list[dict[str, Any]]:
 
 
 def test_rows_that_cannot_be_made_into_messages(beats: Rig, redis: redis_client.Redis) -> None:
-    @celery.task(name="tests.odd_name", compression="nosuch")
+    @celery.task(name="tests.odd_name", compression="nosuch", shared=False)
     def odd() -> None:
         """Nothing."""
 
@@ -96,7 +96,7 @@ def test_the_error_does_not_repeat_a_secret(beats: Rig, context: Flask) -> None:
     from webapp.registry import rule_for
     from webapp.secrecy.masking import conceal
 
-    @celery.task(name="tests.nameless", base=Nameless)
+    @celery.task(name="tests.nameless", base=Nameless, shared=False)
     def nameless(password: str) -> None:
         """Nothing."""
 

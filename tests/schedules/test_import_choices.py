@@ -42,14 +42,14 @@ def names() -> list[str]:
 def shown_form(page: str, **changes: Any) -> dict[str, Any]:
     """The hidden fields and ticks that the preview's form would send, with "Import" pressed."""
     hidden = dict(re.findall(r'<input type="hidden" name="(seen|skip_refused)" value="(\w+)">', page))
-    ticked = [unescape(key) for key in re.findall(r'name="without" value="([^"]*)" checked', page)]
+    ticked = [unescape(key) for key in re.findall(r'name="without"\s+value="([^"]*)" checked', page)]
     zone = re.findall(r'name="timezone"\s+value="([^"]*)"', page)
     return {**hidden, "without": ticked, "apply": "1", "timezone": zone[0], **changes}
 
 
 def test_every_entry_of_a_preview_has_a_tick_and_is_left_out_by_it(admin: Visitor) -> None:
     page = admin.post("/schedules/import", {"file": FINE + OTHER + BAD}).text
-    keys = re.findall(r'name="without" value="([^"]*)"', page)
+    keys = re.findall(r'name="without"\s+value="([^"]*)"', page)
     assert sorted(keys) == ["bad", "fine", "other"]
     form = shown_form(page, file=FINE + OTHER + BAD, without=["other"])
     assert admin.post("/schedules/import", form).status_code == 303

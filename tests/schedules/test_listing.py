@@ -144,7 +144,7 @@ def test_tags_in_use_can_be_chosen(app: Flask, scheduler: Visitor, filled: Fille
     text = scheduler.get("/schedules?tag=warm").text
     menu = re.search(r'<select[^>]*name="tag".*?</select>', text, re.DOTALL)
     assert menu is not None
-    assert re.findall(r'value="([^"]*)" (?:(selected))?>([^<]*)<', menu[0]) == [
+    assert re.findall(r'value="([^"]*)"\s+(?:(selected))?>([^<]*)<', menu[0]) == [
         ("2 % &lt; 3 %", "", "2 % &lt; 3 % (1)"), ("Cold", "", "Cold (1)"), ("warm", "selected", "warm (2)"),
     ]  # fmt: skip
     # One that no schedule has is shown as chosen all the same.

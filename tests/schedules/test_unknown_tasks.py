@@ -57,7 +57,7 @@ def register() -> Iterator[Callable[[], None]]:
     """Makes the task known."""
 
     def known() -> None:
-        @celery.task(name=NAME)
+        @celery.task(name=NAME, shared=False)
         def removed(token: str) -> None: ...
 
     yield known
