@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import _state
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
@@ -134,6 +135,8 @@ OBJECTS = [
 def their_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where a module of the name `their_shop` can be written; its app is forgotten afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
+    # In a process of its own it would not meet the tasks that other tests have registered.
+    monkeypatch.setattr(_state, "_on_app_finalizers", set())
     yield tmp_path / "their_shop.py"
     sys.modules.pop("their_shop").app.close()
 
