@@ -28,7 +28,7 @@ from tests import servers
 from tests.visitors import Visitor
 from webapp import create_app
 from webapp.accounts.models import User
-from webapp.database import create_engine
+from webapp.database.engine import create_engine
 from webapp.extensions import db
 from webapp.memory import building
 from webapp.runs.models import Run

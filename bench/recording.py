@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from bench.beats import table
 from tests import servers
-from webapp.database import create_engine, now
+from webapp.database.engine import create_engine, now
 from webapp.runs.models import Run
 from webapp.runs.recorder import Recorder
 from webapp.runs.states import RunState

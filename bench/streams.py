@@ -33,7 +33,7 @@ from bench.listeners import Browser, Listener, people
 from tests import processes, servers
 from webapp import create_app
 from webapp.config import Settings
-from webapp.database import create_engine, now
+from webapp.database.engine import create_engine, now
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tests.preloaded import Copied, preloaded
 from tests.servers import wait_for
 from webapp.config import Settings
-from webapp.database import create_engine
+from webapp.database.engine import create_engine
 from webapp.runs.recorder import present
 from webapp.workers.models import Worker
 

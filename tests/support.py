@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from webapp.accounts.models import User
-from webapp.database import Base, read_only
+from webapp.database.engine import Base, read_only
 from webapp.extensions import db
 
 Model = TypeVar("Model", bound=Base)

@@ -26,7 +26,7 @@ from tests.visitors import Visitor
 from webapp import create_app
 from webapp.accounts.models import User
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db, limiter
 from webapp.launcher.sink import Mailbox
 from webapp.mail.models import Mail

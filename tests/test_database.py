@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reuse import Reused
-from webapp.database import array_literal, create_engine, first_row, read_only
-from webapp.postgresql import Connection
+from webapp.database.engine import array_literal, create_engine, first_row, read_only
+from webapp.database.postgresql import Connection
 
 
 def test_errors_keep_the_values_of_a_statement_to_themselves(database_url: str) -> None:

@@ -15,7 +15,7 @@ from tests.support import add_person, fresh, reading
 from tests.visitors import Visitor
 from webapp.accounts.models import AuditEntry, User
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.idempotency import FIELD, HandledForm, new_key
 from webapp.mail.models import Mail, MailState

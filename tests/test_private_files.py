@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from tests import servers
 from webapp import create_app
+from webapp.database.private_files import SIDECARS, database_files
 from webapp.launcher.launch import KEPT
-from webapp.private_files import SIDECARS, database_files
 
 
 def modes(path: Path) -> dict[str, int]:
@@ -39,7 +39,7 @@ def test_wider_rights_are_taken_away_and_said_once(
         Path(f"{file}{suffix}").touch()
         Path(f"{file}{suffix}").chmod(0o666)
     settings = servers.settings(f"sqlite:///{file}", valkey_url, data=tmp_path)
-    with caplog.at_level(logging.WARNING, "webapp.private_files"):
+    with caplog.at_level(logging.WARNING, "webapp.database.private_files"):
         create_app(settings)
         create_app(settings)
     assert modes(file) == {"old.db": 0o600, "old.db-wal": 0o600}

@@ -23,7 +23,7 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import ConfigError, Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.queue_names import refusal, target_refusal
 from webapp.runs import control

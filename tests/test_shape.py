@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from flask import Flask
 
 from webapp.accounts.access import rule_of
-from webapp.database import create_engine
+from webapp.database.engine import create_engine
 from webapp.models import compared, plain_metadata
 
 

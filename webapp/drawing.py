@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from flask import Flask
 from markupsafe import Markup, escape
 
-from webapp import database, formats
+from webapp import formats
+from webapp.database import engine
 from webapp.templating import iso, reader_zone, static_url
 
 SPRITE = "vendor/tabler-icons@3.51.0/icons.svg"
@@ -88,6 +89,6 @@ def when(moment: datetime | None, empty: str = formats.NOTHING) -> Markup | str:
     """How long ago a moment was, exact on hover; beatdesk.js keeps it true while the page stays open."""
     if not moment:
         return empty
-    exact, ago = formats.exact(moment, reader_zone()), formats.ago(moment, database.now())
+    exact, ago = formats.exact(moment, reader_zone()), formats.ago(moment, engine.now())
     # Nothing of it is from outside, nor has it anything to escape.
     return Markup(f'<time datetime="{iso(moment)}" title="{exact}" data-ago>{ago}</time>')  # noqa: S704

@@ -13,7 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from htmx_flask import Htmx
 
-from webapp.database import Base
+from webapp.database.engine import Base
 
 # What was loaded stays readable after the commit: views and senders use it without a new transaction.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})

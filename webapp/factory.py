@@ -11,13 +11,14 @@ from flask import Flask, request
 from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, database, installation, private_files
+from webapp import __version__, installation
 from webapp.accounts import access, bearer, forgery
 from webapp.accounts.refusals import init_refusals
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
+from webapp.database import engine, private_files
 from webapp.drawing import init_drawing
 from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
@@ -109,7 +110,7 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         "SECRET_KEY": settings.secret_key,
         "TESTING": settings.testing,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        "SQLALCHEMY_ENGINE_OPTIONS": database.engine_options(settings.database_url),
+        "SQLALCHEMY_ENGINE_OPTIONS": engine.engine_options(settings.database_url),
         # For cookies, and for requests of tests.
         "APPLICATION_ROOT": settings.root or "/",
         "SESSION_COOKIE_NAME": f"{settings.cookie_prefix}beatdesk",
@@ -155,7 +156,7 @@ def _init_database(app: Flask) -> None:
     private_files.protect_database(app.config["SQLALCHEMY_DATABASE_URI"])
     db.init_app(app)
     with app.app_context():
-        database.prepare(db.engine)
+        engine.prepare(db.engine)
 
 
 def _init_transactions(app: Flask) -> None:
@@ -167,7 +168,7 @@ def _init_transactions(app: Flask) -> None:
 
     @app.before_request
     def read_first() -> None:
-        database.read_only.set(True)
+        engine.read_only.set(True)
 
     app.before_request(access.enforce)
 
@@ -175,12 +176,12 @@ def _init_transactions(app: Flask) -> None:
     def then_write() -> None:
         if request.method not in SAFE_METHODS:
             db.session.rollback()
-            database.read_only.set(False)
+            engine.read_only.set(False)
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
         # For whatever this thread does next.
-        database.read_only.set(False)
+        engine.read_only.set(False)
 
     # The library's own hooks (CSRF, limits) were registered by their extensions; ours goes before all of them.
     hooks = app.before_request_funcs[None]

@@ -21,7 +21,7 @@ from flask import Response, current_app, flash, request
 from flask_security import current_user
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, UtcDateTime, now
+from webapp.database.engine import Base, UtcDateTime, now
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.rendering import see_other, wants_json

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from amqp.exceptions import ChannelError, PreconditionFailed
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, create_engine, read_only
+from webapp.database.engine import Base, create_engine, read_only
 
 logger = logging.getLogger(__name__)
 

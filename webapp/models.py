@@ -7,7 +7,7 @@ from sqlalchemy_celery_beat import models as library
 
 from webapp import idempotency, installation
 from webapp.accounts import models as accounts
-from webapp.database import Base
+from webapp.database.engine import Base
 from webapp.mail import models as mail
 from webapp.runs import models as runs
 from webapp.scheduler import models as scheduler

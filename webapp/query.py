@@ -7,7 +7,7 @@ from typing import Any
 from flask import request
 from werkzeug.routing import IntegerConverter, Map
 
-from webapp.paging import LARGEST_ID
+from webapp.database.paging import LARGEST_ID
 
 LONGEST_TEXT = 200
 

@@ -12,10 +12,11 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
-from webapp import __version__, database, formats
+from webapp import __version__, formats
 from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, may
 from webapp.config import Settings
+from webapp.database import engine
 from webapp.encoding import encodable
 from webapp.hosts import this_page
 from webapp.idempotency import new_key
@@ -114,7 +115,7 @@ def _find_reader_zone() -> ZoneInfo:
 
 
 def _countdown(moment: datetime) -> str:
-    return formats.countdown(moment, database.now())
+    return formats.countdown(moment, engine.now())
 
 
 def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
@@ -128,7 +129,7 @@ def _moment_after(moment: datetime, former: datetime) -> str:
 
 
 def _clock(moment: datetime) -> str:
-    return formats.clock(moment, database.now(), reader_zone())
+    return formats.clock(moment, engine.now(), reader_zone())
 
 
 def _urlencode(text: str) -> str:

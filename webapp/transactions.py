@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from webapp.database import now, read_only
+from webapp.database.engine import now, read_only
 from webapp.extensions import db
 
 

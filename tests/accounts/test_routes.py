@@ -15,7 +15,7 @@ from tests.accounts.browser import Browser, add_user, all_rows
 from webapp.accounts.access import ROLES, Access, rule_of
 from webapp.accounts.models import AuditEntry
 from webapp.accounts.refusals import MAX_OF_ONE
-from webapp.database import Base
+from webapp.database.engine import Base
 from webapp.extensions import db, limiter
 from webapp.headers import CONTENT_SECURITY_POLICY
 from webapp.mail.models import Mail

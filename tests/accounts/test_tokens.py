@@ -18,7 +18,7 @@ from tests.accounts.test_routes import address, routes
 from webapp.accounts import limits
 from webapp.accounts.models import ApiToken, AuditEntry, User
 from webapp.accounts.roles import roles_named
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 

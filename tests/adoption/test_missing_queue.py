@@ -17,7 +17,7 @@ from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp import broker
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import control
 from webapp.runs.models import Run

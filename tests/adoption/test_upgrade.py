@@ -19,7 +19,7 @@ from tests.scheduler.beats import Rig, rig
 from tests.servers import move_to, wait_for
 from tests.support import fresh
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

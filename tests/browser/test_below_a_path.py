@@ -18,7 +18,7 @@ from tests.nginx import HOST, nginx, of_the_readme
 from tests.people.test_confirming import sent
 from tests.servers import free_port
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.changes import announce
 from webapp.runs.models import Run

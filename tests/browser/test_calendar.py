@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.accessibility import PHONE, assert_accessible
 from tests.schedules.test_calendar import add_rows
 from tests.schedules.test_happened import due
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedules import service
 

@@ -20,7 +20,7 @@ from tests.browser.test_live import hide
 from tests.overview.test_readyz import everything_is_there
 from tests.servers import wait_for
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.scheduler.models import Beat
 

@@ -16,7 +16,7 @@ from tests.browser.accessibility import PHONE, assert_accessible
 from tests.runs.making import make_run
 from tests.servers import wait_for
 from webapp.accounts.models import User
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.live import places
 from webapp.runs.changes import announce

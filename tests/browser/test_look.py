@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import PHONE, TOO_WIDE, assert_accessible
 from webapp import formats
-from webapp.database import now
+from webapp.database.engine import now
 
 pytestmark = pytest.mark.browser
 

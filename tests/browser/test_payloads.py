@@ -16,7 +16,7 @@ from tests.runs.making import make_run
 from tests.workers.test_pages import make_worker
 from webapp.accounts.models import AuditEntry, User
 from webapp.accounts.roles import roles_named
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail.models import Mail, SuppressedAddress
 from webapp.runs.models import RunLine

@@ -17,7 +17,7 @@ from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.runs.test_tracebacks import WHOLE
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recording import RETRY_LEVEL

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.accessibility import assert_accessible
 from tests.runs.making import make_run
 from tests.workers.test_pages import make_worker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

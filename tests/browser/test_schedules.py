@@ -15,7 +15,7 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import PHONE, assert_accessible
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.scheduler.models import Beat
 from webapp.schedules import pausing, service

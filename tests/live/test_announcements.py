@@ -12,7 +12,7 @@ from tests.outages import away
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import control
 from webapp.runs.changes import CHANGES, MOST, Change, announce, fields, read

@@ -11,7 +11,7 @@ from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 
 from tests.runs.making import make_run
 from tests.visitors import Visitor
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

@@ -17,7 +17,7 @@ from webapp.accounts.access import Access
 from webapp.accounts.models import SignIn, User
 from webapp.accounts.roles import roles_named
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.live import connections
 from webapp.live import hub as hub_module

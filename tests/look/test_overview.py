@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
 from webapp.overview import service

@@ -13,7 +13,7 @@ from tests.mail.servers import Action, Mailbox, ScriptedServer, Server
 from tests.support import add_person
 from webapp.accounts.models import AuditEntry, User
 from webapp.config import MailSettings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.mail import service

@@ -21,7 +21,7 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
 from webapp.celery_config import DEFAULT_QUEUE
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.overview.signs import Sign
 from webapp.runs.recorder import Recorder

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.config import ConfigError, Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import tallies
 from webapp.runs.recorder import Recorder

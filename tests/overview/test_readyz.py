@@ -16,7 +16,7 @@ from tests.outages import away
 from tests.workers.test_pages import make_worker
 from webapp import create_app
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.recorder import PRESENCE_KEY
 from webapp.scheduler.models import Beat

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from celery.app.trace import build_tracer
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import execution
 from webapp.runs.models import Run

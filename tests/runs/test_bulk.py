@@ -14,7 +14,7 @@ from tests.runs.making import make_run, make_runs
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import bulk
 from webapp.runs.models import Run

@@ -19,7 +19,7 @@ from tests.visitors import Visitor
 from webapp import broker
 from webapp.accounts.models import AuditEntry
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import claims, control
 from webapp.runs.models import Run

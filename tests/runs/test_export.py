@@ -14,7 +14,7 @@ from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.export import FIELDS, harmless
 from webapp.runs.states import RunState
 from webapp.runs.stream import TEXT_LIMIT, limited

@@ -15,7 +15,7 @@ from flask import Flask
 
 from tests.runs.making import deliver, make_run
 from tests.support import reading
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import recording
 from webapp.runs.ids import id_of_task, is_run_id, new_id

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis as redis_client
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.lines import MOST, Lines
 from webapp.runs.stream import STREAM, Entry, Event
 

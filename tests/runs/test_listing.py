@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.runs.making import make_run, make_runs
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.runs import listing
 from webapp.runs.listing import Edge

@@ -16,7 +16,7 @@ from flask import Flask
 from tests.outages import away
 from webapp import broker
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable

@@ -18,7 +18,7 @@ from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import recording, rejected, tallies, unrecorded
 from webapp.runs.models import Run, RunLine

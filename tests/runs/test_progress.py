@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.support import fresh, reading
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import details, recording, reporting
 from webapp.runs.models import Run, RunLine

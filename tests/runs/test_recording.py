@@ -17,7 +17,7 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp.database import create_engine, now
+from webapp.database.engine import create_engine, now
 from webapp.extensions import db
 from webapp.runs import claims, recording
 from webapp.runs.models import Run

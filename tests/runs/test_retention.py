@@ -16,7 +16,7 @@ from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import claims, retention, service
 from webapp.runs.changes import CHANGES, read

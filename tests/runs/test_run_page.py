@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.visitors import Visitor
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.states import Origin, RunState
 
 

@@ -20,7 +20,7 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict
 from webapp.extensions import celery, db
 from webapp.runs import claims, control, recording, service

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.support import fresh
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import canvas, claims, message
 from webapp.runs.models import Run

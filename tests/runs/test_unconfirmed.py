@@ -13,7 +13,7 @@ from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.overview.metrics import page
 from webapp.runs import claims, recording, store

@@ -12,7 +12,7 @@ from flask import Flask
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import unrecorded
 from webapp.runs.models import Run

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.support import fresh
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import claims, promise, store
 from webapp.runs.models import Run

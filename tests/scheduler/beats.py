@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat import models as library
 
-from webapp.database import create_engine
+from webapp.database.engine import create_engine
 from webapp.extensions import celery
 from webapp.runs.models import Run
 from webapp.scheduler.clock import Clock

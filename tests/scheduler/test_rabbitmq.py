@@ -24,7 +24,7 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

@@ -15,7 +15,7 @@ from tests.rabbitmq import rabbitmq, url
 from tests.scheduler.beats import Rig
 from tests.servers import wait_for
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs import control
 
 pytestmark = pytest.mark.slow

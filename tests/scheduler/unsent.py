@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, Rig
 from tests.servers import wait_for
-from webapp.database import now
+from webapp.database.engine import now
 
 
 def queued(beats: Rig, *, age: float = 10.0, **values: Any) -> str:

@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import store
 from webapp.runs.changes import CHANGES, read

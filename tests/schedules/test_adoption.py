@@ -13,7 +13,7 @@ from sqlalchemy_celery_beat.models import CrontabSchedule, IntervalSchedule, Mod
 
 from tests import servers
 from webapp import create_app
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedules import stored
 from webapp.schedules.adoption import SCHEMA

@@ -14,7 +14,7 @@ from tests.browser.server import add_person
 from tests.runs.making import make_run
 from tests.support import reading
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail.models import Mail
 from webapp.mail.service import compose

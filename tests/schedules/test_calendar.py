@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.visitors import Visitor
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import service

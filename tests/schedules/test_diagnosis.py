@@ -11,7 +11,7 @@ from kombu import Exchange, Queue
 
 from tests.visitors import Visitor
 from webapp import broker
-from webapp.database import UtcDateTime, now
+from webapp.database.engine import UtcDateTime, now
 from webapp.extensions import celery, db
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat, ScheduleProgress

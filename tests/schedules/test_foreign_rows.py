@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour, rig
 from tests.schedules.acting import Visitor, field_errors
 from tests.support import reading
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.schedules import stored
 

@@ -12,7 +12,7 @@ from flask import Flask
 
 from tests.schedules.test_calendar import add_rows, make, read
 from tests.visitors import Visitor
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.models import Run
 from webapp.schedules import happened
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.scheduler.models import Beat
 from webapp.schedules.models import ScheduleDetail

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor, number_of
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules import listing, stored

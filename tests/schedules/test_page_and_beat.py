@@ -15,7 +15,7 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.registry import find_task, rule_for
 from webapp.scheduler.entries import Entry

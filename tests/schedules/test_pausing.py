@@ -13,7 +13,7 @@ from flask import Flask
 from tests.schedules.acting import Visitor, field_errors, number_of
 from tests.support import reading
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.schedules.models import SchedulePause, ScheduleRevision

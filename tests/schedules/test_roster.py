@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedules import alike, service
 from webapp.schedules.roster import Roster

@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 from tests.scheduler.beats import FakeTime, Rig, drive, rig
 from tests.schedules.acting import Visitor
 from tests.support import reading
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.schedules import export, service, stored, transfer
 from webapp.schedules.sources.own import from_yaml, to_yaml

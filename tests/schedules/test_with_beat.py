@@ -16,7 +16,7 @@ from tests.schedules.acting import Visitor, number_of
 from tests.servers import wait_for
 from tests.support import reading
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat

@@ -8,7 +8,7 @@ import redis as redis_client
 import sqlalchemy as sa
 
 from tests.support import reading
-from webapp.database import Base
+from webapp.database.engine import Base
 from webapp.extensions import db
 
 

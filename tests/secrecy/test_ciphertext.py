@@ -23,7 +23,7 @@ from tests.servers import wait_for
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import control
 from webapp.runs.canvas import options_of

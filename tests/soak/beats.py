@@ -20,7 +20,7 @@ from tests.servers import wait_for
 from tests.soak.measure import Measure
 from tests.soak.scene import until
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.states import RunState
 
 # Seconds that a process has to start on a busy machine.

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at
 from tests.servers import wait_for
 from tests.soak.measure import Measure
-from webapp.database import database_now, now
+from webapp.database.engine import database_now, now
 from webapp.runs import store
 from webapp.runs.claims import CLAIM_TIMEOUT, Delivery, Verdict, claim
 

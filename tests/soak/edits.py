@@ -15,7 +15,7 @@ from tests.scheduler.beats import Rig
 from tests.servers import wait_for
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.schedules import service
 
 SCHEDULES = 100

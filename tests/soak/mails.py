@@ -23,7 +23,7 @@ from tests.soak.scene import Scene, while_it_goes_on
 from tests.visitors import Visitor
 from webapp.accounts.models import User
 from webapp.config import MailSettings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
 from webapp.mail.service import enqueue_mail

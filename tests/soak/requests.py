@@ -20,7 +20,7 @@ from werkzeug.routing.converters import AnyConverter, NumberConverter
 from tests.runs.making import make_run
 from tests.soak.measure import Measure
 from tests.visitors import Visitor
-from webapp.database import Base
+from webapp.database.engine import Base
 from webapp.encoding import decode_json
 from webapp.extensions import db
 from webapp.runs.states import RunState

@@ -21,7 +21,7 @@ from tests.servers import wait_for
 from tests.valkey import Valkey
 from webapp import create_app
 from webapp.config import Settings
-from webapp.database import create_engine
+from webapp.database.engine import create_engine
 from webapp.extensions import celery, db, limiter
 from webapp.runs import service
 from webapp.runs.models import Run

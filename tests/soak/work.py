@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.processes import Process
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, until, while_it_goes_on
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.workers.models import Worker

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.workers.capacity import Standing, pools
 from webapp.workers.models import Worker

@@ -16,7 +16,7 @@ from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import control as runs
 from webapp.runs.states import RunState

@@ -16,7 +16,7 @@ from tests.servers import wait_for
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import control
 from webapp.workers.capacity import pools

@@ -12,10 +12,10 @@ from flask_security import current_user
 from sqlalchemy.orm import Session
 
 from webapp.accounts.models import AuditEntry, User
-from webapp.database import now
-from webapp.paging import Page, page_by_id
+from webapp.database.engine import now
+from webapp.database.paging import Page, page_by_id
+from webapp.database.text_search import mentions
 from webapp.secrecy.masking import masked_value
-from webapp.text_search import mentions
 
 
 def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, before, after

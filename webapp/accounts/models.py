@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.database import Base, UtcDateTime, now
+from webapp.database.engine import Base, UtcDateTime, now
 
 roles_users = sa.Table(
     "roles_users",

@@ -12,7 +12,7 @@ from flask_wtf.csrf import generate_csrf
 from webapp.accounts import service, sessions
 from webapp.accounts.access import Access, access
 from webapp.accounts.limits import limit_own_password
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.people import service as people
 from webapp.people.snapshot import snapshot

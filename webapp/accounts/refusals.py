@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask, Response, g, has_request_context, request
 
 from webapp.accounts import audit, limits
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.transactions import write_apart
 

@@ -13,7 +13,7 @@ from webapp.accounts import audit, limits, passwords, recovery, refusals, sessio
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
-from webapp.database import now, read_only
+from webapp.database.engine import now, read_only
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.mail.service import enqueue_mail

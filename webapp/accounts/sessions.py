@@ -19,7 +19,7 @@ from sqlalchemy.orm import contains_eager
 
 from webapp.accounts.access import ROLES, Access
 from webapp.accounts.models import Role, SignIn, User, roles_users
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 
 # What the token is called in the cookie.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import joinedload
 from webapp.accounts import audit
 from webapp.accounts.models import ApiToken, User
 from webapp.accounts.sessions import digest
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.transactions import write_apart

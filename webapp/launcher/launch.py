@@ -21,13 +21,13 @@ from typing import Any
 
 from honcho.environ import parse_procfile
 
+from webapp.database.private_files import database_files, tighten
 from webapp.launcher import probes
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
 from webapp.launcher.plan import Plan, SignIn, check, make_plan, require_free
 from webapp.launcher.supervisor import Spec, Supervisor
-from webapp.private_files import database_files, tighten
 
 STOP_SECONDS = 8.0
 """Everything has ended by then, by force where asking does not help."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, UtcDateTime, now
+from webapp.database.engine import Base, UtcDateTime, now
 
 
 class MailState(StrEnum):

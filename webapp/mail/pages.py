@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from flask import current_app
 
 from webapp.accounts.models import User
+from webapp.database.paging import Page, page_by_id
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.mail import unsubscribe
 from webapp.mail.models import Mail, MailState
-from webapp.paging import Page, page_by_id
 from webapp.runs.models import Run
 
 

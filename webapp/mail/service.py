@@ -20,7 +20,7 @@ from flask import current_app
 from webapp.accounts import audit, recovery
 from webapp.accounts.models import User
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
 from webapp.mail import outbox, pages, rendering, unsubscribe

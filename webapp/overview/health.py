@@ -21,7 +21,7 @@ from datetime import datetime
 from flask import Flask, current_app, request
 
 from webapp.accounts.access import act_as
-from webapp.database import now, read_only
+from webapp.database.engine import now, read_only
 from webapp.overview import signs
 from webapp.overview.signs import Sign
 

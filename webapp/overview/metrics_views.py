@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.overview import metrics
 
 blueprint = Blueprint("metrics", __name__)

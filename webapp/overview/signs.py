@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.formats import duration, plural
 from webapp.hosts import root

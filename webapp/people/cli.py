@@ -15,7 +15,7 @@ from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import ApiToken, User
 from webapp.accounts.service import by_email
 from webapp.config import Settings
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.encoding import one_line
 from webapp.errors import DomainError, Invalid, NotFound
 from webapp.extensions import db

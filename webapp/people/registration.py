@@ -11,7 +11,7 @@ from webapp.accounts import audit, passwords
 from webapp.accounts.models import User
 from webapp.accounts.roles import role_named
 from webapp.accounts.service import by_email
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail.service import enqueue_mail
 from webapp.people.snapshot import snapshot

@@ -13,7 +13,7 @@ from webapp.accounts.access import ROLES, Access, access, may
 from webapp.accounts.answers import even_time
 from webapp.accounts.limits import limit_registrations
 from webapp.accounts.own_views import is_yes
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.people import registration, service
 from webapp.people.snapshot import snapshot

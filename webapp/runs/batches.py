@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import array_literal, encodable_parameters, sqlite_moment
+from webapp.database.engine import array_literal, encodable_parameters, sqlite_moment
 
 # A column of the batch: run, text, number, moment, fraction; as PostgreSQL calls it.
 TEXT, NUMBER, FRACTION, MOMENT = "text", "int", "float8", "timestamptz"

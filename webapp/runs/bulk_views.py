@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, request
 from flask_security import current_user
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.formats import plural
 from webapp.idempotency import once
 from webapp.rendering import render, see_other

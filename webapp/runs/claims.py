@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.database import database_now, first_row, now_sql, sqlite_moment
+from webapp.database.engine import database_now, first_row, now_sql, sqlite_moment
 from webapp.runs.canvas import replaced_by
 from webapp.runs.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.runs.models import Run

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.celery_config import DEFAULT_QUEUE
-from webapp.expressions import contains
+from webapp.database.conditions import contains
+from webapp.database.text_search import mentions
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.search import Search
 from webapp.runs.states import RunState
-from webapp.text_search import mentions
 
 Columns = Any
 Condition = Callable[[Columns], sa.ColumnElement[bool]]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.accounts import own_tasks, refusals
 from webapp.accounts.audit import record
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import service

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.registry import rule_for
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run

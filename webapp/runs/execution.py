@@ -28,7 +28,7 @@ from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs import canvas, claims, recording, reporting, tracing, unrecorded
 from webapp.runs.claims import Claim, Delivery, Verdict

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flask import Blueprint, Flask, current_app, request
 
 from webapp.accounts.access import Access, access
-from webapp.database import now, read_only
+from webapp.database.engine import now, read_only
 from webapp.extensions import db
 from webapp.responses import Response
 from webapp.runs import listing, timeline

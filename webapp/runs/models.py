@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, Name, UtcDateTime, now
+from webapp.database.engine import Base, Name, UtcDateTime, now
 from webapp.runs.states import ENDED, UNSETTLED, Origin, RunState
 
 _UNENDED = "schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')"

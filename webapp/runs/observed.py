@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database import UtcDateTime
+from webapp.database.engine import UtcDateTime
 from webapp.runs.promise import Consumers, guarded
 from webapp.runs.states import RunState, in_sql
 from webapp.runs.store import CHUNK, WITHOUT_NOT_SENT, runs

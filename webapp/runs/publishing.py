@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import signals
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.delivery import UNDELIVERED
 from webapp.extensions import celery
 from webapp.runs.current import Execution, current

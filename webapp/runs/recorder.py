@@ -17,7 +17,7 @@ import redis
 import sqlalchemy as sa
 
 from webapp import broker, installation
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.runs import changes, recording, rejected, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable

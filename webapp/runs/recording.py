@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.database import is_about_values
+from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
 from webapp.runs import moves
 from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate

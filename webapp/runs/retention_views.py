@@ -9,7 +9,7 @@ from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.idempotency import once
 from webapp.rendering import render, see_other, wants_json

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.queue_names import refusal

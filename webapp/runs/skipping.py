@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.expressions import numbers_for, one_of
+from webapp.database.conditions import numbers_for, one_of
 from webapp.extensions import db
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

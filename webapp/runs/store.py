@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from webapp.database import UtcDateTime, array_literal, database_now
+from webapp.database.engine import UtcDateTime, array_literal, database_now
 from webapp.runs.canvas import REPLACEMENT
 from webapp.runs.claims import WAITING_TIMEOUT
 from webapp.runs.models import Run

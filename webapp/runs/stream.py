@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from webapp.database import NAME_LENGTH
+from webapp.database.engine import NAME_LENGTH
 from webapp.encoding import encodable, shortened
 
 STREAM = "beatdesk:runs"

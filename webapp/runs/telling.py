@@ -28,7 +28,7 @@ from celery import signals
 from flask import Flask, current_app, has_app_context
 
 from webapp import broker
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.runs import recording
 from webapp.runs.ids import had_row, id_of_task

@@ -10,7 +10,7 @@ from flask_security import current_user
 from webapp import broker
 from webapp.accounts import own_tasks, refusals
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid, NotFound
 from webapp.idempotency import once
 from webapp.registry import known_tasks

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from celery import Celery
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.database import database_now
+from webapp.database.engine import database_now
 from webapp.workers.models import QueueConsumer, Worker
 
 # A worker's row is renewed every 5 s.

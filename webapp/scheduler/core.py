@@ -19,7 +19,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.postgresql import trusted_for
+from webapp.database.postgresql import trusted_for
 from webapp.runs import store
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda

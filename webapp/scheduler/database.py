@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from webapp.database import NOW_SQL, create_engine, read_only, sqlite_moment
+from webapp.database.engine import NOW_SQL, create_engine, read_only, sqlite_moment
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.recurrence.zones import from_microseconds
 

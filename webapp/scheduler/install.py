@@ -35,7 +35,7 @@ from sqlalchemy_celery_beat.clockedschedule import clocked
 
 from webapp.accounts import audit
 from webapp.accounts.models import AuditEntry
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.database import moment, seconds

@@ -13,7 +13,7 @@ from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
 from webapp import installation
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.delivery import Undeliverable
 from webapp.producers import (
     BROKER_ERRORS,

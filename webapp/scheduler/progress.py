@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database import NOW_SQL, array_literal
+from webapp.database.engine import NOW_SQL, array_literal
 from webapp.scheduler.database import raw_moment
 
 

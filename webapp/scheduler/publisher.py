@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.producers import concerns_connection, reason
 from webapp.runs import observed, promise, store
 from webapp.runs.promise import Consumers, Promise

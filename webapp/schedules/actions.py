@@ -11,7 +11,7 @@ from flask_security import current_user
 
 from webapp import broker
 from webapp.accounts import audit
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.formats import plural

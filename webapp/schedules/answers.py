@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.registry import is_unknown, serializer_note
 from webapp.schedules.definition import iso

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from webapp.accounts import audit
 from webapp.accounts.models import Role, User
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.mail import outbox
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup, with_appcontext
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db

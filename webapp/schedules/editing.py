@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.rendering import render
 from webapp.runs import call_forms

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.rendering import render, wants_json
 from webapp.runs import call_forms

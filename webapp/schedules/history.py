@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
-from webapp.paging import LARGEST_ID
 from webapp.schedules.definition import FIELDS, TARGETS
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.secret_arguments import shown

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, request
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.query import text_in_query
 from webapp.registry import rule_for

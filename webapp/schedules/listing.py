@@ -10,6 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from webapp import broker
+from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
 from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
@@ -23,7 +24,6 @@ from webapp.schedules.pause_rows import tagged, unsettled
 from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
-from webapp.text_search import mentions_folded
 
 PAGE = 40
 NAMES = Order()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.visitors import iterate
 
-from webapp.expressions import numbers_for, one_of
+from webapp.database.conditions import numbers_for, one_of
 from webapp.extensions import db
 
 

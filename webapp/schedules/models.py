@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.database import Base, UtcDateTime, now
+from webapp.database.engine import Base, UtcDateTime, now
 
 
 class Misfire(StrEnum):

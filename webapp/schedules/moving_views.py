@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, request, url_for
 
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Conflict, Invalid
 from webapp.formats import plural
 from webapp.rendering import render, see_other, wants_json

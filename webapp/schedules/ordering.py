@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.sql.visitors import iterate
 
-from webapp.database import UtcDateTime
+from webapp.database.engine import UtcDateTime
+from webapp.database.paging import LARGEST_ID
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.paging import LARGEST_ID
 from webapp.schedules.matches import among, known, needs
 from webapp.schedules.pause_rows import tagged
 from webapp.schedules.pauses import Pause

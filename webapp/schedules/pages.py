@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp import broker
 from webapp.accounts import own_tasks
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.people.zones import zone_options
 from webapp.registry import is_unknown, known_tasks

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
-from webapp.expressions import contains
+from webapp.database.conditions import contains
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules.models import Resume, SchedulePause

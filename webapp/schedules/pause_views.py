@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, url_for
 
 from webapp.accounts.access import Access, access, may
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.formats import plural
 from webapp.idempotency import once

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.accounts import audit
+from webapp.database.paging import LARGEST_ID
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.formats import plural
-from webapp.paging import LARGEST_ID
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.wakeup import CHANNEL

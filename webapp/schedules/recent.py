@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import array_literal
+from webapp.database.engine import array_literal
 from webapp.extensions import db
 from webapp.runs.models import Run
 

@@ -17,11 +17,11 @@ from flask_security import current_user
 
 from webapp import broker
 from webapp.accounts import audit, own_tasks, refusals
-from webapp.database import now
+from webapp.database.engine import now
+from webapp.database.paging import LARGEST_ID
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.formats import exact
-from webapp.paging import LARGEST_ID
 from webapp.people.zones import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL

@@ -24,7 +24,7 @@ from sqlalchemy_celery_beat.models import (
     SolarSchedule,
 )
 
-from webapp.expressions import numbers_for, one_of
+from webapp.database.conditions import numbers_for, one_of
 from webapp.formats import plural
 from webapp.registry import find_task, rule_for
 from webapp.scheduler.models import ScheduleProgress

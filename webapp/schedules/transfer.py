@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.accounts import own_tasks
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.registry import serializer_note

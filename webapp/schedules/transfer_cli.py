@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 import click
 from flask import current_app
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.encoding import strict_json_value
 from webapp.errors import Invalid
 from webapp.extensions import db

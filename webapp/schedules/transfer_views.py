@@ -12,7 +12,7 @@ from flask import Blueprint, Response, current_app, flash, jsonify, make_respons
 from werkzeug.datastructures import FileStorage
 
 from webapp.accounts.access import Access, access, may
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.people.zones import zone_names
 from webapp.query import id_in_query, text_in_query

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 
 from webapp.accounts import own_tasks
 from webapp.accounts.access import Access, access
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.formats import plural

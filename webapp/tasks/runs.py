@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from webapp.database import now
+from webapp.database.engine import now
 from webapp.runs import retention
 from webapp.runs.reporting import progress
 

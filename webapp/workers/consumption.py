@@ -30,7 +30,7 @@ from kombu.utils.json import dumps
 
 from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
-from webapp.database import database_now, read_only
+from webapp.database.engine import database_now, read_only
 from webapp.extensions import celery, db
 from webapp.producers import BROKER_ERRORS, connect, drop
 from webapp.queue_names import refusal

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.database import Base, Name, UtcDateTime, now
+from webapp.database.engine import Base, Name, UtcDateTime, now
 
 
 class Worker(Base):

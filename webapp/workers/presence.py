@@ -20,7 +20,7 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
 from webapp import broker, installation
-from webapp.database import NAME_LENGTH, database_now, now
+from webapp.database.engine import NAME_LENGTH, database_now, now
 from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from webapp.celery_config import DEFAULT_QUEUE
-from webapp.database import UtcDateTime
+from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_GONE_AFTER
 from webapp.workers.models import QueueConsumer, Worker

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database import SCHEMA_MAP, engine_options
+from webapp.database.engine import SCHEMA_MAP, engine_options
 from webapp.schedules.definition import Kind
 from webapp.schedules.secret_arguments import exported
 from webapp.schedules.sources.given import Given, check_names, refuse

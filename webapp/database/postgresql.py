@@ -69,7 +69,7 @@ def prepare(engine: sa.Engine) -> None:
 
 
 def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """See `webapp.database.first_row`."""
+    """See `webapp.database.engine.first_row`."""
     # Who claims many a second need not ask each time.
     token = trusted_for.set(1.0)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from webapp.database import array_literal
+from webapp.database.engine import array_literal
 
 
 def one_of(column: Any, numbers: Any, dialect: str) -> sa.ColumnElement[bool]:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy_celery_beat.session import ModelBase
 
-from webapp import postgresql
+from webapp.database import postgresql
 from webapp.encoding import encodable, shortened
 
 # The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
