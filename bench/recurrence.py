@@ -22,10 +22,10 @@ from time import perf_counter_ns
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from webapp.scheduler.recurrence import Crontab, Recurrence, next_due, next_due_timestamp
-from webapp.scheduler.recurrence.cron import CompiledCrontab
-from webapp.scheduler.recurrence.fields import parse_field
-from webapp.scheduler.recurrence.zones import zone
+from webapp.recurrence import Crontab, Recurrence, next_due, next_due_timestamp
+from webapp.recurrence.cron import CompiledCrontab
+from webapp.recurrence.fields import parse_field
+from webapp.recurrence.zones import zone
 
 LINES = (
     "* * * * *", "*/5 * * * *", "*/15 9-17 * * mon-fri", "0 * * * *", "30 2 * * *", "0 8 * * *", "0,30 1,2,3 * * *",

@@ -20,7 +20,7 @@ from webapp.database import engine
 from webapp.encoding import encodable
 from webapp.hosts import this_page
 from webapp.idempotency import new_key
-from webapp.people.zones import find_zone
+from webapp.recurrence.zone_search import find_zone
 from webapp.registry import is_unknown
 from webapp.secrecy.masking import masked
 

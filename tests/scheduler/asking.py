@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from webapp.scheduler.recurrence import Crontab, Recurrence, due_times
+from webapp.recurrence import Crontab, Recurrence, due_times
 
 at = datetime.fromisoformat
 

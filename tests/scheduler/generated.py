@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from webapp.scheduler.recurrence.zones import offset_at, zone
+from webapp.recurrence.zones import offset_at, zone
 
 ZONES = (
     "UTC",

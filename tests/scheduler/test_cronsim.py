@@ -22,9 +22,9 @@ from celery.schedules import crontab as celery_crontab
 from cronsim import CronSim
 
 from tests.scheduler.generated import ZONES, changes, crontab_line, moment
-from webapp.scheduler.recurrence import Crontab, Recurrence, due_times, next_due_timestamp
-from webapp.scheduler.recurrence.cron import compiled
-from webapp.scheduler.recurrence.zones import zone
+from webapp.recurrence import Crontab, Recurrence, due_times, next_due_timestamp
+from webapp.recurrence.cron import compiled
+from webapp.recurrence.zones import zone
 
 AGREEMENTS = 10_000
 _HOUR = 3600

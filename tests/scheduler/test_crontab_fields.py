@@ -7,8 +7,8 @@ from celery.schedules import crontab as celery_crontab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.scheduler.recurrence import Crontab, Recurrence, RecurrenceError, check
-from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
+from webapp.recurrence import Crontab, Recurrence, RecurrenceError, check
+from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
 
 LIMITS = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month_of_year": (1, 12), "day_of_week": (0, 6)}
 EXPECTED = "expected a minute (0 to 59), *, a range or a step such as */2"

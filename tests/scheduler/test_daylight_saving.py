@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.scheduler.asking import at, cron, local_times, notes
-from webapp.scheduler.recurrence import due_times
+from webapp.recurrence import due_times
 
 
 @pytest.mark.parametrize(("line", "fires"), [("0 * * * *", 73), ("*/15 * * * *", 292)])

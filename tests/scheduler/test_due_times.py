@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.scheduler.asking import at, between, cron, local_times
-from webapp.scheduler.recurrence import (
+from webapp.recurrence import (
     Crontab,
     Interval,
     OneTime,

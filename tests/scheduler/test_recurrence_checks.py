@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.scheduler.asking import at
-from webapp.scheduler.recurrence import (
+from webapp.recurrence import (
     PERIODS,
     SOLAR_EVENTS,
     Crontab,

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.scheduler.generated import ZONES, crontab_line, moment
-from webapp.scheduler.recurrence import (
+from webapp.recurrence import (
     PERIODS,
     SOLAR_EVENTS,
     Crontab,

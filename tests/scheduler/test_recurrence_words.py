@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.scheduler.asking import at
 from tests.scheduler.generated import crontab_line
-from webapp.scheduler.recurrence import Crontab, Interval, OneTime, Recurrence, RecurrenceError, Solar, describe
+from webapp.recurrence import Crontab, Interval, OneTime, Recurrence, RecurrenceError, Solar, describe
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from celery.schedules import solar as celery_solar
 from sqlalchemy_celery_beat.models import SolarEvent
 
 from tests.scheduler.asking import at, local_times
-from webapp.scheduler.recurrence import SOLAR_EVENTS, Recurrence, Solar, due_times, next_due
+from webapp.recurrence import SOLAR_EVENTS, Recurrence, Solar, due_times, next_due
 
 TROMSO = (69.6496, 18.9560)
 

@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 from tests.scheduler.asking import at, cron
 from tests.scheduler.generated import ZONES, changes, crontab_line, moment
 from tests.scheduler.test_recurrence_properties import questions
-from webapp.scheduler.recurrence import (
-    Crontab,
-    Interval,
-    Recurrence,
-    by_minute,
-    clock_changes,
-    next_due_timestamp,
-)
+from webapp.recurrence import Crontab, Interval, Recurrence, by_minute, clock_changes, next_due_timestamp
 
 DAYS = 3
 

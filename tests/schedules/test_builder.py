@@ -9,8 +9,8 @@ from itertools import product
 import pytest
 
 from webapp.errors import Invalid
-from webapp.people.zones import like_zones, meant_zone, zone_options
-from webapp.scheduler.recurrence import Crontab, Recurrence, describe, due_times
+from webapp.recurrence import Crontab, Recurrence, describe, due_times
+from webapp.recurrence.zone_search import like_zones, meant_zone, zone_options
 from webapp.schedules.builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, WEEK, build
 from webapp.schedules.builder_reading import LINE, filled_in, read_back
 from webapp.schedules.explanation import clock_notes, crontab_parts, zone_words

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from click.testing import CliRunner, Result
 
-from webapp.scheduler.recurrence import Crontab, Recurrence
+from webapp.recurrence import Crontab, Recurrence
 from webapp.schedules.next_cli import make_next_command
 
 NOW = datetime.fromisoformat("2027-01-01T00:00:00Z")

@@ -12,7 +12,7 @@ import pytest
 from tests import servers
 from webapp import create_app
 from webapp.errors import Invalid
-from webapp.scheduler.recurrence import Crontab, Recurrence, due_times
+from webapp.recurrence import Crontab, Recurrence, due_times
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.beat_schedule import from_module, from_source
 from webapp.schedules.sources.crontab_file import from_crontab

@@ -17,7 +17,7 @@ from webapp.errors import Invalid
 from webapp.people import service as people
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile
-from webapp.people.zones import zone_names
+from webapp.recurrence.zone_search import zone_names
 from webapp.rendering import render, see_other, wants_json
 from webapp.submitted import submitted
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from webapp.accounts import passwords
 from webapp.accounts.addresses import checked_email
 from webapp.errors import Invalid
-from webapp.people.zones import meant_zone
+from webapp.recurrence.zone_search import meant_zone
 
 LONGEST_NAME = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)

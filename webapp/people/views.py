@@ -18,8 +18,8 @@ from webapp.errors import Conflict, DomainError, Invalid
 from webapp.people import registration, service
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile, check_registration
-from webapp.people.zones import zone_names
 from webapp.query import id_in_query, text_in_query
+from webapp.recurrence.zone_search import zone_names
 from webapp.rendering import render, see_other, wants_json
 from webapp.submitted import submitted
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from webapp.database.engine import NOW_SQL, create_engine, read_only, sqlite_moment
+from webapp.recurrence.zones import from_microseconds
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.recurrence.zones import from_microseconds
 
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
 # server ends such a transaction, and the next leader goes on. A lock that an editor holds for long delays one batch

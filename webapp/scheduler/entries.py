@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from webapp.scheduler.recurrence import Recurrence, jitter_seconds, next_due_timestamp
+from webapp.recurrence import Recurrence, jitter_seconds, next_due_timestamp
 
 
 class Target(NamedTuple):

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from webapp.queue_names import target_refusal
-from webapp.scheduler.database import moment, seconds
-from webapp.scheduler.entries import Entry, Policy, Target
-from webapp.scheduler.recurrence import (
+from webapp.recurrence import (
     Crontab,
     Interval,
     OneTime,
@@ -20,6 +18,8 @@ from webapp.scheduler.recurrence import (
     check,
     next_due_timestamp,
 )
+from webapp.scheduler.database import moment, seconds
+from webapp.scheduler.entries import Entry, Policy, Target
 from webapp.scheduler.rows import Row, policy_columns, rule_columns, target_columns
 from webapp.schedules.models import Misfire, Overlap
 from webapp.schedules.pauses import read_tags, told

@@ -16,13 +16,13 @@ from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.formats import plural
 from webapp.queue_names import target_refusal
+from webapp.recurrence.zones import zone
 from webapp.registry import rule_for
 from webapp.runs import call_forms
 from webapp.runs.models import Run
 from webapp.runs.service import check_call, create_run, send_runs
 from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.runs.states import Origin
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, service
 from webapp.schedules.secret_arguments import opened
 from webapp.schedules.stored import Stored

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from webapp.errors import Invalid
-from webapp.scheduler.recurrence.fields import MONTHS, WEEKDAYS
+from webapp.recurrence.fields import MONTHS, WEEKDAYS
 from webapp.schedules import fields
 from webapp.schedules.fields import FieldError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.errors import Invalid
-from webapp.scheduler.recurrence import Crontab, RecurrenceError
-from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
+from webapp.recurrence import Crontab, RecurrenceError
+from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
 from webapp.schedules.builder import DEFAULTS, HOUR_STEPS, LAST_DAYS, NTH, STEPS, WEEK, build
 from webapp.schedules.rule_fields import SHORTCUTS
 

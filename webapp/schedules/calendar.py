@@ -14,7 +14,7 @@ from flask import current_app
 from webapp import broker
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.people.zones import find_zone
+from webapp.recurrence.zone_search import find_zone
 from webapp.runs.message import Destination
 from webapp.schedules import listing, load, pause_rows, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid

@@ -12,8 +12,8 @@ from webapp.database.engine import now
 from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.errors import DomainError
 from webapp.extensions import db
+from webapp.recurrence import Recurrence
 from webapp.registry import is_unknown
-from webapp.scheduler.recurrence import Recurrence
 from webapp.schedules import listing, stored
 from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.definition import due_values

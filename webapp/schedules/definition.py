@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from webapp.scheduler.recurrence import Crontab, DueTime, Interval, OneTime, Recurrence, Rule, Solar
+from webapp.recurrence import Crontab, DueTime, Interval, OneTime, Recurrence, Rule, Solar
 from webapp.schedules.models import Misfire, Overlap
 
 

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from webapp import broker, formats
 from webapp.extensions import db
+from webapp.recurrence.zones import zone
 from webapp.registry import find_task
 from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
@@ -30,7 +31,6 @@ from webapp.runs.models import Run
 from webapp.runs.states import UNENDED, RunState
 from webapp.runs.store import NOT_SENT
 from webapp.scheduler.models import Beat
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
 from webapp.schedules.pause_rows import unsettled

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from webapp.people.zones import meant_zone, offset_words
-from webapp.scheduler.recurrence import Crontab, DueTime, Recurrence, RecurrenceError, due_times
-from webapp.scheduler.recurrence.cron_words import field_words
-from webapp.scheduler.recurrence.fields import FIELD_NAMES
-from webapp.scheduler.recurrence.zones import offset_at, zone
+from webapp.recurrence import Crontab, DueTime, Recurrence, RecurrenceError, due_times
+from webapp.recurrence.cron_words import field_words
+from webapp.recurrence.fields import FIELD_NAMES
+from webapp.recurrence.zone_search import meant_zone, offset_words
+from webapp.recurrence.zones import offset_at, zone
 from webapp.schedules.rule_fields import SHORTCUTS
 
 TITLES = ("Minute", "Hour", "Day of month", "Month", "Day of week")

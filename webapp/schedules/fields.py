@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.people.zones import like_zones, meant_zone
+from webapp.recurrence.zone_search import like_zones, meant_zone
+from webapp.recurrence.zones import wall_offsets
 from webapp.runs.arguments import read_json
-from webapp.scheduler.recurrence.zones import wall_offsets
 
 LARGEST = 2**31 - 1
 LONGEST_JSON = 65_536

@@ -12,13 +12,13 @@ from typing import Any
 from markupsafe import Markup
 
 from webapp.formats import plural
-from webapp.people.zones import find_zone
+from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab
+from webapp.recurrence.cron_words import crontab_words
+from webapp.recurrence.zone_search import find_zone
+from webapp.recurrence.zones import zone
 from webapp.runs.call_forms import is_field
 from webapp.runs.states import RunState
 from webapp.scheduler.plan import TOLERANCE
-from webapp.scheduler.recurrence import PERIODS, SOLAR_EVENTS, Crontab
-from webapp.scheduler.recurrence.cron_words import crontab_words
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text
 from webapp.schedules.models import Misfire, Overlap

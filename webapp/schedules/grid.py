@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from webapp.scheduler.recurrence import clock_changes
+from webapp.recurrence import clock_changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from webapp.accounts.access import Access, access
 from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.query import text_in_query
+from webapp.recurrence.zones import zone
 from webapp.registry import rule_for
 from webapp.rendering import render, wants_json
 from webapp.runs import call_forms
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
 from webapp.schedules.definition import iso

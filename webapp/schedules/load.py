@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, repeat
 
-from webapp.scheduler.recurrence import ByMinute, by_minute
+from webapp.recurrence import ByMinute, by_minute
 from webapp.schedules.roster import Group, When
 from webapp.workers.capacity import Pool
 

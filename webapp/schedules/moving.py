@@ -11,7 +11,7 @@ from datetime import datetime
 
 from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.scheduler.recurrence import Crontab, DueTime, Rule, due_times
+from webapp.recurrence import Crontab, DueTime, Rule, due_times
 from webapp.schedules import service, stored
 from webapp.schedules.calendar import Reckoned
 from webapp.schedules.load import Coming, PoolLoad, calmest, rank

@@ -12,8 +12,8 @@ from webapp.accounts.access import Access, access
 from webapp.database.engine import now
 from webapp.errors import Conflict, Invalid
 from webapp.formats import plural
+from webapp.recurrence import Crontab
 from webapp.rendering import render, see_other, wants_json
-from webapp.scheduler.recurrence import Crontab
 from webapp.schedules import fields, moving, service
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from, list_sent

@@ -10,17 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from webapp.scheduler.recurrence import (
-    SOLAR_EVENTS,
-    DueTime,
-    Recurrence,
-    RecurrenceError,
-    Rule,
-    check,
-    describe,
-    due_times,
-)
-from webapp.scheduler.recurrence.zones import zone
+from webapp.recurrence import SOLAR_EVENTS, DueTime, Recurrence, RecurrenceError, Rule, check, describe, due_times
+from webapp.recurrence.zones import zone
 from webapp.schedules import fields
 from webapp.schedules.definition import due_values, iso
 from webapp.schedules.fields import FieldError

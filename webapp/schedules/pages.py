@@ -10,7 +10,7 @@ from webapp import broker
 from webapp.accounts import own_tasks
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.people.zones import zone_options
+from webapp.recurrence.zone_search import zone_options
 from webapp.registry import is_unknown, known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from webapp.extensions import db
+from webapp.recurrence import DueTime, Recurrence, describe, due_times
 from webapp.registry import find_task
-from webapp.scheduler.recurrence import DueTime, Recurrence, describe, due_times
 from webapp.schedules.explanation import clock_notes
 from webapp.schedules.holding import hold
 from webapp.schedules.pause_rows import unsettled

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute, clock_changes, due_times
 from webapp.runs.skipping import skipped_ahead
-from webapp.scheduler.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute, clock_changes, due_times
 from webapp.schedules import fields, listing, stored
 from webapp.schedules.grid import Day, day_begins
 from webapp.schedules.listing import Filters

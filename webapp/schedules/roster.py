@@ -20,13 +20,13 @@ from flask import current_app
 
 from webapp import broker
 from webapp.extensions import db
+from webapp.recurrence import Interval, Recurrence
+from webapp.recurrence.due import grid_origin, interval_microseconds
+from webapp.recurrence.zones import from_microseconds, to_microseconds
 from webapp.registry import known_tasks
 from webapp.runs.message import Destination
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.reader import BrokenRow, EntryReader
-from webapp.scheduler.recurrence import Interval, Recurrence
-from webapp.scheduler.recurrence.due import grid_origin, interval_microseconds
-from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
 from webapp.schedules.alike import alike
 

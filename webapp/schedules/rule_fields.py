@@ -6,16 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from webapp.scheduler.recurrence import (
-    PERIODS,
-    SOLAR_EVENTS,
-    Crontab,
-    Interval,
-    OneTime,
-    RecurrenceError,
-    Rule,
-    Solar,
-)
+from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab, Interval, OneTime, RecurrenceError, Rule, Solar
 from webapp.schedules import fields
 from webapp.schedules.definition import RULE_FIELDS, Kind
 from webapp.schedules.fields import FieldError, empty

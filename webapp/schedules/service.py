@@ -22,7 +22,7 @@ from webapp.database.paging import LARGEST_ID
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.formats import exact
-from webapp.people.zones import find_zone
+from webapp.recurrence.zone_search import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing

@@ -26,10 +26,7 @@ from sqlalchemy_celery_beat.models import (
 
 from webapp.database.conditions import numbers_for, one_of
 from webapp.formats import plural
-from webapp.registry import find_task, rule_for
-from webapp.scheduler.models import ScheduleProgress
-from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
-from webapp.scheduler.recurrence import (
+from webapp.recurrence import (
     Crontab,
     DueTime,
     Interval,
@@ -42,6 +39,9 @@ from webapp.scheduler.recurrence import (
     due_times,
     jitter_seconds,
 )
+from webapp.registry import find_task, rule_for
+from webapp.scheduler.models import ScheduleProgress
+from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
 from webapp.scheduler.rows import Row
 from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords

@@ -19,8 +19,8 @@ from webapp.accounts import own_tasks
 from webapp.database.engine import now
 from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.recurrence import describe
 from webapp.registry import serializer_note
-from webapp.scheduler.recurrence import describe
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored, writing
 from webapp.schedules.actions import told_withdrawn

@@ -14,8 +14,8 @@ from werkzeug.datastructures import FileStorage
 from webapp.accounts.access import Access, access, may
 from webapp.database.engine import now
 from webapp.errors import Invalid
-from webapp.people.zones import zone_names
 from webapp.query import id_in_query, text_in_query
+from webapp.recurrence.zone_search import zone_names
 from webapp.registry import known_tasks
 from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import export, listing, service, transfer

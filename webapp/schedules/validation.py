@@ -14,18 +14,11 @@ from zoneinfo import ZoneInfo
 
 from webapp.errors import Invalid
 from webapp.queue_names import refusal, target_refusal
+from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
+from webapp.recurrence.zones import zone
 from webapp.registry import find_task, is_unknown, rule_for
 from webapp.runs import call_forms
 from webapp.runs.arguments import call_faults
-from webapp.scheduler.recurrence import (
-    Crontab,
-    OneTime,
-    Recurrence,
-    RecurrenceError,
-    Rule,
-    check,
-)
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import fields, secret_arguments
 from webapp.schedules.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
 from webapp.schedules.fields import FieldError, empty

@@ -15,10 +15,10 @@ from webapp.formats import plural
 from webapp.idempotency import once
 from webapp.overview.theme import own_path
 from webapp.query import id_in_query
+from webapp.recurrence.zones import zone
 from webapp.registry import serializer_note
 from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import control
-from webapp.scheduler.recurrence.zones import zone
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.asked import (

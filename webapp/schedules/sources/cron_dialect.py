@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from webapp.scheduler.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS
+from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS
 
 # For cron, each field's first and last number; Sunday is 0 and 7.
 _SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from webapp.encoding import decode_json
+from webapp.recurrence.errors import RecurrenceError
+from webapp.recurrence.fields import parse_field
 from webapp.registry import KnownTask, known_tasks
-from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.fields import parse_field
 from webapp.schedules.sources.cron_dialect import field_count, has_user_column, names_account, translate, without_user
 from webapp.schedules.sources.given import Given, check_names, refuse
 

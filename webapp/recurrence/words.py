@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from webapp.scheduler.recurrence.cron_words import crontab_words, join_words
-from webapp.scheduler.recurrence.due import interval_microseconds
-from webapp.scheduler.recurrence.values import Crontab, Interval, OneTime, Recurrence, Solar
-from webapp.scheduler.recurrence.zones import zone
+from webapp.recurrence.cron_words import crontab_words, join_words
+from webapp.recurrence.due import interval_microseconds
+from webapp.recurrence.values import Crontab, Interval, OneTime, Recurrence, Solar
+from webapp.recurrence.zones import zone
 
 _EVENT_WORDS = {
     "dawn_astronomical": "at astronomical dawn",

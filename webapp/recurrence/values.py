@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.fields import FIELD_NAMES, parse_field
+from webapp.recurrence.errors import RecurrenceError
+from webapp.recurrence.fields import FIELD_NAMES, parse_field
 
 MICROSECONDS = {
     "days": 86_400_000_000,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
-from webapp.scheduler.recurrence.cron import CompiledCrontab, Gap, compiled, crontab_note
-from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.sun import EVENTS, next_event
-from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Solar
-from webapp.scheduler.recurrence.zones import from_microseconds, to_microseconds, zone
+from webapp.recurrence.cron import CompiledCrontab, Gap, compiled, crontab_note
+from webapp.recurrence.errors import RecurrenceError
+from webapp.recurrence.sun import EVENTS, next_event
+from webapp.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Solar
+from webapp.recurrence.zones import from_microseconds, to_microseconds, zone
 
 _SECOND = 1_000_000
 # A year of room at both ends, so that no zone's offset leads beyond what datetime can hold.

@@ -24,15 +24,9 @@ from datetime import MAXYEAR, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from webapp.scheduler.recurrence.fields import parse_field
-from webapp.scheduler.recurrence.values import Crontab
-from webapp.scheduler.recurrence.zones import (
-    transition,
-    wall_from_seconds,
-    wall_offsets,
-    wall_seconds,
-    zone,
-)
+from webapp.recurrence.fields import parse_field
+from webapp.recurrence.values import Crontab
+from webapp.recurrence.zones import transition, wall_from_seconds, wall_offsets, wall_seconds, zone
 
 _MINUTE = timedelta(minutes=1)
 _LAST_YEAR = MAXYEAR - 1  # a year of room, so that no zone's offset leads beyond what datetime can hold

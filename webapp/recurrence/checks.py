@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from webapp.scheduler.recurrence.cron import compiled
-from webapp.scheduler.recurrence.due import interval_microseconds, next_due
-from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.sun import EVENTS
-from webapp.scheduler.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
-from webapp.scheduler.recurrence.zones import EPOCH, known_zones, to_microseconds
+from webapp.recurrence.cron import compiled
+from webapp.recurrence.due import interval_microseconds, next_due
+from webapp.recurrence.errors import RecurrenceError
+from webapp.recurrence.sun import EVENTS
+from webapp.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
+from webapp.recurrence.zones import EPOCH, known_zones, to_microseconds
 
 LONGEST_INTERVAL = 36_525 * MICROSECONDS["days"]
 YEARS = (1900, 9998)  # no schedule needs others, and beyond them some zone's local time cannot be written

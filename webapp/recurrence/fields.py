@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from celery.schedules import crontab_parser
 
-from webapp.scheduler.recurrence.errors import RecurrenceError
+from webapp.recurrence.errors import RecurrenceError
 
 FIELD_NAMES = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 MONTHS = (

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise, product
 
-from webapp.scheduler.recurrence.fields import MONTHS, WEEKDAYS, parse_field
-from webapp.scheduler.recurrence.values import Crontab
+from webapp.recurrence.fields import MONTHS, WEEKDAYS, parse_field
+from webapp.recurrence.values import Crontab
 
 _HOURS_A_DAY, _MINUTES_AN_HOUR = 24, 60
 _MOST_DAYS = 31

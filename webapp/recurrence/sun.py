@@ -16,8 +16,8 @@ from functools import lru_cache
 
 import ephem
 
-from webapp.scheduler.recurrence.values import Solar
-from webapp.scheduler.recurrence.zones import EPOCH, from_microseconds, to_microseconds
+from webapp.recurrence.values import Solar
+from webapp.recurrence.zones import EPOCH, from_microseconds, to_microseconds
 
 DAY = 86_400_000_000
 _SECOND = 1_000_000

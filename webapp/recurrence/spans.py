@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from webapp.scheduler.recurrence.cron import CompiledCrontab, compiled
-from webapp.scheduler.recurrence.due import grid_origin, interval_microseconds, next_due_timestamp
-from webapp.scheduler.recurrence.values import Crontab, Interval, Recurrence
-from webapp.scheduler.recurrence.zones import to_microseconds, wall_offsets, wall_seconds, zone
+from webapp.recurrence.cron import CompiledCrontab, compiled
+from webapp.recurrence.due import grid_origin, interval_microseconds, next_due_timestamp
+from webapp.recurrence.values import Crontab, Interval, Recurrence
+from webapp.recurrence.zones import to_microseconds, wall_offsets, wall_seconds, zone
 
 _DAY = timedelta(days=1)
 _SECOND = 1_000_000

@@ -5,22 +5,13 @@ Nothing here reads a clock, a database or Flask: the moment is always an argumen
 
 from __future__ import annotations
 
-from webapp.scheduler.recurrence.checks import check
-from webapp.scheduler.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
-from webapp.scheduler.recurrence.errors import RecurrenceError
-from webapp.scheduler.recurrence.spans import ByMinute, by_minute, clock_changes
-from webapp.scheduler.recurrence.sun import EVENTS
-from webapp.scheduler.recurrence.values import (
-    MICROSECONDS,
-    Crontab,
-    DueTime,
-    Interval,
-    OneTime,
-    Recurrence,
-    Rule,
-    Solar,
-)
-from webapp.scheduler.recurrence.words import describe
+from webapp.recurrence.checks import check
+from webapp.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
+from webapp.recurrence.errors import RecurrenceError
+from webapp.recurrence.spans import ByMinute, by_minute, clock_changes
+from webapp.recurrence.sun import EVENTS
+from webapp.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Rule, Solar
+from webapp.recurrence.words import describe
 
 PERIODS = tuple(MICROSECONDS)
 SOLAR_EVENTS = tuple(EVENTS)
