@@ -1,8 +1,8 @@
 """The one place where the application is built. `app` is for WSGI servers, `celery` for `celery -A wsgi:celery`."""
 
 from webapp.launcher.environment import use_data_folder
-from webapp.memory import building
-from webapp.startup import refusing, say_settings_in_one_line
+from webapp.launcher.memory import building
+from webapp.launcher.startup import refusing, say_settings_in_one_line
 
 say_settings_in_one_line()
 use_data_folder()

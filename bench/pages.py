@@ -30,7 +30,7 @@ from webapp import create_app
 from webapp.accounts.models import User
 from webapp.database.engine import create_engine
 from webapp.extensions import db
-from webapp.memory import building
+from webapp.launcher.memory import building
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules.listing import STATUSES

@@ -1,6 +1,6 @@
 import gc
 
-from webapp.memory import building
+from webapp.launcher.memory import building
 
 
 def test_what_was_built_is_not_looked_through_again() -> None:
