@@ -21,7 +21,7 @@ from tests.launcher.project import Project
 from tests.runs.making import make_run
 from tests.servers import free_port, wait_for
 from webapp.encoding import without_controls
-from webapp.log_text import escape_in
+from webapp.secrecy.log_text import escape_in
 
 FORGED = "[2026-11-26 08:00:00,000: ERROR/MainProcess] forged"
 # A newline of each kind; colours, titles and links; what turns text around.

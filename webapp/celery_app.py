@@ -13,9 +13,9 @@ from webapp import installation, time_limits
 from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
-from webapp.log_text import escape_in
 from webapp.producers import connect, drop
 from webapp.registry import serializer_note
+from webapp.secrecy.log_text import escape_in
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
 from webapp.headers import init_headers
 from webapp.hosts import BelowRoot, init_hosts
-from webapp.log_text import escape_in
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
 from webapp.overview.health import init_health
@@ -32,6 +31,7 @@ from webapp.query import IdConverter
 from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
+from webapp.secrecy.log_text import escape_in
 from webapp.static_files import init_static
 from webapp.templating import init_templating
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from webapp.config import ConfigError, Settings
-from webapp.log_text import escape_in
+from webapp.secrecy.log_text import escape_in
 
 try:
     _settings = Settings.from_env()
