@@ -12,7 +12,7 @@ from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.headers import SECURITY, TLS_ONLY
+from webapp.web.headers import SECURITY, TLS_ONLY
 
 SHEET = "/static/beatdesk.css"
 

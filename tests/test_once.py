@@ -17,12 +17,12 @@ from webapp.accounts.models import AuditEntry, User
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.idempotency import FIELD, HandledForm, new_key
 from webapp.mail.models import Mail, MailState
 from webapp.mail.service import unsubscribe_url
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules import service
+from webapp.web.idempotency import FIELD, HandledForm, new_key
 
 WHEN = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 8 * * *"}
 NUMBERS = {"task": "add", "arg.num1": "1", "arg.num2": "2"}

@@ -8,9 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 
-from webapp.accounts.access import rule_of
 from webapp.database.engine import create_engine
 from webapp.models import compared, plain_metadata
+from webapp.web.access import rule_of
 
 
 def test_every_route_has_an_access_rule(app: Flask) -> None:

@@ -8,7 +8,7 @@ from webapp.installation_cli import installation
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
 from webapp.schedules.commands import schedules
-from webapp.static_files import static
+from webapp.web.static_files import static
 
 
 def register_commands(app: Flask) -> None:

@@ -12,28 +12,29 @@ from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import __version__, installation
-from webapp.accounts import access, bearer, forgery
+from webapp.accounts import bearer, forgery
 from webapp.accounts.refusals import init_refusals
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.database import engine, private_files
-from webapp.drawing import init_drawing
-from webapp.errors import register_errors
 from webapp.extensions import csrf, db, htmx, limiter
-from webapp.headers import init_headers
-from webapp.hosts import BelowRoot, init_hosts
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
 from webapp.overview.health import init_health
-from webapp.query import IdConverter
-from webapp.responses import JSONProvider, Response
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.secrecy.log_text import escape_in
-from webapp.static_files import init_static
-from webapp.templating import init_templating
+from webapp.web import access
+from webapp.web.components import init_drawing
+from webapp.web.errors import register_errors
+from webapp.web.headers import init_headers
+from webapp.web.hosts import BelowRoot, init_hosts
+from webapp.web.query_string import IdConverter
+from webapp.web.responses import JSONProvider, Response
+from webapp.web.static_files import init_static
+from webapp.web.templating import init_templating
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

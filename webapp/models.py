@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy_celery_beat import models as library
 
-from webapp import idempotency, installation
+from webapp import installation
 from webapp.accounts import models as accounts
 from webapp.database.engine import Base
 from webapp.mail import models as mail
 from webapp.runs import models as runs
 from webapp.scheduler import models as scheduler
 from webapp.schedules import models as schedules
+from webapp.web import idempotency
 from webapp.workers import models as workers
 
 # Importing a module declares its tables in the one metadata.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accounts.browser import Browser, add_user
-from webapp.accounts.redirects import safe_path
+from webapp.web.redirects import safe_path
 
 HOST = "evil.example"
 ELSEWHERE = [

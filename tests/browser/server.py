@@ -14,9 +14,9 @@ from flask_security import hash_password
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from webapp.accounts.access import ROLES
 from webapp.accounts.models import Role, User
 from webapp.extensions import db
+from webapp.web.access import ROLES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

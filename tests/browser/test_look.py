@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import PHONE, TOO_WIDE, assert_accessible
-from webapp import formats
 from webapp.database.engine import now
+from webapp.web import formats
 
 pytestmark = pytest.mark.browser
 

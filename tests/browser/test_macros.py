@@ -9,10 +9,10 @@ from flask import Flask, flash, render_template_string
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.accessibility import assert_accessible
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
 from webapp.mail.models import MailState
 from webapp.runs.states import RunState
+from webapp.web.access import Access, access
 
 pytestmark = pytest.mark.browser
 

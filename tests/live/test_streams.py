@@ -13,7 +13,6 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from webapp import create_app
 from webapp.accounts import sessions
-from webapp.accounts.access import Access
 from webapp.accounts.models import SignIn, User
 from webapp.accounts.roles import roles_named
 from webapp.config import Settings
@@ -23,6 +22,7 @@ from webapp.live import connections
 from webapp.live import hub as hub_module
 from webapp.live import stream as stream_module
 from webapp.runs.changes import CHANGES, announce
+from webapp.web.access import Access
 
 RUN, OTHER = "0b2f6f4e-one", "0b2f6f4e-other"
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from flask import Flask, abort
 from flask.testing import FlaskClient
 
-from webapp.accounts.access import Access, access
-from webapp.errors import ADVICE, TITLES, Invalid
 from webapp.extensions import db
+from webapp.web.access import Access, access
+from webapp.web.errors import ADVICE, TITLES, Invalid
 
 
 @pytest.fixture

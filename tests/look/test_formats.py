@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from webapp import formats
+from webapp.web import formats
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

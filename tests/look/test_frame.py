@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, flash, render_template
 from flask.testing import FlaskClient
 
-from webapp.accounts.access import Access, access
+from webapp.web.access import Access, access
 
 ALL = ["/", "/schedules", "/runs", "/people", "/mail", "/workers", "/queues", "/audit"]
 

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.look import vendored
-from webapp.templating import static_url
+from webapp.web.templating import static_url
 
 TEMPLATES = Path(__file__).parents[2] / "webapp" / "templates"
 SPRITE = vendored.VENDOR / "tabler-icons@3.51.0" / "icons.svg"

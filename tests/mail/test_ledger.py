@@ -14,13 +14,13 @@ from tests.support import add_person
 from webapp.accounts.models import AuditEntry, User
 from webapp.config import MailSettings
 from webapp.database.engine import now
-from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.mail import service
 from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
 from webapp.mail.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
+from webapp.web.errors import Conflict
 
 
 @pytest.fixture

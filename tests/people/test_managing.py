@@ -90,9 +90,9 @@ def test_another_admin_can_be_removed_but_never_the_last(app: Flask, admin: Brow
     other = add_user(app, "other@example.com", "admin")
     assert save(admin, other, "member").status_code == 303
     with app.app_context():
-        from webapp.errors import Conflict
         from webapp.people import service
         from webapp.people.validation import Profile
+        from webapp.web.errors import Conflict
 
         own = next(user.id for user in service.admins())
         with pytest.raises(Conflict, match="last admin"):

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 from kombu.utils import json as wire
 
-from webapp.errors import Invalid
 from webapp.registry import KnownTask, described
 from webapp.runs.call_forms import as_fields, fields_of, read_fields
+from webapp.web.errors import Invalid
 
 
 class Layout(enum.Enum):

@@ -9,11 +9,11 @@ from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from webapp.database.engine import now
-from webapp.errors import Invalid
 from webapp.runs import listing
 from webapp.runs.listing import Edge
 from webapp.runs.search import parse
 from webapp.runs.states import RunState
+from webapp.web.errors import Invalid
 
 
 @pytest.fixture

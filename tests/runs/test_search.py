@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.errors import Invalid
 from webapp.runs.search import Search, parse
 from webapp.runs.states import RunState
+from webapp.web.errors import Invalid
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from tests.visitors import Visitor
 from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.errors import Conflict
 from webapp.extensions import celery, db
 from webapp.runs import claims, control, recording, service
 from webapp.runs.launching import prefilled
@@ -29,6 +28,7 @@ from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.stream import Entry, Event
 from webapp.secrecy import masking, sealing
+from webapp.web.errors import Conflict
 
 CANARY = "canary-7d1f"
 TASK = "samples.charge"

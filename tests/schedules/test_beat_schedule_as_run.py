@@ -11,9 +11,9 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.errors import Invalid
 from webapp.schedules.sources.beat_schedule import from_source
 from webapp.schedules.sources.given import Given
+from webapp.web.errors import Invalid
 
 FIRST = "app.conf.beat_schedule = beat_schedule = {'z': {'task': 'add', 'schedule': 1}}"
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}

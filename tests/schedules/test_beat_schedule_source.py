@@ -9,11 +9,11 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.errors import Invalid
 from webapp.schedules.sources.beat_schedule import from_source
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python_values import RUN_IT
 from webapp.schedules.sources.reading import guess
+from webapp.web.errors import Invalid
 
 IMPORTS = "from celery.schedules import crontab\n"
 FIRST = "'a': {'task': 'add', 'schedule': 60}"

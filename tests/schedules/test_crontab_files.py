@@ -8,11 +8,11 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.errors import Invalid
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.reading import Asked, guess, read
 from webapp.schedules.validation import examine
+from webapp.web.errors import Invalid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SYSTEM = (

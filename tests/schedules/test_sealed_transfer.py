@@ -13,11 +13,11 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
-from webapp.errors import Invalid
 from webapp.extensions import celery, db
 from webapp.schedules import export, service, transfer
 from webapp.schedules.sources.own import from_yaml
 from webapp.secrecy import sealing
+from webapp.web.errors import Invalid
 
 FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "fetch"}
 

@@ -11,7 +11,6 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.errors import Invalid
 from webapp.recurrence import Crontab, Recurrence, due_times
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.beat_schedule import from_module, from_source
@@ -22,6 +21,7 @@ from webapp.schedules.sources.own import from_yaml
 from webapp.schedules.sources.python_values import RUN_IT
 from webapp.schedules.sources.reading import guess
 from webapp.schedules.validation import examine
+from webapp.web.errors import Invalid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = """

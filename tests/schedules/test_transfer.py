@@ -11,12 +11,12 @@ from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor
 from webapp.accounts.models import AuditEntry
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.schedules import export, service, stored, transfer
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.stored import TASKS
+from webapp.web.errors import Invalid
 
 WHEN = {"task": "add", "args": [1, 2]}
 ALL: list[dict[str, Any]] = [

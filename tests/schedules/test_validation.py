@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.errors import Invalid
 from webapp.schedules.definition import FIELDS
 from webapp.schedules.validation import check_schedule, examine
+from webapp.web.errors import Invalid
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEGAL: dict[str, Any] = {"name": "Sums", "task": "add", "kind": "crontab", "crontab": "30 8 * * *", "args": "[1, 2]"}

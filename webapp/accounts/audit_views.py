@@ -8,11 +8,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from webapp.accounts import audit
-from webapp.accounts.access import Access, access
 from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
-from webapp.query import id_in_query, text_in_query
-from webapp.rendering import render, wants_json
+from webapp.web.access import Access, access
+from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.rendering import render, wants_json
 
 blueprint = Blueprint("audit", __name__)
 

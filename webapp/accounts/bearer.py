@@ -13,7 +13,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.datastructures import WWWAuthenticate
 
 from webapp.accounts import limits, refusals, tokens
-from webapp.accounts.access import act_as
+from webapp.web.access import act_as
 
 
 class Sessions(SecureCookieSessionInterface):

@@ -29,9 +29,9 @@ from werkzeug.exceptions import TooManyRequests
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
-from webapp.errors import DomainError
 from webapp.extensions import limiter
-from webapp.hosts import set_cookie
+from webapp.web.errors import DomainError
+from webapp.web.hosts import set_cookie
 
 View = TypeVar("View", bound=Callable[..., Any])
 

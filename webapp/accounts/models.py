@@ -19,7 +19,7 @@ roles_users = sa.Table(
 
 
 class Role(Base, RoleMixin):
-    """One of viewer, operator, scheduler, admin, member (see `webapp.accounts.access`)."""
+    """One of viewer, operator, scheduler, admin, member (see `webapp.web.access`)."""
 
     __tablename__ = "roles"
 

@@ -10,10 +10,10 @@ from flask import g, has_request_context
 from flask_security import current_user
 
 from webapp.accounts import audit
-from webapp.accounts.access import Access, level_of
-from webapp.errors import Forbidden
 from webapp.extensions import db
 from webapp.registry import is_own
+from webapp.web.access import Access, level_of
+from webapp.web.errors import Forbidden
 
 
 def allowed(task: str) -> bool:

@@ -10,16 +10,16 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service, sessions
-from webapp.accounts.access import Access, access
 from webapp.accounts.limits import limit_own_password
 from webapp.database.engine import now
-from webapp.errors import Invalid
 from webapp.people import service as people
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile
 from webapp.recurrence.zone_search import zone_names
-from webapp.rendering import render, see_other, wants_json
-from webapp.submitted import submitted
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 

@@ -15,7 +15,7 @@ from flask import Flask, Response, g, has_request_context, request
 from webapp.accounts import audit, limits
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.transactions import write_apart
+from webapp.web.transactions import write_apart
 
 logger = logging.getLogger(__name__)
 

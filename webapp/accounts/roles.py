@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from webapp.accounts.access import ROLES
 from webapp.accounts.models import Role
-from webapp.errors import Invalid
 from webapp.extensions import db
+from webapp.web.access import ROLES
+from webapp.web.errors import Invalid
 
 
 def role_named(name: str) -> Role:

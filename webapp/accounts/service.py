@@ -14,11 +14,11 @@ from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database.engine import now, read_only
-from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
 from webapp.mail.service import enqueue_mail
 from webapp.runs.service import send_runs
-from webapp.transactions import reading
+from webapp.web.errors import Invalid, NotFound
+from webapp.web.transactions import reading
 
 WRONG = "The e-mail address or the password is not right."
 # However often one asker wants a link, the mail goes out once in this time.

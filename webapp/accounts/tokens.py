@@ -17,9 +17,9 @@ from webapp.accounts import audit
 from webapp.accounts.models import ApiToken, User
 from webapp.accounts.sessions import digest
 from webapp.database.engine import now
-from webapp.errors import Invalid, NotFound
 from webapp.extensions import db
-from webapp.transactions import write_apart
+from webapp.web.errors import Invalid, NotFound
+from webapp.web.transactions import write_apart
 
 # By which scanners of source code recognise one.
 PREFIX = "beatdesk_"

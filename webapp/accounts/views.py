@@ -9,15 +9,15 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import recovery, service
-from webapp.accounts.access import Access, access
 from webapp.accounts.answers import even_time
 from webapp.accounts.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.accounts.models import User
-from webapp.accounts.redirects import safe_path
-from webapp.errors import Invalid, NotFound, error_response
-from webapp.hosts import root
-from webapp.rendering import render, see_other, wants_json
-from webapp.submitted import submitted
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid, NotFound, error_response
+from webapp.web.hosts import root
+from webapp.web.redirects import safe_path
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("accounts", __name__)
 

@@ -6,10 +6,10 @@ from flask import Blueprint, Response, abort, current_app, request
 from flask_security import current_user
 
 from webapp.accounts import sessions
-from webapp.accounts.access import Access, access
 from webapp.live import connections
 from webapp.live.hub import EVERY_RUN, Hub, TooManyStreams
 from webapp.live.places import STREAMS_PER_PERSON
+from webapp.web.access import Access, access
 
 blueprint = Blueprint("live", __name__, url_prefix="/live")
 EVENT_STREAM = "text/event-stream"

@@ -9,7 +9,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
-from webapp.errors import NotFound
+from webapp.web.errors import NotFound
 
 NAME = re.compile(r"[A-Za-z0-9._-]+\.eml")
 # A message larger than this is not read into a page.

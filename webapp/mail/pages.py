@@ -9,11 +9,11 @@ from flask import current_app
 
 from webapp.accounts.models import User
 from webapp.database.paging import Page, page_by_id
-from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.mail import unsubscribe
 from webapp.mail.models import Mail, MailState
 from webapp.runs.models import Run
+from webapp.web.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)

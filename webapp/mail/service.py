@@ -21,7 +21,6 @@ from webapp.accounts import audit, recovery
 from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
 from webapp.mail import outbox, pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
@@ -32,6 +31,7 @@ from webapp.mail.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
 from webapp.runs.service import send_runs
 from webapp.runs.states import Origin
+from webapp.web.errors import Conflict, NotFound
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from flask import Blueprint, Response, current_app, flash, make_response, request, url_for
 from flask_security import current_user
 
-from webapp.accounts.access import Access, access
 from webapp.config import Settings
-from webapp.errors import NotFound
 from webapp.extensions import csrf
-from webapp.idempotency import once
 from webapp.mail import mailbox, pages, rendering, service
 from webapp.mail.models import MailState
-from webapp.query import id_in_query, text_in_query
-from webapp.rendering import render, see_other
+from webapp.web.access import Access, access
+from webapp.web.errors import NotFound
+from webapp.web.idempotency import once
+from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.rendering import render, see_other
 
 blueprint = Blueprint("mail", __name__)
 

@@ -20,10 +20,10 @@ from datetime import datetime
 
 from flask import Flask, current_app, request
 
-from webapp.accounts.access import act_as
 from webapp.database.engine import now, read_only
 from webapp.overview import signs
 from webapp.overview.signs import Sign
+from webapp.web.access import act_as
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import hmac
 from flask import Blueprint, Response, abort, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
 from webapp.overview import metrics
+from webapp.web.access import Access, access
 
 blueprint = Blueprint("metrics", __name__)
 

@@ -17,13 +17,13 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.formats import duration, plural
-from webapp.hosts import root
 from webapp.installation import OtherInstallation
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.runs import discards, recorder
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
-from webapp.transactions import database_clock
+from webapp.web.formats import duration, plural
+from webapp.web.hosts import root
+from webapp.web.transactions import database_clock
 from webapp.workers.models import Worker
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
 

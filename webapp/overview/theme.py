@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from webapp.accounts.access import Access, access
-from webapp.errors import Invalid
-from webapp.hosts import root, set_cookie
-from webapp.rendering import see_other
-from webapp.templating import THEME_COOKIE, THEMES
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.hosts import root, set_cookie
+from webapp.web.rendering import see_other
+from webapp.web.templating import THEME_COOKIE, THEMES
 
 blueprint = Blueprint("theme", __name__)
 

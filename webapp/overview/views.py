@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from webapp.accounts.access import Access, access, may
 from webapp.database.engine import now
 from webapp.overview import health, service
-from webapp.rendering import render, render_polled, wants_fragment, wants_json
+from webapp.web.access import Access, access, may
+from webapp.web.rendering import render, render_polled, wants_fragment, wants_json
 
 blueprint = Blueprint("overview", __name__)
 

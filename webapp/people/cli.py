@@ -10,18 +10,18 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.accounts import passwords, tokens
-from webapp.accounts.access import ROLES
 from webapp.accounts.addresses import normal_email
 from webapp.accounts.models import ApiToken, User
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.encoding import one_line
-from webapp.errors import DomainError, Invalid, NotFound
 from webapp.extensions import db
 from webapp.people import service
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, check_email, check_profile
+from webapp.web.access import ROLES
+from webapp.web.errors import DomainError, Invalid, NotFound
 
 users = AppGroup("users", help="Create and list people.")
 

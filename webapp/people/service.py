@@ -14,13 +14,13 @@ from webapp.accounts.roles import roles_named
 from webapp.accounts.service import end_sessions
 from webapp.database.paging import Page, page_by_id
 from webapp.database.text_search import mentions, mentions_folded
-from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.mail.models import Mail
 from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile
 from webapp.runs.models import Run
+from webapp.web.errors import Conflict, Invalid, NotFound
 
 ADMIN = "admin"
 

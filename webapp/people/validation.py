@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from webapp.accounts import passwords
 from webapp.accounts.addresses import checked_email
-from webapp.errors import Invalid
 from webapp.recurrence.zone_search import meant_zone
+from webapp.web.errors import Invalid
 
 LONGEST_NAME = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)

@@ -9,19 +9,19 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
-from webapp.accounts.access import ROLES, Access, access, may
 from webapp.accounts.answers import even_time
 from webapp.accounts.limits import limit_registrations
 from webapp.accounts.own_views import is_yes
 from webapp.database.engine import now
-from webapp.errors import Conflict, DomainError, Invalid
 from webapp.people import registration, service
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile, check_registration
-from webapp.query import id_in_query, text_in_query
 from webapp.recurrence.zone_search import zone_names
-from webapp.rendering import render, see_other, wants_json
-from webapp.submitted import submitted
+from webapp.web.access import ROLES, Access, access, may
+from webapp.web.errors import Conflict, DomainError, Invalid
+from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("people", __name__)
 

@@ -7,15 +7,15 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 from flask_security import current_user
 
-from webapp.accounts.access import Access, access, may
 from webapp.encoding import decode_json
-from webapp.errors import Invalid, NotFound
-from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import control, service
 from webapp.runs.models import Run
 from webapp.runs.numbers import number
 from webapp.runs.states import WAITING, RunState
-from webapp.submitted import submitted
+from webapp.web.access import Access, access, may
+from webapp.web.errors import Invalid, NotFound
+from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("add_numbers", __name__)
 

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.accounts import own_tasks
 from webapp.accounts.audit import record
-from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import listing, service
 from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
@@ -22,6 +21,7 @@ from webapp.runs.listing import Edge
 from webapp.runs.models import Run
 from webapp.runs.search import Search
 from webapp.runs.states import ENDED, UNENDED, Origin, RunState
+from webapp.web.errors import Conflict, Invalid
 
 # So many at once; more take a second round, which keeps each transaction and each answer short.
 MOST = 1_000

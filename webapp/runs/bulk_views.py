@@ -5,15 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, request
 from flask_security import current_user
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.formats import plural
-from webapp.idempotency import once
-from webapp.rendering import render, see_other
 from webapp.runs import bulk
 from webapp.runs.listing import Edge
 from webapp.runs.listing_page import address, terms_of
 from webapp.runs.search import Search, parse
+from webapp.web.access import Access, access
+from webapp.web.formats import plural
+from webapp.web.idempotency import once
+from webapp.web.rendering import render, see_other
 
 blueprint = Blueprint("bulk", __name__)
 

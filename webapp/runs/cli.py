@@ -11,7 +11,6 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.encoding import decode_json, one_line, without_controls
-from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.registry import serializer_note
 from webapp.runs import control, service
@@ -19,6 +18,7 @@ from webapp.runs import recorder as recording_process
 from webapp.runs.models import Run
 from webapp.runs.serializer import as_dict
 from webapp.runs.states import Origin, RunState
+from webapp.web.errors import DomainError
 
 recorder = AppGroup("recorder", help="Move what happened to runs from Redis into the database.")
 runs = AppGroup("runs", help="List, show and launch runs.")

@@ -14,11 +14,11 @@ from webapp import broker
 from webapp.accounts import own_tasks, refusals
 from webapp.accounts.audit import record
 from webapp.database.engine import now
-from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import IDLE, UNENDED, Origin, RunState
+from webapp.web.errors import Conflict, Invalid
 from webapp.workers.models import Worker
 
 CANCELLED_AT_ONCE = sorted(IDLE)

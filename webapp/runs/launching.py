@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.errors import Invalid
 from webapp.queue_names import refusal
 from webapp.registry import KnownTask, find_task
 from webapp.runs import service
@@ -19,6 +18,7 @@ from webapp.runs.models import Run
 from webapp.runs.numbers import whole
 from webapp.runs.search import length
 from webapp.secrecy.masked_input import Input, Refused
+from webapp.web.errors import Invalid
 
 LOWEST_PRIORITY = 9
 # Far enough for everybody, and within every database's calendar.

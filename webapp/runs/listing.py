@@ -15,13 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.runs.conditions import Plan, plan
 from webapp.runs.matching import matcher
 from webapp.runs.models import Run
 from webapp.runs.search import Search
 from webapp.runs.states import RunState
+from webapp.web.errors import Invalid
 
 PAGE = 50
 WINDOW = 4_000

@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.hosts import root
 from webapp.registry import known_tasks
 from webapp.runs import listing
 from webapp.runs.listing import Counts, Edge, RunPage
 from webapp.runs.models import Run
 from webapp.runs.search import QUALIFIERS, Search, parse
 from webapp.runs.states import RunState
+from webapp.web.errors import Invalid
+from webapp.web.hosts import root
 
 # Seconds between two refreshes that can be chosen; 0 is none. With the default one, changes are pushed, and looked for
 # so often only where that is not possible.

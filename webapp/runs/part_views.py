@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, url_for
 
-from webapp import responses
-from webapp.accounts.access import Access, access
-from webapp.errors import NotFound
 from webapp.registry import find_task
-from webapp.rendering import render, render_polled, see_other, wants_fragment
 from webapp.runs import calls, relatives, service, values
 from webapp.runs.models import Run
+from webapp.web import responses
+from webapp.web.access import Access, access
+from webapp.web.errors import NotFound
+from webapp.web.rendering import render, render_polled, see_other, wants_fragment
 
 blueprint = Blueprint("run_parts", __name__)
 

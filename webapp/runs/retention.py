@@ -22,7 +22,6 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp import broker
 from webapp.accounts.audit import record
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.runs import service
 from webapp.runs.models import Run, RunLine, RunRetention
@@ -30,6 +29,7 @@ from webapp.runs.states import Origin, RunState
 from webapp.scheduler.database import moment, now_sql, reading, seconds
 from webapp.scheduler.models import ScheduleProgress
 from webapp.schedules.models import ScheduleDetail
+from webapp.web.errors import Invalid
 
 TASK = "runs.retain"
 DEFAULTS: Mapping[RunState, int | None] = {

@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.idempotency import once
-from webapp.rendering import render, see_other, wants_json
 from webapp.runs import control, retention
-from webapp.submitted import submitted
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.idempotency import once
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("retention", __name__)
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from webapp.errors import Invalid
 from webapp.runs.states import RunState
+from webapp.web.errors import Invalid
 
 QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "root", "args.NAME", "runtime", "since")
 LONGEST = 500

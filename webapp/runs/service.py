@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from webapp import broker
 from webapp.database.engine import now
-from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
 from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
@@ -26,6 +25,7 @@ from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed, conceal
 from webapp.secrecy.sealing import Unopenable
+from webapp.web.errors import Conflict, Invalid, NotFound
 
 
 def create_run(

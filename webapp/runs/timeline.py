@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp.formats import duration, plural
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.store import NOT_SENT
+from webapp.web.formats import duration, plural
 
 LONGEST_NOTE = 300
 

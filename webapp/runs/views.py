@@ -9,19 +9,19 @@ from flask_security import current_user
 
 from webapp import broker
 from webapp.accounts import own_tasks, refusals
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid, NotFound
-from webapp.idempotency import once
 from webapp.registry import known_tasks
-from webapp.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
 from webapp.runs.listing_page import list_page
 from webapp.runs.models import Run
 from webapp.runs.serializer import as_dict
 from webapp.runs.states import Origin
-from webapp.submitted import submitted
-from webapp.templating import reader_zone
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid, NotFound
+from webapp.web.idempotency import once
+from webapp.web.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
+from webapp.web.request_body import submitted
+from webapp.web.templating import reader_zone
 from webapp.workers.service import queue_names
 
 blueprint = Blueprint("runs", __name__)

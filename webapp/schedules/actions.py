@@ -12,9 +12,7 @@ from flask_security import current_user
 from webapp import broker
 from webapp.accounts import audit
 from webapp.database.engine import now
-from webapp.errors import Conflict, Invalid
 from webapp.extensions import db
-from webapp.formats import plural
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
 from webapp.registry import rule_for
@@ -31,6 +29,8 @@ from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.sealing import Unopenable
+from webapp.web.errors import Conflict, Invalid
+from webapp.web.formats import plural
 
 # How far ahead one may skip.
 MOST_SKIPPED = 50

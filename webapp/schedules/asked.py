@@ -8,12 +8,12 @@ from typing import Any
 from flask import request
 
 from webapp.encoding import encodable_value
-from webapp.errors import Invalid
-from webapp.query import LONGEST_TEXT, text_in_query
 from webapp.schedules import builder
 from webapp.schedules.listing import Filters
 from webapp.schedules.ordering import DIRECTIONS, ORDERS, Order
-from webapp.submitted import submitted
+from webapp.web.errors import Invalid
+from webapp.web.query_string import LONGEST_TEXT, text_in_query
+from webapp.web.request_body import submitted
 
 # Two names of 255 characters, and what JSON adds.
 LONGEST_EDGE = 1200

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
 
-from webapp.errors import Invalid
 from webapp.recurrence.fields import MONTHS, WEEKDAYS
 from webapp.schedules import fields
 from webapp.schedules.fields import FieldError
+from webapp.web.errors import Invalid
 
 PREFIX = "build."
 TIMES = (

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.errors import Invalid
 from webapp.recurrence import Crontab, RecurrenceError
 from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
 from webapp.schedules.builder import DEFAULTS, HOUR_STEPS, LAST_DAYS, NTH, STEPS, WEEK, build
 from webapp.schedules.rule_fields import SHORTCUTS
+from webapp.web.errors import Invalid
 
 Choices = Mapping[str, str]
 # Sent along with the choices: the line that they were shown for.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from webapp.errors import DomainError, Invalid
 from webapp.extensions import db
 from webapp.schedules import actions, fields, listing, service, stored
 from webapp.schedules.listing import Filters
 from webapp.schedules.stored import Stored
+from webapp.web.errors import DomainError, Invalid
 
 MOST = 500
 OPERATING = ("pause", "resume", "run")

@@ -6,17 +6,17 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.formats import plural
-from webapp.idempotency import once
-from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import bulk
 from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.listing import Filters
-from webapp.submitted import submitted
-from webapp.transactions import reading
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.formats import plural
+from webapp.web.idempotency import once
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedules_bulk", __name__, url_prefix="/schedules/bulk")
 

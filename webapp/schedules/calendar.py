@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from flask import current_app
 
 from webapp import broker
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.message import Destination
@@ -23,6 +22,7 @@ from webapp.schedules.load import Load
 from webapp.schedules.pauses import spans
 from webapp.schedules.roster import Group, Roster
 from webapp.schedules.run_times import UNKNOWN, Usual
+from webapp.web.errors import Invalid
 from webapp.workers.capacity import pools
 
 DAYS = 7

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.errors import Invalid
 from webapp.schedules import calendar, fields
 from webapp.schedules.calendar import DAYS, FARTHEST, Reckoned
 from webapp.schedules.grid import hour_at
 from webapp.schedules.listing import Filters
-from webapp.templating import reader_zone
+from webapp.web.errors import Invalid
+from webapp.web.templating import reader_zone
 
 
 def place(given: Mapping[str, Any], filters: Filters, moment: datetime) -> tuple[ZoneInfo, int, Reckoned]:

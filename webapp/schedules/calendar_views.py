@@ -8,11 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, url_for
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.query import text_in_query
-from webapp.rendering import render, wants_json
 from webapp.schedules import calendar, happened, listing, moving
 from webapp.schedules.asked import asked_filters
 from webapp.schedules.calendar import DAYS, FARTHEST
@@ -31,7 +27,11 @@ from webapp.schedules.calendar_page import (
 from webapp.schedules.grid import hour_at
 from webapp.schedules.listing import Filters
 from webapp.schedules.moving_asked import only_moves
-from webapp.templating import reader_zone
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.query_string import text_in_query
+from webapp.web.rendering import render, wants_json
+from webapp.web.templating import reader_zone
 
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(day_words, "day_words")

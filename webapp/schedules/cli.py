@@ -10,7 +10,6 @@ from flask.cli import AppGroup, with_appcontext
 
 from webapp.database.engine import now
 from webapp.encoding import one_line, strict_json_value, without_controls
-from webapp.errors import DomainError
 from webapp.extensions import db
 from webapp.recurrence import Recurrence
 from webapp.registry import is_unknown
@@ -20,6 +19,7 @@ from webapp.schedules.definition import due_values
 from webapp.schedules.listing import STATUSES, Filters, Listed
 from webapp.schedules.next_cli import make_next_command
 from webapp.schedules.stored import Stored
+from webapp.web.errors import DomainError
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")
 

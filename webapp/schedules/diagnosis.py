@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from webapp import broker, formats
+from webapp import broker
 from webapp.extensions import db
 from webapp.recurrence.zones import zone
 from webapp.registry import find_task
@@ -35,6 +35,7 @@ from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.stored import Stored
+from webapp.web import formats
 from webapp.workers import service as workers
 
 # A message that is not sent after this long is late: the leading beat sends again what waits.

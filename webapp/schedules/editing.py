@@ -9,8 +9,6 @@ from typing import Any
 from flask import Response
 
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.rendering import render
 from webapp.runs import call_forms
 from webapp.schedules import builder, history, service
 from webapp.schedules.asked import cloned_id
@@ -22,7 +20,9 @@ from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
 from webapp.schedules.validation import with_call
-from webapp.transactions import reading
+from webapp.web.errors import Invalid
+from webapp.web.rendering import render
+from webapp.web.transactions import reading
 
 
 def shown_again(

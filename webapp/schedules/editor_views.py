@@ -7,10 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from webapp.accounts import own_tasks
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.rendering import render, wants_json
 from webapp.runs import call_forms
 from webapp.schedules import builder, service
 from webapp.schedules.asked import cloned_id, edited_id, given_fields
@@ -22,7 +19,10 @@ from webapp.schedules.pages import editor_context, told_errors
 from webapp.schedules.preview import COUNT, Preview, preview, unchanged
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
-from webapp.transactions import reading
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.rendering import render, wants_json
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from webapp.formats import plural
 from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.recurrence.cron_words import crontab_words
 from webapp.recurrence.zone_search import find_zone
@@ -23,6 +22,7 @@ from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, K
 from webapp.schedules.fields import moment_text
 from webapp.schedules.models import Misfire, Overlap
 from webapp.secrecy.masking import masked_value
+from webapp.web.formats import plural
 
 _BARS = {state.value: f'<i class="bar bar-{state.value}"></i>' for state in RunState}
 _PICKED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")

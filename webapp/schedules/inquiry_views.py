@@ -8,13 +8,9 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, request
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.query import text_in_query
 from webapp.recurrence.zones import zone
 from webapp.registry import rule_for
-from webapp.rendering import render, wants_json
 from webapp.runs import call_forms
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
@@ -24,8 +20,12 @@ from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
-from webapp.templating import reader_zone
-from webapp.transactions import reading
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.query_string import text_in_query
+from webapp.web.rendering import render, wants_json
+from webapp.web.templating import reader_zone
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedule_inquiries", __name__, url_prefix="/schedules")
 

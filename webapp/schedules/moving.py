@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.recurrence import Crontab, DueTime, Rule, due_times
 from webapp.schedules import service, stored
@@ -17,6 +16,7 @@ from webapp.schedules.calendar import Reckoned
 from webapp.schedules.load import Coming, PoolLoad, calmest, rank
 from webapp.schedules.roster import When
 from webapp.schedules.stored import Stored
+from webapp.web.errors import Invalid
 
 MOST = 200
 # Of a schedule that fires each hour, so many hours are looked at; of one that fires each day, so many days.

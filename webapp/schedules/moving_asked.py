@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from webapp.errors import Invalid
 from webapp.schedules import moving
 from webapp.schedules.moving import Asked, Move, Target
+from webapp.web.errors import Invalid
 
 
 def move_text(schedule_id: int, version: int, target: Target) -> str:

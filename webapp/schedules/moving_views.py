@@ -8,12 +8,8 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
 
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Conflict, Invalid
-from webapp.formats import plural
 from webapp.recurrence import Crontab
-from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import fields, moving, service
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from, list_sent
@@ -28,8 +24,12 @@ from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import preview
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
-from webapp.submitted import submitted
-from webapp.transactions import reading
+from webapp.web.access import Access, access
+from webapp.web.errors import Conflict, Invalid
+from webapp.web.formats import plural
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
 

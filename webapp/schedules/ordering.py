@@ -25,12 +25,12 @@ from sqlalchemy.sql.visitors import iterate
 
 from webapp.database.engine import UtcDateTime
 from webapp.database.paging import LARGEST_ID
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.schedules.matches import among, known, needs
 from webapp.schedules.pause_rows import tagged
 from webapp.schedules.pauses import Pause
 from webapp.schedules.stored import DETAILS, PROGRESS, TASKS, WORDS
+from webapp.web.errors import Invalid
 
 ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next run", "status": "status"}
 ORDERS = tuple(ORDER_WORDS)

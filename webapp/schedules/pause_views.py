@@ -8,20 +8,20 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, url_for
 
-from webapp.accounts.access import Access, access, may
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.formats import plural
-from webapp.idempotency import once
-from webapp.query import text_in_query
-from webapp.rendering import render, render_polled, see_other, wants_json
 from webapp.schedules import fields, in_force, pausing
 from webapp.schedules.asked import given_fields
 from webapp.schedules.forms import moment_type
 from webapp.schedules.models import Resume, SchedulePause
 from webapp.schedules.pauses import Pause, read_tags
-from webapp.templating import reader_zone
-from webapp.transactions import reading
+from webapp.web.access import Access, access, may
+from webapp.web.errors import Invalid
+from webapp.web.formats import plural
+from webapp.web.idempotency import once
+from webapp.web.query_string import text_in_query
+from webapp.web.rendering import render, render_polled, see_other, wants_json
+from webapp.web.templating import reader_zone
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("pauses", __name__, url_prefix="/schedules/pauses")
 blueprint.add_app_template_filter(pausing.told_scope, "told_scope")

@@ -18,9 +18,7 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.accounts import audit
 from webapp.database.paging import LARGEST_ID
-from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
-from webapp.formats import plural
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.wakeup import CHANNEL
@@ -29,7 +27,9 @@ from webapp.schedules.definition import iso
 from webapp.schedules.models import Resume, SchedulePause
 from webapp.schedules.pauses import Pause
 from webapp.schedules.stored import DETAILS, TASKS, Stored
-from webapp.transactions import database_clock
+from webapp.web.errors import Conflict, Invalid, NotFound
+from webapp.web.formats import plural
+from webapp.web.transactions import database_clock
 
 LONGEST_REASON = 500
 # How long before a change window begins every page says so.

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute, clock_changes, due_times
 from webapp.runs.skipping import skipped_ahead
@@ -21,6 +20,7 @@ from webapp.schedules.listing import Filters
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import Pause, told
 from webapp.schedules.stored import Stored
+from webapp.web.errors import Invalid
 
 LONGEST = timedelta(days=366)
 MOST_SCHEDULES = 500

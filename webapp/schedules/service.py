@@ -19,9 +19,7 @@ from webapp import broker
 from webapp.accounts import audit, own_tasks, refusals
 from webapp.database.engine import now
 from webapp.database.paging import LARGEST_ID
-from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
-from webapp.formats import exact
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL
@@ -32,7 +30,9 @@ from webapp.schedules.secret_arguments import sealed
 from webapp.schedules.stored import TASKS, Stored
 from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
-from webapp.templating import reader_zone
+from webapp.web.errors import Conflict, Invalid, NotFound
+from webapp.web.formats import exact
+from webapp.web.templating import reader_zone
 
 LONGEST_REASON = 500
 CALL_FIELDS = frozenset({"task", "args", "kwargs"})

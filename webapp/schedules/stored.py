@@ -25,7 +25,6 @@ from sqlalchemy_celery_beat.models import (
 )
 
 from webapp.database.conditions import numbers_for, one_of
-from webapp.formats import plural
 from webapp.recurrence import (
     Crontab,
     DueTime,
@@ -45,6 +44,7 @@ from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurren
 from webapp.scheduler.rows import Row
 from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords
+from webapp.web.formats import plural
 
 AnySession = Session | scoped_session[Any]
 

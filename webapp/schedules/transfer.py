@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from webapp import broker
 from webapp.accounts import own_tasks
 from webapp.database.engine import now
-from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.recurrence import describe
 from webapp.registry import serializer_note
@@ -30,6 +29,7 @@ from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
 from webapp.secrecy.sealing import VERSION
+from webapp.web.errors import Invalid
 
 CHUNK = 500
 WRITTEN = ("create", "change", "remove")

@@ -11,9 +11,7 @@ from flask import current_app
 
 from webapp.database.engine import now
 from webapp.encoding import strict_json_value
-from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.formats import plural
 from webapp.schedules import transfer
 from webapp.schedules.cli import schedules
 from webapp.schedules.export import FORMATS as EXPORT_FORMATS
@@ -25,6 +23,8 @@ from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
 from webapp.schedules.transfer import Step
+from webapp.web.errors import Invalid
+from webapp.web.formats import plural
 
 SOURCES = ("beat_schedule", "database", "redbeat")
 # The fields of an error that are options here.

@@ -11,19 +11,19 @@ from typing import Any
 from flask import Blueprint, Response, current_app, flash, jsonify, make_response, request, url_for
 from werkzeug.datastructures import FileStorage
 
-from webapp.accounts.access import Access, access, may
 from webapp.database.engine import now
-from webapp.errors import Invalid
-from webapp.query import id_in_query, text_in_query
 from webapp.recurrence.zone_search import zone_names
 from webapp.registry import known_tasks
-from webapp.rendering import render, see_other, wants_json
 from webapp.schedules import export, listing, service, transfer
 from webapp.schedules.asked import asked_filters, list_sent
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import Step
-from webapp.submitted import submitted
-from webapp.transactions import reading
+from webapp.web.access import Access, access, may
+from webapp.web.errors import Invalid
+from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
+from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
 blueprint.add_app_template_global(export.FORMATS.items, "export_formats")

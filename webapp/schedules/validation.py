@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.errors import Invalid
 from webapp.queue_names import refusal, target_refusal
 from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
 from webapp.recurrence.zones import zone
@@ -28,6 +27,7 @@ from webapp.secrecy.masked_input import Fault, Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.rows import ALL_VERSIONS, seal_call
 from webapp.secrecy.sealing import Unopenable
+from webapp.web.errors import Invalid
 
 # What brokers know; beat refuses others too.
 HIGHEST_PRIORITY = 9

@@ -7,17 +7,11 @@ from typing import Any
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
 from webapp.accounts import own_tasks
-from webapp.accounts.access import Access, access
 from webapp.database.engine import now
-from webapp.errors import Invalid
 from webapp.extensions import db
-from webapp.formats import plural
-from webapp.idempotency import once
 from webapp.overview.theme import own_path
-from webapp.query import id_in_query
 from webapp.recurrence.zones import zone
 from webapp.registry import serializer_note
-from webapp.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.runs import control
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import listed_values, schedule_values
@@ -39,7 +33,13 @@ from webapp.schedules.pages import detail_context, editor_context, progress_cont
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
-from webapp.submitted import submitted
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.formats import plural
+from webapp.web.idempotency import once
+from webapp.web.query_string import id_in_query
+from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
+from webapp.web.request_body import submitted
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  // The same steps as webapp/formats.py.
+  // The same steps as webapp/web/formats.py.
   const STEPS = [
     [60, 1, "s"],
     [3600, 60, "min"],

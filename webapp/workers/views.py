@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from webapp.accounts.access import Access, access
-from webapp.rendering import render, render_polled, wants_fragment
-from webapp.transactions import database_clock
+from webapp.web.access import Access, access
+from webapp.web.rendering import render, render_polled, wants_fragment
+from webapp.web.transactions import database_clock
 from webapp.workers import service
 
 blueprint = Blueprint("workers", __name__)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from webapp.encoding import MAX_JSON_DEPTH
-from webapp.errors import Invalid
+from webapp.web.errors import Invalid
 
 MOST = 10_000
 MAX_FILE_LENGTH = 8_000_000  # characters

@@ -17,11 +17,11 @@ from celery.schedules import crontab, schedule
 
 from webapp.config import ConfigError
 from webapp.encoding import STRICT_NUMBERS, encodable_value
-from webapp.errors import Invalid
 from webapp.redis_hashes import Unreachable, connected, read_hashes
 from webapp.schedules.sources.beat_schedule import from_entry
 from webapp.schedules.sources.beat_timezone import Zone, chosen_or
 from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse
+from webapp.web.errors import Invalid
 
 PREFIX = "redbeat:"
 # Its own keys begin with the prefix and another colon.

@@ -15,9 +15,9 @@ from flask import Flask, Response, current_app, request, url_for
 from flask_security import current_user
 from werkzeug.urls import iri_to_uri
 
-from webapp.errors import Forbidden, error_response
-from webapp.hosts import root, this_page
-from webapp.rendering import see_other, wants_fragment, wants_json
+from webapp.web.errors import Forbidden, error_response
+from webapp.web.hosts import root, this_page
+from webapp.web.rendering import see_other, wants_fragment, wants_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import request
 
 from webapp.encoding import encodable_value
-from webapp.errors import Invalid
+from webapp.web.errors import Invalid
 
 
 def submitted(needed: str = "the fields") -> dict[str, Any]:

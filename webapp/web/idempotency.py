@@ -22,10 +22,10 @@ from flask_security import current_user
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database.engine import Base, UtcDateTime, now
-from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.rendering import see_other, wants_json
-from webapp.transactions import reading, write_apart
+from webapp.web.errors import Conflict
+from webapp.web.rendering import see_other, wants_json
+from webapp.web.transactions import reading, write_apart
 
 FIELD = "idempotency_key"
 KEPT_FOR = timedelta(days=1)

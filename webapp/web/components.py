@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from flask import Flask
 from markupsafe import Markup, escape
 
-from webapp import formats
 from webapp.database import engine
-from webapp.templating import iso, reader_zone, static_url
+from webapp.web import formats
+from webapp.web.templating import iso, reader_zone, static_url
 
 SPRITE = "vendor/tabler-icons@3.51.0/icons.svg"
 # (the tone, the drawing) of each state.

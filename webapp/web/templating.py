@@ -12,17 +12,18 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
-from webapp import __version__, formats
+from webapp import __version__
 from webapp.accounts import own_tasks
-from webapp.accounts.access import Access, may
 from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
-from webapp.hosts import this_page
-from webapp.idempotency import new_key
 from webapp.recurrence.zone_search import find_zone
 from webapp.registry import is_unknown
 from webapp.secrecy.masking import masked
+from webapp.web import formats
+from webapp.web.access import Access, may
+from webapp.web.hosts import this_page
+from webapp.web.idempotency import new_key
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")

@@ -10,7 +10,7 @@ from flask import Flask, Response, current_app, make_response, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from webapp.rendering import json_error, render, wants_fragment, wants_json
+from webapp.web.rendering import json_error, render, wants_fragment, wants_json
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""How pages are made: rendering, what a request carries, errors, access rules, components."""
