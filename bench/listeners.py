@@ -10,10 +10,10 @@ from typing import Any
 
 from flask import Flask
 
-from webapp.accounts.models import SignIn, User
-from webapp.accounts.roles import roles_named
 from webapp.accounts.sessions import TOKEN, digest
 from webapp.extensions import db
+from webapp.identity.models import SignIn, User
+from webapp.identity.roles import roles_named
 
 
 def people(app: Flask, count: int) -> list[str]:

@@ -27,9 +27,9 @@ from bench.backends import Backends
 from tests import servers
 from tests.visitors import Visitor
 from webapp import create_app
-from webapp.accounts.models import User
 from webapp.database.engine import create_engine
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.launcher.memory import building
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

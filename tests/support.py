@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from webapp.accounts.models import User
 from webapp.database.engine import Base, read_only
 from webapp.extensions import db
+from webapp.identity.models import User
 
 Model = TypeVar("Model", bound=Base)
 

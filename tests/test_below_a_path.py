@@ -24,10 +24,10 @@ from tests.launcher.test_sink import envelope
 from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp import create_app
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db, limiter
+from webapp.identity.models import User
 from webapp.launcher.sink import Mailbox
 from webapp.mail.models import Mail
 from webapp.mail.rendering import KINDS

@@ -13,10 +13,10 @@ from tests.accounts.browser import add_user
 from tests.runs.making import make_run
 from tests.support import add_person, fresh, reading
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry, User
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry, User
 from webapp.mail.models import Mail, MailState
 from webapp.mail.service import unsubscribe_url
 from webapp.runs.models import Run

@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from itsdangerous import URLSafeTimedSerializer
 from werkzeug.test import TestResponse
 
-from webapp.accounts.models import SignIn, User
-from webapp.accounts.roles import roles_named
 from webapp.accounts.sessions import TOKEN, digest
 from webapp.extensions import db
+from webapp.identity.models import SignIn, User
+from webapp.identity.roles import roles_named
 
 _FORM_TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
 

@@ -13,13 +13,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp import __version__, installation
 from webapp.accounts import bearer, forgery
-from webapp.accounts.refusals import init_refusals
 from webapp.accounts.setup import init_accounts
 from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.database import engine, private_files
 from webapp.extensions import csrf, db, htmx, limiter
+from webapp.identity.refusals import init_refusals
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
 from webapp.overview.health import init_health

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat import models as library
 
 from webapp import installation
-from webapp.accounts import models as accounts
 from webapp.database.engine import Base
+from webapp.identity import models as accounts
 from webapp.mail import models as mail
 from webapp.runs import models as runs
 from webapp.scheduler import models as scheduler

@@ -12,9 +12,9 @@ from werkzeug.test import TestResponse
 
 from tests.support import reading
 from webapp.accounts import passwords
-from webapp.accounts.models import User
-from webapp.accounts.roles import roles_named
 from webapp.extensions import db
+from webapp.identity.models import User
+from webapp.identity.roles import roles_named
 
 PASSWORD = "seven quiet umbrellas"
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')

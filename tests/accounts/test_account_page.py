@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.accounts.browser import Browser, add_user, all_rows
-from webapp.accounts.models import AuditEntry, SignIn, User
+from webapp.identity.models import AuditEntry, SignIn, User
 
 PROFILE = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "asia/kathmandu", "wants_birthday_mail": "1"}
 

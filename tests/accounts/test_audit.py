@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 
 from tests.accounts.browser import Browser, add_user, all_rows
-from webapp.accounts import audit
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity import audit
+from webapp.identity.models import AuditEntry
 
 
 @pytest.fixture

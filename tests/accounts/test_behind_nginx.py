@@ -17,8 +17,8 @@ from tests.accounts.browser import PASSWORD, add_user, all_rows
 from tests.browser.server import serving
 from tests.nginx import HOST, nginx, of_the_readme
 from tests.servers import free_port
-from webapp.accounts.models import SignIn
 from webapp.config import Settings
+from webapp.identity.models import SignIn
 
 
 @pytest.fixture(params=["", "/beat"])

@@ -10,8 +10,8 @@ from flask import Flask
 
 from tests.accounts.browser import PASSWORD, Browser, add_user
 from webapp import create_app
-from webapp.accounts.limits import FAILURES_OVERALL
 from webapp.config import Settings
+from webapp.identity.limits import FAILURES_OVERALL
 
 WRONG = "wrong password here"
 LIMIT = 10

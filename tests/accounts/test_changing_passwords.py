@@ -8,9 +8,9 @@ import time_machine
 from flask import Flask
 
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
-from webapp.accounts import recovery
-from webapp.accounts.models import AuditEntry, User
 from webapp.extensions import db
+from webapp.identity import recovery
+from webapp.identity.models import AuditEntry, User
 from webapp.mail.models import Mail
 from webapp.mail.service import compose
 from webapp.runs.models import Run

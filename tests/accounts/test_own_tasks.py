@@ -13,8 +13,8 @@ from flask import Flask
 import tests.runs.namesake_tasks  # noqa: F401  # it registers its task
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import celery, db
+from webapp.identity.models import AuditEntry
 from webapp.registry import is_own
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run

@@ -14,10 +14,11 @@ from flask import Flask
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from tests.support import reading
 from webapp import create_app
-from webapp.accounts import limits, passwords
-from webapp.accounts.models import User
+from webapp.accounts import passwords
 from webapp.config import Settings
 from webapp.extensions import db, limiter
+from webapp.identity import limits
+from webapp.identity.models import User
 from webapp.mail.models import Mail
 
 WRONG = "wrong password here"

@@ -14,9 +14,9 @@ from tests.accounts.browser import add_user
 from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp.accounts import refusals
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity import refusals
+from webapp.identity.models import AuditEntry
 from webapp.runs.states import RunState
 from webapp.schedules import service
 

@@ -12,10 +12,10 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from tests.accounts.browser import Browser, add_user, all_rows
-from webapp.accounts.models import AuditEntry
-from webapp.accounts.refusals import MAX_OF_ONE
 from webapp.database.engine import Base
 from webapp.extensions import db, limiter
+from webapp.identity.models import AuditEntry
+from webapp.identity.refusals import MAX_OF_ONE
 from webapp.mail.models import Mail
 from webapp.mail.views import MESSAGE_POLICY
 from webapp.web.access import ROLES, Access, rule_of

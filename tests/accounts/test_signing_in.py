@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
-from webapp.accounts.models import AuditEntry, SignIn, User
+from webapp.identity.models import AuditEntry, SignIn, User
 
 
 @pytest.fixture

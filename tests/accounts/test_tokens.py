@@ -15,11 +15,11 @@ from werkzeug.test import TestResponse
 
 from tests.accounts.browser import Browser, add_user, all_rows
 from tests.accounts.test_routes import address, routes
-from webapp.accounts import limits
-from webapp.accounts.models import ApiToken, AuditEntry, User
-from webapp.accounts.roles import roles_named
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import limits
+from webapp.identity.models import ApiToken, AuditEntry, User
+from webapp.identity.roles import roles_named
 from webapp.runs.models import Run
 
 EMAIL = "ada@example.com"

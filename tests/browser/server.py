@@ -14,8 +14,8 @@ from flask_security import hash_password
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from webapp.accounts.models import Role, User
 from webapp.extensions import db
+from webapp.identity.models import Role, User
 from webapp.web.access import ROLES
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from playwright.sync_api import Page, Request, expect
 from tests.browser.accessibility import PHONE, assert_accessible
 from tests.runs.making import make_run
 from tests.servers import wait_for
-from webapp.accounts.models import User
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.live import places
 from webapp.runs.changes import announce
 from webapp.runs.models import Run

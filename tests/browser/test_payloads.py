@@ -14,10 +14,10 @@ from playwright.sync_api import Page
 
 from tests.runs.making import make_run
 from tests.workers.test_pages import make_worker
-from webapp.accounts.models import AuditEntry, User
-from webapp.accounts.roles import roles_named
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry, User
+from webapp.identity.roles import roles_named
 from webapp.mail.models import Mail, SuppressedAddress
 from webapp.runs.models import RunLine
 from webapp.runs.states import RunState

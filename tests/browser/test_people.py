@@ -11,9 +11,9 @@ from playwright.sync_api import Page
 
 from tests.accounts.browser import PASSWORD, add_user, all_rows
 from tests.browser.accessibility import assert_accessible
-from webapp.accounts.models import User
-from webapp.accounts.recovery import reset_url
 from webapp.extensions import db
+from webapp.identity.models import User
+from webapp.identity.recovery import reset_url
 from webapp.mail.models import Mail, MailState
 from webapp.mail.unsubscribe import make_token
 

@@ -13,11 +13,11 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from webapp import create_app
 from webapp.accounts import sessions
-from webapp.accounts.models import SignIn, User
-from webapp.accounts.roles import roles_named
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import SignIn, User
+from webapp.identity.roles import roles_named
 from webapp.live import connections
 from webapp.live import hub as hub_module
 from webapp.live import stream as stream_module

@@ -11,10 +11,10 @@ from flask import Flask
 
 from tests.mail.servers import Action, Mailbox, ScriptedServer, Server
 from tests.support import add_person
-from webapp.accounts.models import AuditEntry, User
 from webapp.config import MailSettings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry, User
 from webapp.mail import service
 from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
 from webapp.mail.models import Mail, MailState, SuppressedAddress

@@ -8,8 +8,8 @@ from flask.testing import FlaskCliRunner
 
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from webapp import create_app
-from webapp.accounts.models import AuditEntry, User
 from webapp.config import Settings
+from webapp.identity.models import AuditEntry, User
 
 
 def made(settings: Settings, **changes: str) -> Flask:

@@ -13,9 +13,9 @@ from flask import Flask
 from tests.accounts.browser import Browser, add_user, all_rows
 from tests.people.test_registering import FIELDS
 from tests.support import reading
-from webapp.accounts.models import AuditEntry, User
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry, User
 from webapp.mail.models import Mail
 from webapp.mail.service import _private_values, compose
 from webapp.people.birthdays import send_birthday_mails

@@ -8,7 +8,7 @@ from flask import Flask
 
 from tests.accounts.browser import Browser, add_user, all_rows
 from tests.visitors import signed_in
-from webapp.accounts.models import AuditEntry, User
+from webapp.identity.models import AuditEntry, User
 
 PROFILE: dict[str, Any] = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "Asia/Kathmandu"}
 

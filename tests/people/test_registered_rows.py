@@ -11,7 +11,7 @@ from flask import Flask
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from tests.people.test_registering import FIELDS
 from webapp.accounts import service
-from webapp.accounts.models import AuditEntry, User
+from webapp.identity.models import AuditEntry, User
 from webapp.mail.models import Mail
 from webapp.people import registration
 from webapp.runs.models import Run

@@ -7,7 +7,7 @@ import time_machine
 from flask import Flask
 
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
-from webapp.accounts.models import User
+from webapp.identity.models import User
 
 FIELDS = {
     "name": "Maya Gurung",

@@ -8,9 +8,9 @@ from tests.accounts.browser import Browser, add_user, all_rows
 from tests.accounts.test_routes import UNSAFE, WITHOUT_TOKEN, address, fingerprint, routes
 from tests.people.test_registering import FIELDS
 from webapp import create_app
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.extensions import limiter
+from webapp.identity.models import User
 
 WITHOUT_ZONE = {name: value for name, value in FIELDS.items() if name != "timezone"}
 

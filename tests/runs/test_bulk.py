@@ -13,9 +13,9 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs import bulk
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

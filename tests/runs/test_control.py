@@ -17,10 +17,10 @@ from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp import broker
-from webapp.accounts.models import AuditEntry
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs import claims, control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

@@ -11,8 +11,8 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs import retention
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

@@ -12,9 +12,9 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.overview.metrics import page
 from webapp.runs import claims, recording, store
 from webapp.runs.models import Run

@@ -14,8 +14,8 @@ from kombu import Exchange
 from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import celery
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs import store
 from webapp.runs.changes import CHANGES, read
 from webapp.runs.models import Run

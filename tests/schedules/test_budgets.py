@@ -13,9 +13,9 @@ from flask import Flask
 from tests.browser.server import add_person
 from tests.runs.making import make_run
 from tests.support import reading
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.mail.models import Mail
 from webapp.mail.service import compose
 from webapp.runs import recording

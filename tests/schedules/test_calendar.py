@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.visitors import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleVersion

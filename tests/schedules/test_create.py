@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.schedules.acting import Visitor, field_errors, number_of
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.schedules import stored
 from webapp.schedules.models import ScheduleRevision, ScheduleVersion
 from webapp.schedules.stored import Stored

@@ -12,9 +12,9 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor, field_errors, number_of
 from tests.servers import wait_for
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored
 from webapp.schedules.models import ScheduleDetail, ScheduleTombstone, ScheduleVersion

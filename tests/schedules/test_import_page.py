@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 from webapp.schedules import service
 from webapp.schedules.sources.python_values import RUN_IT

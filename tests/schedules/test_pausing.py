@@ -12,9 +12,9 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor, field_errors, number_of
 from tests.support import reading
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 from webapp.schedules.models import SchedulePause, ScheduleRevision
 

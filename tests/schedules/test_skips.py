@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 
 Filled = Callable[..., dict[str, Any]]

@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity.models import AuditEntry
 from webapp.schedules import export, service, stored, transfer
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml, to_yaml

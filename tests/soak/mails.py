@@ -21,10 +21,10 @@ from tests.soak.beats import Pair
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, while_it_goes_on
 from tests.visitors import Visitor
-from webapp.accounts.models import User
 from webapp.config import MailSettings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.mail.models import Mail, MailState
 from webapp.mail.service import enqueue_mail
 from webapp.runs.service import send_runs

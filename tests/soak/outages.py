@@ -18,8 +18,8 @@ from tests.soak.mails import Moody
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, until, while_it_goes_on
 from tests.visitors import Visitor
-from webapp.accounts.models import User
 from webapp.database.engine import now
+from webapp.identity.models import User
 from webapp.runs.states import RunState
 
 READ = ("/queues", "/", "/runs", "/schedules", "/schedules/calendar", "/workers", "/people", "/mail", "/audit")

@@ -7,9 +7,9 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from webapp.accounts import audit
-from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
+from webapp.identity import audit
+from webapp.identity.models import AuditEntry
 from webapp.web.access import Access, access
 from webapp.web.query_string import id_in_query, text_in_query
 from webapp.web.rendering import render, wants_json

@@ -12,7 +12,8 @@ from flask import Flask, Response, abort, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.datastructures import WWWAuthenticate
 
-from webapp.accounts import limits, refusals, tokens
+from webapp.accounts import tokens
+from webapp.identity import limits, refusals
 from webapp.web.access import act_as
 
 

@@ -10,8 +10,8 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service, sessions
-from webapp.accounts.limits import limit_own_password
 from webapp.database.engine import now
+from webapp.identity.limits import limit_own_password
 from webapp.people import service as people
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile

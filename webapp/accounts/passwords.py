@@ -15,7 +15,7 @@ from threading import Lock
 from flask_security.proxies import _security
 from flask_security.utils import hash_password, verify_password
 
-from webapp.accounts.models import User
+from webapp.identity.models import User
 
 SHORTEST = 12
 # Far above the 64 that must be allowed; without an end, a request of megabytes would be hashed.

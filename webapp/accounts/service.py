@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from webapp.accounts import audit, limits, passwords, recovery, refusals, sessions
-from webapp.accounts.addresses import normal_email
-from webapp.accounts.models import User
+from webapp.accounts import passwords, sessions
 from webapp.config import Settings
 from webapp.database.engine import now, read_only
 from webapp.extensions import db
+from webapp.identity import audit, limits, recovery, refusals
+from webapp.identity.addresses import normal_email
+from webapp.identity.models import User
 from webapp.mail.service import enqueue_mail
 from webapp.runs.service import send_runs
 from webapp.web.errors import Invalid, NotFound
@@ -168,7 +169,7 @@ def end_sessions(user: User) -> None:
 
 
 def by_email(address: str) -> User | None:
-    """The person with this address, as it is kept (see `webapp.accounts.addresses`)."""
+    """The person with this address, as it is kept (see `webapp.identity.addresses`)."""
     return db.session.scalar(sa.select(User).where(User.email == address)) if address else None
 
 

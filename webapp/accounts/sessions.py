@@ -17,9 +17,9 @@ from flask import g, request, session
 from flask_security.utils import login_user, logout_user, set_request_attr
 from sqlalchemy.orm import contains_eager
 
-from webapp.accounts.models import Role, SignIn, User, roles_users
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity.models import Role, SignIn, User, roles_users
 from webapp.web.access import ROLES, Access
 
 # What the token is called in the cookie.

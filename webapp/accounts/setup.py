@@ -7,9 +7,9 @@ from flask_security import SQLAlchemyUserDatastore, user_authenticated
 
 from webapp.accounts import sessions
 from webapp.accounts.answers import SLOWEST_USUAL
-from webapp.accounts.models import Role, User
 from webapp.config import Settings
 from webapp.extensions import db, security
+from webapp.identity.models import Role, User
 
 # OWASP's choice for argon2id: 46 MiB, one pass. Some 30 ms of one processor.
 PRODUCTION_COST = {"argon2__memory_cost": 47104, "argon2__time_cost": 1, "argon2__parallelism": 1}

@@ -13,11 +13,11 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
-from webapp.accounts import audit
-from webapp.accounts.models import ApiToken, User
 from webapp.accounts.sessions import digest
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import audit
+from webapp.identity.models import ApiToken, User
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.transactions import write_apart
 

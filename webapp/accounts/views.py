@@ -8,10 +8,11 @@ from flask import Blueprint, Response, current_app, flash, jsonify, request, url
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
-from webapp.accounts import recovery, service
+from webapp.accounts import service
 from webapp.accounts.answers import even_time
-from webapp.accounts.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
-from webapp.accounts.models import User
+from webapp.identity import recovery
+from webapp.identity.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
+from webapp.identity.models import User
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid, NotFound, error_response
 from webapp.web.hosts import root

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
-from webapp.accounts.models import User
+from webapp.identity.models import User
 from webapp.mail.models import Mail
 from webapp.runs.creation import new_run
 from webapp.runs.models import Run

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp.accounts.models import User
 from webapp.database.paging import Page, page_by_id
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.mail import unsubscribe
 from webapp.mail.models import Mail, MailState
 from webapp.runs.models import Run

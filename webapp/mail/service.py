@@ -17,11 +17,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp.accounts import audit, recovery
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import audit, recovery
+from webapp.identity.models import User
 from webapp.mail import outbox, pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
 from webapp.mail.gateway import Gateway, retry_delay

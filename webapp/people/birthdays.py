@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.mail.service import enqueue_mail
 from webapp.runs.models import Run
 from webapp.runs.service import send_runs

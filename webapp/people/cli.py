@@ -10,13 +10,13 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.accounts import passwords, tokens
-from webapp.accounts.addresses import normal_email
-from webapp.accounts.models import ApiToken, User
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.encoding import one_line
 from webapp.extensions import db
+from webapp.identity.addresses import normal_email
+from webapp.identity.models import ApiToken, User
 from webapp.people import service
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, check_email, check_profile

@@ -7,12 +7,13 @@ from datetime import date
 
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts import audit, passwords
-from webapp.accounts.models import User
-from webapp.accounts.roles import role_named
+from webapp.accounts import passwords
 from webapp.accounts.service import by_email
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import audit
+from webapp.identity.models import User
+from webapp.identity.roles import role_named
 from webapp.mail.service import enqueue_mail
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, Registration

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts import audit, passwords
-from webapp.accounts.models import Role, User
-from webapp.accounts.roles import roles_named
+from webapp.accounts import passwords
 from webapp.accounts.service import end_sessions
 from webapp.database.paging import Page, page_by_id
 from webapp.database.text_search import mentions, mentions_folded
 from webapp.extensions import db
+from webapp.identity import audit
+from webapp.identity.models import Role, User
+from webapp.identity.roles import roles_named
 from webapp.mail.models import Mail
 from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.accounts.models import User
+from webapp.identity.models import User
 
 
 def snapshot(user: User) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.accounts import passwords
-from webapp.accounts.addresses import checked_email
+from webapp.identity.addresses import checked_email
 from webapp.recurrence.zone_search import meant_zone
 from webapp.web.errors import Invalid
 

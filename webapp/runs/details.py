@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp import broker
-from webapp.accounts.models import User
 from webapp.extensions import db
+from webapp.identity.models import User
 from webapp.registry import find_task
 from webapp.runs import calls, promise, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine

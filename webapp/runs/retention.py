@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp import broker
-from webapp.accounts.audit import record
 from webapp.extensions import db
+from webapp.identity.audit import record
 from webapp.runs import service
 from webapp.runs.models import Run, RunLine, RunRetention
 from webapp.runs.states import Origin, RunState

@@ -8,8 +8,8 @@ from flask import Blueprint, Response, flash, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import own_tasks, refusals
 from webapp.database.engine import now
+from webapp.identity import own_tasks, refusals
 from webapp.registry import known_tasks
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
 from webapp.runs.listing_page import list_page

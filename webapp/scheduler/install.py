@@ -33,9 +33,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy_celery_beat import models as library
 from sqlalchemy_celery_beat.clockedschedule import clocked
 
-from webapp.accounts import audit
-from webapp.accounts.models import AuditEntry
 from webapp.database.engine import now
+from webapp.identity import audit
+from webapp.identity.models import AuditEntry
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.database import moment, seconds

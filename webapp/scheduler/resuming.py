@@ -21,7 +21,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
-from webapp.accounts import audit
+from webapp.identity import audit
 from webapp.runs import store
 from webapp.runs.states import RunState
 from webapp.runs.store import Sendable

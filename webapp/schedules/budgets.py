@@ -22,9 +22,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from webapp.accounts import audit
-from webapp.accounts.models import Role, User
 from webapp.database.engine import now
+from webapp.identity import audit
+from webapp.identity.models import Role, User
 from webapp.mail import outbox
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

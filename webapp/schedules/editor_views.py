@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from webapp.accounts import own_tasks
 from webapp.database.engine import now
+from webapp.identity import own_tasks
 from webapp.runs import call_forms
 from webapp.schedules import builder, service
 from webapp.schedules.asked import cloned_id, edited_id, given_fields

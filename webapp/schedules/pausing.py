@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.accounts import audit
 from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
+from webapp.identity import audit
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.scheduler.wakeup import CHANNEL

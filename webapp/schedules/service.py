@@ -16,10 +16,10 @@ from flask import has_request_context
 from flask_security import current_user
 
 from webapp import broker
-from webapp.accounts import audit, own_tasks, refusals
 from webapp.database.engine import now
 from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
+from webapp.identity import audit, own_tasks, refusals
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.call_forms import is_field
 from webapp.scheduler.wakeup import CHANNEL

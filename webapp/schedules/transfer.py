@@ -15,9 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp import broker
-from webapp.accounts import own_tasks
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import own_tasks
 from webapp.recurrence import describe
 from webapp.registry import serializer_note
 from webapp.scheduler.wakeup import CHANNEL

@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 
-from webapp.accounts import own_tasks
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import own_tasks
 from webapp.overview.theme import own_path
 from webapp.recurrence.zones import zone
 from webapp.registry import serializer_note

@@ -13,10 +13,10 @@ from flask_security import current_user
 from jinja2.filters import do_urlencode
 
 from webapp import __version__
-from webapp.accounts import own_tasks
 from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
+from webapp.identity import own_tasks
 from webapp.recurrence.zone_search import find_zone
 from webapp.registry import is_unknown
 from webapp.secrecy.masking import masked

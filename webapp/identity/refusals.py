@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask, Response, g, has_request_context, request
 
-from webapp.accounts import audit, limits
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import audit, limits
 from webapp.web.transactions import write_apart
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from webapp.accounts.models import Role
 from webapp.extensions import db
+from webapp.identity.models import Role
 from webapp.web.access import ROLES
 from webapp.web.errors import Invalid
 

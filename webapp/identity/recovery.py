@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.identity.models import User
 
 VALID_FOR = timedelta(hours=1)
 CONFIRM_WITHIN = timedelta(days=7)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from flask import g, has_request_context
 from flask_security import current_user
 
-from webapp.accounts import audit
 from webapp.extensions import db
+from webapp.identity import audit
 from webapp.registry import is_own
 from webapp.web.access import Access, level_of
 from webapp.web.errors import Forbidden

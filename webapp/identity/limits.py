@@ -26,10 +26,10 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from werkzeug.exceptions import TooManyRequests
 
-from webapp.accounts.addresses import normal_email
-from webapp.accounts.models import User
 from webapp.config import Settings
 from webapp.extensions import limiter
+from webapp.identity.addresses import normal_email
+from webapp.identity.models import User
 from webapp.web.errors import DomainError
 from webapp.web.hosts import set_cookie
 
