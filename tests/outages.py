@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from webapp import broker, create_app
+from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 
 # Nobody listens on port 1.
 NOWHERE = "redis://127.0.0.1:1/0"

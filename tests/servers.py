@@ -119,7 +119,7 @@ def migrate(url: str) -> None:
     """Bring a database up to date with Alembic, as `release` does."""
     from webapp import create_app
     from webapp.extensions import db
-    from webapp.installation import Installation
+    from webapp.messaging.installation import Installation
 
     app = create_app(settings(url, "redis://127.0.0.1:1/0"))
     with app.app_context():

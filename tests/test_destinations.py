@@ -12,8 +12,8 @@ from celery import Celery
 from flask import Flask
 from kombu import Exchange, Queue
 
-from webapp import broker
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import message
 from webapp.runs.creation import new_run
 from webapp.runs.message import Destination

@@ -13,10 +13,10 @@ from tests.runs.making import make_run
 from tests.servers import INSTALLATION
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp import broker, installation, producers
 from webapp.config import Settings
 from webapp.extensions import celery, db
-from webapp.installation import KEY, OtherInstallation
+from webapp.messaging import broker, installation, producers
+from webapp.messaging.installation import KEY, OtherInstallation
 from webapp.overview import health
 from webapp.runs import control
 from webapp.runs.models import Run

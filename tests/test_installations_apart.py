@@ -13,11 +13,11 @@ from flask.testing import FlaskCliRunner
 from tests import processes
 from tests.rabbitmq import rabbitmq, url
 from tests.servers import free_port, valkey, wait_for
-from webapp import installation, producers
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.installation import KEY, OtherInstallation
+from webapp.messaging import installation, producers
+from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.messaging.installation import KEY, OtherInstallation
 from webapp.runs.stream import STREAM
 
 pytestmark = pytest.mark.slow

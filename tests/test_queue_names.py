@@ -21,10 +21,10 @@ from tests.scheduler.beats import FakeTime, Rig, drive, rig
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import ConfigError, Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.queue_names import refusal, target_refusal
 from webapp.runs import control
 from webapp.runs.models import Run

@@ -8,7 +8,7 @@ import pytest
 from celery import Celery, Task
 
 from webapp.config import ConfigError, Settings
-from webapp.time_limits import Limits, limits_of
+from webapp.messaging.time_limits import Limits, limits_of
 
 DEFAULT = Limits(hard=270, soft=240)
 

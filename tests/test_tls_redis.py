@@ -16,9 +16,9 @@ from tests import processes, tls
 from tests.mail.servers import make_certificate
 from tests.servers import wait_for
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
+from webapp.messaging import broker
 
 
 def read(url: str) -> Settings:

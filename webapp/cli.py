@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.installation_cli import installation
+from webapp.messaging.installation_cli import installation
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
 from webapp.schedules.commands import schedules

@@ -24,7 +24,7 @@ security = Security()
 # With the task class comes what claims a run before it is executed (see webapp.runs.execution); naming it as text
 # avoids the import.
 # So does the part that makes connections and messages.
-celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.connections:Amqp")
+celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.messaging.celery_connections:Amqp")
 # Done when somebody asks for tasks; importing `webapp.tasks` imports each module in it. Here, once: Celery would look
 # once more for each application that is bound to it.
 celery.autodiscover_tasks(["webapp"], related_name="tasks")

@@ -11,10 +11,9 @@ from flask import Flask, request
 from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import __version__, installation
+from webapp import __version__
 from webapp.accounts import bearer, forgery
 from webapp.accounts.setup import init_accounts
-from webapp.celery_app import init_celery
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.database import engine, private_files
@@ -22,6 +21,8 @@ from webapp.extensions import csrf, db, htmx, limiter
 from webapp.identity.refusals import init_refusals
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
+from webapp.messaging import installation
+from webapp.messaging.celery_app import init_celery
 from webapp.overview.health import init_health
 from webapp.routes import register_routes
 from webapp.secrecy import sealing

@@ -59,9 +59,9 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """End at once where a server is another installation's; only here the libraries that ask it may be imported."""
-    from webapp import installation
     from webapp.extensions import celery
-    from webapp.producers import connect, drop
+    from webapp.messaging import installation
+    from webapp.messaging.producers import connect, drop
 
     if line := installation.problem(_settings.redis_url, lambda: drop(connect(celery))):
         if worker.age == 1:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy_celery_beat import models as library
 
-from webapp import installation
 from webapp.database.engine import Base
 from webapp.identity import models as accounts
 from webapp.mail import models as mail
+from webapp.messaging import installation
 from webapp.runs import models as runs
 from webapp.scheduler import models as scheduler
 from webapp.schedules import models as schedules

@@ -17,8 +17,8 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from webapp.celery_config import SERIALIZER
 from webapp.extensions import celery
+from webapp.messaging.celery_config import SERIALIZER
 from webapp.secrecy.masking import Rule, rule_of
 from webapp.task_names import is_internal
 

@@ -24,8 +24,8 @@ from bench.beats.servers import Storage
 from bench.beats.targets import ENVIRONMENTS, OURS, ROOT
 from bench.workers.tasks import LAST
 from tests import servers
-from webapp import celery_config
 from webapp.database.engine import create_engine, now
+from webapp.messaging import celery_config
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

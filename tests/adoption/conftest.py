@@ -9,7 +9,7 @@ import pytest
 import redis as redis_client
 
 from tests.rabbitmq import rabbitmq, url
-from webapp.celery_config import DEFAULT_QUEUE
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 
 # What tests of this folder may leave behind in RabbitMQ.
 QUEUES = ("celery", DEFAULT_QUEUE, "shop", "nowhere")

@@ -15,10 +15,10 @@ from tests.adoption.foreign import Shop
 from tests.scheduler.beats import FakeTime, Rig, at, rig
 from tests.servers import wait_for
 from tests.support import fresh, reading
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

@@ -16,10 +16,10 @@ from tests.adoption import shop_tasks
 from tests.adoption.foreign import Shop
 from tests.servers import wait_for
 from tests.support import reading
-from webapp import broker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.messaging import broker
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.workers.models import Worker

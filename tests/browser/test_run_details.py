@@ -16,9 +16,9 @@ from tests.browser.accessibility import assert_accessible
 from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.runs.test_tracebacks import WHOLE
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recording import RETRY_LEVEL
 from webapp.runs.states import Origin, RunState

@@ -14,9 +14,9 @@ from tests.mail.servers import Mailbox, Server
 from tests.people.test_registering import FIELDS
 from tests.servers import wait_for
 from webapp import create_app
-from webapp.broker import breaker
 from webapp.config import MailSettings, Settings
 from webapp.extensions import celery, db, limiter
+from webapp.messaging.broker import breaker
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from tests.runs.making import make_run, make_runs
 from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.signs import Sign
 from webapp.runs.recorder import Recorder
 from webapp.runs.states import RunState

@@ -20,9 +20,10 @@ from tests.proxy import Proxy, proxy
 from tests.scheduler.beats import FakeTime, rig
 from tests.servers import wait_for
 from tests.visitors import Visitor
-from webapp import broker, create_app
+from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db, limiter
+from webapp.messaging import broker
 
 BOUND = 5.0
 

@@ -10,11 +10,11 @@ from flask import Flask
 from tests.accounts.browser import Browser, all_rows
 from tests.people.test_registering import FIELDS
 from webapp import create_app
-from webapp.broker import breaker
 from webapp.config import Settings
 from webapp.extensions import celery, db, limiter
 from webapp.identity.models import User
 from webapp.mail.models import Mail
+from webapp.messaging.broker import breaker
 from webapp.runs.models import Run
 
 

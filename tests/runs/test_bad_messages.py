@@ -20,9 +20,9 @@ from tests.rabbitmq import rabbitmq, url
 from tests.runs.making import make_run
 from tests.servers import wait_for
 from tests.support import fresh, reading
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import control, discards
 from webapp.runs.ids import id_of_task, new_id
 from webapp.runs.models import Run

@@ -16,15 +16,15 @@ from tests.outages import away
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
+from webapp.messaging import broker
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.runs import claims, control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
-from webapp.scheduler.wakeup import CHANNEL
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests import processes
 from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import Settings
+from webapp.messaging import broker
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

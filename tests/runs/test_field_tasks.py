@@ -15,9 +15,9 @@ from tests import processes
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

@@ -14,10 +14,10 @@ from celery import shared_task, signals
 from flask import Flask
 
 from tests.outages import away
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery
+from webapp.messaging import broker
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable
 from webapp.scheduler.messages import Sender

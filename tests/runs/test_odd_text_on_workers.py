@@ -15,9 +15,9 @@ from tests import processes
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.runs import control, rejected
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recorder import lag

@@ -10,9 +10,9 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.support import reading
-from webapp import broker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
+from webapp.messaging import broker
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs.models import Run
 from webapp.runs.promise import Consumer, Promise, guarded, promise
 from webapp.runs.states import RunState

@@ -18,10 +18,10 @@ from tests.secrecy.searching import places_in_database
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import claims, control, recording, service
 from webapp.runs.launching import prefilled
 from webapp.runs.models import Run

@@ -18,7 +18,7 @@ from tests.servers import wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.extensions import celery, db
-from webapp.producers import NotNow
+from webapp.messaging.producers import NotNow
 from webapp.runs import message, service
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

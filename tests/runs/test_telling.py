@@ -20,9 +20,9 @@ from tests.outages import away
 from tests.runs.making import make_run
 from tests.servers import valkey, wait_for
 from tests.support import fresh
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.messaging import broker
 from webapp.runs import publishing, telling
 from webapp.runs.current import Execution, reset_current, set_current
 from webapp.runs.ids import id_of_task

@@ -11,9 +11,9 @@ from flask import Flask
 
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import unrecorded
 from webapp.runs.models import Run
 from webapp.runs.recorder import Recorder

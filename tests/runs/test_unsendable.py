@@ -16,9 +16,9 @@ from tests.runs.making import make_run
 from tests.runs.routing import routed
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp import broker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
+from webapp.messaging import broker
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive
 from tests.servers import wait_for
-from webapp.celery_config import DEFAULT_QUEUE
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import store
 from webapp.scheduler.core import Core
 

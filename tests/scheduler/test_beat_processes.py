@@ -19,7 +19,7 @@ from tests.servers import wait_for
 from tests.soak import beats as soak
 from tests.soak.measure import failures
 from webapp.config import Settings
-from webapp.scheduler.wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import CHANNEL
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from tests.runs.routing import routed
 from tests.scheduler.beats import Rig
 from tests.scheduler.unsent import check, queued
 from tests.servers import wait_for
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import celery
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.scheduler.publisher import Publisher
 from webapp.schedules import budgets
 

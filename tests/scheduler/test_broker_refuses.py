@@ -12,8 +12,8 @@ from tests.rabbitmq import rabbitmq, url
 from tests.scheduler.beats import Rig
 from tests.scheduler.unsent import check, queued
 from tests.servers import valkey
-from webapp.celery_config import execution
 from webapp.extensions import celery
+from webapp.messaging.celery_config import execution
 
 MEGABYTE = 1024 * 1024
 

@@ -22,9 +22,9 @@ from tests.scheduler.beats import Rig
 from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.messaging import broker
 from webapp.runs import control
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

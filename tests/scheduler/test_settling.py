@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig
 from tests.servers import wait_for
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import celery
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.consumers import Answer, ConsumerLog
 from webapp.scheduler.core import Core

@@ -10,9 +10,9 @@ from flask import Flask
 from kombu import Exchange, Queue
 
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.database.engine import UtcDateTime, now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat, ScheduleProgress
 from webapp.schedules import service

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.runs.models import Run
 from webapp.schedules import service
 from webapp.schedules.stored import TASKS

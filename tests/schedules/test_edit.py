@@ -15,7 +15,7 @@ from tests.servers import wait_for
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.scheduler.wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.schedules import service, stored
 from webapp.schedules.models import ScheduleDetail, ScheduleTombstone, ScheduleVersion
 from webapp.schedules.stored import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS, Stored
@@ -202,7 +202,9 @@ def test_one_that_the_code_defines_is_not_deleted(app: Flask, scheduler: Visitor
 def test_an_edit_survives_a_redis_that_is_away(app: Flask, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with app.test_request_context():
         app.extensions.pop("redis", None)
-        monkeypatch.setattr("webapp.broker.connect", lambda _url: redis_client.Redis.from_url("redis://127.0.0.1:1/0"))
+        monkeypatch.setattr(
+            "webapp.messaging.broker.connect", lambda _url: redis_client.Redis.from_url("redis://127.0.0.1:1/0")
+        )
         service.save(number, {"crontab": "1 2 3 4 *"})
         db.session.remove()
         app.extensions.pop("redis", None)

@@ -18,9 +18,9 @@ from tests.support import reading
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.messaging.default_schedules import SCHEDULES
 from webapp.runs.models import Run
 from webapp.scheduler.models import Beat
-from webapp.schedules.code import SCHEDULES
 from webapp.schedules.stored import TASKS
 
 pytestmark = pytest.mark.slow

@@ -22,9 +22,9 @@ from tests.secrecy.searching import places_in_database
 from tests.servers import wait_for
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import control
 from webapp.runs.canvas import options_of
 from webapp.runs.models import Run

@@ -23,12 +23,12 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from webapp import broker
 from webapp.accounts import sessions
 from webapp.database.engine import read_only
 from webapp.live import connections, places
 from webapp.live.pace import SPREAD, interval_for
 from webapp.live.stream import Standing, Stream
+from webapp.messaging import broker
 from webapp.runs.changes import CHANGES, Change, read
 from webapp.web.access import Access
 

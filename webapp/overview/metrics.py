@@ -20,11 +20,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from webapp import broker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail.models import Mail, MailState
+from webapp.messaging import broker
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
 from webapp.runs import discards, promise, recorder, rejected, tallies

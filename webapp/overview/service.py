@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp import broker
 from webapp.extensions import db
 from webapp.mail.models import Mail, MailState
+from webapp.messaging import broker
 from webapp.runs import rejected
 from webapp.runs.listing import counted_by_state
 from webapp.runs.models import Run

@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.installation import OtherInstallation
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
+from webapp.messaging import broker
+from webapp.messaging.installation import OtherInstallation
 from webapp.runs import discards, recorder
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
 from webapp.web.formats import duration, plural

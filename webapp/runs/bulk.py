@@ -11,10 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.identity.audit import record
+from webapp.messaging import broker
 from webapp.runs import listing, service
 from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
 from webapp.runs.listing import Edge

@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.database.conditions import contains
 from webapp.database.text_search import mentions
 from webapp.extensions import db
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs.models import Run
 from webapp.runs.search import Search
 from webapp.runs.states import RunState

@@ -13,7 +13,7 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from webapp.celery_config import DEFAULT_QUEUE
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs import discards
 from webapp.runs.ids import had_row
 from webapp.runs.message import run_of_message

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks, refusals
 from webapp.identity.audit import record
+from webapp.messaging import broker
 from webapp.runs import service
 from webapp.runs.models import Run
 from webapp.runs.states import IDLE, UNENDED, Origin, RunState

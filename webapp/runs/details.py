@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp import broker
 from webapp.extensions import db
 from webapp.identity.models import User
+from webapp.messaging import broker
 from webapp.registry import find_task
 from webapp.runs import calls, promise, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from webapp import broker
+from webapp.messaging import broker
 from webapp.runs.telling import flask_app
 
 logger = logging.getLogger(__name__)

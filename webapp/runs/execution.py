@@ -27,9 +27,9 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.runs import canvas, claims, recording, reporting, tracing, unrecorded
 from webapp.runs.claims import Claim, Delivery, Verdict
 from webapp.runs.current import Execution, current, current_of, reset_current, set_current

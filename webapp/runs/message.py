@@ -13,7 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
-from webapp.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
+from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
 from webapp.registry import rule_for
 from webapp.runs.canvas import KEPT, options_of, replacement_of
 from webapp.runs.ids import had_row, id_of_task, is_run_id

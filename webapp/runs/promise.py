@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.celery_config import DEFAULT_QUEUE
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs.models import Run
 from webapp.runs.states import Origin
 from webapp.workers.models import QueueConsumer

@@ -14,8 +14,8 @@ from typing import Any
 from celery import signals
 
 from webapp.database.engine import now
-from webapp.delivery import UNDELIVERED
 from webapp.extensions import celery
+from webapp.messaging.delivery import UNDELIVERED
 from webapp.runs.current import Execution, current
 from webapp.runs.ids import had_row, is_random
 from webapp.runs.message import RUN_HEADER, row_of_message

@@ -16,12 +16,12 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
-from webapp import broker, installation
 from webapp.database.engine import now
 from webapp.liveness import RECORDER_GONE_AFTER
+from webapp.messaging import broker, installation
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.runs import changes, recording, rejected, tallies
 from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
-from webapp.scheduler.wakeup import CHANNEL
 
 logger = logging.getLogger(__name__)
 

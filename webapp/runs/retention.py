@@ -20,9 +20,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp import broker
 from webapp.extensions import db
 from webapp.identity.audit import record
+from webapp.messaging import broker
 from webapp.runs import service
 from webapp.runs.models import Run, RunLine, RunRetention
 from webapp.runs.states import Origin, RunState

@@ -7,9 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.messaging import broker
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.queue_names import refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs import observed, promise, store
@@ -19,7 +20,6 @@ from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.runs.store import Sendable
 from webapp.scheduler.database import reading
-from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import budgets
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused

@@ -27,9 +27,9 @@ import sqlalchemy as sa
 from celery import signals
 from flask import Flask, current_app, has_app_context
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 from webapp.runs import recording
 from webapp.runs.ids import had_row, id_of_task
 from webapp.runs.later import Later

@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, request, url_for
 from flask_security import current_user
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.identity import own_tasks, refusals
+from webapp.messaging import broker
 from webapp.registry import known_tasks
 from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
 from webapp.runs.listing_page import list_page

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import redis
 
-from webapp import installation
+from webapp.messaging import installation
 from webapp.runs import changes
 
 TIMEOUT = 0.5

@@ -11,8 +11,8 @@ from celery.beat import Scheduler as CeleryScheduler
 from celery.utils.log import get_logger
 from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
 
-from webapp import installation
-from webapp.producers import connect, drop
+from webapp.messaging import installation
+from webapp.messaging.producers import connect, drop
 from webapp.scheduler.core import Core
 
 logger = get_logger(__name__)

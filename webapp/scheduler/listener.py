@@ -12,8 +12,8 @@ from contextlib import suppress
 import redis
 from celery.utils.log import get_logger
 
-from webapp import installation
-from webapp.scheduler.wakeup import CHANNEL
+from webapp.messaging import installation
+from webapp.messaging.beat_wakeup import CHANNEL
 
 logger = get_logger(__name__)
 

@@ -12,10 +12,10 @@ from celery.utils.log import get_logger
 from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
-from webapp import installation
 from webapp.database.engine import now
-from webapp.delivery import Undeliverable
-from webapp.producers import (
+from webapp.messaging import installation
+from webapp.messaging.delivery import Undeliverable
+from webapp.messaging.producers import (
     BROKER_ERRORS,
     ConnectionLost,
     NotNow,

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
-from webapp.installation import OtherInstallation
-from webapp.producers import BROKER_ERRORS
+from webapp.messaging.installation import OtherInstallation
+from webapp.messaging.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock

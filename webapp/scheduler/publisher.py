@@ -25,7 +25,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database.engine import now
-from webapp.producers import concerns_connection, reason
+from webapp.messaging.producers import concerns_connection, reason
 from webapp.runs import observed, promise, store
 from webapp.runs.promise import Consumers, Promise
 from webapp.runs.store import Sendable, Target

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask_security import current_user
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import audit
+from webapp.messaging import broker
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
 from webapp.registry import rule_for

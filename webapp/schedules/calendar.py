@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from flask import current_app
 
-from webapp import broker
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.message import Destination
 from webapp.schedules import listing, load, pause_rows, roster, run_times

@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.recurrence.zones import zone
 from webapp.registry import find_task
 from webapp.runs import promise

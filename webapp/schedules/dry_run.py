@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp import broker
-from webapp.producers import Unsendable
+from webapp.messaging import broker
+from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.registry import find_task, rule_for
 from webapp.runs.arguments import call_faults

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind

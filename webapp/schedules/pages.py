@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks
+from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
 from webapp.registry import is_unknown, known_tasks
 from webapp.runs import call_forms

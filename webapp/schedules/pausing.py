@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.identity import audit
+from webapp.messaging import broker
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
-from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import fields, pause_rows, service
 from webapp.schedules.definition import iso
 from webapp.schedules.models import Resume, SchedulePause

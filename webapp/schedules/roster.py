@@ -18,8 +18,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp import broker
 from webapp.extensions import db
+from webapp.messaging import broker
 from webapp.recurrence import Interval, Recurrence
 from webapp.recurrence.due import grid_origin, interval_microseconds
 from webapp.recurrence.zones import from_microseconds, to_microseconds

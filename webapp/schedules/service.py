@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from flask import has_request_context
 from flask_security import current_user
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.identity import audit, own_tasks, refusals
+from webapp.messaging import broker
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.call_forms import is_field
-from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import drift, fields, history, pause_rows, stored, writing
 from webapp.schedules.definition import Definition, iso
 from webapp.schedules.models import Resume

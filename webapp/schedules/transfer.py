@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp import broker
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks
+from webapp.messaging import broker
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence import describe
 from webapp.registry import serializer_note
-from webapp.scheduler.wakeup import CHANNEL
 from webapp.schedules import service, stored, writing
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.definition import DEFAULTS, Definition

@@ -6,7 +6,7 @@
    So `celery` is consumed only once two looks at the workers have found no such worker, and given back for good when
    one appears. A starting worker greets all others before it consumes: that gives it back at once, until it is known
    what the new one consumes.
-3. A queue that RabbitMQ does not have yet is consumed once it exists (see `webapp.connections.Amqp`).
+3. A queue that RabbitMQ does not have yet is consumed once it exists (see `webapp.messaging.celery_connections.Amqp`).
 
 A thread looks, and asks the worker's own loop to change what it consumes.
 """
@@ -28,11 +28,11 @@ from celery.worker.control import Panel
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.utils.json import dumps
 
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.config import Settings
 from webapp.database.engine import database_now, read_only
 from webapp.extensions import celery, db
-from webapp.producers import BROKER_ERRORS, connect, drop
+from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.messaging.producers import BROKER_ERRORS, connect, drop
 from webapp.queue_names import refusal
 from webapp.workers.models import Worker
 

@@ -19,11 +19,11 @@ from celery import signals
 from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
-from webapp import broker, installation
 from webapp.database.engine import NAME_LENGTH, database_now, now
 from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
+from webapp.messaging import broker, installation
 from webapp.runs import claims
 from webapp.task_names import is_internal
 from webapp.workers.models import Worker

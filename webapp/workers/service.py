@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp import broker
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.encoding import encodable_value
 from webapp.extensions import db
 from webapp.liveness import WORKER_GONE_AFTER
+from webapp.messaging import broker
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.runs.models import Run
 from webapp.runs.states import ACTIVE, RunState
 from webapp.workers.models import QueueConsumer, Worker

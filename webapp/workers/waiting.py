@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from webapp.celery_config import DEFAULT_QUEUE
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_GONE_AFTER
+from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.workers.models import QueueConsumer, Worker
 
 # So many of the runs that have waited longest are counted; of each further queue fewer.

@@ -19,7 +19,7 @@ from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 from bench.beats.peers.common import BROKER, DATABASE, Peer, in_process
 from bench.beats.plan import TASK, Item
 from webapp.database.engine import create_engine
-from webapp.scheduler.wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.schedules.models import ScheduleDetail
 from wsgi import celery as app
 

@@ -17,7 +17,7 @@ from celery.schedules import crontab, schedule
 
 from webapp.config import ConfigError
 from webapp.encoding import STRICT_NUMBERS, encodable_value
-from webapp.redis_hashes import Unreachable, connected, read_hashes
+from webapp.messaging.redis_hashes import Unreachable, connected, read_hashes
 from webapp.schedules.sources.beat_schedule import from_entry
 from webapp.schedules.sources.beat_timezone import Zone, chosen_or
 from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse

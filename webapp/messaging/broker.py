@@ -12,12 +12,12 @@ import redis
 from flask import current_app
 from kombu.serialization import dumps
 
-from webapp import installation
-from webapp.celery_config import SERIALIZER
 from webapp.config import Settings
-from webapp.delivery import bound_queues
 from webapp.extensions import celery
-from webapp.producers import (
+from webapp.messaging import installation
+from webapp.messaging.celery_config import SERIALIZER
+from webapp.messaging.delivery import bound_queues
+from webapp.messaging.producers import (
     BROKER_ERRORS,
     NotNow,
     Producers,
@@ -28,7 +28,7 @@ from webapp.producers import (
     probe,
     reason,
 )
-from webapp.producers import connect as connect_broker
+from webapp.messaging.producers import connect as connect_broker
 from webapp.runs import changes, message
 from webapp.runs.models import Run
 from webapp.runs.store import Sendable

@@ -34,7 +34,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from webapp import installation
+from webapp.messaging import installation
 
 # Seconds that a broker has for each answer.
 ANSWER_TIMEOUT = 2.0

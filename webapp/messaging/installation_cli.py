@@ -6,8 +6,8 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp import installation as marks
 from webapp.extensions import celery
+from webapp.messaging import installation as marks
 
 installation = AppGroup("installation", help="Look whose Redis and broker are, or take them over.")
 

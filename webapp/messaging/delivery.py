@@ -1,8 +1,8 @@
 """The last step of a task's message: its queue's name is checked, and a broker that has no such queue is noticed.
 
-Queues belong to those who consume them: only our own is declared (see `webapp.connections`). RabbitMQ drops a message
-without a queue in silence unless it is published as mandatory; then it comes back before it is confirmed. Redis makes
-a list of any name, but drops what an exchange leads nowhere.
+Queues belong to those who consume them: only our own is declared (see `webapp.messaging.celery_connections`). RabbitMQ
+drops a message without a queue in silence unless it is published as mandatory; then it comes back before it is
+confirmed. Redis makes a list of any name, but drops what an exchange leads nowhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from kombu import Queue
 
-from webapp.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
-from webapp.producers import reason as describe
+from webapp.messaging.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
+from webapp.messaging.producers import reason as describe
 from webapp.queue_names import target_refusal
 
 # In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
@@ -111,7 +111,7 @@ def bound_queues(channel: Any, exchange: str, key: str) -> list[str] | None:
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Turns what says that the broker is away into ConnectionLost, as `webapp.producers.Producer` does."""
+    """Turns what says that the broker is away into ConnectionLost, as `webapp.messaging.producers.Producer` does."""
     try:
         yield
     except BROKER_ERRORS as error:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import redis
 
 from webapp.config import server_url
-from webapp.producers import reason
+from webapp.messaging.producers import reason
 
 TIMEOUT = 5.0  # seconds
 _AT_ONCE = 500

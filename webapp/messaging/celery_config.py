@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from webapp.config import Settings
-from webapp.schedules.code import SCHEDULES
+from webapp.messaging.default_schedules import SCHEDULES
 
 # A delivered message that was not acknowledged is delivered again after this many seconds. Redis counts it from the
 # delivery. A task may take longer: its run is claimed, and the second delivery does nothing.
@@ -30,7 +30,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "task_default_queue": DEFAULT_QUEUE,
         **execution(settings.broker_url),
-        # Of runs whose task sets none (see `webapp.time_limits`).
+        # Of runs whose task sets none (see `webapp.messaging.time_limits`).
         "task_soft_time_limit": settings.task_soft_time_limit,
         "task_time_limit": settings.task_time_limit,
         **_beat(settings),
@@ -107,7 +107,8 @@ def _transport(broker_url: str) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             **redis_options,
         }
-        # Who sends gives up sooner than who waits for work (see `webapp.producers`), and is sure of what it sent.
+        # Who sends gives up sooner than who waits for work (see `webapp.messaging.producers`), and is sure of what it
+        # sent.
         common["broker_sending_options"] = {"socket_timeout": BROKER_TIMEOUT, "retry_on_timeout": False}
     else:
         common["broker_heartbeat"] = 10

@@ -9,11 +9,11 @@ from typing import Any
 from celery import signals
 from flask import Flask
 
-from webapp import installation, time_limits
-from webapp.celery_config import SERIALIZER, celery_settings
 from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
-from webapp.producers import connect, drop
+from webapp.messaging import installation, time_limits
+from webapp.messaging.celery_config import SERIALIZER, celery_settings
+from webapp.messaging.producers import connect, drop
 from webapp.registry import serializer_note
 from webapp.secrecy.log_text import escape_in
 

@@ -13,11 +13,11 @@ from celery.utils.functional import maybe_list
 from celery.utils.log import get_logger
 from redis.exceptions import RedisError
 
-from webapp import installation
-from webapp.celery_config import DEFAULT_QUEUE, SERIALIZER
-from webapp.delivery import CheckedProducer, Keep
+from webapp.messaging import installation
+from webapp.messaging.celery_config import DEFAULT_QUEUE, SERIALIZER
+from webapp.messaging.delivery import CheckedProducer, Keep
+from webapp.messaging.redis_transport import guarded
 from webapp.queue_names import check
-from webapp.redis_transport import guarded
 from webapp.secrecy.celery_parts import MaskingAMQP
 
 logger = get_logger(__name__)
@@ -78,7 +78,7 @@ class Amqp(MaskingAMQP):
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
-        # Takes care of messages that could not be delivered; see `webapp.delivery`.
+        # Takes care of messages that could not be delivered; see `webapp.messaging.delivery`.
         self.keep_undelivered: Keep | None = None
         # Queues that a worker is to consume as soon as the broker has them.
         self.awaited: set[str] = set()
