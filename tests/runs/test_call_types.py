@@ -16,11 +16,11 @@ from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.registry import find_task
 from webapp.runs.arguments import call_faults
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules import service
+from webapp.task_catalogue.registry import find_task
 
 
 def envelope(kind: str, value: Any) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.registry import find_task, rule_for
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.reader import BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, some_rows
@@ -26,6 +25,7 @@ from webapp.schedules.definition import Kind, iso, rule_values
 from webapp.schedules.holding import hold_at, next_firing
 from webapp.schedules.roster import Roster
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
+from webapp.task_catalogue.registry import find_task, rule_for
 
 BEGIN = now().replace(microsecond=0)
 

@@ -11,7 +11,7 @@ from flask_security import current_user
 
 from webapp.extensions import db
 from webapp.identity import audit
-from webapp.registry import is_own
+from webapp.task_catalogue.registry import is_own
 from webapp.web.access import Access, level_of
 from webapp.web.errors import Forbidden
 

@@ -14,8 +14,8 @@ from webapp.extensions import celery
 from webapp.messaging import installation, time_limits
 from webapp.messaging.celery_config import SERIALIZER, celery_settings
 from webapp.messaging.producers import connect, drop
-from webapp.registry import serializer_note
 from webapp.secrecy.log_text import escape_in
+from webapp.task_catalogue.registry import serializer_note
 
 logger = logging.getLogger(__name__)
 

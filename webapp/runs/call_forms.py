@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.registry import KnownTask, find_task
 from webapp.runs.arguments import Argument, argument, read_argument, read_json, written
 from webapp.secrecy.masked_input import FORGOTTEN, forget
 from webapp.secrecy.masking import Rule, walk, walk_call
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK, hide
+from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.errors import Invalid
 
 PREFIX = "arg."

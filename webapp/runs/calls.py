@@ -6,10 +6,10 @@ import inspect
 import json
 from typing import Any
 
-from webapp.registry import KnownTask
 from webapp.secrecy.masking import masked_value
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK
+from webapp.task_catalogue.registry import KnownTask
 
 LINE = 90
 _ENVELOPE = {"__type__", "__value__"}

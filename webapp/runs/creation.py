@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from webapp.database.engine import now
-from webapp.registry import rule_for
 from webapp.runs.ids import new_id
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.secrecy.masking import conceal
+from webapp.task_catalogue.registry import rule_for
 
 
 def new_run(

@@ -13,7 +13,6 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.messaging import broker
-from webapp.registry import find_task
 from webapp.runs import calls, promise, relatives, timeline, tracebacks, values
 from webapp.runs.models import Run, RunLine
 from webapp.runs.recording import RETRY_LEVEL
@@ -21,6 +20,7 @@ from webapp.runs.relatives import Family
 from webapp.runs.states import RunState
 from webapp.runs.timeline import Step, Times
 from webapp.runs.values import Tree
+from webapp.task_catalogue.registry import find_task
 from webapp.workers.models import Worker
 from webapp.workers.service import is_alive
 

@@ -10,7 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.queue_names import refusal
-from webapp.registry import KnownTask, find_task
 from webapp.runs import service
 from webapp.runs.arguments import call_faults
 from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
@@ -18,6 +17,7 @@ from webapp.runs.models import Run
 from webapp.runs.numbers import whole
 from webapp.runs.search import length
 from webapp.secrecy.masked_input import Input, Refused
+from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.errors import Invalid
 
 LOWEST_PRIORITY = 9

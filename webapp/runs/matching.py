@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from webapp.registry import known_tasks
+from webapp.task_catalogue.registry import known_tasks
 
 
 def matcher(arguments: tuple[tuple[str, str], ...]) -> Callable[[Any], bool]:

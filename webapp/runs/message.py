@@ -14,7 +14,6 @@ from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
-from webapp.registry import rule_for
 from webapp.runs.canvas import KEPT, options_of, replacement_of
 from webapp.runs.ids import had_row, id_of_task, is_run_id
 from webapp.runs.models import Run
@@ -23,6 +22,7 @@ from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of, conceal
 from webapp.secrecy.sealing import Unopenable
 from webapp.secrecy.text import SEALED, hide
+from webapp.task_catalogue.registry import rule_for
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, url_for
 
-from webapp.registry import find_task
 from webapp.runs import calls, relatives, service, values
 from webapp.runs.models import Run
+from webapp.task_catalogue.registry import find_task
 from webapp.web import responses
 from webapp.web.access import Access, access
 from webapp.web.errors import NotFound

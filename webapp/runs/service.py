@@ -12,7 +12,6 @@ from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.queue_names import refusal
-from webapp.registry import find_task, rule_for
 from webapp.runs import observed, promise, store
 from webapp.runs.arguments import call_faults
 from webapp.runs.creation import new_run
@@ -25,6 +24,7 @@ from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed, conceal
 from webapp.secrecy.sealing import Unopenable
+from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.errors import Conflict, Invalid, NotFound
 
 

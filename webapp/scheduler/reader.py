@@ -27,7 +27,7 @@ from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
 from webapp.secrecy.sealing import Unopenable
-from webapp.task_names import is_internal
+from webapp.task_catalogue.task_names import is_internal
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is kept to be shared among entries, at most this many of a kind: beyond it, sharing costs more memory than it

@@ -15,7 +15,6 @@ from webapp.identity import audit
 from webapp.messaging import broker
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
-from webapp.registry import rule_for
 from webapp.runs import call_forms
 from webapp.runs.models import Run
 from webapp.runs.service import check_call, create_run, send_runs
@@ -29,6 +28,7 @@ from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.sealing import Unopenable
+from webapp.task_catalogue.registry import rule_for
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.registry import is_unknown, serializer_note
 from webapp.schedules.definition import iso
 from webapp.schedules.listing import Listed, with_runs
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.stored import Stored
+from webapp.task_catalogue.registry import is_unknown, serializer_note
 
 
 def schedule_values(schedule: Stored) -> dict[str, Any]:

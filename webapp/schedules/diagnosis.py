@@ -23,7 +23,6 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zones import zone
-from webapp.registry import find_task
 from webapp.runs import promise
 from webapp.runs.claims import CLAIM_TIMEOUT
 from webapp.runs.message import Destination
@@ -35,6 +34,7 @@ from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
 from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.stored import Stored
+from webapp.task_catalogue.registry import find_task
 from webapp.web import formats
 from webapp.workers import service as workers
 

@@ -10,12 +10,12 @@ from typing import Any
 from webapp.messaging import broker
 from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
-from webapp.registry import find_task, rule_for
 from webapp.runs.arguments import call_faults
 from webapp.runs.message import Destination
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
+from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.workers import service as workers
 
 

@@ -10,7 +10,6 @@ from flask import Blueprint, Response, jsonify, make_response, request
 
 from webapp.database.engine import now
 from webapp.recurrence.zones import zone
-from webapp.registry import rule_for
 from webapp.runs import call_forms
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
@@ -20,6 +19,7 @@ from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
+from webapp.task_catalogue.registry import rule_for
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid
 from webapp.web.query_string import text_in_query

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
 from webapp.messaging import broker
-from webapp.registry import known_tasks
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.grams import may_mention
@@ -24,6 +23,7 @@ from webapp.schedules.pause_rows import tagged, unsettled
 from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
 from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
+from webapp.task_catalogue.registry import known_tasks
 
 PAGE = 40
 NAMES = Order()

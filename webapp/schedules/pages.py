@@ -11,7 +11,6 @@ from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
-from webapp.registry import is_unknown, known_tasks
 from webapp.runs import call_forms
 from webapp.runs.skipping import skipped_ahead
 from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
@@ -23,6 +22,7 @@ from webapp.schedules.pause_rows import unsettled
 from webapp.schedules.pauses import Pause
 from webapp.schedules.preview import COUNT, Preview, unchanged
 from webapp.schedules.stored import Stored
+from webapp.task_catalogue.registry import is_unknown, known_tasks
 
 RUNS_SHOWN = 10
 

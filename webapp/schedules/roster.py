@@ -23,12 +23,12 @@ from webapp.messaging import broker
 from webapp.recurrence import Interval, Recurrence
 from webapp.recurrence.due import grid_origin, interval_microseconds
 from webapp.recurrence.zones import from_microseconds, to_microseconds
-from webapp.registry import known_tasks
 from webapp.runs.message import Destination
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.reader import BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
 from webapp.schedules.alike import alike
+from webapp.task_catalogue.registry import known_tasks
 
 # How often everything is read again where something counts that is no edit: how many runs are left.
 SECONDS_KEPT = 600.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.registry import rule_for
 from webapp.secrecy import rows
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.sealing import VERSION, Unopenable
+from webapp.task_catalogue.registry import rule_for
 
 Snapshot = Mapping[str, Any]
 

@@ -38,12 +38,12 @@ from webapp.recurrence import (
     due_times,
     jitter_seconds,
 )
-from webapp.registry import find_task, rule_for
 from webapp.scheduler.models import ScheduleProgress
 from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
 from webapp.scheduler.rows import Row
 from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
 from webapp.schedules.models import ScheduleDetail, ScheduleWords
+from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.formats import plural
 
 AnySession = Session | scoped_session[Any]

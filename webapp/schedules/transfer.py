@@ -20,7 +20,6 @@ from webapp.identity import own_tasks
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence import describe
-from webapp.registry import serializer_note
 from webapp.schedules import service, stored, writing
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.definition import DEFAULTS, Definition
@@ -29,6 +28,7 @@ from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
 from webapp.secrecy.sealing import VERSION
+from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import Invalid
 
 CHUNK = 500

@@ -13,11 +13,11 @@ from werkzeug.datastructures import FileStorage
 
 from webapp.database.engine import now
 from webapp.recurrence.zone_search import zone_names
-from webapp.registry import known_tasks
 from webapp.schedules import export, listing, service, transfer
 from webapp.schedules.asked import asked_filters, list_sent
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import Step
+from webapp.task_catalogue.registry import known_tasks
 from webapp.web.access import Access, access, may
 from webapp.web.errors import Invalid
 from webapp.web.query_string import id_in_query, text_in_query

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from webapp.queue_names import refusal, target_refusal
 from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
 from webapp.recurrence.zones import zone
-from webapp.registry import find_task, is_unknown, rule_for
 from webapp.runs import call_forms
 from webapp.runs.arguments import call_faults
 from webapp.schedules import fields, secret_arguments
@@ -27,6 +26,7 @@ from webapp.secrecy.masked_input import Fault, Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.rows import ALL_VERSIONS, seal_call
 from webapp.secrecy.sealing import Unopenable
+from webapp.task_catalogue.registry import find_task, is_unknown, rule_for
 from webapp.web.errors import Invalid
 
 # What brokers know; beat refuses others too.

@@ -11,7 +11,6 @@ from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.overview.theme import own_path
 from webapp.recurrence.zones import zone
-from webapp.registry import serializer_note
 from webapp.runs import control
 from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
 from webapp.schedules.answers import listed_values, schedule_values
@@ -33,6 +32,7 @@ from webapp.schedules.pages import detail_context, editor_context, progress_cont
 from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
 from webapp.schedules.stored import Stored
+from webapp.task_catalogue.registry import serializer_note
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural

@@ -18,8 +18,8 @@ from webapp.database import engine
 from webapp.encoding import encodable
 from webapp.identity import own_tasks
 from webapp.recurrence.zone_search import find_zone
-from webapp.registry import is_unknown
 from webapp.secrecy.masking import masked
+from webapp.task_catalogue.registry import is_unknown
 from webapp.web import formats
 from webapp.web.access import Access, may
 from webapp.web.hosts import this_page

@@ -25,7 +25,7 @@ from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
 from webapp.messaging import broker, installation
 from webapp.runs import claims
-from webapp.task_names import is_internal
+from webapp.task_catalogue.task_names import is_internal
 from webapp.workers.models import Worker
 
 logger = logging.getLogger(__name__)

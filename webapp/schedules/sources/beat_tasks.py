@@ -6,9 +6,9 @@ from typing import Any
 
 from celery.canvas import Signature
 
-from webapp.registry import known_tasks
 from webapp.schedules.sources.python_module import Module
 from webapp.schedules.sources.python_values import RUN_IT, Table, TaskPath, Unknown, Unreadable, unread
+from webapp.task_catalogue.registry import known_tasks
 
 
 def entry_values(module: Module, key: Any, value: Any) -> tuple[str, Any, list[str]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from webapp.encoding import encodable_value
-from webapp.registry import is_unknown
 from webapp.schedules import fields
 from webapp.schedules.fields import FieldError
 from webapp.schedules.sources.beat_schedule import from_source, looks_like_beat_schedule
@@ -16,6 +15,7 @@ from webapp.schedules.sources.crontab_file import from_crontab, looks_like_cront
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
 from webapp.schedules.sources.own import from_yaml, looks_like_own
+from webapp.task_catalogue.registry import is_unknown
 from webapp.web.errors import Invalid
 
 _UNKNOWN = "No worker knows the task “{}”, so it is imported disabled. It can be enabled once the task is known."

@@ -20,7 +20,7 @@ from typing import Any
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
 from webapp.secrecy.masking import Rule, rule_of
-from webapp.task_names import is_internal
+from webapp.task_catalogue.task_names import is_internal
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Which tasks there are, what they take, and what of it is secret."""
