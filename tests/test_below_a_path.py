@@ -29,9 +29,9 @@ from webapp.database.engine import now
 from webapp.extensions import db, limiter
 from webapp.identity.models import User
 from webapp.launcher.sink import Mailbox
-from webapp.mail.models import Mail
 from webapp.mail.rendering import KINDS
 from webapp.mail.service import _private_values, compose, enqueue_mail
+from webapp.mail_store.models import Mail
 from webapp.runs.states import RunState
 from webapp.schedules import pausing, service
 

@@ -19,9 +19,9 @@ from tests.support import reading
 from tests.visitors import Visitor
 from webapp.encoding import decode_json, encodable, encodable_bytes, encodable_json, encodable_value, shortened
 from webapp.extensions import db
-from webapp.mail.models import Mail
 from webapp.mail.rendering import KINDS
 from webapp.mail.service import compose
+from webapp.mail_store.models import Mail
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.secrecy.masking import Rule as SecretRule

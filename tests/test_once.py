@@ -17,8 +17,8 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
-from webapp.mail.models import Mail, MailState
 from webapp.mail.service import unsubscribe_url
+from webapp.mail_store.models import Mail, MailState
 from webapp.runs.models import Run
 from webapp.runs.states import RunState
 from webapp.schedules import service

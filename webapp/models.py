@@ -7,7 +7,7 @@ from sqlalchemy_celery_beat import models as library
 
 from webapp.database.engine import Base
 from webapp.identity import models as accounts
-from webapp.mail import models as mail
+from webapp.mail_store import models as mail
 from webapp.messaging import installation
 from webapp.runs import models as runs
 from webapp.scheduler import models as scheduler

@@ -11,8 +11,8 @@ from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from webapp.extensions import db
 from webapp.identity import recovery
 from webapp.identity.models import AuditEntry, User
-from webapp.mail.models import Mail
 from webapp.mail.service import compose
+from webapp.mail_store.models import Mail
 from webapp.runs.models import Run
 
 NEW = "eleven silent bicycles"

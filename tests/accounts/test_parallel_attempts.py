@@ -19,7 +19,7 @@ from webapp.config import Settings
 from webapp.extensions import db, limiter
 from webapp.identity import limits
 from webapp.identity.models import User
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 
 WRONG = "wrong password here"
 NEW = "eleven silent bicycles"

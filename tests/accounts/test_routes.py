@@ -16,8 +16,8 @@ from webapp.database.engine import Base
 from webapp.extensions import db, limiter
 from webapp.identity.models import AuditEntry
 from webapp.identity.refusals import MAX_OF_ONE
-from webapp.mail.models import Mail
 from webapp.mail.views import MESSAGE_POLICY
+from webapp.mail_store.models import Mail
 from webapp.web.access import ROLES, Access, rule_of
 from webapp.web.headers import CONTENT_SECURITY_POLICY
 

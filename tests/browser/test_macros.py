@@ -10,7 +10,7 @@ from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.accessibility import assert_accessible
 from webapp.database.engine import now
-from webapp.mail.models import MailState
+from webapp.mail_store.models import MailState
 from webapp.runs.states import RunState
 from webapp.web.access import Access, access
 

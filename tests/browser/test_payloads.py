@@ -18,7 +18,7 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.identity.roles import roles_named
-from webapp.mail.models import Mail, SuppressedAddress
+from webapp.mail_store.models import Mail, SuppressedAddress
 from webapp.runs.models import RunLine
 from webapp.runs.states import RunState
 from webapp.schedules import pausing, service

@@ -14,8 +14,8 @@ from tests.browser.accessibility import assert_accessible
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.identity.recovery import reset_url
-from webapp.mail.models import Mail, MailState
 from webapp.mail.unsubscribe import make_token
+from webapp.mail_store.models import Mail, MailState
 
 OPEN = ["/login", "/register", "/register/done", "/reset", "/reset/sent", "/confirm", "/confirm/sent"]
 ADMINS = ["/people", "/people/1", "/people?search=zzz", "/audit", "/audit?actor=zzz", "/account"]

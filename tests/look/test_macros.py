@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, render_template_string
 
 from tests.look.test_static import SPRITE
-from webapp.mail.models import MailState
+from webapp.mail_store.models import MailState
 from webapp.runs.states import RunState
 
 Render = Callable[..., str]

@@ -13,7 +13,7 @@ from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.mail.models import Mail, MailState
+from webapp.mail_store.models import Mail, MailState
 from webapp.overview import service
 from webapp.runs.models import Run
 from webapp.runs.states import RunState

@@ -17,7 +17,7 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.mail import service
 from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
-from webapp.mail.models import Mail, MailState, SuppressedAddress
+from webapp.mail_store.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.web.errors import Conflict

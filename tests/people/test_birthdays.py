@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.support import add_person
 from webapp.extensions import db
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 from webapp.people import birthdays
 from webapp.people.birthdays import birthday_keys, send_birthday_mails
 from webapp.runs.models import Run

@@ -16,8 +16,8 @@ from tests.support import reading
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
-from webapp.mail.models import Mail
 from webapp.mail.service import _private_values, compose
+from webapp.mail_store.models import Mail
 from webapp.people.birthdays import send_birthday_mails
 
 

@@ -13,7 +13,7 @@ from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import celery, db, limiter
 from webapp.identity.models import User
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 from webapp.messaging.broker import breaker
 from webapp.runs.models import Run
 

@@ -12,7 +12,7 @@ from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from tests.people.test_registering import FIELDS
 from webapp.accounts import service
 from webapp.identity.models import AuditEntry, User
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 from webapp.people import registration
 from webapp.runs.models import Run
 

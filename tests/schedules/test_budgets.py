@@ -16,8 +16,8 @@ from tests.support import reading
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.mail.models import Mail
 from webapp.mail.service import compose
+from webapp.mail_store.models import Mail
 from webapp.runs import recording
 from webapp.runs.ids import had_row
 from webapp.runs.models import Run

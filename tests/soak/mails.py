@@ -25,8 +25,8 @@ from webapp.config import MailSettings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.mail.models import Mail, MailState
 from webapp.mail.service import enqueue_mail
+from webapp.mail_store.models import Mail, MailState
 from webapp.runs.service import send_runs
 from webapp.scheduler.database import reading
 

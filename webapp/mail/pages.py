@@ -11,7 +11,7 @@ from webapp.database.paging import Page, page_by_id
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.mail import unsubscribe
-from webapp.mail.models import Mail, MailState
+from webapp.mail_store.models import Mail, MailState
 from webapp.runs.models import Run
 from webapp.web.errors import NotFound
 

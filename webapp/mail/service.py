@@ -22,12 +22,13 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import audit, recovery
 from webapp.identity.models import User
-from webapp.mail import outbox, pages, rendering, unsubscribe
+from webapp.mail import pages, rendering, unsubscribe
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused
 from webapp.mail.gateway import Gateway, retry_delay
 from webapp.mail.greeting import greeting_name
 from webapp.mail.message import OutgoingMail
-from webapp.mail.models import Mail, MailState, SuppressedAddress
+from webapp.mail_store import outbox
+from webapp.mail_store.models import Mail, MailState, SuppressedAddress
 from webapp.runs.models import Run
 from webapp.runs.service import send_runs
 from webapp.runs.states import Origin

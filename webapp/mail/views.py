@@ -10,7 +10,7 @@ from flask_security import current_user
 from webapp.config import Settings
 from webapp.extensions import csrf
 from webapp.mail import mailbox, pages, rendering, service
-from webapp.mail.models import MailState
+from webapp.mail_store.models import MailState
 from webapp.web.access import Access, access
 from webapp.web.errors import NotFound
 from webapp.web.idempotency import once

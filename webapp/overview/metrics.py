@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
-from webapp.mail.models import Mail, MailState
+from webapp.mail_store.models import Mail, MailState
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.health import monitor

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.extensions import db
-from webapp.mail.models import Mail, MailState
+from webapp.mail_store.models import Mail, MailState
 from webapp.messaging import broker
 from webapp.runs import rejected
 from webapp.runs.listing import counted_by_state

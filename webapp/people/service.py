@@ -16,7 +16,7 @@ from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import Role, User
 from webapp.identity.roles import roles_named
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile

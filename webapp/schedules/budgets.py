@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from webapp.database.engine import now
 from webapp.identity import audit
 from webapp.identity.models import Role, User
-from webapp.mail import outbox
+from webapp.mail_store import outbox
 from webapp.runs.models import Run
 from webapp.runs.states import Origin, RunState
 from webapp.schedules.stored import DETAILS, TASKS

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from webapp.identity.models import User
-from webapp.mail.models import Mail
+from webapp.mail_store.models import Mail
 from webapp.runs.creation import new_run
 from webapp.runs.models import Run
 from webapp.runs.states import Origin
