@@ -31,8 +31,8 @@ from webapp.database.engine import create_engine
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.launcher.memory import building
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules.listing import STATUSES
 from webapp.schedules.ordering import DIRECTIONS, ORDERS
 

@@ -34,9 +34,9 @@ from tests import processes, servers
 from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import create_engine, now
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 PAGE_BAR = 100.0
 CHANGE_BAR = 300.0

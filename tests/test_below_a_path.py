@@ -32,7 +32,7 @@ from webapp.launcher.sink import Mailbox
 from webapp.mail.rendering import KINDS
 from webapp.mail.service import _private_values, compose, enqueue_mail
 from webapp.mail_store.models import Mail
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.schedules import pausing, service
 
 ROOT = "/tools/beat"

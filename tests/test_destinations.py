@@ -14,10 +14,10 @@ from kombu import Exchange, Queue
 
 from webapp.extensions import celery, db
 from webapp.messaging import broker
-from webapp.runs import message
-from webapp.runs.creation import new_run
-from webapp.runs.message import Destination
-from webapp.runs.states import Origin
+from webapp.run_store import message
+from webapp.run_store.creation import new_run
+from webapp.run_store.message import Destination
+from webapp.run_store.states import Origin
 
 QUEUES = ("beatdesk", "slow", "bound", "celery", "events", "sums")
 NAMED = list(product((None, "slow"), (None, "events", "elsewhere"), (None, "sums")))

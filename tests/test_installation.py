@@ -18,11 +18,11 @@ from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation
 from webapp.overview import health
+from webapp.run_store.events import Event
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
 from webapp.runs.recorder import Recorder
-from webapp.runs.states import RunState
-from webapp.runs.stream import Event
 from webapp.runs.telling import tell
 
 

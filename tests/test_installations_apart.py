@@ -18,7 +18,7 @@ from webapp.extensions import celery
 from webapp.messaging import installation, producers
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.installation import KEY, OtherInstallation
-from webapp.runs.stream import STREAM
+from webapp.run_store.events import STREAM
 
 pytestmark = pytest.mark.slow
 

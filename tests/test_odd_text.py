@@ -22,8 +22,8 @@ from webapp.extensions import db
 from webapp.mail.rendering import KINDS
 from webapp.mail.service import compose
 from webapp.mail_store.models import Mail
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.secrecy.masking import Rule as SecretRule
 from webapp.secrecy.masking import call_of, conceal, without
 

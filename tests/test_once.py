@@ -19,8 +19,8 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.mail.service import unsubscribe_url
 from webapp.mail_store.models import Mail, MailState
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules import service
 from webapp.web.idempotency import FIELD, HandledForm, new_key
 

@@ -26,9 +26,9 @@ from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.queue_names import refusal, target_refusal
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 from webapp.schedules import service as schedules
 
 RESERVED = "unacked_index"

@@ -9,11 +9,11 @@ from webapp.database.engine import Base
 from webapp.identity import models as accounts
 from webapp.mail_store import models as mail
 from webapp.messaging import installation
-from webapp.runs import models as runs
+from webapp.run_store import models as runs
+from webapp.run_store import worker_models as workers
 from webapp.scheduler import models as scheduler
 from webapp.schedules import models as schedules
 from webapp.web import idempotency
-from webapp.workers import models as workers
 
 # Importing a module declares its tables in the one metadata.
 MODULES = (library, accounts, idempotency, installation, mail, runs, scheduler, schedules, workers)

@@ -26,9 +26,9 @@ from bench.workers.tasks import LAST
 from tests import servers
 from webapp.database.engine import create_engine, now
 from webapp.messaging import celery_config
-from webapp.runs.ids import new_id
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.ids import new_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 # Where the peers are installed.
 ENVIRONMENT = "djcb"

@@ -13,7 +13,7 @@ from webapp.identity import recovery
 from webapp.identity.models import AuditEntry, User
 from webapp.mail.service import compose
 from webapp.mail_store.models import Mail
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 NEW = "eleven silent bicycles"
 

@@ -15,9 +15,9 @@ from tests.support import reading
 from tests.visitors import Visitor
 from webapp.extensions import celery, db
 from webapp.identity.models import AuditEntry
-from webapp.runs.ids import new_id
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.ids import new_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.stored import TASKS
 from webapp.task_catalogue.registry import is_own

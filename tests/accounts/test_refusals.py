@@ -17,7 +17,7 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.identity import refusals
 from webapp.identity.models import AuditEntry
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.schedules import service
 
 WHEN = {"kind": "crontab", "crontab": "0 8 * * *"}

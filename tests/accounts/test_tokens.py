@@ -20,7 +20,7 @@ from webapp.extensions import db
 from webapp.identity import limits
 from webapp.identity.models import ApiToken, AuditEntry, User
 from webapp.identity.roles import roles_named
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 EMAIL = "ada@example.com"
 NUMBERS = {"num1": 2, "num2": 3}

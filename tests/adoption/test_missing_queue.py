@@ -19,9 +19,9 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 from webapp.scheduler import messages
 
 pytestmark = pytest.mark.slow

@@ -22,11 +22,11 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
+from webapp.run_store.worker_models import QueueConsumer
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 from webapp.scheduler.core import Core
-from webapp.workers.models import QueueConsumer
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.models import Run
+from webapp.run_store.worker_models import Worker
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.workers.models import Worker
 
 pytestmark = pytest.mark.slow
 TASKS = shop_tasks.__name__

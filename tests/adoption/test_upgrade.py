@@ -21,8 +21,8 @@ from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 
 FORMER = "0015_unconfirmed"
 TASKS = shop_tasks.__name__

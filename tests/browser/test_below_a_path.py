@@ -20,9 +20,9 @@ from tests.servers import free_port
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.changes import announce
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.changes import announce
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules import service
 
 pytestmark = pytest.mark.browser

@@ -19,9 +19,9 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.live import places
-from webapp.runs.changes import announce
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.changes import announce
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules import service
 from webapp.schedules.stored import PROGRESS
 

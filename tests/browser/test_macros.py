@@ -11,7 +11,7 @@ from playwright.sync_api import Dialog, Page, expect
 from tests.browser.accessibility import assert_accessible
 from webapp.database.engine import now
 from webapp.mail_store.models import MailState
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.web.access import Access, access
 
 pytestmark = pytest.mark.browser

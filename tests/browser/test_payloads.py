@@ -19,10 +19,10 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.identity.roles import roles_named
 from webapp.mail_store.models import Mail, SuppressedAddress
-from webapp.runs.models import RunLine
-from webapp.runs.states import RunState
+from webapp.run_store.models import RunLine
+from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import QueueConsumer
 from webapp.schedules import pausing, service
-from webapp.workers.models import QueueConsumer
 
 pytestmark = pytest.mark.browser
 

@@ -15,8 +15,8 @@ from tests.runs.making import make_run
 from tests.workers.test_pages import make_worker
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from tests.servers import free_port, wait_for
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.live.places import KEY
-from webapp.runs.changes import announce
+from webapp.run_store.changes import announce
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 
 def a_schedule() -> int:

@@ -21,7 +21,7 @@ from webapp.identity.roles import roles_named
 from webapp.live import connections
 from webapp.live import hub as hub_module
 from webapp.live import stream as stream_module
-from webapp.runs.changes import CHANGES, announce
+from webapp.run_store.changes import CHANGES, announce
 from webapp.web.access import Access
 
 RUN, OTHER = "0b2f6f4e-one", "0b2f6f4e-other"

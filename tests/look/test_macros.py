@@ -12,7 +12,7 @@ from flask import Flask, render_template_string
 
 from tests.look.test_static import SPRITE
 from webapp.mail_store.models import MailState
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 Render = Callable[..., str]
 

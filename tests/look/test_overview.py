@@ -15,8 +15,8 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail_store.models import Mail, MailState
 from webapp.overview import service
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 
 @pytest.fixture

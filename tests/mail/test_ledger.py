@@ -18,8 +18,8 @@ from webapp.identity.models import AuditEntry, User
 from webapp.mail import service
 from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
 from webapp.mail_store.models import Mail, MailState, SuppressedAddress
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.web.errors import Conflict
 
 

@@ -24,11 +24,11 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.signs import Sign
+from webapp.run_store.events import STREAM
+from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.runs.recorder import Recorder
-from webapp.runs.states import RunState
-from webapp.runs.stream import STREAM
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
-from webapp.workers.models import QueueConsumer, Worker
 
 MINUTE = timedelta(minutes=1)
 

@@ -18,12 +18,12 @@ from tests.visitors import Visitor
 from webapp.config import ConfigError, Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.run_store.events import STREAM, Entry, Event
+from webapp.run_store.states import Origin, RunState
+from webapp.run_store.worker_models import Worker
 from webapp.runs import tallies
 from webapp.runs.recorder import Recorder
-from webapp.runs.states import Origin, RunState
-from webapp.runs.stream import STREAM, Entry, Event
 from webapp.scheduler.models import Beat, BeatLease
-from webapp.workers.models import Worker
 
 TOKEN = "a-token-of-this-test"
 Figures = dict[tuple[str, ...], float]

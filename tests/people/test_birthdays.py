@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.mail_store.models import Mail
 from webapp.people import birthdays
 from webapp.people.birthdays import birthday_keys, send_birthday_mails
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 EIGHT = datetime(2026, 11, 23, 8, 0, tzinfo=KATHMANDU)

@@ -15,7 +15,7 @@ from webapp.extensions import celery, db, limiter
 from webapp.identity.models import User
 from webapp.mail_store.models import Mail
 from webapp.messaging.broker import breaker
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 
 def register(app: Flask) -> float:

@@ -14,7 +14,7 @@ from webapp.accounts import service
 from webapp.identity.models import AuditEntry, User
 from webapp.mail_store.models import Mail
 from webapp.people import registration
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 
 @pytest.fixture

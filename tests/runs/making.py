@@ -12,9 +12,9 @@ from celery.app.trace import build_tracer
 
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.run_store.models import Run
+from webapp.run_store.states import ENDED, RunState
 from webapp.runs import execution
-from webapp.runs.models import Run
-from webapp.runs.states import ENDED, RunState
 
 
 def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values: Any) -> str:

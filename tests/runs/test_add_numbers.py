@@ -13,8 +13,8 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 JSON = "application/json"
 

@@ -23,10 +23,10 @@ from tests.support import fresh, reading
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.ids import id_of_task, new_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import control, discards
-from webapp.runs.ids import id_of_task, new_id
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import bulk
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.extensions import db
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs.arguments import call_faults
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 from webapp.schedules import service
 from webapp.task_catalogue.registry import find_task
 

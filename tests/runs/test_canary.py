@@ -22,9 +22,9 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.run_store.models import Run
+from webapp.run_store.states import ENDED, Origin, RunState
 from webapp.runs import control, service
-from webapp.runs.models import Run
-from webapp.runs.states import ENDED, Origin, RunState
 from webapp.schedules.stored import TASKS
 
 pytestmark = pytest.mark.slow

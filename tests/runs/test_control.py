@@ -22,9 +22,10 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.runs import claims, control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store import claims
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
+from webapp.runs import control
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.messaging import broker
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
 

@@ -18,10 +18,10 @@ from tests.runs.making import deliver, make_run
 from tests.runs.test_exceptions import RefusedValue
 from tests.support import fresh
 from webapp.extensions import celery, db
-from webapp.runs.ids import new_id
-from webapp.runs.models import Run
+from webapp.run_store.ids import new_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs.recorder import Recorder
-from webapp.runs.states import RunState
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
@@ -244,7 +244,7 @@ def test_a_claim_that_breaks_fails_the_run_and_not_the_worker(
 
     executed: list[int] = []
     task = make(lambda: executed.append(1))
-    monkeypatch.setattr(sys.modules["webapp.runs.claims"], "claim_by_itself", broken)
+    monkeypatch.setattr(sys.modules["webapp.run_store.claims"], "claim_by_itself", broken)
     run = execute(task)
     assert (run.state, executed) == (RunState.FAILED, [])
     assert "no such column" in (run.error or "")

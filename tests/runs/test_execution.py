@@ -15,9 +15,9 @@ from tests.runs.making import deliver, make_run
 from tests.servers import wait_for
 from tests.support import fresh
 from webapp.extensions import celery
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.stream import OVER, STREAM, Entry, Event
+from webapp.run_store.events import OVER, STREAM, Entry, Event
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 Execute = Callable[[Task], list[Entry]]
 

@@ -15,9 +15,9 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.database.engine import now
+from webapp.run_store.events import TEXT_LIMIT, limited
+from webapp.run_store.states import RunState
 from webapp.runs.export import FIELDS, harmless
-from webapp.runs.states import RunState
-from webapp.runs.stream import TEXT_LIMIT, limited
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
-from webapp.runs import canvas, family
+from webapp.run_store import canvas
+from webapp.run_store.states import RunState
+from webapp.runs import family
 from webapp.runs.family import Branch, Group, Member, Node
-from webapp.runs.states import RunState
 
 app = Celery("family", backend="cache+memory://", broker="memory://", set_as_current=False)
 

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.visitors import Visitor
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.states import Origin, RunState
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 import redis as redis_client
 
 from webapp.database.engine import now
+from webapp.run_store.events import STREAM, Entry, Event
 from webapp.runs.lines import MOST, Lines
-from webapp.runs.stream import STREAM, Entry, Event
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from webapp.database.engine import now
+from webapp.run_store.states import RunState
 from webapp.runs import listing
 from webapp.runs.listing import Edge
 from webapp.runs.search import parse
-from webapp.runs.states import RunState
 from webapp.web.errors import Invalid
 
 

@@ -18,8 +18,8 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery
 from webapp.messaging import broker
-from webapp.runs.models import Run
-from webapp.runs.store import Sendable
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
 from webapp.scheduler.messages import Sender
 
 

@@ -9,9 +9,9 @@ import redis as redis_client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.run_store.events import STREAM, TEXT_LIMIT, Entry, Event
 from webapp.runs import packing
 from webapp.runs.packing import packed
-from webapp.runs.stream import STREAM, TEXT_LIMIT, Entry, Event
 
 AT = datetime(2026, 10, 25, 0, 59, 59, 999_999, tzinfo=UTC)
 USUAL = Entry(

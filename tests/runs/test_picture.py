@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from webapp.run_store.canvas import Following, Step
 from webapp.runs import family, picture
-from webapp.runs.canvas import Following, Step
 from webapp.runs.family import Branch, Group, Member, Node
 from webapp.runs.picture import Picture
 

@@ -20,11 +20,11 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.run_store.events import GROUP, STREAM, Entry, Event
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import RunState
 from webapp.runs import recording, rejected, tallies, unrecorded
-from webapp.runs.models import Run, RunLine
 from webapp.runs.recorder import Recorder, lag
-from webapp.runs.states import RunState
-from webapp.runs.stream import GROUP, STREAM, Entry, Event
 from webapp.schedules import budgets
 
 AT = "2026-11-25T12:00:00+00:00"

@@ -10,7 +10,7 @@ from tests import servers
 from tests.soak import pools
 from tests.soak.measure import failures
 from tests.soak.scene import scene
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,10 @@ from tests.runs.making import make_run
 from tests.support import fresh, reading
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.run_store.events import Entry, Event
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import RunState
 from webapp.runs import details, recording, reporting
-from webapp.runs.models import Run, RunLine
-from webapp.runs.states import RunState
-from webapp.runs.stream import Entry, Event
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from tests.support import reading
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.runs.models import Run
-from webapp.runs.promise import Consumer, Promise, guarded, promise
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.promise import Consumer, Promise, guarded, promise
+from webapp.run_store.states import RunState
 
 SENT = datetime(2026, 11, 26, 8, tzinfo=UTC)
 BEFORE, AFTER = SENT - timedelta(hours=3), SENT + timedelta(seconds=8)

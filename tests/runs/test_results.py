@@ -16,7 +16,7 @@ from tests.outages import NOWHERE
 from tests.runs.making import deliver
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.runs.stream import STREAM
+from webapp.run_store.events import STREAM
 
 
 def backend(address: str) -> Any:

@@ -18,10 +18,11 @@ from tests.runs.making import make_run, make_runs
 from tests.support import reading
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.runs import claims, retention, service
-from webapp.runs.changes import CHANGES, read
-from webapp.runs.models import Run, RunLine
-from webapp.runs.states import ENDED, UNENDED, Origin, RunState
+from webapp.run_store import claims
+from webapp.run_store.changes import CHANGES, read
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
+from webapp.runs import retention, service
 
 DAY = 86_400.0
 MANY = 20_000

@@ -13,9 +13,9 @@ from tests.support import reading
 from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import retention
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 PATH = "/runs/retention"
 TYPED = {"days_succeeded": "7", "days_failed": "", "days_missed": "90"}

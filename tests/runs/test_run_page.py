@@ -12,7 +12,7 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.states import Origin, RunState
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.run_store.states import RunState
 from webapp.runs.search import Search, parse
-from webapp.runs.states import RunState
 from webapp.web.errors import Invalid
 
 

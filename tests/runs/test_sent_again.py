@@ -11,10 +11,10 @@ from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.runs import canvas, claims, message
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.store import Sendable
+from webapp.run_store import canvas, claims, message
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
+from webapp.run_store.states import RunState
 from webapp.scheduler.messages import Sender
 
 EMBEDDED = {

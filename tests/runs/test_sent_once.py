@@ -19,9 +19,10 @@ from tests.support import fresh
 from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.messaging.producers import NotNow
-from webapp.runs import message, service
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store import message
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
+from webapp.runs import service
 from webapp.scheduler.messages import Sender
 
 

@@ -21,10 +21,10 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.messaging.celery_config import DEFAULT_QUEUE, execution
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.store import Sendable
 from webapp.scheduler.messages import Sender
 from webapp.schedules import service as schedules
 from webapp.schedules.stored import TASKS

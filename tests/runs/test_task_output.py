@@ -14,9 +14,9 @@ from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run, RunLine
-from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
 

@@ -23,13 +23,13 @@ from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.messaging import broker
+from webapp.run_store.events import STREAM, Entry, Event
+from webapp.run_store.ids import id_of_task
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import publishing, telling
 from webapp.runs.current import Execution, reset_current, set_current
-from webapp.runs.ids import id_of_task
 from webapp.runs.later import Later
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.stream import STREAM, Entry, Event
 from webapp.runs.telling import tell, tell_begun, tell_received
 
 Told = Callable[[], list[Entry]]

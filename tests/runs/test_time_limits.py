@@ -12,9 +12,9 @@ from tests.servers import wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.extensions import celery
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
 

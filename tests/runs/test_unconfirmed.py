@@ -16,10 +16,11 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.overview.metrics import page
-from webapp.runs import claims, recording, store
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.stream import Entry, Event
+from webapp.run_store import claims, statements
+from webapp.run_store.events import Entry, Event
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
+from webapp.runs import recording
 
 
 @pytest.fixture
@@ -121,4 +122,4 @@ def test_it_is_found_counted_and_no_longer_waited_for(operator: Visitor) -> None
         figures = page("text/plain", now())[0].decode()
         assert 'beatdesk_runs{state="unconfirmed"} 1.0' in figures
         assert 'beatdesk_queues{promise="guarded"} 1.0' in figures
-        assert store.unended_of(db.session.connection(), [7]) == []
+        assert statements.unended_of(db.session.connection(), [7]) == []

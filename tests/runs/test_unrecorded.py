@@ -14,11 +14,11 @@ from tests.support import fresh
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.run_store.events import GROUP, STREAM, Entry, Event
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import unrecorded
-from webapp.runs.models import Run
 from webapp.runs.recorder import Recorder
-from webapp.runs.states import RunState
-from webapp.runs.stream import GROUP, STREAM, Entry, Event
 
 
 def tell(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0) -> None:

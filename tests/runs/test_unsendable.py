@@ -19,9 +19,9 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 from webapp.schedules import service as schedules
 
 ERROR = "Unsendable: its message cannot be made: LookupError: no queue for 13"

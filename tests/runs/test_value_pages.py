@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.runs.making import make_run
 from tests.visitors import Visitor
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 MARKUP = "<img src=x onerror=alert(1)>"
 

@@ -11,9 +11,9 @@ from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs import claims, promise, store
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store import claims, promise, statements
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_kept_run_is_not_lost_until_its_worker_says_no_more(context: Flask) -> N
     with db.engine.begin() as connection:
         claims.renew_waiting(connection, [])
         claims.renew_waiting(connection, [kept, started, "unknown"])
-        found = {one.run.id for one in store.sent_long_ago(connection, promise.guarded([]), now(), 10)}
+        found = {one.run.id for one in statements.sent_long_ago(connection, promise.guarded([]), now(), 10)}
     assert found == {lost, forgotten}
     assert fresh(Run, started).claim_seen_at is None
     seen = fresh(Run, kept).claim_seen_at

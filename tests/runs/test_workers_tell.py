@@ -17,10 +17,10 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import control, relatives
 from webapp.runs.family import Branch, Group
-from webapp.runs.models import Run, RunLine
-from webapp.runs.states import Origin, RunState
 
 pytestmark = pytest.mark.slow
 

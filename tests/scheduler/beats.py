@@ -12,7 +12,7 @@ from sqlalchemy_celery_beat import models as library
 
 from webapp.database.engine import create_engine
 from webapp.extensions import celery
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.core import Core
 from webapp.scheduler.models import ScheduleProgress

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive, hours
+from webapp.run_store.states import RunState
 from webapp.runs import retention
-from webapp.runs.states import RunState
 from webapp.scheduler.dispatch import run_id
 
 SAVED = at("2027-03-01T00:30:00")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at
 from tests.servers import free_port, wait_for
 from webapp.config import Settings
-from webapp.runs.changes import CHANGES, read
+from webapp.run_store.changes import CHANGES, read
 from webapp.scheduler.announcer import REST, Announcer
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
 from webapp.extensions import celery
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
 from webapp.schedules.models import ScheduleVersion

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from webapp.extensions import celery
-from webapp.runs import message
-from webapp.runs.store import Sendable
+from webapp.run_store import message
+from webapp.run_store.statements import Sendable
 from webapp.scheduler import messages
 from webapp.scheduler.messages import Sender
 from webapp.secrecy.masking import Rule, conceal

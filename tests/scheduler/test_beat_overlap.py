@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive
 from tests.servers import wait_for
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.runs import store
+from webapp.run_store import statements
 from webapp.scheduler.core import Core
 
 BEGIN = at("2027-03-01T10:00:00")
@@ -102,14 +102,14 @@ def test_a_run_that_begins_meanwhile_is_ended(beats: Rig, monkeypatch: pytest.Mo
     made, time, core = _begin(beats, "cancel other")
     drive(core, time, _minute(1))
     [first] = [run.id for run in beats.runs(made)]
-    read = store.unended_of
+    read = statements.unended_of
 
-    def read_then_claimed(connection: sa.Connection, schedule_ids: list[int]) -> list[store.Unended]:
+    def read_then_claimed(connection: sa.Connection, schedule_ids: list[int]) -> list[statements.Unended]:
         found = read(connection, schedule_ids)
         connection.execute(sa.update(RUNS).where(RUNS.c.id == first).values(state="started"))
         return found
 
-    monkeypatch.setattr(store, "unended_of", read_then_claimed)
+    monkeypatch.setattr(statements, "unended_of", read_then_claimed)
     heard: list[str] = []
     monkeypatch.setattr(core.publisher, "revoke", lambda to_end, _: heard.extend(to_end))
     drive(core, time, _minute(2))

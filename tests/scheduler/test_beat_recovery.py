@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from tests.scheduler.beats import RUNS, FakeTime, Rig
 from tests.servers import wait_for
 from webapp.extensions import celery
+from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.core import Core
 from webapp.scheduler.recovery import MARK_KEY
-from webapp.workers.models import QueueConsumer, Worker
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.messaging import broker
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 pytestmark = pytest.mark.slow
 

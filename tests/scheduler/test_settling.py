@@ -15,12 +15,12 @@ from tests.scheduler.beats import RUNS, FakeTime, Rig
 from tests.servers import wait_for
 from webapp.extensions import celery
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.consumers import Answer, ConsumerLog
 from webapp.scheduler.core import Core
 from webapp.scheduler.settling import ACTIVE
 from webapp.secrecy.masking import Rule, conceal
-from webapp.workers.models import QueueConsumer, Worker
 
 
 @pytest.fixture

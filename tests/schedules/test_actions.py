@@ -14,11 +14,11 @@ from tests.schedules.acting import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.runs import store
-from webapp.runs.changes import CHANGES, read
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.runs.store import NewRun
+from webapp.run_store import statements
+from webapp.run_store.changes import CHANGES, read
+from webapp.run_store.models import Run
+from webapp.run_store.statements import NewRun
+from webapp.run_store.states import RunState
 from webapp.scheduler.dispatch import run_id
 
 Filled = Callable[..., dict[str, Any]]
@@ -97,7 +97,7 @@ def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operat
         values |= {"schedule_id": number, "schedule_name": "Sums", "schedule_version": 1}
         fired = NewRun(**{**values, "due_at": skipped.due_at, "created_at": now()})
         with db.engine.begin() as connection:
-            assert store.insert_due(connection, [fired]) == set()
+            assert statements.insert_due(connection, [fired]) == set()
     assert runs(app)[0].state == RunState.SKIPPED
 
 

@@ -13,11 +13,11 @@ from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.worker_models import Worker
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.stored import TASKS
-from webapp.workers.models import Worker
 
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"
 

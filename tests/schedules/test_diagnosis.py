@@ -13,12 +13,12 @@ from tests.visitors import Visitor
 from webapp.database.engine import UtcDateTime, now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.models import Beat, ScheduleProgress
 from webapp.schedules import service
 from webapp.schedules.models import ScheduleDetail
 from webapp.schedules.stored import TASKS
-from webapp.workers.models import QueueConsumer, Worker
 
 DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 

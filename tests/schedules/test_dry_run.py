@@ -10,10 +10,10 @@ from flask import Flask
 from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.messaging import broker
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.worker_models import Worker
 from webapp.schedules import service
 from webapp.schedules.stored import TASKS
-from webapp.workers.models import Worker
 
 
 @pytest.fixture

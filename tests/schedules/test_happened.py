@@ -13,7 +13,7 @@ from flask import Flask
 from tests.schedules.test_calendar import add_rows, make, read
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.schedules import happened
 
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskCliRunner
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.schedules import service
 from webapp.schedules.sources.python_values import RUN_IT
 

@@ -16,7 +16,7 @@ from flask.testing import FlaskCliRunner
 from tests.schedules.acting import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.schedules import listing, stored
 from webapp.schedules.definition import iso
 from webapp.schedules.kept import MOST, kept

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from webapp.recurrence import Crontab, Interval, Recurrence
-from webapp.runs.message import Destination
+from webapp.run_store.message import Destination
 from webapp.schedules import load
 from webapp.schedules.load import Load, bursts, calmest
 from webapp.schedules.pauses import Pause, spans

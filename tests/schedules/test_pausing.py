@@ -15,7 +15,7 @@ from tests.support import reading
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.schedules.models import SchedulePause, ScheduleRevision
 
 Filled = Callable[..., dict[str, Any]]

@@ -14,7 +14,7 @@ from flask import Flask
 from tests.schedules.acting import Visitor, number_of
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 Filled = Callable[..., dict[str, Any]]
 

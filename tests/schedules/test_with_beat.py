@@ -19,7 +19,7 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging.default_schedules import SCHEDULES
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.scheduler.models import Beat
 from webapp.schedules.stored import TASKS
 

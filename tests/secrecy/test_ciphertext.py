@@ -25,10 +25,10 @@ from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.run_store.canvas import options_of
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
-from webapp.runs.canvas import options_of
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
 from webapp.schedules import secret_arguments, service, stored
 from webapp.schedules.stored import select_schedules
 from webapp.secrecy import sealing

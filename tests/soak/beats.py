@@ -21,7 +21,7 @@ from tests.soak.measure import Measure
 from tests.soak.scene import until
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 # Seconds that a process has to start on a busy machine.
 START_PATIENCE = 90

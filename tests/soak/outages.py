@@ -20,7 +20,7 @@ from tests.soak.scene import Scene, until, while_it_goes_on
 from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.identity.models import User
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 READ = ("/queues", "/", "/runs", "/schedules", "/schedules/calendar", "/workers", "/people", "/mail", "/audit")
 TABLES = ("celery_periodictask", "celery_intervalschedule", "celery_crontabschedule", "schedule_details")

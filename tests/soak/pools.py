@@ -8,7 +8,7 @@ from collections import defaultdict
 from tests.servers import wait_for
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, until
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 
 POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")
 BAR = 10.0

@@ -23,7 +23,7 @@ from tests.visitors import Visitor
 from webapp.database.engine import Base
 from webapp.encoding import decode_json
 from webapp.extensions import db
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.schedules import service
 
 ROLES = ("admin", "scheduler", "operator", "viewer", "member", None)

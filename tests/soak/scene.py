@@ -23,11 +23,11 @@ from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import create_engine
 from webapp.extensions import celery, db, limiter
+from webapp.run_store.models import Run
+from webapp.run_store.states import UNENDED, Origin
+from webapp.run_store.worker_models import Worker
 from webapp.runs import service
-from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, Origin
 from webapp.scheduler.database import reading
-from webapp.workers.models import Worker
 
 TASKS = "tests.soak.tasks"
 

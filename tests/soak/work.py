@@ -14,9 +14,9 @@ from tests.processes import Process
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, until, while_it_goes_on
 from webapp.database.engine import now
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
-from webapp.workers.models import Worker
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import Worker
 
 BATCH = 100
 

@@ -7,8 +7,8 @@ from flask import Flask
 
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.run_store.worker_models import Worker
 from webapp.workers.capacity import Standing, pools
-from webapp.workers.models import Worker
 
 
 @pytest.fixture(autouse=True)

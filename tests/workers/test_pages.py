@@ -18,10 +18,10 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import Worker
 from webapp.runs import control as runs
-from webapp.runs.states import RunState
 from webapp.workers import service
-from webapp.workers.models import Worker
 
 
 def make_worker(name: str, *, silent_for: float = 0.0, **values: Any) -> str:

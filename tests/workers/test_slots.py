@@ -18,9 +18,9 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.run_store.worker_models import Worker
 from webapp.runs import control
 from webapp.workers.capacity import pools
-from webapp.workers.models import Worker
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from webapp.live import connections, places
 from webapp.live.pace import SPREAD, interval_for
 from webapp.live.stream import Standing, Stream
 from webapp.messaging import broker
-from webapp.runs.changes import CHANGES, Change, read
+from webapp.run_store.changes import CHANGES, Change, read
 from webapp.web.access import Access
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.mail import unsubscribe
 from webapp.mail_store.models import Mail, MailState
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.web.errors import NotFound
 
 

@@ -29,9 +29,9 @@ from webapp.mail.greeting import greeting_name
 from webapp.mail.message import OutgoingMail
 from webapp.mail_store import outbox
 from webapp.mail_store.models import Mail, MailState, SuppressedAddress
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin
 from webapp.runs.service import send_runs
-from webapp.runs.states import Origin
 from webapp.web.errors import Conflict, NotFound
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, scoped_session
 
 from webapp.identity.models import User
 from webapp.mail_store.models import Mail
-from webapp.runs.creation import new_run
-from webapp.runs.models import Run
-from webapp.runs.states import Origin
+from webapp.run_store.creation import new_run
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin
 
 SEND_TASK = "mail.send_mail"
 

@@ -29,9 +29,9 @@ from webapp.messaging.producers import (
     reason,
 )
 from webapp.messaging.producers import connect as connect_broker
-from webapp.runs import changes, message
-from webapp.runs.models import Run
-from webapp.runs.store import Sendable
+from webapp.run_store import changes, message
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
 
 logger = logging.getLogger(__name__)
 

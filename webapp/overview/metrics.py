@@ -27,10 +27,11 @@ from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
-from webapp.runs import discards, promise, recorder, rejected, tallies
+from webapp.run_store import promise
+from webapp.run_store.models import Run
+from webapp.run_store.states import ACTIVE, Origin, RunState
+from webapp.runs import discards, recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
-from webapp.runs.models import Run
-from webapp.runs.states import ACTIVE, Origin, RunState
 from webapp.scheduler.models import Beat, BeatLease
 from webapp.schedules.models import ScheduleRevision
 from webapp.workers import service as workers

@@ -19,12 +19,12 @@ from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
+from webapp.run_store.worker_models import Worker
 from webapp.runs import discards, recorder
 from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock
-from webapp.workers.models import Worker
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
 
 # A worker that was killed is reported for this long, unless one of its name is back.

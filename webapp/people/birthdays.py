@@ -13,7 +13,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.mail.service import enqueue_mail
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.runs.service import send_runs
 
 # So many people a transaction: one is short enough not to hold up others.

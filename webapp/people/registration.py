@@ -17,9 +17,9 @@ from webapp.identity.roles import role_named
 from webapp.mail.service import enqueue_mail
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, Registration
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin
 from webapp.runs.service import send_runs
-from webapp.runs.states import Origin
 
 
 def register(wanted: Registration, *, confirmed: bool = False) -> None:

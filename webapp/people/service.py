@@ -20,7 +20,7 @@ from webapp.mail_store.models import Mail
 from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.web.errors import Conflict, Invalid, NotFound
 
 ADMIN = "admin"

@@ -8,10 +8,10 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from flask_security import current_user
 
 from webapp.encoding import decode_json
+from webapp.run_store.models import Run
+from webapp.run_store.states import WAITING, RunState
 from webapp.runs import control, service
-from webapp.runs.models import Run
 from webapp.runs.numbers import number
-from webapp.runs.states import WAITING, RunState
 from webapp.web.access import Access, access, may
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json

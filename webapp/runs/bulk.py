@@ -15,12 +15,12 @@ from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.identity.audit import record
 from webapp.messaging import broker
+from webapp.run_store.models import Run
+from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs import listing, service
 from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
 from webapp.runs.listing import Edge
-from webapp.runs.models import Run
 from webapp.runs.search import Search
-from webapp.runs.states import ENDED, UNENDED, Origin, RunState
 from webapp.web.errors import Conflict, Invalid
 
 # So many at once; more take a second round, which keeps each transaction and each answer short.

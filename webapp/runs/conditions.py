@@ -15,9 +15,9 @@ from webapp.database.conditions import contains
 from webapp.database.text_search import mentions
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs.search import Search
-from webapp.runs.states import RunState
 
 Columns = Any
 Condition = Callable[[Columns], sa.ColumnElement[bool]]

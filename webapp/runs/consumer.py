@@ -14,10 +14,10 @@ from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.events import Event
+from webapp.run_store.ids import had_row
+from webapp.run_store.message import run_of_message
 from webapp.runs import discards
-from webapp.runs.ids import had_row
-from webapp.runs.message import run_of_message
-from webapp.runs.stream import Event
 from webapp.runs.telling import Subject, flask_app, tell, tell_received_now
 
 logger = logging.getLogger(__name__)

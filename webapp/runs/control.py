@@ -15,11 +15,11 @@ from webapp.extensions import db
 from webapp.identity import own_tasks, refusals
 from webapp.identity.audit import record
 from webapp.messaging import broker
+from webapp.run_store.models import Run
+from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
+from webapp.run_store.worker_models import Worker
 from webapp.runs import service
-from webapp.runs.models import Run
-from webapp.runs.states import IDLE, UNENDED, Origin, RunState
 from webapp.web.errors import Conflict, Invalid
-from webapp.workers.models import Worker
 
 CANCELLED_AT_ONCE = sorted(IDLE)
 # The reason of a run whose worker was asked to end it.

@@ -13,15 +13,16 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.messaging import broker
-from webapp.runs import calls, promise, relatives, timeline, tracebacks, values
-from webapp.runs.models import Run, RunLine
+from webapp.run_store import promise
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import Worker
+from webapp.runs import calls, relatives, timeline, tracebacks, values
 from webapp.runs.recording import RETRY_LEVEL
 from webapp.runs.relatives import Family
-from webapp.runs.states import RunState
 from webapp.runs.timeline import Step, Times
 from webapp.runs.values import Tree
 from webapp.task_catalogue.registry import find_task
-from webapp.workers.models import Worker
 from webapp.workers.service import is_alive
 
 # So many retries are listed, of other runs and of this one's attempts.

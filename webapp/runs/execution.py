@@ -30,13 +30,14 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging import broker
-from webapp.runs import canvas, claims, recording, reporting, tracing, unrecorded
-from webapp.runs.claims import Claim, Delivery, Verdict
+from webapp.run_store import canvas, claims
+from webapp.run_store.claims import Claim, Delivery, Verdict
+from webapp.run_store.events import Event
+from webapp.run_store.ids import id_of_task
+from webapp.run_store.message import RUN_HEADER, run_of_message
+from webapp.runs import recording, reporting, tracing, unrecorded
 from webapp.runs.current import Execution, current, current_of, reset_current, set_current
 from webapp.runs.exceptions import headline
-from webapp.runs.ids import id_of_task
-from webapp.runs.message import RUN_HEADER, run_of_message
-from webapp.runs.stream import Event
 from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of

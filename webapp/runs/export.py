@@ -17,9 +17,9 @@ from flask import Blueprint, Flask, current_app, request
 
 from webapp.database.engine import now, read_only
 from webapp.extensions import db
+from webapp.run_store.models import Run
 from webapp.runs import listing, timeline
 from webapp.runs.listing_page import terms_of
-from webapp.runs.models import Run
 from webapp.runs.search import parse
 from webapp.runs.serializer import JSON_COLUMNS, column_value
 from webapp.web.access import Access, access

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs import tracebacks
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
 
 # So many of the newest failures are looked at.
 LOOKED_AT = 2_000

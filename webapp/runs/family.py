@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from webapp.runs.canvas import NOTHING_FOLLOWS, Following, Step
-from webapp.runs.states import ENDED, RunState
+from webapp.run_store.canvas import NOTHING_FOLLOWS, Following, Step
+from webapp.run_store.states import ENDED, RunState
 
 # So many runs are drawn.
 MOST = 60

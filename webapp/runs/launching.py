@@ -10,10 +10,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.queue_names import refusal
+from webapp.run_store.models import Run
 from webapp.runs import service
 from webapp.runs.arguments import call_faults
 from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
-from webapp.runs.models import Run
 from webapp.runs.numbers import whole
 from webapp.runs.search import length
 from webapp.secrecy.masked_input import Input, Refused

@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
+from webapp.run_store.events import Entry
 from webapp.runs.packing import packed
-from webapp.runs.stream import Entry
 
 # So many answers are left unread; nobody looks when a process has no time for it.
 MOST = 64

@@ -16,11 +16,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.runs.conditions import Plan, plan
 from webapp.runs.matching import matcher
-from webapp.runs.models import Run
 from webapp.runs.search import Search
-from webapp.runs.states import RunState
 from webapp.web.errors import Invalid
 
 PAGE = 50

@@ -15,9 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.runs.batches import MOMENT, NUMBER, TEXT, BatchUpdate
-from webapp.runs.states import ENDED, UNSETTLED, RunState, in_sql
-from webapp.runs.stream import Entry, Event, limited
+from webapp.run_store.batch_update import MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.run_store.events import Entry, Event, limited
+from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 
 # In the order in which those of one batch are applied. The claim writes "started" itself.
 STATES = {

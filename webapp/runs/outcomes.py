@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from celery import Celery, states
 
-from webapp.runs.observed import Observed
-from webapp.runs.stream import Entry, Event
+from webapp.run_store.events import Entry, Event
+from webapp.run_store.observed import Observed
 from webapp.secrecy import masking
 from webapp.secrecy.sealing import Unopenable
 from webapp.secrecy.text import hide

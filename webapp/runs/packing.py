@@ -7,7 +7,7 @@ from typing import Any
 
 from hiredis import pack_command
 
-from webapp.runs.stream import STREAM, STREAM_LENGTH, Entry, Event, limited
+from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry, Event, limited
 
 _COMMAND = ("XADD", STREAM, "MAXLEN", "~", str(STREAM_LENGTH), "*")
 

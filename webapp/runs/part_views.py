@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, url_for
 
+from webapp.run_store.models import Run
 from webapp.runs import calls, relatives, service, values
-from webapp.runs.models import Run
 from webapp.task_catalogue.registry import find_task
 from webapp.web import responses
 from webapp.web.access import Access, access

@@ -20,8 +20,9 @@ from webapp.database.engine import now
 from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.runs import changes, recording, rejected, tallies
-from webapp.runs.stream import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
+from webapp.run_store import changes
+from webapp.run_store.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
+from webapp.runs import recording, rejected, tallies
 
 logger = logging.getLogger(__name__)
 

@@ -16,13 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
-from webapp.runs import moves
-from webapp.runs.batches import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
-from webapp.runs.ids import external_id, repeated_id
-from webapp.runs.models import Run, RunLine
-from webapp.runs.states import Origin, RunState
-from webapp.runs.store import NOT_SENT
-from webapp.runs.stream import (
+from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.run_store.events import (
     ID_LENGTH,
     Entry,
     Event,
@@ -32,6 +27,11 @@ from webapp.runs.stream import (
     recordable_integer,
     recordable_moment,
 )
+from webapp.run_store.ids import external_id, repeated_id
+from webapp.run_store.models import Run, RunLine
+from webapp.run_store.statements import NOT_SENT
+from webapp.run_store.states import Origin, RunState
+from webapp.runs import moves
 from webapp.schedules import budgets
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.extensions import db
-from webapp.runs import canvas, family
+from webapp.run_store import canvas
+from webapp.run_store.models import Run
+from webapp.run_store.states import UNENDED
+from webapp.runs import family
 from webapp.runs.family import MOST, Branch, Member
-from webapp.runs.models import Run
 from webapp.runs.picture import Picture, draw
-from webapp.runs.states import UNENDED
 
 # Of a large family: its ancestors, its neighbours in a group and its own calls come first.
 ANCESTORS = 10

@@ -17,9 +17,9 @@ import math
 import time
 from typing import Any
 
+from webapp.run_store.events import Event
 from webapp.runs.current import Execution, current
 from webapp.runs.progress_meta import progress_of_meta
-from webapp.runs.stream import Event
 from webapp.runs.telling import tell
 from webapp.secrecy import executing
 

@@ -23,9 +23,9 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.extensions import db
 from webapp.identity.audit import record
 from webapp.messaging import broker
+from webapp.run_store.models import Run, RunLine, RunRetention
+from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
-from webapp.runs.models import Run, RunLine, RunRetention
-from webapp.runs.states import Origin, RunState
 from webapp.scheduler.database import moment, now_sql, reading, seconds
 from webapp.scheduler.models import ScheduleProgress
 from webapp.schedules.models import ScheduleDetail

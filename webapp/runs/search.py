@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.web.errors import Invalid
 
 QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "root", "args.NAME", "runtime", "since")

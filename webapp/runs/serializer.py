@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from webapp.encoding import encodable_value, strict_json_value
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 from webapp.secrecy.masking import masked
 
 # Columns of JSON text.

@@ -12,12 +12,12 @@ from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.queue_names import refusal
-from webapp.runs import observed, promise, store
+from webapp.run_store import observed, promise, statements
+from webapp.run_store.creation import new_run
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
+from webapp.run_store.states import Origin, RunState
 from webapp.runs.arguments import call_faults
-from webapp.runs.creation import new_run
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
-from webapp.runs.store import Sendable
 from webapp.scheduler.database import reading
 from webapp.schedules import budgets
 from webapp.secrecy import masking
@@ -62,7 +62,7 @@ def send_runs(runs: Sequence[Run]) -> None:
     paused = False
     if unsendable:
         connection = db.session.connection()
-        failed = store.fail_unsendable(connection, unsendable, now())
+        failed = statements.fail_unsendable(connection, unsendable, now())
         paused = budgets.look(connection, failed, [])
         db.session.commit()
         for run in queued:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
-from webapp.runs.store import NOT_SENT
+from webapp.run_store.models import Run
+from webapp.run_store.statements import NOT_SENT
+from webapp.run_store.states import Origin, RunState
 from webapp.web.formats import duration, plural
 
 LONGEST_NOTE = 300

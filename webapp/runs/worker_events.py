@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from celery import signals
 
 from webapp.extensions import db
-from webapp.runs import claims
+from webapp.run_store import claims
+from webapp.run_store.events import Event
+from webapp.run_store.ids import id_of_task
+from webapp.run_store.message import run_of_message
 from webapp.runs.current import current_of
 from webapp.runs.exceptions import headline
-from webapp.runs.ids import id_of_task
-from webapp.runs.message import run_of_message
-from webapp.runs.stream import Event
 from webapp.runs.telling import Subject, flask_app, tell, tell_received, tell_received_now
 from webapp.secrecy import executing
 from webapp.workers import presence

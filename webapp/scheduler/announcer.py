@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import redis
 
 from webapp.messaging import installation
-from webapp.runs import changes
+from webapp.run_store import changes
 
 TIMEOUT = 0.5
 # Seconds without another attempt after a failed one: runs must not wait for it.

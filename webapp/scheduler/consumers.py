@@ -21,7 +21,7 @@ from celery import Celery
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import database_now
-from webapp.workers.models import QueueConsumer, Worker
+from webapp.run_store.worker_models import QueueConsumer, Worker
 
 # A worker's row is renewed every 5 s.
 WORKER_GONE_AFTER = timedelta(seconds=20)

@@ -20,7 +20,7 @@ from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.database.postgresql import trusted_for
-from webapp.runs import store
+from webapp.run_store import statements
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.clock import Clock
@@ -245,14 +245,14 @@ class Core:
 
     def _release_held(self) -> None:
         with reading(self.engine) as connection:
-            eta, waits = store.next_held(connection)
+            eta, waits = statements.next_held(connection)
         now = moment(self.clock.now())
         if waits or (eta is not None and eta <= now):
             with self.engine.begin() as connection:
                 self.lease.prove(connection)
-                released = store.release_held(connection, now, HELD_AT_ONCE)
-                released += store.release_waiting_turn(connection, HELD_AT_ONCE)
-                eta, _ = store.next_held(connection)
+                released = statements.release_held(connection, now, HELD_AT_ONCE)
+                released += statements.release_waiting_turn(connection, HELD_AT_ONCE)
+                eta, _ = statements.next_held(connection)
             self.publisher.submit(released)
         self._next_eta = None if eta is None else eta.timestamp()
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.runs import store
-from webapp.runs.ids import join_id
-from webapp.runs.states import RunState
-from webapp.runs.store import NewRun, Sendable
+from webapp.run_store import statements
+from webapp.run_store.ids import join_id
+from webapp.run_store.statements import NewRun, Sendable
+from webapp.run_store.states import RunState
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.database import moment
 from webapp.scheduler.leader import Lease
@@ -64,7 +64,7 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         created = moment(now)
         runs = [_new_runs(made, now, created) for made in plans]
         new = {run.id: run for made in runs for run in made}
-        inserted = store.insert_due(connection, list(new.values()))
+        inserted = statements.insert_due(connection, list(new.values()))
         steps = [_step(made, of_it, inserted) for made, of_it in zip(plans, runs, strict=True)]
         progress.advance(connection, steps)
         finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]

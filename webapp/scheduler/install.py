@@ -36,8 +36,8 @@ from sqlalchemy_celery_beat.clockedschedule import clocked
 from webapp.database.engine import now
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.leader import Lease
 from webapp.schedules import stored, writing

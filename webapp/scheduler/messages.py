@@ -30,9 +30,9 @@ from webapp.messaging.producers import (
     reason,
     timed_out,
 )
-from webapp.runs import message
-from webapp.runs.ids import had_row
-from webapp.runs.store import Sendable, Target, target_of
+from webapp.run_store import message
+from webapp.run_store.ids import had_row
+from webapp.run_store.statements import Sendable, Target, target_of
 from webapp.scheduler.templates import Template, fits, make_template, pushed_ahead, tags
 
 logger = get_logger(__name__)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.runs import store
-from webapp.runs.states import IDLE, RunState
-from webapp.runs.store import Unended
+from webapp.run_store import statements
+from webapp.run_store.statements import Unended
+from webapp.run_store.states import IDLE, RunState
 from webapp.scheduler.database import moment
 from webapp.scheduler.plan import Occurrence, Plan
 from webapp.schedules.models import Overlap
@@ -44,7 +44,7 @@ def resolve(connection: sa.Connection, plans: Sequence[Plan], now: float) -> Res
     if not concerned:
         return resolved._replace(plans=list(plans))
     unended: dict[int, list[Unended]] = defaultdict(list)
-    for run in store.unended_of(connection, concerned):
+    for run in statements.unended_of(connection, concerned):
         unended[run.schedule_id].append(run)
     replaced: dict[str, int] = {}
     for made in plans:
@@ -62,7 +62,7 @@ def resolve(connection: sa.Connection, plans: Sequence[Plan], now: float) -> Res
             case _:
                 resolved.plans.append(made)
     reason = "its schedule came due again; policy: cancel other"
-    revoked = store.revoke_idle(connection, list(replaced), reason, moment(now))
+    revoked = statements.revoke_idle(connection, list(replaced), reason, moment(now))
     resolved.to_drop.extend(sorted(revoked))
     # A worker has begun these since they were read.
     resolved.to_end.extend(run_id for run_id in replaced if run_id not in revoked)

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from webapp.runs.states import RunState
+from webapp.run_store.states import RunState
 from webapp.scheduler.database import moment
 from webapp.scheduler.entries import Entry
 from webapp.schedules.models import Misfire

@@ -2,7 +2,7 @@
 
 1. Take a batch of committed runs.
 2. Make sure that this beat still leads.
-3. Publish the messages of those that are guarded (see `webapp.runs.promise`).
+3. Publish the messages of those that are guarded (see `webapp.run_store.promise`).
 4. Have the broker answer, note that the others are sent, then publish them: once, whatever breaks meanwhile.
 5. When nothing more waits, or enough was sent, mark what was sent of the guarded ones, in bulk.
 
@@ -26,9 +26,9 @@ from celery.utils.log import get_logger
 
 from webapp.database.engine import now
 from webapp.messaging.producers import concerns_connection, reason
-from webapp.runs import observed, promise, store
-from webapp.runs.promise import Consumers, Promise
-from webapp.runs.store import Sendable, Target
+from webapp.run_store import observed, promise, statements
+from webapp.run_store.promise import Consumers, Promise
+from webapp.run_store.statements import Sendable, Target
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.database import reading
 from webapp.scheduler.leader import LeaseLost
@@ -256,7 +256,7 @@ class Publisher:
         self.published += len(sent)
         try:
             with self._engine.begin() as connection:
-                store.mark_sent(connection, sent, now())
+                statements.mark_sent(connection, sent, now())
         except sa.exc.SQLAlchemyError as error:
             # They stay unsent in the database and are sent again, with the same ids.
             logger.info("%s sent runs could not be marked: %s", len(sent), error.__class__.__name__)
@@ -270,7 +270,7 @@ class Publisher:
         self._sender.unsendable.clear()
         try:
             with self._engine.begin() as connection:
-                failed = store.fail_unsendable(connection, reasons, now())
+                failed = statements.fail_unsendable(connection, reasons, now())
                 budgets.look(connection, failed, [])
         except sa.exc.SQLAlchemyError as error:
             # They are found again among the unsent.
@@ -287,7 +287,7 @@ class Publisher:
         self._sender.undelivered.clear()
         try:
             with self._engine.begin() as connection:
-                noted = store.note_undelivered(connection, reasons)
+                noted = statements.note_undelivered(connection, reasons)
         except sa.exc.SQLAlchemyError as error:
             logger.info("why runs are not sent could not be noted: %s", error.__class__.__name__)
         else:

@@ -7,8 +7,8 @@
 - A started run whose worker is gone is queued again, and after too many such losses failed.
 
 All of it sends the same id again; the worker's claim lets one message of an id be executed. So it is done for guarded
-runs alone (see `webapp.runs.promise`): what is only observed is sent once, and settled by `settling`. Looking at the
-broker happens in the publisher's thread, so that a broker that does not answer delays no schedule.
+runs alone (see `webapp.run_store.promise`): what is only observed is sent once, and settled by `settling`. Looking
+at the broker happens in the publisher's thread, so that a broker that does not answer delays no schedule.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
-from webapp.runs import observed, promise, store
-from webapp.runs.claims import CLAIM_TIMEOUT, MAX_CLAIMS
-from webapp.runs.promise import Consumer, Promise
-from webapp.runs.states import RunState
-from webapp.runs.store import LostClaim, Sending
+from webapp.run_store import observed, promise, statements
+from webapp.run_store.claims import CLAIM_TIMEOUT, MAX_CLAIMS
+from webapp.run_store.promise import Consumer, Promise
+from webapp.run_store.statements import LostClaim, Sending
+from webapp.run_store.states import RunState
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.database import moment, reading
 from webapp.scheduler.leader import Lease
@@ -83,8 +83,8 @@ class Recovery:
         with self._engine.begin() as connection:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
-            changed += store.expire_unsent(connection, now)
-            unsent = store.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
+            changed += statements.expire_unsent(connection, now)
+            unsent = statements.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
         self._publisher.tell(changed)
         if len(unsent) < AT_ONCE:
             self._next = self._clock.monotonic() + EVERY
@@ -93,7 +93,7 @@ class Recovery:
 
     def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
         """Gives the ids of the runs that it changed."""
-        lost = store.lost_claims(connection, now - CLAIM_TIMEOUT, AT_ONCE)
+        lost = statements.lost_claims(connection, now - CLAIM_TIMEOUT, AT_ONCE)
         if not lost:
             return []
         consumers = promise.load(connection)
@@ -106,9 +106,9 @@ class Recovery:
         again = [claim.run.id for claim in lost if claim.run.id not in failed]
         if again:
             logger.warning("%s runs have lost their worker and are sent again.", len(again))
-            store.begin_again(connection, again, "its worker was lost")
+            statements.begin_again(connection, again, "its worker was lost")
         for run_id, error in failed.items():
-            store.give_up(connection, run_id, RunState.STARTED, error, now)
+            statements.give_up(connection, run_id, RunState.STARTED, error, now)
         budgets.look(connection, list(failed), [])
         return [claim.run.id for claim in lost]
 
@@ -142,12 +142,12 @@ class Recovery:
         if self._mark is None and since is not None:
             # This beat has only begun to lead; the mark is the former leader's last one, or one from before a loss.
             with reading(self._engine) as connection:
-                newest = store.newest_sent(connection)
+                newest = statements.newest_sent(connection)
             if newest is None or newest <= since + MARK_LAG:
                 return
         with self._engine.begin() as connection:
             self._lease.prove(connection)
-            many = store.forget_sent(connection, promise.guarded(promise.load(connection)), since)
+            many = statements.forget_sent(connection, promise.guarded(promise.load(connection)), since)
         if many:
             logger.warning("The broker has lost what it was sent; %s runs are sent again.", many)
 
@@ -155,7 +155,7 @@ class Recovery:
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
             consumers = promise.load(connection)
-            candidates = store.sent_long_ago(connection, promise.guarded(consumers), now - LOST_AFTER, AT_ONCE)
+            candidates = statements.sent_long_ago(connection, promise.guarded(consumers), now - LOST_AFTER, AT_ONCE)
         late = [one for one in candidates if is_late(one, now) and not is_never_claimed(one)]
         depths: dict[str, int] = {}
         lost: list[Sending] = []
@@ -177,7 +177,7 @@ class Recovery:
         if lost or elsewhere:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
-                store.forget_these(connection, lost)
+                statements.forget_these(connection, lost)
                 # Sent before anybody noted where it went.
                 observed.name_queues(connection, elsewhere)
         if lost:

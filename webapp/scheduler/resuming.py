@@ -22,9 +22,9 @@ import sqlalchemy as sa
 from celery.utils.log import get_logger
 
 from webapp.identity import audit
-from webapp.runs import store
-from webapp.runs.states import RunState
-from webapp.runs.store import Sendable
+from webapp.run_store import statements
+from webapp.run_store.statements import Sendable
+from webapp.run_store.states import RunState
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.database import moment
@@ -162,7 +162,7 @@ def _over(pause: Pause, now: float) -> sa.Select[tuple[int, object, object]]:
 
 def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
     """The runs that may have to be made up for."""
-    runs = store.runs.c
+    runs = statements.runs.c
     found = [runs.pause_id == pause.id, runs.state == RunState.SKIPPED]
     if pause.on_resume == Resume.SKIP:
         # Only what was skipped after the end, before this was known here: found by when it was noted, which are few.
@@ -171,7 +171,7 @@ def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
 
 
 def _next_schedules(connection: sa.Connection, pause: Pause, last: int) -> list[int]:
-    number = store.runs.c.schedule_id
+    number = statements.runs.c.schedule_id
     query = sa.select(number).where(*_waiting(pause), number > last).order_by(number).limit(RUNS_IN_BATCH)
     found = list(connection.execute(query).scalars())
     ids = list(dict.fromkeys(found))
@@ -181,7 +181,7 @@ def _next_schedules(connection: sa.Connection, pause: Pause, last: int) -> list[
 
 def _skipped(connection: sa.Connection, pause: Pause, ids: Sequence[int]) -> list[Skipped]:
     """The newest skipped runs of these schedules, each schedule's in the order of their due times."""
-    runs = store.runs.c
+    runs = statements.runs.c
     place = sa.func.row_number().over(partition_by=runs.schedule_id, order_by=runs.due_at.desc()).label("place")
     newest = (
         sa.select(runs.id, runs.schedule_id, runs.schedule_version, runs.due_at, place)
@@ -242,7 +242,7 @@ def _queue(connection: sa.Connection, pause: Pause, plans: Sequence[Plan], now: 
         for occurrence in made.occurrences:
             fired = occurrence.state in FIRED
             values.append(
-                store.MadeUp(
+                statements.MadeUp(
                     made.entry.id,
                     moment(occurrence.due),
                     occurrence.state.value,
@@ -252,13 +252,13 @@ def _queue(connection: sa.Connection, pause: Pause, plans: Sequence[Plan], now: 
                     None if fired else moment(now),
                 )
             )
-    return store.make_up_for(connection, pause.id, values)
+    return statements.make_up_for(connection, pause.id, values)
 
 
 def _hand_over(connection: sa.Connection, pause: Pause, other: Pause, schedule_id: int) -> None:
-    runs = store.runs.c
+    runs = statements.runs.c
     mine = (runs.pause_id == pause.id, runs.schedule_id == schedule_id, runs.state == RunState.SKIPPED)
-    connection.execute(sa.update(store.runs).where(*mine).values(pause_id=other.id))
+    connection.execute(sa.update(statements.runs).where(*mine).values(pause_id=other.id))
 
 
 def _settle(connection: sa.Connection, pause: Pause, row: sa.Row[tuple[int, object, object]], now: float) -> None:

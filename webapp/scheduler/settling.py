@@ -21,12 +21,13 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
-from webapp.runs import observed, outcomes, promise, recording, store
-from webapp.runs.observed import Observed
+from webapp.run_store import observed, promise, statements
+from webapp.run_store.events import Event
+from webapp.run_store.observed import Observed
+from webapp.run_store.promise import Consumer, Consumers, Promise
+from webapp.run_store.states import Origin, RunState
+from webapp.runs import outcomes, recording
 from webapp.runs.outcomes import Outcome
-from webapp.runs.promise import Consumer, Consumers, Promise
-from webapp.runs.states import Origin, RunState
-from webapp.runs.stream import Event
 from webapp.scheduler import recovery
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
@@ -204,7 +205,9 @@ class Settling:
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
             guarded = promise.guarded(promise.load(connection))
-            candidates = store.sent_in_vain(connection, guarded, now - recovery.LOST_AFTER, recovery.MAX_SENDS, PAGE)
+            candidates = statements.sent_in_vain(
+                connection, guarded, now - recovery.LOST_AFTER, recovery.MAX_SENDS, PAGE
+            )
         late = [one for one in candidates if recovery.is_late(one, now)]
         queues = {one.run.id: queue_of(one.run) for one in late}
         lost = [one for one in late if (queue := queues[one.run.id]) and not backlog.waiting(queue, [one.run.id])]
@@ -216,7 +219,7 @@ class Settling:
         if lost:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
-                store.fail_never_claimed(connection, lost, now)
+                statements.fail_never_claimed(connection, lost, now)
                 budgets.look(connection, [one.run.id for one in lost], [])
             logger.warning("%s runs were sent %s times and never claimed; they fail.", len(lost), recovery.MAX_SENDS)
         return [one.run.id for one in lost]

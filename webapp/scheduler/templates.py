@@ -25,7 +25,7 @@ from celery.app.amqp import AMQP
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
-from webapp.runs.store import Sendable
+from webapp.run_store.statements import Sendable
 
 # Of the version of the ids that it stands for.
 _PROBE = "00000000-0000-8000-8000-0beadde5c000"

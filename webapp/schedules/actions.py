@@ -15,11 +15,11 @@ from webapp.identity import audit
 from webapp.messaging import broker
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
+from webapp.run_store.models import Run
+from webapp.run_store.skipping import skip_due, skipped_ahead, unskip_due
+from webapp.run_store.states import Origin
 from webapp.runs import call_forms
-from webapp.runs.models import Run
 from webapp.runs.service import check_call, create_run, send_runs
-from webapp.runs.skipping import skip_due, skipped_ahead, unskip_due
-from webapp.runs.states import Origin
 from webapp.schedules import fields, service
 from webapp.schedules.secret_arguments import opened
 from webapp.schedules.stored import Stored

@@ -26,8 +26,8 @@ from webapp.database.engine import now
 from webapp.identity import audit
 from webapp.identity.models import Role, User
 from webapp.mail_store import outbox
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.schedules.stored import DETAILS, TASKS
 
 LONGEST_ERROR = 200

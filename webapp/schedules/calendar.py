@@ -14,7 +14,7 @@ from flask import current_app
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import find_zone
-from webapp.runs.message import Destination
+from webapp.run_store.message import Destination
 from webapp.schedules import listing, load, pause_rows, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid
 from webapp.schedules.listing import Filters

@@ -23,12 +23,12 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zones import zone
-from webapp.runs import promise
-from webapp.runs.claims import CLAIM_TIMEOUT
-from webapp.runs.message import Destination
-from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, RunState
-from webapp.runs.store import NOT_SENT
+from webapp.run_store import promise
+from webapp.run_store.claims import CLAIM_TIMEOUT
+from webapp.run_store.message import Destination
+from webapp.run_store.models import Run
+from webapp.run_store.statements import NOT_SENT
+from webapp.run_store.states import UNENDED, RunState
 from webapp.scheduler.models import Beat
 from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at

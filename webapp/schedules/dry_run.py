@@ -10,8 +10,8 @@ from typing import Any
 from webapp.messaging import broker
 from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
+from webapp.run_store.message import Destination
 from webapp.runs.arguments import call_faults
-from webapp.runs.message import Destination
 from webapp.schedules.actions import message_options
 from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal

@@ -15,8 +15,8 @@ from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.recurrence.cron_words import crontab_words
 from webapp.recurrence.zone_search import find_zone
 from webapp.recurrence.zones import zone
+from webapp.run_store.states import RunState
 from webapp.runs.call_forms import is_field
-from webapp.runs.states import RunState
 from webapp.scheduler.plan import TOLERANCE
 from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text

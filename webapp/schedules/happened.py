@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.extensions import db
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules import listing
 from webapp.schedules.grid import Hour
 from webapp.schedules.kept import kept

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
 from webapp.messaging import broker
-from webapp.runs.skipping import skipped_ahead
+from webapp.run_store.skipping import skipped_ahead
 from webapp.schedules.definition import Kind
 from webapp.schedules.grams import may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing

@@ -11,8 +11,8 @@ from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
+from webapp.run_store.skipping import skipped_ahead
 from webapp.runs import call_forms
-from webapp.runs.skipping import skipped_ahead
 from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
 from webapp.schedules.definition import TARGETS
 from webapp.schedules.explanation import crontab_parts, zone_words

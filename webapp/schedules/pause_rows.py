@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from webapp.database.conditions import contains
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules.models import Resume, SchedulePause
 from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.stored import DETAILS

@@ -20,8 +20,8 @@ from webapp.extensions import db
 from webapp.identity import audit
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules import fields, pause_rows, service
 from webapp.schedules.definition import iso
 from webapp.schedules.models import Resume, SchedulePause

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from webapp.database.engine import array_literal
 from webapp.extensions import db
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 # How many runs of a schedule are drawn in its row.
 STRIP = 60

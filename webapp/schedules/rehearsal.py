@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from webapp.extensions import db
 from webapp.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute, clock_changes, due_times
-from webapp.runs.skipping import skipped_ahead
+from webapp.run_store.skipping import skipped_ahead
 from webapp.schedules import fields, listing, stored
 from webapp.schedules.grid import Day, day_begins
 from webapp.schedules.listing import Filters

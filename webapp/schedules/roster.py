@@ -23,7 +23,7 @@ from webapp.messaging import broker
 from webapp.recurrence import Interval, Recurrence
 from webapp.recurrence.due import grid_origin, interval_microseconds
 from webapp.recurrence.zones import from_microseconds, to_microseconds
-from webapp.runs.message import Destination
+from webapp.run_store.message import Destination
 from webapp.scheduler.entries import Entry
 from webapp.scheduler.reader import BrokenRow, EntryReader
 from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision

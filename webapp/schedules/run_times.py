@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from webapp.extensions import db
-from webapp.runs.models import Run
+from webapp.run_store.models import Run
 
 # So many of the newest runs are looked at, of a task and of a schedule: a short walk along an index for each.
 OF_TASK = 200

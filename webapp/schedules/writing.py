@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
 from webapp.recurrence import Crontab, Interval, OneTime, Rule, Solar
-from webapp.runs.models import Run
-from webapp.runs.states import RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.schedules.definition import Definition, Kind, next_anchor
 from webapp.schedules.models import Owner, ScheduleTombstone, ScheduleVersion
 from webapp.schedules.secret_arguments import sealed

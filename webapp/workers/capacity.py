@@ -11,7 +11,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from webapp.extensions import db
-from webapp.workers.models import Worker
+from webapp.run_store.worker_models import Worker
 from webapp.workers.service import is_alive
 
 # How many of the workers that were seen last are looked at, for a queue that nobody takes from now.

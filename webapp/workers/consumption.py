@@ -34,7 +34,7 @@ from webapp.extensions import celery, db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
 from webapp.queue_names import refusal
-from webapp.workers.models import Worker
+from webapp.run_store.worker_models import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -24,9 +24,9 @@ from webapp.encoding import encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
 from webapp.messaging import broker, installation
-from webapp.runs import claims
+from webapp.run_store import claims
+from webapp.run_store.worker_models import Worker
 from webapp.task_catalogue.task_names import is_internal
-from webapp.workers.models import Worker
 
 logger = logging.getLogger(__name__)
 

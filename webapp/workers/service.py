@@ -14,9 +14,9 @@ from webapp.extensions import db
 from webapp.liveness import WORKER_GONE_AFTER
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.runs.models import Run
-from webapp.runs.states import ACTIVE, RunState
-from webapp.workers.models import QueueConsumer, Worker
+from webapp.run_store.models import Run
+from webapp.run_store.states import ACTIVE, RunState
+from webapp.run_store.worker_models import QueueConsumer, Worker
 
 # A worker that is gone is still shown for this long.
 REMEMBERED = timedelta(days=1)

@@ -13,7 +13,7 @@ from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_GONE_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.workers.models import QueueConsumer, Worker
+from webapp.run_store.worker_models import QueueConsumer, Worker
 
 # So many of the runs that have waited longest are counted; of each further queue fewer.
 MAX_COUNTED, MAX_COUNTED_FURTHER = 1_000, 50

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.runs.models import Run
-from webapp.runs.states import Origin
-from webapp.workers.models import QueueConsumer
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin
+from webapp.run_store.worker_models import QueueConsumer
 
 # More rows than any installation has.
 MAX_CONSUMERS = 10_000

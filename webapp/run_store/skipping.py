@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from webapp.database.conditions import numbers_for, one_of
 from webapp.extensions import db
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.scheduler.dispatch import run_id
 
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from webapp.database.engine import UtcDateTime
-from webapp.runs.promise import Consumers, guarded
-from webapp.runs.states import RunState, in_sql
-from webapp.runs.store import CHUNK, WITHOUT_NOT_SENT, runs
+from webapp.run_store.promise import Consumers, guarded
+from webapp.run_store.statements import CHUNK, WITHOUT_NOT_SENT, runs
+from webapp.run_store.states import RunState, in_sql
 
 # How long an unconfirmed run is still asked for, and not before when: each time is twice as far away as the last one.
 ASKED_FOR = timedelta(days=1)

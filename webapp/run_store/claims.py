@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import database_now, first_row, now_sql, sqlite_moment
-from webapp.runs.canvas import replaced_by
-from webapp.runs.ids import external_id, had_row, id_of_task, repeated_id
-from webapp.runs.models import Run
-from webapp.runs.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
+from webapp.run_store.canvas import replaced_by
+from webapp.run_store.ids import external_id, had_row, id_of_task, repeated_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
 # A claim that was not renewed for this long belongs to a worker that is gone.
 CLAIM_TIMEOUT = timedelta(seconds=30)

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from webapp.database.engine import UtcDateTime, array_literal, database_now
-from webapp.runs.canvas import REPLACEMENT
-from webapp.runs.claims import WAITING_TIMEOUT
-from webapp.runs.models import Run
-from webapp.runs.states import IDLE, UNENDED, Origin, RunState
-from webapp.workers.models import Worker
+from webapp.run_store.canvas import REPLACEMENT
+from webapp.run_store.claims import WAITING_TIMEOUT
+from webapp.run_store.models import Run
+from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
+from webapp.run_store.worker_models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
 _MOMENT = UtcDateTime()
@@ -219,7 +219,7 @@ def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Se
     """Queue the held runs whose time has come, at most so many, and give those for sending that nobody has sent.
 
     What a task has sent itself, with a countdown, has its message already. It is sent again where that does no harm,
-    see `webapp.runs.promise`: should the message be lost, recovery does it.
+    see `webapp.run_store.promise`: should the message be lost, recovery does it.
     """
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(most)
     return _requeue(connection, chosen)

@@ -14,10 +14,10 @@ from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
-from webapp.runs.canvas import KEPT, options_of, replacement_of
-from webapp.runs.ids import had_row, id_of_task, is_run_id
-from webapp.runs.models import Run
-from webapp.runs.store import Sendable
+from webapp.run_store.canvas import KEPT, options_of, replacement_of
+from webapp.run_store.ids import had_row, id_of_task, is_run_id
+from webapp.run_store.models import Run
+from webapp.run_store.statements import Sendable
 from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of, conceal
 from webapp.secrecy.sealing import Unopenable

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database.engine import Base, Name, UtcDateTime, now
-from webapp.runs.states import ENDED, UNSETTLED, Origin, RunState
+from webapp.run_store.states import ENDED, UNSETTLED, Origin, RunState
 
 _UNENDED = "schedule_id IS NOT NULL AND state IN ('held', 'queued', 'started', 'retrying')"
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from webapp.database.engine import now
-from webapp.runs.ids import new_id
-from webapp.runs.models import Run
-from webapp.runs.states import Origin, RunState
+from webapp.run_store.ids import new_id
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
 from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 
