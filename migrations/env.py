@@ -8,7 +8,7 @@ from alembic import context
 from webapp.config import ConfigError
 from webapp.extensions import db
 from webapp.models import compared, plain_metadata
-from webapp.schedules.adoption import TABLES
+from webapp.schedule_store.adoption import TABLES
 
 TARGET = plain_metadata()
 # Tables that every version of ours has, and hardly anybody else together.

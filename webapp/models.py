@@ -11,8 +11,8 @@ from webapp.mail_store import models as mail
 from webapp.messaging import installation
 from webapp.run_store import models as runs
 from webapp.run_store import worker_models as workers
-from webapp.scheduler import models as scheduler
-from webapp.schedules import models as schedules
+from webapp.schedule_store import beat_models as scheduler
+from webapp.schedule_store import models as schedules
 from webapp.web import idempotency
 
 # Importing a module declares its tables in the one metadata.

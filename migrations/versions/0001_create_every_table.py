@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.schema import SchemaItem
 
-from webapp.schedules.adoption import adopt, release
+from webapp.schedule_store.adoption import adopt, release
 
 revision = "0001"
 down_revision = None

@@ -22,7 +22,7 @@ from tests.servers import wait_for
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.scheduler.models import Beat
+from webapp.schedule_store.beat_models import Beat
 
 pytestmark = pytest.mark.browser
 

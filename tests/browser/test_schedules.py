@@ -17,9 +17,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.accessibility import PHONE, assert_accessible
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.scheduler.models import Beat
+from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.models import ScheduleRevision
 from webapp.schedules import pausing, service
-from webapp.schedules.models import ScheduleRevision
 
 pytestmark = pytest.mark.browser
 

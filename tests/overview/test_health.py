@@ -28,7 +28,7 @@ from webapp.run_store.events import STREAM
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.runs.recorder import Recorder
-from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
+from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 
 MINUTE = timedelta(minutes=1)
 

@@ -23,7 +23,7 @@ from webapp.run_store.states import Origin, RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs import tallies
 from webapp.runs.recorder import Recorder
-from webapp.scheduler.models import Beat, BeatLease
+from webapp.schedule_store.beat_models import Beat, BeatLease
 
 TOKEN = "a-token-of-this-test"
 Figures = dict[tuple[str, ...], float]

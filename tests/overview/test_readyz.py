@@ -19,7 +19,7 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.runs.recorder import PRESENCE_KEY
-from webapp.scheduler.models import Beat
+from webapp.schedule_store.beat_models import Beat
 
 ALL = {"database": "ok", "redis": "ok", "broker": "ok", "beat": "ok", "recorder": "ok", "worker": "ok"}
 

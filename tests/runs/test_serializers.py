@@ -25,9 +25,9 @@ from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
 from webapp.runs import control
+from webapp.schedule_store.stored import TASKS
 from webapp.scheduler.messages import Sender
 from webapp.schedules import service as schedules
-from webapp.schedules.stored import TASKS
 
 NOTE = "Its code asks for the serializer “{}”. Beatdesk sends its arguments as JSON."
 MODULE = "tests.runs.serializing_tasks"

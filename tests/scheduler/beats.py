@@ -13,10 +13,10 @@ from sqlalchemy_celery_beat import models as library
 from webapp.database.engine import create_engine
 from webapp.extensions import celery
 from webapp.run_store.models import Run
+from webapp.schedule_store.beat_models import ScheduleProgress
+from webapp.schedule_store.models import ScheduleDetail
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.core import Core
-from webapp.scheduler.models import ScheduleProgress
-from webapp.schedules.models import ScheduleDetail
 
 TASKS: sa.Table = library.PeriodicTask.__table__
 DETAILS: sa.Table = ScheduleDetail.__table__  # type: ignore[assignment]

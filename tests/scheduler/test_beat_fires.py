@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
-from webapp.schedules import stored
+from webapp.schedule_store import stored
 
 
 @pytest.fixture

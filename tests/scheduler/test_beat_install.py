@@ -17,10 +17,10 @@ from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at
 from webapp.extensions import celery
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
+from webapp.schedule_store.models import ScheduleVersion
+from webapp.schedule_store.stored import find_named
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
-from webapp.schedules.models import ScheduleVersion
-from webapp.schedules.stored import find_named
 
 BEGIN = at("2027-03-01T10:00:00")
 

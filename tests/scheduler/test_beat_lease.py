@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive
 from tests.servers import wait_for
+from webapp.schedule_store.beat_models import BeatLease
 from webapp.scheduler.core import Core
 from webapp.scheduler.dispatch import dispatch
 from webapp.scheduler.leader import Lease, LeaseLost
-from webapp.scheduler.models import BeatLease
 from webapp.scheduler.plan import plan
 
 BEGIN = at("2027-03-01T10:00:00")

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at, drive, hours
 from tests.servers import Databases
+from webapp.schedule_store.models import SchedulePause
 from webapp.scheduler.core import Core
-from webapp.schedules.models import SchedulePause
 
 BEGIN = at("2027-03-01T08:00:00")
 NOON = at("2027-03-01T12:00:00")

@@ -15,9 +15,9 @@ from tests import servers
 from webapp import create_app
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.schedules import stored
-from webapp.schedules.adoption import SCHEMA
-from webapp.schedules.stored import TASKS
+from webapp.schedule_store import stored
+from webapp.schedule_store.adoption import SCHEMA
+from webapp.schedule_store.stored import TASKS
 
 LIBRARY = [table for table in ModelBase.metadata.sorted_tables if table.schema == SCHEMA]
 

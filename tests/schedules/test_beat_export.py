@@ -16,7 +16,7 @@ from celery.beat import Scheduler
 from tests import servers
 from webapp import create_app
 from webapp.recurrence import due_times
-from webapp.schedules.definition import DEFAULTS, Definition
+from webapp.schedule_store.definition import DEFAULTS, Definition
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.validation import examine
 

@@ -23,8 +23,9 @@ from webapp.run_store.ids import had_row
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import recording
-from webapp.schedules import service, stored
-from webapp.schedules.models import ScheduleRevision
+from webapp.schedule_store import stored
+from webapp.schedule_store.models import ScheduleRevision
+from webapp.schedules import service
 
 ENDS = {"f": Event.FAILED, "s": Event.SUCCEEDED, "r": Event.REVOKED, "e": Event.EXPIRED}
 

@@ -15,9 +15,9 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.worker_models import Worker
+from webapp.schedule_store.models import ScheduleVersion
+from webapp.schedule_store.stored import TASKS
 from webapp.schedules import service
-from webapp.schedules.models import ScheduleVersion
-from webapp.schedules.stored import TASKS
 
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"
 

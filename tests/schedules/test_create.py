@@ -12,9 +12,9 @@ from flask import Flask
 from tests.schedules.acting import Visitor, field_errors, number_of
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.schedules import stored
-from webapp.schedules.models import ScheduleRevision, ScheduleVersion
-from webapp.schedules.stored import Stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.models import ScheduleRevision, ScheduleVersion
+from webapp.schedule_store.stored import Stored
 
 Filled = Callable[..., dict[str, Any]]
 

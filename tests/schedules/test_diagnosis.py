@@ -15,10 +15,10 @@ from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.worker_models import QueueConsumer, Worker
-from webapp.scheduler.models import Beat, ScheduleProgress
+from webapp.schedule_store.beat_models import Beat, ScheduleProgress
+from webapp.schedule_store.models import ScheduleDetail
+from webapp.schedule_store.stored import TASKS
 from webapp.schedules import service
-from webapp.schedules.models import ScheduleDetail
-from webapp.schedules.stored import TASKS
 
 DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 

@@ -16,9 +16,10 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.schedules import service, stored
-from webapp.schedules.models import ScheduleDetail, ScheduleTombstone, ScheduleVersion
-from webapp.schedules.stored import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS, Stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.models import ScheduleDetail, ScheduleTombstone, ScheduleVersion
+from webapp.schedule_store.stored import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS, Stored
+from webapp.schedules import service
 
 Filled = Callable[..., dict[str, Any]]
 

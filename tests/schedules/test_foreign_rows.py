@@ -17,7 +17,7 @@ from tests.schedules.acting import Visitor, field_errors
 from tests.support import reading
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.schedules import stored
+from webapp.schedule_store import stored
 
 
 @pytest.fixture

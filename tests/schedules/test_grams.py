@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from webapp.extensions import db
+from webapp.schedule_store.stored import CRONTABS, DETAILS, TASKS, WORDS
 from webapp.schedules import grams, listing, ordering
 from webapp.schedules.grams import SHARES, may_mention, rare_parts
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import CRONTABS, DETAILS, TASKS, WORDS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {

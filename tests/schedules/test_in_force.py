@@ -11,8 +11,8 @@ from flask import Flask
 from tests.schedules.acting import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.scheduler.models import Beat
-from webapp.schedules.models import ScheduleDetail
+from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.models import ScheduleDetail
 
 Filled = Callable[..., dict[str, Any]]
 

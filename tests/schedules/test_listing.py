@@ -17,11 +17,12 @@ from tests.schedules.acting import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.run_store.models import Run
-from webapp.schedules import listing, stored
-from webapp.schedules.definition import iso
+from webapp.schedule_store import stored
+from webapp.schedule_store.definition import iso
+from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS
+from webapp.schedules import listing
 from webapp.schedules.kept import MOST, kept
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import DETAILS, PROGRESS, TASKS
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -240,7 +241,7 @@ def test_a_page_takes_few_statements_however_long_the_list(context: Flask) -> No
 
 def fill(count: int) -> None:
     """That many schedules, all on one crontab."""
-    from webapp.schedules.stored import CRONTABS
+    from webapp.schedule_store.stored import CRONTABS
 
     rule = db.session.execute(sa.insert(CRONTABS).values(minute="5")).inserted_primary_key[0]  # type: ignore[attr-defined]
     rows = [

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.scheduler.entries import Entry
-from webapp.scheduler.reader import BrokenRow, EntryReader
-from webapp.scheduler.rows import Row, some_rows
+from webapp.schedule_store.definition import Kind, iso, rule_values
+from webapp.schedule_store.entries import Entry
+from webapp.schedule_store.reader import BrokenRow, EntryReader
+from webapp.schedule_store.rows import Row, some_rows
+from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
 from webapp.schedules import alike
-from webapp.schedules.definition import Kind, iso, rule_values
 from webapp.schedules.holding import hold_at, next_firing
 from webapp.schedules.roster import Roster
-from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
 from webapp.task_catalogue.registry import find_task, rule_for
 
 BEGIN = now().replace(microsecond=0)

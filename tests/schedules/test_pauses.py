@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webapp.schedules.models import Resume
-from webapp.schedules.pauses import Choice, Pause, covering, read_tags, to_make_up, told
+from webapp.schedule_store.models import Resume
+from webapp.schedule_store.pauses import Choice, Pause, covering, read_tags, to_make_up, told
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
-from webapp.schedules.models import SchedulePause, ScheduleRevision
+from webapp.schedule_store.models import SchedulePause, ScheduleRevision
 
 Filled = Callable[..., dict[str, Any]]
 

@@ -12,8 +12,8 @@ from flask import Flask
 from tests.schedules.acting import Visitor, number_of
 from tests.support import reading
 from webapp.extensions import db
-from webapp.scheduler.reader import EntryReader
-from webapp.scheduler.rows import some_rows
+from webapp.schedule_store.reader import EntryReader
+from webapp.schedule_store.rows import some_rows
 
 Filled = Callable[..., dict[str, Any]]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import servers
 from webapp import create_app
 from webapp.extensions import celery
-from webapp.schedules.definition import DEFAULTS
+from webapp.schedule_store.definition import DEFAULTS
 from webapp.schedules.export import entry_of, to_json
 from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.reading import Asked, read

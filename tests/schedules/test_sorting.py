@@ -11,10 +11,10 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
+from webapp.schedule_store.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
 from webapp.schedules import listing, ordering
 from webapp.schedules.listing import Filters
 from webapp.schedules.ordering import ORDERS, Order
-from webapp.schedules.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
 from webapp.web.errors import Invalid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -12,10 +12,10 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
+from webapp.schedule_store.models import ScheduleVersion
+from webapp.schedule_store.stored import TASKS
 from webapp.schedules import export, history, service, transfer
-from webapp.schedules.models import ScheduleVersion
 from webapp.schedules.sources.given import Given
-from webapp.schedules.stored import TASKS
 
 BOTH = {"exchange": "events", "routing_key": "sums"}
 

@@ -12,10 +12,11 @@ from flask.testing import FlaskCliRunner
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.schedules import export, service, stored, transfer
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import TASKS
+from webapp.schedules import export, service, transfer
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml, to_yaml
-from webapp.schedules.stored import TASKS
 from webapp.web.errors import Invalid
 
 WHEN = {"task": "add", "args": [1, 2]}

@@ -17,9 +17,10 @@ from tests.schedules.acting import Visitor
 from tests.support import reading
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.schedules import export, service, stored, transfer
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import TASKS
+from webapp.schedules import export, service, transfer
 from webapp.schedules.sources.own import from_yaml, to_yaml
-from webapp.schedules.stored import TASKS
 
 NAME = "shop.tasks.removed"
 DUMP = json.dumps([

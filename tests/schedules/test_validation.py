@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.schedules.definition import FIELDS
+from webapp.schedule_store.definition import FIELDS
 from webapp.schedules.validation import check_schedule, examine
 from webapp.web.errors import Invalid
 

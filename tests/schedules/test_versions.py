@@ -12,8 +12,8 @@ from flask import Flask
 
 from tests.schedules.acting import Visitor, number_of
 from webapp.extensions import db
+from webapp.schedule_store.models import ScheduleDetail, ScheduleVersion
 from webapp.schedules import history, service
-from webapp.schedules.models import ScheduleDetail, ScheduleVersion
 
 Filled = Callable[..., dict[str, Any]]
 

@@ -20,8 +20,8 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging.default_schedules import SCHEDULES
 from webapp.run_store.models import Run
-from webapp.scheduler.models import Beat
-from webapp.schedules.stored import TASKS
+from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.stored import TASKS
 
 pytestmark = pytest.mark.slow
 Filled = Callable[..., dict[str, Any]]

@@ -32,8 +32,8 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, Origin, RunState
 from webapp.runs import discards, recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
-from webapp.scheduler.models import Beat, BeatLease
-from webapp.schedules.models import ScheduleRevision
+from webapp.schedule_store.beat_models import Beat, BeatLease
+from webapp.schedule_store.models import ScheduleRevision
 from webapp.workers import service as workers
 
 logger = logging.getLogger(__name__)

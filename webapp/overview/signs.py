@@ -21,7 +21,7 @@ from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
 from webapp.run_store.worker_models import Worker
 from webapp.runs import discards, recorder
-from webapp.scheduler.models import Beat, BeatLease, ScheduleProgress
+from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock

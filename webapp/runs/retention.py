@@ -26,9 +26,9 @@ from webapp.messaging import broker
 from webapp.run_store.models import Run, RunLine, RunRetention
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
+from webapp.schedule_store.beat_models import ScheduleProgress
+from webapp.schedule_store.models import ScheduleDetail
 from webapp.scheduler.database import moment, now_sql, reading, seconds
-from webapp.scheduler.models import ScheduleProgress
-from webapp.schedules.models import ScheduleDetail
 from webapp.web.errors import Invalid
 
 TASK = "runs.retain"

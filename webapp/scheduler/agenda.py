@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from webapp.scheduler.entries import Entry
+from webapp.schedule_store.entries import Entry
 
 Place = tuple[float, int, int]
 

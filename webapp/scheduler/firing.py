@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from celery.utils.log import get_logger
 from sqlalchemy.exc import DBAPIError
 
+from webapp.schedule_store.entries import Entry
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.dispatch import BATCH, Outcome, dispatch
-from webapp.scheduler.entries import Entry
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.messages import Ahead
 from webapp.scheduler.plan import Plan, plan

@@ -38,12 +38,12 @@ from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
+from webapp.schedule_store import stored, writing
+from webapp.schedule_store.models import Owner
+from webapp.schedule_store.secret_arguments import sealed
+from webapp.schedule_store.stored import DETAILS, TASKS, Stored
 from webapp.scheduler.database import moment, seconds
 from webapp.scheduler.leader import Lease
-from webapp.schedules import stored, writing
-from webapp.schedules.models import Owner
-from webapp.schedules.secret_arguments import sealed
-from webapp.schedules.stored import DETAILS, TASKS, Stored
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of
 from webapp.secrecy.rows import open_call, seal_call

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from webapp.run_store import statements
 from webapp.run_store.statements import Unended
 from webapp.run_store.states import IDLE, RunState
+from webapp.schedule_store.models import Overlap
 from webapp.scheduler.database import moment
 from webapp.scheduler.plan import Occurrence, Plan
-from webapp.schedules.models import Overlap
 
 
 class Resolved(NamedTuple):

@@ -24,10 +24,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from webapp.run_store.states import RunState
+from webapp.schedule_store.entries import Entry
+from webapp.schedule_store.models import Misfire
+from webapp.schedule_store.pauses import Pause, covering
 from webapp.scheduler.database import moment
-from webapp.scheduler.entries import Entry
-from webapp.schedules.models import Misfire
-from webapp.schedules.pauses import Pause, covering
 
 # A due time that is later than this many seconds is a misfire. More than a failover takes, so that one loses nothing.
 TOLERANCE = 10.0

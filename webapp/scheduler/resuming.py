@@ -25,20 +25,20 @@ from webapp.identity import audit
 from webapp.run_store import statements
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
+from webapp.schedule_store import pauses as rules
+from webapp.schedule_store.entries import Entry
+from webapp.schedule_store.models import Resume
+from webapp.schedule_store.pause_rows import PAUSES
+from webapp.schedule_store.pauses import Choice, Pause, covering
+from webapp.schedule_store.rows import some_rows
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.database import moment
 from webapp.scheduler.dispatch import FIRED
-from webapp.scheduler.entries import Entry
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.plan import MOST_CAUGHT_UP, Occurrence, Plan
 from webapp.scheduler.publisher import Publisher
-from webapp.scheduler.rows import some_rows
 from webapp.scheduler.schedules import Schedules
-from webapp.schedules import pauses as rules
-from webapp.schedules.models import Resume
-from webapp.schedules.pause_rows import PAUSES
-from webapp.schedules.pauses import Choice, Pause, covering
 
 logger = get_logger(__name__)
 

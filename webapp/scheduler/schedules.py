@@ -10,15 +10,15 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.schedule_store.entries import Entry
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
+from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.database import reading, seconds
-from webapp.scheduler.entries import Entry
 from webapp.scheduler.progress import Finished, Kept, Note
-from webapp.scheduler.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
-from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.pauses import Pause
 from webapp.secrecy.masking import Rule
 
 logger = get_logger(__name__)

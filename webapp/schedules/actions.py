@@ -20,9 +20,9 @@ from webapp.run_store.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.run_store.states import Origin
 from webapp.runs import call_forms
 from webapp.runs.service import check_call, create_run, send_runs
+from webapp.schedule_store.secret_arguments import opened
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, service
-from webapp.schedules.secret_arguments import opened
-from webapp.schedules.stored import Stored
 from webapp.schedules.validation import with_call
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masked_input import Input, Refused

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.scheduler.rows import Row, some_rows
+from webapp.schedule_store.rows import Row, some_rows
 
 # Beyond so many different ones it is quicker to read all schedules one by one.
 MOST = 20_000

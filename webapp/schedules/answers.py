@@ -7,11 +7,11 @@ from typing import Any
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.schedules.definition import iso
+from webapp.schedule_store.definition import iso
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.listing import Listed, with_runs
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.secret_arguments import shown
-from webapp.schedules.stored import Stored
 from webapp.task_catalogue.registry import is_unknown, serializer_note
 
 

@@ -28,7 +28,7 @@ from webapp.identity.models import Role, User
 from webapp.mail_store import outbox
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.schedules.stored import DETAILS, TASKS
+from webapp.schedule_store.stored import DETAILS, TASKS
 
 LONGEST_ERROR = 200
 _PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from webapp.extensions import db
-from webapp.schedules import actions, fields, listing, service, stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import actions, fields, listing, service
 from webapp.schedules.listing import Filters
-from webapp.schedules.stored import Stored
 from webapp.web.errors import DomainError, Invalid
 
 MOST = 500

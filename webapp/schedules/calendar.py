@@ -15,11 +15,12 @@ from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import find_zone
 from webapp.run_store.message import Destination
-from webapp.schedules import listing, load, pause_rows, roster, run_times
+from webapp.schedule_store import pause_rows
+from webapp.schedule_store.pauses import spans
+from webapp.schedules import listing, load, roster, run_times
 from webapp.schedules.grid import Grid, Hour, grid
 from webapp.schedules.listing import Filters
 from webapp.schedules.load import Load
-from webapp.schedules.pauses import spans
 from webapp.schedules.roster import Group, Roster
 from webapp.schedules.run_times import UNKNOWN, Usual
 from webapp.web.errors import Invalid

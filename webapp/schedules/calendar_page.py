@@ -10,12 +10,13 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from webapp.extensions import db
-from webapp.schedules import load, moving, stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import load, moving
 from webapp.schedules.calendar import DAYS, Reckoned, Times
 from webapp.schedules.grid import Grid, Hour
 from webapp.schedules.load import Burst, Coming, Load, PoolLoad
 from webapp.schedules.run_times import Usual
-from webapp.schedules.stored import Stored
 from webapp.workers.capacity import Pool
 
 BURSTS_SHOWN = 10

@@ -12,12 +12,13 @@ from webapp.database.engine import now
 from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.extensions import db
 from webapp.recurrence import Recurrence
-from webapp.schedules import listing, stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.definition import due_values
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import listing
 from webapp.schedules.answers import listed_values, schedule_values
-from webapp.schedules.definition import due_values
 from webapp.schedules.listing import STATUSES, Filters, Listed
 from webapp.schedules.next_cli import make_next_command
-from webapp.schedules.stored import Stored
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web.errors import DomainError
 

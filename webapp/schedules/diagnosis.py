@@ -29,11 +29,11 @@ from webapp.run_store.message import Destination
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import UNENDED, RunState
-from webapp.scheduler.models import Beat
+from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.stored import Stored
 from webapp.task_catalogue.registry import find_task
 from webapp.web import formats
 from webapp.workers import service as workers

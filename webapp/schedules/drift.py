@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from webapp.schedules.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
+from webapp.schedule_store.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
+from webapp.schedule_store.secret_arguments import opened, shown
+from webapp.schedule_store.stored import KINDS, Stored
 from webapp.schedules.history import Change
-from webapp.schedules.secret_arguments import opened, shown
-from webapp.schedules.stored import KINDS, Stored
 from webapp.secrecy.sealing import Unopenable
 
 # What the code decides. The rest (policies, tags, description) is the admins' alone.

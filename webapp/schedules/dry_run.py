@@ -12,8 +12,8 @@ from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.run_store.message import Destination
 from webapp.runs.arguments import call_faults
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.actions import message_options
-from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.workers import service as workers

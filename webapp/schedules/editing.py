@@ -10,15 +10,15 @@ from flask import Response
 
 from webapp.database.engine import now
 from webapp.runs import call_forms
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import builder, history, service
 from webapp.schedules.asked import cloned_id
 from webapp.schedules.forms import empty_form, form_values, typed
 from webapp.schedules.merging import merge
 from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import Preview, preview
-from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
-from webapp.schedules.stored import Stored
 from webapp.schedules.validation import with_call
 from webapp.web.errors import Invalid
 from webapp.web.rendering import render

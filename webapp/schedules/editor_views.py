@@ -9,16 +9,16 @@ from flask import Blueprint, Response, jsonify
 from webapp.database.engine import now
 from webapp.identity import own_tasks
 from webapp.runs import call_forms
+from webapp.schedule_store.definition import due_values
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import builder, service
 from webapp.schedules.asked import cloned_id, edited_id, given_fields
 from webapp.schedules.builder_reading import LINE, filled_in, is_typed
-from webapp.schedules.definition import due_values
 from webapp.schedules.editing import chosen, shown_again
 from webapp.schedules.forms import form_values
 from webapp.schedules.pages import editor_context, told_errors
 from webapp.schedules.preview import COUNT, Preview, preview, unchanged
-from webapp.schedules.secret_arguments import shown
-from webapp.schedules.stored import Stored
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid
 from webapp.web.rendering import render, wants_json

@@ -13,11 +13,11 @@ from typing import Any
 
 from webapp.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_json_value
 from webapp.extensions import db
-from webapp.schedules import secret_arguments, stored
-from webapp.schedules.definition import DEFAULTS, FIELDS
+from webapp.schedule_store import secret_arguments, stored
+from webapp.schedule_store.definition import DEFAULTS, FIELDS
+from webapp.schedule_store.stored import TASKS, Stored, select_schedules
 from webapp.schedules.sources.beat_export import to_source
 from webapp.schedules.sources.own import to_yaml
-from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.secrecy.rows import sealed_places
 
 TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"

@@ -17,10 +17,10 @@ from webapp.recurrence.zone_search import find_zone
 from webapp.recurrence.zones import zone
 from webapp.run_store.states import RunState
 from webapp.runs.call_forms import is_field
+from webapp.schedule_store.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
+from webapp.schedule_store.models import Misfire, Overlap
 from webapp.scheduler.plan import TOLERANCE
-from webapp.schedules.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedules.fields import moment_text
-from webapp.schedules.models import Misfire, Overlap
 from webapp.secrecy.masking import masked_value
 from webapp.web.formats import plural
 

@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from webapp.extensions import db
-from webapp.schedules.stored import WORDS
+from webapp.schedule_store.stored import WORDS
 
 LENGTH = 3
 # PostgreSQL goes through the list of each part that it is asked for, and a few rare ones say as much as all of them.

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from webapp.schedules.pauses import Pause, covering, told
-from webapp.schedules.stored import Stored
+from webapp.schedule_store.pauses import Pause, covering, told
+from webapp.schedule_store.stored import Stored
 
 INSTANT = timedelta(microseconds=1)
 # Pauses in a row that are looked behind for the next due time that fires.

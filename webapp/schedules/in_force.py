@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
-from webapp.scheduler.models import Beat
-from webapp.schedules.stored import Stored
+from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.stored import Stored
 
 PATIENCE = timedelta(seconds=3)
 NEWS = timedelta(seconds=60)

@@ -11,13 +11,13 @@ from flask import Blueprint, Response, jsonify, make_response, request
 from webapp.database.engine import now
 from webapp.recurrence.zones import zone
 from webapp.runs import call_forms
+from webapp.schedule_store.definition import iso
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
 from webapp.schedules.asked import asked_filters, given_fields
-from webapp.schedules.definition import iso
 from webapp.schedules.dry_run import dry_run
 from webapp.schedules.editing import run_form
 from webapp.schedules.rehearsal_answers import rehearsal_csv, rehearsal_values
-from webapp.schedules.stored import Stored
 from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 from webapp.web.access import Access, access

@@ -13,16 +13,16 @@ from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.run_store.skipping import skipped_ahead
-from webapp.schedules.definition import Kind
+from webapp.schedule_store.definition import Kind
+from webapp.schedule_store.models import Owner
+from webapp.schedule_store.pause_rows import tagged, unsettled
+from webapp.schedule_store.pauses import Pause, read_tags
+from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
 from webapp.schedules.grams import may_mention
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.kept import kept
-from webapp.schedules.models import Owner
 from webapp.schedules.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
-from webapp.schedules.pause_rows import tagged, unsettled
-from webapp.schedules.pauses import Pause, read_tags
 from webapp.schedules.recent import LastRun, recent_runs, recent_states
-from webapp.schedules.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
 from webapp.task_catalogue.registry import known_tasks
 
 PAGE = 40

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.schedules.definition import FIELDS, RULE_FIELDS, TARGETS, Kind
+from webapp.schedule_store.definition import FIELDS, RULE_FIELDS, TARGETS, Kind
 from webapp.schedules.forms import form_values
 
 

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from webapp.extensions import db
 from webapp.recurrence import Crontab, DueTime, Rule, due_times
-from webapp.schedules import service, stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import service
 from webapp.schedules.calendar import Reckoned
 from webapp.schedules.load import Coming, PoolLoad, calmest, rank
 from webapp.schedules.roster import When
-from webapp.schedules.stored import Stored
 from webapp.web.errors import Invalid
 
 MOST = 200

@@ -10,20 +10,20 @@ from flask import Blueprint, Response, flash, jsonify, request, url_for
 
 from webapp.database.engine import now
 from webapp.recurrence import Crontab
+from webapp.schedule_store.definition import iso
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, moving, service
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.calendar_asked import carried, place
 from webapp.schedules.calendar_page import coming_within, instant_text, is_movable
-from webapp.schedules.definition import iso
 from webapp.schedules.forms import form_values
 from webapp.schedules.load import Load
 from webapp.schedules.moving import Asked
 from webapp.schedules.moving_asked import move_text, moves_in, planned_text
 from webapp.schedules.pages import editor_context
 from webapp.schedules.preview import preview
-from webapp.schedules.secret_arguments import shown
-from webapp.schedules.stored import Stored
 from webapp.web.access import Access, access
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural

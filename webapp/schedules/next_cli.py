@@ -12,8 +12,8 @@ import click
 
 from webapp.recurrence import SOLAR_EVENTS, DueTime, Recurrence, RecurrenceError, Rule, check, describe, due_times
 from webapp.recurrence.zones import zone
+from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules import fields
-from webapp.schedules.definition import due_values, iso
 from webapp.schedules.fields import FieldError
 from webapp.schedules.rule_fields import CRONTAB_LENGTHS, Reader, read_rule, sentence
 

@@ -26,10 +26,10 @@ from sqlalchemy.sql.visitors import iterate
 from webapp.database.engine import UtcDateTime
 from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
+from webapp.schedule_store.pause_rows import tagged
+from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.schedules.matches import among, known, needs
-from webapp.schedules.pause_rows import tagged
-from webapp.schedules.pauses import Pause
-from webapp.schedules.stored import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.web.errors import Invalid
 
 ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next run", "status": "status"}

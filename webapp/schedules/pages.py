@@ -13,15 +13,15 @@ from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
 from webapp.run_store.skipping import skipped_ahead
 from webapp.runs import call_forms
+from webapp.schedule_store.definition import TARGETS
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import builder, builder_reading, drift, history, in_force, pausing, recent
-from webapp.schedules.definition import TARGETS
 from webapp.schedules.explanation import crontab_parts, zone_words
 from webapp.schedules.forms import CHOICES, moment_type
 from webapp.schedules.holding import hold, hold_at, next_firing
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.pauses import Pause
 from webapp.schedules.preview import COUNT, Preview, unchanged
-from webapp.schedules.stored import Stored
 from webapp.task_catalogue.registry import is_unknown, known_tasks
 
 RUNS_SHOWN = 10

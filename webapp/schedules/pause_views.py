@@ -9,11 +9,11 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, url_for
 
 from webapp.database.engine import now
+from webapp.schedule_store.models import Resume, SchedulePause
+from webapp.schedule_store.pauses import Pause, read_tags
 from webapp.schedules import fields, in_force, pausing
 from webapp.schedules.asked import given_fields
 from webapp.schedules.forms import moment_type
-from webapp.schedules.models import Resume, SchedulePause
-from webapp.schedules.pauses import Pause, read_tags
 from webapp.web.access import Access, access, may
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural

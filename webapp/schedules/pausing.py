@@ -22,11 +22,12 @@ from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedules import fields, pause_rows, service
-from webapp.schedules.definition import iso
-from webapp.schedules.models import Resume, SchedulePause
-from webapp.schedules.pauses import Pause
-from webapp.schedules.stored import DETAILS, TASKS, Stored
+from webapp.schedule_store import pause_rows
+from webapp.schedule_store.definition import iso
+from webapp.schedule_store.models import Resume, SchedulePause
+from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.stored import DETAILS, TASKS, Stored
+from webapp.schedules import fields, service
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural
 from webapp.web.transactions import database_clock

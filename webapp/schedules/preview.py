@@ -11,11 +11,11 @@ from typing import Any
 
 from webapp.extensions import db
 from webapp.recurrence import DueTime, Recurrence, describe, due_times
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import covering
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.explanation import clock_notes
 from webapp.schedules.holding import hold
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.pauses import covering
-from webapp.schedules.stored import Stored
 from webapp.schedules.validation import examine
 from webapp.task_catalogue.registry import find_task
 

@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 from webapp.extensions import db
 from webapp.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute, clock_changes, due_times
 from webapp.run_store.skipping import skipped_ahead
-from webapp.schedules import fields, listing, stored
+from webapp.schedule_store import stored
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import Pause, told
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import fields, listing
 from webapp.schedules.grid import Day, day_begins
 from webapp.schedules.listing import Filters
-from webapp.schedules.pause_rows import unsettled
-from webapp.schedules.pauses import Pause, told
-from webapp.schedules.stored import Stored
 from webapp.web.errors import Invalid
 
 LONGEST = timedelta(days=366)

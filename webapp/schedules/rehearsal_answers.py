@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from webapp.runs.export import harmless
-from webapp.schedules.definition import due_values, iso
+from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules.rehearsal import MOST_EXPORTED, Fire, Line, Rehearsal
 
 JSON_FIRES = 1_000

@@ -24,9 +24,9 @@ from webapp.recurrence import Interval, Recurrence
 from webapp.recurrence.due import grid_origin, interval_microseconds
 from webapp.recurrence.zones import from_microseconds, to_microseconds
 from webapp.run_store.message import Destination
-from webapp.scheduler.entries import Entry
-from webapp.scheduler.reader import BrokenRow, EntryReader
-from webapp.scheduler.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.schedule_store.entries import Entry
+from webapp.schedule_store.reader import BrokenRow, EntryReader
+from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
 from webapp.schedules.alike import alike
 from webapp.task_catalogue.registry import known_tasks
 

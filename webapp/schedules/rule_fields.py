@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab, Interval, OneTime, RecurrenceError, Rule, Solar
+from webapp.schedule_store.definition import RULE_FIELDS, Kind
 from webapp.schedules import fields
-from webapp.schedules.definition import RULE_FIELDS, Kind
 from webapp.schedules.fields import FieldError, empty
 
 Value = TypeVar("Value")

@@ -23,11 +23,12 @@ from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence.zone_search import find_zone
 from webapp.runs.call_forms import is_field
-from webapp.schedules import drift, fields, history, pause_rows, stored, writing
-from webapp.schedules.definition import Definition, iso
-from webapp.schedules.models import Resume
-from webapp.schedules.secret_arguments import sealed
-from webapp.schedules.stored import TASKS, Stored
+from webapp.schedule_store import pause_rows, stored, writing
+from webapp.schedule_store.definition import Definition, iso
+from webapp.schedule_store.models import Resume
+from webapp.schedule_store.secret_arguments import sealed
+from webapp.schedule_store.stored import TASKS, Stored
+from webapp.schedules import drift, fields, history
 from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
 from webapp.web.errors import Conflict, Invalid, NotFound

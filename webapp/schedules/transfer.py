@@ -20,12 +20,13 @@ from webapp.identity import own_tasks
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence import describe
-from webapp.schedules import service, stored, writing
+from webapp.schedule_store import stored, writing
+from webapp.schedule_store.definition import DEFAULTS, Definition
+from webapp.schedule_store.stored import TASKS, Stored, select_schedules
+from webapp.schedules import service
 from webapp.schedules.actions import told_withdrawn
-from webapp.schedules.definition import DEFAULTS, Definition
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
-from webapp.schedules.stored import TASKS, Stored, select_schedules
 from webapp.schedules.validation import examine
 from webapp.secrecy.sealing import VERSION
 from webapp.task_catalogue.registry import serializer_note

@@ -17,10 +17,11 @@ from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rul
 from webapp.recurrence.zones import zone
 from webapp.runs import call_forms
 from webapp.runs.arguments import call_faults
-from webapp.schedules import fields, secret_arguments
-from webapp.schedules.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
+from webapp.schedule_store import secret_arguments
+from webapp.schedule_store.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
+from webapp.schedule_store.models import Misfire, Overlap
+from webapp.schedules import fields
 from webapp.schedules.fields import FieldError, empty
-from webapp.schedules.models import Misfire, Overlap
 from webapp.schedules.rule_fields import Reader, read_rule, sentence
 from webapp.secrecy.masked_input import Fault, Input, Refused
 from webapp.secrecy.masking import Concealed

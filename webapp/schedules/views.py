@@ -12,7 +12,11 @@ from webapp.identity import own_tasks
 from webapp.overview.theme import own_path
 from webapp.recurrence.zones import zone
 from webapp.runs import control
-from webapp.schedules import actions, in_force, listing, pause_rows, pausing, service
+from webapp.schedule_store import pause_rows
+from webapp.schedule_store.definition import KIND_WORDS, due_values, iso
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import actions, in_force, listing, pausing, service
 from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.asked import (
     asked_edge,
@@ -24,14 +28,11 @@ from webapp.schedules.asked import (
     list_sent,
 )
 from webapp.schedules.builder_reading import filled_in
-from webapp.schedules.definition import KIND_WORDS, due_values, iso
 from webapp.schedules.editing import both_edited, chosen, form_again, run_form
 from webapp.schedules.forms import empty_form, form_values, said, strip
 from webapp.schedules.ordering import ORDER_WORDS
 from webapp.schedules.pages import detail_context, editor_context, progress_context
-from webapp.schedules.secret_arguments import shown
 from webapp.schedules.service import Edited
-from webapp.schedules.stored import Stored
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid

@@ -20,7 +20,7 @@ from bench.beats.peers.common import BROKER, DATABASE, Peer, in_process
 from bench.beats.plan import TASK, Item
 from webapp.database.engine import create_engine
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.schedules.models import ScheduleDetail
+from webapp.schedule_store.models import ScheduleDetail
 from wsgi import celery as app
 
 SCHEDULER = "webapp.scheduler.beat:Scheduler"

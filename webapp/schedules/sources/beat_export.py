@@ -8,8 +8,8 @@ from textwrap import indent
 from typing import Any
 
 from webapp.encoding import one_line
-from webapp.schedules.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
-from webapp.schedules.secret_arguments import exported, shown
+from webapp.schedule_store.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
+from webapp.schedule_store.secret_arguments import exported, shown
 from webapp.secrecy.masking import masked_value
 from webapp.secrecy.rows import sealed_places
 from webapp.secrecy.text import MASK

@@ -14,7 +14,7 @@ from celery import Celery
 from celery.app.utils import Settings
 from celery.schedules import crontab, schedule, solar
 
-from webapp.schedules.definition import TARGETS
+from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.beat_tasks import entry_values
 from webapp.schedules.sources.beat_timezone import SourceZones, Zone, of_objects
 from webapp.schedules.sources.given import Given, check_names, interval, refuse

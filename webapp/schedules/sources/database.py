@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.database.engine import SCHEMA_MAP, engine_options
-from webapp.schedules.definition import Kind
-from webapp.schedules.secret_arguments import exported
+from webapp.schedule_store.definition import Kind
+from webapp.schedule_store.secret_arguments import exported
+from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import CRON_FIELDS, from_row
-from webapp.schedules.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
 
 SCHEMA = "celery_schema"
 RULE_COLUMNS: dict[Kind, tuple[str, ...]] = {

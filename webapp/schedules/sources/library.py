@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.encoding import decode_json
-from webapp.schedules.definition import TARGETS
+from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.cron_dialect import translate
 from webapp.schedules.sources.given import Given
 

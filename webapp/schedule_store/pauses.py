@@ -8,7 +8,7 @@ from datetime import datetime
 from math import inf
 from typing import NamedTuple
 
-from webapp.schedules.models import Misfire, Resume
+from webapp.schedule_store.models import Misfire, Resume
 
 
 class Pause(NamedTuple):

@@ -19,10 +19,10 @@ from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 from webapp.recurrence import Crontab, Interval, OneTime, Rule, Solar
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedules.definition import Definition, Kind, next_anchor
-from webapp.schedules.models import Owner, ScheduleTombstone, ScheduleVersion
-from webapp.schedules.secret_arguments import sealed
-from webapp.schedules.stored import (
+from webapp.schedule_store.definition import Definition, Kind, next_anchor
+from webapp.schedule_store.models import Owner, ScheduleTombstone, ScheduleVersion
+from webapp.schedule_store.secret_arguments import sealed
+from webapp.schedule_store.stored import (
     DETAILS,
     DISCRIMINATORS,
     KINDS,

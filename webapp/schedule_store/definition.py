@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from webapp.recurrence import Crontab, DueTime, Interval, OneTime, Recurrence, Rule, Solar
-from webapp.schedules.models import Misfire, Overlap
+from webapp.schedule_store.models import Misfire, Overlap
 
 
 class Kind(StrEnum):

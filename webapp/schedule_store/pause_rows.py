@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, scoped_session
 from webapp.database.conditions import contains
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedules.models import Resume, SchedulePause
-from webapp.schedules.pauses import Pause, read_tags
-from webapp.schedules.stored import DETAILS
+from webapp.schedule_store.models import Resume, SchedulePause
+from webapp.schedule_store.pauses import Pause, read_tags
+from webapp.schedule_store.stored import DETAILS
 
 PAUSES: sa.Table = SchedulePause.__table__  # type: ignore[assignment]  # a mapped class has a Table here
 _NAMES = ("id", "tags", "reason", "author", "starts_at", "ends_at", "ended_at", "on_resume", "schedule_id")

@@ -38,11 +38,11 @@ from webapp.recurrence import (
     due_times,
     jitter_seconds,
 )
-from webapp.scheduler.models import ScheduleProgress
-from webapp.scheduler.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
-from webapp.scheduler.rows import Row
-from webapp.schedules.definition import DEFAULTS, TARGETS, Kind, iso
-from webapp.schedules.models import ScheduleDetail, ScheduleWords
+from webapp.schedule_store.beat_models import ScheduleProgress
+from webapp.schedule_store.definition import DEFAULTS, TARGETS, Kind, iso
+from webapp.schedule_store.models import ScheduleDetail, ScheduleWords
+from webapp.schedule_store.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
+from webapp.schedule_store.rows import Row
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.formats import plural
 
