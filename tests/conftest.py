@@ -24,8 +24,8 @@ from tests.reuse import Reused
 from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
+from webapp.execution import emitter
 from webapp.extensions import celery, db
-from webapp.runs import telling
 
 COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
@@ -144,7 +144,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     made.jinja_env.bytecode_cache = COMPILED
     yield made
     # What is told later would be told to the Redis of the next test.
-    telling.drain()
+    emitter.drain()
     for thread in threading.enumerate():
         if thread.name.startswith("health-"):
             # It looks at this test's servers.

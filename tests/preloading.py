@@ -40,7 +40,7 @@ IMPORTED = (
     "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "webapp.factory",
-    "webapp.runs.execution",
+    "webapp.execution.run_task",
     "webapp.scheduler.beat",
 )
 

@@ -14,6 +14,7 @@ from tests.servers import INSTALLATION
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
+from webapp.execution.emitter import tell
 from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation
@@ -23,7 +24,6 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
 from webapp.runs.recorder import Recorder
-from webapp.runs.telling import tell
 
 
 @pytest.fixture

@@ -21,10 +21,12 @@ csrf = CSRFProtect()
 htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)
 security = Security()
-# With the task class comes what claims a run before it is executed (see webapp.runs.execution); naming it as text
+# With the task class comes what claims a run before it is executed (see webapp.execution.run_task); naming it as text
 # avoids the import.
 # So does the part that makes connections and messages.
-celery = Celery("beatdesk", task_cls="webapp.runs.execution:RunTask", amqp="webapp.messaging.celery_connections:Amqp")
+celery = Celery(
+    "beatdesk", task_cls="webapp.execution.run_task:RunTask", amqp="webapp.messaging.celery_connections:Amqp"
+)
 # Done when somebody asks for tasks; importing `webapp.tasks` imports each module in it. Here, once: Celery would look
 # once more for each application that is bound to it.
 celery.autodiscover_tasks(["webapp"], related_name="tasks")

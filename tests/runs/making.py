@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from celery.app.trace import build_tracer
 
 from webapp.database.engine import now
+from webapp.execution import run_task
 from webapp.extensions import celery, db
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, RunState
-from webapp.runs import execution
 
 
 def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values: Any) -> str:
@@ -51,7 +51,7 @@ def make_runs(count: int, **values: Any) -> list[str]:
 
 def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = None, **headers: Any) -> Any:
     """Have a task executed as a worker's pool does with a message; gives the outcome of its tracer."""
-    assert execution.RunTask.__trace__ is None, "tracers are wrapped once this module is imported"
+    assert run_task.RunTask.__trace__ is None, "tracers are wrapped once this module is imported"
     task.__trace__ = build_tracer(task.name, task, app=celery)
     request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}
     return task.__trace__(task_id, args, {} if kwargs is None else kwargs, request)

@@ -16,13 +16,13 @@ from flask import Flask
 from tests.runs.making import deliver, make_run
 from tests.support import reading
 from webapp.database.engine import now
+from webapp.execution.emitter import received_entry
 from webapp.extensions import celery, db
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.ids import id_of_task, is_run_id, new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import recording
-from webapp.runs.telling import received_entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 NAMED = "daily-report"

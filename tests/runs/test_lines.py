@@ -10,8 +10,8 @@ import pytest
 import redis as redis_client
 
 from webapp.database.engine import now
+from webapp.execution.redis_appender import MOST, Lines
 from webapp.run_store.events import STREAM, Entry, Event
-from webapp.runs.lines import MOST, Lines
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.execution import pending_entries
 from webapp.extensions import db
 from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
-from webapp.runs import recording, rejected, tallies, unrecorded
+from webapp.runs import recording, rejected, tallies
 from webapp.runs.recorder import Recorder, lag
 from webapp.schedules import budgets
 
@@ -241,7 +242,7 @@ def test_looking_for_an_end_passes_over_what_is_not_ours(recorder: Recorder, red
     redis.xadd(STREAM, {"run": run_id, "event": "failed"})
     redis.xadd(STREAM, {"run": run_id, "event": "failed", "attempt": "x", "at": AT, "text": b"\xff"})
     redis.xadd(STREAM, Entry(run_id, Event.SUCCEEDED, 0, now(), text="5").fields())
-    found = unrecorded.end_of(recorder.redis, run_id, 0)
+    found = pending_entries.end_of(recorder.redis, run_id, 0)
     assert found is not None
     assert (found.event, found.text) == (Event.SUCCEEDED, "5")
 

@@ -12,11 +12,12 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from webapp.database.engine import now
+from webapp.execution import reporting
 from webapp.extensions import db
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
-from webapp.runs import details, recording, reporting
+from webapp.runs import details, recording
 
 
 @pytest.fixture

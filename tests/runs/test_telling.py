@@ -22,15 +22,15 @@ from tests.servers import valkey, wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.execution import emitter, publishing
+from webapp.execution.current import Execution, reset_current, set_current
+from webapp.execution.delayed_queue import Later
+from webapp.execution.emitter import tell, tell_begun, tell_received
 from webapp.messaging import broker
 from webapp.run_store.events import STREAM, Entry, Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import publishing, telling
-from webapp.runs.current import Execution, reset_current, set_current
-from webapp.runs.later import Later
-from webapp.runs.telling import tell, tell_begun, tell_received
 
 Told = Callable[[], list[Entry]]
 RECEIVED_AT = 1_900_000_000.25
@@ -56,7 +56,7 @@ def events(entries: list[Entry]) -> list[tuple[str, bool, bool]]:
 
 
 def test_a_short_run_tells_its_beginning_with_its_end(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_later", Later(_never, moment=60.0))
+    monkeypatch.setattr(emitter, "_later", Later(_never, moment=60.0))
     request = asked(beatdesk_received=RECEIVED_AT)
     tell_begun(request)
     tell(request, Event.LINE, "{}")
@@ -82,7 +82,7 @@ def test_what_goes_on_tells_that_it_has_begun_and_its_end_does_not_repeat_it(tol
 
 
 def test_another_attempt_begins_anew(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "_later", Later(_never, moment=60.0))
+    monkeypatch.setattr(emitter, "_later", Later(_never, moment=60.0))
     for attempt, end in ((0, Event.RETRYING), (1, Event.SUCCEEDED)):
         tell_begun(asked(retries=attempt))
         tell(asked(retries=attempt), end, "text")
@@ -106,7 +106,7 @@ def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> N
     wait_for(told)
     assert [(entry.run_id, entry.event) for entry in told()] == [(id_of_task("waits"), Event.RECEIVED)]
     # Who executes it learns when that was.
-    assert before <= begun.request_dict[telling.RECEIVED] <= after
+    assert before <= begun.request_dict[emitter.RECEIVED] <= after
 
 
 def test_it_goes_on_after_a_quiet_time_and_after_an_error() -> None:
@@ -184,7 +184,7 @@ def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures 
 def test_a_process_that_ends_has_written_what_redis_refused(
     context: Flask, refusing: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "_later", Later(telling._send_later, moment=60.0))
+    monkeypatch.setattr(emitter, "_later", Later(emitter._send_later, moment=60.0))
     run_ids = [make_run(RunState.STARTED) for _ in range(3)]
     refusing()
     for run_id in run_ids:

@@ -12,12 +12,12 @@ from flask import Flask
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
 from webapp.database.engine import now
+from webapp.execution import pending_entries
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import unrecorded
 from webapp.runs.recorder import Recorder
 
 
@@ -26,27 +26,27 @@ def tell(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0)
 
 
 def test_nothing_is_told(redis: redis_client.Redis) -> None:
-    assert unrecorded.end_of(redis, "a", 0) is None
+    assert pending_entries.end_of(redis, "a", 0) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 1000])
 def test_an_end_that_nobody_has_read(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(unrecorded, "CHUNK", chunk)
+    monkeypatch.setattr(pending_entries, "CHUNK", chunk)
     tell(redis, "a", Event.STARTED)
     tell(redis, "b", Event.FAILED)
     tell(redis, "a", Event.SUCCEEDED)
-    found = unrecorded.end_of(redis, "a", 0)
+    found = pending_entries.end_of(redis, "a", 0)
     assert found is not None
     assert (found.event, found.text) == (Event.SUCCEEDED, "5")
-    assert unrecorded.end_of(redis, "a", 1) is None
-    assert unrecorded.end_of(redis, "c", 0) is None
+    assert pending_entries.end_of(redis, "a", 1) is None
+    assert pending_entries.end_of(redis, "c", 0) is None
 
 
 def test_an_end_that_was_read_and_not_acknowledged(redis: redis_client.Redis) -> None:
     redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
     tell(redis, "a", Event.REVOKED)
     redis.xreadgroup(GROUP, "one", {STREAM: ">"})
-    assert unrecorded.end_of(redis, "a", 0) is not None
+    assert pending_entries.end_of(redis, "a", 0) is not None
 
 
 def test_what_is_recorded_is_not_told_again(context: Flask, redis: redis_client.Redis, valkey_url: str) -> None:
@@ -54,7 +54,7 @@ def test_what_is_recorded_is_not_told_again(context: Flask, redis: redis_client.
     recorder.step()
     tell(redis, "a", Event.SUCCEEDED)
     assert recorder.step() == 1
-    assert unrecorded.end_of(broker.client(), "a", 0) is None
+    assert pending_entries.end_of(broker.client(), "a", 0) is None
 
 
 def test_a_run_whose_end_is_only_told_is_not_executed_again(context: Flask, redis: redis_client.Redis) -> None:

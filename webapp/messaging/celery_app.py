@@ -20,7 +20,7 @@ from webapp.task_catalogue.registry import serializer_note
 logger = logging.getLogger(__name__)
 
 # Instead of Celery's own.
-BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.results:Results")
+BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.execution.result_backend:Results")
 
 
 def init_celery(app: Flask, settings: Settings) -> None:
@@ -39,12 +39,12 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.set_default()
     # All but the last take part in what happens in a worker.
     celery.conf.imports = (
-        "webapp.workers.children",
-        "webapp.workers.consumption",
-        "webapp.runs.execution",
-        "webapp.runs.worker_events",
-        "webapp.runs.task_output",
-        "webapp.runs.publishing",
+        "webapp.execution.worker.children",
+        "webapp.execution.worker.consumption",
+        "webapp.execution.run_task",
+        "webapp.execution.worker.events",
+        "webapp.execution.task_output",
+        "webapp.execution.publishing",
         *settings.task_modules,
     )
     celery.loader.import_task_module = partial(_import, frozenset(settings.task_modules))

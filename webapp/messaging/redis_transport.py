@@ -19,7 +19,7 @@ class GuardedChannel(Channel):
             return super()._brpop_read(**options)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # Not before: whoever only sends needs nothing of a worker.
-            from webapp.runs.consumer import discard_item
+            from webapp.execution.worker.consumer import discard_item
 
             discard_item(error)
             return True

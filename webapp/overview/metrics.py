@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from webapp.execution.worker import discards
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER
 from webapp.mail_store.models import Mail, MailState
@@ -30,7 +31,7 @@ from webapp.overview.signs import KEYS
 from webapp.run_store import promise
 from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, Origin, RunState
-from webapp.runs import discards, recorder, rejected, tallies
+from webapp.runs import recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.schedule_store.beat_models import Beat, BeatLease
 from webapp.schedule_store.models import ScheduleRevision

@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.database.engine import now
+from webapp.execution.worker import discards
 from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
 from webapp.run_store.worker_models import Worker
-from webapp.runs import discards, recorder
+from webapp.runs import recorder
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root

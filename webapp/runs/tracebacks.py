@@ -11,8 +11,8 @@ _OTHERS = (
     "dist-packages",
     "/lib/python",
     "<frozen ",
-    "webapp/runs/execution.py",
-    "webapp/runs/tracing.py",
+    "webapp/execution/run_task.py",
+    "webapp/execution/tracing.py",
 )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from celery import shared_task
 
 from webapp.database.engine import now
+from webapp.execution.reporting import progress
 from webapp.runs import retention
-from webapp.runs.reporting import progress
 
 
 @shared_task(name="runs.retain", bind=True)

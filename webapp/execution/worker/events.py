@@ -13,16 +13,16 @@ from typing import Any
 import sqlalchemy as sa
 from celery import signals
 
+from webapp.execution.current import current_of
+from webapp.execution.emitter import Subject, flask_app, tell, tell_received, tell_received_now
+from webapp.execution.exceptions import headline
+from webapp.execution.worker import presence
 from webapp.extensions import db
 from webapp.run_store import claims
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.message import run_of_message
-from webapp.runs.current import current_of
-from webapp.runs.exceptions import headline
-from webapp.runs.telling import Subject, flask_app, tell, tell_received, tell_received_now
 from webapp.secrecy import executing
-from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
 

@@ -28,6 +28,11 @@ from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from webapp.database.engine import now
+from webapp.execution import pending_entries, reporting, tracing
+from webapp.execution.current import Execution, current, current_of, reset_current, set_current
+from webapp.execution.emitter import RECEIVED, Subject, flask_app, tell, tell_begun
+from webapp.execution.exceptions import headline
+from webapp.execution.worker import presence
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.run_store import canvas, claims
@@ -35,14 +40,10 @@ from webapp.run_store.claims import Claim, Delivery, Verdict
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.message import RUN_HEADER, run_of_message
-from webapp.runs import recording, reporting, tracing, unrecorded
-from webapp.runs.current import Execution, current, current_of, reset_current, set_current
-from webapp.runs.exceptions import headline
-from webapp.runs.telling import RECEIVED, Subject, flask_app, tell, tell_begun
+from webapp.runs import recording
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
 from webapp.secrecy.text import MASK, is_suspicious
-from webapp.workers import presence
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _claim(delivery: Delivery) -> Claim:
 def _ended_unrecorded(execution: Execution) -> bool:
     """Whether the run ended before its worker went, which only the stream knows so far; then it is recorded now."""
     try:
-        entry = unrecorded.end_of(broker.client(), execution.id, execution.retries)
+        entry = pending_entries.end_of(broker.client(), execution.id, execution.retries)
     except (redis.RedisError, OSError) as error:
         logger.warning("run %s is begun again, Redis cannot be asked whether it ended: %s", execution.id, error)
         return False

@@ -14,13 +14,13 @@ from typing import Any
 from celery import signals
 
 from webapp.database.engine import now
+from webapp.execution.current import Execution, current
+from webapp.execution.emitter import Subject, tell
 from webapp.extensions import celery
 from webapp.messaging.delivery import UNDELIVERED
 from webapp.run_store.events import TEXT_LIMIT, Event
 from webapp.run_store.ids import had_row, is_random
 from webapp.run_store.message import RUN_HEADER, row_of_message
-from webapp.runs.current import Execution, current
-from webapp.runs.telling import Subject, tell
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from webapp.execution.emitter import Subject, flask_app, tell, tell_received_now
+from webapp.execution.worker import discards
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.events import Event
 from webapp.run_store.ids import had_row
 from webapp.run_store.message import run_of_message
-from webapp.runs import discards
-from webapp.runs.telling import Subject, flask_app, tell, tell_received_now
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import redis
 
+from webapp.execution.emitter import flask_app
 from webapp.messaging import broker
-from webapp.runs.telling import flask_app
 
 logger = logging.getLogger(__name__)
 

@@ -28,6 +28,8 @@ from celery import signals
 from flask import Flask, current_app, has_app_context
 
 from webapp.database.engine import now
+from webapp.execution.delayed_queue import Later
+from webapp.execution.redis_appender import Lines
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.run_store.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
@@ -35,8 +37,6 @@ from webapp.run_store.ids import had_row, id_of_task
 from webapp.run_store.message import row_of_message, run_of_message
 from webapp.run_store.states import Origin
 from webapp.runs import recording
-from webapp.runs.later import Later
-from webapp.runs.lines import Lines
 from webapp.secrecy import executing
 
 logger = logging.getLogger(__name__)

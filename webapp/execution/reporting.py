@@ -1,6 +1,6 @@
 """For authors of tasks: say how far a run is, and write lines that are kept with it.
 
-    from webapp.runs.reporting import log, progress
+    from webapp.execution.reporting import log, progress
 
     for count, order in enumerate(orders, 1):
         ship(order)
@@ -17,10 +17,10 @@ import math
 import time
 from typing import Any
 
+from webapp.execution.current import Execution, current
+from webapp.execution.emitter import tell
+from webapp.execution.progress_meta import progress_of_meta
 from webapp.run_store.events import Event
-from webapp.runs.current import Execution, current
-from webapp.runs.progress_meta import progress_of_meta
-from webapp.runs.telling import tell
 from webapp.secrecy import executing
 
 # A page shows a few steps a second; a task may tell thousands.

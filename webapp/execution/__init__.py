@@ -1,0 +1,1 @@
+"""What happens around a task: claim, execution, end, and what is said of it meanwhile."""

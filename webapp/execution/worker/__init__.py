@@ -1,0 +1,1 @@
+"""The worker process: what it consumes, how it connects, its row in `workers`."""
