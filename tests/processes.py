@@ -17,8 +17,8 @@ from tests.preloaded import Copied, preloaded
 from tests.servers import wait_for
 from webapp.config import Settings
 from webapp.database.engine import create_engine
+from webapp.recorder.recorder import present
 from webapp.run_store.worker_models import Worker
-from webapp.runs.recorder import present
 
 ROOT = Path(__file__).parent.parent
 # Programs and pools that bring greenlets.

@@ -19,11 +19,11 @@ from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation
 from webapp.overview import health
+from webapp.recorder.recorder import Recorder
 from webapp.run_store.events import Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.runs.recorder import Recorder
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from tests.runs.test_tracebacks import WHOLE
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging import broker
+from webapp.recorder.recording import RETRY_LEVEL
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import Origin, RunState
-from webapp.runs.recording import RETRY_LEVEL
 
 pytestmark = pytest.mark.browser
 

@@ -18,11 +18,11 @@ from tests.visitors import Visitor
 from webapp.config import ConfigError, Settings
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.recorder import counters
+from webapp.recorder.recorder import Recorder
 from webapp.run_store.events import STREAM, Entry, Event
 from webapp.run_store.states import Origin, RunState
 from webapp.run_store.worker_models import Worker
-from webapp.runs import tallies
-from webapp.runs.recorder import Recorder
 from webapp.schedule_store.beat_models import Beat, BeatLease
 
 TOKEN = "a-token-of-this-test"
@@ -99,7 +99,7 @@ def test_flowers_names_tell_what_workers_did(
     assert (found["flower_worker_online", "a@host"], found["flower_worker_online", 'b"@host']) == (1, 0)
     assert found["flower_worker_number_of_currently_executing_tasks", "a@host"] == 1
     assert (found["beatdesk_recorders",], found["beatdesk_recorder_lag_entries",]) == (1, 0)
-    assert redis.ttl(tallies.KEY.format(worker="a@host")) > 80_000
+    assert redis.ttl(counters.KEY.format(worker="a@host")) > 80_000
 
 
 def test_what_is_recorded_twice_is_counted_once(
@@ -110,13 +110,13 @@ def test_what_is_recorded_twice_is_counted_once(
     first.step()
     redis.xadd(STREAM, Entry(make_run(), Event.STARTED, 0, now(), worker="w", task="add").fields())
     # Killed after the commit and before the acknowledgement.
-    monkeypatch.setattr(tallies, "add", lambda *_: 1 / 0)
+    monkeypatch.setattr(counters, "add", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         first.step()
     monkeypatch.undo()
-    monkeypatch.setattr("webapp.runs.recorder.ABANDONED_AFTER_MS", 0)
+    monkeypatch.setattr("webapp.recorder.recorder.ABANDONED_AFTER_MS", 0)
     assert second.step() == 1
-    assert tallies.read(redis, ["w"])["w", "add"].events == {"task-started": 1}
+    assert counters.read(redis, ["w"])["w", "add"].events == {"task-started": 1}
 
 
 def test_runs_queues_and_the_recorders_lag(

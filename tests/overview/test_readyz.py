@@ -18,7 +18,7 @@ from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.runs.recorder import PRESENCE_KEY
+from webapp.recorder.recorder import PRESENCE_KEY
 from webapp.schedule_store.beat_models import Beat
 
 ALL = {"database": "ok", "redis": "ok", "broker": "ok", "beat": "ok", "recorder": "ok", "worker": "ok"}

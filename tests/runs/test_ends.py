@@ -18,10 +18,10 @@ from tests.runs.making import deliver, make_run
 from tests.runs.test_exceptions import RefusedValue
 from tests.support import fresh
 from webapp.extensions import celery, db
+from webapp.recorder.recorder import Recorder
 from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.recorder import Recorder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),

@@ -18,11 +18,11 @@ from tests.support import reading
 from webapp.database.engine import now
 from webapp.execution.emitter import received_entry
 from webapp.extensions import celery, db
+from webapp.recorder import recording
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.ids import id_of_task, is_run_id, new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import recording
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 NAMED = "daily-report"

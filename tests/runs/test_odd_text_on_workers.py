@@ -18,11 +18,12 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.messaging import broker
+from webapp.recorder import rejected
+from webapp.recorder.recorder import lag
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import ENDED, RunState
 from webapp.run_store.worker_models import Worker
-from webapp.runs import control, rejected
-from webapp.runs.recorder import lag
+from webapp.runs import control
 
 pytestmark = pytest.mark.slow
 

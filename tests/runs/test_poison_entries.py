@@ -21,12 +21,11 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.execution import pending_entries
 from webapp.extensions import db
+from webapp.recorder import counters, failure_budgets, recording, rejected
+from webapp.recorder.recorder import Recorder, lag
 from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
-from webapp.runs import recording, rejected, tallies
-from webapp.runs.recorder import Recorder, lag
-from webapp.schedules import budgets
 
 AT = "2026-11-25T12:00:00+00:00"
 ID = "5f3c1e9a-0000-4000-8000-00000000000a"
@@ -217,7 +216,7 @@ def test_an_end_is_recorded_although_its_schedule_cannot_be_looked_after(
     def broken(*_: Any) -> bool:
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr(budgets, "look", broken)
+    monkeypatch.setattr(failure_budgets, "look", broken)
     ids = [bystander(redis), bystander(redis)]
     recorder.step()
     assert [fresh(Run, run_id).state for run_id in ids] == [RunState.SUCCEEDED] * 2
@@ -225,16 +224,16 @@ def test_an_end_is_recorded_although_its_schedule_cannot_be_looked_after(
 
 
 def test_counters_of_another_program_stop_nothing(recorder: Recorder, redis: redis_client.Redis) -> None:
-    redis.set(tallies.KEY.format(worker="w"), "not a hash")
+    redis.set(counters.KEY.format(worker="w"), "not a hash")
     redis.hset(
-        tallies.KEY.format(worker="v"), mapping={"e odd": "1", "b 99 add": "1", "x": "y", "e task-failed add": "2"}
+        counters.KEY.format(worker="v"), mapping={"e odd": "1", "b 99 add": "1", "x": "y", "e task-failed add": "2"}
     )
     run_id = make_run(RunState.STARTED)
     redis.xadd(STREAM, Entry(run_id, Event.SUCCEEDED, 0, now(), worker="w", task="add", seconds=1.0).fields())
     recorder.step()
     assert fresh(Run, run_id).state == RunState.SUCCEEDED
     assert lag(recorder.redis).entries == 0
-    assert tallies.read(recorder.redis, ["v"])["v", "add"].events == {"task-failed": 2.0}
+    assert counters.read(recorder.redis, ["v"])["v", "add"].events == {"task-failed": 2.0}
 
 
 def test_looking_for_an_end_passes_over_what_is_not_ours(recorder: Recorder, redis: redis_client.Redis) -> None:

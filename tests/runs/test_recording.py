@@ -19,11 +19,11 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import create_engine, now
 from webapp.extensions import db
+from webapp.recorder import recording
 from webapp.run_store import claims
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import recording
 
 
 @pytest.fixture

@@ -22,11 +22,12 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.recorder import recording
 from webapp.run_store import claims
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import control, recording, service
+from webapp.runs import control, service
 from webapp.runs.launching import prefilled
 from webapp.secrecy import masking, sealing
 from webapp.web.errors import Conflict

@@ -16,11 +16,11 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.overview.metrics import page
+from webapp.recorder import recording
 from webapp.run_store import claims, statements
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import recording
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from webapp.database.engine import now
 from webapp.execution import pending_entries
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.recorder.recorder import Recorder
 from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.recorder import Recorder
 
 
 def tell(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0) -> None:

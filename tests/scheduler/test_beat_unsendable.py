@@ -16,8 +16,8 @@ from tests.scheduler.unsent import check, queued
 from tests.servers import wait_for
 from webapp.extensions import celery
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.recorder import failure_budgets
 from webapp.scheduler.publisher import Publisher
-from webapp.schedules import budgets
 
 # Whatever a router of somebody's raises: what is about a connection too, when it is not the broker's.
 RAISED = [
@@ -124,7 +124,7 @@ def test_a_handler_that_spoils_the_message(beats: Rig, redis: redis_client.Redis
 
 def test_a_failure_budget_counts_it(beats: Rig, context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(budgets, "look", lambda _, failed, _succeeded: looked.extend(failed))
+    monkeypatch.setattr(failure_budgets, "look", lambda _, failed, _succeeded: looked.extend(failed))
     bad = queued(beats, args="no JSON")
     check(beats, [bad], [])
     assert looked == [bad]

@@ -18,11 +18,11 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.mail.service import compose
 from webapp.mail_store.models import Mail
+from webapp.recorder import recording
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.ids import had_row
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import recording
 from webapp.schedule_store import stored
 from webapp.schedule_store.models import ScheduleRevision
 from webapp.schedules import service

@@ -32,11 +32,11 @@ from webapp.execution.delayed_queue import Later
 from webapp.execution.redis_appender import Lines
 from webapp.extensions import celery, db
 from webapp.messaging import broker
+from webapp.recorder import recording
 from webapp.run_store.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.run_store.ids import had_row, id_of_task
 from webapp.run_store.message import row_of_message, run_of_message
 from webapp.run_store.states import Origin
-from webapp.runs import recording
 from webapp.secrecy import executing
 
 logger = logging.getLogger(__name__)

@@ -35,12 +35,12 @@ from webapp.execution.exceptions import headline
 from webapp.execution.worker import presence
 from webapp.extensions import db
 from webapp.messaging import broker
+from webapp.recorder import recording
 from webapp.run_store import canvas, claims
 from webapp.run_store.claims import Claim, Delivery, Verdict
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.message import RUN_HEADER, run_of_message
-from webapp.runs import recording
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
 from webapp.secrecy.text import MASK, is_suspicious

@@ -28,10 +28,10 @@ from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.health import monitor
 from webapp.overview.signs import KEYS
+from webapp.recorder import counters, recorder, rejected
 from webapp.run_store import promise
 from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, Origin, RunState
-from webapp.runs import recorder, rejected, tallies
 from webapp.runs.listing import counted_by_state
 from webapp.schedule_store.beat_models import Beat, BeatLease
 from webapp.schedule_store.models import ScheduleRevision
@@ -202,7 +202,7 @@ def _redis(names: list[str]) -> Iterator[Family]:
     events = CounterMetricFamily("flower_events", "Number of events", labels=["task", "type", "worker"])
     text = "How long tasks that succeeded have run"
     runtimes = HistogramMetricFamily("flower_task_runtime_seconds", text, labels=["task", "worker"])
-    for (worker, task), tally in tallies.read(client, sorted(set(names))).items():
+    for (worker, task), tally in counters.read(client, sorted(set(names))).items():
         for kind, number in tally.events.items():
             events.add_metric([task, kind, worker], number)
         runtimes.add_metric([task, worker], _cumulative(tally.buckets), tally.seconds)
@@ -223,7 +223,7 @@ def _redis(names: list[str]) -> Iterator[Family]:
 
 def _cumulative(buckets: list[float]) -> list[tuple[str, float]]:
     found, total = [], 0.0
-    for limit, number in zip((*map(str, tallies.BUCKETS), "+Inf"), buckets, strict=True):
+    for limit, number in zip((*map(str, counters.BUCKETS), "+Inf"), buckets, strict=True):
         total += number
         found.append((limit, total))
     return found

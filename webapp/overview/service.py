@@ -11,11 +11,11 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.extensions import db
 from webapp.mail_store.models import Mail, MailState
 from webapp.messaging import broker
+from webapp.recorder import rejected
+from webapp.recorder.rejected import Rejected
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import rejected
 from webapp.runs.listing import counted_by_state
-from webapp.runs.rejected import Rejected
 
 WINDOW = timedelta(hours=24)
 

@@ -20,8 +20,8 @@ from webapp.extensions import db
 from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
+from webapp.recorder import recorder
 from webapp.run_store.worker_models import Worker
-from webapp.runs import recorder
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root

@@ -12,10 +12,10 @@ from flask.cli import AppGroup
 
 from webapp.encoding import decode_json, one_line, without_controls
 from webapp.extensions import db
+from webapp.recorder import recorder as recording_process
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control, service
-from webapp.runs import recorder as recording_process
 from webapp.runs.serializer import as_dict
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import DomainError

@@ -13,12 +13,12 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.messaging import broker
+from webapp.recorder.recording import RETRY_LEVEL
 from webapp.run_store import promise
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs import calls, relatives, timeline, tracebacks, values
-from webapp.runs.recording import RETRY_LEVEL
 from webapp.runs.relatives import Family
 from webapp.runs.timeline import Step, Times
 from webapp.runs.values import Tree

@@ -12,6 +12,7 @@ from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.queue_names import refusal
+from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.creation import new_run
 from webapp.run_store.models import Run
@@ -19,7 +20,6 @@ from webapp.run_store.statements import Sendable
 from webapp.run_store.states import Origin, RunState
 from webapp.runs.arguments import call_faults
 from webapp.scheduler.database import reading
-from webapp.schedules import budgets
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed, conceal
@@ -63,7 +63,7 @@ def send_runs(runs: Sequence[Run]) -> None:
     if unsendable:
         connection = db.session.connection()
         failed = statements.fail_unsendable(connection, unsendable, now())
-        paused = budgets.look(connection, failed, [])
+        paused = failure_budgets.look(connection, failed, [])
         db.session.commit()
         for run in queued:
             if run.id in failed:

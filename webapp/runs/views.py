@@ -10,9 +10,10 @@ from flask_security import current_user
 from webapp.database.engine import now
 from webapp.identity import own_tasks, refusals
 from webapp.messaging import broker
+from webapp.recorder import rejected
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
-from webapp.runs import calls, control, details, failures, launching, rejected, service, timeline
+from webapp.runs import calls, control, details, failures, launching, service, timeline
 from webapp.runs.listing_page import list_page
 from webapp.runs.serializer import as_dict
 from webapp.task_catalogue.registry import known_tasks

@@ -26,6 +26,7 @@ from celery.utils.log import get_logger
 
 from webapp.database.engine import now
 from webapp.messaging.producers import concerns_connection, reason
+from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.promise import Consumers, Promise
 from webapp.run_store.statements import Sendable, Target
@@ -33,7 +34,6 @@ from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.database import reading
 from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.messages import Ahead, Sender
-from webapp.schedules import budgets
 
 logger = get_logger(__name__)
 
@@ -271,7 +271,7 @@ class Publisher:
         try:
             with self._engine.begin() as connection:
                 failed = statements.fail_unsendable(connection, reasons, now())
-                budgets.look(connection, failed, [])
+                failure_budgets.look(connection, failed, [])
         except sa.exc.SQLAlchemyError as error:
             # They are found again among the unsent.
             logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.claims import CLAIM_TIMEOUT, MAX_CLAIMS
 from webapp.run_store.promise import Consumer, Promise
@@ -28,7 +29,6 @@ from webapp.scheduler.database import moment, reading
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.messages import Sender
 from webapp.scheduler.publisher import Publisher
-from webapp.schedules import budgets
 
 logger = get_logger(__name__)
 
@@ -109,7 +109,7 @@ class Recovery:
             statements.begin_again(connection, again, "its worker was lost")
         for run_id, error in failed.items():
             statements.give_up(connection, run_id, RunState.STARTED, error, now)
-        budgets.look(connection, list(failed), [])
+        failure_budgets.look(connection, list(failed), [])
         return [claim.run.id for claim in lost]
 
     def _promise(self, claim: LostClaim, consumers: promise.Consumers) -> Promise:

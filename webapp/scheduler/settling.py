@@ -21,19 +21,19 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
+from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.events import Event
 from webapp.run_store.observed import Observed
 from webapp.run_store.promise import Consumer, Consumers, Promise
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import outcomes, recording
+from webapp.runs import outcomes
 from webapp.runs.outcomes import Outcome
 from webapp.scheduler import recovery
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.database import moment, reading
 from webapp.scheduler.leader import Lease
-from webapp.schedules import budgets
 
 logger = get_logger(__name__)
 
@@ -220,7 +220,7 @@ class Settling:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
                 statements.fail_never_claimed(connection, lost, now)
-                budgets.look(connection, [one.run.id for one in lost], [])
+                failure_budgets.look(connection, [one.run.id for one in lost], [])
             logger.warning("%s runs were sent %s times and never claimed; they fail.", len(lost), recovery.MAX_SENDS)
         return [one.run.id for one in lost]
 

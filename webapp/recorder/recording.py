@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
+from webapp.recorder import failure_budgets, transitions
 from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
 from webapp.run_store.events import (
     ID_LENGTH,
@@ -31,8 +32,6 @@ from webapp.run_store.ids import external_id, repeated_id
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import moves
-from webapp.schedules import budgets
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tu
     failed, succeeded = (
         [entry.run_id for entry in entries if entry.event is event] for event in (Event.FAILED, Event.SUCCEEDED)
     )
-    return budgets.look(connection, failed, succeeded)
+    return failure_budgets.look(connection, failed, succeeded)
 
 
 def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
@@ -131,13 +130,13 @@ def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple
     _keep_received(connection, [row for row in rows[Event.RECEIVED] if row is not None])
     _insert_lines(connection, rows[Event.RETRYING] + rows[Event.LINE])
     _keep_progress(connection, rows[Event.PROGRESS])
-    moves.apply(connection, entries)
+    transitions.apply(connection, entries)
 
 
 _PROGRESS = BatchUpdate(
     {"attempt": NUMBER, "at": MOMENT, "done": FRACTION, "total": FRACTION, "text": TEXT},
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
-    f"{moves.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
+    f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
 # Where the moment stands in its rows.
 _AT = 2

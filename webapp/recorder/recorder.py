@@ -20,9 +20,9 @@ from webapp.database.engine import now
 from webapp.liveness import RECORDER_GONE_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.recorder import counters, recording, rejected
 from webapp.run_store import changes
 from webapp.run_store.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
-from webapp.runs import recording, rejected, tallies
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Recorder:
         # changes ask at once. Counted in the same breath, so that what is recorded twice is counted once.
         listed = {entry.run_id for entry in recorded.kept if entry.event not in ONLY_DETAILS}
         with self.redis.pipeline(transaction=True) as pipeline:
-            tallies.add(pipeline, tallies.count(recorded.kept))
+            counters.add(pipeline, counters.count(recorded.kept))
             changes.append(pipeline, listed, {entry.run_id for entry in recorded.kept} - listed)
             for entry_id, fields in entries:
                 if entry_id in reasons:

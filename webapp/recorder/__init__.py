@@ -1,0 +1,1 @@
+"""The recorder: what workers say, moved from the Redis stream into `runs`."""
