@@ -22,7 +22,7 @@ from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
-from webapp.scheduler import messages
+from webapp.scheduler.sending import messages
 
 pytestmark = pytest.mark.slow
 TASKS = shop_tasks.__name__

@@ -20,7 +20,7 @@ from webapp.extensions import celery
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.sending.messages import Sender
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from webapp.run_store import canvas, claims, message
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.sending.messages import Sender
 
 EMBEDDED = {
     "callbacks": [{"task": "linked", "options": {"task_id": "l"}}],

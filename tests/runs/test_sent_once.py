@@ -23,7 +23,7 @@ from webapp.run_store import message
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.sending.messages import Sender
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
 from webapp.runs import control
 from webapp.schedule_store.stored import TASKS
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.sending.messages import Sender
 from webapp.schedules import service as schedules
 
 NOTE = "Its code asks for the serializer “{}”. Beatdesk sends its arguments as JSON."

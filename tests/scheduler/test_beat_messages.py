@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from webapp.extensions import celery
 from webapp.run_store import message
 from webapp.run_store.statements import Sendable
-from webapp.scheduler import messages
-from webapp.scheduler.messages import Sender
+from webapp.scheduler.sending import messages
+from webapp.scheduler.sending.messages import Sender
 from webapp.secrecy.masking import Rule, conceal
 
 RUN = Sendable("0b0e7d1c-6f0c-8d4e-9a55-2f9f7c1f2a10", "add", "[1, 2]", "{}", None, None, None, None)

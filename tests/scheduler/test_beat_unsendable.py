@@ -17,7 +17,7 @@ from tests.servers import wait_for
 from webapp.extensions import celery
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.recorder import failure_budgets
-from webapp.scheduler.publisher import Publisher
+from webapp.scheduler.sending.publisher import Publisher
 
 # Whatever a router of somebody's raises: what is about a connection too, when it is not the broker's.
 RAISED = [

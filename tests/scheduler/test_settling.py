@@ -17,9 +17,9 @@ from webapp.extensions import celery
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.backlog import Backlog
-from webapp.scheduler.consumers import Answer, ConsumerLog
 from webapp.scheduler.core import Core
-from webapp.scheduler.settling import ACTIVE
+from webapp.scheduler.foreign.consumers import Answer, ConsumerLog
+from webapp.scheduler.foreign.settling import ACTIVE
 from webapp.secrecy.masking import Rule, conceal
 
 

@@ -28,7 +28,7 @@ from webapp.identity.models import User
 from webapp.mail.service import enqueue_mail
 from webapp.mail_store.models import Mail, MailState
 from webapp.runs.service import send_runs
-from webapp.scheduler.database import reading
+from webapp.scheduler.connections import reading
 
 BATCH = 100
 # Seconds that the mail server has for each answer.

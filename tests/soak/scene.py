@@ -27,7 +27,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, Origin
 from webapp.run_store.worker_models import Worker
 from webapp.runs import service
-from webapp.scheduler.database import reading
+from webapp.scheduler.connections import reading
 
 TASKS = "tests.soak.tasks"
 

@@ -28,7 +28,7 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.schedule_store.beat_models import ScheduleProgress
 from webapp.schedule_store.models import ScheduleDetail
-from webapp.scheduler.database import moment, now_sql, reading, seconds
+from webapp.scheduler.connections import moment, now_sql, reading, seconds
 from webapp.web.errors import Invalid
 
 TASK = "runs.retain"

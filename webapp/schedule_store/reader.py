@@ -22,7 +22,7 @@ from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.schedule_store.pauses import read_tags, told
 from webapp.schedule_store.rows import Row, policy_columns, rule_columns, target_columns
-from webapp.scheduler.database import moment, seconds
+from webapp.scheduler.connections import moment, seconds
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call

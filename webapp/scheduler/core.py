@@ -24,16 +24,16 @@ from webapp.run_store import statements
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.database import database_clock, moment, open_engine, reading
+from webapp.scheduler.connections import database_clock, moment, open_engine, reading
 from webapp.scheduler.firing import Firing
+from webapp.scheduler.foreign.observer import Observer
 from webapp.scheduler.leader import RENEW_EVERY, Lease, LeaseLost
 from webapp.scheduler.listener import Listener
-from webapp.scheduler.observer import Observer
+from webapp.scheduler.loaded_schedules import Schedules
 from webapp.scheduler.presence import Presence
-from webapp.scheduler.publisher import Publisher
 from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.resuming import Resuming
-from webapp.scheduler.schedules import Schedules
+from webapp.scheduler.sending.publisher import Publisher
 from webapp.secrecy.masking import rule_of
 
 logger = get_logger(__name__)

@@ -22,7 +22,7 @@ from webapp.run_store.ids import join_id
 from webapp.run_store.statements import NewRun, Sendable
 from webapp.run_store.states import RunState
 from webapp.scheduler import overlap, progress
-from webapp.scheduler.database import moment
+from webapp.scheduler.connections import moment
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.plan import Plan
 

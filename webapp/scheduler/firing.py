@@ -12,10 +12,10 @@ from webapp.schedule_store.entries import Entry
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.dispatch import BATCH, Outcome, dispatch
 from webapp.scheduler.leader import Lease
-from webapp.scheduler.messages import Ahead
+from webapp.scheduler.loaded_schedules import Schedules
 from webapp.scheduler.plan import Plan, plan
-from webapp.scheduler.publisher import Publisher
-from webapp.scheduler.schedules import Schedules
+from webapp.scheduler.sending.messages import Ahead
+from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 

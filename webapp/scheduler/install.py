@@ -42,7 +42,7 @@ from webapp.schedule_store import stored, writing
 from webapp.schedule_store.models import Owner
 from webapp.schedule_store.secret_arguments import sealed
 from webapp.schedule_store.stored import DETAILS, TASKS, Stored
-from webapp.scheduler.database import moment, seconds
+from webapp.scheduler.connections import moment, seconds
 from webapp.scheduler.leader import Lease
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of

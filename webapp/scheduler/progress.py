@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from webapp.database.engine import NOW_SQL, array_literal
-from webapp.scheduler.database import raw_moment
+from webapp.scheduler.connections import raw_moment
 
 
 class Step(NamedTuple):

@@ -25,10 +25,10 @@ from webapp.run_store.promise import Consumer, Promise
 from webapp.run_store.statements import LostClaim, Sending
 from webapp.run_store.states import RunState
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.database import moment, reading
+from webapp.scheduler.connections import moment, reading
 from webapp.scheduler.leader import Lease
-from webapp.scheduler.messages import Sender
-from webapp.scheduler.publisher import Publisher
+from webapp.scheduler.sending.messages import Sender
+from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 

@@ -33,12 +33,12 @@ from webapp.schedule_store.pauses import Choice, Pause, covering
 from webapp.schedule_store.rows import some_rows
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.database import moment
+from webapp.scheduler.connections import moment
 from webapp.scheduler.dispatch import FIRED
 from webapp.scheduler.leader import Lease
+from webapp.scheduler.loaded_schedules import Schedules
 from webapp.scheduler.plan import MOST_CAUGHT_UP, Occurrence, Plan
-from webapp.scheduler.publisher import Publisher
-from webapp.scheduler.schedules import Schedules
+from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 

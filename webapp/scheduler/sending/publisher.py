@@ -31,9 +31,9 @@ from webapp.run_store import observed, promise, statements
 from webapp.run_store.promise import Consumers, Promise
 from webapp.run_store.statements import Sendable, Target
 from webapp.scheduler.announcer import Announcer
-from webapp.scheduler.database import reading
+from webapp.scheduler.connections import reading
 from webapp.scheduler.leader import LeaseLost
-from webapp.scheduler.messages import Ahead, Sender
+from webapp.scheduler.sending.messages import Ahead, Sender
 
 logger = get_logger(__name__)
 

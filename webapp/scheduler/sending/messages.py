@@ -33,7 +33,7 @@ from webapp.messaging.producers import (
 from webapp.run_store import message
 from webapp.run_store.ids import had_row
 from webapp.run_store.statements import Sendable, Target, target_of
-from webapp.scheduler.templates import Template, fits, make_template, pushed_ahead, tags
+from webapp.scheduler.sending.message_templates import Template, fits, make_template, pushed_ahead, tags
 
 logger = get_logger(__name__)
 

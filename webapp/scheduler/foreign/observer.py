@@ -16,11 +16,11 @@ from webapp.messaging.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.consumers import MAX_ANSWERS, ConsumerLog, ask, ask_for
-from webapp.scheduler.database import moment
+from webapp.scheduler.connections import moment
+from webapp.scheduler.foreign.consumers import MAX_ANSWERS, ConsumerLog, ask, ask_for
+from webapp.scheduler.foreign.settling import Settling
 from webapp.scheduler.leader import Lease, LeaseLost
-from webapp.scheduler.messages import Sender
-from webapp.scheduler.settling import Settling
+from webapp.scheduler.sending.messages import Sender
 
 logger = get_logger(__name__)
 

@@ -17,7 +17,7 @@ from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
 from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
-from webapp.scheduler.database import reading, seconds
+from webapp.scheduler.connections import reading, seconds
 from webapp.scheduler.progress import Finished, Kept, Note
 from webapp.secrecy.masking import Rule
 

@@ -27,12 +27,12 @@ from webapp.run_store.events import Event
 from webapp.run_store.observed import Observed
 from webapp.run_store.promise import Consumer, Consumers, Promise
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import outcomes
-from webapp.runs.outcomes import Outcome
 from webapp.scheduler import recovery
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.database import moment, reading
+from webapp.scheduler.connections import moment, reading
+from webapp.scheduler.foreign import outcomes
+from webapp.scheduler.foreign.outcomes import Outcome
 from webapp.scheduler.leader import Lease
 
 logger = get_logger(__name__)

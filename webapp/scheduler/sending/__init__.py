@@ -1,0 +1,1 @@
+"""Publishing committed runs: message templates where they serve, Celery's own way where not."""
