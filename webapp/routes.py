@@ -5,13 +5,13 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.accounts.audit_views import blueprint as audit
-from webapp.accounts.own_views import blueprint as account
 from webapp.accounts.views import blueprint as accounts
 from webapp.live.views import blueprint as live
 from webapp.mail.views import blueprint as mail
 from webapp.overview.metrics_views import blueprint as metrics
 from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
+from webapp.people.account_views import blueprint as account
 from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.bulk_views import blueprint as bulk

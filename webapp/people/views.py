@@ -10,10 +10,10 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts.answers import even_time
-from webapp.accounts.own_views import is_yes
 from webapp.database.engine import now
 from webapp.identity.limits import limit_registrations
 from webapp.people import registration, service
+from webapp.people.account_views import is_yes
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile, check_registration
 from webapp.recurrence.zone_search import zone_names
