@@ -14,10 +14,10 @@ from webapp.overview.views import blueprint as overview
 from webapp.people.account_views import blueprint as account
 from webapp.people.views import blueprint as people
 from webapp.runs.add_numbers import blueprint as add_numbers
-from webapp.runs.bulk_views import blueprint as bulk
-from webapp.runs.export import blueprint as export
-from webapp.runs.part_views import blueprint as run_parts
-from webapp.runs.retention_views import blueprint as retention
+from webapp.runs.list.bulk_views import blueprint as bulk
+from webapp.runs.list.export import blueprint as export
+from webapp.runs.page.views import blueprint as run_parts
+from webapp.runs.retention.views import blueprint as retention
 from webapp.runs.views import blueprint as runs
 from webapp.schedules.bulk_views import blueprint as schedules_bulk
 from webapp.schedules.calendar_views import blueprint as schedule_calendar

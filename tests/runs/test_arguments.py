@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from kombu.utils import json as wire
 
-from webapp.runs.call_forms import as_fields, fields_of, read_fields
+from webapp.runs.call.forms import as_fields, fields_of, read_fields
 from webapp.task_catalogue.registry import KnownTask, described
 from webapp.web.errors import Invalid
 

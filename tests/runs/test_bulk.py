@@ -18,7 +18,7 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import bulk
+from webapp.runs.list import bulk
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.arguments import call_faults
+from webapp.runs.call.arguments import call_faults
 from webapp.schedules import service
 from webapp.task_catalogue.registry import find_task
 

@@ -17,7 +17,7 @@ from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.run_store.events import TEXT_LIMIT, limited
 from webapp.run_store.states import RunState
-from webapp.runs.export import FIELDS, harmless
+from webapp.runs.list.export import FIELDS, harmless
 
 
 @pytest.fixture

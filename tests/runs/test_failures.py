@@ -11,7 +11,8 @@ from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.run_store.states import RunState
-from webapp.runs import failures, tracebacks
+from webapp.runs.list import failures
+from webapp.runs.page import tracebacks
 
 TRACE = """Traceback (most recent call last):
   File "/app/orders.py", line 12, in ship

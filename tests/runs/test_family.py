@@ -10,8 +10,8 @@ from celery import Celery, chain, chord, group
 
 from webapp.run_store import canvas
 from webapp.run_store.states import RunState
-from webapp.runs import family
-from webapp.runs.family import Branch, Group, Member, Node
+from webapp.runs.page import family
+from webapp.runs.page.family import Branch, Group, Member, Node
 
 app = Celery("family", backend="cache+memory://", broker="memory://", set_as_current=False)
 

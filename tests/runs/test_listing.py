@@ -10,9 +10,9 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from webapp.database.engine import now
 from webapp.run_store.states import RunState
-from webapp.runs import listing
-from webapp.runs.listing import Edge
-from webapp.runs.search import parse
+from webapp.runs.list import listing
+from webapp.runs.list.listing import Edge
+from webapp.runs.list.search import parse
 from webapp.web.errors import Invalid
 
 

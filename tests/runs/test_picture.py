@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webapp.run_store.canvas import Following, Step
-from webapp.runs import family, picture
-from webapp.runs.family import Branch, Group, Member, Node
-from webapp.runs.picture import Picture
+from webapp.runs.page import family, family_drawing
+from webapp.runs.page.family import Branch, Group, Member, Node
+from webapp.runs.page.family_drawing import Picture
 
 
 def node(name: str = "orders.price") -> Node:
@@ -39,7 +39,7 @@ def check(drawn: Picture, count: int) -> None:
 def test_time_goes_downwards() -> None:
     first, second, called = node("first"), node("second"), node("called")
     first.then, first.calls = [second], [called]
-    drawn = picture.draw([first])
+    drawn = family_drawing.draw([first])
     check(drawn, 3)
     tops = {box.member.task: box.y for box in drawn.boxes}
     assert tops["first"] < tops["called"] < tops["second"]
@@ -48,13 +48,13 @@ def test_time_goes_downwards() -> None:
 
 @pytest.mark.parametrize("count", [1, 6, 7, 58])
 def test_group_has_a_frame_around_its_members(count: int) -> None:
-    drawn = picture.draw([Group(nodes(count), 1_000, chord=True, body=node("body"))])
+    drawn = family_drawing.draw([Group(nodes(count), 1_000, chord=True, body=node("body"))])
     check(drawn, count + 1)
     [frame] = drawn.frames
     assert frame.text == "chord of 1,000"
     inside = [box for box in drawn.boxes if box.y + box.height <= frame.y + frame.height]
     assert len(inside) == count
-    assert all(box.tile == (count > picture.MOST_BOXES) for box in inside)
+    assert all(box.tile == (count > family_drawing.MOST_BOXES) for box in inside)
 
 
 def test_deep_calls_stay_within_the_drawing() -> None:
@@ -62,12 +62,16 @@ def test_deep_calls_stay_within_the_drawing() -> None:
     for _ in range(59):
         deepest.calls = [node()]
         deepest = deepest.calls[0]  # type: ignore[assignment]  # a node was put there
-    check(picture.draw([top]), 60)
+    check(family_drawing.draw([top]), 60)
 
 
 def test_long_names_fit_their_boxes() -> None:
-    drawn = picture.draw([node("accounting.reports." + "monthly_" * 20), node("a.rather.long.path.to.a.certain.task")])
-    assert all(len(box.text) * picture.CHARACTER <= box.width - picture.AROUND_TEXT for box in drawn.boxes)
+    drawn = family_drawing.draw(
+        [node("accounting.reports." + "monthly_" * 20), node("a.rather.long.path.to.a.certain.task")]
+    )
+    assert all(
+        len(box.text) * family_drawing.CHARACTER <= box.width - family_drawing.AROUND_TEXT for box in drawn.boxes
+    )
     assert [box.text[-1] for box in drawn.boxes] == ["…", "k"]
 
 
@@ -90,7 +94,7 @@ _MEMBERS = st.builds(
 @given(st.lists(_MEMBERS, max_size=25))
 def test_whatever_messages_say_every_run_is_drawn_once(members: list[Member]) -> None:
     branches = family.tree(members)
-    drawn = picture.draw(branches)
+    drawn = family_drawing.draw(branches)
     check(drawn, family.size(branches))
     ids = [box.member.id for box in drawn.boxes]
     assert len(ids) == len(set(ids))

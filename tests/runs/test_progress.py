@@ -18,7 +18,7 @@ from webapp.recorder import recording
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
-from webapp.runs import details
+from webapp.runs.page import context as details
 
 
 @pytest.fixture

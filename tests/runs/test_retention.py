@@ -22,7 +22,8 @@ from webapp.run_store import claims
 from webapp.run_store.changes import CHANGES, read
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
-from webapp.runs import retention, service
+from webapp.runs import service
+from webapp.runs.retention import service as retention
 
 DAY = 86_400.0
 MANY = 20_000

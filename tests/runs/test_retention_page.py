@@ -15,7 +15,7 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import retention
+from webapp.runs.retention import service
 
 PATH = "/runs/retention"
 TYPED = {"days_succeeded": "7", "days_failed": "", "days_missed": "90"}
@@ -36,7 +36,7 @@ def test_page_says_how_many_runs_each_rule_concerns(admin: Visitor) -> None:
     cleaning = make_run(task="runs.retain", result=json.dumps({"deleted": {"succeeded": 12345}}))
     page = admin.get(PATH).text
     assert "About 1 run is older and goes at the next cleaning." in page
-    assert page.count("None is older.") == len(retention.DEFAULTS) - 1
+    assert page.count("None is older.") == len(service.DEFAULTS) - 1
     assert "12,345" in page
     assert f"/runs/{cleaning}" in page
     assert "No schedule does it" in page
@@ -46,8 +46,8 @@ def test_saved_rules_are_in_force_and_audited_once(admin: Visitor) -> None:
     assert admin.post(PATH, TYPED).status_code == 303
     assert admin.post(PATH, TYPED).status_code == 303
     with reading():
-        rules = retention.rules()
-    assert rules == {**retention.DEFAULTS, RunState.SUCCEEDED: 7, RunState.FAILED: None}
+        rules = service.rules()
+    assert rules == {**service.DEFAULTS, RunState.SUCCEEDED: 7, RunState.FAILED: None}
     (entry,) = audited()
     assert json.loads(entry.before or "") == {"succeeded": "30 days", "failed": "90 days"}
     assert json.loads(entry.after or "") == {"succeeded": "7 days", "failed": "for ever"}
@@ -61,7 +61,7 @@ def test_bad_number_is_told_at_its_field_and_nothing_typed_is_lost(admin: Visito
     assert f'value="{days[:5] if False else days}"' in answer.text
     assert 'value="7"' in answer.text
     with reading():
-        assert retention.rules() == retention.DEFAULTS
+        assert service.rules() == service.DEFAULTS
     assert audited() == []
 
 

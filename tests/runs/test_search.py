@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.run_store.states import RunState
-from webapp.runs.search import Search, parse
+from webapp.runs.list.search import Search, parse
 from webapp.web.errors import Invalid
 
 

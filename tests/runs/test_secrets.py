@@ -28,7 +28,7 @@ from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control, service
-from webapp.runs.launching import prefilled
+from webapp.runs.call.launch_form import prefilled
 from webapp.secrecy import masking, sealing
 from webapp.web.errors import Conflict
 

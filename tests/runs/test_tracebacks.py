@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.runs import tracebacks
+from webapp.runs.page import tracebacks
 
 WHOLE = """Traceback (most recent call last):
   File "/venv/lib/python3.11/site-packages/celery/app/trace.py", line 564, in trace_task

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.runs import values
-from webapp.runs.values import ALL, FIRST, Limit, Value
+from webapp.runs.page import values
+from webapp.runs.page.values import ALL, FIRST, Limit, Value
 
 SMALL = Limit(parts=12, characters=200, text=20, depth=3, children=4)
 

@@ -19,8 +19,9 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import control, relatives
-from webapp.runs.family import Branch, Group
+from webapp.runs import control
+from webapp.runs.page import relatives
+from webapp.runs.page.family import Branch, Group
 
 pytestmark = pytest.mark.slow
 

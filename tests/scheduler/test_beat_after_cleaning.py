@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive, hours
 from webapp.run_store.states import RunState
-from webapp.runs import retention
+from webapp.runs.retention import service
 from webapp.scheduler.dispatch import run_id
 
 SAVED = at("2027-03-01T00:30:00")
-RULES = dict.fromkeys(retention.DEFAULTS, 1)
+RULES = dict.fromkeys(service.DEFAULTS, 1)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def _end(beats: Rig) -> None:
 
 
 def _clean(beats: Rig, now: datetime) -> int:
-    return sum(retention.delete_old(beats.engine, RULES, now, pause=lambda: None, patience=60).deleted.values())
+    return sum(service.delete_old(beats.engine, RULES, now, pause=lambda: None, patience=60).deleted.values())
 
 
 @pytest.mark.parametrize("afterwards", ["another beat", "clock set back", "edited", "switched off and on"])

@@ -32,7 +32,7 @@ from webapp.recorder import counters, recorder, rejected
 from webapp.run_store import promise
 from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, Origin, RunState
-from webapp.runs.listing import counted_by_state
+from webapp.runs.list.listing import counted_by_state
 from webapp.schedule_store.beat_models import Beat, BeatLease
 from webapp.schedule_store.models import ScheduleRevision
 from webapp.workers import service as workers

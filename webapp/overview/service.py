@@ -15,7 +15,7 @@ from webapp.recorder import rejected
 from webapp.recorder.rejected import Rejected
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.listing import counted_by_state
+from webapp.runs.list.listing import counted_by_state
 
 WINDOW = timedelta(hours=24)
 

@@ -11,7 +11,7 @@ from webapp.encoding import decode_json
 from webapp.run_store.models import Run
 from webapp.run_store.states import WAITING, RunState
 from webapp.runs import control, service
-from webapp.runs.numbers import number
+from webapp.runs.call.numbers import number
 from webapp.web.access import Access, access, may
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json

@@ -18,7 +18,7 @@ from webapp.run_store.creation import new_run
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import Origin, RunState
-from webapp.runs.arguments import call_faults
+from webapp.runs.call.arguments import call_faults
 from webapp.scheduler.connections import reading
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused

@@ -13,8 +13,12 @@ from webapp.messaging import broker
 from webapp.recorder import rejected
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
-from webapp.runs import calls, control, details, failures, launching, service, timeline
-from webapp.runs.listing_page import list_page
+from webapp.runs import control, service
+from webapp.runs.call import launch_form, summary
+from webapp.runs.list import failures
+from webapp.runs.list.context import list_page
+from webapp.runs.page import context as details
+from webapp.runs.page import timeline
 from webapp.runs.serializer import as_dict
 from webapp.task_catalogue.registry import known_tasks
 from webapp.web.access import Access, access
@@ -34,9 +38,9 @@ def index() -> Response:
     """What ran, runs and will run; everything that narrows it stands in the address."""
     shown = list_page(request.args, now())
     if wants_fragment():
-        return render_polled("runs/_list.html", shown=shown, call_line=calls.line, times=timeline.times)
+        return render_polled("runs/_list.html", shown=shown, call_line=summary.line, times=timeline.times)
     status = 422 if shown.error else 200
-    return render("runs/index.html", status=status, shown=shown, call_line=calls.line, times=timeline.times)
+    return render("runs/index.html", status=status, shown=shown, call_line=summary.line, times=timeline.times)
 
 
 @blueprint.get("/runs/rejected")
@@ -81,9 +85,9 @@ def new() -> Response:
     """The launch form: first the task, then what it takes. `from=ID` begins with a run's arguments."""
     as_json = request.args.get("mode") == "json"
     if origin := request.args.get("from"):
-        form = launching.prefilled(service.get_run(origin), as_json=as_json)
+        form = launch_form.prefilled(service.get_run(origin), as_json=as_json)
     else:
-        form = launching.blank(request.args.get("task", ""), as_json=as_json)
+        form = launch_form.blank(request.args.get("task", ""), as_json=as_json)
     return _launch_page(form)
 
 
@@ -92,7 +96,7 @@ def new() -> Response:
 @once
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
-    given = launching.typed(submitted())
+    given = launch_form.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
         call = _read(given, origin)
@@ -108,13 +112,13 @@ def create() -> Response:
     except Invalid as error:
         if wants_json():
             raise
-        return _launch_page(launching.again(given, error.fields, origin), status=422)
+        return _launch_page(launch_form.again(given, error.fields, origin), status=422)
     return _made(run, "Launched.")
 
 
-def _read(given: dict[str, str], origin: Run | None) -> launching.Call:
+def _read(given: dict[str, str], origin: Run | None) -> launch_form.Call:
     try:
-        return launching.read(given, now(), reader_zone(), queue_names(now()), origin)
+        return launch_form.read(given, now(), reader_zone(), queue_names(now()), origin)
     except Invalid as error:
         refusals.record("run.refuse", ("run", "", given.get("task", "")), str(error))
         raise
@@ -126,7 +130,7 @@ def _made(run: Run, done: str) -> Response:
     return see_other(url_for("runs.show", run_id=run.id))
 
 
-def _launch_page(form: launching.Form, status: int = 200) -> Response:
+def _launch_page(form: launch_form.Form, status: int = 200) -> Response:
     tasks = {name: task for name, task in known_tasks().items() if own_tasks.allowed(name)}
     context: dict[str, Any] = {"form": form, "tasks": tasks, "queues": queue_names(now())}
     return render("runs/new.html", "runs/_new.html", status=status, zone=reader_zone().key, **context)

@@ -18,7 +18,7 @@ from webapp.recurrence.zones import zone
 from webapp.run_store.models import Run
 from webapp.run_store.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.run_store.states import Origin
-from webapp.runs import call_forms
+from webapp.runs.call import forms
 from webapp.runs.service import check_call, create_run, send_runs
 from webapp.schedule_store.secret_arguments import opened
 from webapp.schedule_store.stored import Stored
@@ -46,7 +46,7 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     """
     schedule, moment = service.get(schedule_id), now()
     service.require_admin_for_own(schedule)
-    own = {"args", "kwargs"}.isdisjoint(given) and not call_forms.sent_as_fields(given)
+    own = {"args", "kwargs"}.isdisjoint(given) and not forms.sent_as_fields(given)
     try:
         args, kwargs = arguments(schedule, given)
         check_call(schedule.row.task, args, kwargs, repeated=own)
@@ -133,7 +133,7 @@ def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], di
 
     A mask among those that were given stands for what the schedule has there.
     """
-    sent_as_fields = call_forms.sent_as_fields(given)
+    sent_as_fields = forms.sent_as_fields(given)
     given, errors = with_call({**given, "task": schedule.row.task}, schedule.snapshot)
     if errors:
         raise Invalid(errors)
@@ -147,7 +147,7 @@ def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], di
             read["args"] or [], read["kwargs"] or {}
         )
     except Refused as error:
-        raise Invalid(error.by_argument(call_forms.PREFIX) if sent_as_fields else error.by_field()) from error
+        raise Invalid(error.by_argument(forms.PREFIX) if sent_as_fields else error.by_field()) from error
     plain = own.plain if own else ([], {})
     return plain[0] if read["args"] is None else args, plain[1] if read["kwargs"] is None else kwargs
 

@@ -11,7 +11,7 @@ from webapp.messaging import broker
 from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
 from webapp.run_store.message import Destination
-from webapp.runs.arguments import call_faults
+from webapp.runs.call.arguments import call_faults
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.actions import message_options
 from webapp.secrecy.masking import conceal

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response
 
 from webapp.database.engine import now
-from webapp.runs import call_forms
+from webapp.runs.call import forms
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import builder, history, service
@@ -67,7 +67,7 @@ def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:
     texts = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in sent.items()
     }
-    call = call_forms.from_json(task, texts.get("args", "[]"), texts.get("kwargs", "{}"), as_json=True)
+    call = forms.from_json(task, texts.get("args", "[]"), texts.get("kwargs", "{}"), as_json=True)
     return {name: call.values[name] for name in texts}
 
 
@@ -75,7 +75,7 @@ def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, st
     """Arguments for running a schedule now that cannot be taken, as they were typed, with what is wrong."""
     with reading():
         schedule = service.get(schedule_id)
-        call = call_forms.from_typed(schedule.row.task, given)
+        call = forms.from_typed(schedule.row.task, given)
         return render("schedules/run.html", status=422, schedule=schedule, run_call=call, errors=errors)
 
 

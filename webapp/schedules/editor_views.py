@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from webapp.database.engine import now
 from webapp.identity import own_tasks
-from webapp.runs import call_forms
+from webapp.runs.call import forms
 from webapp.schedule_store.definition import due_values
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
@@ -67,10 +67,10 @@ def show_arguments() -> Response:
         edited = _edited(along)
         task = given.get("task") or (edited.row.task if edited else "")
         if wished := along.get("switch"):
-            form, errors = call_forms.switched(task, given, str(wished))
+            form, errors = forms.switched(task, given, str(wished))
             given = _without_call(given) | dict(form.values)
             if wished == "json" or not form.as_json:
-                given[call_forms.MODE] = "json" if form.as_json else "fields"
+                given[forms.MODE] = "json" if form.as_json else "fields"
         return _editor("schedules/_arguments.html", given, along, edited, errors=errors)
 
 
@@ -115,7 +115,7 @@ def _edited(along: dict[str, Any]) -> Stored | None:
 
 
 def _without_call(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if not call_forms.is_field(name)}
+    return {name: value for name, value in given.items() if not forms.is_field(name)}
 
 
 def _preview_values(looked: Preview) -> Response:

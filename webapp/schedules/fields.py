@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from webapp.recurrence.zone_search import like_zones, meant_zone
 from webapp.recurrence.zones import wall_offsets
-from webapp.runs.arguments import read_json
+from webapp.runs.call.arguments import read_json
 
 LARGEST = 2**31 - 1
 LONGEST_JSON = 65_536

@@ -16,7 +16,7 @@ from webapp.recurrence.cron_words import crontab_words
 from webapp.recurrence.zone_search import find_zone
 from webapp.recurrence.zones import zone
 from webapp.run_store.states import RunState
-from webapp.runs.call_forms import is_field
+from webapp.runs.call.forms import is_field
 from webapp.schedule_store.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMENTS, Kind
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.scheduler.plan import TOLERANCE

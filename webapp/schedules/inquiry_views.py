@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, make_response, request
 
 from webapp.database.engine import now
 from webapp.recurrence.zones import zone
-from webapp.runs import call_forms
+from webapp.runs.call import forms
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, diagnosis, listing, rehearsal, service
@@ -97,7 +97,7 @@ def try_out(schedule_id: int) -> Response:
         except Invalid as error:
             if wants_json():
                 raise
-            if call_forms.sent_as_fields(given):
+            if forms.sent_as_fields(given):
                 return run_form(schedule_id, given, error.fields)
             return render(
                 "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given

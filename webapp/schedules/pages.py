@@ -12,7 +12,7 @@ from webapp.identity import own_tasks
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
 from webapp.run_store.skipping import skipped_ahead
-from webapp.runs import call_forms
+from webapp.runs.call import forms
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
@@ -45,7 +45,7 @@ def editor_context(
         "schedule": schedule,
         "preview": preview,
         "errors": errors or {},
-        "call": call_forms.from_typed(values.get("task", ""), values),
+        "call": forms.from_typed(values.get("task", ""), values),
         "tasks": [
             (task.name, f"{task.name} — {task.summary}" if task.summary else task.name)
             for task in known_tasks().values()
@@ -80,7 +80,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
         "aim": broker.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
-        "run_call": call_forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
+        "run_call": forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "drift": drift.drifted(schedule),
         "hold": hold_at(schedule, moment, pauses),
         "meanwhile": pausing.meanwhile_own(schedule),

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from webapp.runs.export import harmless
+from webapp.runs.list.export import harmless
 from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules.rehearsal import MOST_EXPORTED, Fire, Line, Rehearsal
 

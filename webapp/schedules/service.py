@@ -22,7 +22,7 @@ from webapp.identity import audit, own_tasks, refusals
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence.zone_search import find_zone
-from webapp.runs.call_forms import is_field
+from webapp.runs.call.forms import is_field
 from webapp.schedule_store import pause_rows, stored, writing
 from webapp.schedule_store.definition import Definition, iso
 from webapp.schedule_store.models import Resume

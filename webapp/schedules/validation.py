@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 from webapp.queue_names import refusal, target_refusal
 from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
 from webapp.recurrence.zones import zone
-from webapp.runs import call_forms
-from webapp.runs.arguments import call_faults
+from webapp.runs.call import forms
+from webapp.runs.call.arguments import call_faults
 from webapp.schedule_store import secret_arguments
 from webapp.schedule_store.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
 from webapp.schedule_store.models import Misfire, Overlap
@@ -83,7 +83,7 @@ def examine(
     A task that is not registered is refused, except that a disabled schedule keeps it: one that had it before, and with
     `keeps_unknown` any.
     """
-    in_fields = call_forms.sent_as_fields(given)
+    in_fields = forms.sent_as_fields(given)
     given, call_errors = with_call(given, current)
     form = Reader({**DEFAULTS, **(current or {}), **given})
     form.errors |= call_errors
@@ -99,7 +99,7 @@ def examine(
         try:
             args, kwargs = _check_call(form, (task, args, kwargs), given.keys(), current, like or current, opens)
         except Refused as error:
-            form.errors |= error.by_argument(call_forms.PREFIX) if in_fields else error.by_field()
+            form.errors |= error.by_argument(forms.PREFIX) if in_fields else error.by_field()
     recurrence = None
     if rule is not None and "timezone" not in form.errors:
         recurrence = _check_recurrence(form, rule, timezone, values, now)
@@ -115,8 +115,8 @@ def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tu
 
     Arguments that `current` gives to the same task by position stay so: an edit of one is no change of the others.
     """
-    plain = {name: value for name, value in given.items() if not call_forms.is_field(name)}
-    if not call_forms.sent_as_fields(given):
+    plain = {name: value for name, value in given.items() if not forms.is_field(name)}
+    if not forms.sent_as_fields(given):
         return plain, {}
     current = current or {}
     name = str(plain.get("task") or current.get("task") or "")
@@ -125,7 +125,7 @@ def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tu
         return plain, {}
     like = current.get("args") if current.get("task") == name else None
     try:
-        args, kwargs = call_forms.read_fields(task, given, like if isinstance(like, list) else ())
+        args, kwargs = forms.read_fields(task, given, like if isinstance(like, list) else ())
     except Invalid as error:
         return plain, error.fields
     return plain | {"args": args, "kwargs": kwargs}, {}

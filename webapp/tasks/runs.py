@@ -8,10 +8,10 @@ from celery import shared_task
 
 from webapp.database.engine import now
 from webapp.execution.reporting import progress
-from webapp.runs import retention
+from webapp.runs.retention import service
 
 
 @shared_task(name="runs.retain", bind=True)
 def retain(self: Any) -> dict[str, Any]:
     """Delete the runs that are older than /runs/retention says; gives how many of each state."""
-    return retention.clean(now(), self.request.id, lambda sum_: progress(sum_, None, "deleted"))
+    return service.clean(now(), self.request.id, lambda sum_: progress(sum_, None, "deleted"))

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import listing
-from webapp.runs.listing import Counts, Edge, RunPage
-from webapp.runs.search import QUALIFIERS, Search, parse
+from webapp.runs.list import listing
+from webapp.runs.list.listing import Counts, Edge, RunPage
+from webapp.runs.list.search import QUALIFIERS, Search, parse
 from webapp.task_catalogue.registry import known_tasks
 from webapp.web.errors import Invalid
 from webapp.web.hosts import root

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 from webapp.queue_names import refusal
 from webapp.run_store.models import Run
 from webapp.runs import service
-from webapp.runs.arguments import call_faults
-from webapp.runs.call_forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
-from webapp.runs.numbers import whole
-from webapp.runs.search import length
+from webapp.runs.call.arguments import call_faults
+from webapp.runs.call.forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
+from webapp.runs.call.numbers import whole
+from webapp.runs.list.search import length
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.errors import Invalid

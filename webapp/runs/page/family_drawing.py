@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from webapp.runs.family import Branch, Group, Member, Node
+from webapp.runs.page.family import Branch, Group, Member, Node
 
 WIDTH = 328
 BOX_WIDTH, BOX_HEIGHT = 220, 32

@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, url_for
 
 from webapp.run_store.models import Run
-from webapp.runs import calls, relatives, service, values
+from webapp.runs import service
+from webapp.runs.call import summary
+from webapp.runs.page import relatives, values
 from webapp.task_catalogue.registry import find_task
 from webapp.web import responses
 from webapp.web.access import Access, access
@@ -46,7 +48,7 @@ def family(run_id: str) -> Response:
 
 
 def _names(run: Run, part: str) -> list[str]:
-    return calls.names_by_position(find_task(run.task)) if part == "args" else []
+    return summary.names_by_position(find_task(run.task)) if part == "args" else []
 
 
 def _value(run_id: str, part: str) -> tuple[Run, str]:

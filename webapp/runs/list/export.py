@@ -18,9 +18,10 @@ from flask import Blueprint, Flask, current_app, request
 from webapp.database.engine import now, read_only
 from webapp.extensions import db
 from webapp.run_store.models import Run
-from webapp.runs import listing, timeline
-from webapp.runs.listing_page import terms_of
-from webapp.runs.search import parse
+from webapp.runs.list import listing
+from webapp.runs.list.context import terms_of
+from webapp.runs.list.search import parse
+from webapp.runs.page import timeline
 from webapp.runs.serializer import JSON_COLUMNS, column_value
 from webapp.web.access import Access, access
 from webapp.web.responses import Response

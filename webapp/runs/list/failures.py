@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs import tracebacks
+from webapp.runs.page import tracebacks
 
 # So many of the newest failures are looked at.
 LOOKED_AT = 2_000

@@ -12,9 +12,9 @@ from webapp.extensions import db
 from webapp.run_store import canvas
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED
-from webapp.runs import family
-from webapp.runs.family import MOST, Branch, Member
-from webapp.runs.picture import Picture, draw
+from webapp.runs.page import family
+from webapp.runs.page.family import MOST, Branch, Member
+from webapp.runs.page.family_drawing import Picture, draw
 
 # Of a large family: its ancestors, its neighbours in a group and its own calls come first.
 ANCESTORS = 10

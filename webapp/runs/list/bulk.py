@@ -17,10 +17,11 @@ from webapp.identity.audit import record
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
-from webapp.runs import listing, service
+from webapp.runs import service
 from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
-from webapp.runs.listing import Edge
-from webapp.runs.search import Search
+from webapp.runs.list import listing
+from webapp.runs.list.listing import Edge
+from webapp.runs.list.search import Search
 from webapp.web.errors import Conflict, Invalid
 
 # So many at once; more take a second round, which keeps each transaction and each answer short.

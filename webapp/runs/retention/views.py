@@ -9,7 +9,8 @@ from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
 
 from webapp.database.engine import now
-from webapp.runs import control, retention
+from webapp.runs import control
+from webapp.runs.retention import service
 from webapp.web.access import Access, access
 from webapp.web.errors import Invalid
 from webapp.web.idempotency import once
@@ -23,7 +24,7 @@ blueprint = Blueprint("retention", __name__)
 @access(Access.ADMIN)
 def show() -> Response:
     """The rule for each state, how many runs it concerns now, and what was deleted last."""
-    found = retention.rules()
+    found = service.rules()
     if wants_json():
         return jsonify(days={state.value: days for state, days in found.items()})
     return _page({f"days_{state}": days for state, days in found.items()})
@@ -35,7 +36,7 @@ def save() -> Response:
     """Save the rules; what was typed stays when some of it cannot be taken."""
     given = submitted()
     try:
-        changed = retention.set_rules(given)
+        changed = service.set_rules(given)
     except Invalid as error:
         if wants_json():
             raise
@@ -51,21 +52,21 @@ def save() -> Response:
 @once
 def clean() -> Response:
     """Delete now what the rules say; the run that does it is shown."""
-    run = control.launch(retention.TASK, person=current_user.id)
+    run = control.launch(service.TASK, person=current_user.id)
     flash("The cleaning was launched.", "success")
     return see_other(url_for("runs.show", run_id=run.id))
 
 
 def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
-    found = retention.rules()
+    found = service.rules()
     return render(
         "runs/retention.html",
         status=422 if error else 200,
         typed=typed,
         errors=error.fields if error else {},
         rules=found,
-        counts=retention.due_counts(found, now()),
-        most=retention.COUNTED,
-        last=retention.last_cleaning(),
-        schedules=retention.schedules(),
+        counts=service.due_counts(found, now()),
+        most=service.COUNTED,
+        last=service.last_cleaning(),
+        schedules=service.schedules(),
     )

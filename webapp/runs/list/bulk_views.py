@@ -6,10 +6,10 @@ from flask import Blueprint, Response, flash, request
 from flask_security import current_user
 
 from webapp.database.engine import now
-from webapp.runs import bulk
-from webapp.runs.listing import Edge
-from webapp.runs.listing_page import address, terms_of
-from webapp.runs.search import Search, parse
+from webapp.runs.list import bulk
+from webapp.runs.list.context import address, terms_of
+from webapp.runs.list.listing import Edge
+from webapp.runs.list.search import Search, parse
 from webapp.web.access import Access, access
 from webapp.web.formats import plural
 from webapp.web.idempotency import once

@@ -18,10 +18,11 @@ from webapp.run_store import promise
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import Worker
-from webapp.runs import calls, relatives, timeline, tracebacks, values
-from webapp.runs.relatives import Family
-from webapp.runs.timeline import Step, Times
-from webapp.runs.values import Tree
+from webapp.runs.call import summary
+from webapp.runs.page import relatives, timeline, tracebacks, values
+from webapp.runs.page.relatives import Family
+from webapp.runs.page.timeline import Step, Times
+from webapp.runs.page.values import Tree
 from webapp.task_catalogue.registry import find_task
 from webapp.workers.service import is_alive
 
@@ -137,7 +138,7 @@ def _name_of(user_id: int | None) -> str | None:
 def _values(run: Run) -> dict[str, Tree]:
     """The trees of what there is; empty arguments are no value."""
     texts = {"args": run.args, "kwargs": run.kwargs, "result": run.result}
-    names = {"args": calls.names_by_position(find_task(run.task))}
+    names = {"args": summary.names_by_position(find_task(run.task))}
     given = {part: text for part, text in texts.items() if text and (part == "result" or text not in ("[]", "{}"))}
     return {part: values.tree(text, names=names.get(part, ())) for part, text in given.items()}
 

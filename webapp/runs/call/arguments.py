@@ -24,7 +24,7 @@ from uuid import UUID
 from kombu.utils import json as kombu_json
 
 from webapp.encoding import decode_json, shortened
-from webapp.runs.numbers import number, whole
+from webapp.runs.call.numbers import number, whole
 from webapp.secrecy.masking import Opened, masked_value
 from webapp.secrecy.text import MASK, is_concealed
 from webapp.task_catalogue.registry import KnownTask

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.runs.arguments import Argument, argument, read_argument, read_json, written
+from webapp.runs.call.arguments import Argument, argument, read_argument, read_json, written
 from webapp.secrecy.masked_input import FORGOTTEN, forget
 from webapp.secrecy.masking import Rule, walk, walk_call
 from webapp.secrecy.names import is_secret

@@ -17,7 +17,7 @@ from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.search import Search
+from webapp.runs.list.search import Search
 
 Columns = Any
 Condition = Callable[[Columns], sa.ColumnElement[bool]]

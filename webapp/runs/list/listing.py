@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.runs.conditions import Plan, plan
-from webapp.runs.matching import matcher
-from webapp.runs.search import Search
+from webapp.runs.list.conditions import Plan, plan
+from webapp.runs.list.matching import matcher
+from webapp.runs.list.search import Search
 from webapp.web.errors import Invalid
 
 PAGE = 50

@@ -1,0 +1,1 @@
+"""The list of runs: search, counts, export, failures grouped, actions on all that match."""

@@ -1,0 +1,1 @@
+"""The page of one run: timeline, values, tracebacks, family."""
