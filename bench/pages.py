@@ -33,8 +33,8 @@ from webapp.identity.models import User
 from webapp.launcher.memory import building
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedules.listing import STATUSES
-from webapp.schedules.ordering import DIRECTIONS, ORDERS
+from webapp.schedules.list.listing import STATUSES
+from webapp.schedules.list.ordering import DIRECTIONS, ORDERS
 
 BAR = 50.0
 SEARCHES = (

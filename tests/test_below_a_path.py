@@ -33,7 +33,8 @@ from webapp.mail.rendering import KINDS
 from webapp.mail.service import _private_values, compose, enqueue_mail
 from webapp.mail_store.models import Mail
 from webapp.run_store.states import RunState
-from webapp.schedules import pausing, service
+from webapp.schedules import service
+from webapp.schedules.pausing import service as pausing
 
 ROOT = "/tools/beat"
 SITE = f"https://localhost{ROOT}"

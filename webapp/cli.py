@@ -7,7 +7,7 @@ from flask import Flask
 from webapp.messaging.installation_cli import installation
 from webapp.people.cli import users
 from webapp.runs.cli import recorder, runs
-from webapp.schedules.commands import schedules
+from webapp.schedules.cli.group import schedules
 from webapp.web.static_files import static
 
 

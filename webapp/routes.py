@@ -19,13 +19,13 @@ from webapp.runs.list.export import blueprint as export
 from webapp.runs.page.views import blueprint as run_parts
 from webapp.runs.retention.views import blueprint as retention
 from webapp.runs.views import blueprint as runs
-from webapp.schedules.bulk_views import blueprint as schedules_bulk
-from webapp.schedules.calendar_views import blueprint as schedule_calendar
-from webapp.schedules.editor_views import blueprint as schedule_editor
-from webapp.schedules.inquiry_views import blueprint as inquiries
-from webapp.schedules.moving_views import blueprint as schedule_moves
-from webapp.schedules.pause_views import blueprint as pauses
-from webapp.schedules.transfer_views import blueprint as schedules_transfer
+from webapp.schedules.calendar.moving_views import blueprint as schedule_moves
+from webapp.schedules.calendar.views import blueprint as schedule_calendar
+from webapp.schedules.editor.views import blueprint as schedule_editor
+from webapp.schedules.inquiries.views import blueprint as inquiries
+from webapp.schedules.list.bulk_views import blueprint as schedules_bulk
+from webapp.schedules.pausing.views import blueprint as pauses
+from webapp.schedules.transfer.views import blueprint as schedules_transfer
 from webapp.schedules.views import blueprint as schedules
 from webapp.workers.views import blueprint as workers
 

@@ -22,7 +22,8 @@ from webapp.mail_store.models import Mail, SuppressedAddress
 from webapp.run_store.models import RunLine
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer
-from webapp.schedules import pausing, service
+from webapp.schedules import service
+from webapp.schedules.pausing import service as pausing
 
 pytestmark = pytest.mark.browser
 

@@ -19,7 +19,8 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.models import ScheduleRevision
-from webapp.schedules import pausing, service
+from webapp.schedules import service
+from webapp.schedules.pausing import service as pausing
 
 pytestmark = pytest.mark.browser
 

@@ -17,7 +17,7 @@ from tests import servers
 from webapp import create_app
 from webapp.recurrence import due_times
 from webapp.schedule_store.definition import DEFAULTS, Definition
-from webapp.schedules.sources.beat_export import to_source
+from webapp.schedules.sources.python.export import to_source
 from webapp.schedules.validation import examine
 
 NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)

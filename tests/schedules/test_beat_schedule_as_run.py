@@ -11,8 +11,8 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.schedules.sources.beat_schedule import from_source
 from webapp.schedules.sources.given import Given
+from webapp.schedules.sources.python.beat_schedule import from_source
 from webapp.web.errors import Invalid
 
 FIRST = "app.conf.beat_schedule = beat_schedule = {'z': {'task': 'add', 'schedule': 1}}"

@@ -9,9 +9,9 @@ import pytest
 
 from tests import servers
 from webapp import create_app
-from webapp.schedules.sources.beat_schedule import from_source
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.python_values import RUN_IT
+from webapp.schedules.sources.python.beat_schedule import from_source
+from webapp.schedules.sources.python.values import RUN_IT
 from webapp.schedules.sources.reading import guess
 from webapp.web.errors import Invalid
 

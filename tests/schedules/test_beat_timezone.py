@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from tests.schedules.acting import Visitor
-from webapp.schedules.sources.beat_schedule import from_module, from_source
+from webapp.schedules.sources.python.beat_schedule import from_module, from_source
 
 NIGHTLY = "{'nightly': {'task': 'add', 'schedule': crontab(hour=2, minute=0), 'args': (1, 2)}}"
 NO_ZONE = f"app = Celery('shop', broker='redis://')\napp.conf.beat_schedule = {NIGHTLY}\n"

@@ -16,7 +16,7 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
 from webapp.schedules import service
-from webapp.schedules.export import FORMATS
+from webapp.schedules.transfer.export import FORMATS
 
 DAY: dict[str, Any] = {"kind": "interval", "every": 1, "period": "days", "task": "add", "args": [1, 2]}
 

@@ -11,9 +11,9 @@ from flask import Flask
 
 from webapp.extensions import db
 from webapp.schedule_store.stored import CRONTABS, DETAILS, TASKS, WORDS
-from webapp.schedules import grams, listing, ordering
-from webapp.schedules.grams import SHARES, may_mention, rare_parts
-from webapp.schedules.listing import Filters
+from webapp.schedules.list import listing, ordering, trigrams
+from webapp.schedules.list.listing import Filters
+from webapp.schedules.list.trigrams import SHARES, may_mention, rare_parts
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {
@@ -139,11 +139,11 @@ def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
     many = [{"schedule_id": 100 + number, "words": f"office {number:03}"} for number in range(300)]
     db.session.execute(sa.insert(WORDS), many)
     db.session.execute(sa.text("ANALYZE schedule_words"))
-    shares = grams._shares()
+    shares = trigrams._shares()
     assert shares["off"] > 0.9
     assert rare_parts("office 123", shares) == ["123", " 12"]
     db.session.execute(sa.text("DELETE FROM schedule_words"))
-    assert grams._shares() is shares
+    assert trigrams._shares() is shares
 
 
 def test_who_has_the_words_is_looked_for_once_and_not_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from webapp.schedules.grid import grid, hour_at
+from webapp.schedules.calendar.grid import grid, hour_at
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.schedules import export, service, transfer
+from webapp.schedules import service
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.transfer import export
+from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid
 
 FINE = "- {name: fine, task: add, args: [1, 2], kind: interval, every: 5, period: minutes}\n"

@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.schedules import export
+from webapp.schedules.transfer import export
 
 FILES = Path(__file__).parent / "files"
 BIRTHDAYS = "people.send_birthday_emails"

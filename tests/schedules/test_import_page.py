@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.schedules import service
-from webapp.schedules.sources.python_values import RUN_IT
+from webapp.schedules.sources.python.values import RUN_IT
 
 BEAT = "beat_schedule = {'sums': {'task': 'add', 'schedule': 60, 'args': (1, 2)}}"
 ENTRY = "{'task': 'add', 'schedule': 60, 'args': (1, 2)}"

@@ -20,9 +20,9 @@ from webapp.run_store.models import Run
 from webapp.schedule_store import stored
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS
-from webapp.schedules import listing
-from webapp.schedules.kept import MOST, kept
-from webapp.schedules.listing import Filters
+from webapp.schedules.list import listing
+from webapp.schedules.list.cached_counts import MOST, kept
+from webapp.schedules.list.listing import Filters
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -269,7 +269,7 @@ def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler:
 
 def test_what_took_long_to_find_is_kept_as_many_times_as_long(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"now": 1000.0, "takes": 0.0}
-    monkeypatch.setattr("webapp.schedules.kept.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    monkeypatch.setattr("webapp.schedules.list.cached_counts.time", SimpleNamespace(monotonic=lambda: clock["now"]))
     found = iter(range(100))
 
     def find() -> int:

@@ -10,10 +10,10 @@ import pytest
 from webapp.recurrence import Crontab, Interval, Recurrence
 from webapp.run_store.message import Destination
 from webapp.schedule_store.pauses import Pause, spans
-from webapp.schedules import load
-from webapp.schedules.load import Load, bursts, calmest
-from webapp.schedules.roster import Group, When
-from webapp.schedules.run_times import UNKNOWN, usual
+from webapp.schedules.calendar import load
+from webapp.schedules.calendar.load import Load, bursts, calmest
+from webapp.schedules.calendar.roster import Group, When
+from webapp.schedules.calendar.run_times import UNKNOWN, usual
 from webapp.workers.capacity import Pool
 
 MONDAY = int(datetime(2027, 1, 4, tzinfo=UTC).timestamp())

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from webapp.recurrence import Crontab, Recurrence
-from webapp.schedules.next_cli import make_next_command
+from webapp.schedules.cli.next import make_next_command
 
 NOW = datetime.fromisoformat("2027-01-01T00:00:00Z")
 STORED = {"birthdays": (Recurrence(Crontab.from_line("0 8 * * *"), "Asia/Kathmandu", max_runs=5), 3)}

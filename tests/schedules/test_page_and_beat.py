@@ -22,9 +22,9 @@ from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
 from webapp.schedule_store.rows import Row, some_rows
 from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
-from webapp.schedules import alike
+from webapp.schedules.calendar import grouping
+from webapp.schedules.calendar.roster import Roster
 from webapp.schedules.holding import hold_at, next_firing
-from webapp.schedules.roster import Roster
 from webapp.task_catalogue.registry import find_task, rule_for
 
 BEGIN = now().replace(microsecond=0)
@@ -270,6 +270,6 @@ def test_gathered_by_the_database_rows_say_the_same(app: Flask, rows: list[Made]
         gathered, one_by_one = Roster(), Roster()
         gathered.refresh(db.session.connection(), BEGIN)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(alike, "MOST", 0)
+            patched.setattr(grouping, "MOST", 0)
             one_by_one.refresh(db.session.connection(), BEGIN)
         assert gathered.groups == one_by_one.groups

@@ -18,7 +18,7 @@ from redis import Redis
 from tests import tls
 from tests.mail.servers import make_certificate
 from webapp.extensions import db
-from webapp.schedules import export
+from webapp.schedules.transfer import export
 
 EVERY = {"__type__": "interval", "every": 90.0, "relative": False}
 NIGHTLY = {

@@ -9,7 +9,8 @@ from flask import Flask
 
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.schedules import actions, rehearsal, service
+from webapp.schedules import actions, service
+from webapp.schedules.inquiries import rehearsal
 
 CRONTABS = {"nightly": "30 2 * * *", "often": "*/30 * * * *", "off": "* * * * *"}
 
@@ -113,7 +114,7 @@ def test_as_a_table_for_spreadsheets(viewer: Visitor, monkeypatch: pytest.Monkey
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert row["local"] == "2027-03-28T03:00:00+02:00"
     assert (row["name"], row["runs"], row["note"]) == ("nightly", "yes", "moved: 02:30 does not exist that day")
-    monkeypatch.setattr("webapp.schedules.rehearsal_answers.MOST_EXPORTED", 5)
+    monkeypatch.setattr("webapp.schedules.inquiries.rehearsal_export.MOST_EXPORTED", 5)
     rows = viewer.get("/schedules/rehearsal.csv").text.splitlines()
     assert len(rows) == 7
     assert "only the first 5 are exported" in rows[-1]

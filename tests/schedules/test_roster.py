@@ -11,8 +11,9 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.schedules import alike, service
-from webapp.schedules.roster import Roster
+from webapp.schedules import service
+from webapp.schedules.calendar import grouping
+from webapp.schedules.calendar.roster import Roster
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest
         gathered, one_by_one = Roster(), Roster()
         moment = now()
         gathered.refresh(db.session.connection(), moment)
-        monkeypatch.setattr(alike, "MOST", 0)
+        monkeypatch.setattr(grouping, "MOST", 0)
         one_by_one.refresh(db.session.connection(), moment)
         assert gathered.groups == one_by_one.groups
         # All but the disabled one, and the paused one besides.

@@ -16,9 +16,9 @@ from tests import servers
 from webapp import create_app
 from webapp.extensions import celery
 from webapp.schedule_store.definition import DEFAULTS
-from webapp.schedules.export import entry_of, to_json
 from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.reading import Asked, read
+from webapp.schedules.transfer.export import entry_of, to_json
 from webapp.schedules.validation import examine
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK, hide

@@ -14,8 +14,10 @@ from flask.testing import FlaskCliRunner
 
 from tests.visitors import Visitor
 from webapp.extensions import celery, db
-from webapp.schedules import export, service, transfer
+from webapp.schedules import service
 from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.transfer import export
+from webapp.schedules.transfer import service as transfer
 from webapp.secrecy import sealing
 from webapp.web.errors import Invalid
 

@@ -12,9 +12,9 @@ from flask import Flask
 from tests.schedules.acting import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
-from webapp.schedules import listing, ordering
-from webapp.schedules.listing import Filters
-from webapp.schedules.ordering import ORDERS, Order
+from webapp.schedules.list import listing, ordering
+from webapp.schedules.list.listing import Filters
+from webapp.schedules.list.ordering import ORDERS, Order
 from webapp.web.errors import Invalid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -14,8 +14,10 @@ from tests.schedules.acting import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleVersion
 from webapp.schedule_store.stored import TASKS
-from webapp.schedules import export, history, service, transfer
+from webapp.schedules import history, service
 from webapp.schedules.sources.given import Given
+from webapp.schedules.transfer import export
+from webapp.schedules.transfer import service as transfer
 
 BOTH = {"exchange": "events", "routing_key": "sums"}
 

@@ -19,8 +19,10 @@ from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.schedule_store import stored
 from webapp.schedule_store.stored import TASKS
-from webapp.schedules import export, service, transfer
+from webapp.schedules import service
 from webapp.schedules.sources.own import from_yaml, to_yaml
+from webapp.schedules.transfer import export
+from webapp.schedules.transfer import service as transfer
 
 NAME = "shop.tasks.removed"
 DUMP = json.dumps([

@@ -99,8 +99,9 @@ class ScheduleDetail(Base):
 
 
 class SchedulePause(Base):
-    """A pause of everything or of tags, or a change window that is planned. Written by `webapp.schedules.pausing`.
+    """A pause of everything or of tags, or a change window that is planned.
 
+    Written by `webapp.schedules.pausing.service`.
     A pause of one schedule lies in its details while it lasts; it comes here when it ends with something to make up
     for. Beat notes here how far it has caught up.
     """

@@ -11,7 +11,7 @@ from webapp.schedule_store.definition import iso
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
-from webapp.schedules.listing import Listed, with_runs
+from webapp.schedules.list.listing import Listed, with_runs
 from webapp.task_catalogue.registry import is_unknown, serializer_note
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from flask import request
 
 from webapp.encoding import encodable_value
-from webapp.schedules import builder
-from webapp.schedules.listing import Filters
-from webapp.schedules.ordering import DIRECTIONS, ORDERS, Order
+from webapp.schedules.editor import crontab_builder
+from webapp.schedules.list.listing import Filters
+from webapp.schedules.list.ordering import DIRECTIONS, ORDERS, Order
 from webapp.web.errors import Invalid
 from webapp.web.query_string import LONGEST_TEXT, text_in_query
 from webapp.web.request_body import submitted
@@ -38,7 +38,9 @@ def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
     JSON that is not an object.
     """
     sent = submitted()
-    along = {name: sent.pop(name) for name in list(sent) if name in NO_FIELDS or name.startswith(builder.PREFIX)}
+    along = {
+        name: sent.pop(name) for name in list(sent) if name in NO_FIELDS or name.startswith(crontab_builder.PREFIX)
+    }
     if "build.week" in along:
         along["build.week"] = ",".join(list_sent("build.week", along))
     return sent, along

@@ -18,9 +18,9 @@ from celery.schedules import crontab, schedule
 from webapp.config import ConfigError
 from webapp.encoding import STRICT_NUMBERS, encodable_value
 from webapp.messaging.redis_hashes import Unreachable, connected, read_hashes
-from webapp.schedules.sources.beat_schedule import from_entry
-from webapp.schedules.sources.beat_timezone import Zone, chosen_or
 from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse
+from webapp.schedules.sources.python.beat_schedule import from_entry
+from webapp.schedules.sources.python.timezone import Zone, chosen_or
 from webapp.web.errors import Invalid
 
 PREFIX = "redbeat:"

@@ -1,0 +1,1 @@
+"""The calendar of the coming week, and moving schedules to quieter times."""

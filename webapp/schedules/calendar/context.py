@@ -1,0 +1,285 @@
+"""What the templates of the calendar are given: cells, bursts, and the schedules of an hour or a minute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+from webapp.extensions import db
+from webapp.schedule_store import stored
+from webapp.schedule_store.stored import Stored
+from webapp.schedules.calendar import load, moving
+from webapp.schedules.calendar.grid import Grid, Hour
+from webapp.schedules.calendar.load import Burst, Coming, Load, PoolLoad
+from webapp.schedules.calendar.run_times import Usual
+from webapp.schedules.calendar.week import DAYS, Reckoned, Times
+from webapp.workers.capacity import Pool
+
+BURSTS_SHOWN = 10
+PAGE = 50
+# Up to which share of the slots' time an hour is called so.
+LEVELS = ((0.25, "quiet"), (0.7, "busy"), (1.0, "full"), (math.inf, "over"))
+TIMES_NAMED = 6
+# Of one load, on several clocks and as minutes pass.
+VIEWS_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An hour of the calendar: how many fire, the share of the slots' time that they take in the fullest pool, bursts.
+
+    `queue` names that pool where there are several and it is too full. Of an hour that has begun: its rest.
+    """
+
+    hour: Hour
+    fires: int
+    share: float
+    bursts: int
+    queue: str
+    passed: bool = False
+
+    @property
+    def level(self) -> str:
+        """The share in a word."""
+        return next(word for most, word in LEVELS if self.share < most) if self.fires else "none"
+
+    @property
+    def percent(self) -> str:
+        """The share as people read it."""
+        return share_words(self.share)
+
+    @property
+    def at(self) -> str:
+        """When it begins, for addresses."""
+        return instant_text(self.hour.start)
+
+
+@dataclass(frozen=True, slots=True)
+class BurstLine:
+    """Bursts at one time of the clock, on one or more days. `own` are the fires of those that match, of all `fires`."""
+
+    hour: int
+    minute: int
+    days: Sequence[date]
+    fires: int
+    own: int
+    late: float
+    exceeds: bool
+    pool: Pool
+    at: str
+    calmer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeekView:
+    """The cells, row by row, None where a day does not have that hour; the worst bursts, and of how many."""
+
+    cells: Sequence[Sequence[Cell | None]]
+    bursts: Sequence[BurstLine]
+    burst_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A schedule that fires in an hour or minute: how often, when, for how long, and a calmer minute for it."""
+
+    schedule: Stored
+    fires: int
+    times: Sequence[str]
+    more: bool
+    usual: Usual
+    movable: bool
+    calmer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Firings:
+    """One page of them, and of how many."""
+
+    rows: Sequence[Firing]
+    schedules: int
+    movable: int
+    fires: int
+    number: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return max(1, -(-self.schedules // PAGE))
+
+
+def share_words(share: float) -> str:
+    """A share of the slots' time in per cent, without a line break."""
+    percent = share * 100
+    text = f"{percent:,.0f} %" if percent >= 1 or not percent else "< 1 %"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def instant_text(instant: int) -> str:
+    """Epoch seconds as an address has them."""
+    return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
+
+
+def week_view(grid: Grid, reckoned: Reckoned, zone: ZoneInfo, now: datetime) -> WeekView:
+    """What the page of a week shows; kept with the load that it was made of. What has passed by `now` is not in it.
+
+    Cells count those that match. Bursts are what all schedules make together, where one that matches is among them.
+    """
+    found = reckoned.load
+    ahead = ahead_of(found, now)
+    key = (zone.key, grid.start, ahead)
+    view = found.views.get(key)
+    if not isinstance(view, WeekView):
+        by_hour = {
+            hour: _bursts_of(hour, reckoned, ahead) for row in grid.rows for hour in row.hours if hour is not None
+        }
+        cells = [
+            [None if hour is None else _cell(hour, found, ahead, by_hour[hour]) for hour in row.hours]
+            for row in grid.rows
+        ]
+        while len(found.views) >= VIEWS_KEPT:
+            del found.views[next(iter(found.views))]
+        view = found.views[key] = WeekView(cells, *_burst_lines(by_hour, reckoned, zone))
+    return view
+
+
+def ahead_of(found: Load, now: datetime) -> int:
+    """The first minute of a load that has not begun yet: what came due before it has fired, or was missed."""
+    return max(0, found.minute_of(math.ceil(now.timestamp() / 60) * 60))
+
+
+def _cell(hour: Hour, found: Load, ahead: int, bursts: Sequence[Burst]) -> Cell:
+    first, end = max(found.minute_of(hour.start), ahead), found.minute_of(hour.end)
+    if first >= end:
+        return Cell(hour, 0, 0.0, 0, "", passed=True)
+    share, place = max(((_share(pool, first, end), place) for place, pool in enumerate(found.pools)), default=(0.0, 0))
+    queue = found.pools[place].pool.queues[0] if share >= 1 and len(found.pools) > 1 else ""
+    fires = sum(sum(pool.fires[first:end]) for pool in found.pools)
+    return Cell(hour, fires, share, len(bursts), queue)
+
+
+def _share(pool: PoolLoad, first: int, end: int) -> float:
+    """Fires times their usual run time, of what the slots can do in that time."""
+    return sum(pool.work[first:end]) / (pool.pool.slots * 60 * (end - first))
+
+
+def shares(found: Load, first: int, end: int) -> list[tuple[Pool, int, float]]:
+    """Each pool with its fires and its share."""
+    return [(pool.pool, sum(pool.fires[first:end]), _share(pool, first, end)) for pool in found.pools]
+
+
+def _bursts_of(hour: Hour, reckoned: Reckoned, ahead: int) -> list[Burst]:
+    found = reckoned.whole
+    first, end = max(found.minute_of(hour.start), ahead), found.minute_of(hour.end)
+    if first >= end:
+        return []
+    return [
+        burst
+        for pool, shown in zip(found.pools, reckoned.load.pools, strict=True)
+        # Most hours have none: look at them at the speed of arrays.
+        if max(pool.waits[first:end]) >= load.WORTH_TELLING or max(pool.fires[first:end]) >= load.MANY
+        for burst in load.bursts(pool, first, end)
+        if shown.fires[burst.minute]
+    ]
+
+
+def _burst_lines(
+    by_hour: Mapping[Hour, Sequence[Burst]], reckoned: Reckoned, zone: ZoneInfo
+) -> tuple[list[BurstLine], int]:
+    """The worst bursts, those at one time of the clock together, and how many there are of such lines in all."""
+    together: dict[tuple[int, int, Pool], list[tuple[Burst, Hour]]] = {}
+    for hour, bursts in by_hour.items():
+        for burst in bursts:
+            local = datetime.fromtimestamp(reckoned.whole.first + 60 * burst.minute, zone)
+            together.setdefault((local.hour, local.minute, burst.pool), []).append((burst, hour))
+    ranked = sorted(together.items(), key=lambda item: max((one.late, one.fires) for one, _ in item[1]), reverse=True)
+    return [_line(key, bursts, reckoned) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
+
+
+def _line(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], reckoned: Reckoned) -> BurstLine:
+    hour, minute, pool = key
+    worst = max((burst for burst, _ in bursts), key=lambda burst: (burst.late, burst.fires))
+    found = reckoned.whole
+    of_pool, shown = next(pair for pair in zip(found.pools, reckoned.load.pools, strict=True) if pair[0].pool == pool)
+    seconds = of_pool.work[worst.minute] / worst.fires
+    calmer = load.calmest(of_pool, [burst.minute - minute for burst, _ in bursts], math.ceil(seconds / 60), [minute])
+    days = sorted({one.day for _, one in bursts})
+    return BurstLine(
+        hour, minute, days, worst.fires, shown.fires[worst.minute], worst.late, worst.exceeds, pool,
+        instant_text(found.first + 60 * worst.minute), calmer,
+    )  # fmt: skip
+
+
+def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: int) -> Firings:
+    """A page of the schedules that come due from one minute of the load to before another, most work first."""
+    found = coming_within(reckoned.load, *span)
+    shown = list(islice(_by_work(found, reckoned.times), (number - 1) * PAGE, number * PAGE))
+    schedules = {
+        one.id: one for one in stored.find_many(db.session, [schedule_id for schedule_id, _coming, _count in shown])
+    }
+    advice = moving.Advice(reckoned)
+    rows = [
+        Firing(
+            (schedule := schedules[schedule_id]),
+            count,
+            *_times(coming, reckoned.load, span, zone),
+            reckoned.times.of(schedule.id, schedule.row.task),
+            moving.fixed_minute(schedule.rule) is not None,
+            advice.calmer(coming, schedule),
+        )
+        for schedule_id, coming, count in shown
+        if schedule_id in schedules
+    ]
+    movable = sum(
+        len(coming.ids)
+        for coming, _count in found
+        if moving.fixed_minute(coming.group.when.recurrence.rule) is not None
+    )
+    fires = sum(count * len(coming.ids) for coming, count in found)
+    return Firings(rows, sum(len(coming.ids) for coming, _count in found), movable, fires, number)
+
+
+def _by_work(found: Sequence[tuple[Coming, int]], times: Times) -> Iterator[tuple[int, Coming, int]]:
+    """The numbers of schedules with what they are part of, those with most work first."""
+    if times.each:
+        each = [(schedule_id, coming, count) for coming, count in found for schedule_id in coming.ids]
+        each.sort(key=lambda one: (-one[2] * times.of(one[0], one[1].group.task).median, one[0]))
+        yield from each
+        return
+    # Many: all that come due together take as long, so that it is enough to put those in order.
+    works = sorted(found, key=lambda one: (-one[1] * times.seconds(one[0].group, ())[0], one[0].ids[0]))
+    for coming, count in works:
+        yield from ((schedule_id, coming, count) for schedule_id in coming.ids)
+
+
+def is_movable(coming: Coming) -> bool:
+    """Whether these are crontabs with one fixed minute."""
+    return moving.fixed_minute(coming.group.when.recurrence.rule) is not None
+
+
+def coming_within(found: Load, first: int, end: int) -> list[tuple[Coming, int]]:
+    """Those that come due then, each with how often. A jitter may make them fire later."""
+    counted = ((coming, coming.within(first, end)) for coming in found.coming)
+    return [(coming, count) for coming, count in counted if count]
+
+
+def _times(coming: Coming, found: Load, span: tuple[int, int], zone: ZoneInfo) -> tuple[list[str], bool]:
+    """The first times at which it comes due, on a zone's clock; whether there are more."""
+    times = [found.first + 60 * minute for minute in coming.due.minutes if span[0] <= minute < span[1]]
+    shown = [f"{datetime.fromtimestamp(instant, zone):%H:%M}" for instant in times[:TIMES_NAMED]]
+    return shown, len(times) > TIMES_NAMED
+
+
+def day_words(days: Sequence[date]) -> str:
+    """Such as: each day, Mon 23 Nov, 4 of 7 days."""
+    if len(days) == DAYS:
+        return "each day"
+    if len(days) <= 2:
+        return ", ".join(f"{day:%a %d %b}" for day in days)
+    if all(later - earlier == timedelta(days=1) for earlier, later in pairwise(days)):
+        return f"{days[0]:%a %d %b} to {days[-1]:%a %d %b}"
+    return f"{len(days)} of {DAYS} days"

@@ -1,0 +1,117 @@
+"""`flask schedules`: list, show and next; export and import."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from flask.cli import AppGroup, with_appcontext
+
+from webapp.database.engine import now
+from webapp.encoding import one_line, strict_json_value, without_controls
+from webapp.extensions import db
+from webapp.recurrence import Recurrence
+from webapp.schedule_store import stored
+from webapp.schedule_store.definition import due_values
+from webapp.schedule_store.stored import Stored
+from webapp.schedules.answers import listed_values, schedule_values
+from webapp.schedules.cli.next import make_next_command
+from webapp.schedules.list import listing
+from webapp.schedules.list.listing import STATUSES, Filters, Listed
+from webapp.task_catalogue.registry import is_unknown
+from webapp.web.errors import DomainError
+
+schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")
+
+
+def lookup(name: str) -> tuple[Recurrence, int] | None:
+    """A stored schedule's recurrence by its name, and how many runs it has made."""
+    found = stored.find_named(db.session, name)
+    if found is None:
+        return None
+    if found.recurrence is None:
+        raise click.ClickException(f"{name}: {found.problem}")
+    return found.recurrence, found.runs
+
+
+next_command = make_next_command(lookup)
+if next_command.callback is not None:
+    # A group adds the application's context only to commands that it makes itself.
+    next_command.callback = with_appcontext(next_command.callback)
+schedules.add_command(next_command)
+
+
+@schedules.command("list")
+@click.option("--search", default="", help="Part of a name, task, description or tag.")
+@click.option("--status", default="", type=click.Choice(["", *STATUSES]), help="Only schedules that stand so.")
+@click.option("--tag", default="", help="Only schedules with this tag.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
+    """All schedules that match, by name."""
+    moment, after = now(), ""
+    rows: list[Listed] = []
+    while True:
+        page = listing.page(Filters(q=search, status=status, tag=tag), moment, after=after, size=400)
+        rows += page.rows
+        if page.after is None:
+            break
+        after = page.after
+    if as_json:
+        click.echo(json.dumps(strict_json_value([listed_values(row) for row in rows]), indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        due = f"{row.next_fires_at:%Y-%m-%d %H:%M:%S} UTC" if row.next_fires_at else "–"
+        found = row.schedule
+        click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<23}  {one_line(found.name)}  ({found.words})")
+
+
+@schedules.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show_schedule(name: str, as_json: bool) -> None:
+    """One schedule, by its name or its number, with its next due times."""
+    found = find(name)
+    values = schedule_values(found) | {"next": [due_values(due) for due in found.due_times(now(), 10)]}
+    if as_json:
+        click.echo(json.dumps(strict_json_value(values), indent=2, ensure_ascii=False))
+        return
+    for field, value in values.items():
+        if field == "next":
+            continue
+        click.echo(f"{field:>16}  {without_controls(_said(value))}")
+    for due in values["next"]:
+        click.echo(f"{'next':>16}  {due['utc']}  {due['local']}  {due['note']}".rstrip())
+
+
+def find(name: str) -> Stored:
+    """A schedule by its name, else by its number. Raises click's exception when there is none."""
+    found = stored.find_named(db.session, name)
+    if found is None and name.isascii() and name.isdigit() and len(name) < 10:
+        found = stored.find(db.session, int(name))
+    if found is None:
+        raise click.ClickException(f"there is no schedule named '{name}'")
+    return found
+
+
+def refuse(error: DomainError) -> click.ClickException:
+    """An error of a service as one line on standard error."""
+    return click.ClickException(str(error))
+
+
+def _standing(schedule: Stored) -> str:
+    if is_unknown(schedule.row.task):
+        return "task unknown"
+    if schedule.problem:
+        return "broken"
+    if schedule.fired:
+        return "done"
+    if not schedule.row.enabled:
+        return "disabled"
+    return "paused" if schedule.paused_at_moment(now()) else "enabled"
+
+
+def _said(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

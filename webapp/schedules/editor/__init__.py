@@ -1,0 +1,1 @@
+"""The editor of a schedule: form, preview, explanation, builder of crontabs."""

@@ -1,0 +1,119 @@
+"""What the templates of one schedule are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from webapp.database.engine import now
+from webapp.extensions import db
+from webapp.identity import own_tasks
+from webapp.messaging import broker
+from webapp.recurrence.zone_search import zone_options
+from webapp.run_store.skipping import skipped_ahead
+from webapp.runs.call import forms
+from webapp.schedule_store.definition import TARGETS
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import drift, history, in_force
+from webapp.schedules.editor import crontab_builder, crontab_builder_reading
+from webapp.schedules.editor.explanation import crontab_parts, zone_words
+from webapp.schedules.editor.forms import CHOICES, moment_type
+from webapp.schedules.editor.preview import COUNT, Preview, unchanged
+from webapp.schedules.holding import hold, hold_at, next_firing
+from webapp.schedules.list import recent_runs
+from webapp.schedules.pausing import service
+from webapp.task_catalogue.registry import is_unknown, known_tasks
+
+RUNS_SHOWN = 10
+
+
+def editor_context(
+    values: Mapping[str, str],
+    schedule: Stored | None,
+    preview: Preview | None,
+    errors: Mapping[str, str] | None = None,
+    built: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """For the form: its values as text, its choices, what is wrong, and what it would do.
+
+    `built` is what was chosen in the builder of crontabs.
+    """
+    moment = now()
+    task_name = values.get("task", "")
+    return {
+        "values": values,
+        "schedule": schedule,
+        "preview": preview,
+        "errors": errors or {},
+        "call": forms.from_typed(values.get("task", ""), values),
+        "tasks": [
+            (task.name, f"{task.name} — {task.summary}" if task.summary else task.name)
+            for task in known_tasks().values()
+            if own_tasks.allowed(task.name)
+        ]
+        # A schedule may have had it while it was known; it stays chosen.
+        + ([(task_name, f"{task_name} — task unknown")] if is_unknown(task_name) else []),
+        "zone_options": zone_options(moment),
+        "zone_words": zone_words(values.get("timezone", ""), moment),
+        "parts": crontab_parts(values.get("crontab", "")),
+        "built": crontab_builder_reading.shown(values.get("crontab", ""), built),
+        "builder": crontab_builder,
+        "choices": CHOICES,
+        "moment_type": moment_type,
+        "now": moment,
+    }
+
+
+def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> dict[str, str]:
+    """What is said to be wrong while somebody types: what is still empty is not wrong before they tried to save."""
+    about_all = {"", "kind"}
+    return {
+        name: text
+        for name, text in preview.errors.items()
+        if tried or name in about_all or values.get(name, "").strip()
+    }
+
+
+def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any]:
+    """For the page of one schedule."""
+    moment, pauses = now(), unsettled(db.session)
+    return editor_context(values, schedule, unchanged(schedule, moment)) | {
+        "unchanged": True,
+        "aim": broker.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
+        "run_call": forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
+        "drift": drift.drifted(schedule),
+        "hold": hold_at(schedule, moment, pauses),
+        "meanwhile": service.meanwhile_own(schedule),
+        "resume_words": list(service.RESUME_WORDS.items()),
+        "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),
+        **progress_context(schedule, moment, pauses),
+        "versions": history.versions(schedule.id),
+        "now": moment,
+    }
+
+
+def progress_context(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> dict[str, Any]:
+    """For what each run of it changes: its last runs and its next times."""
+    due = schedule.due_times(moment, COUNT)
+    skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
+    next_due_at = next_firing(schedule, moment, pauses, skipped)
+    return {
+        "schedule": schedule,
+        "runs": _last_runs(schedule, moment),
+        "strip": recent_runs.recent_states([schedule.id], moment).get(schedule.id, []),
+        "due": due,
+        "skipped": skipped,
+        "held": {one.utc: held.told for one in due if (held := hold(schedule, one.utc, pauses))},
+        "next_due_at": next_due_at,
+        "next_fires_at": None if next_due_at is None else schedule.fires_at(next_due_at),
+    }
+
+
+def _last_runs(schedule: Stored, now: datetime) -> list[recent_runs.LastRun]:
+    """Due ones and those by hand together, newest first."""
+    due = recent_runs.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
+    together = [*due, *recent_runs.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

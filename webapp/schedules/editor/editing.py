@@ -1,0 +1,85 @@
+"""The editor shown again: with errors at their fields, with what is typed, or with what two people saved at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+
+from webapp.database.engine import now
+from webapp.runs.call import forms
+from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.stored import Stored
+from webapp.schedules import history, service
+from webapp.schedules.asked import cloned_id
+from webapp.schedules.editor import crontab_builder
+from webapp.schedules.editor.context import editor_context
+from webapp.schedules.editor.forms import empty_form, form_values, typed
+from webapp.schedules.editor.merging import merge
+from webapp.schedules.editor.preview import Preview, preview
+from webapp.schedules.service import Edited
+from webapp.schedules.validation import with_call
+from webapp.web.errors import Invalid
+from webapp.web.rendering import render
+from webapp.web.transactions import reading
+
+
+def shown_again(
+    given: Mapping[str, Any],
+    along: Mapping[str, Any],
+    edited: Stored | None,
+    looked: Preview,
+    errors: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The form with everything as it was typed, for the template of a new schedule or of the edited one."""
+    values = typed(given, form_values(shown(edited.snapshot)) if edited else empty_form("UTC"))
+    more = {"tried": bool(along.get("tried")), "clone": cloned_id(along)}
+    return editor_context(values, edited, looked, errors, chosen(along)) | more
+
+
+def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
+    """After a save that was refused: each error at its field."""
+    with reading():
+        edited = service.get(schedule_id) if schedule_id is not None else None
+        looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
+        context = shown_again(given, {**along, "tried": "1"}, edited, looked, error.fields)
+        return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
+
+
+def both_edited(given: dict[str, Any], error: Edited) -> Response:
+    """Another save came first: its values, the former ones and what was typed, and a form of both together."""
+    with reading():
+        theirs = service.get(error.schedule.id)
+        base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
+        mine, unread = with_call(given, base)
+        mine |= _typed_call(mine, str(mine.get("task") or theirs.row.task))
+        merged = merge(shown(base), shown(theirs.snapshot), mine)
+        # Arguments that cannot be read are shown as they were typed.
+        values = typed(given, merged.values) if unread else merged.values
+        context = editor_context(values, theirs, preview(values, theirs, now()), unread)
+        return render("schedules/conflict.html", status=409, merged=merged, conflict=error, **context)
+
+
+def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:
+    """The arguments that were typed as text; a secret among them has to be typed again."""
+    sent = {name: given[name] for name in ("args", "kwargs") if name in given}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in sent.items()
+    }
+    call = forms.from_json(task, texts.get("args", "[]"), texts.get("kwargs", "{}"), as_json=True)
+    return {name: call.values[name] for name in texts}
+
+
+def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, str]) -> Response:
+    """Arguments for running a schedule now that cannot be taken, as they were typed, with what is wrong."""
+    with reading():
+        schedule = service.get(schedule_id)
+        call = forms.from_typed(schedule.row.task, given)
+        return render("schedules/run.html", status=422, schedule=schedule, run_call=call, errors=errors)
+
+
+def chosen(along: Mapping[str, Any]) -> dict[str, str]:
+    """What was chosen in the builder of crontabs."""
+    return {name: str(value) for name, value in along.items() if name.startswith(crontab_builder.PREFIX)}

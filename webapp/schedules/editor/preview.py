@@ -1,0 +1,125 @@
+"""What a schedule would do, before it is saved: computed by what beat computes with."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from webapp.extensions import db
+from webapp.recurrence import DueTime, Recurrence, describe, due_times
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.pauses import covering
+from webapp.schedule_store.stored import Stored
+from webapp.schedules.editor.explanation import clock_notes
+from webapp.schedules.holding import hold
+from webapp.schedules.validation import examine
+from webapp.task_catalogue.registry import find_task
+
+COUNT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None).
+
+    `held` says which of the new ones a pause would skip, and why; `clock_notes` what changes of clocks do.
+    """
+
+    timezone: str = "UTC"
+    words: str = ""
+    new: list[DueTime] = field(default_factory=list)
+    old: list[DueTime] | None = None
+    old_words: str = ""
+    changes: bool = False
+    enabled: bool = True
+    errors: dict[str, str] = field(default_factory=dict)
+    call: str = ""
+    held: dict[datetime, str] = field(default_factory=dict)
+    clock_notes: list[str] = field(default_factory=list)
+
+
+def unchanged(stored: Stored, now: datetime) -> Preview:
+    """What is known of a schedule before anything is typed."""
+    if stored.recurrence is None or stored.problem:
+        return Preview()
+    return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs))
+
+
+def preview(
+    given: Mapping[str, Any], stored: Stored | None, now: datetime, like: Mapping[str, Any] | None = None
+) -> Preview:
+    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time.
+
+    `like` as of `examine`.
+    """
+    examined = examine(given, now, current=stored.snapshot if stored else None, like=like)
+    old = stored.due_times(now, COUNT) if stored else None
+    old_words = stored.words if stored else ""
+    recurrence = examined.recurrence
+    if recurrence is None:
+        return Preview(old=old, old_words=old_words, errors=examined.errors, call=_call(given, stored))
+    name = str(given.get("name") or (stored.name if stored else "")).strip()
+    recurrence = dataclasses.replace(recurrence, seed=name)
+    if stored is not None:
+        recurrence = as_saved(recurrence, stored)
+    done = stored.runs if stored else 0
+    new = due_times(recurrence, now, COUNT, done)
+    return Preview(
+        timezone=recurrence.timezone,
+        words=describe(recurrence),
+        new=new,
+        old=old,
+        old_words=old_words,
+        changes=old is None or [due.fires_at for due in old] != [due.fires_at for due in new],
+        enabled=examined.definition.enabled if examined.definition else True,
+        errors=examined.errors,
+        call=_call(given, stored),
+        clock_notes=clock_notes(recurrence, now, done),
+        held=_held(new, stored, examined.definition.tags if examined.definition else ()),
+    )
+
+
+def _held(new: list[DueTime], stored: Stored | None, tags: Collection[str]) -> dict[datetime, str]:
+    pauses = unsettled(db.session)
+    held: dict[datetime, str] = {}
+    for due in new:
+        own = hold(stored, due.utc, ()) if stored is not None else None
+        wide = covering(pauses, tags, due.utc)
+        if found := own or wide:
+            held[due.utc] = found.told
+    return held
+
+
+def _call(given: Mapping[str, Any], stored: Stored | None) -> str:
+    """How the chosen task is called: its name with the signature of its function; empty when none is chosen."""
+    known = find_task(str(given.get("task") or (stored.row.task if stored else "")))
+    if known is None:
+        return ""
+    parameters = [parameter.replace(annotation=_plain(parameter)) for parameter in known.signature.parameters.values()]
+    return f"{known.name}{inspect.Signature(parameters)}"
+
+
+def _plain(parameter: inspect.Parameter) -> Any:
+    """Annotations that are texts, because their module delays them, would be shown with quotes."""
+    note = parameter.annotation
+    return _Text(note) if isinstance(note, str) else note
+
+
+class _Text:
+    """Shows as the text that it was made of."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:
+    """The recurrence as it would be after a save: an interval that is not changed keeps its grid."""
+    anchor = stored.row.anchor if recurrence.rule == stored.rule else recurrence.anchor
+    return dataclasses.replace(recurrence, anchor=anchor)

@@ -1,0 +1,81 @@
+"""Actions on many schedules: first how many and which, then, confirmed, it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, request, url_for
+
+from webapp.database.engine import now
+from webapp.schedules.asked import filters_from, list_sent
+from webapp.schedules.list import bulk
+from webapp.schedules.list.listing import Filters
+from webapp.web.access import Access, access
+from webapp.web.errors import Invalid
+from webapp.web.formats import plural
+from webapp.web.idempotency import once
+from webapp.web.rendering import render, see_other, wants_json
+from webapp.web.request_body import submitted
+from webapp.web.transactions import reading
+
+blueprint = Blueprint("schedules_bulk", __name__, url_prefix="/schedules/bulk")
+
+SHOWN = 50
+
+
+@blueprint.post(f"/<any({','.join(bulk.OPERATING)}):action>")
+@access(Access.OPERATOR)
+@once
+def operate(action: str) -> Response:
+    """Pause, resume or run many."""
+    return _many(action)
+
+
+@blueprint.post(f"/<any({','.join(bulk.EDITING)}):action>")
+@access(Access.SCHEDULER)
+@once
+def edit(action: str) -> Response:
+    """Enable, disable, tag or delete many."""
+    return _many(action)
+
+
+def _many(action: str) -> Response:
+    given = submitted()
+    listed = list_sent("ids" if request.is_json else "id", given)
+    ids = [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
+    filters = filters_from(given) if given.get("all") else None
+    if not request.is_json and not given.get("confirmed"):
+        return _ask(action, ids, given)
+    outcome = bulk.apply(action, bulk.chosen(ids, filters, now()), given)
+    if wants_json():
+        return jsonify(done=outcome.done, refused=outcome.refused)
+    flash(f"{plural(outcome.done, 'schedule')} {bulk.WORDS[action][1]}.", "success" if outcome.done else "info")
+    if outcome.refused:
+        some = "; ".join(f"{name}: {text}" for name, text in list(outcome.refused.items())[:5])
+        flash(f"Not done to {plural(len(outcome.refused), 'schedule')}: {some}", "warning")
+    return see_other(_list(filters_from(given)))
+
+
+def _ask(action: str, ids: list[int], given: dict[str, Any]) -> Response:
+    """The question, with the count and the names."""
+    filters = filters_from(given)
+    with reading():
+        try:
+            schedules = bulk.chosen(ids, filters if given.get("all") else None, now())
+        except Invalid as error:
+            flash(str(error), "warning")
+            return see_other(_list(filters))
+        return render(
+            "schedules/bulk.html",
+            action=action,
+            words=bulk.WORDS[action],
+            schedules=schedules,
+            shown=SHOWN,
+            filters=filters,
+            everything=bool(given.get("all")),
+        )
+
+
+def _list(filters: Filters) -> str:
+    wishes: dict[str, Any] = dict(filters.given())
+    return url_for("schedules.index", **wishes)

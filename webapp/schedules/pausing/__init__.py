@@ -1,0 +1,1 @@
+"""Pauses of everything and of tags, and change windows."""

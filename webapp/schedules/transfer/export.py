@@ -1,0 +1,95 @@
+"""Schedules as the text of a file, the same for page and command line.
+
+It has what people decide (`Definition.snapshot`), in YAML and JSON without what equals the defaults. Not in it:
+numbers, versions, pauses, and what has run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_json_value
+from webapp.extensions import db
+from webapp.schedule_store import secret_arguments, stored
+from webapp.schedule_store.definition import DEFAULTS, FIELDS
+from webapp.schedule_store.stored import TASKS, Stored, select_schedules
+from webapp.schedules.sources.own import to_yaml
+from webapp.schedules.sources.python.export import to_source
+from webapp.secrecy.rows import sealed_places
+
+TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: its name, what it is for, its media type, and the name of a file, with the day at `{}`."""
+
+    name: str
+    purpose: str
+    media_type: str
+    file_name: str
+
+
+FORMATS = {
+    "yaml": Format("YAML", "to import again", "application/yaml", "schedules-{}.yaml"),
+    "json": Format("JSON", "to import again", "application/json", "schedules-{}.json"),
+    "python": Format("Python", "beat_schedule for Celery’s beat", "text/x-python", "beat_schedule.py"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The text of a file; `sealed` says by name where sealed secrets stand, which only the same SECRET_KEY opens."""
+
+    text: str
+    sealed: Mapping[str, Sequence[str]]
+
+
+def export(format_: str, chosen: Collection[int] | None = None, *, with_seals: bool) -> Exported:
+    """The schedules of these numbers, or all, by name, in one of `FORMATS`.
+
+    Secrets are masked, or sealed to import them again; in Python they are always masked.
+    """
+    if format_ == "python":
+        return Exported(to_source([found.beat_values for found in schedules(chosen)]), {})
+    found = entries(chosen, with_seals=with_seals)
+    places = {str(one["name"]): sealed_places(one.get("args"), one.get("kwargs")) for one in found}
+    sealed = {name: some for name, some in places.items() if some}
+    return Exported(to_yaml(found, sealed) if format_ == "yaml" else to_json(found, sealed), sealed)
+
+
+def schedules(chosen: Collection[int] | None = None) -> Sequence[Stored]:
+    """Those of these numbers, or all, by name."""
+    if chosen is not None:
+        return stored.find_many(db.session, chosen)
+    return stored.load(db.session, select_schedules().order_by(TASKS.c.name))
+
+
+def entries(chosen: Collection[int] | None = None, *, with_seals: bool = False) -> list[dict[str, Any]]:
+    """Each schedule as it stands in a file, with only what differs from the defaults."""
+    shown = secret_arguments.exported if with_seals else secret_arguments.shown
+    return [entry_of(shown(_readable(found.snapshot))) for found in schedules(chosen)]
+
+
+def _readable(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """With a text for arguments, of another program's row, that are too deep: an import refuses that entry alone."""
+    deep = {name: TOO_DEEP for name in ("args", "kwargs") if json_depth(snapshot[name]) > MAX_JSON_DEPTH}
+    return {**snapshot, **deep}
+
+
+def entry_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """One schedule as it stands in a file."""
+    return {
+        name: snapshot[name]
+        for name in FIELDS
+        if name in snapshot and not (name in DEFAULTS and snapshot[name] == DEFAULTS[name])
+    }
+
+
+def to_json(found: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The text of a file, as `to_yaml`."""
+    values = {"schedules": list(found)} | ({"sealed": sealed} if sealed else {})
+    return json.dumps(encodable_value(strict_json_value(values)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
