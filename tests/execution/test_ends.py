@@ -14,8 +14,8 @@ from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
 
+from tests.execution.test_exceptions import RefusedValue
 from tests.runs.making import deliver, make_run
-from tests.runs.test_exceptions import RefusedValue
 from tests.support import fresh
 from webapp.extensions import celery, db
 from webapp.recorder.recorder import Recorder

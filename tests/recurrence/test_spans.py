@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.recurrence.test_properties import questions
 from tests.scheduler.asking import at, cron
 from tests.scheduler.generated import ZONES, changes, crontab_line, moment
-from tests.scheduler.test_recurrence_properties import questions
 from webapp.recurrence import Crontab, Interval, Recurrence, by_minute, clock_changes, next_due_timestamp
 
 DAYS = 3
