@@ -20,6 +20,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.worker_models import Worker
 from webapp.runs import control
@@ -74,7 +75,7 @@ def test_each_takes_its_own(context: Flask, settings: Settings, shop: Shop) -> N
                 assert "WORKER_QUEUES=beatdesk,celery" in second.output()
                 assert consumed("second") == [DEFAULT_QUEUE]
             # What we send to a queue of theirs leaves the queue as it is.
-            assert broker.publish([Run(id=runs[0], task="shop.note", args='["for them"]', kwargs="{}", queue="shop")])
+            assert sending.publish([Run(id=runs[0], task="shop.note", args='["for them"]', kwargs="{}", queue="shop")])
             wait_for(lambda: shop.executed()["for them"] == 1)
             for worker in (first, second, theirs):
                 assert "unregistered task" not in worker.output()

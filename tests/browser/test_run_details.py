@@ -18,8 +18,8 @@ from tests.runs.test_family import signature
 from tests.runs.test_tracebacks import WHOLE
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.messaging import broker
 from webapp.recorder.recording import RETRY_LEVEL
+from webapp.run_store import sending
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import Origin, RunState
 
@@ -88,7 +88,7 @@ def test_what_a_reader_opened_or_closed_stays_so_while_the_page_follows(
     assert json.loads(page.evaluate("navigator.clipboard.readText()")) == json.loads(VALUE)
     db.session.execute(sa.update(Run).where(Run.id == busy).values(progress_text="order 99"))
     db.session.commit()
-    broker.tell_pages([busy])
+    sending.tell_pages([busy])
     expect(page.locator(".run-progress")).to_contain_text("order 99")
     expect(page.locator("#value-args")).to_contain_text("x" * 2_000)
     expect(inner).not_to_have_attribute("open", "")

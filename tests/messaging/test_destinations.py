@@ -13,8 +13,7 @@ from flask import Flask
 from kombu import Exchange, Queue
 
 from webapp.extensions import celery, db
-from webapp.messaging import broker
-from webapp.run_store import message
+from webapp.run_store import message, sending
 from webapp.run_store.creation import new_run
 from webapp.run_store.message import Destination
 from webapp.run_store.states import Origin
@@ -46,24 +45,24 @@ def test_a_message_arrives_where_it_is_said_to_go(
     stock: Celery, redis: redis_client.Redis, queue: str | None, exchange: str | None, routing_key: str | None
 ) -> None:
     options = {"exchange": exchange, "routing_key": routing_key}
-    aim = broker.destination_of("add", queue, exchange, routing_key)
+    aim = sending.destination_of("add", queue, exchange, routing_key)
     stock.send_task("add", [1, 2], queue=queue, **options)
-    told = broker.led_to(aim)
+    told = sending.led_to(aim)
     assert arrived(redis) == told
     run = new_run("add", [1, 2], origin=Origin.LAUNCH, queue=queue)
     run.options = json.dumps({name: value for name, value in options.items() if value})
     db.session.add(run)
     db.session.commit()
-    sent = broker.publish([run])
+    sent = sending.publish([run])
     assert (arrived(redis), bool(sent)) == (told, bool(told))
-    assert broker.queue_of_run(run) == aim.queue
+    assert sending.queue_of_run(run) == aim.queue
 
 
 def test_what_a_task_or_a_route_names_counts_too(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(celery.tasks["add"], "exchange", "events", raising=False)
-    assert broker.destination_of("add", None) == Destination("beatdesk", "", "beatdesk")
-    assert broker.destination_of("add", "slow", None, "sums") == Destination(None, "events", "sums")
+    assert sending.destination_of("add", None) == Destination("beatdesk", "", "beatdesk")
+    assert sending.destination_of("add", "slow", None, "sums") == Destination(None, "events", "sums")
     monkeypatch.setattr(celery.tasks["add"], "routing_key", "own", raising=False)
-    assert broker.destination_of("add", None) == Destination(None, "events", "own")
-    assert broker.destination_of("add", None, "other") == Destination(None, "other", "own")
+    assert sending.destination_of("add", None) == Destination(None, "events", "own")
+    assert sending.destination_of("add", None, "other") == Destination(None, "other", "own")
     assert message.destination(celery, "nobody.knows", {"queue": "slow"}).queue == "slow"

@@ -18,6 +18,7 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery
 from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.scheduler.sending.messages import Sender
@@ -68,7 +69,7 @@ def test_a_page_sends_what_beat_sends(
     context: Flask, redis: redis_client.Redis, values: dict[str, Any], queue: str
 ) -> None:
     run = _run(expires_at=now() + timedelta(hours=1), **values)
-    assert broker.publish([run]) == [run.id]
+    assert sending.publish([run]) == [run.id]
     by_page = _taken(redis, queue)
     sender = Sender(celery)
     sender.send([_sendable(run)], lambda: True, [])
@@ -78,7 +79,7 @@ def test_a_page_sends_what_beat_sends(
 
 def test_the_tasks_own_options_are_in_it(context: Flask, redis: redis_client.Redis, limited: str) -> None:
     run = _run(task=limited, args="[1]", kwargs="{}")
-    assert broker.publish([run]) == [run.id]
+    assert sending.publish([run]) == [run.id]
     taken = _taken(redis, "beatdesk")
     assert taken["headers"]["timelimit"] == [5, 3]
     assert taken["headers"]["ignore_result"] is True
@@ -93,7 +94,7 @@ def test_a_page_that_imported_no_task_yet_imports_them(context: Flask, redis: re
 
     signals.import_modules.connect(register)
     try:
-        broker.publish([_run(task=limited, args="[1]", kwargs="{}")])
+        sending.publish([_run(task=limited, args="[1]", kwargs="{}")])
     finally:
         signals.import_modules.disconnect(register)
     assert _taken(redis, "beatdesk")["headers"]["timelimit"] == [5, 3]
@@ -101,5 +102,5 @@ def test_a_page_that_imported_no_task_yet_imports_them(context: Flask, redis: re
 
 def test_without_a_broker_nothing_counts_as_sent(settings: Settings) -> None:
     with away(settings):
-        assert broker.publish([_run()]) == []
+        assert sending.publish([_run()]) == []
         assert broker.breaker.closed_until > 0

@@ -11,8 +11,8 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.support import reading
 from webapp.extensions import db
-from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.promise import Consumer, Promise, guarded, promise
 from webapp.run_store.states import RunState
@@ -81,7 +81,7 @@ def test_the_condition_finds_the_runs_that_the_promise_guards(context: Flask) ->
             others = set(db.session.scalars(sa.select(Run.id).where(~guarded(consumers))))
             every = set(db.session.scalars(sa.select(Run.id)))
             promised = {
-                run.id: promise(broker.queue_of_run(run), run.sent_at, consumers)
+                run.id: promise(sending.queue_of_run(run), run.sent_at, consumers)
                 for run in db.session.scalars(sa.select(Run))
             }
         assert found == {run_id for run_id, promise_ in promised.items() if promise_ is GUARDED}

@@ -20,9 +20,8 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
-from webapp.run_store import claims
+from webapp.run_store import claims, sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
@@ -78,7 +77,7 @@ def test_ended_run_cannot_be_cancelled(operator: Visitor) -> None:
 def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
     context: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = broker.publish
+    publish = sending.publish
 
     def published_and_claimed(runs: Sequence[Run]) -> list[str]:
         sent = publish(runs)
@@ -86,7 +85,7 @@ def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
             claims.claim_by_itself(db.engine, claims.Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h"), now())
         return sent
 
-    monkeypatch.setattr(broker, "publish", published_and_claimed)
+    monkeypatch.setattr(sending, "publish", published_and_claimed)
     run = fresh(Run, control.launch("add", [2, 3]).id)
     assert (run.state, run.sends) == (RunState.STARTED, 1)
     assert run.sent_at == run.started_at

@@ -16,7 +16,7 @@ from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
@@ -52,7 +52,7 @@ def lines(path: Path) -> int:
 def send_again(run_id: str) -> None:
     """Publish the message of a run once more, as a broker does that delivers twice."""
     run = fresh(Run, run_id)
-    assert broker.publish([run]) == [run_id]
+    assert sending.publish([run]) == [run_id]
 
 
 def test_two_and_three_become_five_and_stay_so(

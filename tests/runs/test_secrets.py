@@ -21,9 +21,8 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.messaging import broker
 from webapp.recorder import recording
-from webapp.run_store import claims
+from webapp.run_store import claims, sending
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -97,7 +96,7 @@ def test_another_secret_key_fails_the_retry_with_words(context: Flask) -> None:
     sealing.use("another-secret-key-of-some-length")
     with pytest.raises(Conflict, match="another SECRET_KEY"):
         control.retry(fresh(Run, run.id), person=None)
-    assert broker.publish([fresh(Run, run.id)]) == []
+    assert sending.publish([fresh(Run, run.id)]) == []
 
 
 def test_run_that_was_sent_past_us_is_adopted_without_its_secrets(context: Flask, redis: redis_client.Redis) -> None:

@@ -24,7 +24,7 @@ from tests.support import reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import celery, db
-from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.canvas import options_of
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -224,7 +224,7 @@ def test_what_other_programs_send_is_not_opened(context: Flask, schedule_id: int
         db.session.commit()
         redis.delete("beatdesk")
         # The broker has lost it, and beat sends it again.
-        broker.publish([db.session.get_one(Run, run.id)])
+        sending.publish([db.session.get_one(Run, run.id)])
         ((_, _, embedded),) = calls_sent(redis)
         assert (embedded["chain"][0]["args"], embedded["chain"][0]["kwargs"]) == ([seal], {"password": seal})
 

@@ -36,7 +36,7 @@ from webapp.execution.worker import presence
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recorder import recording
-from webapp.run_store import canvas, claims
+from webapp.run_store import canvas, claims, sending
 from webapp.run_store.claims import Claim, Delivery, Verdict
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
@@ -116,7 +116,7 @@ def _claim_for(execution: Execution, call: Concealed, request: dict[str, Any]) -
     if verdict is not Verdict.CLAIMED:
         logger.info("run %s not begun here: %s", execution.id, verdict.value)
         if verdict in _ENDED_BY_CLAIM:
-            broker.tell_pages([execution.id])
+            sending.tell_pages([execution.id])
         raise Ignore(verdict.value)
     if execution.id != execution.task_id:
         # Goes along with retries, as do all headers that are not Celery's own.
@@ -276,7 +276,7 @@ def _emit_rejected(execution: Execution, rejection: Reject) -> None:
     # Before the broker delivers it again.
     with db.engine.begin() as connection:
         claims.give_back(connection, execution.id, presence.worker_id(), reason)
-    broker.tell_pages([execution.id])
+    sending.tell_pages([execution.id])
 
 
 def _emit_ignored(execution: Execution) -> None:
@@ -351,7 +351,7 @@ def _before_replace(task: Any, sig: Any) -> None:
     with db.engine.begin() as connection:
         claims.hand_over(connection, execution.id, presence.worker_id(), reason, replaced, sig, now())
     execution.replaced = True
-    broker.tell_pages([execution.id])
+    sending.tell_pages([execution.id])
 
 
 def _state_set(task_id: Any, state: Any, meta: Any) -> None:

@@ -15,6 +15,7 @@ from webapp.extensions import db
 from webapp.identity import own_tasks, refusals
 from webapp.identity.audit import record
 from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
 from webapp.run_store.worker_models import Worker
@@ -98,7 +99,7 @@ def confirm(run: Run, *, name: str) -> None:
     values = {"state": RunState.SUCCEEDED, "reason": f"Marked as succeeded by {name}", "ended_at": now()}
     # As for any run that succeeded, its secret arguments are not kept.
     _settle(run, "run.confirm", {**values, "sealed": None})
-    broker.tell_pages([run.id])
+    sending.tell_pages([run.id])
 
 
 def send_again(run: Run, *, name: str) -> None:
@@ -139,7 +140,7 @@ def cancel(run: Run) -> Cancelled:
     if _changed(waiting):
         record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
         db.session.commit()
-        broker.tell_pages([run.id])
+        sending.tell_pages([run.id])
         _drop_message(run.id)
         return Cancelled.AT_ONCE
     return _ask_worker(run)
@@ -159,7 +160,7 @@ def _ask_worker(run: Run) -> Cancelled:
     # Asked again where it was asked before: the worker may not have heard it.
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
     db.session.commit()
-    broker.tell_pages([run.id])
+    sending.tell_pages([run.id])
     broker.revoke(run.id, terminate=True)
     return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
 

@@ -13,7 +13,7 @@ from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.queue_names import refusal
 from webapp.recorder import failure_budgets
-from webapp.run_store import observed, promise, statements
+from webapp.run_store import observed, promise, sending, statements
 from webapp.run_store.creation import new_run
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
@@ -49,7 +49,7 @@ def send_runs(runs: Sequence[Run]) -> None:
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
     once = _observed(queued)
-    sent = broker.publish([run for run in queued if run.id not in once])
+    sent = sending.publish([run for run in queued if run.id not in once])
     if sent:
         # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
@@ -71,7 +71,7 @@ def send_runs(runs: Sequence[Run]) -> None:
                 db.session.refresh(run)
     if paused or len(queued) < len(runs):
         broker.announce(CHANNEL, "held")
-    broker.tell_pages([run.id for run in runs])
+    sending.tell_pages([run.id for run in runs])
 
 
 def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
@@ -81,7 +81,7 @@ def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
     # On a connection of its own: no transaction is open while the broker is asked.
     with reading(db.engine) as connection:
         consumers = promise.load(connection)
-    queues = {run.id: broker.queue_of_run(run) for run in runs}
+    queues = {run.id: sending.queue_of_run(run) for run in runs}
     return {
         run_id: queue
         for run_id, queue in queues.items()
@@ -101,7 +101,7 @@ def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[st
         return noted
 
     given = [Sendable(*(getattr(run, name) for name in Sendable._fields)) for run in runs]
-    untouched, unsendable = broker.publish_once(given, note)
+    untouched, unsendable = sending.publish_once(given, note)
     if untouched:
         observed.take_back(db.session.connection(), untouched, noted_at)
         db.session.commit()

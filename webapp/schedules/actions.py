@@ -12,9 +12,9 @@ from flask_security import current_user
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import audit
-from webapp.messaging import broker
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.run_store.states import Origin
@@ -100,7 +100,7 @@ def skip_next(schedule_id: int) -> datetime:
         raise Conflict("It came due meanwhile. Look at the page again.")
     audit.record(db.session, "schedule.skip", "schedule", schedule.id, schedule.name, None, {"due_at": due_at})
     db.session.commit()
-    broker.tell_pages([made])
+    sending.tell_pages([made])
     return due_at
 
 
@@ -112,7 +112,7 @@ def unskip(schedule_id: int) -> int:
         before = {"skipped": len(gone)}
         audit.record(db.session, "schedule.unskip", "schedule", schedule.id, schedule.name, before, None)
     db.session.commit()
-    broker.tell_pages(gone)
+    sending.tell_pages(gone)
     return len(gone)
 
 

@@ -22,6 +22,7 @@ from webapp.identity import audit, own_tasks, refusals
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence.zone_search import find_zone
+from webapp.run_store import sending
 from webapp.runs.call.forms import is_field
 from webapp.schedule_store import pause_rows, stored, writing
 from webapp.schedule_store.definition import Definition, iso
@@ -324,7 +325,7 @@ def _commit_all(withdrawn: Mapping[int, Mapping[str, datetime]]) -> list[Stored]
     db.session.commit()
     if written:
         broker.announce(CHANNEL, str(max(schedule.row.revision for schedule in written)))
-        broker.tell_pages([run_id for skips in withdrawn.values() for run_id in skips])
+        sending.tell_pages([run_id for skips in withdrawn.values() for run_id in skips])
     return written
 
 

@@ -17,6 +17,8 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+from celery import signals
+
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
 from webapp.secrecy.masking import Rule, rule_of
@@ -110,6 +112,13 @@ def serializer_note(name: str) -> str | None:
     if asked == SERIALIZER:
         return None
     return f"Its code asks for the serializer “{asked}”. Beatdesk sends its arguments as JSON."
+
+
+@signals.worker_init.connect
+def _warn_of_serializers(sender: Any, **_: Any) -> None:
+    for name in sorted(sender.app.tasks):
+        if note := serializer_note(name):
+            logger.warning("The task %s: %s", name, note)
 
 
 def is_own(name: str) -> bool:

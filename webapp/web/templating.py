@@ -16,7 +16,6 @@ from webapp import __version__
 from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
-from webapp.identity import own_tasks
 from webapp.recurrence.zone_search import find_zone
 from webapp.secrecy.masking import masked
 from webapp.task_catalogue.registry import is_unknown
@@ -37,7 +36,6 @@ def init_templating(app: Flask) -> None:
         root=app.extensions["settings"].root,
         Access=Access,
         may=may,
-        may_run=own_tasks.allowed,
         task_unknown=is_unknown,
         version=__version__,
         static_url=static_url,

@@ -15,6 +15,7 @@ from webapp.extensions import db
 from webapp.identity import own_tasks
 from webapp.identity.audit import record
 from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs import service
@@ -126,7 +127,7 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
     for run_id, task in running:
         record(db.session, "run.cancel", "run", run_id, task, None, {"asked": "to end while it runs", "in bulk": True})
     db.session.commit()
-    broker.tell_pages([run_id for run_id, _ in ended + running])
+    sending.tell_pages([run_id for run_id, _ in ended + running])
     return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
 
 

@@ -12,9 +12,8 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.messaging import broker
 from webapp.recorder.recording import RETRY_LEVEL
-from webapp.run_store import promise
+from webapp.run_store import promise, sending
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import Worker
@@ -101,7 +100,7 @@ def _observed(run: Run) -> str:
     """Why nobody reports what becomes of a run that was sent; empty where a worker of ours does, or will."""
     if run.settled or run.sent_at is None or run.claimed_by:
         return ""
-    queue, consumers = broker.queue_of_run(run), promise.load(db.session.connection())
+    queue, consumers = sending.queue_of_run(run), promise.load(db.session.connection())
     if promise.promise(queue, run.sent_at, consumers) is promise.Promise.GUARDED:
         return ""
     others = sorted(one.node for one in consumers if one.queue == queue and not one.claims)

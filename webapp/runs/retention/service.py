@@ -22,7 +22,7 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.extensions import db
 from webapp.identity.audit import record
-from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.models import Run, RunLine, RunRetention
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
@@ -159,7 +159,7 @@ def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: No
         # A worker whose clock is ahead must not delete what is not old.
         shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
     limit = min(now, moment(shown or now.timestamp()))
-    done = delete_old(db.engine, found, limit, tell=tell, gone=broker.tell_pages, patience=PATIENCE)
+    done = delete_old(db.engine, found, limit, tell=tell, gone=sending.tell_pages, patience=PATIENCE)
     if not done.finished:
         further = service.create_run(TASK, origin=Origin.TASK, parent_id=run_id)
         db.session.commit()

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from flask import current_app
 
 from webapp.extensions import db
-from webapp.messaging import broker
 from webapp.recurrence import Interval, Recurrence
 from webapp.recurrence.due import grid_origin, interval_microseconds
 from webapp.recurrence.zones import from_microseconds, to_microseconds
+from webapp.run_store import sending
 from webapp.run_store.message import Destination
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
@@ -141,7 +141,7 @@ class Roster:
         """Where its messages go: of 100,000 schedules there are a few such places."""
         asked = (row.task, row.queue, row.exchange, row.routing_key)
         if asked not in self._aims:
-            self._aims[asked] = broker.destination_of(*asked)
+            self._aims[asked] = sending.destination_of(*asked)
         return self._aims[asked]
 
     def _put(self, group: Group | None, ids: Collection[int]) -> None:

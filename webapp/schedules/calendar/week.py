@@ -14,6 +14,7 @@ from flask import current_app
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zone_search import find_zone
+from webapp.run_store import sending
 from webapp.run_store.message import Destination
 from webapp.schedule_store import pause_rows
 from webapp.schedule_store.pauses import spans
@@ -174,7 +175,7 @@ def _only(groups: Mapping[Group, set[int]], chosen: frozenset[int]) -> dict[Grou
 def _queue_of(aim: Destination) -> str:
     """The queue whose workers take what goes there, or its place in words where that is not known."""
     try:
-        return (broker.led_to(aim) or [aim.place])[0]
+        return (sending.led_to(aim) or [aim.place])[0]
     except broker.BrokerAway:
         return aim.place
 

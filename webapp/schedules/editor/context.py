@@ -9,8 +9,8 @@ from typing import Any
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks
-from webapp.messaging import broker
 from webapp.recurrence.zone_search import zone_options
+from webapp.run_store import sending
 from webapp.run_store.skipping import skipped_ahead
 from webapp.runs.call import forms
 from webapp.schedule_store.definition import TARGETS
@@ -82,7 +82,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
     moment, pauses = now(), unsettled(db.session)
     return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
-        "aim": broker.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
+        "aim": sending.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
         "run_call": forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "drift": drift.drifted(schedule),
         "hold": hold_at(schedule, moment, pauses),

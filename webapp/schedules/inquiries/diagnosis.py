@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recurrence.zones import zone
-from webapp.run_store import promise
+from webapp.run_store import promise, sending
 from webapp.run_store.claims import CLAIM_TIMEOUT
 from webapp.run_store.message import Destination
 from webapp.run_store.models import Run
@@ -302,7 +302,7 @@ class _Chain:
         run = self.by_hand
         if run is None:
             return "There is no run to look at."
-        queue = broker.queue_of_run(run)
+        queue = sending.queue_of_run(run)
         where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
         begun = formats.ago(run.created_at, self.now)
         none = "This due time has no run" if self.due_at else "It has not come due yet"
@@ -313,13 +313,13 @@ def _aim(schedule: Stored, run: Run | None) -> Destination:
     """Where the messages of a run go, which may have been made before an edit, or those of the schedule."""
     row = schedule.row
     if run is None or run.state in NEVER_MADE:
-        return broker.destination_of(row.task, row.queue, row.exchange, row.routing_key)
-    return broker.destination_of_run(run)
+        return sending.destination_of(row.task, row.queue, row.exchange, row.routing_key)
+    return sending.destination_of_run(run)
 
 
 def _led_to(aim: Destination) -> list[str] | None:
     try:
-        return broker.led_to(aim)
+        return sending.led_to(aim)
     except broker.BrokerAway:
         return None
 

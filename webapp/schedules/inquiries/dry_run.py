@@ -10,6 +10,7 @@ from typing import Any
 from webapp.messaging import broker
 from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
+from webapp.run_store import sending
 from webapp.run_store.message import Destination
 from webapp.runs.call.arguments import call_faults
 from webapp.schedule_store.stored import Stored
@@ -67,12 +68,12 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         problem = " ".join(call_faults(known, args, kwargs).values())
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     call = conceal(rule_for(task), args, kwargs)
-    aim = broker.destination_of(task, schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
+    aim = sending.destination_of(task, schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     content_type, real, body = "", "", ""
     try:
         content_type, real = broker.serialised(task, args, kwargs)
         _, body = broker.serialised(task, call.args, call.kwargs)
-        aim = broker.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
+        aim = sending.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
         problem = problem or f"Its message cannot be made: {error}"
     queues, waiting, away = _look(aim)
@@ -99,7 +100,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
 def _look(aim: Destination) -> tuple[list[str] | None, int | None, str | None]:
     """To which queues a message goes, how many wait there, and why the broker does not answer."""
     try:
-        queues = broker.led_to(aim)
+        queues = sending.led_to(aim)
         depths = broker.queue_depths(queues or ()).values()
     except broker.BrokerAway as error:
         return [aim.queue] if aim.queue else None, None, str(error)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from webapp.database.text_search import mentions_folded
 from webapp.extensions import db
-from webapp.messaging import broker
+from webapp.run_store import sending
 from webapp.run_store.skipping import skipped_ahead
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.models import Owner
@@ -144,7 +144,7 @@ def _goes_to(queue: str) -> sa.ColumnElement[bool]:
 
     Where it names an exchange and a routing key those decide, and only the broker knows to which queue they lead.
     """
-    tasks = [name for name in known_tasks() if broker.destination_of(name, None).queue == queue]
+    tasks = [name for name in known_tasks() if sending.destination_of(name, None).queue == queue]
     by_itself = sa.and_(sa.func.coalesce(TASKS.c.queue, "") == "", TASKS.c.task.in_(tasks))
     exchanged = sa.and_(*(sa.func.coalesce(TASKS.c[name], "") != "" for name in ("exchange", "routing_key")))
     return sa.and_(sa.or_(TASKS.c.queue == queue, by_itself), sa.not_(exchanged))
