@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive, hours
+from webapp.run_store.ids import due_run_id
 from webapp.run_store.states import RunState
 from webapp.runs.retention import service
-from webapp.scheduler.dispatch import run_id
 
 SAVED = at("2027-03-01T00:30:00")
 RULES = dict.fromkeys(service.DEFAULTS, 1)
@@ -64,7 +64,7 @@ def test_due_time_that_was_skipped_beforehand_stays_until_it_has_passed(beats: R
     with beats.engine.begin() as connection:
         connection.execute(
             sa.insert(RUNS).values(
-                id=run_id(made, skipped.timestamp()), task="add", state=RunState.SKIPPED, schedule_id=made,
+                id=due_run_id(made, skipped.timestamp()), task="add", state=RunState.SKIPPED, schedule_id=made,
                 due_at=skipped, created_at=SAVED, ended_at=SAVED,
             )
         )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.reuse import Reused
-from webapp.scheduler.connections import open_engine, reading
+from webapp.database.reads import reading
+from webapp.scheduler.connections import open_engine
 
 ASK = "SHOW idle_in_transaction_session_timeout"
 

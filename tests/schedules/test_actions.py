@@ -16,10 +16,10 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store import statements
 from webapp.run_store.changes import CHANGES, read
+from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NewRun
 from webapp.run_store.states import RunState
-from webapp.scheduler.dispatch import run_id
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -90,7 +90,7 @@ def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operat
     assert skipped.reason is not None
     assert "skipped beforehand by Sita Gurung" in skipped.reason
     assert skipped.due_at is not None
-    assert skipped.id == run_id(number, skipped.due_at.timestamp())
+    assert skipped.id == due_run_id(number, skipped.due_at.timestamp())
     with app.app_context():
         values: dict[str, Any] = dict.fromkeys(NewRun._fields)
         values |= {"id": skipped.id, "task": "add", "args": "[]", "kwargs": "{}", "state": "queued"}

@@ -23,12 +23,12 @@ from tests.soak.scene import Scene, while_it_goes_on
 from tests.visitors import Visitor
 from webapp.config import MailSettings
 from webapp.database.engine import now
+from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.mail.service import enqueue_mail
 from webapp.mail_store.models import Mail, MailState
 from webapp.runs.service import send_runs
-from webapp.scheduler.connections import reading
 
 BATCH = 100
 # Seconds that the mail server has for each answer.

@@ -22,12 +22,12 @@ from tests.valkey import Valkey
 from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import create_engine
+from webapp.database.reads import reading
 from webapp.extensions import celery, db, limiter
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, Origin
 from webapp.run_store.worker_models import Worker
 from webapp.runs import service
-from webapp.scheduler.connections import reading
 
 TASKS = "tests.soak.tasks"
 

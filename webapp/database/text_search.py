@@ -10,16 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.extensions import db
-
 # Bytes up to which LIKE is quicker than strpos(), which skips ahead by what it looks for.
 SHORT = 2
 
 
-def mentions(column: Any, text: str) -> sa.ColumnElement[bool]:
+def mentions(column: Any, text: str, dialect: str) -> sa.ColumnElement[bool]:
     """Whether a column has the text in it. False or NULL where it has not."""
     pattern = f"%{_escaped(text)}%"
-    if db.engine.dialect.name == "sqlite":
+    if dialect == "sqlite":
         # Its LIKE looks past the case of A to Z by itself.
         return _condition(column.like(pattern, escape="/"))
     if text.isascii():
@@ -29,10 +27,10 @@ def mentions(column: Any, text: str) -> sa.ColumnElement[bool]:
     return _condition(column.ilike(pattern, escape="/"))
 
 
-def mentions_folded(column: Any, text: str) -> sa.ColumnElement[bool]:
+def mentions_folded(column: Any, text: str, dialect: str) -> sa.ColumnElement[bool]:
     """The same for a column whose texts were folded by the database's `lower()` when they were written."""
-    if db.engine.dialect.name == "sqlite":
-        return mentions(column, text)
+    if dialect == "sqlite":
+        return mentions(column, text, dialect)
     # In a query of its own, so that it is folded once: a plan that PostgreSQL keeps would fold it for each row.
     if len(text.encode()) <= SHORT and not set(text).intersection("%_\\"):
         return _condition(column.like(sa.select(sa.func.lower(f"%{text}%")).scalar_subquery()))

@@ -15,9 +15,6 @@ from webapp.messaging import installation, time_limits
 from webapp.messaging.celery_config import SERIALIZER, celery_settings
 from webapp.messaging.producers import connect, drop
 from webapp.secrecy.log_text import escape_in
-from webapp.task_catalogue.registry import serializer_note
-
-logger = logging.getLogger(__name__)
 
 # Instead of Celery's own.
 BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.execution.result_backend:Results")
@@ -78,6 +75,3 @@ def _begin(sender: Any, **_: Any) -> None:
     conf = sender.app.conf
     installation.require(conf.beat_redis_url, lambda: drop(connect(sender.app)))
     conf.accept_content = sorted({*conf.accept_content, SERIALIZER})
-    for name in sorted(sender.app.tasks):
-        if note := serializer_note(name):
-            logger.warning("The task %s: %s", name, note)

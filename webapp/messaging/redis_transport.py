@@ -6,22 +6,30 @@ through the worker's loop, which takes that for a fault of the worker.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from kombu.transport.redis import Channel, Transport
+
+logger = logging.getLogger(__name__)
+
+
+def _log(error: Exception) -> None:
+    logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
 
 
 class GuardedChannel(Channel):
     """A channel that passes over what is no message."""
 
+    # A worker counts it too, by a function of its own; a program that only sends needs nothing of a worker.
+    discard: Callable[[Exception], None] = staticmethod(_log)
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # Not before: whoever only sends needs nothing of a worker.
-            from webapp.execution.worker.consumer import discard_item
-
-            discard_item(error)
+            self.discard(error)
             return True
 
 

@@ -15,6 +15,7 @@ import os
 import re
 import time
 import uuid
+from hashlib import sha1
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 MAX_EXTERNAL_ID = 255
@@ -31,6 +32,12 @@ def join_id(moment: str, noise: str) -> str:
     """The id made of 12 hexadecimal digits of time and at least 19 of anything."""
     variant = "89ab"[int(noise[3], 16) & 3]
     return f"{moment[:8]}-{moment[8:12]}-8{noise[:3]}-{variant}{noise[4:7]}-{noise[7:19]}"
+
+
+def due_run_id(schedule_id: int, due: float) -> str:
+    """The id of the run of a due time, the same whoever computes it: made of the time and a hash of both."""
+    noise = sha1(f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
+    return join_id(f"{max(round(due * 1000), 0):012x}", noise)
 
 
 def had_row(task_id: str) -> bool:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from webapp.database.conditions import numbers_for, one_of
 from webapp.extensions import db
+from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.scheduler.dispatch import run_id
 
 
 def skip_due(
@@ -26,7 +26,7 @@ def skip_due(
     if db.session.execute(taken).first() is not None:
         return None
     run = Run(
-        id=run_id(schedule_id, due_at.timestamp()),
+        id=due_run_id(schedule_id, due_at.timestamp()),
         task=task,
         state=RunState.SKIPPED,
         reason=reason,

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.database.engine import now
+from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.beat_wakeup import CHANNEL
@@ -19,7 +20,6 @@ from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import Origin, RunState
 from webapp.runs.call.arguments import call_faults
-from webapp.scheduler.connections import reading
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed, conceal

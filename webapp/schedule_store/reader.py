@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from webapp.database.moments import moment, seconds
 from webapp.queue_names import target_refusal
 from webapp.recurrence import (
     Crontab,
@@ -22,7 +23,6 @@ from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.schedule_store.pauses import read_tags, told
 from webapp.schedule_store.rows import Row, policy_columns, rule_columns, target_columns
-from webapp.scheduler.connections import moment, seconds
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call

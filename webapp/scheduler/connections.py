@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from webapp.database.engine import NOW_SQL, create_engine, read_only, sqlite_moment
-from webapp.recurrence.zones import from_microseconds
+from webapp.database.engine import create_engine, sqlite_moment
+from webapp.database.moments import moment, now_sql, seconds
+from webapp.database.reads import reading
 from webapp.scheduler.clock import Clock
 
 # A leader that is stopped in the middle of a transaction must not hold the lease's row or its schedules' rows: the
@@ -30,26 +29,6 @@ def open_engine(url: str) -> sa.Engine:
     return create_engine(url, NETWORK_OPTIONS | {"options": SESSION_OPTIONS} if url.startswith("postgresql") else None)
 
 
-@contextmanager
-def reading(engine: sa.Engine, *, streaming: bool = False) -> Iterator[sa.Connection]:
-    """A connection for looking only.
-
-    It takes no write lock on SQLite, and on PostgreSQL no transaction, unless for streaming, which needs one.
-    """
-    token = read_only.set(True)
-    try:
-        with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                if streaming:
-                    # It holds no lock that anybody waits for, and a busy machine may take long between two parts.
-                    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 60000")
-                else:
-                    connection.execution_options(isolation_level="AUTOCOMMIT")
-            yield connection
-    finally:
-        read_only.reset(token)
-
-
 def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float]:
     """What the database's clock shows, what the monotonic one showed then, and by how much that may be wrong."""
     with reading(engine) as connection:
@@ -57,28 +36,6 @@ def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float
         shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
         answered = clock.monotonic()
     return shown or clock.wall(), (asked + answered) / 2, (answered - asked) / 2
-
-
-def now_sql(connection: sa.Connection) -> str:
-    """The database's clock in its SQL, as a moment that compares with stored ones."""
-    return NOW_SQL[connection.dialect.name]
-
-
-def moment(epoch: float) -> datetime:
-    """Epoch seconds as an aware datetime in UTC, to the microsecond."""
-    return from_microseconds(round(epoch * 1_000_000))
-
-
-def seconds(value: datetime | str | None) -> float | None:
-    """A stored moment, as either driver gives it out raw, in epoch seconds."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=UTC)
-    # Exact to the microsecond: for an aware moment this divides whole microseconds once.
-    return value.timestamp()
 
 
 def raw_moment(connection: sa.Connection, epoch: float | None) -> datetime | str | None:

@@ -19,12 +19,14 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.database.moments import moment
 from webapp.database.postgresql import trusted_for
+from webapp.database.reads import reading
 from webapp.run_store import statements
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import database_clock, moment, open_engine, reading
+from webapp.scheduler.connections import database_clock, open_engine
 from webapp.scheduler.firing import Firing
 from webapp.scheduler.foreign.observer import Observer
 from webapp.scheduler.leader import RENEW_EVERY, Lease, LeaseLost

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha1
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from webapp.database.moments import moment
 from webapp.run_store import statements
-from webapp.run_store.ids import join_id
+from webapp.run_store.ids import due_run_id
 from webapp.run_store.statements import NewRun, Sendable
 from webapp.run_store.states import RunState
 from webapp.scheduler import overlap, progress
-from webapp.scheduler.connections import moment
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.plan import Plan
 
@@ -47,12 +46,6 @@ class Outcome(NamedTuple):
     to_drop: list[str]
     finished: list[progress.Finished]
     fired: dict[int, int]
-
-
-def run_id(schedule_id: int, due: float) -> str:
-    """The id of the run of a due time, the same whoever computes it: made of the time and a hash of both."""
-    noise = sha1(f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
-    return join_id(f"{max(round(due * 1000), 0):012x}", noise)
 
 
 def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float) -> Outcome:
@@ -89,7 +82,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
     expires_at = None if expires is None else moment(expires)
     return [
         NewRun(
-            run_id(entry.id, occurrence.due),
+            due_run_id(entry.id, occurrence.due),
             target.task,
             entry.args,
             entry.kwargs,

@@ -34,6 +34,7 @@ from sqlalchemy_celery_beat import models as library
 from sqlalchemy_celery_beat.clockedschedule import clocked
 
 from webapp.database.engine import now
+from webapp.database.moments import moment, seconds
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
@@ -42,7 +43,6 @@ from webapp.schedule_store import stored, writing
 from webapp.schedule_store.models import Owner
 from webapp.schedule_store.secret_arguments import sealed
 from webapp.schedule_store.stored import DETAILS, TASKS, Stored
-from webapp.scheduler.connections import moment, seconds
 from webapp.scheduler.leader import Lease
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from webapp.database.moments import now_sql
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import now_sql
 
 TTL = 3.0
 RENEW_EVERY = 1.0

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.database.moments import seconds
+from webapp.database.reads import reading
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
@@ -17,7 +19,6 @@ from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
 from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
-from webapp.scheduler.connections import reading, seconds
 from webapp.scheduler.progress import Finished, Kept, Note
 from webapp.secrecy.masking import Rule
 

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from webapp.database.moments import moment
 from webapp.run_store import statements
 from webapp.run_store.statements import Unended
 from webapp.run_store.states import IDLE, RunState
 from webapp.schedule_store.models import Overlap
-from webapp.scheduler.connections import moment
 from webapp.scheduler.plan import Occurrence, Plan
 
 

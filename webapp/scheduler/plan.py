@@ -23,11 +23,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from webapp.database.moments import moment
 from webapp.run_store.states import RunState
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.models import Misfire
 from webapp.schedule_store.pauses import Pause, covering
-from webapp.scheduler.connections import moment
 
 # A due time that is later than this many seconds is a misfire. More than a failover takes, so that one loses nothing.
 TOLERANCE = 10.0

@@ -8,7 +8,7 @@ import uuid
 
 import sqlalchemy as sa
 
-from webapp.scheduler.connections import now_sql
+from webapp.database.moments import now_sql
 
 # Rows of beats that were not seen for so many seconds are removed.
 FORGET_AFTER = 86_400

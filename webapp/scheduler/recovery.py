@@ -18,6 +18,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.database.moments import moment
+from webapp.database.reads import reading
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.claims import CLAIM_TIMEOUT, MAX_CLAIMS
@@ -25,7 +27,6 @@ from webapp.run_store.promise import Consumer, Promise
 from webapp.run_store.statements import LostClaim, Sending
 from webapp.run_store.states import RunState
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import moment, reading
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.sending.messages import Sender
 from webapp.scheduler.sending.publisher import Publisher

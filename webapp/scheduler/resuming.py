@@ -21,6 +21,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from webapp.database.moments import moment
 from webapp.identity import audit
 from webapp.run_store import statements
 from webapp.run_store.statements import Sendable
@@ -33,7 +34,6 @@ from webapp.schedule_store.pauses import Choice, Pause, covering
 from webapp.schedule_store.rows import some_rows
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import moment
 from webapp.scheduler.dispatch import FIRED
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.loaded_schedules import Schedules

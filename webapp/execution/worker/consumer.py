@@ -16,6 +16,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from webapp.execution.emitter import Subject, flask_app, tell, tell_received_now
 from webapp.execution.worker import discards
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.messaging.redis_transport import GuardedChannel
 from webapp.run_store.events import Event
 from webapp.run_store.ids import had_row
 from webapp.run_store.message import run_of_message
@@ -150,8 +151,11 @@ _HEADERS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def discard_item(error: Exception) -> None:
+def _discard_item(error: Exception) -> None:
     """Count what lay in a queue and is no message at all."""
     logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
     with flask_app().app_context():
         discards.count("", "", "no message")
+
+
+GuardedChannel.discard = staticmethod(_discard_item)

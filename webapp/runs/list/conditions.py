@@ -138,7 +138,9 @@ def _tasks(search: Search) -> _Option:
 def _others(search: Search, now: datetime) -> list[Condition]:
     conditions: list[Condition] = []
     if search.workers:
-        conditions.append(lambda columns: sa.or_(*(mentions(columns.worker, text) for text in search.workers)))
+        conditions.append(
+            lambda columns: sa.or_(*(mentions(columns.worker, text, db.engine.dialect.name) for text in search.workers))
+        )
     if search.queues:
         conditions.append(lambda columns: _queue(columns, search.queues))
     conditions.extend(_runtime(operator, seconds, now) for operator, seconds in search.runtime)
@@ -172,7 +174,10 @@ def _word(word: str) -> Condition:
 
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         return sa.or_(
-            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
+            *(
+                mentions(columns[name], spelled if name in ("args", "kwargs") else word, db.engine.dialect.name)
+                for name in TEXTS
+            ),
             columns.id == word.lower(),
         )
 

@@ -20,6 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
+from webapp.database.moments import moment, now_sql, seconds
+from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.audit import record
 from webapp.run_store import sending
@@ -28,7 +30,6 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.schedule_store.beat_models import ScheduleProgress
 from webapp.schedule_store.models import ScheduleDetail
-from webapp.scheduler.connections import moment, now_sql, reading, seconds
 from webapp.web.errors import Invalid
 
 TASK = "runs.retain"

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
+from webapp.database.moments import moment
 from webapp.messaging.installation import OtherInstallation
 from webapp.messaging.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import moment
 from webapp.scheduler.foreign.consumers import MAX_ANSWERS, ConsumerLog, ask, ask_for
 from webapp.scheduler.foreign.settling import Settling
 from webapp.scheduler.leader import Lease, LeaseLost

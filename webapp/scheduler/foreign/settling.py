@@ -21,6 +21,8 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
+from webapp.database.moments import moment
+from webapp.database.reads import reading
 from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.events import Event
@@ -30,7 +32,6 @@ from webapp.run_store.states import Origin, RunState
 from webapp.scheduler import recovery
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.connections import moment, reading
 from webapp.scheduler.foreign import outcomes
 from webapp.scheduler.foreign.outcomes import Outcome
 from webapp.scheduler.leader import Lease

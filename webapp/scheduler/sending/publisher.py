@@ -25,13 +25,13 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database.engine import now
+from webapp.database.reads import reading
 from webapp.messaging.producers import concerns_connection, reason
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.promise import Consumers, Promise
 from webapp.run_store.statements import Sendable, Target
 from webapp.scheduler.announcer import Announcer
-from webapp.scheduler.connections import reading
 from webapp.scheduler.leader import LeaseLost
 from webapp.scheduler.sending.messages import Ahead, Sender
 

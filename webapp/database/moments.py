@@ -1,0 +1,32 @@
+"""Moments between epoch seconds, in which beat computes, and what a database keeps and drivers give out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from webapp.database.engine import NOW_SQL
+from webapp.recurrence.zones import from_microseconds
+
+
+def moment(epoch: float) -> datetime:
+    """Epoch seconds as an aware datetime in UTC, to the microsecond."""
+    return from_microseconds(round(epoch * 1_000_000))
+
+
+def seconds(value: datetime | str | None) -> float | None:
+    """A stored moment, as either driver gives it out raw, in epoch seconds."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    # Exact to the microsecond: for an aware moment this divides whole microseconds once.
+    return value.timestamp()
+
+
+def now_sql(connection: sa.Connection) -> str:
+    """The database's clock in its SQL, as a moment that compares with stored ones."""
+    return NOW_SQL[connection.dialect.name]
