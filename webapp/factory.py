@@ -79,7 +79,7 @@ def build(config: Settings | None = None) -> Flask:
     init_accounts(app, settings)
     init_refusals(app)
     init_templating(app)
-    app.jinja_env.globals["may_run"] = own_tasks.allowed
+    app.jinja_env.globals.update(may_run=own_tasks.allowed, version=__version__)
     init_drawing(app)
     init_headers(app, settings)
     register_errors(app)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import redis
 
-from webapp.run_store.events import Entry
-from webapp.runs.packing import packed
+from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry
+
+_APPEND = ("XADD", STREAM, "MAXLEN", "~", STREAM_LENGTH, "*")
 
 # So many answers are left unread; nobody looks when a process has no time for it.
 MOST = 64
@@ -42,7 +44,8 @@ class Lines:
         line = self._take(fresh=wait)
         try:
             # A look whether the connection is healthy would take an answer to come for its own.
-            line.connection.send_packed_command([packed(entry)], check_health=not line.unanswered)
+            fields = chain.from_iterable(entry.fields().items())
+            line.connection.send_command(*_APPEND, *fields, check_health=not line.unanswered)
             if wait:
                 line.connection.read_response()
         except BaseException:

@@ -12,7 +12,6 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
-from webapp import __version__
 from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
@@ -37,7 +36,6 @@ def init_templating(app: Flask) -> None:
         Access=Access,
         may=may,
         task_unknown=is_unknown,
-        version=__version__,
         static_url=static_url,
         theme=theme,
         this_page=this_page,
