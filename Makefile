@@ -1,7 +1,7 @@
 # `make` alone lists what can be done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint audit audit-refresh soak bench bench-full lock setup setup-dev setup-programs
+.PHONY: help run test check lint audit audit-refresh soak bench bench-full structure structure-live lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,6 +63,12 @@ bench: setup-dev ## Measure beat beside other schedulers, tasks and the recorder
 
 bench-full: setup-dev ## The same with up to 100,000 schedules: about 30 minutes
 	@$(BIN)/python -m bench --full
+
+structure: setup-dev ## Print the structure of the code, each figure beside its bar
+	@$(BIN)/python -m bench.structure
+
+structure-live: setup-dev ## Print which modules a saved edit and a launched run walk through
+	@$(BIN)/python -m bench.structure_live
 
 # Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
