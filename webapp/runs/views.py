@@ -38,9 +38,9 @@ def index() -> Response:
     """What ran, runs and will run; everything that narrows it stands in the address."""
     shown = list_page(request.args, now())
     if wants_fragment():
-        return render_polled("runs/_list.html", shown=shown, call_line=summary.line, times=timeline.times)
+        return render_polled("runs/list/_list.html", shown=shown, call_line=summary.line, times=timeline.times)
     status = 422 if shown.error else 200
-    return render("runs/index.html", status=status, shown=shown, call_line=summary.line, times=timeline.times)
+    return render("runs/list/index.html", status=status, shown=shown, call_line=summary.line, times=timeline.times)
 
 
 @blueprint.get("/runs/rejected")
@@ -60,13 +60,13 @@ def show(run_id: str) -> Response:
     except NotFound:
         if wants_json():
             return json_error(404, f"No run has the id {run_id}.", state="unknown")
-        return render("runs/unknown.html", "runs/_unknown.html", status=404, run_id=run_id)
+        return render("runs/page/unknown.html", "runs/page/_unknown.html", status=404, run_id=run_id)
     if wants_json():
         return jsonify(as_dict(run))
     shown = details.of(run, now())
     if wants_fragment():
-        return render_polled("runs/_run.html", shown=shown, run=run)
-    return render("runs/show.html", shown=shown, run=run)
+        return render_polled("runs/page/_run.html", shown=shown, run=run)
+    return render("runs/page/show.html", shown=shown, run=run)
 
 
 @blueprint.get("/runs/failures")
@@ -76,7 +76,7 @@ def failed() -> Response:
     span = request.args.get("span", "24h")
     span = span if span in failures.SPANS else "24h"
     found = failures.grouped(failures.SPANS[span], now())
-    return render("runs/failures.html", found=found, span=span, spans=list(failures.SPANS))
+    return render("runs/list/failures.html", found=found, span=span, spans=list(failures.SPANS))
 
 
 @blueprint.get("/runs/new")
@@ -133,7 +133,7 @@ def _made(run: Run, done: str) -> Response:
 def _launch_page(form: launch_form.Form, status: int = 200) -> Response:
     tasks = {name: task for name, task in known_tasks().items() if own_tasks.allowed(name)}
     context: dict[str, Any] = {"form": form, "tasks": tasks, "queues": queue_names(now())}
-    return render("runs/new.html", "runs/_new.html", status=status, zone=reader_zone().key, **context)
+    return render("runs/call/new.html", "runs/call/_new.html", status=status, zone=reader_zone().key, **context)
 
 
 @blueprint.post("/runs/<run_id>/cancel")

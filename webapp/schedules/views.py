@@ -58,11 +58,11 @@ def index() -> Response:
     if wants_json():
         return jsonify(schedules=[listed_values(row) for row in found.rows], before=found.before, after=found.after)
     if wants_fragment():
-        response = render("schedules/_filtered.html", **context)
+        response = render("schedules/list/_filtered.html", **context)
         response.headers["HX-Replace-Url"] = url_for("schedules.index", **context["asked"])
         return response
     return render(
-        "schedules/index.html",
+        "schedules/list/index.html",
         orders=list(ORDER_WORDS.items()),
         kinds=list(KIND_WORDS.items()),
         statuses=listing.STATUSES,
@@ -79,7 +79,7 @@ def rows() -> Response:
     context = _listed()
     if not wants_fragment():
         return see_other(url_for("schedules.index", **context["asked"]))
-    return render_polled("schedules/_table.html", **context)
+    return render_polled("schedules/list/_table.html", **context)
 
 
 def _listed() -> dict[str, Any]:
@@ -112,7 +112,7 @@ def new() -> Response:
         found = service.get(number)
         own_tasks.check(found.row.task)
         values = form_values({**shown(found.snapshot), "name": f"{found.name[:249]} copy"})
-    return render("schedules/new.html", clone=number, **editor_context(values, None, None))
+    return render("schedules/editor/new.html", clone=number, **editor_context(values, None, None))
 
 
 @blueprint.post("")

@@ -26,7 +26,9 @@ def show(run_id: str, part: str) -> Response:
     """As much of a value as a page can show."""
     run, text = _value(run_id, part)
     tree = values.tree(text, values.ALL, _names(run, part))
-    return render("runs/value.html", "runs/_value.html", run=run, tree=tree, part=part, title=PARTS[part], full=True)
+    return render(
+        "runs/page/value.html", "runs/page/_value.html", run=run, tree=tree, part=part, title=PARTS[part], full=True
+    )
 
 
 @blueprint.get("/runs/<run_id>/values/<part>.json")
@@ -44,7 +46,7 @@ def family(run_id: str) -> Response:
     run = service.get_run(run_id)
     if not wants_fragment():
         return see_other(url_for("runs.show", run_id=run.id, _anchor="family"))
-    return render_polled("runs/_family.html", run=run, family=relatives.of(run))
+    return render_polled("runs/page/_family.html", run=run, family=relatives.of(run))
 
 
 def _names(run: Run, part: str) -> list[str]:

@@ -60,7 +60,7 @@ def clean() -> Response:
 def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
     found = service.rules()
     return render(
-        "runs/retention.html",
+        "runs/retention/retention.html",
         status=422 if error else 200,
         typed=typed,
         errors=error.fields if error else {},

@@ -59,7 +59,7 @@ def move() -> Response:
             return jsonify(moves=moves, refused=plan.refused)
         more = carried(given, filters)
         at = instant_text(instant)
-        return render("schedules/move.html", plan=plan, hours=hours, move_text=planned_text, at=at, more=more)
+        return render("schedules/calendar/move.html", plan=plan, hours=hours, move_text=planned_text, at=at, more=more)
 
 
 def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked]) -> Response:
@@ -84,7 +84,7 @@ def at_minute(schedule_id: int, wanted: int) -> Response:
     if not isinstance(found.rule, Crontab) or moving.fixed_minute(found.rule) is None:
         raise Conflict("Only a crontab with one fixed minute can be moved to another one.")
     values = form_values({**shown(found.snapshot), "crontab": moving.at_minute(found.rule, wanted).line})
-    return render("schedules/edit.html", **editor_context(values, found, preview(values, found, now())))
+    return render("schedules/editor/edit.html", **editor_context(values, found, preview(values, found, now())))
 
 
 def _hours(given: dict[str, Any]) -> list[int]:

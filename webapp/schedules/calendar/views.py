@@ -67,7 +67,7 @@ def week() -> Response:
         return jsonify(week_values(view, found, past))
     more = carried(asked, filters)
     return render(
-        "schedules/calendar.html",
+        "schedules/calendar/week.html",
         status=422 if errors else 200,
         grid=days,
         rows=list(zip(days.rows, view.cells, strict=True)),
@@ -123,7 +123,7 @@ def _inside(*, whole_hour: bool) -> Response:
         schedules, past = [firing_values(row) for row in found.rows], [came_values(one) for one in came]
         return jsonify(schedules=schedules, count=found.schedules, fires=found.fires, happened=past)
     return render(
-        "schedules/calendar_hour.html",
+        "schedules/calendar/hour.html",
         found=found,
         came=came[(number - 1) * PAGE : number * PAGE] if over else came[:PAGE],
         came_count=len(came),

@@ -45,7 +45,9 @@ def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | 
         edited = service.get(schedule_id) if schedule_id is not None else None
         looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
         context = shown_again(given, {**along, "tried": "1"}, edited, looked, error.fields)
-        return render("schedules/new.html" if edited is None else "schedules/edit.html", status=422, **context)
+        return render(
+            "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html", status=422, **context
+        )
 
 
 def both_edited(given: dict[str, Any], error: Edited) -> Response:
@@ -59,7 +61,7 @@ def both_edited(given: dict[str, Any], error: Edited) -> Response:
         # Arguments that cannot be read are shown as they were typed.
         values = typed(given, merged.values) if unread else merged.values
         context = editor_context(values, theirs, preview(values, theirs, now()), unread)
-        return render("schedules/conflict.html", status=409, merged=merged, conflict=error, **context)
+        return render("schedules/editor/conflict.html", status=409, merged=merged, conflict=error, **context)
 
 
 def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:

@@ -36,7 +36,7 @@ def edit(schedule_id: int) -> Response:
     own_tasks.check(found.row.task)
     moment = now()
     context = editor_context(form_values(shown(found.snapshot)), found, unchanged(found, moment))
-    return render("schedules/edit.html", unchanged=True, due_now=found.due_times(moment, COUNT), **context)
+    return render("schedules/editor/edit.html", unchanged=True, due_now=found.due_times(moment, COUNT), **context)
 
 
 @blueprint.post("/preview")
@@ -54,7 +54,7 @@ def show_preview() -> Response:
         edited = _edited(along)
         if wants_json():
             return _preview_values(preview(given, edited, now(), service.snapshot_like(cloned_id(along))))
-        return _editor("schedules/_previewed.html", given, along, edited, errors=errors, typed=typed)
+        return _editor("schedules/editor/_previewed.html", given, along, edited, errors=errors, typed=typed)
 
 
 @blueprint.post("/arguments")
@@ -72,7 +72,7 @@ def show_arguments() -> Response:
             given = _without_call(given) | dict(form.values)
             if wished == "json" or not form.as_json:
                 given[forms.MODE] = "json" if form.as_json else "fields"
-        return _editor("schedules/_arguments.html", given, along, edited, errors=errors)
+        return _editor("schedules/editor/_arguments.html", given, along, edited, errors=errors)
 
 
 @blueprint.post("/build")
@@ -90,7 +90,7 @@ def build() -> Response:
         else:
             given, note = {**given, "kind": "crontab", "crontab": built.line}, built.note
             along[LINE] = built.line
-        return _editor("schedules/_rebuilt.html", given, along, _edited(along), errors=errors, note=note)
+        return _editor("schedules/editor/_rebuilt.html", given, along, _edited(along), errors=errors, note=note)
 
 
 def _editor(
@@ -106,7 +106,7 @@ def _editor(
     looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
     context = shown_again(given, along, edited, looked)
     context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
-    page = "schedules/new.html" if edited is None else "schedules/edit.html"
+    page = "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html"
     return render(page, fragment, built_note=note, typed=typed, **context)
 
 

@@ -49,7 +49,7 @@ def rehearse() -> Response:
         return jsonify(rehearsal_values(found))
     filters = asked_filters()
     return render(
-        "schedules/rehearsal.html",
+        "schedules/inquiries/rehearsal.html",
         status=422 if errors else 200,
         asked=asked,
         filters=filters,
@@ -102,13 +102,18 @@ def try_out(schedule_id: int) -> Response:
             if forms.sent_as_fields(given):
                 return run_form(schedule_id, given, error.fields)
             return render(
-                "schedules/dry_run.html", status=422, schedule=schedule, found=None, errors=error.fields, given=given
+                "schedules/inquiries/dry_run.html",
+                status=422,
+                schedule=schedule,
+                found=None,
+                errors=error.fields,
+                given=given,
             )
         found = dry_run(schedule, args, kwargs, now())
         if wants_json():
             return jsonify(**dataclasses.asdict(found), workers=found.workers)
         shown = _for_the_button(schedule, args, kwargs)
-        return render("schedules/dry_run.html", schedule=schedule, found=found, shown=shown)
+        return render("schedules/inquiries/dry_run.html", schedule=schedule, found=found, shown=shown)
 
 
 def _for_the_button(schedule: Stored, args: list[Any], kwargs: dict[str, Any]) -> dict[str, str] | None:
@@ -136,4 +141,6 @@ def why(schedule_id: int) -> Response:
             run=found.run and found.run.id,
             by_hand=found.by_hand and found.by_hand.id,
         )
-    return render("schedules/why.html", schedule=schedule, found=found, asked=asked, zone=zone(schedule.timezone))
+    return render(
+        "schedules/inquiries/why.html", schedule=schedule, found=found, asked=asked, zone=zone(schedule.timezone)
+    )

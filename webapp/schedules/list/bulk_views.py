@@ -66,7 +66,7 @@ def _ask(action: str, ids: list[int], given: dict[str, Any]) -> Response:
             flash(str(error), "warning")
             return see_other(_list(filters))
         return render(
-            "schedules/bulk.html",
+            "schedules/list/bulk.html",
             action=action,
             words=bulk.WORDS[action],
             schedules=schedules,

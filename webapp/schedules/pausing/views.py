@@ -52,7 +52,7 @@ def index() -> Response:
 @access(Access.VIEWER)
 def banner() -> Response:
     """The banner anew; it asks for itself while there is something to tell."""
-    return render_polled("schedules/_banner.html")
+    return render_polled("schedules/pausing/_banner.html")
 
 
 @blueprint.post("")
@@ -94,7 +94,7 @@ def show_in_force(pause_id: int) -> Response:
     """Whether its last change is in force; asks to be asked again while it is not."""
     row, moment = service.get(pause_id), now()
     standing = in_force.judge_change(row.revision, row.changed_at, in_force.present_beats(moment), moment)
-    return render("schedules/_pause_in_force.html", row=row, standing=standing)
+    return render("schedules/pausing/_in_force.html", row=row, standing=standing)
 
 
 @blueprint.post("/<int:pause_id>")
@@ -149,7 +149,7 @@ def _list(typed: dict[str, Any], errors: dict[str, str] | None = None) -> Respon
     beats = in_force.present_beats(moment)
     judged = {row.id: in_force.judge_change(row.revision, row.changed_at, beats, moment) for row in found.active}
     return render(
-        "schedules/pauses.html",
+        "schedules/pausing/pauses.html",
         status=422 if errors else 200,
         found=found,
         judged=judged,
@@ -172,7 +172,7 @@ def _one(pause_id: int, typed: dict[str, Any] | None = None, errors: dict[str, s
     }
     beats = in_force.present_beats(moment)
     return render(
-        "schedules/pause.html",
+        "schedules/pausing/pause.html",
         status=422 if errors else 200,
         row=row,
         over=over,

@@ -150,7 +150,7 @@ def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more
     shown = {"error": None, "remove": False, "without": [], **more}
     seen = _digest(text, asked, steps or [], remove=shown["remove"])
     return render(
-        "schedules/import.html",
+        "schedules/transfer/import.html",
         status=status,
         text=text,
         seen=seen,
