@@ -1,0 +1,7 @@
+"""The former name of `webapp.execution.reporting`, for tasks that import it from here; goes with the next release."""
+
+from __future__ import annotations
+
+from webapp.execution.reporting import log, progress
+
+__all__ = ["log", "progress"]
