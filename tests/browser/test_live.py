@@ -139,7 +139,7 @@ def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
     page.get_by_role("link", name="first").click()
     expect(page.locator("#live")).to_have_text("live")
     expect(page.locator("#runs-so-far")).to_have_text("0")
-    db.session.execute(sa.insert(PROGRESS).values(schedule_id=first, runs=1, last_due_at=now()))
+    db.session.execute(sa.insert(PROGRESS).values(schedule_id=first, runs=1, revision=1, last_due_at=now()))
     announce(redis, [make_run(RunState.SUCCEEDED, schedule_id=first, due_at=now(), schedule_name="first")])
     expect(page.locator("#runs-so-far")).to_have_text("1", timeout=3_000)
     expect(page.locator("#next-times .due-ago")).to_have_count(10)

@@ -133,7 +133,7 @@ def look_everywhere(context: Flask, settings: Settings, runs: list[Run]) -> None
     assert places_in_database(CANARY) == []
     assert places_in_redis(settings.redis_url, CANARY) == []
     pages = ["/", "/runs", "/runs.csv", "/runs.json", "/runs/failures", "/mail", "/workers", "/queues", "/schedules"]
-    pages += ["/schedules/export", "/schedules/export?format=beat_schedule"]
+    pages += ["/schedules/export", "/schedules/export?format=json", "/schedules/export?format=python"]
     with reading():
         pages += [f"/schedules/{number}" for number in db.session.scalars(sa.select(TASKS.c.id))]
     pages += [f"/runs/{run.id}" for run in runs] + [f"/runs/{run.id}/values/kwargs.json" for run in runs]
