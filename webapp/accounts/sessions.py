@@ -42,13 +42,15 @@ _WHO = (
 
 
 def load(uniquifier: str) -> User | None:
-    """The person of this request, if the cookie's sign-in is alive; Flask-Login's user loader. One query."""
+    """The person of this request, if the cookie's sign-in is alive; Flask-Login's loader, with one query."""
     row = current_id()
     if row is None:
         return None
     given = {"id": row, "since": now() - LIFETIME, "uniquifier": uniquifier}
     user = db.session.scalars(_WHO, given).unique().one_or_none()
     if user is not None:
+        # A rollback expires what the session holds: the user would be loaded again for the view of a POST.
+        db.session.expunge(user)
         set_request_attr("fs_authn_via", "session")
         set_request_attr("fs_paa", session.get("fs_paa", 0))
     return user
