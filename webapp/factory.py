@@ -18,7 +18,6 @@ from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.database import engine, private_files
 from webapp.extensions import csrf, db, htmx, limiter
-from webapp.identity import own_tasks
 from webapp.identity.refusals import init_refusals
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
@@ -79,7 +78,7 @@ def build(config: Settings | None = None) -> Flask:
     init_accounts(app, settings)
     init_refusals(app)
     init_templating(app)
-    app.jinja_env.globals.update(may_run=own_tasks.allowed, version=__version__)
+    app.jinja_env.globals.update(version=__version__)
     init_drawing(app)
     init_headers(app, settings)
     register_errors(app)

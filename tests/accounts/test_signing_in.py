@@ -1,10 +1,31 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
+from webapp.extensions import db
 from webapp.identity.models import AuditEntry, SignIn, User
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """The SQL that is executed within."""
+    seen: list[str] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture
@@ -122,8 +143,6 @@ def test_signing_in_and_out_are_audited_once_each(app: Flask, browser: Browser) 
 
 
 def test_a_disabled_row_is_out_at_the_next_request(app: Flask, browser: Browser) -> None:
-    from webapp.extensions import db
-
     browser.sign_in()
     with app.app_context():
         db.session.query(User).update({"active": False})
@@ -132,22 +151,30 @@ def test_a_disabled_row_is_out_at_the_next_request(app: Flask, browser: Browser)
 
 
 def test_a_request_asks_the_database_once_for_person_and_session(app: Flask, browser: Browser) -> None:
-    import sqlalchemy as sa
-
-    from webapp.extensions import db
-
     browser.sign_in()
-    seen: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        seen.append(statement)
-
-    sa.event.listen(engine, "before_cursor_execute", note)
-    browser.get("/reset")
-    sa.event.remove(engine, "before_cursor_execute", note)
+    with statements(app) as seen:
+        browser.get("/reset")
     assert len([statement for statement in seen if statement.startswith("SELECT")]) == 1
+
+
+@pytest.mark.parametrize("by", ["session", "token"])
+def test_a_request_loads_its_person_once(app: Flask, by: str) -> None:
+    add_user(app, "admin@example.com", "admin")
+    admin = Browser(app)
+    admin.sign_in("admin@example.com")
+    token = admin.token("/account")
+    headers = {}
+    if by == "token":
+        result = app.test_cli_runner().invoke(args=["users", "token", "admin@example.com", "--json"])
+        headers = {"Authorization": f"Bearer {json.loads(result.output)['token']}"}
+    paths = {"session": ["/add-numbers/", "/runs/new", "/schedules/bulk/pause", "/account/sign-ins/end"]}
+    for path in paths.get(by, ["/add-numbers/"]):
+        # What is wrong in them is refused, and shown on a page that says who is signed in.
+        for fields in ({"num1": "1", "num2": "2", "task": "add"}, {"num1": "one"}):
+            with statements(app) as seen:
+                admin.client.post(path, data={**fields, "csrf_token": token}, headers=headers)
+            loads = [text for text in seen if text.startswith("SELECT") and ("users" in text or "roles" in text)]
+            assert len(loads) == 1, (path, loads)
 
 
 def test_production_keeps_argon2id(app: Flask) -> None:

@@ -12,7 +12,7 @@ from tests.browser.accessibility import assert_accessible
 from webapp.database.engine import now
 from webapp.mail_store.models import MailState
 from webapp.run_store.states import RunState
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +56,7 @@ def macros(app: Flask) -> None:
     """Adds `/macros`, with a message of each category."""
 
     @app.get("/macros")
-    @access(Access.PUBLIC)
+    @access(Permission.PUBLIC)
     def show() -> str:
         for category in ("success", "info", "warning", "danger"):
             flash(f"It is {category}.", category)

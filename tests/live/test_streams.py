@@ -22,7 +22,7 @@ from webapp.live import connections
 from webapp.live import hub as hub_module
 from webapp.live import stream as stream_module
 from webapp.run_store.changes import CHANGES, announce
-from webapp.web.access import Access
+from webapp.web.access import Permission
 
 RUN, OTHER = "0b2f6f4e-one", "0b2f6f4e-other"
 
@@ -122,8 +122,8 @@ def test_stream_is_cut_when_its_sign_in_ends(
 def test_whoever_loses_the_right_loses_the_stream(context: Flask, why: str) -> None:
     Visitor(context, "viewer")
     row = db.session.query(SignIn).one()
-    assert sessions.still_allowed({row.id, "unknown"}, Access.VIEWER) == {row.id}
-    assert sessions.still_allowed({row.id}, Access.OPERATOR) == set()
+    assert sessions.still_allowed({row.id, "unknown"}, Permission.VIEW_RUNS) == {row.id}
+    assert sessions.still_allowed({row.id}, Permission.RUN_TASKS) == set()
     person = db.session.query(User).one()
     if why == "disabled":
         person.active = False
@@ -132,7 +132,7 @@ def test_whoever_loses_the_right_loses_the_stream(context: Flask, why: str) -> N
     else:
         person.roles = list(roles_named(("member",)))
     db.session.commit()
-    assert sessions.still_allowed({row.id}, Access.VIEWER) == set()
+    assert sessions.still_allowed({row.id}, Permission.VIEW_RUNS) == set()
 
 
 def test_browser_that_left_is_noticed(address: str, viewer: Visitor, redis: redis_client.Redis, app: Flask) -> None:

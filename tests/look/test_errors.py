@@ -10,7 +10,7 @@ from flask import Flask, abort
 from flask.testing import FlaskClient
 
 from webapp.extensions import db
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import ADVICE, TITLES, Invalid
 
 
@@ -19,7 +19,7 @@ def failing(app: Flask) -> Flask:
     """The application with a page that fails as it is told."""
 
     @app.get("/fail/<int:status>")
-    @access(Access.PUBLIC)
+    @access(Permission.PUBLIC)
     def fail(status: int) -> str:
         if status == 500:
             raise ZeroDivisionError

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, flash, render_template
 from flask.testing import FlaskClient
 
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 
 ALL = ["/", "/schedules", "/runs", "/people", "/mail", "/workers", "/queues", "/audit"]
 
@@ -41,7 +41,7 @@ def test_strangers_can_sign_in_or_register(client: FlaskClient) -> None:
 
 def test_a_flashed_message_is_text_with_a_way_to_dismiss_it(app: Flask) -> None:
     @app.get("/say")
-    @access(Access.PUBLIC)
+    @access(Permission.PUBLIC)
     def say() -> str:
         flash("<i>Saved</i>", "success")
         return render_template("accounts/login.html")

@@ -12,6 +12,7 @@ from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.web.access import Permission
 from webapp.web.headers import SECURITY, TLS_ONLY
 
 SHEET = "/static/beatdesk.css"
@@ -52,7 +53,7 @@ def test_pages_errors_and_streams_carry_them(app: Flask) -> None:
         raise RuntimeError
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    broken.access = 0  # type: ignore[attr-defined]
+    broken.access = Permission.PUBLIC  # type: ignore[attr-defined]
     viewer, stranger = Visitor(app, "viewer"), app.test_client()
     answers = {
         "page": viewer.get("/runs"),

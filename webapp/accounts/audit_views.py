@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.query_string import id_in_query, text_in_query
 from webapp.web.rendering import render, wants_json
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("audit", __name__)
 
 
 @blueprint.get("/audit")
-@access(Access.ADMIN)
+@access(Permission.VIEW_AUDIT)
 def index() -> Response:
     """The newest first, narrowed by actor, action and object."""
     filters = {name: text_in_query(name) for name in ("actor", "action", "object")}

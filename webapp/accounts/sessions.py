@@ -20,7 +20,7 @@ from sqlalchemy.orm import contains_eager
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import Role, SignIn, User, roles_users
-from webapp.web.access import ROLES, Access
+from webapp.web.access import Permission, granted
 
 # What the token is called in the cookie.
 TOKEN = "sign_in"
@@ -42,13 +42,15 @@ _WHO = (
 
 
 def load(uniquifier: str) -> User | None:
-    """The person of this request, if the cookie's sign-in is alive; Flask-Login's user loader. One query."""
+    """The person of this request, if the cookie's sign-in is alive; Flask-Login's loader, with one query."""
     row = current_id()
     if row is None:
         return None
     given = {"id": row, "since": now() - LIFETIME, "uniquifier": uniquifier}
     user = db.session.scalars(_WHO, given).unique().one_or_none()
     if user is not None:
+        # A rollback expires what the session holds: the user would be loaded again for the view of a POST.
+        db.session.expunge(user)
         set_request_attr("fs_authn_via", "session")
         set_request_attr("fs_paa", session.get("fs_paa", 0))
     return user
@@ -113,8 +115,8 @@ def alive(user: User) -> Sequence[SignIn]:
     return db.session.scalars(query).all()
 
 
-def still_allowed(rows: Collection[str], level: Access) -> set[str]:
-    """Which of these sign-ins are alive, of people who have at least that level. One query for all of them."""
+def still_allowed(rows: Collection[str], permission: Permission) -> set[str]:
+    """Which of these sign-ins are alive, of people whose roles grant a permission. One query for all of them."""
     query = (
         sa.select(SignIn.id, Role.name)
         .join(User, User.id == SignIn.user_id)
@@ -123,7 +125,7 @@ def still_allowed(rows: Collection[str], level: Access) -> set[str]:
         .where(SignIn.id.in_(rows), SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME, User.active)
     )
     found = db.session.execute(query)
-    return {row.id for row in found if row.name in ROLES and ROLES[row.name][0] >= level}
+    return {row.id for row in found if granted(permission, [row.name])}
 
 
 def _end(*which: sa.ColumnElement[bool]) -> int:

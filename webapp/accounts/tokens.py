@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager
 
 from webapp.accounts.sessions import digest
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import audit
-from webapp.identity.models import ApiToken, User
+from webapp.identity.models import ApiToken, Role, User, roles_users
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.transactions import write_apart
 
@@ -63,16 +63,21 @@ def authenticate(text: str) -> User | None:
     query = (
         sa.select(ApiToken)
         .join(ApiToken.user)
+        .outerjoin(roles_users, roles_users.c.user_id == User.id)
+        .outerjoin(Role, Role.id == roles_users.c.role_id)
         .where(ApiToken.digest == digest(text), ApiToken.revoked_at.is_(None), User.active)
-        .options(joinedload(ApiToken.user).selectinload(User.roles))
+        .options(contains_eager(ApiToken.user).contains_eager(User.roles))
     )
-    token = db.session.scalars(query).one_or_none()
+    token = db.session.scalars(query).unique().one_or_none()
     if token is None:
         return None
+    user = token.user
+    # As in `webapp.accounts.sessions.load`.
+    db.session.expunge(user)
     if token.last_used_at is None or token.last_used_at < now() - USED_PRECISION:
         used = sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now())
         write_apart(lambda connection: connection.execute(used))
-    return token.user
+    return user
 
 
 def _record(action: str, token: ApiToken, user: User) -> None:

@@ -13,7 +13,7 @@ from webapp.accounts.answers import even_time
 from webapp.identity import recovery
 from webapp.identity.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.identity.models import User
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid, NotFound, error_response
 from webapp.web.hosts import root
 from webapp.web.redirects import safe_path
@@ -24,7 +24,7 @@ blueprint = Blueprint("accounts", __name__)
 
 
 @blueprint.get("/login")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def login() -> Response:
     """The form; for a program, the token that its POST has to bring."""
     if wants_json():
@@ -35,7 +35,7 @@ def login() -> Response:
 
 
 @blueprint.post("/login")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 @limit_sign_in
 def sign_in() -> Response:
     """Sign in, then go on to where one wanted to go."""
@@ -47,7 +47,7 @@ def sign_in() -> Response:
 
 
 @blueprint.post("/logout")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def logout() -> Response:
     """Sign this browser out."""
     service.sign_out(current_user if current_user.is_authenticated else None)
@@ -57,7 +57,7 @@ def logout() -> Response:
 
 
 @blueprint.get("/reset")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def forgot() -> Response:
     """Ask for a link by which to choose a new password."""
     if wants_json():
@@ -66,7 +66,7 @@ def forgot() -> Response:
 
 
 @blueprint.post("/reset")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 @limit_mail
 @even_time
 def send_link() -> Response:
@@ -78,14 +78,14 @@ def send_link() -> Response:
 
 
 @blueprint.get("/reset/sent")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def link_sent() -> Response:
     """What happens next."""
     return render("accounts/forgot_sent.html")
 
 
 @blueprint.get("/reset/<token>")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def choose(token: str) -> Response:
     """The form for the new password."""
     user = _owner(token)
@@ -93,7 +93,7 @@ def choose(token: str) -> Response:
 
 
 @blueprint.post("/reset/<token>")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def reset(token: str) -> Response:
     """Set the new password; all sessions end, and one signs in with it."""
     owner = _owner(token)
@@ -113,7 +113,7 @@ def reset(token: str) -> Response:
 
 
 @blueprint.get("/confirm")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def confirmation() -> Response:
     """Ask for a new link that confirms one's address."""
     if wants_json():
@@ -122,7 +122,7 @@ def confirmation() -> Response:
 
 
 @blueprint.post("/confirm")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 @limit_mail
 @even_time
 def send_confirmation() -> Response:
@@ -134,14 +134,14 @@ def send_confirmation() -> Response:
 
 
 @blueprint.get("/confirm/sent")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def confirmation_sent() -> Response:
     """What happens next."""
     return render("accounts/confirm_sent.html")
 
 
 @blueprint.get("/confirm/<token>")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def confirm(token: str) -> Response:
     """Confirm the address that this link was mailed to."""
     # Programs that only look whether a page is there follow no link for anybody.

@@ -48,7 +48,9 @@ class User(Base, UserMixin):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     last_login_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    roles: Mapped[list[Role]] = relationship(secondary=roles_users, lazy="selectin")
+    roles: Mapped[list[Role]] = relationship(
+        secondary=roles_users, lazy="selectin", cascade="save-update, merge, expunge"
+    )
 
     __table_args__ = (sa.Index("ix_users_created", "created_at"),)
 

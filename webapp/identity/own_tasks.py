@@ -1,6 +1,6 @@
-"""Beatdesk's own tasks: only admins run and schedule them. The one home of that rule.
+"""Refusals to run or schedule Beatdesk's own tasks, which only admins may (`webapp.web.access.covers`).
 
-It is asked where a person launches or retries a run, and where they write a schedule. What the application does by
+They are made where a person launches or retries a run, and where they write a schedule. What the application does by
 itself, as sending a mail after a registration, and the command line are not asked.
 """
 
@@ -11,14 +11,13 @@ from flask_security import current_user
 
 from webapp.extensions import db
 from webapp.identity import audit
-from webapp.task_catalogue.registry import is_own
-from webapp.web.access import Access, level_of
+from webapp.web.access import Permission, Subject, covers
 from webapp.web.errors import Forbidden
 
 
 def allowed(task: str) -> bool:
     """Whether the signed-in person may run and schedule this task; without a request always."""
-    return not has_request_context() or level_of(current_user) >= Access.ADMIN or not is_own(task)
+    return not has_request_context() or covers(current_user, Permission.RUN_TASKS, Subject("task", task, task))
 
 
 def refusal(task: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The rows of the roles, which a migration has made."""
+"""The rows of the roles."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def role_named(name: str) -> Role:
 
 
 def roles_named(names: Iterable[str], *, field: str = "roles") -> Sequence[Role]:
-    """Roles by name, in the order of their power. Raises Invalid at `field` for a name that is none."""
+    """Roles by name, weaker ones first; Invalid at `field` for a name that is none. A missing row is made."""
     wanted = set(names)
     if unknown := wanted - set(ROLES):
         raise Invalid({field: f"There is no role “{sorted(unknown)[0][:40]}”; there are {', '.join(ROLES)}."})
     found = {role.name: role for role in db.session.scalars(sa.select(Role).where(Role.name.in_(wanted)))}
-    return [found[name] for name in ROLES if name in wanted]
+    return [
+        found.get(name) or Role(name=name, description=about) for name, (_, about) in ROLES.items() if name in wanted
+    ]

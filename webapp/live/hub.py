@@ -30,7 +30,7 @@ from webapp.live.pace import SPREAD, interval_for
 from webapp.live.stream import Standing, Stream
 from webapp.messaging import broker
 from webapp.run_store.changes import CHANGES, Change, read
-from webapp.web.access import Access
+from webapp.web.access import Permission
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class Hub:
         streams = self.streams
         try:
             with self._app.app_context():
-                allowed = sessions.still_allowed({stream.sign_in for stream in streams}, Access.VIEWER)
+                allowed = sessions.still_allowed({stream.sign_in for stream in streams}, Permission.VIEW_RUNS)
         except sa.exc.SQLAlchemyError as error:
             # They tell nothing but ids of which the page then asks; and who asks is checked there.
             logger.warning("nobody knows who is still signed in, the database is away: %s", error.__class__.__name__)

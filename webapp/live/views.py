@@ -9,21 +9,21 @@ from webapp.accounts import sessions
 from webapp.live import connections
 from webapp.live.hub import EVERY_RUN, Hub, TooManyStreams
 from webapp.live.places import STREAMS_PER_PERSON
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 
 blueprint = Blueprint("live", __name__, url_prefix="/live")
 EVENT_STREAM = "text/event-stream"
 
 
 @blueprint.get("/runs")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def runs() -> Response:
     """News when any run is made or changes."""
     return _stream(EVERY_RUN)
 
 
 @blueprint.get("/runs/<run_id>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def run(run_id: str) -> Response:
     """News when this run changes; silence for an id that nobody knows."""
     return _stream(run_id)

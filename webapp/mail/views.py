@@ -11,7 +11,7 @@ from webapp.config import Settings
 from webapp.extensions import csrf
 from webapp.mail import mailbox, pages, rendering, service
 from webapp.mail_store.models import MailState
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import NotFound
 from webapp.web.idempotency import once
 from webapp.web.query_string import id_in_query, text_in_query
@@ -24,7 +24,7 @@ MESSAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 
 @blueprint.get("/mail")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def index() -> Response:
     """The ledger, newest first."""
     page = pages.ledger(
@@ -37,7 +37,7 @@ def index() -> Response:
 
 
 @blueprint.get("/mail/<int:mail_id>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def show(mail_id: int) -> Response:
     """One message of the ledger, as it is sent."""
     mail = service.get_mail(mail_id)
@@ -45,14 +45,14 @@ def show(mail_id: int) -> Response:
 
 
 @blueprint.get("/mail/<int:mail_id>/html")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def show_html(mail_id: int) -> Response:
     """Its HTML part alone, for the frame in its page."""
     return _framed(service.compose(service.get_mail(mail_id)).html)
 
 
 @blueprint.post("/mail/<int:mail_id>/send-again")
-@access(Access.OPERATOR)
+@access(Permission.SEND_MAIL)
 @once
 def send_again(mail_id: int) -> Response:
     """Send a message in doubt, or one that failed, once more."""
@@ -62,7 +62,7 @@ def send_again(mail_id: int) -> Response:
 
 
 @blueprint.post("/mail/<int:mail_id>/settle")
-@access(Access.OPERATOR)
+@access(Permission.SEND_MAIL)
 @once
 def settle(mail_id: int) -> Response:
     """Note that a message in doubt did arrive."""
@@ -72,14 +72,14 @@ def settle(mail_id: int) -> Response:
 
 
 @blueprint.get("/mail/wording")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def wordings() -> Response:
     """Every kind of mail that we send."""
     return render("mail/wordings.html", kinds=list(rendering.KINDS.values()), mailbox=_folder() is not None)
 
 
 @blueprint.get("/mail/wording/<kind>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def wording(kind: str) -> Response:
     """One kind, with example values."""
     subject, text, _ = _example(kind)
@@ -87,14 +87,14 @@ def wording(kind: str) -> Response:
 
 
 @blueprint.get("/mail/wording/<kind>/html")
-@access(Access.VIEWER)
+@access(Permission.VIEW_MAIL)
 def wording_html(kind: str) -> Response:
     """Its HTML part alone, for the frame in its page."""
     return _framed(_example(kind)[2])
 
 
 @blueprint.post("/mail/wording/<kind>/send")
-@access(Access.OPERATOR)
+@access(Permission.SEND_MAIL)
 @once
 def send_example(kind: str) -> Response:
     """Send one kind, with example values, to whoever asks."""
@@ -105,7 +105,7 @@ def send_example(kind: str) -> Response:
 
 
 @blueprint.get("/mail/mailbox")
-@access(Access.ADMIN)
+@access(Permission.VIEW_MAILBOX)
 def local_mailbox() -> Response:
     """What the local SMTP sink took. For admins: the links in it sign people in."""
     folder = _need_folder()
@@ -115,14 +115,14 @@ def local_mailbox() -> Response:
 
 
 @blueprint.get("/mail/mailbox/<name>")
-@access(Access.ADMIN)
+@access(Permission.VIEW_MAILBOX)
 def letter(name: str) -> Response:
     """One message of the local mailbox."""
     return render("mail/letter.html", letter=mailbox.read(_need_folder(), name))
 
 
 @blueprint.get("/mail/mailbox/<name>/html")
-@access(Access.ADMIN)
+@access(Permission.VIEW_MAILBOX)
 def letter_html(name: str) -> Response:
     """Its HTML part alone, for the frame in its page."""
     found = mailbox.read(_need_folder(), name)
@@ -130,7 +130,7 @@ def letter_html(name: str) -> Response:
 
 
 @blueprint.get("/unsubscribe/<token>")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def unsubscribe(token: str) -> Response:
     """Ask before anything is changed: programs follow links."""
     return render("mail/unsubscribe.html", person=pages.subscriber(token), token=token, done=False)
@@ -138,7 +138,7 @@ def unsubscribe(token: str) -> Response:
 
 @blueprint.post("/unsubscribe/<token>")
 @csrf.exempt
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def unsubscribe_now(token: str) -> Response:
     """One click (RFC 8058). Without a CSRF token: the signed token in the address is the permission."""
     person = service.unsubscribe_person(token)

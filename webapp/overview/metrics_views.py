@@ -9,7 +9,7 @@ from werkzeug.datastructures import WWWAuthenticate
 
 from webapp.database.engine import now
 from webapp.overview import metrics
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -26,7 +26,7 @@ def _has_token() -> bool:
 
 
 @blueprint.get("/metrics")
-@access(Access.ADMIN, also=_has_token)
+@access(Permission.VIEW_METRICS, also=_has_token)
 def show() -> Response:
     """Every figure as of now, in Prometheus' text or as OpenMetrics."""
     body, content_type = metrics.page(request.headers.get("Accept", ""), now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.hosts import root, set_cookie
 from webapp.web.rendering import see_other
@@ -16,7 +16,7 @@ A_YEAR = 365 * 86400
 
 
 @blueprint.post("/theme")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def choose_theme() -> Response:
     """Keep the choice and go back to the page it was made on."""
     chosen = request.form.get("theme", "")

@@ -6,24 +6,24 @@ from flask import Blueprint, Response, jsonify
 
 from webapp.database.engine import now
 from webapp.overview import health, service
-from webapp.web.access import Access, access, may
+from webapp.web.access import Permission, access, may
 from webapp.web.rendering import render, render_polled, wants_fragment, wants_json
 
 blueprint = Blueprint("overview", __name__)
 
 
 @blueprint.get("/")
-@access(Access.MEMBER)
+@access(Permission.USE_ACCOUNT)
 def index() -> Response:
     """What is wrong now first, then what runs; a member, who may see neither, is welcomed."""
-    counts = service.counts(now()) if may(Access.VIEWER) else None
+    counts = service.counts(now()) if may(Permission.VIEW_STATUS) else None
     if counts is not None and wants_fragment():
         return render_polled("overview/_counts.html", counts=counts)
     return render("overview/index.html", counts=counts)
 
 
 @blueprint.get("/health")
-@access(Access.VIEWER, also=lambda: health.monitor().database_is_away())
+@access(Permission.VIEW_STATUS, also=lambda: health.monitor().database_is_away())
 def what_is_wrong() -> Response:
     """What is wrong now: what every page shows first and asks for again; JSON for programs.
 
@@ -36,14 +36,14 @@ def what_is_wrong() -> Response:
 
 
 @blueprint.get("/healthz")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def answers() -> Response:
     """Whether this process answers; asks nobody else."""
     return jsonify(status="ok")
 
 
 @blueprint.get("/readyz")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def ready() -> Response:
     """Whether everything that a run needs is there: 200 if all is well, 503 if not, within about 3 s."""
     found = health.monitor().health()

@@ -16,7 +16,7 @@ from webapp.people import service as people
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile
 from webapp.recurrence.zone_search import zone_names
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.rendering import render, see_other, wants_json
 from webapp.web.request_body import submitted
@@ -27,7 +27,7 @@ NO = ("", "0", "false", "no", "off", "none")
 
 
 @blueprint.get("")
-@access(Access.MEMBER)
+@access(Permission.USE_ACCOUNT)
 def show() -> Response:
     """Profile, password, and where one is signed in."""
     if wants_json():
@@ -36,7 +36,7 @@ def show() -> Response:
 
 
 @blueprint.post("")
-@access(Access.MEMBER)
+@access(Permission.USE_ACCOUNT)
 def update() -> Response:
     """Change the profile."""
     given = submitted()
@@ -54,7 +54,7 @@ def update() -> Response:
 
 
 @blueprint.post("/password")
-@access(Access.MEMBER)
+@access(Permission.USE_ACCOUNT)
 @limit_own_password
 def change_password() -> Response:
     """Change the password; every other browser is signed out."""
@@ -73,7 +73,7 @@ def change_password() -> Response:
 
 
 @blueprint.post("/sign-ins/end")
-@access(Access.MEMBER)
+@access(Permission.USE_ACCOUNT)
 def sign_out_elsewhere() -> Response:
     """Sign out every other browser."""
     ended = service.sign_out_elsewhere(current_user)

@@ -17,7 +17,7 @@ from webapp.people.account_views import is_yes
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import check_profile, check_registration
 from webapp.recurrence.zone_search import zone_names
-from webapp.web.access import ROLES, Access, access, may
+from webapp.web.access import ROLES, Permission, access, may
 from webapp.web.errors import Conflict, DomainError, Invalid
 from webapp.web.query_string import id_in_query, text_in_query
 from webapp.web.rendering import render, see_other, wants_json
@@ -29,7 +29,7 @@ FIELDS = ("name", "email", "password", "birthday", "timezone")
 
 
 @blueprint.get("/register")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def registration_form() -> Response:
     """The form; for a program, the fields that its POST takes, and the token it needs if it keeps a session."""
     if wants_json():
@@ -38,12 +38,12 @@ def registration_form() -> Response:
 
 
 @blueprint.post("/register")
-@access(Access.PUBLIC, open_json=True)
+@access(Permission.PUBLIC, open_json=True)
 @limit_registrations
 @even_time
 def register() -> Response:
     """Register; the same answer whether or not the address was taken. A program may leave out the time zone."""
-    given, by_admin = submitted(), may(Access.ADMIN)
+    given, by_admin = submitted(), may(Permission.MANAGE_PEOPLE)
     if request.is_json:
         given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
@@ -58,14 +58,14 @@ def register() -> Response:
 
 
 @blueprint.get("/register/done")
-@access(Access.PUBLIC)
+@access(Permission.PUBLIC)
 def registered() -> Response:
     """What happens next."""
     return render("people/registered.html")
 
 
 @blueprint.get("/people")
-@access(Access.ADMIN)
+@access(Permission.MANAGE_PEOPLE)
 def index() -> Response:
     """Everybody, who came last first."""
     filters = {name: text_in_query(name) for name in ("search", "role", "active")}
@@ -93,7 +93,7 @@ def index() -> Response:
 
 
 @blueprint.get("/people/<int:user_id>")
-@access(Access.ADMIN)
+@access(Permission.MANAGE_PEOPLE)
 def show(user_id: int) -> Response:
     """One person, with their mails and the runs that send them."""
     user = service.get_person(user_id)
@@ -103,7 +103,7 @@ def show(user_id: int) -> Response:
 
 
 @blueprint.post("/people/<int:user_id>")
-@access(Access.ADMIN)
+@access(Permission.MANAGE_PEOPLE)
 def update(user_id: int) -> Response:
     """Change name, birthday, zone, roles, and whether they may sign in."""
     given = submitted()

@@ -12,7 +12,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import WAITING, RunState
 from webapp.runs import control, service
 from webapp.runs.call.numbers import number
-from webapp.web.access import Access, access, may
+from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
 from webapp.web.request_body import submitted
@@ -23,14 +23,14 @@ FIELDS = ("num1", "num2")
 
 
 @blueprint.get("/add-numbers/")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 def form() -> Response:
     """The two fields."""
     return render("runs/add_numbers.html", values={}, errors={})
 
 
 @blueprint.post("/add-numbers/")
-@access(Access.OPERATOR, tokens=True)
+@access(Permission.RUN_TASKS, tokens=True)
 def add() -> Response:
     """Launch `add`. JSON: 202 with the id; htmx: the fragment that polls; a browser: 303 to the result's page."""
     given = submitted("num1 and num2")
@@ -53,7 +53,7 @@ def add() -> Response:
 
 
 @blueprint.get("/task-result/<task_id>/")
-@access(Access.MEMBER, tokens=True)
+@access(Permission.USE_ACCOUNT, tokens=True)
 def result(task_id: str) -> Response:
     """How far a run is and what came of it; for viewers, and for who launched it."""
     run = _find(task_id)
@@ -73,7 +73,7 @@ def _find(task_id: str) -> Run | None:
         run = service.get_run(task_id)
     except NotFound:
         return None
-    return run if may(Access.VIEWER) or run.created_by == current_user.id else None
+    return run if may(Permission.VIEW_RUNS) or run.created_by == current_user.id else None
 
 
 def as_json(run: Run) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from webapp.runs.page import context as details
 from webapp.runs.page import timeline
 from webapp.runs.serializer import as_dict
 from webapp.task_catalogue.registry import known_tasks
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.idempotency import once
 from webapp.web.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
@@ -33,7 +33,7 @@ blueprint = Blueprint("runs", __name__)
 
 
 @blueprint.get("/runs")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def index() -> Response:
     """What ran, runs and will run; everything that narrows it stands in the address."""
     shown = list_page(request.args, now())
@@ -44,7 +44,7 @@ def index() -> Response:
 
 
 @blueprint.get("/runs/rejected")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def rejected_events() -> Response:
     """What the recorder could not record, with the reasons, the newest first."""
     events = broker.ask_redis(lambda client: rejected.newest(client, rejected.SHOWN))
@@ -52,7 +52,7 @@ def rejected_events() -> Response:
 
 
 @blueprint.get("/runs/<run_id>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def show(run_id: str) -> Response:
     """One run with everything that is known of it."""
     try:
@@ -70,7 +70,7 @@ def show(run_id: str) -> Response:
 
 
 @blueprint.get("/runs/failures")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def failed() -> Response:
     """What fails, grouped; the span is one of `failures.SPANS`."""
     span = request.args.get("span", "24h")
@@ -80,7 +80,7 @@ def failed() -> Response:
 
 
 @blueprint.get("/runs/new")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 def new() -> Response:
     """The launch form: first the task, then what it takes. `from=ID` begins with a run's arguments."""
     as_json = request.args.get("mode") == "json"
@@ -92,7 +92,7 @@ def new() -> Response:
 
 
 @blueprint.post("/runs/new")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 @once
 def create() -> Response:
     """Launch what was sent; what was typed stays when something is wrong with it."""
@@ -137,7 +137,7 @@ def _launch_page(form: launch_form.Form, status: int = 200) -> Response:
 
 
 @blueprint.post("/runs/<run_id>/cancel")
-@access(Access.OPERATOR)
+@access(Permission.CONTROL_RUNS)
 @once
 def cancel(run_id: str) -> Response:
     """End a run that waits, or ask the worker to end one that runs."""
@@ -152,7 +152,7 @@ def cancel(run_id: str) -> Response:
 
 
 @blueprint.post("/runs/<run_id>/retry")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 @once
 def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
@@ -162,7 +162,7 @@ def retry(run_id: str) -> Response:
 
 
 @blueprint.post("/runs/<run_id>/confirm")
-@access(Access.OPERATOR)
+@access(Permission.CONTROL_RUNS)
 @once
 def confirm(run_id: str) -> Response:
     """Mark an unconfirmed run as succeeded."""
@@ -172,7 +172,7 @@ def confirm(run_id: str) -> Response:
 
 
 @blueprint.post("/runs/<run_id>/send-again")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 @once
 def send_again(run_id: str) -> Response:
     """Publish the message of an unconfirmed run once more."""

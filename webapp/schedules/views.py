@@ -36,7 +36,7 @@ from webapp.schedules.list.ordering import ORDER_WORDS
 from webapp.schedules.pausing import service as pausing
 from webapp.schedules.service import Edited
 from webapp.task_catalogue.registry import serializer_note
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
@@ -50,7 +50,7 @@ blueprint.add_app_template_filter(strip, "strip_of_runs")
 
 
 @blueprint.get("")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
     """The list. Its address is that of what is asked for, also while somebody types that."""
     context = _listed()
@@ -73,7 +73,7 @@ def index() -> Response:
 
 
 @blueprint.get("/rows")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def rows() -> Response:
     """A page of the list again, for the page that shows it."""
     context = _listed()
@@ -104,7 +104,7 @@ def _listed() -> dict[str, Any]:
 
 
 @blueprint.get("/new")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def new() -> Response:
     """The form for a new one; filled in like another one for `clone`."""
     values = empty_form(current_app.extensions["settings"].timezone)
@@ -116,7 +116,7 @@ def new() -> Response:
 
 
 @blueprint.post("")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 @once
 def create() -> Response:
     """Make one; the form again, with what is wrong, when it cannot be made."""
@@ -139,7 +139,7 @@ def create() -> Response:
 
 
 @blueprint.get("/<int:schedule_id>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def show(schedule_id: int) -> Response:
     """One schedule: what it says, when it is due, what it ran, how to change it."""
     found = service.get(schedule_id)
@@ -149,7 +149,7 @@ def show(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def save(schedule_id: int) -> Response:
     """Change what was sent; the form again, with what is wrong, when it cannot be."""
     given, along = given_fields()
@@ -168,7 +168,7 @@ def save(schedule_id: int) -> Response:
 
 
 @blueprint.get("/<int:schedule_id>/in-force")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def show_in_force(schedule_id: int) -> Response:
     """Whether the last edit is in force; asks to be asked again while it is not."""
     moment = now()
@@ -178,7 +178,7 @@ def show_in_force(schedule_id: int) -> Response:
 
 
 @blueprint.get("/<int:schedule_id>/runs")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def show_runs(schedule_id: int) -> Response:
     """Its last runs and its next times, as its page shows them."""
     if not wants_fragment():
@@ -188,7 +188,7 @@ def show_runs(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/enable")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 @once
 def enable(schedule_id: int) -> Response:
     """Let it fire from its next due time on."""
@@ -197,7 +197,7 @@ def enable(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/disable")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 @once
 def disable(schedule_id: int) -> Response:
     """Let it fire no more."""
@@ -206,7 +206,7 @@ def disable(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/delete")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 @once
 def delete(schedule_id: int) -> Response:
     """Delete it; its runs stay in the list of runs."""
@@ -219,7 +219,7 @@ def delete(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/pause")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def pause(schedule_id: int) -> Response:
     """Let nothing fire for a while."""
@@ -229,7 +229,7 @@ def pause(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/resume")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def resume(schedule_id: int) -> Response:
     """End its pause, and say what becomes of what came due meanwhile."""
@@ -240,7 +240,7 @@ def resume(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/run")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 @once
 def run(schedule_id: int) -> Response:
     """Run it once, now, with other arguments if some are sent."""
@@ -260,7 +260,7 @@ def run(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/skip")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def skip(schedule_id: int) -> Response:
     """Skip its next due time."""
@@ -273,7 +273,7 @@ def skip(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/unskip")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def unskip(schedule_id: int) -> Response:
     """Take back what was to be skipped."""
@@ -282,7 +282,7 @@ def unskip(schedule_id: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/versions/<int:version>/restore")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def restore(schedule_id: int, version: int) -> Response:
     """Go back to what a version said."""
     found = service.restore(schedule_id, version)
@@ -290,7 +290,7 @@ def restore(schedule_id: int, version: int) -> Response:
 
 
 @blueprint.post("/<int:schedule_id>/reset")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def reset(schedule_id: int) -> Response:
     """Make fields what the code says."""
     found = service.reset(schedule_id, list_sent("field", submitted()))

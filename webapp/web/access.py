@@ -1,20 +1,21 @@
-"""Who may use which route. A route without a rule answers 500 and fails the tests.
+"""Permissions, the roles that grant them, and the check of each route. A route without a rule answers 500.
 
-Roles build on each other: an operator is also a viewer, a scheduler also an operator, an admin everything. A member,
-who registered, sees only their own things.
+A view and a template ask for a permission by name, with the subject where there is one. Which roles grant it is said in
+`ROLES`, which subjects it reaches in `covers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import IntEnum
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request, url_for
 from flask_security import current_user
 from werkzeug.urls import iri_to_uri
 
+from webapp.task_catalogue.registry import is_own
 from webapp.web.errors import Forbidden, error_response
 from webapp.web.hosts import root, this_page
 from webapp.web.rendering import see_other, wants_fragment, wants_json
@@ -22,41 +23,80 @@ from webapp.web.rendering import see_other, wants_fragment, wants_json
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-class Access(IntEnum):
-    """What a route asks for; each includes those below it."""
+class Permission(StrEnum):
+    """What a route, a view or a template asks for by name; `ROLES` says who has it."""
 
-    PUBLIC = 0
-    MEMBER = 1
-    VIEWER = 2
-    OPERATOR = 3
-    SCHEDULER = 4
-    ADMIN = 5
+    PUBLIC = "public"
+    USE_ACCOUNT = "account.use"
+    VIEW_STATUS = "status.view"
+    VIEW_SCHEDULES = "schedules.view"
+    PAUSE_SCHEDULES = "schedules.pause"
+    EDIT_SCHEDULES = "schedules.edit"
+    VIEW_RUNS = "runs.view"
+    CONTROL_RUNS = "runs.control"
+    EDIT_RETENTION = "runs.retention"
+    RUN_TASKS = "tasks.run"
+    RUN_OWN_TASKS = "tasks.run_own"
+    VIEW_WORKERS = "workers.view"
+    VIEW_MAIL = "mail.view"
+    SEND_MAIL = "mail.send"
+    VIEW_MAILBOX = "mailbox.view"
+    MANAGE_PEOPLE = "people.manage"
+    VIEW_AUDIT = "audit.view"
+    VIEW_METRICS = "metrics.view"
 
 
-ROLES = {
-    "member": (Access.MEMBER, "Sees and edits only themselves"),
-    "viewer": (Access.VIEWER, "Reads every page"),
-    "operator": (Access.OPERATOR, "Launches, retries, cancels and pauses"),
-    "scheduler": (Access.SCHEDULER, "Edits schedules"),
-    "admin": (Access.ADMIN, "Manages people and settings"),
+class Subject(NamedTuple):
+    """What a permission is asked for where no row is at hand: kind and key as an address has them (`schedule`, 7)."""
+
+    kind: str
+    key: object
+    task: str = ""
+
+
+_MEMBER = frozenset({Permission.PUBLIC, Permission.USE_ACCOUNT})
+_VIEWER = _MEMBER | {
+    Permission.VIEW_STATUS,
+    Permission.VIEW_SCHEDULES,
+    Permission.VIEW_RUNS,
+    Permission.VIEW_WORKERS,
+    Permission.VIEW_MAIL,
+}
+_OPERATOR = _VIEWER | {
+    Permission.PAUSE_SCHEDULES,
+    Permission.CONTROL_RUNS,
+    Permission.RUN_TASKS,
+    Permission.SEND_MAIL,
 }
 
+# Each role's permissions and description, weaker roles first. A role that is added here can be given to people.
+ROLES: dict[str, tuple[frozenset[Permission], str]] = {
+    "member": (_MEMBER, "Sees and edits only themselves"),
+    "viewer": (_VIEWER, "Reads every page"),
+    "operator": (_OPERATOR, "Launches, retries, cancels and pauses"),
+    "scheduler": (_OPERATOR | {Permission.EDIT_SCHEDULES}, "Edits schedules"),
+    "admin": (frozenset(Permission), "Manages people and settings"),
+}
+
+# What these permissions reach depends on the task: Beatdesk's own need `RUN_OWN_TASKS` as well.
+_BY_TASK = frozenset({Permission.RUN_TASKS, Permission.EDIT_SCHEDULES})
+
 # Routes of the libraries we use; our own carry `@access`.
-LIBRARY_ROUTES: dict[str, Access] = {"static": Access.PUBLIC}
+LIBRARY_ROUTES = {"static": Permission.PUBLIC}
 
 
 def access(
-    level: Access, *, also: Callable[[], bool] | None = None, tokens: bool = False, open_json: bool = False
+    permission: Permission, *, also: Callable[[], bool] | None = None, tokens: bool = False, open_json: bool = False
 ) -> Callable[[View], View]:
-    """Say who may use a view: `@access(Access.VIEWER)`, directly below the route.
+    """Name the permission that a view needs: `@access(Permission.VIEW_RUNS)`, directly below the route.
 
-    `also` tells of the request at hand whether it may pass without that level, by something that only this view takes.
+    `also` says whether the current request may pass without it, by something that only this view takes.
     With `tokens` a program may prove by a bearer token who it acts for; with `open_json` one without a session may send
     JSON without the token of a form (see `webapp.accounts.forgery`).
     """
 
     def mark(view: View) -> View:
-        view.access = level  # type: ignore[attr-defined]  # a function takes attributes
+        view.access = permission  # type: ignore[attr-defined]  # a function takes attributes
         view.admits = also  # type: ignore[attr-defined]
         view.takes_tokens = tokens  # type: ignore[attr-defined]
         view.open_json = open_json  # type: ignore[attr-defined]
@@ -65,23 +105,37 @@ def access(
     return mark
 
 
-def rule_of(app: Flask, endpoint: str) -> Access | None:
-    """The rule of a route, or None when somebody forgot it."""
+def rule_of(app: Flask, endpoint: str) -> Permission | None:
+    """The permission that a route needs; None for a route without a rule."""
     if endpoint in LIBRARY_ROUTES:
         return LIBRARY_ROUTES[endpoint]
     return getattr(app.view_functions[endpoint], "access", None)
 
 
-def level_of(user: Any) -> Access:
-    """The highest level that a person's roles give."""
+def may(permission: Permission, subject: object = None) -> bool:
+    """Whether the signed-in person has a permission, for a subject where one is given.
+
+    `subject` is a `Subject` or a row of a schedule or a run.
+    """
+    return has(current_user, permission) and covers(current_user, permission, subject)
+
+
+def has(user: Any, permission: Permission) -> bool:
+    """Whether a role of this user grants a permission; a user without any role is a member."""
     if not user.is_authenticated or not user.is_active:
-        return Access.PUBLIC
-    return max((ROLES[role.name][0] for role in user.roles if role.name in ROLES), default=Access.MEMBER)
+        return permission is Permission.PUBLIC
+    return permission in _MEMBER or granted(permission, (role.name for role in user.roles))
 
 
-def may(level: Access) -> bool:
-    """Whether who asks has that level; for templates and for what only some may see."""
-    return level_of(current_user) >= level
+def granted(permission: Permission, roles: Iterable[str]) -> bool:
+    """Whether one of these roles grants a permission; an unknown role grants none."""
+    return any(permission in ROLES[name][0] for name in roles if name in ROLES)
+
+
+def covers(user: Any, permission: Permission, subject: object) -> bool:
+    """Whether a permission that this user has reaches a subject. Each route asks with the subject of its address."""
+    task = getattr(subject, "task", "")
+    return not task or permission not in _BY_TASK or not is_own(task) or has(user, Permission.RUN_OWN_TASKS)
 
 
 def enforce() -> Response | None:
@@ -91,14 +145,21 @@ def enforce() -> Response | None:
     needed = rule_of(current_app, request.endpoint)
     if needed is None:
         raise RuntimeError(f"route {request.endpoint} has no access rule")
-    if needed == Access.PUBLIC or may(needed):
+    if needed is Permission.PUBLIC or may(needed, _subject()):
         return None
     admits = getattr(current_app.view_functions[request.endpoint], "admits", None)
     if admits is not None and admits():
         return None
     if current_user.is_authenticated:
-        raise Forbidden(f"This takes the role “{needed.name.lower()}”.")
+        role = next(name for name, (permissions, _) in ROLES.items() if needed in permissions)
+        raise Forbidden(f"You need the {role} role.")
     return _sign_in_first()
+
+
+def _subject() -> Subject | None:
+    """What the address names: `/schedules/<int:schedule_id>/run` that schedule."""
+    ids = ((name[:-3], key) for name, key in (request.view_args or {}).items() if name.endswith("_id"))
+    return next((Subject(kind, key) for kind, key in ids), None)
 
 
 def act_as(user: Any) -> None:

@@ -19,7 +19,7 @@ from webapp.recurrence.zone_search import find_zone
 from webapp.secrecy.masking import masked
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web import formats
-from webapp.web.access import Access, may
+from webapp.web.access import Permission, may
 from webapp.web.hosts import this_page
 from webapp.web.idempotency import new_key
 
@@ -33,7 +33,7 @@ def init_templating(app: Flask) -> None:
     env = app.jinja_env
     env.globals.update(
         root=app.extensions["settings"].root,
-        Access=Access,
+        Permission=Permission,
         may=may,
         task_unknown=is_unknown,
         static_url=static_url,

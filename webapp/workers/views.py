@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.rendering import render, render_polled, wants_fragment
 from webapp.web.transactions import database_clock
 from webapp.workers import service
@@ -13,7 +13,7 @@ blueprint = Blueprint("workers", __name__)
 
 
 @blueprint.get("/workers")
-@access(Access.VIEWER)
+@access(Permission.VIEW_WORKERS)
 def workers() -> Response:
     """Who is alive, what each can do and how busy it is."""
     lines = service.workers(database_clock())
@@ -23,7 +23,7 @@ def workers() -> Response:
 
 
 @blueprint.get("/queues")
-@access(Access.VIEWER)
+@access(Permission.VIEW_WORKERS)
 def queues() -> Response:
     """What waits, for how long, and who takes it."""
     found = service.queues(database_clock())

@@ -10,7 +10,7 @@ from webapp.runs.list import bulk
 from webapp.runs.list.context import address, terms_of
 from webapp.runs.list.listing import Edge
 from webapp.runs.list.search import Search, parse
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
 from webapp.web.rendering import render, see_other
@@ -19,14 +19,14 @@ blueprint = Blueprint("bulk", __name__)
 
 
 @blueprint.get("/runs/retry-all")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 def ask_retry() -> Response:
     """How many runs a retry of all that match concerns."""
     return _ask("retry")
 
 
 @blueprint.get("/runs/cancel-all")
-@access(Access.OPERATOR)
+@access(Permission.CONTROL_RUNS)
 def ask_cancel() -> Response:
     """How many runs a cancellation of all that match concerns."""
     return _ask("cancel")
@@ -40,7 +40,7 @@ def _ask(action: str) -> Response:
 
 
 @blueprint.post("/runs/retry-all")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 @once
 def retry_all() -> Response:
     """Retry what the page before counted."""
@@ -58,7 +58,7 @@ def retry_all() -> Response:
 
 
 @blueprint.post("/runs/cancel-all")
-@access(Access.OPERATOR)
+@access(Permission.CONTROL_RUNS)
 @once
 def cancel_all() -> Response:
     """Cancel what the page before counted."""

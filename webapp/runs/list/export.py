@@ -23,7 +23,7 @@ from webapp.runs.list.context import terms_of
 from webapp.runs.list.search import parse
 from webapp.runs.page import timeline
 from webapp.runs.serializer import JSON_COLUMNS, column_value
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.responses import Response
 
 blueprint = Blueprint("export", __name__)
@@ -43,14 +43,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @blueprint.get("/runs.csv")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def as_csv() -> Response:
     """One line a run, moments in UTC, arguments and result as JSON text."""
     return _answer(_csv(_values()), "text/csv; charset=utf-8", "runs.csv")
 
 
 @blueprint.get("/runs.json")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def as_json() -> Response:
     """A list with an object for each run, moments in UTC."""
     return _answer(_json(_values()), "application/json", "runs.json")

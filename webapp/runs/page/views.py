@@ -10,7 +10,7 @@ from webapp.runs.call import summary
 from webapp.runs.page import relatives, values
 from webapp.task_catalogue.registry import find_task
 from webapp.web import responses
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import NotFound
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment
 
@@ -21,7 +21,7 @@ PARTS = {"args": "Arguments by position", "kwargs": "Arguments by name", "result
 
 
 @blueprint.get("/runs/<run_id>/values/<part>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def show(run_id: str, part: str) -> Response:
     """As much of a value as a page can show."""
     run, text = _value(run_id, part)
@@ -32,7 +32,7 @@ def show(run_id: str, part: str) -> Response:
 
 
 @blueprint.get("/runs/<run_id>/values/<part>.json")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def as_json(run_id: str, part: str) -> Response:
     """The whole value."""
     run, text = _value(run_id, part)
@@ -40,7 +40,7 @@ def as_json(run_id: str, part: str) -> Response:
 
 
 @blueprint.get("/runs/<run_id>/family")
-@access(Access.VIEWER)
+@access(Permission.VIEW_RUNS)
 def family(run_id: str) -> Response:
     """What a run called and what called it, drawn anew; without htmx its page shows the same."""
     run = service.get_run(run_id)

@@ -11,7 +11,7 @@ from flask_security import current_user
 from webapp.database.engine import now
 from webapp.runs import control
 from webapp.runs.retention import service
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.idempotency import once
 from webapp.web.rendering import render, see_other, wants_json
@@ -21,7 +21,7 @@ blueprint = Blueprint("retention", __name__)
 
 
 @blueprint.get("/runs/retention")
-@access(Access.ADMIN)
+@access(Permission.EDIT_RETENTION)
 def show() -> Response:
     """The rule for each state, how many runs it concerns now, and what was deleted last."""
     found = service.rules()
@@ -31,7 +31,7 @@ def show() -> Response:
 
 
 @blueprint.post("/runs/retention")
-@access(Access.ADMIN)
+@access(Permission.EDIT_RETENTION)
 def save() -> Response:
     """Save the rules; what was typed stays when some of it cannot be taken."""
     given = submitted()
@@ -48,7 +48,7 @@ def save() -> Response:
 
 
 @blueprint.post("/runs/retention/clean")
-@access(Access.ADMIN)
+@access(Permission.EDIT_RETENTION)
 @once
 def clean() -> Response:
     """Delete now what the rules say; the run that does it is shown."""

@@ -25,7 +25,7 @@ from webapp.schedules.calendar.parameters import carried, place
 from webapp.schedules.editor.context import editor_context
 from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import preview
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
 from webapp.web.rendering import render, see_other, wants_json
@@ -36,7 +36,7 @@ blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
 
 
 @blueprint.post("/calendar/move")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def move() -> Response:
     """Move schedules to calmer times; a page asks first, with the difference.
 
@@ -77,7 +77,7 @@ def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked])
 
 
 @blueprint.get("/<int:schedule_id>/minute/<int(max=59):wanted>")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def at_minute(schedule_id: int, wanted: int) -> Response:
     """The editor, with another minute in the crontab; nothing is saved yet."""
     found = service.get(schedule_id)

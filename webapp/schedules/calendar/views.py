@@ -30,7 +30,7 @@ from webapp.schedules.calendar.parameters import carried, place
 from webapp.schedules.calendar.week import DAYS, FARTHEST
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.query_string import text_in_query
 from webapp.web.rendering import render, wants_json
@@ -47,7 +47,7 @@ LONGEST_BACK = 4000
 
 
 @blueprint.get("/calendar")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def week() -> Response:
     """A week, hour by hour."""
     moment, asked, filters = now(), {name: text_in_query(name) for name in ("from", "zone")}, asked_filters()
@@ -93,14 +93,14 @@ def week() -> Response:
 
 
 @blueprint.get("/calendar/hour")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def hour() -> Response:
     """What fires in an hour of the clock."""
     return _inside(whole_hour=True)
 
 
 @blueprint.get("/calendar/minute")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def minute() -> Response:
     """What fires in a minute."""
     return _inside(whole_hour=False)

@@ -20,7 +20,7 @@ from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, is_
 from webapp.schedules.editor.editing import chosen, shown_again
 from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import COUNT, Preview, preview, unchanged
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.rendering import render, wants_json
 from webapp.web.transactions import reading
@@ -29,7 +29,7 @@ blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 
 
 @blueprint.get("/<int:schedule_id>/edit")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
@@ -40,7 +40,7 @@ def edit(schedule_id: int) -> Response:
 
 
 @blueprint.post("/preview")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def show_preview() -> Response:
     """The next due times of what is typed; without htmx the whole form again, with them beside it."""
     given, along = given_fields()
@@ -58,7 +58,7 @@ def show_preview() -> Response:
 
 
 @blueprint.post("/arguments")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def show_arguments() -> Response:
     """The arguments' fields for the chosen task, or the same arguments in the other way of writing them."""
     given, along = given_fields()
@@ -76,7 +76,7 @@ def show_arguments() -> Response:
 
 
 @blueprint.post("/build")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def build() -> Response:
     """The crontab that the choices say, filled in; what is wrong with the choices where they stand."""
     given, along = given_fields()

@@ -22,7 +22,7 @@ from webapp.schedules.inquiries.rehearsal_export import rehearsal_csv, rehearsal
 from webapp.schedules.list import listing
 from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.query_string import text_in_query
 from webapp.web.rendering import render, wants_json
@@ -33,7 +33,7 @@ blueprint = Blueprint("schedule_inquiries", __name__, url_prefix="/schedules")
 
 
 @blueprint.get("/rehearsal")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def rehearse() -> Response:
     """What would fire in a span of dates, hour by hour and schedule by schedule."""
     asked = {name: text_in_query(name) for name in ("from", "to")}
@@ -64,7 +64,7 @@ def rehearse() -> Response:
 
 
 @blueprint.get("/rehearsal.csv")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def rehearse_as_csv() -> Response:
     """Every due time of the span, one line each, as far as they may be exported."""
     found = _rehearsed({name: text_in_query(name) for name in ("from", "to")})
@@ -88,7 +88,7 @@ def _chosen_ids() -> list[int]:
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")
-@access(Access.OPERATOR)
+@access(Permission.RUN_TASKS)
 def try_out(schedule_id: int) -> Response:
     """What running it would do; sends nothing."""
     given, _along = given_fields()
@@ -127,7 +127,7 @@ def _for_the_button(schedule: Stored, args: list[Any], kwargs: dict[str, Any]) -
 
 
 @blueprint.get("/<int:schedule_id>/why")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def why(schedule_id: int) -> Response:
     """Why didn't it run? At `due`, or at its last due time."""
     schedule, asked = service.get(schedule_id), text_in_query("due")

@@ -16,7 +16,7 @@ from webapp.schedules.list.listing import Filters
 from webapp.web.errors import DomainError, Invalid
 
 MOST = 500
-OPERATING = ("pause", "resume", "run")
+PAUSING = ("pause", "resume")
 EDITING = ("enable", "disable", "tag", "delete")
 # What a person reads on the button, and afterwards.
 WORDS = {

@@ -10,7 +10,7 @@ from webapp.database.engine import now
 from webapp.schedules.asked import filters_from, list_sent
 from webapp.schedules.list import bulk
 from webapp.schedules.list.listing import Filters
-from webapp.web.access import Access, access
+from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
@@ -23,16 +23,24 @@ blueprint = Blueprint("schedules_bulk", __name__, url_prefix="/schedules/bulk")
 SHOWN = 50
 
 
-@blueprint.post(f"/<any({','.join(bulk.OPERATING)}):action>")
-@access(Access.OPERATOR)
+@blueprint.post(f"/<any({','.join(bulk.PAUSING)}):action>")
+@access(Permission.PAUSE_SCHEDULES)
 @once
-def operate(action: str) -> Response:
-    """Pause, resume or run many."""
+def pause(action: str) -> Response:
+    """Pause or resume many."""
     return _many(action)
 
 
+@blueprint.post("/run")
+@access(Permission.RUN_TASKS)
+@once
+def run() -> Response:
+    """Run many once, now."""
+    return _many("run")
+
+
 @blueprint.post(f"/<any({','.join(bulk.EDITING)}):action>")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 @once
 def edit(action: str) -> Response:
     """Enable, disable, tag or delete many."""

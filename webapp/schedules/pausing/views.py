@@ -15,7 +15,7 @@ from webapp.schedules import fields, in_force
 from webapp.schedules.asked import given_fields
 from webapp.schedules.editor.forms import moment_type
 from webapp.schedules.pausing import service
-from webapp.web.access import Access, access, may
+from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
@@ -33,11 +33,11 @@ blueprint.add_app_template_global(now, "moment_now")
 @blueprint.app_template_global("near_pauses")
 def near_pauses(unsettled: Sequence[Pause] | None = None) -> list[Pause]:
     """What the banner tells, to whoever may see schedules. `unsettled`: those of a page that has just read them."""
-    return service.near(now(), unsettled) if may(Access.VIEWER) else []
+    return service.near(now(), unsettled) if may(Permission.VIEW_SCHEDULES) else []
 
 
 @blueprint.get("")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
     """What is paused, what is planned, what was; and the form for another one."""
     if wants_json():
@@ -49,14 +49,14 @@ def index() -> Response:
 
 
 @blueprint.get("/banner")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def banner() -> Response:
     """The banner anew; it asks for itself while there is something to tell."""
     return render_polled("schedules/pausing/_banner.html")
 
 
 @blueprint.post("")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def create() -> Response:
     """Pause now, or plan a change window."""
@@ -80,7 +80,7 @@ def create() -> Response:
 
 
 @blueprint.get("/<int:pause_id>")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def show(pause_id: int) -> Response:
     """One of them: what came due meanwhile, how to go on, how to change it."""
     if wants_json():
@@ -89,7 +89,7 @@ def show(pause_id: int) -> Response:
 
 
 @blueprint.get("/<int:pause_id>/in-force")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def show_in_force(pause_id: int) -> Response:
     """Whether its last change is in force; asks to be asked again while it is not."""
     row, moment = service.get(pause_id), now()
@@ -98,7 +98,7 @@ def show_in_force(pause_id: int) -> Response:
 
 
 @blueprint.post("/<int:pause_id>")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 def update(pause_id: int) -> Response:
     """Change it."""
     given, _along = given_fields()
@@ -113,7 +113,7 @@ def update(pause_id: int) -> Response:
 
 
 @blueprint.post("/<int:pause_id>/resume")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def resume(pause_id: int) -> Response:
     """End it, and say what becomes of what came due meanwhile."""
@@ -124,7 +124,7 @@ def resume(pause_id: int) -> Response:
 
 
 @blueprint.post("/<int:pause_id>/delete")
-@access(Access.OPERATOR)
+@access(Permission.PAUSE_SCHEDULES)
 @once
 def delete(pause_id: int) -> Response:
     """Take a window away that has not begun."""

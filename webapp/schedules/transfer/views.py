@@ -21,7 +21,7 @@ from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.schedules.transfer.service import Step
 from webapp.task_catalogue.registry import known_tasks
-from webapp.web.access import Access, access, may
+from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid
 from webapp.web.query_string import id_in_query, text_in_query
 from webapp.web.rendering import render, see_other, wants_json
@@ -33,7 +33,7 @@ blueprint.add_app_template_global(export.FORMATS.items, "export_formats")
 
 
 @blueprint.get("/export")
-@access(Access.VIEWER)
+@access(Permission.VIEW_SCHEDULES)
 def export_file() -> Response:
     """A file of the schedules that the list's filters leave, of one (`id`), or of all; `format` is one of `FORMATS`.
 
@@ -43,7 +43,7 @@ def export_file() -> Response:
     format_ = text_in_query("format") or ("json" if wants_json() else "yaml")
     if format_ not in export.FORMATS:
         raise Invalid({"format": f"There is no format “{format_}”. There are {', '.join(export.FORMATS)}."})
-    response = make_response(export.export(format_, _chosen(), with_seals=may(Access.SCHEDULER)).text)
+    response = make_response(export.export(format_, _chosen(), with_seals=may(Permission.EDIT_SCHEDULES)).text)
     asked = export.FORMATS[format_]
     response.headers["Content-Type"] = f"{asked.media_type}; charset=utf-8"
     response.headers["Content-Disposition"] = f'attachment; filename="{asked.file_name.format(now().date())}"'
@@ -59,14 +59,14 @@ def _chosen() -> Collection[int] | None:
 
 
 @blueprint.get("/import")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def import_form() -> Response:
     """Where a file is chosen or pasted."""
     return _page(200, "", Asked(timezone=current_app.extensions["settings"].timezone), None)
 
 
 @blueprint.post("/import")
-@access(Access.SCHEDULER)
+@access(Permission.EDIT_SCHEDULES)
 def import_file() -> Response:
     """The difference; with `apply` it is done: all of it, or with `skip_refused` what can be imported.
 
