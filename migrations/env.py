@@ -6,11 +6,13 @@ import sqlalchemy as sa
 from alembic import context
 
 from webapp.config import ConfigError
+from webapp.database.engine import Base
 from webapp.extensions import db
 from webapp.models import compared, plain_metadata
-from webapp.schedule_store.adoption import TABLES
 
 TARGET = plain_metadata()
+# Of all tables, those that sqlalchemy-celery-beat does not declare in its schema.
+OURS = {table.name for table in Base.metadata.sorted_tables if table.schema is None}
 # Tables that every version of ours has, and hardly anybody else together.
 MARKS = {"audit", "runs", "schedule_details"}
 
@@ -21,7 +23,7 @@ def require_ours(connection: sa.Connection) -> None:
     version = "alembic_version"
     query = f"SELECT version_num FROM {version}"
     found = set(connection.exec_driver_sql(query).scalars()) if version in there else set()
-    ours = there & {table.name for table in TARGET.sorted_tables} - set(TABLES)
+    ours = there & OURS
     if there.issuperset(MARKS) if found else not ours:
         return
     theirs = f"{version} is {', '.join(sorted(found))}" if found else f"tables are {', '.join(sorted(ours))}"

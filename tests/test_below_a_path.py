@@ -30,8 +30,9 @@ from webapp.extensions import db, limiter
 from webapp.identity.models import User
 from webapp.launcher.sink import Mailbox
 from webapp.mail.rendering import KINDS
-from webapp.mail.service import _private_values, compose, enqueue_mail
+from webapp.mail.service import _private_values, compose
 from webapp.mail_store.models import Mail
+from webapp.mail_store.outbox import enqueue
 from webapp.run_store.states import RunState
 from webapp.schedules import service
 from webapp.schedules.pausing import service as pausing
@@ -166,7 +167,7 @@ def test_mails_lead_below_it(filled: Flask) -> None:
     maya = db.session.query(User).filter_by(email="maya@example.org").one()
     for kind in KINDS.values():
         private = {name: value for name, value in kind.example.items() if not str(value).startswith("https:")}
-        added = enqueue_mail(key=f"x:{kind.name}", kind=kind.name, user=maya, context=private)
+        added = enqueue(db.session, key=f"x:{kind.name}", kind=kind.name, user=maya, context=private)
         assert added is not None
         mail = compose(added[0], _private_values(added[0]))
         found = re.findall(r"https?://[^\s\"<>]+", f"{mail.text} {mail.html} {mail.headers}")

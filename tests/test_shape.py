@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import sys
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -11,6 +15,8 @@ from flask import Flask
 from webapp.database.engine import create_engine
 from webapp.models import compared, plain_metadata
 from webapp.web.access import rule_of
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_every_route_has_an_access_rule(app: Flask) -> None:
@@ -34,3 +40,16 @@ def test_tables_lie_in_the_default_schema(each_database: str, table: str) -> Non
     names = sa.inspect(engine).get_table_names()
     engine.dispose()
     assert table in names
+
+
+def test_no_migration_imports_code_that_changes_after_it() -> None:
+    files = sorted((ROOT / "migrations" / "versions").glob("*.py"))
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    imported = {name.split(".")[0] for node in nodes for name in _imported(node)}
+    assert imported - sys.stdlib_module_names == {"alembic", "sqlalchemy"}
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "."]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

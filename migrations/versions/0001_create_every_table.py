@@ -1,4 +1,9 @@
-"""Create every table."""
+"""Create every table, or take over those that sqlalchemy-celery-beat made by itself, with the schedules in them.
+
+On PostgreSQL the library keeps its tables in the schema `celery_schema`. They are moved, with everything in them, to
+where ours are; a view of the same name stays behind for each, through which other programs go on reading and writing.
+Elsewhere, or with the library's setting for another schema, tables in the default schema are used where they are.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,28 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.schema import SchemaItem
 
-from webapp.schedule_store.adoption import adopt, release
-
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+LIBRARY_SCHEMA = "celery_schema"
+LIBRARY_TABLES = {
+    "celery_clockedschedule",
+    "celery_crontabschedule",
+    "celery_intervalschedule",
+    "celery_periodictask",
+    "celery_periodictaskchanged",
+    "celery_solarschedule",
+}
+LIBRARY_TYPES = ("period", "solarevent")
+
 
 def upgrade() -> None:
-    # A database of sqlalchemy-celery-beat is adopted in place, with the schedules in it.
-    there = adopt(op.get_bind())
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        _move(connection)
+    there = set(sa.inspect(connection).get_table_names()) & LIBRARY_TABLES
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -516,7 +532,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    release(op.get_bind())
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        for name in set(sa.inspect(connection).get_view_names(LIBRARY_SCHEMA)) & LIBRARY_TABLES:
+            connection.exec_driver_sql(f"DROP VIEW {LIBRARY_SCHEMA}.{name}")
     op.drop_index(op.f("ix_sign_ins_user_id"), table_name="sign_ins")
     op.drop_table("sign_ins")
     op.drop_table("roles_users")
@@ -572,11 +591,37 @@ def downgrade() -> None:
     op.drop_index("ix_audit_object", table_name="audit")
     op.drop_index(op.f("ix_audit_at"), table_name="audit")
     op.drop_table("audit")
-    for name in ("period", "solarevent"):
+    for name in LIBRARY_TYPES:
         # PostgreSQL keeps an enumeration as a type of its own, which outlives its table.
-        sa.Enum(name=name).drop(op.get_bind(), checkfirst=True)
+        sa.Enum(name=name).drop(connection, checkfirst=True)
 
 
-def _library_table(there: set[str], name: str, *columns: SchemaItem, sqlite_autoincrement: bool = False) -> None:
+def _move(connection: sa.Connection) -> None:
+    here = set(sa.inspect(connection).get_table_names())
+    home = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+    for name in sorted(set(sa.inspect(connection).get_table_names(LIBRARY_SCHEMA)) & LIBRARY_TABLES):
+        if name in here:
+            raise RuntimeError(
+                f"{name} is in the schema {LIBRARY_SCHEMA} and in {home}: remove or rename one of the two."
+            )
+        # Its indexes, its constraints and the sequence of its numbers go along.
+        connection.exec_driver_sql(f'ALTER TABLE {LIBRARY_SCHEMA}.{name} SET SCHEMA "{home}"')
+        connection.exec_driver_sql(f'CREATE VIEW {LIBRARY_SCHEMA}.{name} AS SELECT * FROM "{home}".{name}')
+    query = (
+        "SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname = '{}' AND typtype = 'e'"
+    )
+    for name in set(connection.exec_driver_sql(query.format(LIBRARY_SCHEMA)).scalars()) & set(LIBRARY_TYPES):
+        connection.exec_driver_sql(f'ALTER TYPE {LIBRARY_SCHEMA}.{name} SET SCHEMA "{home}"')
+
+
+def _library_table(there: set[str], name: str, *parts: SchemaItem, sqlite_autoincrement: bool = False) -> None:
     if name not in there:
-        op.create_table(name, *columns, sqlite_autoincrement=sqlite_autoincrement)
+        op.create_table(name, *parts, sqlite_autoincrement=sqlite_autoincrement)
+        return
+    columns = {part.name for part in parts if isinstance(part, sa.Column)}
+    missing = columns - {column["name"] for column in sa.inspect(op.get_bind()).get_columns(name)}
+    if missing:
+        raise RuntimeError(
+            f"{name} is there without {', '.join(sorted(missing))}: an older sqlalchemy-celery-beat made it. Bring it "
+            "up to date with that library, or let `flask schedules import --database` read it into a fresh database."
+        )

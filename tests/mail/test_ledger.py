@@ -17,6 +17,7 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.mail import service
 from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
+from webapp.mail_store import outbox
 from webapp.mail_store.models import Mail, MailState, SuppressedAddress
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -47,7 +48,7 @@ def use_port(app: Flask, port: int) -> None:
 
 
 def enqueue(person: User, key: str = "birthday:1:2026") -> Mail:
-    added = service.enqueue_mail(key=key, kind="birthday", user=person)
+    added = outbox.enqueue(db.session, key=key, kind="birthday", user=person)
     db.session.commit()
     assert added is not None
     return added[0]
@@ -75,7 +76,7 @@ def test_a_message_and_its_run_are_written_together(person: User) -> None:
 
 def test_a_second_message_with_the_same_key_is_not_made(person: User) -> None:
     enqueue(person)
-    assert service.enqueue_mail(key="birthday:1:2026", kind="birthday", user=person) is None
+    assert outbox.enqueue(db.session, key="birthday:1:2026", kind="birthday", user=person) is None
     db.session.commit()
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Mail)) == 1
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Run)) == 1

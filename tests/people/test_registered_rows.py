@@ -71,7 +71,7 @@ def test_all_of_it_or_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_args: object, **_more: object) -> None:
         raise sa.exc.OperationalError("INSERT", {}, Exception("the disk is full"))
 
-    monkeypatch.setattr(registration, "enqueue_mail", broken)
+    monkeypatch.setattr(registration, "enqueue", broken)
     browser = Browser(app)
     assert browser.post("/register", FIELDS, page="/register").status_code == 503
     assert [all_rows(app, model) for model in (User, Mail, Run, AuditEntry)] == [[], [], [], []]

@@ -16,9 +16,9 @@ from webapp import create_app
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store import stored
-from webapp.schedule_store.adoption import SCHEMA
 from webapp.schedule_store.stored import TASKS
 
+SCHEMA = "celery_schema"
 LIBRARY = [table for table in ModelBase.metadata.sorted_tables if table.schema == SCHEMA]
 
 

@@ -26,8 +26,8 @@ from webapp.database.engine import now
 from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.mail.service import enqueue_mail
 from webapp.mail_store.models import Mail, MailState
+from webapp.mail_store.outbox import enqueue
 from webapp.runs.service import send_runs
 
 BATCH = 100
@@ -147,7 +147,7 @@ def _accounts(scene: Scene, box: Moody, what: str, post: Post) -> list[Measure]:
 def _write_to_everybody(many: int) -> None:
     for start in range(0, many, BATCH):
         people = _add_people(range(start, min(start + BATCH, many)))
-        added = [enqueue_mail(key=f"welcome:{user.id}", kind="welcome", user=user) for user in people]
+        added = [enqueue(db.session, key=f"welcome:{user.id}", kind="welcome", user=user) for user in people]
         runs = [made[1] for made in added if made is not None]
         db.session.commit()
         send_runs(runs)

@@ -16,7 +16,7 @@ from webapp.extensions import db
 from webapp.identity import audit, limits, recovery, refusals
 from webapp.identity.addresses import normal_email
 from webapp.identity.models import User
-from webapp.mail.service import enqueue_mail
+from webapp.mail_store.outbox import enqueue
 from webapp.runs.service import send_runs
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.transactions import reading
@@ -129,7 +129,7 @@ def _request_link(email: object, kind: str, wanted: Callable[[User], bool]) -> N
     # Once in a while for each asker, so that strangers do not use up what the owner may ask for.
     user = _load(user_id)
     slot = int(now().timestamp() // LINK_MAIL_EVERY.total_seconds())
-    enqueued = enqueue_mail(key=f"{kind}:{user.id}:{slot}:{limits.asker()}", kind=kind, user=user)
+    enqueued = enqueue(db.session, key=f"{kind}:{user.id}:{slot}:{limits.asker()}", kind=kind, user=user)
     db.session.commit()
     if enqueued is None:
         attempt.uncount()

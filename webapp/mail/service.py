@@ -1,6 +1,6 @@
 """The mail ledger: who gets which message, once.
 
-1. `enqueue_mail` writes the message's row and the run that will send it, in the transaction of whatever causes it.
+1. `outbox.enqueue` writes the message's row and the run that will send it, in the transaction of what causes it.
 2. The run calls `deliver`: it claims the row by an UPDATE, hands the message over, and writes what became of it.
 3. What was surely not handed over is tried again by a later run; what may have been is left in doubt, for a person.
 """
@@ -40,16 +40,6 @@ logger = logging.getLogger(__name__)
 HIDDEN_TOKEN = "hidden"
 # Kinds that nobody has to get: they carry an unsubscribe link.
 OPTIONAL_KINDS = frozenset({"birthday"})
-
-
-def enqueue_mail(
-    *, key: str, kind: str, user: User, context: Mapping[str, Any] | None = None, origin: Origin = Origin.TASK
-) -> tuple[Mail, Run] | None:
-    """Add a message and the run that will send it to the session; None when there is one with that key already.
-
-    Commits nothing. After the commit, give the run to `webapp.runs.service.send_runs`.
-    """
-    return outbox.add(db.session, key=key, kind=kind, user=user, context=context or {}, origin=origin)
 
 
 def deliver(mail_id: int, run_id: str) -> str:
@@ -182,7 +172,7 @@ def send_example(kind: str, user: User) -> Mail:
     """Send one kind of mail, with example values, to the person who asked for it."""
     example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in common_names()}
     key = f"example:{kind}:{user.id}:{secrets.token_hex(8)}"
-    added = enqueue_mail(key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
+    added = outbox.enqueue(db.session, key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
     if added is None:
         raise Conflict("There is such a message already.")
     mail, run = added

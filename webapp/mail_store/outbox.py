@@ -1,10 +1,13 @@
-"""New messages in the mail ledger, each with the run that will send it, in the caller's transaction. No Flask here."""
+"""New messages in the mail ledger, each with the run that will send it: the one place that inserts into `mails`.
+
+Both are part of the caller's transaction; after its commit, give the run to `webapp.runs.service.send_runs`, or leave
+it to the leading beat. No Flask here.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,31 +24,36 @@ SEND_TASK = "mail.send_mail"
 AnySession = Session | scoped_session[Any]
 
 
-def add(
-    session: AnySession, *, key: str, kind: str, user: User, context: Mapping[str, Any], origin: Origin
+def enqueue(
+    session: AnySession,
+    *,
+    key: str,
+    kind: str,
+    user: User,
+    context: Mapping[str, Any] | None = None,
+    origin: Origin = Origin.TASK,
+    parent_id: str | None = None,
 ) -> tuple[Mail, Run] | None:
-    """Add a message and its run; None when there is one with that key already."""
+    """Add a message and its run, perhaps one that another run makes; None when that key has a message already."""
     mail = Mail(
         key=key,
         kind=kind,
         user_id=user.id,
         recipient=user.email,
         recipient_name=user.name,
-        context=json.dumps(dict(context)),
+        context=json.dumps(dict(context or {})),
     )
     try:
         with session.begin_nested():
             session.add(mail)
     except sa.exc.IntegrityError:
         return None
-    return mail, add_run(session, mail, origin=origin)
+    return mail, add_run(session, mail, origin=origin, parent_id=parent_id, root_id=parent_id)
 
 
-def add_run(
-    session: AnySession, mail: Mail, *, origin: Origin, eta: datetime | None = None, retry_of: str | None = None
-) -> Run:
-    """Add the run that will send a message; the message knows it."""
-    run = new_run(SEND_TASK, [mail.id], origin=origin, eta=eta, retry_of=retry_of)
+def add_run(session: AnySession, mail: Mail, *, origin: Origin, **options: Any) -> Run:
+    """Add the run that will send a message; the message knows it. `options` are those of `new_run`."""
+    run = new_run(SEND_TASK, [mail.id], origin=origin, **options)
     session.add(run)
     mail.run_id = run.id
     return run

@@ -12,7 +12,7 @@ from flask import current_app
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.mail.service import enqueue_mail
+from webapp.mail_store.outbox import enqueue
 from webapp.run_store.models import Run
 from webapp.runs.service import send_runs
 
@@ -68,10 +68,7 @@ def _celebrating(today: date, settings: Settings, *, after: int) -> list[User]:
 def _greet(people: list[User], today: date, run_id: str | None) -> list[Run]:
     runs = []
     for person in people:
-        added = enqueue_mail(key=f"birthday:{person.id}:{today.year}", kind="birthday", user=person)
-        if added is not None:
-            _, run = added
-            run.parent_id = run_id
-            run.root_id = run_id
-            runs.append(run)
+        key = f"birthday:{person.id}:{today.year}"
+        if added := enqueue(db.session, key=key, kind="birthday", user=person, parent_id=run_id):
+            runs.append(added[1])
     return runs

@@ -14,7 +14,7 @@ from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import User
 from webapp.identity.roles import role_named
-from webapp.mail.service import enqueue_mail
+from webapp.mail_store.outbox import enqueue
 from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, Registration
 from webapp.run_store.models import Run
@@ -74,7 +74,7 @@ def _welcome(wanted: Registration, hashed: str, confirmed: bool) -> Run | None:
         # Somebody else took the address between our look and our insert.
         db.session.rollback()
         return _address_taken(wanted.email)
-    enqueued = enqueue_mail(key=f"welcome:{user.id}", kind="welcome", user=user, origin=Origin.REGISTRATION)
+    enqueued = enqueue(db.session, key=f"welcome:{user.id}", kind="welcome", user=user, origin=Origin.REGISTRATION)
     audit.record(db.session, "person.register", "user", user.id, user.name, after=snapshot(user), actor=user)
     db.session.commit()
     return enqueued[1] if enqueued else None
@@ -86,6 +86,6 @@ def _address_taken(email: str) -> Run | None:
         db.session.rollback()
         return None
     key = f"address-taken:{owner.id}:{now().date().isoformat()}"
-    enqueued = enqueue_mail(key=key, kind="address_taken", user=owner, origin=Origin.REGISTRATION)
+    enqueued = enqueue(db.session, key=key, kind="address_taken", user=owner, origin=Origin.REGISTRATION)
     db.session.commit()
     return enqueued[1] if enqueued else None

@@ -27,7 +27,7 @@ from webapp.identity import audit
 from webapp.identity.models import Role, User
 from webapp.mail_store import outbox
 from webapp.run_store.models import Run
-from webapp.run_store.states import Origin, RunState
+from webapp.run_store.states import RunState
 from webapp.schedule_store.stored import DETAILS, TASKS
 
 LONGEST_ERROR = 200
@@ -105,5 +105,5 @@ def _tell(connection: sa.Connection, kind: str, row: Any, moment: datetime, cont
     with Session(connection, join_transaction_mode="rollback_only") as session:
         for admin in session.scalars(admins).all():
             key = f"{kind}:{row.schedule_id}:{moment:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}"
-            outbox.add(session, key=key, kind=kind, user=admin, context=about, origin=Origin.TASK)
+            outbox.enqueue(session, key=key, kind=kind, user=admin, context=about)
         session.flush()
