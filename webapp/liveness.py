@@ -1,20 +1,40 @@
-"""Heartbeats: how often a process gives one, and after how long without one it counts as gone. All in seconds.
+"""Heartbeats, claims and leases: how often each is renewed, and how long without a renewal it lasts.
 
-An open page shows within 10 s that a worker died and within 12 s that a beat did: after the limit here, at most 1 s
-until `overview.health` looks again, and at most 2 s until the page asks again. A run is taken over only after
-`runs.claims.CLAIM_TIMEOUT`, which is longer on purpose: a wrong banner goes away by itself, a second execution stays.
+A process counts as gone soon, because a wrong banner goes away by itself, and as lost late, because a second execution
+stays: only what is lost has its runs taken over. An open page shows within 10 s that a worker died and within 12 s that
+a beat did: after the limit here, at most 1 s until `overview.health` looks again, and at most 2 s until the page asks
+again. Numbers without a unit are seconds.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 WORKER_HEARTBEAT = 2.0
-WORKER_GONE_AFTER = 6.0
-# A worker that is not ours is asked every 10 s, and a busy one may not answer.
-FOREIGN_WORKER_GONE_AFTER = 60.0
-# A leading beat renews its row every second, one that stands by twice a second.
-BEAT_GONE_AFTER = 8.0
-# Of a beat that stopped in an orderly way, another one takes over within this time.
-BEAT_TAKEOVER = 3.0
-RECORDER_GONE_AFTER = 10
+WORKER_GONE_AFTER = timedelta(seconds=3 * WORKER_HEARTBEAT)
+WORKER_LOST_AFTER = timedelta(seconds=15 * WORKER_HEARTBEAT)
+# Claims are renewed with the heartbeat of their worker, those of runs that wait in its hands too.
+CLAIM_TIMEOUT = WORKER_LOST_AFTER
+
+# All workers, ours and others', are asked for their queues so often; a busy one may not answer.
+CONSUMERS_ASKED_EVERY = 10.0
+CONSUMER_MISSED_AFTER = timedelta(seconds=3 * CONSUMERS_ASKED_EVERY)
+FOREIGN_WORKER_GONE_AFTER = timedelta(seconds=6 * CONSUMERS_ASKED_EVERY)
+
+# A beat that stands by renews its row and looks at the lease so often; one that leads renews both less often.
+BEAT_STANDBY_INTERVAL = 0.5
+LEASE_RENEWAL = 1.0
+LEASE_DURATION = 3 * LEASE_RENEWAL
+BEAT_GONE_AFTER = timedelta(seconds=8 * LEASE_RENEWAL)
+# Within which another beat leads, where the leader stopped in an orderly way.
+BEAT_TAKEOVER = timedelta(seconds=LEASE_DURATION)
+
+RECORDER_HEARTBEAT = 2.5
+RECORDER_GONE_AFTER = timedelta(seconds=4 * RECORDER_HEARTBEAT)
+# Entries that were read and not acknowledged for so long are another recorder's to record.
+RECORDER_LOST_AFTER = 1.5 * RECORDER_GONE_AFTER
 # The oldest state change that no recorder has recorded.
 RECORDER_MAX_LAG = 30.0
+
+# Workers, consumers and beats that are gone are remembered for so long.
+REMEMBERED = timedelta(days=1)

@@ -18,7 +18,7 @@ from tests.servers import wait_for
 from tests.soak.measure import Measure
 from webapp.database.engine import database_now, now
 from webapp.run_store import statements
-from webapp.run_store.claims import CLAIM_TIMEOUT, Delivery, Verdict, claim
+from webapp.run_store.claims import Delivery, Verdict, claim
 
 HOUR = 3600.0
 PERIOD = 10
@@ -67,7 +67,7 @@ def other_clocks(rig: Rig) -> list[Measure]:
             assert claim(connection, _delivery(other, "skewed"), now() + off) is Verdict.CLAIMED
         with rig.engine.connect() as connection:
             clock = connection.execute(sa.select(database_now(connection))).scalar_one()
-            taken_for_dead += len(statements.lost_claims(connection, clock - CLAIM_TIMEOUT, 10))
+            taken_for_dead += len(statements.lost_claims(connection, clock, 10))
         created.append(f"created{hours}")
         _run(rig, created[-1], state="queued", created_at=now() + off)
     core = rig.leading(FakeTime(datetime.now(UTC)))

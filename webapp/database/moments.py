@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from webapp.database.engine import NOW_SQL
+from webapp.database import engine
 from webapp.recurrence.zones import from_microseconds
 
 
@@ -27,6 +27,6 @@ def seconds(value: datetime | str | None) -> float | None:
     return value.timestamp()
 
 
-def now_sql(connection: sa.Connection) -> str:
-    """The database's clock in its SQL, as a moment that compares with stored ones."""
-    return NOW_SQL[connection.dialect.name]
+def now_sql(connection: sa.Connection, later: timedelta = timedelta()) -> str:
+    """The database's clock in its SQL, or so much later, as a moment that compares with stored ones."""
+    return engine.now_sql(connection.dialect.name, later)

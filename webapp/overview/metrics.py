@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from webapp.execution.worker import discards
 from webapp.extensions import db
-from webapp.liveness import BEAT_GONE_AFTER
+from webapp.liveness import CONSUMER_MISSED_AFTER
 from webapp.mail_store.models import Mail, MailState
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
@@ -33,7 +33,7 @@ from webapp.run_store import promise
 from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, Origin, RunState
 from webapp.runs.list.listing import counted_by_state
-from webapp.schedule_store.beat_models import Beat, BeatLease
+from webapp.schedule_store.beat_models import BeatLease, alive_beats
 from webapp.schedule_store.models import ScheduleRevision
 from webapp.workers import service as workers
 
@@ -130,7 +130,7 @@ def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
 
 
 def _beats(now: datetime) -> Iterator[Family]:
-    alive = db.session.scalars(sa.select(Beat).where(Beat.seen_at > now - timedelta(seconds=BEAT_GONE_AFTER))).all()
+    alive = alive_beats(db.session, now)
     leaders = [beat for beat in alive if beat.leading]
     yield _single("beatdesk_beats", "Beats that give signs of life", len(alive))
     yield _single("beatdesk_beat_leading", "Whether a beat leads", bool(leaders))
@@ -173,14 +173,12 @@ def _lateness(now: datetime) -> float:
 _PROMISE_TEXT = (
     "Queues that are consumed, by what can be promised of their runs: guarded against a second execution, or not"
 )
-# A consumer says so every ten seconds.
-CONSUMERS_SPAN = timedelta(seconds=30)
 
 
 def _promises(now: datetime) -> Samples:
     consumers = promise.load(db.session.connection())
     queues = {DEFAULT_QUEUE, *(one.queue for one in consumers)}
-    found = Counter(promise.promise(queue, now - CONSUMERS_SPAN, consumers) for queue in queues)
+    found = Counter(promise.promise(queue, now - CONSUMER_MISSED_AFTER, consumers) for queue in queues)
     return [((each.value,), found[each]) for each in promise.Promise]
 
 

@@ -17,12 +17,12 @@ from sqlalchemy_celery_beat.models import PeriodicTask
 from webapp.database.engine import now
 from webapp.execution.worker import discards
 from webapp.extensions import db
-from webapp.liveness import BEAT_GONE_AFTER, BEAT_TAKEOVER, RECORDER_MAX_LAG
+from webapp.liveness import BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
 from webapp.recorder import recorder
 from webapp.run_store.worker_models import Worker
-from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
+from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress, alive_beats
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock
@@ -111,16 +111,15 @@ def of_broker() -> list[Sign]:
 
 
 def _beat(rows: Rows) -> Iterator[Sign]:
-    beats = db.session.execute(sa.select(Beat.leading, Beat.seen_at)).all()
-    alive = [beat for beat in beats if beat.seen_at > rows.now - timedelta(seconds=BEAT_GONE_AFTER)]
+    alive = alive_beats(db.session, rows.now)
     if any(beat.leading for beat in alive):
         return
     lease = db.session.execute(sa.select(BeatLease.holder, BeatLease.expires_at)).first()
     given_back = lease.expires_at if lease is not None and lease.holder is None else None
-    if alive and given_back is not None and rows.now - given_back < timedelta(seconds=BEAT_TAKEOVER):
+    if alive and given_back is not None and rows.now - given_back < BEAT_TAKEOVER:
         # The leader has stopped, and another one is there.
         return
-    led = [beat.seen_at for beat in beats if beat.leading]
+    led = db.session.scalars(sa.select(Beat.seen_at).where(Beat.leading)).all()
     yield Sign(
         "beat",
         "A beat is running, but none leads." if alive else "No beat is running.",
@@ -134,7 +133,7 @@ def _beat(rows: Rows) -> Iterator[Sign]:
 
 
 def _worker(rows: Rows) -> Iterator[Sign]:
-    if any(worker.alive(rows.now) for worker in rows.workers):
+    if any(worker.alive for worker in rows.workers):
         yield from _lost_workers(rows)
         return
     last = db.session.execute(sa.select(Worker.seen_at, Worker.stopped_at).order_by(Worker.seen_at.desc())).first()
@@ -155,7 +154,7 @@ def _lost_workers(rows: Rows) -> Iterator[Sign]:
     known: set[str] = set()
     lost = []
     for worker in rows.workers:
-        silent = worker.stopped_at is None and not worker.alive(rows.now)
+        silent = worker.stopped_at is None and not worker.alive
         if silent and worker.name not in known and rows.now - worker.seen_at < LOST_WORKER_SHOWN:
             lost.append(worker)
         known.add(worker.name)

@@ -17,7 +17,7 @@ import redis
 import sqlalchemy as sa
 
 from webapp.database.engine import now
-from webapp.liveness import RECORDER_GONE_AFTER
+from webapp.liveness import RECORDER_GONE_AFTER, RECORDER_HEARTBEAT, RECORDER_LOST_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recorder import counters, recording, rejected
@@ -30,7 +30,7 @@ BATCH = 500
 # How long one read waits for news, in milliseconds; also how quickly a stop is noticed.
 WAIT_MS = 500
 # What a recorder has read but not acknowledged for this long is taken over by another one.
-ABANDONED_AFTER_MS = 15_000
+ABANDONED_AFTER_MS = RECORDER_LOST_AFTER // timedelta(milliseconds=1)
 PRESENCE_KEY = "beatdesk:recorder:{name}"
 # Seconds before the next try when the database or Redis is away.
 PAUSE = 1.0
@@ -95,7 +95,7 @@ class Recorder:
         """What a recorder that is gone had read."""
         if time.monotonic() < self._next_takeover:
             return []
-        self._next_takeover = time.monotonic() + ABANDONED_AFTER_MS / 1000
+        self._next_takeover = time.monotonic() + RECORDER_LOST_AFTER.total_seconds()
         try:
             answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH)
         except redis.ResponseError as error:
@@ -140,7 +140,7 @@ class Recorder:
         if time.monotonic() >= self._next_presence:
             installation.mark(self.redis, self._url)
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
-            self._next_presence = time.monotonic() + RECORDER_GONE_AFTER / 4
+            self._next_presence = time.monotonic() + RECORDER_HEARTBEAT
 
     def _lost(self, error: Exception) -> None:
         if self._away is None:

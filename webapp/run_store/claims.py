@@ -7,7 +7,7 @@ broker delivers once more; a task id that they send again is a run of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -15,15 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import database_now, first_row, now_sql, sqlite_moment
+from webapp.liveness import CLAIM_TIMEOUT
 from webapp.run_store.canvas import replaced_by
 from webapp.run_store.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
-# A claim that was not renewed for this long belongs to a worker that is gone.
-CLAIM_TIMEOUT = timedelta(seconds=30)
-# A queued run was not lost if a worker said within this time that it waits there.
-WAITING_TIMEOUT = timedelta(seconds=30)
 # A run that takes its worker down each time is given up after this many beginnings.
 MAX_CLAIMS = 4
 
@@ -325,7 +322,7 @@ def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> Non
 def renew_waiting(connection: sa.Connection, run_ids: list[str]) -> None:
     """Say that these runs wait in the hands of a worker that will begin them."""
     if run_ids:
-        known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -WAITING_TIMEOUT / 3))
+        known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -CLAIM_TIMEOUT / 3))
         connection.execute(
             sa.update(Run)
             .where(Run.id.in_(run_ids), Run.state == RunState.QUEUED, Run.claimed_by.is_(None), known)

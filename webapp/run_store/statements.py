@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from webapp.database.engine import UtcDateTime, array_literal, database_now
+from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
 from webapp.run_store.canvas import REPLACEMENT
-from webapp.run_store.claims import WAITING_TIMEOUT
 from webapp.run_store.models import Run
 from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
 from webapp.run_store.worker_models import Worker
@@ -341,7 +341,7 @@ def sent_long_ago(
 
 def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
     """Whether a worker has taken the run and keeps it for later."""
-    return runs.c.claim_seen_at > database_now(connection, -WAITING_TIMEOUT)
+    return runs.c.claim_seen_at > database_now(connection, -CLAIM_TIMEOUT)
 
 
 def sent_in_vain(
@@ -442,13 +442,14 @@ class LostClaim(NamedTuple):
     sent_at: datetime | None
 
 
-def lost_claims(connection: sa.Connection, seen_before: datetime, most: int) -> list[LostClaim]:
-    """Started runs without a sign of life since a moment, whose worker has none either."""
-    gone = sa.or_(Worker.id.is_(None), Worker.seen_at < seen_before, Worker.stopped_at.is_not(None))
+def lost_claims(connection: sa.Connection, now: datetime, most: int) -> list[LostClaim]:
+    """Started runs whose claim has run out, and whose worker is lost or has stopped."""
+    gone = sa.or_(Worker.id.is_(None), ~Worker.alive(now, WORKER_LOST_AFTER))
     statement = (
         sa.select(*_SENDABLE, *(runs.c[name] for name in LostClaim._fields[1:]))
         .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
-        .where(sa.literal_column("state") == sa.literal_column("'started'"), runs.c.claim_seen_at < seen_before, gone)
+        .where(sa.literal_column("state") == sa.literal_column("'started'"), gone)
+        .where(runs.c.claim_seen_at < now - CLAIM_TIMEOUT)
         .limit(most)
     )
     return [LostClaim(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]

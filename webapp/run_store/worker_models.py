@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database.engine import Base, Name, UtcDateTime, now
+from webapp.liveness import WORKER_GONE_AFTER
 
 
 class Worker(Base):
@@ -34,6 +36,12 @@ class Worker(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @hybrid_method
+    def alive(self, now: datetime, limit: timedelta = WORKER_GONE_AFTER) -> bool:
+        """Whether it has not stopped and gave a heartbeat within the limit. `now` is the database's clock."""
+        # One expression for a row in Python and for the table in SQL.
+        return (self.stopped_at == None) & (self.seen_at > now - limit)  # noqa: E711
 
 
 class QueueConsumer(Base):

@@ -1,13 +1,16 @@
-"""What the beat processes write: who leads, who is there, how far each schedule has come."""
+"""What the beat processes write: which one leads, which are there, how far each schedule has come."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, scoped_session
 
 from webapp.database.engine import Base, UtcDateTime, now
+from webapp.liveness import BEAT_GONE_AFTER
 
 
 class BeatLease(Base):
@@ -39,6 +42,12 @@ class Beat(Base):
     schedules: Mapped[int] = mapped_column(default=0, comment="How many it holds")
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
+
+
+def alive_beats(session: Session | scoped_session[Any], at: datetime) -> Sequence[Beat]:
+    """The beats that gave a heartbeat lately, by the database's clock. The leading one, which fires, comes first."""
+    query = sa.select(Beat).where(Beat.seen_at > at - BEAT_GONE_AFTER)
+    return session.scalars(query.order_by(Beat.leading.desc(), Beat.applied_at)).all()
 
 
 class ScheduleProgress(Base):

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.database.moments import moment
 from webapp.database.postgresql import trusted_for
 from webapp.database.reads import reading
+from webapp.liveness import BEAT_STANDBY_INTERVAL, LEASE_RENEWAL
 from webapp.run_store import statements
 from webapp.scheduler import install, progress
 from webapp.scheduler.agenda import Agenda
@@ -29,7 +30,7 @@ from webapp.scheduler.clock import Clock
 from webapp.scheduler.connections import database_clock, open_engine
 from webapp.scheduler.firing import Firing
 from webapp.scheduler.foreign.observer import Observer
-from webapp.scheduler.leader import RENEW_EVERY, Lease, LeaseLost
+from webapp.scheduler.leader import Lease, LeaseLost
 from webapp.scheduler.listener import Listener
 from webapp.scheduler.loaded_schedules import Schedules
 from webapp.scheduler.presence import Presence
@@ -40,7 +41,6 @@ from webapp.secrecy.masking import rule_of
 
 logger = get_logger(__name__)
 
-LOOK_EVERY = 0.5
 # Seconds between attempts while the database is away: the first and the longest.
 FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
 # Seconds until another look at whether what was made up for has been sent.
@@ -126,7 +126,7 @@ class Core:
                 self._release_held()
         if woken or self.clock.monotonic() >= self._next_look:
             self._look()
-            self._next_look = self.clock.monotonic() + LOOK_EVERY
+            self._next_look = self.clock.monotonic() + BEAT_STANDBY_INTERVAL
 
     def _until_next(self) -> float:
         wait = self._next_look - self.clock.monotonic()
@@ -177,7 +177,7 @@ class Core:
             if not self.presence.seen(connection, leads):
                 self.presence.announce(connection)
                 self.presence.applied(connection, self.schedules.revision, len(self.agenda))
-        self._next_lease = self.clock.monotonic() + (RENEW_EVERY if leads else LOOK_EVERY)
+        self._next_lease = self.clock.monotonic() + (LEASE_RENEWAL if leads else BEAT_STANDBY_INTERVAL)
         if not self._own_clock:
             self._adjust_clock(*database_clock(self.engine, self.clock))
         if leads and not held:
@@ -199,7 +199,7 @@ class Core:
 
     def _stand_by(self) -> None:
         self.lease.token = None
-        self._next_lease = self.clock.monotonic() + LOOK_EVERY
+        self._next_lease = self.clock.monotonic() + BEAT_STANDBY_INTERVAL
         logger.warning("Another beat leads; this one stands by.")
 
     def _apply_changes(self) -> None:

@@ -11,22 +11,13 @@ Leading only saves work. That no run is created twice rests on the unique (sched
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 
 from webapp.database.moments import now_sql
+from webapp.liveness import LEASE_DURATION
 from webapp.scheduler.clock import Clock
-
-TTL = 3.0
-RENEW_EVERY = 1.0
-
-_LATER = {
-    "postgresql": "clock_timestamp() + make_interval(secs => :ttl)",
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || :ttl || ' seconds')",
-}
-_FAR = {
-    "postgresql": "clock_timestamp() + make_interval(secs => 2 * :ttl)",
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || (2 * :ttl) || ' seconds')",
-}
 
 
 class LeaseLost(Exception):
@@ -36,9 +27,9 @@ class LeaseLost(Exception):
 class Lease:
     """This process's view of the lease. `holder` is its id in `beats`."""
 
-    def __init__(self, holder: str, clock: Clock, ttl: float = TTL) -> None:
+    def __init__(self, holder: str, clock: Clock, ttl: float = LEASE_DURATION) -> None:
         self.holder = holder
-        self.ttl = ttl
+        self._duration = timedelta(seconds=ttl)
         self.token: int | None = None
         self._clock = clock
         self._renewed = float("-inf")
@@ -50,35 +41,33 @@ class Lease:
 
     def fresh(self) -> bool:
         """Whether nobody else can have taken the lease yet. Asks no database: call it right before publishing."""
-        return self.token is not None and self._clock.monotonic() - self._renewed < self.ttl
+        return self.token is not None and self._clock.monotonic() - self._renewed < self._duration.total_seconds()
 
     def take(self, connection: sa.Connection) -> bool:
         """Take the lease if it is free. Gives whether this process leads now. Call it in a transaction of its own."""
         asked = self._clock.monotonic()
-        name = connection.dialect.name
-        now = now_sql(connection)
+        now, end, far = (now_sql(connection, times * self._duration) for times in range(3))
         # A lease that runs out later than any lease can was written before the clock was set back: it counts as run
         # out.
         statement = sa.text(
-            f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {_LATER[name]} "  # noqa: S608 - constants of this file
+            f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {end} "  # noqa: S608 - constants of this file
             f"WHERE id = 1 AND (holder IS NULL OR holder = :holder OR expires_at IS NULL OR expires_at < {now} "
-            f"OR expires_at > {_FAR[name]}) RETURNING token"
+            f"OR expires_at > {far}) RETURNING token"
         )
-        token = connection.execute(statement, {"holder": self.holder, "ttl": self.ttl}).scalar()
+        token = connection.execute(statement, {"holder": self.holder}).scalar()
         if token is None:
             return False
         self.token, self._renewed = int(token), asked
         return True
 
     def renew(self, connection: sa.Connection) -> bool:
-        """Keep the lease for another `ttl` seconds. False, and not leading any more, when somebody else has it."""
+        """Keep the lease for its whole duration. False, and not leading any more, when another beat has it."""
         asked = self._clock.monotonic()
         statement = sa.text(
-            f"UPDATE beat_lease SET expires_at = {_LATER[connection.dialect.name]} "  # noqa: S608 - constants of this file
+            f"UPDATE beat_lease SET expires_at = {now_sql(connection, self._duration)} "  # noqa: S608 - constants of this file
             "WHERE id = 1 AND holder = :holder AND token = :token"
         )
-        given = {"holder": self.holder, "token": self.token, "ttl": self.ttl}
-        if connection.execute(statement, given).rowcount != 1:
+        if connection.execute(statement, {"holder": self.holder, "token": self.token}).rowcount != 1:
             self.token = None
             return False
         self._renewed = asked

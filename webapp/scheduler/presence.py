@@ -9,9 +9,7 @@ import uuid
 import sqlalchemy as sa
 
 from webapp.database.moments import now_sql
-
-# Rows of beats that were not seen for so many seconds are removed.
-FORGET_AFTER = 86_400
+from webapp.liveness import REMEMBERED
 
 
 class Presence:
@@ -51,8 +49,4 @@ class Presence:
 
     def forget_others(self, connection: sa.Connection) -> None:
         """Remove the rows of beats that were killed long ago."""
-        ago = {
-            "postgresql": "clock_timestamp() - make_interval(secs => :ago)",
-            "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || :ago || ' seconds')",
-        }[connection.dialect.name]
-        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {ago}"), {"ago": FORGET_AFTER})  # noqa: S608
+        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {now_sql(connection, -REMEMBERED)}"))  # noqa: S608

@@ -20,9 +20,10 @@ from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
 from webapp.database.reads import reading
+from webapp.liveness import WORKER_LOST_AFTER
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
-from webapp.run_store.claims import CLAIM_TIMEOUT, MAX_CLAIMS
+from webapp.run_store.claims import MAX_CLAIMS
 from webapp.run_store.promise import Consumer, Promise
 from webapp.run_store.statements import LostClaim, Sending
 from webapp.run_store.states import RunState
@@ -36,8 +37,6 @@ logger = get_logger(__name__)
 EVERY = 1.0
 # Whoever created a run sends it at once; what is still unsent after this is not on its way.
 UNSENT_FOR = timedelta(seconds=3)
-# Doubled with each sending: a message may also wait in the hands of a busy worker, where its queue looks empty.
-LOST_AFTER = timedelta(seconds=30)
 # After so many sendings, each found in an empty queue, a run that no worker has claimed fails.
 MAX_SENDS = 5
 MARK_KEY = "beatdesk:broker-mark"
@@ -50,8 +49,8 @@ AT_ONCE = 1000
 
 def is_late(sending: Sending, now: datetime) -> bool:
     """Whether a message was sent so long ago that its worker should have claimed it, if its queue is empty."""
-    doublings = min(max(sending.sends, 1) - 1, 10)
-    return now - sending.sent_at >= timedelta(seconds=LOST_AFTER.total_seconds() * 2**doublings)
+    # Doubled with each sending: a message may also wait in the hands of a busy worker, where its queue looks empty.
+    return now - sending.sent_at >= WORKER_LOST_AFTER * (1 << min(max(sending.sends, 1) - 1, 10))
 
 
 def is_never_claimed(sending: Sending) -> bool:
@@ -94,7 +93,7 @@ class Recovery:
 
     def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
         """Gives the ids of the runs that it changed."""
-        lost = statements.lost_claims(connection, now - CLAIM_TIMEOUT, AT_ONCE)
+        lost = statements.lost_claims(connection, now, AT_ONCE)
         if not lost:
             return []
         consumers = promise.load(connection)
@@ -156,7 +155,8 @@ class Recovery:
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
             consumers = promise.load(connection)
-            candidates = statements.sent_long_ago(connection, promise.guarded(consumers), now - LOST_AFTER, AT_ONCE)
+            guarded = promise.guarded(consumers)
+            candidates = statements.sent_long_ago(connection, guarded, now - WORKER_LOST_AFTER, AT_ONCE)
         late = [one for one in candidates if is_late(one, now) and not is_never_claimed(one)]
         depths: dict[str, int] = {}
         lost: list[Sending] = []

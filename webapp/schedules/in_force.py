@@ -6,11 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import sqlalchemy as sa
-
 from webapp.extensions import db
-from webapp.liveness import BEAT_GONE_AFTER
-from webapp.schedule_store.beat_models import Beat
+from webapp.schedule_store.beat_models import Beat, alive_beats
 from webapp.schedule_store.stored import Stored
 
 PATIENCE = timedelta(seconds=3)
@@ -32,14 +29,12 @@ class InForce:
 
 
 def present_beats(now: datetime) -> Sequence[Beat]:
-    """The beats that are there, the leading one first: it is the one that fires."""
-    present = Beat.seen_at > now - timedelta(seconds=BEAT_GONE_AFTER)
-    query = sa.select(Beat).where(present).order_by(Beat.leading.desc(), Beat.applied_at)
-    return db.session.scalars(query).all()
+    """The beats that are alive, the leading one first."""
+    return alive_beats(db.session, now)
 
 
 def beats_for(schedules: Iterable[Stored], now: datetime) -> Sequence[Beat]:
-    """The same where one of these schedules has news, else none: nobody asks for them."""
+    """The same where one of these schedules was just edited, else none: no page shows them."""
     return present_beats(now) if any(is_news(schedule, now) for schedule in schedules) else []
 
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.run_store.worker_models import Worker
-from webapp.workers.service import is_alive
 
 # How many of the workers that were seen last are looked at, for a queue that nobody takes from now.
 LOOKED_AT = 200
@@ -52,7 +51,7 @@ def pools(queues: Iterable[str], now: datetime) -> list[Pool]:
     wanted = sorted(set(queues))
     rows = db.session.scalars(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(LOOKED_AT)).all()
     taken = {row.id: _queues(row) for row in rows}
-    alive = [row for row in rows if is_alive(row, now)]
+    alive = [row for row in rows if row.alive(now)]
     found = [_pool(part, [row for row in alive if taken[row.id] & part]) for part in _parts(wanted, alive, taken)]
     return sorted((pool or _remembered(part, rows, taken) for part, pool in found), key=lambda pool: pool.queues)
 

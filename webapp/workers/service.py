@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from webapp.encoding import encodable_value
 from webapp.extensions import db
-from webapp.liveness import WORKER_GONE_AFTER
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
-# A worker that is gone is still shown for this long.
-REMEMBERED = timedelta(days=1)
 # So many of the oldest queued runs are looked at for how long each queue makes them wait.
 OLDEST_LOOKED_AT = 5_000
-# Consumers that are not ours say that they are there every ten seconds, unless they are busy.
-OTHERS_SPAN = timedelta(minutes=1)
 OTHERS_SHOWN = 100
 
 
@@ -69,11 +65,6 @@ class Queues:
     away: str | None
 
 
-def is_alive(worker: Worker, now: datetime) -> bool:
-    """Whether it did not say that it stops, and gave a sign of life within the last `WORKER_GONE_AFTER` seconds."""
-    return worker.stopped_at is None and worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
-
-
 def workers(now: datetime) -> list[WorkerLine]:
     """The living ones first, then those that went within a day, each by name."""
     rows = db.session.scalars(sa.select(Worker).where(Worker.seen_at > now - REMEMBERED).order_by(Worker.name))
@@ -84,7 +75,7 @@ def workers(now: datetime) -> list[WorkerLine]:
     )
     busy: dict[str | None, int] = {row.claimed_by: row.runs for row in db.session.execute(claimed)}
     lines = [
-        WorkerLine(row, is_alive(row, now), busy.get(row.id, 0), _read(row.queues, []), _read(row.versions, {}))
+        WorkerLine(row, row.alive(now), busy.get(row.id, 0), _read(row.queues, []), _read(row.versions, {}))
         for row in rows
     ]
     return sorted(lines, key=lambda line: not line.alive)
@@ -92,9 +83,7 @@ def workers(now: datetime) -> list[WorkerLine]:
 
 def queue_names(now: datetime) -> list[str]:
     """The queues that living workers take from, and the default one."""
-    alive = sa.select(Worker.queues).where(
-        Worker.stopped_at.is_(None), Worker.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
-    )
+    alive = sa.select(Worker.queues).where(Worker.alive(now))
     names = {name for text in db.session.scalars(alive) for name in _read(text, [])}
     return sorted(names | {DEFAULT_QUEUE})
 
@@ -126,7 +115,7 @@ def other_consumers(now: datetime) -> dict[str, list[str]]:
     """The nodes that answered lately, consume a queue and are not ours, by queue; of so many queues at most."""
     statement = (
         sa.select(QueueConsumer.queue, QueueConsumer.node)
-        .where(QueueConsumer.claims.is_(False), QueueConsumer.seen_at > now - OTHERS_SPAN)
+        .where(QueueConsumer.claims.is_(False), QueueConsumer.seen_at > now - FOREIGN_WORKER_GONE_AFTER)
         .order_by(QueueConsumer.queue, QueueConsumer.node)
         .limit(OTHERS_SHOWN)
     )

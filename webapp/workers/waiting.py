@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
-from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_GONE_AFTER
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
 # So many of the runs that have waited longest are counted; of each further queue fewer.
 MAX_COUNTED, MAX_COUNTED_FURTHER = 1_000, 50
-# Workers that were last seen before are not asked what they consumed.
-REMEMBERED = timedelta(days=1)
 
 # From one name to the next, each by one look into the index.
 _NAMES = (
@@ -44,10 +42,7 @@ class Heartbeat:
     queues: frozenset[str]
     seen_at: datetime
     stopped_at: datetime | None
-
-    def alive(self, now: datetime) -> bool:
-        """Whether it did not stop, and is not silent for too long. `now` is the database's clock."""
-        return self.stopped_at is None and self.seen_at > now - timedelta(seconds=WORKER_GONE_AFTER)
+    alive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +62,16 @@ class Unconsumed:
 def heartbeats(now: datetime) -> list[Heartbeat]:
     """Of all workers of the last day, the latest first."""
     query = (
-        sa.select(Worker.name, Worker.queues, Worker.seen_at, Worker.stopped_at)
+        sa.select(Worker.name, Worker.queues, Worker.seen_at, Worker.stopped_at, Worker.alive(now))
         .where(Worker.seen_at > now - REMEMBERED)
         .order_by(Worker.seen_at.desc())
     )
-    return [Heartbeat(row.name, _names(row.queues), row.seen_at, row.stopped_at) for row in db.session.execute(query)]
+    return [Heartbeat(row[0], _names(row[1]), row[2], row[3], row[4]) for row in db.session.execute(query)]
 
 
 def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
     """Those of all queues in which runs wait, the one with the oldest run first."""
-    consumed = set().union(*(worker.queues for worker in workers if worker.alive(now)))
+    consumed = set().union(*(worker.queues for worker in workers if worker.alive))
     waiting = db.session.scalars(sa.text(_NAMES.format(runs=_runs()))).all()
     unknown = [given for given in waiting if (given or DEFAULT_QUEUE) not in consumed]
     others = _consumed_by_others() if unknown else {}
@@ -84,7 +79,7 @@ def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
     total = 0
     for given in unknown:
         name = given or DEFAULT_QUEUE
-        if name in others and others[name] > now - timedelta(seconds=FOREIGN_WORKER_GONE_AFTER):
+        if name in others and others[name] > now - FOREIGN_WORKER_GONE_AFTER:
             continue
         count, since = _oldest(given, max(MAX_COUNTED - total, MAX_COUNTED_FURTHER))
         total += count

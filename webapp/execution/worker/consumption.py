@@ -18,7 +18,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -31,6 +30,7 @@ from kombu.utils.json import dumps
 from webapp.config import Settings
 from webapp.database.engine import database_now, read_only
 from webapp.extensions import celery, db
+from webapp.liveness import CONSUMERS_ASKED_EVERY, WORKER_LOST_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
 from webapp.queue_names import refusal
@@ -40,15 +40,12 @@ logger = logging.getLogger(__name__)
 
 # Celery's default queue.
 SHARED_QUEUE = "celery"
-# Seconds between looks, and between those for a queue that is not consumed yet.
-LOOK_EVERY = 10.0
+# Seconds between looks for a queue that is not consumed yet.
 LOOK_AGAIN_AFTER = 3.0
 # Looks without another program's worker that it takes.
 CLEAR_LOOKS = 2
 # Seconds that workers have to answer.
 REPLY_TIMEOUT = 1.0
-# A worker of ours without a sign of life for longer is not taken for the one that answers by its name.
-OURS_FOR = timedelta(minutes=1)
 # How the node names of our workers begin (Procfile).
 OUR_NODES = f"{DEFAULT_QUEUE}@"
 
@@ -120,7 +117,7 @@ class Watch:
                 self._woken.clear()
                 wait = LOOK_AGAIN_AFTER
                 continue
-            wait = LOOK_EVERY
+            wait = CONSUMERS_ASKED_EVERY
             if not self.shared and not celery.amqp.awaited:
                 continue
             try:
@@ -235,9 +232,8 @@ def _our_nodes() -> Counter[str] | None:
     token = read_only.set(True)
     try:
         with app.app_context(), db.engine.connect() as connection:
-            since = database_now(connection, -OURS_FOR)
-            alive = sa.select(Worker.name).where(Worker.stopped_at.is_(None), Worker.seen_at > since)
-            return Counter(connection.scalars(alive))
+            at = connection.execute(sa.select(database_now(connection))).scalar_one()
+            return Counter(connection.scalars(sa.select(Worker.name).where(Worker.alive(at, 2 * WORKER_LOST_AFTER))))
     except sa.exc.SQLAlchemyError as error:
         logger.info("the workers cannot be read: %s", error)
         return None

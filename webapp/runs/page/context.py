@@ -23,7 +23,6 @@ from webapp.runs.page.relatives import Family
 from webapp.runs.page.timeline import Step, Times
 from webapp.runs.page.values import Tree
 from webapp.task_catalogue.registry import find_task
-from webapp.workers.service import is_alive
 
 # So many retries are listed, of other runs and of this one's attempts.
 RETRIES = 20
@@ -86,7 +85,7 @@ def of(run: Run, now: datetime) -> Details:
         reason=None if attempts and run.state in (RunState.SUCCEEDED, RunState.FAILED) else run.reason,
         retries=_retries(run),
         family=family,
-        worker_alive=is_alive(worker, now) if worker else None,
+        worker_alive=worker.alive(now) if worker else None,
         observed=_observed(run),
         registered=find_task(run.task) is not None,
         progress=progress_of(run),

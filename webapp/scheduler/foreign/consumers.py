@@ -21,11 +21,9 @@ from celery import Celery
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import database_now
+from webapp.liveness import REMEMBERED, WORKER_LOST_AFTER
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
-# A worker's row is renewed every 5 s.
-WORKER_GONE_AFTER = timedelta(seconds=20)
-FORGET_AFTER = timedelta(days=1)
 # A worker consumes before it says that it is ready.
 STARTING = timedelta(seconds=30)
 # Seconds without a further answer after which no more is expected.
@@ -134,8 +132,8 @@ class ConsumerLog:
 
 def _ours(connection: sa.Connection) -> dict[str, list[tuple[frozenset[str], datetime]]]:
     """The queues of each living worker of ours, and when it was started, by node name."""
-    alive = Worker.seen_at > database_now(connection, -WORKER_GONE_AFTER)
-    statement = sa.select(Worker.name, Worker.queues, Worker.started_at).where(Worker.stopped_at.is_(None), alive)
+    alive = Worker.alive(connection.execute(sa.select(database_now(connection))).scalar_one(), WORKER_LOST_AFTER)
+    statement = sa.select(Worker.name, Worker.queues, Worker.started_at).where(alive)
     found: dict[str, list[tuple[frozenset[str], datetime]]] = defaultdict(list)
     for name, queues, started_at in connection.execute(statement):
         found[name].append((frozenset(json.loads(queues)), started_at))
@@ -162,4 +160,4 @@ def _keep(connection: sa.Connection, seen: set[Seen], now: datetime) -> None:
         statement = insert.on_conflict_do_update(index_elements=_COLUMNS, set_={"seen_at": insert.excluded.seen_at})
         rows = [{**one._asdict(), "first_seen_at": now, "seen_at": now} for one in sorted(seen)]
         connection.execute(statement, rows)
-    connection.execute(sa.delete(QueueConsumer).where(QueueConsumer.seen_at < now - FORGET_AFTER))
+    connection.execute(sa.delete(QueueConsumer).where(QueueConsumer.seen_at < now - REMEMBERED))

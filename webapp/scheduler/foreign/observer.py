@@ -12,6 +12,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
+from webapp.liveness import CONSUMERS_ASKED_EVERY
 from webapp.messaging.installation import OtherInstallation
 from webapp.messaging.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
@@ -24,7 +25,6 @@ from webapp.scheduler.sending.messages import Sender
 
 logger = get_logger(__name__)
 
-EVERY = 10.0
 # Seconds between two looks at whether this beat leads.
 IDLE = 0.5
 
@@ -67,7 +67,7 @@ class Observer:
         while not self._stopping.wait(pause):
             pause = IDLE
             if self._lease.fresh():
-                pause = EVERY
+                pause = CONSUMERS_ASKED_EVERY
                 self._try()
         self._sender.close()
 

@@ -23,6 +23,7 @@ from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
 from webapp.database.reads import reading
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED, WORKER_LOST_AFTER
 from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.events import Event
@@ -41,9 +42,6 @@ logger = get_logger(__name__)
 UNCONFIRMED_AFTER = timedelta(seconds=60)
 # Which queues an exchange leads to only the broker knows, so whether a message still waits is not known either.
 UNCONFIRMED_AFTER_EXCHANGE = timedelta(minutes=15)
-WORKER_GONE_AFTER = timedelta(seconds=60)
-# A worker that never answered: a busy one of a kind that does one thing at a time does not.
-NEVER_ANSWERED_AFTER = timedelta(days=1)
 # Runs that are read, asked for and written at once.
 PAGE = 500
 # Unconfirmed runs that are asked for in one look.
@@ -148,9 +146,10 @@ class Settling:
     def _is_gone(self, worker: str | None, started_at: datetime, consumers: Consumers, now: datetime) -> bool:
         last = max((one.seen_at for one in consumers if one.node == worker), default=None)
         if last is None:
-            return now - started_at >= NEVER_ANSWERED_AFTER
+            # Never, or not for a day: a busy worker of a kind that does one thing at a time does not answer.
+            return now - started_at >= REMEMBERED
         since = self._answered_since
-        return since is not None and now - max(last, since) >= WORKER_GONE_AFTER
+        return since is not None and now - max(last, since) >= FOREIGN_WORKER_GONE_AFTER
 
     def _write(
         self, asked: Sequence[Observed], known: Mapping[str, Outcome], reasons: Mapping[str, str], now: datetime
@@ -206,9 +205,7 @@ class Settling:
         now = moment(self._clock.now())
         with reading(self._engine) as connection:
             guarded = promise.guarded(promise.load(connection))
-            candidates = statements.sent_in_vain(
-                connection, guarded, now - recovery.LOST_AFTER, recovery.MAX_SENDS, PAGE
-            )
+            candidates = statements.sent_in_vain(connection, guarded, now - WORKER_LOST_AFTER, recovery.MAX_SENDS, PAGE)
         late = [one for one in candidates if recovery.is_late(one, now)]
         queues = {one.run.id: queue_of(one.run) for one in late}
         lost = [one for one in late if (queue := queues[one.run.id]) and not backlog.waiting(queue, [one.run.id])]
@@ -246,7 +243,7 @@ def _gone_reason(run: Observed, queue: str | None, gone_for: timedelta) -> str |
     """Why a run is unconfirmed that has been nowhere for so long; None while it may be under way."""
     if run.state == RunState.STARTED:
         reason = f"It began, and {_worker_of(run)} does not have it any more. No result came."
-        return reason if gone_for >= WORKER_GONE_AFTER else None
+        return reason if gone_for >= FOREIGN_WORKER_GONE_AFTER else None
     if queue is None:
         reason = "It was sent to an exchange, and no result came within 15 minutes."
         return reason if gone_for >= UNCONFIRMED_AFTER_EXCHANGE else None

@@ -21,10 +21,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from webapp.extensions import db
+from webapp.liveness import CLAIM_TIMEOUT
 from webapp.messaging import broker
 from webapp.recurrence.zones import zone
 from webapp.run_store import promise, sending
-from webapp.run_store.claims import CLAIM_TIMEOUT
 from webapp.run_store.message import Destination
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
