@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
@@ -42,14 +41,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask with our responses, and without views that are coroutines: to look for them costs at each call."""
+    """Flask with our responses and our JSON."""
 
     response_class = Response
     json_provider_class = JSONProvider
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself."""
-        return func
 
 
 def build(config: Settings | None = None) -> Flask:
