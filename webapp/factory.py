@@ -28,7 +28,7 @@ from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.secrecy.log_text import escape_in
 from webapp.web import access
-from webapp.web.components import init_drawing
+from webapp.web.components import init_components
 from webapp.web.errors import register_errors
 from webapp.web.headers import init_headers
 from webapp.web.hosts import BelowRoot, init_hosts
@@ -75,7 +75,7 @@ def build(config: Settings | None = None) -> Flask:
     init_refusals(app)
     init_templating(app)
     app.jinja_env.globals.update(may_run=own_tasks.allowed, version=__version__)
-    init_drawing(app)
+    init_components(app)
     init_headers(app, settings)
     register_errors(app)
     register_routes(app)
