@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, request
@@ -28,7 +27,7 @@ from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.secrecy.log_text import escape_in
 from webapp.web import access
-from webapp.web.components import init_drawing
+from webapp.web.components import init_components
 from webapp.web.errors import register_errors
 from webapp.web.headers import init_headers
 from webapp.web.hosts import BelowRoot, init_hosts
@@ -41,14 +40,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask with our responses, and without views that are coroutines: to look for them costs at each call."""
+    """Flask with our responses and our JSON."""
 
     response_class = Response
     json_provider_class = JSONProvider
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself."""
-        return func
 
 
 def build(config: Settings | None = None) -> Flask:
@@ -79,7 +74,7 @@ def build(config: Settings | None = None) -> Flask:
     init_refusals(app)
     init_templating(app)
     app.jinja_env.globals.update(version=__version__)
-    init_drawing(app)
+    init_components(app)
     init_headers(app, settings)
     register_errors(app)
     register_routes(app)
