@@ -31,7 +31,7 @@ from webapp.web.components import init_components
 from webapp.web.errors import register_errors
 from webapp.web.headers import init_headers
 from webapp.web.hosts import BelowRoot, init_hosts
-from webapp.web.query_string import IdConverter
+from webapp.web.parameters import IdConverter
 from webapp.web.responses import JSONProvider, Response
 from webapp.web.static_files import init_static
 from webapp.web.templating import init_templating

@@ -97,7 +97,12 @@ def test_a_scope_reaches_every_route_with_a_subject(
     app: Flask, open_limits: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(access, "covers", lambda _user, _permission, subject: asked.append(subject) or subject is None)
+
+    def covers(_user: object, _permission: Permission, subject: object) -> bool:
+        asked.append(subject)
+        return subject is None
+
+    monkeypatch.setattr(access, "covers", covers)
     add_user(app, "admin@example.com", "admin")
     admin = Browser(app)
     admin.sign_in("admin@example.com")

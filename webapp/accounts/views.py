@@ -16,9 +16,9 @@ from webapp.identity.models import User
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid, NotFound, error_response
 from webapp.web.hosts import root
+from webapp.web.parameters import submitted
 from webapp.web.redirects import safe_path
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("accounts", __name__)
 

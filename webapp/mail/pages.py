@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 
-from webapp.database.paging import Page, page_by_id
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.mail import unsubscribe
@@ -16,22 +15,8 @@ from webapp.run_store.models import Run
 from webapp.web.errors import NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """One page of the ledger, and what was asked for."""
-
-    rows: Page[Mail]
-    state: str
-    search: str
-
-    @property
-    def filtered(self) -> bool:
-        """Whether something was asked for, so that "none match" is what an empty page means."""
-        return bool(self.state or self.search)
-
-
-def ledger(*, state: str, search: str, before: int | None, after: int | None) -> Ledger:
-    """Messages, newest first; `search` is the beginning of an address or of a key."""
+def ledger(state: str, search: str) -> sa.Select[Any]:
+    """The query for messages; `search` is the beginning of an address or of a key."""
     query = sa.select(Mail)
     if state in set(MailState):
         query = query.where(Mail.state == state)
@@ -43,8 +28,7 @@ def ledger(*, state: str, search: str, before: int | None, after: int | None) ->
                 Mail.key.startswith(begins, autoescape=True),
             )
         )
-    rows: Page[Mail] = page_by_id(db.session, query, Mail.id, before=before, after=after)
-    return Ledger(rows=rows, state=state, search=search)
+    return query
 
 
 def attempts(mail: Mail) -> list[Run]:

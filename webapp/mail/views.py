@@ -10,11 +10,12 @@ from flask_security import current_user
 from webapp.config import Settings
 from webapp.extensions import csrf
 from webapp.mail import mailbox, pages, rendering, service
-from webapp.mail_store.models import MailState
+from webapp.mail_store.models import Mail, MailState
 from webapp.web.access import Permission, access
 from webapp.web.errors import NotFound
 from webapp.web.idempotency import once
-from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.paging import requested_page
+from webapp.web.parameters import text_in_query
 from webapp.web.rendering import render, see_other
 
 blueprint = Blueprint("mail", __name__)
@@ -27,13 +28,9 @@ MESSAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 @access(Permission.VIEW_MAIL)
 def index() -> Response:
     """The ledger, newest first."""
-    page = pages.ledger(
-        state=text_in_query("state"),
-        search=text_in_query("q"),
-        before=id_in_query("before"),
-        after=id_in_query("after"),
-    )
-    return render("mail/index.html", page=page, states=list(MailState), mailbox=_folder() is not None)
+    filters = {name: text_in_query(name) for name in ("state", "q")}
+    page = requested_page(pages.ledger(filters["state"], filters["q"]), Mail.id)
+    return render("mail/index.html", page=page, filters=filters, states=list(MailState), mailbox=_folder() is not None)
 
 
 @blueprint.get("/mail/<int:mail_id>")

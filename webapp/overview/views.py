@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, make_response
 
 from webapp.database.engine import now
 from webapp.overview import health, service
@@ -47,6 +47,5 @@ def answers() -> Response:
 def ready() -> Response:
     """Whether everything that a run needs is there: 200 if all is well, 503 if not, within about 3 s."""
     found = health.monitor().health()
-    response = jsonify(status="ok" if found.ready else "unavailable", checks=found.checks)
-    response.status_code = 200 if found.ready else 503
-    return response
+    told = jsonify(status="ok" if found.ready else "unavailable", checks=found.checks)
+    return make_response(told, 200 if found.ready else 503)

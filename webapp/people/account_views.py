@@ -18,8 +18,8 @@ from webapp.people.validation import check_profile
 from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
+from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import passwords
 from webapp.accounts.service import end_sessions
-from webapp.database.paging import Page, page_by_id
 from webapp.database.text_search import mentions, mentions_folded
 from webapp.extensions import db
 from webapp.identity import audit
@@ -34,15 +34,8 @@ class Standing:
     active: bool
 
 
-def find_people(
-    *,
-    search: str = "",
-    role: str = "",
-    active: bool | None = None,
-    before: int | None = None,
-    after: int | None = None,
-) -> Page[User]:
-    """One page of people, who came last first; `search` is a part of a name or an address."""
+def find_people(search: str, role: str, active: bool | None) -> sa.Select[Any]:
+    """The query for people; `search` is a part of a name or an address."""
     query = sa.select(User)
     if search:
         query = query.where(
@@ -54,7 +47,7 @@ def find_people(
         query = query.where(User.roles.any(Role.name == role))
     if active is not None:
         query = query.where(User.active.is_(active))
-    return page_by_id(db.session(), query, User.id, before=before, after=after)
+    return query
 
 
 def get_person(user_id: int) -> User:

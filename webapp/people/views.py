@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
+from flask import Blueprint, Response, current_app, flash, jsonify, make_response, request, url_for
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts.answers import even_time
 from webapp.database.engine import now
 from webapp.identity.limits import limit_registrations
+from webapp.identity.models import User
 from webapp.people import registration, service
 from webapp.people.account_views import is_yes
 from webapp.people.snapshot import snapshot
@@ -19,9 +20,9 @@ from webapp.people.validation import check_profile, check_registration
 from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import ROLES, Permission, access, may
 from webapp.web.errors import Conflict, DomainError, Invalid
-from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.paging import requested_page
+from webapp.web.parameters import submitted, text_in_query
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("people", __name__)
 
@@ -53,7 +54,7 @@ def register() -> Response:
             raise
         return _registration_page(given, error)
     if wants_json():
-        return _created()
+        return make_response(jsonify(status="registered"), 201)
     return see_other(url_for("people.registered"))
 
 
@@ -69,27 +70,12 @@ def registered() -> Response:
 def index() -> Response:
     """Everybody, who came last first."""
     filters = {name: text_in_query(name) for name in ("search", "role", "active")}
-    page = service.find_people(
-        search=filters["search"],
-        role=filters["role"],
-        active={"yes": True, "no": False}.get(filters["active"]),
-        before=id_in_query("before"),
-        after=id_in_query("after"),
-    )
+    active = {"yes": True, "no": False}.get(filters["active"])
+    page = requested_page(service.find_people(filters["search"], filters["role"], active), User.id)
     if wants_json():
         people = [{"id": user.id, **snapshot(user)} for user in page.rows]
         return jsonify(people=people, older=page.older, newer=page.newer)
-    given = {name: value for name, value in filters.items() if value}
-    return render(
-        "people/index.html",
-        people=page.rows,
-        filters=filters,
-        filtered=bool(given),
-        paged="before" in request.args or "after" in request.args,
-        roles=ROLES,
-        newer=_address(given, after=page.newer),
-        older=_address(given, before=page.older),
-    )
+    return render("people/index.html", page=page, filters=filters, filtered=any(filters.values()), roles=ROLES)
 
 
 @blueprint.get("/people/<int:user_id>")
@@ -127,12 +113,6 @@ def _roles(given: Mapping[str, Any]) -> list[str]:
     return [str(value) for value in values] if isinstance(values, list) else [str(values)]
 
 
-def _created() -> Response:
-    response = jsonify(status="registered")
-    response.status_code = 201
-    return response
-
-
 def _registration_page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
     return render(
         "people/register.html",
@@ -157,9 +137,3 @@ def _person_page(user_id: int, typed: Mapping[str, Any], error: DomainError | No
         mails=mails,
         runs=service.runs_of(mails),
     )
-
-
-def _address(filters: Mapping[str, str], **edge: int | None) -> str | None:
-    """Where a neighbouring page is, or None when there is none."""
-    values: dict[str, Any] = {**filters, **edge}
-    return None if None in edge.values() else url_for("people.index", **values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from flask_security import current_user
 
 from webapp.encoding import decode_json
@@ -14,8 +14,8 @@ from webapp.runs import control, service
 from webapp.runs.call.numbers import number
 from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid, NotFound
+from webapp.web.parameters import submitted
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("add_numbers", __name__)
 
@@ -44,9 +44,7 @@ def add() -> Response:
         return render(page, fragment, status=422, values=shown, errors=error.fields)
     run = control.launch("add", numbers, person=current_user.id)
     if wants_json():
-        response = jsonify(task_id=run.id)
-        response.status_code = 202
-        return response
+        return make_response(jsonify(task_id=run.id), 202)
     if wants_fragment():
         return render("runs/add_numbers.html", "runs/_add_numbers.html", values=given, errors={}, run=run)
     return see_other(url_for("add_numbers.result", task_id=run.id))
@@ -61,9 +59,7 @@ def result(task_id: str) -> Response:
     if wants_fragment():
         return render_polled("runs/_task_result.html", status=status, run=run, task_id=task_id)
     if not any(kind == "text/html" for kind, _ in request.accept_mimetypes):
-        response = jsonify(as_json(run) if run else {"task_id": task_id, "status": "unknown"})
-        response.status_code = status
-        return response
+        return make_response(jsonify(as_json(run) if run else {"task_id": task_id, "status": "unknown"}), status)
     return render("runs/task_result.html", status=status, run=run, task_id=task_id)
 
 

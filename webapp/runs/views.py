@@ -24,8 +24,8 @@ from webapp.task_catalogue.registry import known_tasks
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.idempotency import once
+from webapp.web.parameters import submitted
 from webapp.web.rendering import json_error, render, render_polled, see_other, wants_fragment, wants_json
-from webapp.web.request_body import submitted
 from webapp.web.templating import reader_zone
 from webapp.workers.service import queue_names
 

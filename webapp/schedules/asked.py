@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flask import request
 
-from webapp.encoding import encodable_value
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.ordering import DIRECTIONS, ORDERS, Order
-from webapp.web.errors import Invalid
-from webapp.web.query_string import LONGEST_TEXT, text_in_query
-from webapp.web.request_body import submitted
+from webapp.web.parameters import LONGEST_TEXT, list_sent, submitted, text_in_query
 
 # Two names of 255 characters, and what JSON adds.
 LONGEST_EDGE = 1200
 # Sent along with a schedule's fields, and none of them.
 NO_FIELDS = ("csrf_token", "version", "schedule_id", "clone", "back", "tried", "switch")
-
-
-def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
-    """A field that may have several values: a JSON list, or a form's field sent more than once."""
-    if not request.is_json:
-        return [encodable_value(value) for value in request.form.getlist(name)]
-    values = sent.get(name, [])
-    if not isinstance(values, list):
-        raise Invalid({name: "Send a list."})
-    return [str(value) for value in values]
 
 
 def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -44,23 +30,6 @@ def given_fields() -> tuple[dict[str, Any], dict[str, Any]]:
     if "build.week" in along:
         along["build.week"] = ",".join(list_sent("build.week", along))
     return sent, along
-
-
-def edited_id(along: dict[str, Any]) -> int | None:
-    """The schedule that a form edits; None for a new one."""
-    text = str(along.get("schedule_id", ""))
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def cloned_id(along: Mapping[str, Any]) -> int | None:
-    """The schedule that a new one was filled in from; its secrets stay where they are masked."""
-    return edited_id({"schedule_id": along.get("clone", "")})
-
-
-def edited_version(along: dict[str, Any]) -> int | None:
-    """The version that was on the screen of whoever saves; None when they do not say."""
-    text = str(along.get("version", ""))
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def asked_filters() -> Filters:

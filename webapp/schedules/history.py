@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.schedule_store.definition import FIELDS, TARGETS
 from webapp.schedule_store.models import ScheduleVersion
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
+from webapp.web.parameters import LARGEST_ID
 
 SHOWN = 50
 # The author of what is not done by a person on a page.

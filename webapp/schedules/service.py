@@ -16,7 +16,6 @@ from flask import has_request_context
 from flask_security import current_user
 
 from webapp.database.engine import now
-from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.identity import audit, own_tasks, refusals
 from webapp.messaging import broker
@@ -34,6 +33,7 @@ from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import exact
+from webapp.web.parameters import LARGEST_ID
 from webapp.web.templating import reader_zone
 
 LONGEST_REASON = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
+from flask import Blueprint, Response, current_app, flash, jsonify, make_response, request, url_for
 
 from webapp.database.engine import now
 from webapp.extensions import db
@@ -22,10 +22,7 @@ from webapp.schedules.asked import (
     asked_edge,
     asked_filters,
     asked_order,
-    cloned_id,
-    edited_version,
     given_fields,
-    list_sent,
 )
 from webapp.schedules.editor.context import detail_context, editor_context, progress_context
 from webapp.schedules.editor.crontab_builder_reading import filled_in
@@ -40,9 +37,8 @@ from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
-from webapp.web.query_string import id_in_query
+from webapp.web.parameters import id_in_query, list_sent, read_id, submitted
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
@@ -124,16 +120,14 @@ def create() -> Response:
     given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
         given = filled_in(given, chosen(along))
-        made = service.create(given, like=cloned_id(along))
+        made = service.create(given, like=read_id(along.get("clone")))
     except Invalid as error:
         if wants_json():
             raise
         return form_again(given, along, None, error)
     if wants_json():
-        response = jsonify(schedule_values(made))
-        response.status_code = 201
-        response.headers["Location"] = url_for("schedules.show", schedule_id=made.id)
-        return response
+        headers = {"Location": url_for("schedules.show", schedule_id=made.id)}
+        return make_response(jsonify(schedule_values(made)), 201, headers)
     flash(f"“{made.name}” was created. Nothing runs before it is due.", "success")
     return see_other(url_for("schedules.show", schedule_id=made.id))
 
@@ -155,7 +149,7 @@ def save(schedule_id: int) -> Response:
     given, along = given_fields()
     try:
         given = filled_in(given, chosen(along))
-        saved = service.save(schedule_id, given, version=edited_version(along))
+        saved = service.save(schedule_id, given, version=read_id(along.get("version")))
     except Edited as error:
         if wants_json():
             raise
@@ -252,9 +246,8 @@ def run(schedule_id: int) -> Response:
             raise
         return run_form(schedule_id, given, error.fields)
     if wants_json():
-        response = jsonify(run_id=made.id, task=made.task, state=made.state, note=serializer_note(made.task))
-        response.status_code = 202
-        return response
+        note = serializer_note(made.task)
+        return make_response(jsonify(run_id=made.id, task=made.task, state=made.state, note=note), 202)
     flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
     return see_other(url_for("runs.show", run_id=made.id))
 

@@ -36,5 +36,5 @@ class JSONProvider(DefaultJSONProvider):
         return encodable_json(text)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value of JSON text; what a text in it holds is for `webapp.web.request_body` to escape."""
+        """The value of JSON text; what a text in it holds is for `webapp.web.parameters` to escape."""
         return decode_json(s, **kwargs)

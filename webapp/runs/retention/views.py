@@ -14,8 +14,8 @@ from webapp.runs.retention import service
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.idempotency import once
+from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 
 blueprint = Blueprint("retention", __name__)
 

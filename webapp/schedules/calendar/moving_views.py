@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response, flash, jsonify, request, url_for
+from flask import Blueprint, Response, flash, jsonify, url_for
 
 from webapp.database.engine import now
 from webapp.recurrence import Crontab
@@ -15,7 +15,7 @@ from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, service
 from webapp.schedules.actions import told_withdrawn
-from webapp.schedules.asked import filters_from, list_sent
+from webapp.schedules.asked import filters_from
 from webapp.schedules.calendar import moving
 from webapp.schedules.calendar.context import coming_within, instant_text, is_movable
 from webapp.schedules.calendar.load import Load
@@ -28,8 +28,8 @@ from webapp.schedules.editor.preview import preview
 from webapp.web.access import Permission, access
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
+from webapp.web.parameters import ids_sent, list_sent, submitted
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
@@ -116,5 +116,4 @@ def _ids(given: dict[str, Any], found: Load, instant: int, now: datetime) -> lis
             if is_movable(coming)
             for schedule_id in coming.ids
         ]
-    listed = list_sent("ids" if request.is_json else "id", given)
-    return [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
+    return ids_sent(given)

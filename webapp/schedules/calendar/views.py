@@ -32,7 +32,7 @@ from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
-from webapp.web.query_string import text_in_query
+from webapp.web.parameters import text_in_query
 from webapp.web.rendering import render, wants_json
 from webapp.web.templating import reader_zone
 

@@ -13,7 +13,6 @@ from webapp.runs.call import forms
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import history, service
-from webapp.schedules.asked import cloned_id
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.editor.context import editor_context
 from webapp.schedules.editor.forms import empty_form, form_values, typed
@@ -22,6 +21,7 @@ from webapp.schedules.editor.preview import Preview, preview
 from webapp.schedules.service import Edited
 from webapp.schedules.validation import with_call
 from webapp.web.errors import Invalid
+from webapp.web.parameters import read_id
 from webapp.web.rendering import render
 from webapp.web.transactions import reading
 
@@ -35,7 +35,7 @@ def shown_again(
 ) -> dict[str, Any]:
     """The form with everything as it was typed, for the template of a new schedule or of the edited one."""
     values = typed(given, form_values(shown(edited.snapshot)) if edited else empty_form("UTC"))
-    more = {"tried": bool(along.get("tried")), "clone": cloned_id(along)}
+    more = {"tried": bool(along.get("tried")), "clone": read_id(along.get("clone"))}
     return editor_context(values, edited, looked, errors, chosen(along)) | more
 
 
@@ -43,7 +43,7 @@ def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | 
     """After a save that was refused: each error at its field."""
     with reading():
         edited = service.get(schedule_id) if schedule_id is not None else None
-        looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
+        looked = preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone"))))
         context = shown_again(given, {**along, "tried": "1"}, edited, looked, error.fields)
         return render(
             "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html", status=422, **context

@@ -13,7 +13,7 @@ from webapp.schedule_store.definition import due_values
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
-from webapp.schedules.asked import cloned_id, edited_id, given_fields
+from webapp.schedules.asked import given_fields
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.editor.context import editor_context, told_errors
 from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, is_typed
@@ -22,6 +22,7 @@ from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import COUNT, Preview, preview, unchanged
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
+from webapp.web.parameters import read_id
 from webapp.web.rendering import render, wants_json
 from webapp.web.transactions import reading
 
@@ -53,7 +54,7 @@ def show_preview() -> Response:
     with reading():
         edited = _edited(along)
         if wants_json():
-            return _preview_values(preview(given, edited, now(), service.snapshot_like(cloned_id(along))))
+            return _preview_values(preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone")))))
         return _editor("schedules/editor/_previewed.html", given, along, edited, errors=errors, typed=typed)
 
 
@@ -103,7 +104,7 @@ def _editor(
     note: str = "",
     typed: bool = False,
 ) -> Response:
-    looked = preview(given, edited, now(), service.snapshot_like(cloned_id(along)))
+    looked = preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone"))))
     context = shown_again(given, along, edited, looked)
     context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
     page = "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html"
@@ -111,7 +112,7 @@ def _editor(
 
 
 def _edited(along: dict[str, Any]) -> Stored | None:
-    number = edited_id(along)
+    number = read_id(along.get("schedule_id"))
     return service.get(number) if number is not None else None
 
 

@@ -24,7 +24,7 @@ from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
-from webapp.web.query_string import text_in_query
+from webapp.web.parameters import read_ids, text_in_query
 from webapp.web.rendering import render, wants_json
 from webapp.web.templating import reader_zone
 from webapp.web.transactions import reading
@@ -83,8 +83,7 @@ def _rehearsed(asked: dict[str, str]) -> rehearsal.Rehearsal:
 
 def _chosen_ids() -> list[int]:
     """The numbers of single schedules, `id=7&id=9`."""
-    texts = request.args.getlist("id")[: rehearsal.MOST_SCHEDULES + 1]
-    return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 10]
+    return read_ids(request.args.getlist("id")[: rehearsal.MOST_SCHEDULES + 1])
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")

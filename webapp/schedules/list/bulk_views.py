@@ -7,15 +7,15 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, request, url_for
 
 from webapp.database.engine import now
-from webapp.schedules.asked import filters_from, list_sent
+from webapp.schedules.asked import filters_from
 from webapp.schedules.list import bulk
 from webapp.schedules.list.listing import Filters
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
+from webapp.web.parameters import ids_sent, submitted
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedules_bulk", __name__, url_prefix="/schedules/bulk")
@@ -49,8 +49,7 @@ def edit(action: str) -> Response:
 
 def _many(action: str) -> Response:
     given = submitted()
-    listed = list_sent("ids" if request.is_json else "id", given)
-    ids = [int(text) for text in listed if text.isascii() and text.isdigit() and len(text) < 10]
+    ids = ids_sent(given)
     filters = filters_from(given) if given.get("all") else None
     if not request.is_json and not given.get("confirmed"):
         return _ask(action, ids, given)

@@ -24,13 +24,13 @@ import sqlalchemy as sa
 from sqlalchemy.sql.visitors import iterate
 
 from webapp.database.engine import UtcDateTime
-from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.schedule_store.pause_rows import tagged
 from webapp.schedule_store.pauses import Pause
 from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.schedules.list.conditions import among, known, needs
 from webapp.web.errors import Invalid
+from webapp.web.parameters import LARGEST_ID
 
 ORDER_WORDS = {"name": "name", "task": "task", "last": "last run", "next": "next run", "status": "status"}
 ORDERS = tuple(ORDER_WORDS)

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from webapp.database.paging import LARGEST_ID
 from webapp.extensions import db
 from webapp.identity import audit
 from webapp.messaging import broker
@@ -30,6 +29,7 @@ from webapp.schedule_store.stored import DETAILS, TASKS, Stored
 from webapp.schedules import fields, service
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural
+from webapp.web.parameters import LARGEST_ID
 from webapp.web.transactions import database_clock
 
 LONGEST_REASON = 500

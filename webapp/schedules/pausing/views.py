@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, Response, flash, jsonify, url_for
+from flask import Blueprint, Response, flash, jsonify, make_response, url_for
 
 from webapp.database.engine import now
 from webapp.schedule_store.models import Resume, SchedulePause
@@ -19,7 +19,7 @@ from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
-from webapp.web.query_string import text_in_query
+from webapp.web.parameters import text_in_query
 from webapp.web.rendering import render, render_polled, see_other, wants_json
 from webapp.web.templating import reader_zone
 from webapp.web.transactions import reading
@@ -69,10 +69,7 @@ def create() -> Response:
         with reading():
             return _list(given, error.fields)
     if wants_json():
-        response = jsonify(_values(row))
-        response.status_code = 201
-        response.headers["Location"] = url_for("pauses.show", pause_id=row.id)
-        return response
+        return make_response(jsonify(_values(row)), 201, {"Location": url_for("pauses.show", pause_id=row.id)})
     tags = read_tags(row.tags)
     held = f"{service.told_scope(tags)}: {plural(service.concerned(tags), 'schedule')}"
     flash(f"{held} {'will be held then' if row.starts_at > now() else 'held from now on'}.", "success")

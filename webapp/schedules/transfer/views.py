@@ -14,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 from webapp.database.engine import now
 from webapp.recurrence.zone_search import zone_names
 from webapp.schedules import service
-from webapp.schedules.asked import asked_filters, list_sent
+from webapp.schedules.asked import asked_filters
 from webapp.schedules.list import listing
 from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import export
@@ -23,9 +23,8 @@ from webapp.schedules.transfer.service import Step
 from webapp.task_catalogue.registry import known_tasks
 from webapp.web.access import Permission, access, may
 from webapp.web.errors import Invalid
-from webapp.web.query_string import id_in_query, text_in_query
+from webapp.web.parameters import id_in_query, list_sent, submitted, text_in_query
 from webapp.web.rendering import render, see_other, wants_json
-from webapp.web.request_body import submitted
 from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedules_transfer", __name__, url_prefix="/schedules")
