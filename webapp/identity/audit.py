@@ -33,19 +33,8 @@ def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, b
     `before` and `after` may be whole objects: only what differs is kept. The actor is whoever is signed in, or
     "system"; `actor` names somebody who is only just becoming known.
     """
-    before, after = _differences(before, after)
-    who = actor or signed_in()
-    entry = AuditEntry(
-        actor_id=who.id if who else None,
-        actor=name_of(who) if who else "system",
-        action=action,
-        object_type=object_type,
-        object_id=str(object_id)[:64],
-        object_name=object_name[:255],
-        before=_text(before),
-        after=_text(after),
-        address=((request.remote_addr or "") if has_request_context() else "")[:64],
-    )
+    what = (object_type, object_id, object_name)
+    entry = AuditEntry(**row_values(action, what, before=before, after=after, **acting(actor)))
     session.add(entry)
     return entry
 
@@ -69,6 +58,13 @@ def note(
 def row(action: str, what: tuple[str, object, str], **values: Any) -> sa.Insert:
     """The statement that adds one row, of what `row_values` takes."""
     return sa.insert(AuditEntry).values(**row_values(action, what, **values))
+
+
+def acting(actor: User | None = None) -> dict[str, Any]:
+    """The columns that say who acts, and from where."""
+    who = actor or signed_in()
+    address = ((request.remote_addr or "") if has_request_context() else "")[:64]
+    return {"actor_id": who.id if who else None, "actor": name_of(who) if who else "system", "address": address}
 
 
 def row_values(

@@ -86,11 +86,6 @@ def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
     )
 
 
-def announce(channel: str, text: str) -> bool:
-    """Publish to those who listen now; False when Redis is away. Everything announced is also in the database."""
-    return tell(lambda redis_: redis_.publish(channel, text))
-
-
 def tell(what: Callable[[redis.Redis], object]) -> bool:
     """Write to our Redis what is also in the database; False when Redis is away."""
 

@@ -15,7 +15,8 @@ What was skipped, missed, revoked or expired did not fail, and does not count. N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -23,12 +24,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from webapp.database.engine import now
-from webapp.identity import audit
 from webapp.identity.models import Role, User
 from webapp.mail_store import outbox
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.stored import DETAILS, TASKS
+from webapp.schedule_store.writing import Writer
 
 LONGEST_ERROR = 200
 _PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"
@@ -49,7 +50,7 @@ def look(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[s
 def _locked(connection: sa.Connection, owners: Any, column: sa.Column[Any]) -> list[Any]:
     """The enabled schedules of `owners` that have something in a column and are not paused, in order, locked."""
     query = (
-        sa.select(DETAILS.c.schedule_id, TASKS.c.name, DETAILS.c.failure_budget, DETAILS.c.failures_from)
+        sa.select(TASKS.c.id, TASKS.c.name, DETAILS.c.failure_budget, DETAILS.c.failures_from)
         .join(TASKS, TASKS.c.id == DETAILS.c.schedule_id)
         .where(DETAILS.c.schedule_id.in_(owners), column.is_not(None))
         .where(TASKS.c.enabled.is_(True), sa.or_(DETAILS.c.paused_at.is_(None), DETAILS.c.paused_until <= now()))
@@ -61,7 +62,7 @@ def _locked(connection: sa.Connection, owners: Any, column: sa.Column[Any]) -> l
 
 def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     ends = sa.select(Run.state, Run.error).where(
-        Run.schedule_id == row.schedule_id, Run.state.in_([RunState.SUCCEEDED, RunState.FAILED])
+        Run.schedule_id == row.id, Run.state.in_([RunState.SUCCEEDED, RunState.FAILED])
     )
     if row.failures_from is not None:
         ends = ends.where(Run.ended_at > row.failures_from)
@@ -70,14 +71,9 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
         return False
     error = ((newest[0].error or "").strip().splitlines() or ["no reason was noted"])[0][:LONGEST_ERROR]
     many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} failures in a row"
-    reason = f"{many}: {error}"
-    values = {"paused_at": moment, "paused_until": None, "pause_reason": reason, "paused_by": None}
-    change = sa.update(DETAILS).where(DETAILS.c.schedule_id == row.schedule_id)
-    connection.execute(change.values(failing_since=moment, **values))
-    audit.note(
-        connection, "system", "schedule.pause", ("schedule", row.schedule_id, row.name), after={"reason": reason}
-    )
-    _tell(connection, _PAUSED, row, moment, {"failures": many, "error": error})
+    with _writer(connection, moment) as writer:
+        writer.pause(row, f"{many}: {error}")
+        _add_mails(writer, _PAUSED, row, {"failures": many, "error": error})
     return True
 
 
@@ -91,19 +87,23 @@ def _recover(connection: sa.Connection, succeeded: Sequence[str], moment: dateti
         Run.id.in_(succeeded), Run.state == RunState.SUCCEEDED, Run.schedule_id.in_(failing)
     )
     for row in _locked(connection, owners, DETAILS.c.failing_since):
-        change = sa.update(DETAILS).where(DETAILS.c.schedule_id == row.schedule_id)
-        connection.execute(change.values(failing_since=None))
-        audit.note(connection, "system", "schedule.recover", ("schedule", row.schedule_id, row.name))
-        _tell(connection, _RECOVERED, row, moment, {})
+        with _writer(connection, moment) as writer:
+            writer.recover(row)
+            _add_mails(writer, _RECOVERED, row, {})
 
 
-def _tell(connection: sa.Connection, kind: str, row: Any, moment: datetime, context: dict[str, Any]) -> None:
-    """A message to each administrator, and the run that will send it."""
-    about = {"schedule": row.name, "schedule_id": row.schedule_id, **context}
-    admins = sa.select(User).where(User.roles.any(Role.name == "admin"), User.active.is_(True)).order_by(User.id)
-    # What it writes is part of the connection's transaction, and stays when the session is closed.
+@contextmanager
+def _writer(connection: sa.Connection, moment: datetime) -> Iterator[Writer]:
+    """Writes as part of the connection's transaction: it stays when the session is closed."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
-        for admin in session.scalars(admins).all():
-            key = f"{kind}:{row.schedule_id}:{moment:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}"
-            outbox.enqueue(session, key=key, kind=kind, user=admin, context=about)
+        yield Writer(session, "", moment, actor="system")
         session.flush()
+
+
+def _add_mails(writer: Writer, kind: str, row: Any, context: dict[str, Any]) -> None:
+    """A message to each administrator, and the run that will send it."""
+    about = {"schedule": row.name, "schedule_id": row.id, **context}
+    admins = sa.select(User).where(User.roles.any(Role.name == "admin"), User.active.is_(True)).order_by(User.id)
+    for admin in writer.session.scalars(admins).all():
+        key = f"{kind}:{row.id}:{writer.now:%Y-%m-%dT%H:%M:%S.%f}:{admin.id}"
+        outbox.enqueue(writer.session, key=key, kind=kind, user=admin, context=about)

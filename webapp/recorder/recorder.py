@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from webapp.database.engine import now
 from webapp.liveness import RECORDER_GONE_AFTER, RECORDER_HEARTBEAT, RECORDER_LOST_AFTER
 from webapp.messaging import broker, installation
-from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import wake
 from webapp.recorder import counters, recording, rejected
 from webapp.run_store import changes
 from webapp.run_store.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
@@ -134,7 +134,7 @@ class Recorder:
                 # the entries are not acknowledged, and come again.
                 logger.warning("Redis refused a command: %s", error)
         if recorded.paused:
-            self.redis.publish(CHANNEL, "a schedule was paused for its failures")
+            wake(self.redis, "a schedule was paused for its failures")
 
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:

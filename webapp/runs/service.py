@@ -11,7 +11,7 @@ from webapp.database.engine import now
 from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.messaging import broker
-from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import wake
 from webapp.queue_names import refusal
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, sending, statements
@@ -70,7 +70,7 @@ def send_runs(runs: Sequence[Run]) -> None:
                 # For whoever shows it next.
                 db.session.refresh(run)
     if paused or len(queued) < len(runs):
-        broker.announce(CHANNEL, "held")
+        broker.tell(lambda redis: wake(redis, "held"))
     sending.tell_pages([run.id for run in runs])
 
 

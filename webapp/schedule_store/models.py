@@ -46,7 +46,7 @@ class Resume(StrEnum):
 
 
 class ScheduleDetail(Base):
-    """One row a schedule, beside its `celery_periodictask` row. Written by `webapp.schedules.service` only.
+    """One row a schedule, beside its `celery_periodictask` row. Written by `webapp.schedule_store.writing` only.
 
     A schedule without such a row (inserted by SQL) gets one from the database's triggers, with these defaults.
     """

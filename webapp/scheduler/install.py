@@ -30,19 +30,14 @@ from celery import Celery
 from celery.schedules import crontab, maybe_schedule, schedule, solar
 from celery.utils.log import get_logger
 from sqlalchemy.orm import Session
-from sqlalchemy_celery_beat import models as library
 from sqlalchemy_celery_beat.clockedschedule import clocked
 
 from webapp.database.engine import now
 from webapp.database.moments import moment, seconds
-from webapp.identity import audit
-from webapp.identity.models import AuditEntry
-from webapp.run_store.models import Run
-from webapp.run_store.states import RunState
-from webapp.schedule_store import stored, writing
+from webapp.schedule_store import stored
 from webapp.schedule_store.models import Owner
-from webapp.schedule_store.secret_arguments import sealed
-from webapp.schedule_store.stored import DETAILS, TASKS, Stored
+from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored
+from webapp.schedule_store.writing import Writer
 from webapp.scheduler.leader import Lease
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.masking import rule_of
@@ -57,15 +52,6 @@ Definition = dict[str, Any]
 AUTHOR = "the code"
 CHUNK = 500
 
-_RULES: dict[str, sa.Table] = {
-    model.__name__.lower(): model.__table__
-    for model in (
-        library.IntervalSchedule,
-        library.CrontabSchedule,
-        library.SolarSchedule,
-        library.ClockedSchedule,
-    )
-}
 _RULE_FIELDS = {
     "intervalschedule": ("every", "period"),
     "crontabschedule": ("minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone"),
@@ -193,8 +179,8 @@ class _Bringing:
     """One bringing of the code's definitions, in the transaction of a session."""
 
     def __init__(self, session: Session, app: Celery) -> None:
-        self.session, self.app, self.moment = session, app, now()
-        self.rules: dict[tuple[Any, ...], int] = {}
+        self.session, self.app = session, app
+        self.writer = Writer(session, AUTHOR, now(), actor=AUTHOR)
 
     def bring(self, wanted: Mapping[str, Definition]) -> None:
         """Make what is not there, and have what is there follow what is said of it now."""
@@ -229,59 +215,39 @@ class _Bringing:
             self._retire(self._locked(gone[place : place + CHUNK]))
 
     def _insert(self, new: Mapping[str, Definition]) -> None:
-        if not new:
-            return
-        rows = [{"name": name, **self._values(defined)} for name, defined in new.items()]
-        made = self.session.execute(sa.insert(TASKS).returning(TASKS.c.id, TASKS.c.name), rows)
-        numbers = {row.name: row.id for row in made}
-        details = {
-            numbers[name]: {
-                "owner": Owner.CODE.value,
-                "code_definition": _text(defined),
-                "timezone": defined.get("timezone", "UTC"),
-            }
-            for name, defined in new.items()
-        }
-        self._update(DETAILS.c.schedule_id, details)
-        self._record("create", dict.fromkeys(numbers.values()))
+        rows = {}
+        for name, defined in new.items():
+            zone = {"timezone": defined.get("timezone", "UTC")}
+            details = {"owner": Owner.CODE.value, "code_definition": _text(defined), **zone}
+            rows[name] = (self._values(defined), details)
+        self.writer.insert(rows, "create")
         for name in new:
             logger.info("The code's schedule %s was installed.", name)
 
     def _follow(self, said: Mapping[int, Definition]) -> None:
         found = self._locked(list(said))
-        former = {
-            one.id: one for one in found if one.row.code_definition is None or _is(one.row, one.row.code_definition)
-        }
-        self._update(TASKS.c.id, {number: self._values(said[number]) for number in former})
-        self._update(DETAILS.c.schedule_id, {number: {"code_definition": _text(said[number])} for number in said})
-        self._record("update", former)
-        for one in former.values():
+        former = [one for one in found if one.row.code_definition is None or _is(one.row, one.row.code_definition)]
+        self.writer.set_details({number: {"code_definition": _text(said[number])} for number in said})
+        self.writer.change(former, {one.id: self._values(said[one.id]) for one in former}, {}, "update")
+        for one in former:
             logger.info("The code's schedule %s follows the code's change.", one.name)
-        self._withdraw_skips(former)
-
-    def _withdraw_skips(self, former: Mapping[int, Stored]) -> None:
-        ahead = sa.select(Run.schedule_id).where(Run.schedule_id.in_(former), Run.due_at > self.moment)
-        skipped = set(self.session.scalars(ahead.where(Run.state == RunState.SKIPPED)))
-        for one in (former[number] for number in former if number in skipped):
-            if withdrawn := writing.withdraw_skips(self.session, one.id, self.moment):
-                due = ", ".join(str(moment) for moment in withdrawn.values())
+            if withdrawn := self.writer.written[one.id].withdrawn:
+                due = ", ".join(str(moment) for moment in withdrawn)
                 logger.info("Skips of the schedule %s were withdrawn, no longer due: %s", one.name, due)
 
     def _retire(self, found: Sequence[Stored]) -> None:
         as_said = {one.id: one for one in found if _is(one.row, one.row.code_definition)}
-        ended = {one.id: one for one in as_said.values() if one.row.enabled}
-        self._update(TASKS.c.id, {number: {"enabled": False} for number in ended})
+        ended = [one for one in as_said.values() if one.row.enabled]
+        self.writer.change(ended, {one.id: {"enabled": False} for one in ended}, {}, "disable")
         details = {
             one.id: {"code_definition": None, "owner": Owner.CODE if one.id in as_said else Owner.ADMIN}
             for one in found
         }
-        self._update(DETAILS.c.schedule_id, details)
-        self._record("disable", ended)
+        self.writer.set_details(details)
         kept = [one for one in found if one.id not in as_said]
-        before, after = {"owner": Owner.CODE}, {"owner": Owner.ADMIN}
-        self._audit([self._noted("update", one, before, after) for one in kept])
         for one in as_said.values():
             logger.warning("The code does not define the schedule %s any more; it is disabled.", one.name)
+        self.writer.record("update", [(one, {"owner": Owner.CODE}, {"owner": Owner.ADMIN}) for one in kept])
         for one in kept:
             logger.warning(
                 "The code does not define the schedule %s any more; its edited form stays, as an admin's.", one.name
@@ -293,72 +259,16 @@ class _Bringing:
             self.session.execute(
                 sa.select(TASKS.c.id).where(TASKS.c.id.in_(ids)).order_by(TASKS.c.id).with_for_update()
             ).all()
-        return self._loaded(ids)
-
-    def _loaded(self, ids: Collection[int]) -> list[Stored]:
-        return stored.load(self.session, stored.select_schedules().where(TASKS.c.id.in_(ids))) if ids else []
-
-    def _update(self, key: sa.Column[Any], values: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set columns, the same of each row, by the numbers of the schedules."""
-        if not values:
-            return
-        names = next(iter(values.values()))
-        statement = sa.update(key.table).where(key == sa.bindparam("number"))
-        statement = statement.values({name: sa.bindparam(f"new_{name}") for name in names})
-        given = [
-            {"number": number} | {f"new_{name}": value for name, value in row.items()} for number, row in values.items()
-        ]
-        self.session.execute(statement, given)
-
-    def _record(self, action: str, former: Mapping[int, Stored | None]) -> None:
-        """The next version and the audit's row of what was written; a new one has no former state."""
-        before = [one for one in former.values() if one is not None]
-        writing.keep_first_versions(self.session, before, self.moment)
-        self._update(DETAILS.c.schedule_id, {one.id: {"version": (one.row.version or 0) + 1} for one in before})
-        written = self._loaded(former)
-        versions = [(one.id, one.row.version, sealed(one.snapshot)) for one in written]
-        writing.note_versions(self.session, versions, AUTHOR, self.moment)
-        self._audit([self._noted(action, one, _said(former[one.id]), sealed(one.snapshot)) for one in written])
-        if written:
-            writing.note_change(self.session)
-
-    def _noted(
-        self, action: str, one: Stored, before: Mapping[str, Any] | None, after: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        what = ("schedule", one.id, one.name)
-        return audit.row_values(f"schedule.{action}", what, before=before, after=after, actor=AUTHOR, at=self.moment)
-
-    def _audit(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            self.session.execute(sa.insert(AuditEntry), rows)
+        return list(stored.find_many(self.session, ids))
 
     def _values(self, defined: Definition) -> dict[str, Any]:
+        rule = {name: defined[name] for name in _RULE_FIELDS[defined["kind"]]}
+        if "clocked_time" in rule:
+            rule["clocked_time"] = moment(rule["clocked_time"])
         return {
             **{name: defined[name] for name in ("task", *_TASK_FIELDS)},
             **{name: json.dumps(defined[name]) for name in ("args", "kwargs", "headers")},
-            "discriminator": defined["kind"],
-            "schedule_id": self._rule_id(defined),
-            "date_changed": self.moment,
+            "date_changed": self.writer.now,
+            # A rule that others share is never changed.
+            **self.writer.rule(KINDS[defined["kind"]], rule, shared=True),
         }
-
-    def _rule_id(self, defined: Definition) -> int:
-        """The row of the rule: an equal one that exists, or a new one. A rule that others share is never changed."""
-        values = {name: defined[name] for name in _RULE_FIELDS[defined["kind"]]}
-        key = (defined["kind"], *values.values())
-        if key not in self.rules:
-            self.rules[key] = self._found_rule(_RULES[defined["kind"]], values)
-        return self.rules[key]
-
-    def _found_rule(self, table: sa.Table, values: dict[str, Any]) -> int:
-        if "clocked_time" in values:
-            values["clocked_time"] = moment(values["clocked_time"])
-        same = sa.and_(*(table.c[name] == value for name, value in values.items()))
-        found: int | None = self.session.execute(sa.select(table.c.id).where(same).limit(1)).scalar()
-        if found is not None:
-            return found
-        made: int = self.session.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
-        return made
-
-
-def _said(former: Stored | None) -> dict[str, Any] | None:
-    return None if former is None else sealed(former.snapshot)

@@ -13,7 +13,7 @@ import redis
 from celery.utils.log import get_logger
 
 from webapp.messaging import installation
-from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import CHANNEL, wake
 
 logger = get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Listener:
         if self._url:
             client = self._client()
             with suppress(redis.RedisError, OSError):
-                client.publish(CHANNEL, text)
+                wake(client, text)
             client.close()
 
     def _run(self) -> None:

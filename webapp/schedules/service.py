@@ -1,7 +1,6 @@
-"""What people do to schedules: the only writer of their tables on the pages' side.
+"""What people do to schedules: each action is one transaction of `schedule_store.writing`.
 
-Each action is one transaction that writes the rows, the version, the audit and the revision; after the commit beat is
-woken. Nothing here fires anything: beat looks for the first due time after the edit.
+Nothing here fires anything: beat looks for the first due time after the edit.
 """
 
 from __future__ import annotations
@@ -17,17 +16,14 @@ from flask_security import current_user
 
 from webapp.database.engine import now
 from webapp.extensions import db
-from webapp.identity import audit, own_tasks, refusals
-from webapp.messaging import broker
-from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.identity import own_tasks, refusals
 from webapp.recurrence.zone_search import find_zone
-from webapp.run_store import sending
 from webapp.runs.call.forms import is_field
-from webapp.schedule_store import pause_rows, stored, writing
-from webapp.schedule_store.definition import Definition, iso
+from webapp.schedule_store import stored
+from webapp.schedule_store.definition import Definition
 from webapp.schedule_store.models import Resume
-from webapp.schedule_store.secret_arguments import sealed
 from webapp.schedule_store.stored import TASKS, Stored
+from webapp.schedule_store.writing import Writer
 from webapp.schedules import drift, fields, history
 from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
@@ -75,12 +71,12 @@ def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
     moment, what = now(), ("schedule", "", str(given.get("name", "")))
     definition = _checked(what, given, moment, like=snapshot_like(like), taken=name_taken)
     own_tasks.require(definition.task, name=definition.name)
+    edit = writer(moment)
     try:
-        schedule_id = writing.insert(db.session, definition, moment, author())
+        edit.create(definition)
     except sa.exc.IntegrityError as error:
         raise _taken_meanwhile(error) from error
-    record("create", schedule_id, definition.name, None, definition.snapshot())
-    return _commit(schedule_id)
+    return edit.commit()[0]
 
 
 def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
@@ -117,7 +113,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
     All or none. Raises Conflict when one was edited since; Invalid, NotFound or Forbidden for the first that cannot be
     changed.
     """
-    moment, saved = now(), {}
+    edit = writer(moment := now())
     for schedule_id, given, version in changes:
         before = get_locked(schedule_id)
         require_admin_for_own(before)
@@ -126,8 +122,8 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
         definition = _checked(("schedule", schedule_id, before.name), given, moment, current=before.snapshot)
         require_admin_for_own(before, definition)
         if definition.snapshot() != before.snapshot:
-            saved[schedule_id] = update(before, definition, moment, "update")
-    return _commit_all(saved)
+            edit.update(before, definition)
+    return edit.commit()
 
 
 def record_refusal(what: tuple[str, object, str], errors: Mapping[str, str]) -> None:
@@ -192,10 +188,9 @@ def delete(schedule_id: int) -> None:
     require_admin_for_own(before)
     if before.code_definition is not None:
         raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
-    revision = writing.delete(db.session, before, now())
-    record("delete", schedule_id, before.name, before.snapshot, None)
-    db.session.commit()
-    broker.announce(CHANNEL, str(revision))
+    edit = writer(now())
+    edit.delete(before)
+    edit.commit()
 
 
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
@@ -208,11 +203,9 @@ def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
         raise Invalid({"reason": str(error)}) from error
     if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
         return before
-    values = {"paused_at": moment, "paused_until": end, "pause_reason": text or None, "paused_by": who()}
-    writing.update_details(db.session, schedule_id, **values)
-    told = {"reason": text, "until": end.isoformat() if end else None}
-    record("pause", schedule_id, before.name, None, told)
-    return _commit(schedule_id)
+    edit = writer(moment)
+    edit.pause(before, text, until=end, by=who())
+    return edit.commit()[0]
 
 
 def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
@@ -220,16 +213,12 @@ def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
 
     Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
     """
-    before, moment = get_locked(schedule_id), now()
+    before, edit = get_locked(schedule_id), writer(now())
     choice = resume_choice(on_resume)
     if not before.paused:
         return before
-    if choice != Resume.SKIP:
-        pause_rows.note_own(db.session, before.row, choice, moment, who())
-    values = {"paused_at": None, "paused_until": None, "pause_reason": None, "paused_by": None}
-    writing.update_details(db.session, schedule_id, **values, failures_from=moment)
-    record("resume", schedule_id, before.name, {"reason": before.row.pause_reason}, {"meanwhile": choice.value})
-    return _commit(schedule_id)
+    edit.resume(before, choice, who())
+    return edit.commit()[0]
 
 
 def resume_choice(text: str) -> Resume:
@@ -257,6 +246,11 @@ def author() -> str:
     return history.COMMAND_LINE
 
 
+def writer(moment: datetime) -> Writer:
+    """What one who acts writes in the request's transaction."""
+    return Writer(db.session, author(), moment)
+
+
 def who() -> str:
     """Who acts, for reasons that everybody reads."""
     if has_request_context() and current_user.is_authenticated:
@@ -271,13 +265,12 @@ def require_admin_for_own(before: Stored, after: Definition | None = None) -> No
 
 
 def _disable(before: Stored) -> Stored:
-    moment = now()
+    edit = writer(moment := now())
     try:
         definition = check_schedule({"enabled": False}, moment, current=before.snapshot)
     except Invalid:
-        db.session.execute(sa.update(TASKS).where(TASKS.c.id == before.id).values(enabled=False))
-        record("disable", before.id, before.name, {"enabled": True}, {"enabled": False})
-        return _commit(before.id)
+        edit.change([before], {before.id: {"enabled": False}}, {}, "disable")
+        return edit.commit()[0]
     return _write(before, definition, moment, "disable")
 
 
@@ -285,48 +278,12 @@ def _write(before: Stored, definition: Definition, moment: datetime, action: str
     require_admin_for_own(before, definition)
     if definition.snapshot() == before.snapshot:
         return before
+    edit = writer(moment)
     try:
-        withdrawn = update(before, definition, moment, action)
+        edit.update(before, definition, action)
     except sa.exc.IntegrityError as error:
         raise _taken_meanwhile(error) from error
-    return _commit_all({before.id: withdrawn})[0]
-
-
-def update(before: Stored, definition: Definition, moment: datetime, action: str) -> dict[str, datetime]:
-    """Add a changed schedule, its version and its audit to the transaction; gives the skips that this withdrew.
-
-    Those are the runs' ids with the due times that were to be skipped and are none any more. Raises IntegrityError
-    when the name is taken.
-    """
-    withdrawn = writing.update(db.session, before, definition, moment, author())
-    record(action, before.id, definition.name, before.snapshot, definition.snapshot())
-    if withdrawn:
-        record("unskip", before.id, definition.name, {"due_at": [iso(due) for due in withdrawn.values()]}, None)
-    return withdrawn
-
-
-def record(
-    action: str, schedule_id: int, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> None:
-    """Add the audit's row for a change of a schedule; commits nothing."""
-    # What the code or another program wrote into the table is no secret there, but one in the audit.
-    before, after = (None if one is None else sealed(one) if "args" in one else one for one in (before, after))
-    audit.record(db.session, f"schedule.{action}", "schedule", schedule_id, name, before, after)
-
-
-def _commit(schedule_id: int) -> Stored:
-    """Read the schedule back with its revision, commit, and wake beat."""
-    return _commit_all({schedule_id: {}})[0]
-
-
-def _commit_all(withdrawn: Mapping[int, Mapping[str, datetime]]) -> list[Stored]:
-    """The same for several, each with the skips that its edit withdrew."""
-    written = [Stored(get(number).row, tuple(skips.values())) for number, skips in withdrawn.items()]
-    db.session.commit()
-    if written:
-        broker.announce(CHANNEL, str(max(schedule.row.revision for schedule in written)))
-        sending.tell_pages([run_id for skips in withdrawn.values() for run_id in skips])
-    return written
+    return edit.commit()[0]
 
 
 def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:

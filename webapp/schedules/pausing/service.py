@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from webapp.extensions import db
 from webapp.identity import audit
 from webapp.messaging import broker
-from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.messaging.beat_wakeup import wake
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store import pause_rows
@@ -146,7 +146,7 @@ def delete(pause_id: int) -> None:
     audit.record(db.session, "pause.delete", "pause", row.id, row.reason, values(row), None)
     db.session.delete(row)
     db.session.commit()
-    broker.announce(CHANNEL, "a change window was deleted")
+    broker.tell(lambda redis: wake(redis, "a change window was deleted"))
 
 
 def meanwhile(pause_id: int) -> Meanwhile:
@@ -209,7 +209,7 @@ def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> S
     db.session.refresh(row)
     revision = row.revision
     db.session.commit()
-    broker.announce(CHANNEL, str(revision))
+    broker.tell(lambda redis: wake(redis, str(revision)))
     return row
 
 

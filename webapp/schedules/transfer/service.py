@@ -17,12 +17,11 @@ import sqlalchemy as sa
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks
-from webapp.messaging import broker
-from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.recurrence import describe
-from webapp.schedule_store import stored, writing
+from webapp.schedule_store import stored
 from webapp.schedule_store.definition import DEFAULTS, Definition
 from webapp.schedule_store.stored import TASKS, Stored, select_schedules
+from webapp.schedule_store.writing import Writer
 from webapp.schedules import service
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.history import Change, differences
@@ -85,7 +84,7 @@ def apply(
 
     Raises Invalid when an entry is wrong, and imports nothing; with `skip_refused` it imports the others.
     """
-    prepared, moment = _prepare(entries, remove=remove, without=without), now()
+    prepared, edit = _prepare(entries, remove=remove, without=without), service.writer(now())
     steps = [ready.step for ready in prepared]
     if errors := refusals(steps):
         found = next((step for step in steps if step.errors.keys() & service.CALL_FIELDS), None)
@@ -93,11 +92,9 @@ def apply(
             service.record_refusal(("schedule", "", found.name), found.errors)
         if not skip_refused:
             raise Invalid(errors)
-    written = [_write(one, moment) if one.step.action in WRITTEN else (one.step, None) for one in prepared]
-    db.session.commit()
-    if revisions := [revision for _step, revision in written if revision is not None]:
-        broker.announce(CHANNEL, str(max(revisions)))
-    return [step for step, _revision in written]
+    done = [_write(edit, one) if one.step.action in WRITTEN else one.step for one in prepared]
+    edit.commit()
+    return done
 
 
 def note_refused(steps: Sequence[Step]) -> bool:
@@ -138,22 +135,18 @@ def _place(step: Step) -> str:
     return step.name if step.line is None else f"line {step.line}, {step.name}"
 
 
-def _write(ready: _Ready, moment: datetime) -> tuple[Step, int]:
-    """Write one schedule; gives what was done, and the revision of that."""
+def _write(edit: Writer, ready: _Ready) -> Step:
+    """Write one schedule; gives what was done."""
     before, definition, step = ready.before, ready.definition, ready.step
     if definition is None:
         assert before is not None  # noqa: S101  # only what is there is removed
-        service.record("delete", before.id, before.name, before.snapshot, None)
-        return step, writing.delete(db.session, before, moment)
-    if before is None:
-        schedule_id = writing.insert(db.session, definition, moment, service.author(), anchor=ready.anchor)
-        service.record("import", schedule_id, definition.name, None, definition.snapshot())
+        edit.delete(before)
+    elif before is None:
+        edit.create(definition, "import", anchor=ready.anchor)
     else:
-        schedule_id = before.id
-        if withdrawn := service.update(before, definition, moment, "import"):
-            saved = replace(service.get(schedule_id), withdrawn=tuple(withdrawn.values()))
-            step = replace(step, withdrawn=told_withdrawn([saved]))
-    return step, writing.revision_of(db.session, schedule_id)
+        edit.update(before, definition, "import")
+        return replace(step, withdrawn=told_withdrawn([edit.written[before.id]]))
+    return step
 
 
 def _prepare(entries: Sequence[Given], *, remove: bool, without: Collection[str]) -> list[_Ready]:
