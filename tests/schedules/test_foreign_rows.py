@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,24 +11,17 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour, rig
+from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour
 from tests.support import reading
 from tests.visitors import Visitor, field_errors
 from webapp.database.engine import now
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.schedule_store import stored
 
 
 @pytest.fixture
 def database_url(each_database: str) -> str:
     return each_database
-
-
-@pytest.fixture
-def beats(app: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 def due_times(app: Flask, number: int, count: int) -> list[datetime]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.scheduler.beats import FakeTime, Rig, drive, rig
+from tests.scheduler.beats import FakeTime, Rig, drive
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
@@ -46,13 +46,6 @@ def imported(scheduler: Visitor) -> int:
     (row,) = scheduler.read("/schedules")["schedules"]
     assert (row["enabled"], row["task_unknown"], row["kwargs"]) == (False, True, {"token": "•••"})
     return int(row["id"])
-
-
-@pytest.fixture
-def beats(app: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 @pytest.fixture
