@@ -21,6 +21,7 @@ from tests import connections, servers
 from tests.browser import server
 from tests.compiled import CompiledRule, CompiledTemplates
 from tests.reuse import Reused
+from tests.scheduler.beats import Rig, rig
 from tests.support import BufferedClient
 from webapp import create_app
 from webapp.config import Settings
@@ -180,6 +181,14 @@ def context(app: Flask) -> Iterator[Flask]:
     with app.app_context():
         yield app
         db.session.remove()
+
+
+@pytest.fixture
+def beats(app: Flask) -> Iterator[Rig]:
+    """Beats on the application's database, without the schedules that the code defines."""
+    celery.conf.beat_schedule = {}
+    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
+        yield made
 
 
 @pytest.fixture

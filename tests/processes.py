@@ -21,6 +21,8 @@ from webapp.recorder.recorder import present
 from webapp.run_store.worker_models import Worker
 
 ROOT = Path(__file__).parent.parent
+# Whether processes are copies of one that has imported the project. `make test` says so, to save their imports.
+PRELOADED = os.environ.get("PRELOADED", "0") == "1"
 # Programs and pools that bring greenlets.
 PATCHED = {"gunicorn", "gevent", "eventlet"}
 
@@ -46,7 +48,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 def _start(arguments: list[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes] | Copied:
     # What replaces parts of Python itself must do so before anything is imported.
-    if not PATCHED.intersection(arguments):
+    if PRELOADED and not PATCHED.intersection(arguments):
         return preloaded().start(arguments, env, log)
     with log.open("ab") as output:
         return subprocess.Popen(

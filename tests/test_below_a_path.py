@@ -18,11 +18,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.test import TestResponse
 
-from tests.accounts.browser import PASSWORD, Browser, add_user
 from tests.accounts.test_routes import address, routes
 from tests.launcher.test_sink import envelope
 from tests.runs.making import make_run
-from tests.visitors import Visitor
+from tests.visitors import PASSWORD, Visitor, add_user
 from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import now
@@ -142,7 +141,8 @@ class Crawler:
         """Send every form empty; at last the one that signs out."""
         for endpoint, text in sorted(self.sent.items(), key=lambda sent: sent[0] == "accounts.logout"):
             for htmx in (False, True)[endpoint == "accounts.logout" :]:
-                answer = self.visitor.open("POST", text, htmx=htmx, accept="text/html", headers={"Referer": SITE})
+                headers = {"Referer": SITE, "X-CSRFToken": self.visitor.form_token()}
+                answer = self.visitor.open("POST", text, htmx=htmx, headers=headers)
                 assert answer.status_code in (200, 204, 303, 401, 404, 409, 422), (endpoint, text)
                 addresses_of(answer)
 
@@ -177,11 +177,11 @@ def test_mails_lead_below_it(filled: Flask) -> None:
 
 def test_cookies_have_its_path_and_are_bound_to_tls(app: Flask) -> None:
     add_user(app)
-    browser = Browser(app)
-    fields = {"email": "maya@example.com", "password": PASSWORD, "csrf_token": browser.token()}
+    browser = Visitor(app)
+    fields = {"email": "maya@example.com", "password": PASSWORD, "csrf_token": browser.form_token()}
     signed_in = browser.client.post("/login", data=fields, headers={"Referer": SITE})
     assert (signed_in.status_code, signed_in.location) == (303, f"{ROOT}/")
-    fields = {"theme": "dark", "back": f"{ROOT}/account?x=1", "csrf_token": browser.token("/account")}
+    fields = {"theme": "dark", "back": f"{ROOT}/account?x=1", "csrf_token": browser.form_token("/account")}
     chosen = browser.client.post("/theme", data=fields, headers={"Referer": SITE})
     assert chosen.location == f"{ROOT}/account?x=1"
     cookies = [*signed_in.headers.getlist("Set-Cookie"), *chosen.headers.getlist("Set-Cookie")]
@@ -194,13 +194,13 @@ def test_cookies_have_its_path_and_are_bound_to_tls(app: Flask) -> None:
 
 def test_the_sign_in_leads_back_below_it_and_nowhere_else(app: Flask) -> None:
     add_user(app)
-    asked = Browser(app).get("/account?x=1")
+    asked = Visitor(app).get("/account?x=1")
     assert asked.location == f"{ROOT}/login?next={ROOT}/account?x%3D1"
     fragment = {"HX-Request": "true", "HX-Current-URL": f"{SITE}/runs?state=failed"}
-    assert Browser(app).get("/runs", headers=fragment).headers["HX-Redirect"] == (
+    assert Visitor(app).get("/runs", headers=fragment).headers["HX-Redirect"] == (
         f"{ROOT}/login?next={ROOT}/runs?state%3Dfailed"
     )
-    browser = Browser(app)
+    browser = Visitor(app)
     for wanted, led in {
         f"{ROOT}/account?x=1": f"{ROOT}/account?x=1",
         "/account": f"{ROOT}/",
@@ -209,7 +209,7 @@ def test_the_sign_in_leads_back_below_it_and_nowhere_else(app: Flask) -> None:
         f"{ROOT}/../../elsewhere": f"{ROOT}/",
         f"{ROOT}/%2e%2e/elsewhere": f"{ROOT}/",
     }.items():
-        fields = {"email": "maya@example.com", "password": PASSWORD, "next": wanted, "csrf_token": browser.token()}
+        fields = {"email": "maya@example.com", "password": PASSWORD, "next": wanted, "csrf_token": browser.form_token()}
         answer = browser.client.post("/login", data=fields, headers={"Referer": SITE})
         assert (answer.status_code, answer.location) == (303, led), wanted
         browser.client.delete_cookie("__Secure-beatdesk", path=ROOT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from kombu.pidbox import Mailbox
 from kombu.transport.redis import Channel
 
 from tests.runs.making import make_run
-from tests.scheduler.beats import FakeTime, Rig, drive, rig
+from tests.scheduler.beats import FakeTime, Rig, drive
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
@@ -38,13 +37,6 @@ SAID = "“unacked_index” cannot be used as a queue"
 @pytest.fixture
 def database_url(each_database: str) -> str:
     return each_database
-
-
-@pytest.fixture
-def beats(context: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(context.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 def test_every_key_that_kombu_and_celery_make_is_reserved() -> None:

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user, all_rows
+from tests.visitors import Visitor, add_user, all_rows
 from webapp.identity.models import AuditEntry, SignIn, User
 
 PROFILE = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "asia/kathmandu", "wants_birthday_mail": "1"}
@@ -19,14 +19,14 @@ def database_url(each_database: str) -> str:
 
 
 @pytest.fixture
-def browser(app: Flask) -> Browser:
+def browser(app: Flask) -> Visitor:
     add_user(app)
-    made = Browser(app)
+    made = Visitor(app)
     made.sign_in()
     return made
 
 
-def test_saving_writes_the_row_and_one_audit_entry(app: Flask, browser: Browser) -> None:
+def test_saving_writes_the_row_and_one_audit_entry(app: Flask, browser: Visitor) -> None:
     assert browser.post("/account", PROFILE, page="/account").location == "/account"
     user = all_rows(app, User)[0]
     assert (user.name, user.birthday, user.birthday_key) == ("Maya G.", date(1990, 2, 28), 228)
@@ -36,18 +36,18 @@ def test_saving_writes_the_row_and_one_audit_entry(app: Flask, browser: Browser)
     assert json.loads(entries[0].after)["timezone"] == "Asia/Kathmandu"
 
 
-def test_saving_what_is_there_already_is_not_audited(app: Flask, browser: Browser) -> None:
+def test_saving_what_is_there_already_is_not_audited(app: Flask, browser: Visitor) -> None:
     browser.post("/account", PROFILE, page="/account")
     browser.post("/account", PROFILE, page="/account")
     assert [row.action for row in all_rows(app, AuditEntry)].count("account.update") == 1
 
 
-def test_an_empty_box_declines_birthday_mails(app: Flask, browser: Browser) -> None:
+def test_an_empty_box_declines_birthday_mails(app: Flask, browser: Visitor) -> None:
     browser.post("/account", {**PROFILE, "wants_birthday_mail": ""}, page="/account")
     assert all_rows(app, User)[0].wants_birthday_mail is False
 
 
-def test_errors_stand_at_their_fields_and_the_rest_is_kept(app: Flask, browser: Browser) -> None:
+def test_errors_stand_at_their_fields_and_the_rest_is_kept(app: Flask, browser: Visitor) -> None:
     answer = browser.post("/account", {**PROFILE, "timezone": "Mars/Olympus"}, page="/account")
     assert answer.status_code == 422
     assert "Choose a time zone" in answer.text
@@ -56,15 +56,15 @@ def test_errors_stand_at_their_fields_and_the_rest_is_kept(app: Flask, browser: 
     assert all_rows(app, User)[0].name == "Maya Gurung"
 
 
-def test_nobody_changes_their_roles_or_address_here(app: Flask, browser: Browser) -> None:
+def test_nobody_changes_their_roles_or_address_here(app: Flask, browser: Visitor) -> None:
     more = {"roles": "admin", "active": "0", "email": "x@example.com", "id": "9"}
     browser.post("/account", {**PROFILE, **more}, page="/account")
     user = all_rows(app, User)[0]
     assert ([role.name for role in user.roles], user.email, user.active) == (["member"], "maya@example.com", True)
 
 
-def test_it_lists_own_sign_ins_and_ends_the_others(app: Flask, browser: Browser) -> None:
-    other = Browser(app, "198.51.100.4")
+def test_it_lists_own_sign_ins_and_ends_the_others(app: Flask, browser: Visitor) -> None:
+    other = Visitor(app, address="198.51.100.4")
     other.sign_in()
     page = browser.get("/account").text
     assert "198.51.100.4" in page
@@ -76,7 +76,7 @@ def test_it_lists_own_sign_ins_and_ends_the_others(app: Flask, browser: Browser)
     assert [row.action for row in all_rows(app, AuditEntry)].count("account.sign_out_elsewhere") == 1
 
 
-def test_it_speaks_json(browser: Browser) -> None:
+def test_it_speaks_json(browser: Visitor) -> None:
     shown = browser.get("/account", headers={"Accept": "application/json"}).json
     assert shown is not None
     assert (shown["email"], shown["roles"]) == ("maya@example.com", ["member"])

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
-from tests.accounts.browser import PASSWORD, add_user, all_rows
 from tests.browser.server import serving
 from tests.nginx import HOST, nginx, of_the_readme
 from tests.servers import free_port
+from tests.visitors import PASSWORD, add_user, all_rows
 from webapp.config import Settings
 from webapp.identity.models import SignIn
 

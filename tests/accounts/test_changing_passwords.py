@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from flask import Flask
 
-from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
+from tests.visitors import PASSWORD, Visitor, add_user, all_rows
 from webapp.extensions import db
 from webapp.identity import recovery
 from webapp.identity.models import AuditEntry, User
@@ -19,9 +19,9 @@ NEW = "eleven silent bicycles"
 
 
 @pytest.fixture
-def browser(app: Flask) -> Browser:
+def browser(app: Flask) -> Visitor:
     add_user(app)
-    return Browser(app)
+    return Visitor(app)
 
 
 def link(app: Flask) -> str:
@@ -31,25 +31,25 @@ def link(app: Flask) -> str:
         return recovery.reset_url(user, app.extensions["settings"]).removeprefix("http://127.0.0.1:5000")
 
 
-def change(browser: Browser, **fields: str) -> int:
+def change(browser: Visitor, **fields: str) -> int:
     return browser.post(
         "/account/password", {"password": PASSWORD, "new_password": NEW} | fields, page="/account"
     ).status_code
 
 
-def test_a_change_keeps_this_browser_and_ends_all_others(app: Flask, browser: Browser) -> None:
+def test_a_change_keeps_this_browser_and_ends_all_others(app: Flask, browser: Visitor) -> None:
     browser.sign_in()
-    thief, elsewhere = browser.steal(browser.cookie()), Browser(app)
+    thief, elsewhere = browser.steal(browser.cookie()), Visitor(app)
     elsewhere.sign_in()
     assert change(browser) == 303
     assert browser.is_signed_in()
     assert not thief.is_signed_in()
     assert not elsewhere.is_signed_in()
-    assert Browser(app).sign_in().status_code == 401
-    assert Browser(app).sign_in(password=NEW).status_code == 303
+    assert Visitor(app).sign_in().status_code == 401
+    assert Visitor(app).sign_in(password=NEW).status_code == 303
 
 
-def test_a_change_is_audited_once_and_without_the_password(app: Flask, browser: Browser) -> None:
+def test_a_change_is_audited_once_and_without_the_password(app: Flask, browser: Visitor) -> None:
     browser.sign_in()
     change(browser)
     entries = [row for row in all_rows(app, AuditEntry) if row.action != "account.sign_in"]
@@ -66,17 +66,17 @@ def test_a_change_is_audited_once_and_without_the_password(app: Flask, browser: 
         ({"new_password": PASSWORD}, 422, "another one"),
     ],
 )
-def test_a_refused_change_stands_at_its_field(browser: Browser, fields: dict[str, str], status: int, said: str) -> None:
+def test_a_refused_change_stands_at_its_field(browser: Visitor, fields: dict[str, str], status: int, said: str) -> None:
     browser.sign_in()
     given = {"password": PASSWORD, "new_password": NEW} | fields
     answer = browser.post("/account/password", given, page="/account")
     assert answer.status_code == status
     assert said in answer.text
     assert browser.is_signed_in()
-    assert Browser(browser.app).sign_in().status_code == 303
+    assert Visitor(browser.app).sign_in().status_code == 303
 
 
-def test_asking_for_a_link_mails_it_to_its_owner_only(app: Flask, browser: Browser) -> None:
+def test_asking_for_a_link_mails_it_to_its_owner_only(app: Flask, browser: Visitor) -> None:
     answers = [
         browser.post("/reset", {"email": email}) for email in ("maya@example.com", "nobody@example.com", "x", "")
     ]
@@ -86,14 +86,14 @@ def test_asking_for_a_link_mails_it_to_its_owner_only(app: Flask, browser: Brows
     assert [run.id for run in runs] == [mails[0].run_id]
 
 
-def test_asking_again_at_once_mails_once(app: Flask, browser: Browser) -> None:
+def test_asking_again_at_once_mails_once(app: Flask, browser: Visitor) -> None:
     with time_machine.travel(datetime(2026, 11, 22, 12, 1, tzinfo=UTC), tick=True):
         browser.post("/reset", {"email": "maya@example.com"})
         browser.post("/reset", {"email": "maya@example.com"})
     assert len(all_rows(app, Mail)) == 1
 
 
-def test_ledger_never_shows_the_link_that_the_mail_carries(app: Flask, browser: Browser) -> None:
+def test_ledger_never_shows_the_link_that_the_mail_carries(app: Flask, browser: Visitor) -> None:
     from webapp.mail.service import _private_values
 
     browser.post("/reset", {"email": "maya@example.com"})
@@ -106,21 +106,21 @@ def test_ledger_never_shows_the_link_that_the_mail_carries(app: Flask, browser: 
     assert browser.get(found[1]).status_code == 200
 
 
-def test_a_link_sets_the_password_once_and_ends_all_sessions(app: Flask, browser: Browser) -> None:
+def test_a_link_sets_the_password_once_and_ends_all_sessions(app: Flask, browser: Visitor) -> None:
     browser.sign_in()
     path = link(app)
-    stranger = Browser(app)
+    stranger = Visitor(app)
     assert stranger.post(path, {"password": NEW}, page=path).location == "/login"
     assert not browser.is_signed_in()
-    assert Browser(app).sign_in(password=NEW).status_code == 303
+    assert Visitor(app).sign_in(password=NEW).status_code == 303
     assert stranger.get(path).status_code == 404
     assert stranger.post(path, {"password": "twelve green clocks"}).status_code == 404
-    assert Browser(app).sign_in(password=NEW).status_code == 303
+    assert Visitor(app).sign_in(password=NEW).status_code == 303
     audited = [row.action for row in all_rows(app, AuditEntry) if row.action != "account.sign_in"]
     assert audited == ["account.reset_password"]
 
 
-def test_a_refused_new_password_leaves_the_link_valid(app: Flask, browser: Browser) -> None:
+def test_a_refused_new_password_leaves_the_link_valid(app: Flask, browser: Visitor) -> None:
     path = link(app)
     answer = browser.post(path, {"password": "short"}, page=path)
     assert answer.status_code == 422
@@ -128,14 +128,14 @@ def test_a_refused_new_password_leaves_the_link_valid(app: Flask, browser: Brows
     assert browser.get(path).status_code == 200
 
 
-def test_a_link_is_dead_after_an_hour(app: Flask, browser: Browser) -> None:
+def test_a_link_is_dead_after_an_hour(app: Flask, browser: Visitor) -> None:
     with time_machine.travel(datetime.now(UTC) - timedelta(hours=1, seconds=5), tick=False):
         path = link(app)
     assert browser.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("token", ["x", "WzEsImEiXQ.x.y", "a.b.c", "%00", "\u00e9"])
-def test_an_invented_link_is_refused(browser: Browser, token: str) -> None:
+def test_an_invented_link_is_refused(browser: Visitor, token: str) -> None:
     answer = browser.get(f"/reset/{token}")
     assert answer.status_code == 404
     assert "not valid any more" in answer.text
@@ -143,7 +143,7 @@ def test_an_invented_link_is_refused(browser: Browser, token: str) -> None:
     assert 'action="/reset"' in answer.text
 
 
-def test_a_link_opens_nothing_for_somebody_disabled(app: Flask, browser: Browser) -> None:
+def test_a_link_opens_nothing_for_somebody_disabled(app: Flask, browser: Visitor) -> None:
     path = link(app)
     with app.app_context():
         db.session.query(User).update({"active": False})
@@ -158,9 +158,9 @@ def test_host_header_does_not_reach_the_link(app: Flask) -> None:
         assert recovery.reset_url(user, app.extensions["settings"]).startswith("http://127.0.0.1:5000/reset/")
 
 
-def test_failed_and_known_browser_after_reset(app: Flask, browser: Browser) -> None:
+def test_failed_and_known_browser_after_reset(app: Flask, browser: Visitor) -> None:
     for number in range(11):
-        Browser(app, f"198.51.100.{number}").sign_in(password="wrong password here")
+        Visitor(app, address=f"198.51.100.{number}").sign_in(password="wrong password here")
     assert browser.sign_in().status_code == 429
     path = link(app)
     browser.post(path, {"password": NEW}, page=path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user
+from tests.visitors import Visitor, add_user
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db, limiter
@@ -61,8 +61,8 @@ def assert_equal(clock: Clock, rounds: int, known: Call, unknown: Call) -> None:
 
 def test_signing_in(production: Flask) -> None:
     add_user(production)
-    browser = Browser(production)
-    token = browser.token()
+    browser = Visitor(production)
+    token = browser.form_token()
 
     def attempt(email: str) -> None:
         data = {"csrf_token": token, "email": email, "password": "wrong password here"}
@@ -74,8 +74,8 @@ def test_signing_in(production: Flask) -> None:
 
 def test_registering(production: Flask) -> None:
     add_user(production)
-    browser = Browser(production)
-    token = browser.token()
+    browser = Visitor(production)
+    token = browser.form_token()
 
     def attempt(email: str) -> None:
         data = {"name": "Maya", "email": email, "birthday": "1990-01-01", "timezone": "UTC", "csrf_token": token}
@@ -90,8 +90,8 @@ def test_registering(production: Flask) -> None:
 
 def test_asking_for_a_new_password(production: Flask) -> None:
     add_user(production)
-    browser = Browser(production)
-    token = browser.token()
+    browser = Visitor(production)
+    token = browser.form_token()
 
     def attempt(email: str) -> None:
         assert browser.client.post("/reset", data={"csrf_token": token, "email": email}).status_code == 303

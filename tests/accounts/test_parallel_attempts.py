@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from tests.support import reading
+from tests.visitors import PASSWORD, Visitor, add_user, all_rows
 from webapp import create_app
 from webapp.accounts import passwords
 from webapp.config import Settings
@@ -40,10 +40,10 @@ def at_once(send: Callable[[int], int], count: int = MANY) -> Counter[int]:
         return Counter(status for answers in pool.map(several, shares) for status in answers)
 
 
-def sender(app: Flask, path: str, *, browser: Browser | None = None) -> Callable[[dict[str, str], str], int]:
+def sender(app: Flask, path: str, *, browser: Visitor | None = None) -> Callable[[dict[str, str], str], int]:
     """Sends a form with the cookies and the token of one browser, from any address; gives the status."""
-    browser = browser or Browser(app)
-    token = browser.token("/account" if path.startswith("/account") else "/login")
+    browser = browser or Visitor(app)
+    token = browser.form_token("/account" if path.startswith("/account") else "/login")
     cookie = browser.cookie()
 
     def send(fields: dict[str, str], address: str) -> int:
@@ -90,7 +90,7 @@ def test_signing_in(app: Flask, checks: list[object], spread: str) -> None:
 
 def test_changing_a_password_whatever_field_is_sent(app: Flask, checks: list[object]) -> None:
     add_user(app)
-    browser = Browser(app)
+    browser = Visitor(app)
     browser.sign_in()
     checks.clear()
     send = sender(app, "/account/password", browser=browser)
@@ -158,8 +158,8 @@ def test_without_redis(without_redis: Flask, checks: list[object]) -> None:
 
 def test_what_succeeds_is_not_counted(app: Flask) -> None:
     add_user(app)
-    assert {Browser(app).sign_in().status_code for _ in range(LIMIT + 1)} == {303}
-    browser = Browser(app)
+    assert {Visitor(app).sign_in().status_code for _ in range(LIMIT + 1)} == {303}
+    browser = Visitor(app)
     browser.sign_in()
     given = {"password": PASSWORD, "new_password": "short"}
     statuses = [browser.post("/account/password", given, page="/account").status_code for _ in range(LIMIT + 2)]
@@ -169,9 +169,9 @@ def test_what_succeeds_is_not_counted(app: Flask) -> None:
 def test_an_owner_on_a_new_device_gets_in_by_a_link(app: Flask) -> None:
     add_user(app)
     for number in range(30):
-        Browser(app, somewhere(number)).sign_in(password=WRONG)
-        Browser(app, somewhere(number)).post("/reset", {"email": "maya@example.com"})
-    owner = Browser(app, "192.0.2.1")
+        Visitor(app, address=somewhere(number)).sign_in(password=WRONG)
+        Visitor(app, address=somewhere(number)).post("/reset", {"email": "maya@example.com"})
+    owner = Visitor(app, address="192.0.2.1")
     refused = owner.sign_in()
     assert refused.status_code == 429
     assert "Forgot your password?" in refused.text
@@ -185,9 +185,9 @@ def test_a_few_strangers_leave_the_owner_a_mail_of_their_own(app: Flask) -> None
     add_user(app)
     for number in range(limits.MAILS_TO_ACCOUNT.amount - 1):
         for _ in range(3):
-            Browser(app, somewhere(number)).post("/reset", {"email": "maya@example.com"})
+            Visitor(app, address=somewhere(number)).post("/reset", {"email": "maya@example.com"})
     before = len(all_rows(app, Mail))
-    Browser(app, "192.0.2.1").post("/reset", {"email": "maya@example.com"})
+    Visitor(app, address="192.0.2.1").post("/reset", {"email": "maya@example.com"})
     assert len(all_rows(app, Mail)) == before + 1
 
 

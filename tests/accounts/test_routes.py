@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.routing import Rule
 
-from tests.accounts.browser import Browser, add_user, all_rows
+from tests.visitors import Visitor, add_user, all_rows
 from tests.web.test_access import ALLOWED
 from webapp.database.engine import Base
 from webapp.extensions import db, limiter
@@ -29,13 +29,13 @@ WITHOUT_TOKEN = {"mail.unsubscribe_now"}
 
 
 @pytest.fixture
-def people(app: Flask) -> Iterator[dict[str, Browser]]:
+def people(app: Flask) -> Iterator[dict[str, Visitor]]:
     """A browser for each role, signed in, and one for nobody."""
     limiter.enabled = False
-    browsers = {"nobody": Browser(app)}
+    browsers = {"nobody": Visitor(app)}
     for role in ROLES:
         add_user(app, f"{role}@example.com", role, name=f"The {role}")
-        browsers[role] = Browser(app)
+        browsers[role] = Visitor(app)
         assert browsers[role].sign_in(f"{role}@example.com").status_code == 303
     with app.app_context():
         db.session.add(Mail(key="welcome:0", kind="welcome", recipient="x@example.com", state="in doubt"))
@@ -75,7 +75,7 @@ def fingerprint(app: Flask) -> dict[str, int]:
     return counts
 
 
-def test_every_route_lets_in_whom_the_table_names_and_nobody_else(app: Flask, people: dict[str, Browser]) -> None:
+def test_every_route_lets_in_whom_the_table_names_and_nobody_else(app: Flask, people: dict[str, Visitor]) -> None:
     checked = 0
     for role, browser in people.items():
         for _, rule in routes(app, ("GET",)):
@@ -92,10 +92,10 @@ def test_every_route_lets_in_whom_the_table_names_and_nobody_else(app: Flask, pe
     assert checked >= len(EVERYBODY) * 10
 
 
-def test_every_unsafe_route_refuses_whom_the_table_does_not_name(app: Flask, people: dict[str, Browser]) -> None:
+def test_every_unsafe_route_refuses_whom_the_table_does_not_name(app: Flask, people: dict[str, Visitor]) -> None:
     before = fingerprint(app)
     for role, browser in people.items():
-        token = browser.token("/login" if role == "nobody" else "/account")
+        token = browser.form_token("/login" if role == "nobody" else "/account")
         for method, rule in routes(app, UNSAFE):
             if rule.endpoint in ALLOWED[role]:
                 continue
@@ -114,15 +114,15 @@ def test_every_unsafe_route_refuses_whom_the_table_does_not_name(app: Flask, peo
 
 @pytest.mark.parametrize("kind", ["none", "empty", "invented", "of somebody else", "of this session, altered"])
 def test_every_unsafe_route_refuses_a_missing_or_foreign_token(
-    app: Flask, people: dict[str, Browser], kind: str
+    app: Flask, people: dict[str, Visitor], kind: str
 ) -> None:
     admin = people["admin"]
-    own = admin.token("/account")
+    own = admin.form_token("/account")
     token = {
         "none": None,
         "empty": "",
         "invented": "ImFiYyI.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb",
-        "of somebody else": people["viewer"].token("/account"),
+        "of somebody else": people["viewer"].form_token("/account"),
         "of this session, altered": own[:-4] + ("AAAA" if own[-4:] != "AAAA" else "BBBB"),
     }[kind]
     before = fingerprint(app)
@@ -160,7 +160,7 @@ class Inline(HTMLParser):
                 self.found.append(f"{tag} {name}={value}")
 
 
-def test_every_page_carries_the_policy_and_nothing_inline(app: Flask, people: dict[str, Browser]) -> None:
+def test_every_page_carries_the_policy_and_nothing_inline(app: Flask, people: dict[str, Visitor]) -> None:
     pages = 0
     for role in ("nobody", "member", "admin"):
         for _, rule in routes(app, ("GET",)):
@@ -179,12 +179,12 @@ def test_every_page_carries_the_policy_and_nothing_inline(app: Flask, people: di
 
 @pytest.mark.parametrize("path", ["/nothing/here", "/static/none.css", "/logout", "/people/x"])
 def test_errors_carry_the_policy_too(app: Flask, path: str) -> None:
-    answer = Browser(app).get(path)
+    answer = Visitor(app).get(path)
     assert answer.status_code >= 300
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
-def test_reading_changes_nothing(app: Flask, people: dict[str, Browser]) -> None:
+def test_reading_changes_nothing(app: Flask, people: dict[str, Visitor]) -> None:
     before = fingerprint(app)
     for _, rule in routes(app, ("GET",)):
         people["admin"].get(address(rule))
@@ -193,13 +193,13 @@ def test_reading_changes_nothing(app: Flask, people: dict[str, Browser]) -> None
 
 def test_a_fragment_leads_the_whole_page_to_signing_in(app: Flask) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/people?role=admin"}
-    answer = Browser(app).get("/people", headers=headers)
+    answer = Visitor(app).get("/people", headers=headers)
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/login?next=/people?role%3Dadmin")
 
 
 def test_cookies_are_out_of_reach_of_scripts_and_other_sites(app: Flask) -> None:
     add_user(app)
-    answer = Browser(app).sign_in()
+    answer = Visitor(app).sign_in()
     cookies = answer.headers.getlist("Set-Cookie")
     assert len(cookies) == 2
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in cookies)

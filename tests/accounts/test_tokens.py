@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.accounts.browser import Browser, add_user, all_rows
 from tests.accounts.test_routes import address, routes
+from tests.visitors import Visitor, add_user, all_rows
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import limits
@@ -87,7 +87,7 @@ def test_program_launches_and_reads_the_result_without_any_cookie(app: Flask) ->
 def test_token_is_its_person_and_never_the_cookie_beside_it(app: Flask) -> None:
     add_user(app, EMAIL, "viewer")
     add_user(app, "root@example.com", "admin")
-    admin = Browser(app)
+    admin = Visitor(app)
     admin.sign_in("root@example.com")
     token = make_token(app)
     for cookie in ("", admin.cookie()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
@@ -12,19 +11,19 @@ from flask import Flask
 from tests import processes
 from tests.adoption import shop_tasks
 from tests.adoption.foreign import Shop
-from tests.scheduler.beats import FakeTime, Rig, at, rig
+from tests.scheduler.beats import FakeTime, Rig, at
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
 from webapp.scheduler.sending import messages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("context")]
 TASKS = shop_tasks.__name__
 REASON = "Not sent: the queue nowhere does not exist on the broker"
 
@@ -38,13 +37,6 @@ def each_broker(each_broker: str) -> str:
 def settings(settings: Settings, each_broker: str) -> Settings:
     import_module(TASKS)
     return settings.with_changes(broker_url=each_broker, task_modules=(TASKS,))
-
-
-@pytest.fixture
-def beats(context: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(context.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 def test_it_waits_for_the_queue_and_others_go_on(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -16,19 +16,18 @@ from flask import Flask
 
 from tests import processes
 from tests.adoption.foreign import Shop
-from tests.scheduler.beats import FakeTime, Rig, rig
+from tests.scheduler.beats import FakeTime, Rig
 from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.extensions import celery
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.run_store.worker_models import QueueConsumer
 from webapp.runs import control
 from webapp.scheduler.core import Core
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("context")]
 
 SHOP_TASKS = "tests.adoption.shop_tasks"
 # Takes one message beside the one that it executes, so that a queue of three is not empty.
@@ -40,13 +39,6 @@ ONE_AT_A_TIME = ("-Q", "shop", "--pool", "threads", "--concurrency", "1", "--pre
 def settings(settings: Settings, each_broker: str) -> Settings:
     import_module(SHOP_TASKS)
     return settings.with_changes(broker_url=each_broker, task_modules=(SHOP_TASKS,))
-
-
-@pytest.fixture
-def beats(app: Flask, context: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 @pytest.fixture

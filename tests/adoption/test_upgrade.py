@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -15,12 +14,12 @@ from tests import processes
 from tests.adoption import shop_tasks
 from tests.adoption.foreign import Shop
 from tests.runs.making import make_run
-from tests.scheduler.beats import Rig, rig
+from tests.scheduler.beats import Rig
 from tests.servers import move_to, wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
@@ -37,13 +36,6 @@ def database_url(each_database: str) -> str:
 def settings(settings: Settings) -> Settings:
     import_module(TASKS)
     return settings.with_changes(task_modules=(TASKS,))
-
-
-@pytest.fixture
-def beats(context: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(context.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 def upgraded(rows: list[dict[str, Any]]) -> list[str]:

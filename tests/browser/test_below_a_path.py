@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from flask import Flask
 from playwright.sync_api import Page, expect
 
-from tests.accounts.browser import PASSWORD
 from tests.browser import server
 from tests.nginx import HOST, nginx, of_the_readme
 from tests.people.test_confirming import sent
 from tests.servers import free_port
+from tests.visitors import PASSWORD
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db

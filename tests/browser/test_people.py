@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Page
 
-from tests.accounts.browser import PASSWORD, add_user, all_rows
 from tests.browser.accessibility import assert_accessible
+from tests.visitors import PASSWORD, add_user, all_rows
 from webapp.extensions import db
 from webapp.identity.models import User
 from webapp.identity.recovery import reset_url

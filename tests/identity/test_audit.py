@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user, all_rows
+from tests.visitors import Visitor, add_user, all_rows
 from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
@@ -19,9 +19,9 @@ def database_url(each_database: str) -> str:
 
 
 @pytest.fixture
-def admin(app: Flask) -> Browser:
+def admin(app: Flask) -> Visitor:
     add_user(app, "ada@example.com", "admin", name="Ada")
-    browser = Browser(app)
+    browser = Visitor(app)
     browser.sign_in("ada@example.com")
     return browser
 
@@ -60,7 +60,7 @@ def test_texts_of_any_length_fit(app: Flask) -> None:
     assert (len(entry.object_id), len(entry.object_name)) == (64, 255)
 
 
-def test_the_page_shows_the_newest_first_and_filters(app: Flask, admin: Browser) -> None:
+def test_the_page_shows_the_newest_first_and_filters(app: Flask, admin: Visitor) -> None:
     write(app, 3)
     write(app, 1, action="person.update")
 
@@ -79,7 +79,7 @@ def test_the_page_shows_the_newest_first_and_filters(app: Flask, admin: Browser)
     assert shown("action=%25") == []
 
 
-def test_pages_go_on_where_the_one_before_ended(app: Flask, admin: Browser) -> None:
+def test_pages_go_on_where_the_one_before_ended(app: Flask, admin: Visitor) -> None:
     write(app, 60)
     first = admin.get("/audit").text
     assert first.count("schedule.update") == 50
@@ -90,12 +90,12 @@ def test_pages_go_on_where_the_one_before_ended(app: Flask, admin: Browser) -> N
 
 
 @pytest.mark.parametrize("query", ["actor=zzz", "before=1", "object=%00"])
-def test_an_empty_page_says_what_to_do(admin: Browser, query: str) -> None:
+def test_an_empty_page_says_what_to_do(admin: Visitor, query: str) -> None:
     page = admin.get(f"/audit?{query}").text
     assert any(text in page for text in ("Show everything", "To the newest", "account.sign_in"))
 
 
-def test_markup_in_an_entry_is_text(app: Flask, admin: Browser) -> None:
+def test_markup_in_an_entry_is_text(app: Flask, admin: Visitor) -> None:
     write(app, after={"name": "<script>alert(1)</script>"})
     page = admin.get("/audit").text
     assert "<script>alert" not in page

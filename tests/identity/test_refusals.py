@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.accounts.browser import add_user
 from tests.runs.making import make_run
 from tests.support import reading
-from tests.visitors import Visitor
+from tests.visitors import Visitor, add_user
 from webapp.extensions import db
 from webapp.identity import refusals
 from webapp.identity.models import AuditEntry

@@ -9,10 +9,10 @@ import pytest
 from flask import Flask
 
 from tests import processes, servers
-from tests.accounts.browser import Browser
 from tests.mail.servers import Mailbox, Server
 from tests.people.test_registering import FIELDS
 from tests.servers import wait_for
+from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import MailSettings, Settings
 from webapp.extensions import celery, db, limiter
@@ -53,8 +53,8 @@ def test_registered_while_the_broker_was_away_is_welcomed_when_it_is_back(
     app: Flask, away: tuple[Settings, int], mailbox: Mailbox, tmp_path: Path
 ) -> None:
     settings, port = away
-    browser = Browser(app)
-    answer = browser.client.post("/register", data={**FIELDS, "csrf_token": browser.token("/register")})
+    browser = Visitor(app)
+    answer = browser.client.post("/register", data={**FIELDS, "csrf_token": browser.form_token("/register")})
     assert (answer.status_code, answer.location) == (303, "/register/done")
     worker = processes.Process(settings, "worker", ["celery", "-A", "wsgi:celery", "worker", "--pool", "solo"])
     with processes.running(worker), processes.running(processes.beat(settings)):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from flask import Flask, abort
-from flask.testing import FlaskClient
 
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.web.access import Permission, access
 from webapp.web.errors import ADVICE, TITLES, Invalid
@@ -55,7 +55,7 @@ def test_errors_are_json_for_programs(failing: Flask) -> None:
     assert answer.get_json()["fields"] == {"every": "<b>At least 1</b>."}
 
 
-def test_the_database_away_is_a_page_of_its_own(app: Flask, signed_in: Callable[[str], FlaskClient]) -> None:
+def test_the_database_away_is_a_page_of_its_own(app: Flask, signed_in: Callable[[str], Visitor]) -> None:
     client = signed_in("admin")
     with app.app_context():
         db.session.execute(sa.text("ALTER TABLE users RENAME TO gone"))

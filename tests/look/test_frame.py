@@ -9,6 +9,7 @@ import pytest
 from flask import Flask, flash, render_template
 from flask.testing import FlaskClient
 
+from tests.visitors import Visitor
 from webapp.web.access import Permission, access
 
 ALL = ["/", "/schedules", "/runs", "/people", "/mail", "/workers", "/queues", "/audit"]
@@ -19,7 +20,7 @@ ALL = ["/", "/schedules", "/runs", "/people", "/mail", "/workers", "/queues", "/
     [("admin", ALL), ("viewer", [path for path in ALL if path not in ("/people", "/audit")]), ("member", [])],
 )
 def test_navigation_shows_what_the_role_may_see(
-    signed_in: Callable[[str], FlaskClient], role: str, paths: list[str]
+    signed_in: Callable[[str], Visitor], role: str, paths: list[str]
 ) -> None:
     page = signed_in(role).get("/").text
     listed = page.partition('<ul class="side-nav">')[2].partition("</ul>")[0]
@@ -27,7 +28,7 @@ def test_navigation_shows_what_the_role_may_see(
     assert 'action="/logout"' in page
 
 
-def test_the_current_entry_is_marked_alone(signed_in: Callable[[str], FlaskClient]) -> None:
+def test_the_current_entry_is_marked_alone(signed_in: Callable[[str], Visitor]) -> None:
     client = signed_in("admin")
     marked = re.findall(r'href="([^"]+)"\s*aria-current="page"', client.get("/").text)
     assert marked == ["/"]

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 
+from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.mail_store.models import Mail, MailState
@@ -48,7 +48,7 @@ def test_counts_are_of_the_last_24_hours(context: Flask) -> None:
     assert sum(count for _, count in counts.runs) == 3
 
 
-def test_viewers_see_counts_that_link(app: Flask, signed_in: Callable[[str], FlaskClient]) -> None:
+def test_viewers_see_counts_that_link(app: Flask, signed_in: Callable[[str], Visitor]) -> None:
     with app.app_context():
         fill()
         db.session.remove()
@@ -58,14 +58,14 @@ def test_viewers_see_counts_that_link(app: Flask, signed_in: Callable[[str], Fla
     assert "1 mail is in doubt" in page
 
 
-def test_members_see_only_their_own(signed_in: Callable[[str], FlaskClient]) -> None:
+def test_members_see_only_their_own(signed_in: Callable[[str], Visitor]) -> None:
     page = signed_in("member").get("/").text
     assert "Welcome, Sita Gurung" in page
     assert 'href="/account"' in page
     assert "/schedules" not in page
 
 
-def test_the_front_page_asks_few_queries(app: Flask, signed_in: Callable[[str], FlaskClient]) -> None:
+def test_the_front_page_asks_few_queries(app: Flask, signed_in: Callable[[str], Visitor]) -> None:
     client = signed_in("viewer")
     asked: list[str] = []
     with app.app_context():

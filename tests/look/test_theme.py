@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from tests.look.conftest import token
+from tests.visitors import form_token
 from webapp.overview.theme import own_path
 
 
 def choose(client: FlaskClient, theme: str, back: str = "/login") -> tuple[int, str]:
-    data = {"theme": theme, "back": back, "csrf_token": token(client, "/login")}
+    data = {"theme": theme, "back": back, "csrf_token": form_token(client.get("/login"))}
     answer = client.post("/theme", data=data)
     return answer.status_code, answer.headers.get("Location", "")
 

@@ -221,7 +221,7 @@ def test_open_page_asks_for_the_same_part_and_programs_get_json(
     assert signs() == {}
     part = viewer.get("/health", htmx=True)
     assert part.text.strip() in viewer.get("/mail").text
-    assert viewer.get("/health", htmx=True, **{"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
+    assert viewer.get("/health", htmx=True, headers={"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
     db.session.execute(sa.update(Beat).values(seen_at=now() - MINUTE))
     signs()
     assert "No beat is running." in viewer.get("/health", htmx=True).text

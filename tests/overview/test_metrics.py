@@ -40,7 +40,7 @@ def figures(context: Flask) -> Callable[[], Figures]:
     nobody = Visitor(context)
 
     def read() -> Figures:
-        answer = nobody.get("/metrics", accept="text/plain", Authorization=f"Bearer {TOKEN}")
+        answer = nobody.get("/metrics", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.status_code == 200, answer.text
         assert answer.content_type.startswith("text/plain; version=")
         return {
@@ -166,16 +166,16 @@ def test_only_admins_and_the_token_get_in(context: Flask) -> None:
     nobody = Visitor(context)
     assert nobody.get("/metrics", accept="text/plain").status_code == 303
     for given in ("Bearer wrong", "Bearer ", f"bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer é"):
-        answer = nobody.get("/metrics", accept="text/plain", Authorization=given)
+        answer = nobody.get("/metrics", accept="text/plain", headers={"Authorization": given})
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), given
-    assert nobody.get("/metrics", accept="text/plain", Authorization=f"Basic {TOKEN}").status_code == 303
+    assert nobody.get("/metrics", accept="text/plain", headers={"Authorization": f"Basic {TOKEN}"}).status_code == 303
     # It opens this one door.
-    assert nobody.get("/runs", accept="text/plain", Authorization=f"Bearer {TOKEN}").status_code == 303
+    assert nobody.get("/runs", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 303
 
 
 def test_openmetrics_is_spoken_too(context: Flask) -> None:
     accept = "application/openmetrics-text;version=1.0.0"
-    answer = Visitor(context).get("/metrics", accept=accept, Authorization=f"Bearer {TOKEN}")
+    answer = Visitor(context).get("/metrics", accept=accept, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.content_type.startswith("application/openmetrics-text")
     names = {family.name for family in parse_openmetrics(answer.text)}  # type: ignore[no-untyped-call]
     assert {"flower_events", "beatdesk_runs", "beatdesk_missed"} <= names

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
+from tests.visitors import PASSWORD, Visitor, add_user, all_rows
 from webapp import create_app
 from webapp.config import Settings
 from webapp.identity.models import AuditEntry, User
@@ -25,7 +25,7 @@ def test_ensure_admin_makes_the_admin_that_is_set(settings: Settings) -> None:
     app = made(settings, admin_email="Boss@Example.com", admin_password=PASSWORD)
     code, said = run(app, "ensure-admin", "--json")
     assert (code, json.loads(said)) == (0, {"created": True, "email": "boss@example.com"})
-    browser = Browser(app)
+    browser = Visitor(app)
     assert browser.sign_in("boss@example.com").status_code == 303
     assert browser.get("/people").status_code == 200
 
@@ -36,7 +36,7 @@ def test_ensure_admin_twice_changes_nothing(settings: Settings) -> None:
     later = made(settings, admin_email="boss@example.com", admin_password="eleven silent bicycles")
     code, said = run(later, "ensure-admin", "--json")
     assert (code, json.loads(said)) == (0, {"created": False, "email": "boss@example.com"})
-    assert Browser(later).sign_in("boss@example.com").status_code == 303
+    assert Visitor(later).sign_in("boss@example.com").status_code == 303
     assert [row.action for row in all_rows(later, AuditEntry)] == ["person.create", "account.sign_in"]
     assert all_rows(later, AuditEntry)[0].actor == "system"
 
@@ -55,7 +55,7 @@ def test_ensure_admin_prints_a_random_password_once(app: Flask) -> None:
     code, said = run(app, "ensure-admin", "--json")
     told = json.loads(said)
     assert (code, told["created"]) == (0, True)
-    assert Browser(app).sign_in(told["email"], told["password"]).status_code == 303
+    assert Visitor(app).sign_in(told["email"], told["password"]).status_code == 303
     assert json.loads(run(app, "ensure-admin", "--json")[1]) == {"created": False, "email": told["email"]}
 
 
@@ -80,7 +80,7 @@ def test_create_and_list(app: Flask, runner: FlaskCliRunner) -> None:
     code, said = run(app, "create", "--email", "V@example.com", "--name", "Viktor", "--role", "viewer", "--json")
     told = json.loads(said)
     assert (code, told["email"], told["role"]) == (0, "v@example.com", "viewer")
-    assert Browser(app).sign_in("v@example.com", told["password"]).status_code == 303
+    assert Visitor(app).sign_in("v@example.com", told["password"]).status_code == 303
     listed = json.loads(run(app, "list", "--json")[1])
     assert [(row["email"], row["roles"]) for row in listed] == [("v@example.com", ["viewer"])]
     assert "Viktor" in run(app, "list", "--role", "viewer")[1]

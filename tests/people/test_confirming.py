@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import time_machine
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user, all_rows
 from tests.people.test_registering import FIELDS
 from tests.support import reading
+from tests.visitors import Visitor, add_user, all_rows
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
@@ -42,7 +42,7 @@ def link(app: Flask, kind: str = "welcome") -> str:
 
 
 def register(app: Flask, **fields: str) -> None:
-    assert Browser(app).post("/register", {**FIELDS, **fields}, page="/register").status_code == 303
+    assert Visitor(app).post("/register", {**FIELDS, **fields}, page="/register").status_code == 303
 
 
 def confirmed(app: Flask) -> bool:
@@ -101,7 +101,7 @@ def test_the_link_confirms_once_and_says_so_each_time(app: Flask) -> None:
     register(app)
     path = link(app)
     assert not confirmed(app)
-    browser = Browser(app)
+    browser = Visitor(app)
     assert browser.client.head(path).status_code == 200
     assert not confirmed(app)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_the_link_confirms_once_and_says_so_each_time(app: Flask) -> None:
 
 @pytest.mark.parametrize("token", ["x", "WzEsImEiXQ.x.y", "a.b.c", "%00", "\u00e9"])
 def test_an_invented_link_offers_a_new_one(app: Flask, token: str) -> None:
-    answer = Browser(app).get(f"/confirm/{token}")
+    answer = Visitor(app).get(f"/confirm/{token}")
     assert answer.status_code == 404
     assert 'action="/confirm"' in answer.text
 
@@ -122,21 +122,21 @@ def test_an_old_link_offers_a_new_one_that_works(app: Flask) -> None:
     register(app)
     with time_machine.travel(datetime.now(UTC) - timedelta(days=7, minutes=1), tick=True):
         old = link(app)
-    answer = Browser(app).get(old)
+    answer = Visitor(app).get(old)
     assert (answer.status_code, confirmed(app)) == (404, False)
     assert "not valid any more" in answer.text
-    assert Browser(app).post("/confirm", {"email": "maya@example.com"}).location == "/confirm/sent"
-    assert Browser(app).get(link(app, "confirm_address")).status_code == 200
+    assert Visitor(app).post("/confirm", {"email": "maya@example.com"}).location == "/confirm/sent"
+    assert Visitor(app).get(link(app, "confirm_address")).status_code == 200
     assert confirmed(app)
     # What is confirmed stays so, by whatever link.
-    assert Browser(app).get(old).status_code == 200
+    assert Visitor(app).get(old).status_code == 200
 
 
 def test_asking_for_a_link_says_nothing_and_is_limited(app: Flask) -> None:
     register(app)
     add_user(app, "done@example.com", confirmed_at=datetime.now(UTC))
     known = ["maya@example.com", "done@example.com", "nobody@example.com", "x", ""]
-    answers = [Browser(app).post("/confirm", {"email": email}) for email in known * 3]
+    answers = [Visitor(app).post("/confirm", {"email": email}) for email in known * 3]
     assert [answer.status_code for answer in answers] == [303] * 10 + [429] * 5
     assert {answer.location for answer in answers[:10]} == {"/confirm/sent"}
     assert [(mail.kind, mail.recipient) for mail in all_rows(app, Mail)] == [
@@ -155,14 +155,14 @@ def test_birthday_mails_go_to_confirmed_addresses_only(app: Flask) -> None:
             return send_birthday_mails(day)
 
     assert greeted() == 1
-    Browser(app).get(link(app))
+    Visitor(app).get(link(app))
     assert greeted() == 1
     assert sent(app, "birthday")[1] == "Happy birthday!"
 
 
 def test_who_is_added_by_an_admin_or_came_by_another_link_is_confirmed(app: Flask) -> None:
     add_user(app, "ada@example.com", "admin")
-    admin = Browser(app)
+    admin = Visitor(app)
     admin.sign_in("ada@example.com")
     admin.post("/register", FIELDS, page="/register")
     assert confirmed(app)

@@ -7,8 +7,8 @@ import time
 
 from flask import Flask
 
-from tests.accounts.browser import Browser, all_rows
 from tests.people.test_registering import FIELDS
+from tests.visitors import Visitor, all_rows
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import celery, db, limiter
@@ -20,8 +20,8 @@ from webapp.run_store.models import Run
 
 def register(app: Flask) -> float:
     """Register somebody; gives how long it took, in seconds."""
-    browser = Browser(app)
-    token = browser.token("/register")
+    browser = Visitor(app)
+    token = browser.form_token("/register")
     began = time.monotonic()
     answer = browser.client.post("/register", data={**FIELDS, "csrf_token": token})
     assert (answer.status_code, answer.location) == (303, "/register/done")

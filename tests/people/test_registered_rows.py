@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
 from tests.people.test_registering import FIELDS
+from tests.visitors import PASSWORD, Visitor, add_user, all_rows
 from webapp.accounts import service
 from webapp.identity.models import AuditEntry, User
 from webapp.mail_store.models import Mail
@@ -28,10 +28,10 @@ def send(request: pytest.FixtureRequest, app: Flask) -> Any:
     """Registers by a form or by JSON; gives the answer."""
 
     def by_form(**fields: str) -> Any:
-        return Browser(app).post("/register", {**FIELDS, **fields}, page="/register")
+        return Visitor(app).post("/register", {**FIELDS, **fields}, page="/register")
 
     def by_json(**fields: str) -> Any:
-        return Browser(app).post_json("/register", {**FIELDS, **fields}, page="/register")
+        return Visitor(app).post_json("/register", {**FIELDS, **fields}, page="/register")
 
     return by_form if request.param == "form" else by_json
 
@@ -64,7 +64,7 @@ def test_it_is_audited_once_without_the_password(app: Flask, send: Any) -> None:
 
 def test_whoever_registered_signs_in(app: Flask, send: Any) -> None:
     send()
-    assert Browser(app).sign_in().status_code == 303
+    assert Visitor(app).sign_in().status_code == 303
 
 
 def test_all_of_it_or_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_all_of_it_or_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> No
         raise sa.exc.OperationalError("INSERT", {}, Exception("the disk is full"))
 
     monkeypatch.setattr(registration, "enqueue", broken)
-    browser = Browser(app)
+    browser = Visitor(app)
     assert browser.post("/register", FIELDS, page="/register").status_code == 503
     assert [all_rows(app, model) for model in (User, Mail, Run, AuditEntry)] == [[], [], [], []]
 
@@ -114,7 +114,7 @@ def test_two_at_the_same_moment_become_one(app: Flask, monkeypatch: pytest.Monke
         return None if len(looks) == 1 else service.by_email(email)
 
     monkeypatch.setattr(registration, "by_email", unseen_at_first)
-    browser = Browser(app)
+    browser = Visitor(app)
     assert browser.post("/register", FIELDS, page="/register").status_code == 303
     assert len(looks) == 2
     assert [mail.kind for mail in all_rows(app, Mail)] == ["address_taken"]

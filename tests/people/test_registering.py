@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from flask import Flask
 
-from tests.accounts.browser import PASSWORD, Browser, add_user, all_rows
+from tests.visitors import PASSWORD, Visitor, add_user, all_rows
 from webapp.identity.models import User
 
 FIELDS = {
@@ -19,7 +19,7 @@ FIELDS = {
 
 
 def test_a_program_gets_token_and_fields(app: Flask) -> None:
-    browser = Browser(app)
+    browser = Visitor(app)
     told = browser.get("/register", headers={"Accept": "application/json"}).json
     assert told is not None
     assert told["fields"] == ["name", "email", "password", "birthday", "timezone"]
@@ -61,7 +61,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("field", "value", "said"), WRONG)
 def test_an_error_stands_at_its_field_and_the_rest_is_kept(app: Flask, field: str, value: str, said: str) -> None:
-    browser = Browser(app)
+    browser = Visitor(app)
     answer = browser.post("/register", {**FIELDS, field: value}, page="/register")
     assert answer.status_code == 422
     at_field = answer.text.split(f'id="{field}-error">')
@@ -83,13 +83,13 @@ def test_an_error_stands_at_its_field_and_the_rest_is_kept(app: Flask, field: st
 def test_json_of_other_kinds_is_an_error_at_the_field(app: Flask, field: str, value: object) -> None:
     if (field, value) == ("name", "\ud800"):
         return
-    answer = Browser(app).post_json("/register", {**FIELDS, field: value}, page="/register")
+    answer = Visitor(app).post_json("/register", {**FIELDS, field: value}, page="/register")
     assert answer.json is not None
     assert (answer.status_code, list(answer.json["fields"])) == (422, [field])
 
 
 def test_every_fault_is_told_at_once(app: Flask) -> None:
-    answer = Browser(app).post("/register", dict.fromkeys(FIELDS, ""), page="/register")
+    answer = Visitor(app).post("/register", dict.fromkeys(FIELDS, ""), page="/register")
     assert answer.text.count("field-error") == 5
 
 
@@ -110,7 +110,7 @@ def test_every_fault_is_told_at_once(app: Flask) -> None:
 )
 def test_today_is_where_the_person_lives(app: Flask, zone: str, birthday: str, status: int) -> None:
     with time_machine.travel(datetime(2026, 11, 22, 11, 30, tzinfo=UTC), tick=False):
-        answer = Browser(app).post("/register", {**FIELDS, "timezone": zone, "birthday": birthday}, page="/register")
+        answer = Visitor(app).post("/register", {**FIELDS, "timezone": zone, "birthday": birthday}, page="/register")
     assert answer.status_code == status
     if zone == "nowhere":
         assert "future" not in answer.text
@@ -118,7 +118,7 @@ def test_today_is_where_the_person_lives(app: Flask, zone: str, birthday: str, s
 
 def test_what_was_typed_is_text_and_never_markup(app: Flask) -> None:
     sly = '"><script>alert(1)</script>'
-    answer = Browser(app).post("/register", {**FIELDS, "name": sly, "timezone": sly}, page="/register")
+    answer = Visitor(app).post("/register", {**FIELDS, "name": sly, "timezone": sly}, page="/register")
     assert answer.status_code == 422
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;" in answer.text
@@ -126,7 +126,7 @@ def test_what_was_typed_is_text_and_never_markup(app: Flask) -> None:
 
 def test_somebody_signed_in_can_register_somebody_else(app: Flask) -> None:
     add_user(app, "ada@example.com", "admin")
-    browser = Browser(app)
+    browser = Visitor(app)
     browser.sign_in("ada@example.com")
     assert browser.post("/register", FIELDS, page="/register").status_code == 303
     assert len(all_rows(app, User)) == 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user, all_rows
 from tests.accounts.test_routes import UNSAFE, WITHOUT_TOKEN, address, fingerprint, routes
 from tests.people.test_registering import FIELDS
+from tests.visitors import Visitor, add_user, all_rows
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import limiter
@@ -63,7 +63,7 @@ def test_only_what_no_other_site_can_have_sent_passes(settings: Settings) -> Non
 
 def test_who_has_a_session_needs_the_token(app: Flask) -> None:
     add_user(app, "ada@example.com", "admin")
-    browser = Browser(app)
+    browser = Visitor(app)
     browser.sign_in("ada@example.com")
     assert browser.client.post("/register", json=FIELDS).status_code == 400
     assert browser.post_json("/register", FIELDS, page="/account").status_code == 201

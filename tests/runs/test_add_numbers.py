@@ -71,10 +71,10 @@ def test_poll_answers_304_until_something_changed(operator: Visitor) -> None:
     operator.post("/add-numbers/", {"num1": "2", "num2": "3"})
     run_id = the_run().id
     first = operator.get(f"/task-result/{run_id}/", htmx=True)
-    again = operator.get(f"/task-result/{run_id}/", htmx=True, **{"HX-PTag": first.headers["HX-PTag"]})
+    again = operator.get(f"/task-result/{run_id}/", htmx=True, headers={"HX-PTag": first.headers["HX-PTag"]})
     assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
     ended(run_id, RunState.SUCCEEDED, result="5")
-    last = operator.get(f"/task-result/{run_id}/", htmx=True, **{"HX-PTag": first.headers["HX-PTag"]})
+    last = operator.get(f"/task-result/{run_id}/", htmx=True, headers={"HX-PTag": first.headers["HX-PTag"]})
     assert last.status_code == 200
     assert "hx-trigger" not in last.text
     assert "hx-get" not in last.text

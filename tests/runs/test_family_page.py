@@ -58,7 +58,7 @@ def test_ended_run_follows_those_who_go_on(viewer: Visitor) -> None:
     part = viewer.get(path, htmx=True)
     assert "<html" not in part.text
     assert "to come" in part.text
-    assert viewer.get(path, htmx=True, **{"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
+    assert viewer.get(path, htmx=True, headers={"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
     make_run(id="total", task="orders.total", parent_id=ids[-1], root_id=root_id, group_id="g")
     text = viewer.get(path, htmx=True).text
     assert "to come" not in text

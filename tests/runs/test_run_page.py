@@ -63,7 +63,7 @@ def test_it_follows_the_run_while_it_goes_on(viewer: Visitor) -> None:
     assert f'data-stream="/live{path}"' in page
     part = viewer.get(path, htmx=True)
     assert "<html" not in part.text
-    assert viewer.get(path, htmx=True, **{"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
+    assert viewer.get(path, htmx=True, headers={"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,6 @@ def test_pages_show_masks_and_never_send_a_secret_back(context: Flask) -> None:
     assert "type it again" in operator.post("/runs/new", typed).text
 
 
-@pytest.fixture
-def beats(app: Flask) -> Any:
-    celery.conf.beat_schedule = {}
-    made = Rig(app.config["SQLALCHEMY_DATABASE_URI"])
-    yield made
-    made.close()
-
-
 def fire(beats: Rig, redis: redis_client.Redis, at: datetime, runs: int) -> None:
     """Let the next full hour come, and beat send what it has made until then."""
     time = FakeTime(at)

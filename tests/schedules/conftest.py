@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.schedules.acting import Visitor
-from tests.visitors import signed_in
+from tests.visitors import Visitor
 
 
 @pytest.fixture
 def visit(app: Flask) -> Callable[[str], Visitor]:
-    """A signed-in browser of somebody with that role."""
-
-    def as_role(role: str) -> Visitor:
-        client = app.test_client()
-        return Visitor(client, signed_in(app, client, role))
-
-    return as_role
+    """A client that is signed in with a role: `visit("viewer")`."""
+    return partial(Visitor, app)
 
 
 @pytest.fixture
 def scheduler(visit: Callable[[str], Visitor]) -> Visitor:
-    """Somebody who may edit schedules."""
+    """A client that may edit schedules."""
     return visit("scheduler")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 
 Filled = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
@@ -58,7 +58,7 @@ def test_run_now_makes_one_run_that_knows_its_schedule(app: Flask, operator: Vis
 
 
 def test_run_now_takes_other_arguments(app: Flask, operator: Visitor, number: int) -> None:
-    answer = operator.send(f"/schedules/{number}/run", {"args": [5], "kwargs": {"num2": 6}})
+    answer = operator.post_json(f"/schedules/{number}/run", {"args": [5], "kwargs": {"num2": 6}})
     assert answer.status_code == 202
     run = runs(app)[0]
     assert answer.get_json()["run_id"] == run.id
@@ -69,7 +69,7 @@ def test_run_now_takes_other_arguments(app: Flask, operator: Visitor, number: in
 def test_run_now_refuses_arguments_that_the_task_does_not_take(
     app: Flask, operator: Visitor, number: int, args: str
 ) -> None:
-    answer = operator.send(f"/schedules/{number}/run", {"args": args})
+    answer = operator.post_json(f"/schedules/{number}/run", {"args": args})
     assert answer.status_code == 422
     assert answer.get_json()["fields"].keys() == {"args"}
     assert runs(app) == []
@@ -77,13 +77,13 @@ def test_run_now_refuses_arguments_that_the_task_does_not_take(
 
 def test_a_disabled_schedule_can_be_run(app: Flask, scheduler: Visitor, number: int) -> None:
     scheduler.post(f"/schedules/{number}/disable")
-    assert scheduler.send(f"/schedules/{number}/run").status_code == 202
+    assert scheduler.post_json(f"/schedules/{number}/run").status_code == 202
     assert len(runs(app)) == 1
 
 
 def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operator: Visitor, number: int) -> None:
     due = operator.read(f"/schedules/{number}")["next"][0]["utc"]
-    answer = operator.send(f"/schedules/{number}/skip").get_json()
+    answer = operator.post_json(f"/schedules/{number}/skip").get_json()
     assert answer["skipped"] == due
     skipped = runs(app)[0]
     assert (skipped.state, skipped.due_at) == (RunState.SKIPPED, datetime.fromisoformat(due))
@@ -105,7 +105,7 @@ def test_skipping_again_skips_the_one_after_it(
     app: Flask, operator: Visitor, number: int, redis: redis_client.Redis
 ) -> None:
     times = [due["utc"] for due in operator.read(f"/schedules/{number}")["next"]]
-    skipped = [operator.send(f"/schedules/{number}/skip").get_json()["skipped"] for _ in range(2)]
+    skipped = [operator.post_json(f"/schedules/{number}/skip").get_json()["skipped"] for _ in range(2)]
     assert skipped == times[:2]
     row = operator.read("/schedules")["schedules"][0]
     assert row["next_due_at"] == times[2]
@@ -122,7 +122,7 @@ def test_skipping_again_skips_the_one_after_it(
 
 def test_nothing_to_skip_is_a_conflict(scheduler: Visitor, number: int) -> None:
     scheduler.post(f"/schedules/{number}/disable")
-    assert scheduler.send(f"/schedules/{number}/skip").status_code == 409
+    assert scheduler.post_json(f"/schedules/{number}/skip").status_code == 409
 
 
 def test_each_is_audited_once(app: Flask, operator: Visitor, number: int) -> None:

@@ -11,7 +11,7 @@ from celery import _state
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.schedules.sources.python.beat_schedule import from_module, from_source
 
 NIGHTLY = "{'nightly': {'task': 'add', 'schedule': crontab(hour=2, minute=0), 'args': (1, 2)}}"

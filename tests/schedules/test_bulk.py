@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -34,7 +34,7 @@ def test_it_asks_with_count_and_names_before_it_does_anything(scheduler: Visitor
 def test_all_that_match(scheduler: Visitor, numbers: list[int]) -> None:
     page = scheduler.post("/schedules/bulk/tag", {"all": "1", "q": "s2"})
     assert "Tag 1 schedule?" in page.text
-    answer = scheduler.send("/schedules/bulk/tag", {"all": True, "add": "night, slow"})
+    answer = scheduler.post_json("/schedules/bulk/tag", {"all": True, "add": "night, slow"})
     assert answer.get_json() == {"done": 3, "refused": {}}
     assert [tags for _enabled, _paused, tags in standing(scheduler)] == [["night", "slow"]] * 3
 
@@ -52,18 +52,18 @@ def test_all_that_match(scheduler: Visitor, numbers: list[int]) -> None:
 def test_each_action(
     scheduler: Visitor, numbers: list[int], action: str, expected: tuple[bool, bool, list[str]]
 ) -> None:
-    assert scheduler.send(f"/schedules/bulk/{action}", {"ids": numbers}).get_json()["done"] == 3
+    assert scheduler.post_json(f"/schedules/bulk/{action}", {"ids": numbers}).get_json()["done"] == 3
     assert standing(scheduler) == [expected] * 3
 
 
 def test_delete(scheduler: Visitor, numbers: list[int]) -> None:
-    assert scheduler.send("/schedules/bulk/delete", {"ids": numbers[1:]}).get_json()["done"] == 2
+    assert scheduler.post_json("/schedules/bulk/delete", {"ids": numbers[1:]}).get_json()["done"] == 2
     assert len(standing(scheduler)) == 1
 
 
 def test_one_that_cannot_does_not_stop_the_others(scheduler: Visitor, numbers: list[int]) -> None:
     scheduler.post(f"/schedules/{numbers[0]}", {"tags": ",".join(f"t{place}" for place in range(20))})
-    answer = scheduler.send("/schedules/bulk/tag", {"ids": numbers, "add": "one more"}).get_json()
+    answer = scheduler.post_json("/schedules/bulk/tag", {"ids": numbers, "add": "one more"}).get_json()
     assert answer["done"] == 2
     assert answer["refused"].keys() == {"s0"}
 
@@ -71,13 +71,13 @@ def test_one_that_cannot_does_not_stop_the_others(scheduler: Visitor, numbers: l
 def test_nothing_chosen_says_so(scheduler: Visitor, numbers: list[int]) -> None:
     assert scheduler.post("/schedules/bulk/delete", {}).status_code == 303
     assert "Choose at least one schedule." in scheduler.get("/schedules").text
-    assert scheduler.send("/schedules/bulk/delete", {"ids": []}).status_code == 422
+    assert scheduler.post_json("/schedules/bulk/delete", {"ids": []}).status_code == 422
 
 
 def test_roles(visit: Callable[[str], Visitor], numbers: list[int]) -> None:
     operator, viewer = visit("operator"), visit("viewer")
-    assert operator.send("/schedules/bulk/pause", {"ids": numbers}).status_code == 200
+    assert operator.post_json("/schedules/bulk/pause", {"ids": numbers}).status_code == 200
     for action in ("enable", "disable", "tag", "delete"):
-        assert operator.send(f"/schedules/bulk/{action}", {"ids": numbers}).status_code == 403
-    assert viewer.send("/schedules/bulk/pause", {"ids": numbers}).status_code == 403
+        assert operator.post_json(f"/schedules/bulk/{action}", {"ids": numbers}).status_code == 403
+    assert viewer.post_json("/schedules/bulk/pause", {"ids": numbers}).status_code == 403
     assert 'id="bulk"' not in viewer.get("/schedules").text

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, field_errors, number_of
+from tests.visitors import Visitor, field_errors, number_of
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.schedule_store import stored
@@ -85,7 +85,7 @@ def test_one_transaction_writes_version_audit_and_revision(app: Flask, scheduler
 
 
 def test_json_makes_one_and_answers_it(scheduler: Visitor, filled: Filled) -> None:
-    answer = scheduler.send("/schedules", filled(args=[1], kwargs={"num2": 2}, enabled=False))
+    answer = scheduler.post_json("/schedules", filled(args=[1], kwargs={"num2": 2}, enabled=False))
     assert answer.status_code == 201
     made = answer.get_json()
     assert answer.headers["Location"] == f"/schedules/{made['id']}"
@@ -94,7 +94,7 @@ def test_json_makes_one_and_answers_it(scheduler: Visitor, filled: Filled) -> No
 
 
 def test_json_errors_name_their_fields(scheduler: Visitor, filled: Filled) -> None:
-    answer = scheduler.send("/schedules", filled(crontab="0 0 31 2 *", priority=99_999))
+    answer = scheduler.post_json("/schedules", filled(crontab="0 0 31 2 *", priority=99_999))
     assert answer.status_code == 422
     assert answer.get_json()["fields"].keys() == {"crontab", "priority"}
     assert answer.get_json()["error"]

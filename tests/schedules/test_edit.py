@@ -10,8 +10,8 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, field_errors, number_of
 from tests.servers import wait_for
+from tests.visitors import Visitor, field_errors, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
@@ -163,7 +163,7 @@ def test_pause_and_resume(app: Flask, visit: Callable[[str], Visitor], number: i
 
 
 def test_a_pause_cannot_end_in_the_past(scheduler: Visitor, number: int) -> None:
-    answer = scheduler.send(f"/schedules/{number}/pause", {"until": "2001-01-01T00:00"})
+    answer = scheduler.post_json(f"/schedules/{number}/pause", {"until": "2001-01-01T00:00"})
     assert answer.status_code == 422
     assert answer.get_json()["fields"] == {"until": "This time has passed."}
 

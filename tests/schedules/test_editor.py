@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from celery import shared_task
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.extensions import celery
 from webapp.scheduler.plan import TOLERANCE
 
@@ -77,7 +77,7 @@ def test_errors_stand_at_the_arguments_and_nothing_typed_is_lost(scheduler: Visi
 
 def test_another_task_swaps_the_fields_and_keeps_what_fits(scheduler: Visitor, fields: Filled, greet: str) -> None:
     sent = fields(task=greet, **{"arg.num1": "4"})
-    part = scheduler.post("/schedules/arguments", sent, HX_Request="true").text
+    part = scheduler.post("/schedules/arguments", sent, htmx=True).text
     assert "<html" not in part
     assert re.search(r'name="arg.num1"[^>]*value="4"', part)
     assert 'name="arg.name"' in part
@@ -95,31 +95,31 @@ def test_another_task_swaps_the_fields_and_keeps_what_fits(scheduler: Visitor, f
 
 def test_arguments_are_written_as_json_and_as_fields_again(scheduler: Visitor, fields: Filled) -> None:
     switch = "/schedules/arguments"
-    part = scheduler.post(switch, fields(switch="json"), HX_Request="true").text
+    part = scheduler.post(switch, fields(switch="json"), htmx=True).text
     assert "{&#34;num1&#34;: 1, &#34;num2&#34;: 2}" in part
     json_form = {**fields(), "mode": "json", "args": "[7]", "kwargs": '{"num2": 8}', "switch": "fields"}
-    part = scheduler.post(switch, json_form, HX_Request="true").text
+    part = scheduler.post(switch, json_form, htmx=True).text
     assert re.search(r'name="arg.num2"[^>]*value="8"', part)
-    part = scheduler.post(switch, {**json_form, "args": '["x"]'}, HX_Request="true").text
+    part = scheduler.post(switch, {**json_form, "args": '["x"]'}, htmx=True).text
     assert "do not fit" in part
     assert 'name="args"' in part
-    part = scheduler.post(switch, fields(switch="json", **{"arg.num1": "one"}), HX_Request="true").text
+    part = scheduler.post(switch, fields(switch="json", **{"arg.num1": "one"}), htmx=True).text
     assert 'value="one"' in part
     assert 'id="arg.num1-error"' in part
 
 
 def test_while_one_types_only_what_is_typed_is_wrong(scheduler: Visitor, fields: Filled) -> None:
     typed = fields(name="", crontab="0 25 * * *", **{"arg.num1": "one", "arg.num2": ""})
-    page = scheduler.post("/schedules/preview", typed, HX_Request="true").text
+    page = scheduler.post("/schedules/preview", typed, htmx=True).text
     assert set(re.findall(r'data-error-at="([^"]+)"', page)) == {"crontab", "arg.num1"}
     assert "2 fields need another look: num1, crontab" in page
     assert page.count('class="part-wrong"') == 1
     assert "25 is not an hour" in page
-    tried = scheduler.post("/schedules/preview", {**typed, "tried": "1"}, HX_Request="true").text
+    tried = scheduler.post("/schedules/preview", {**typed, "tried": "1"}, htmx=True).text
     assert set(re.findall(r'data-error-at="([^"]+)"', tried)) == {"name", "crontab", "arg.num1", "arg.num2"}
     # Without scripts they stand at the fields themselves.
     assert 'id="arg.num1-error"' in scheduler.post("/schedules/preview", typed).text
-    searched = scheduler.post("/schedules/preview", fields(timezone="Berl"), HX_Request="true").text
+    searched = scheduler.post("/schedules/preview", fields(timezone="Berl"), htmx=True).text
     assert "such as Europe/Berlin." in searched
 
 
@@ -127,11 +127,11 @@ def test_what_changes_of_clocks_do_stands_at_the_crontab(scheduler: Visitor, fie
     def noted(text: str) -> list[str]:
         return re.findall(r"<span>On Sun \d\d (Mar|Oct) 20\d\d at 0\d:\d\d, ", text)
 
-    part = scheduler.post("/schedules/preview", fields(crontab="30 2 * * *"), HX_Request="true").text
+    part = scheduler.post("/schedules/preview", fields(crontab="30 2 * * *"), htmx=True).text
     assert sorted(noted(part.split('hx-target="#clock-notes"')[1])) == ["Mar", "Oct"]
-    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 8 * * *"), HX_Request="true").text) == []
-    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 2 * *"), HX_Request="true").text) == []
-    assert len(scheduler.send("/schedules/preview", fields(crontab="30 2 * * *")).get_json()["notes"]) == 2
+    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 8 * * *"), htmx=True).text) == []
+    assert noted(scheduler.post("/schedules/preview", fields(crontab="30 2 * *"), htmx=True).text) == []
+    assert len(scheduler.post_json("/schedules/preview", fields(crontab="30 2 * * *")).get_json()["notes"]) == 2
     # Also before anything is typed, and without scripts.
     number = number_of(scheduler.post("/schedules", fields(crontab="30 2 * * *")))
     for page in (scheduler.get(f"/schedules/{number}/edit").text, scheduler.get(f"/schedules/{number}").text):
@@ -142,7 +142,7 @@ def test_what_changes_of_clocks_do_stands_at_the_crontab(scheduler: Visitor, fie
 
 def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) -> None:
     chosen = {"build.time": "at", "build.at": "02:30", "build.days": "last", "build.of": "oct"}
-    part = scheduler.post("/schedules/build", fields(crontab="", **chosen), HX_Request="true").text
+    part = scheduler.post("/schedules/build", fields(crontab="", **chosen), htmx=True).text
     assert 'value="30 2 25-31 oct sun"' in part
     assert "The last Sunday is the one on day 25 to 31." in part
     assert part.count('<div class="due-note">repeated hour: first of two; it runs only then') == 10
@@ -152,7 +152,7 @@ def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) ->
     assert len(re.findall(r'name="build.week"[^>]* checked', page)) == 2
     # What it cannot say leaves the crontab alone.
     chosen = fields(crontab="1 2 * * *", **{"build.days": "month", "build.day": "31", "build.month": "jun"})
-    part = scheduler.post("/schedules/build", chosen, HX_Request="true").text
+    part = scheduler.post("/schedules/build", chosen, htmx=True).text
     assert 'value="1 2 * * *"' in part
     assert 'data-error-at="build.day"' in part
     assert "June has no day 31." in scheduler.post("/schedules/build", chosen).text
@@ -171,10 +171,10 @@ def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -
     assert scheduler.read(f"/schedules/{number}")["crontab"] == "*/30 9-16 * * mon-fri"
     # A line that is typed is shown as choices, or as more than they can say.
     typed = fields(crontab="7 1,5 * * *", **shown)
-    part = scheduler.post("/schedules/preview", typed, HX_Request="true").text
+    part = scheduler.post("/schedules/preview", typed, htmx=True).text
     assert "this line says more than they can: its hours: 1,5" in part
     assert "The line stays as it is" in part
-    untyped = scheduler.post("/schedules/preview", {**typed, "build.line": "7 1,5 * * *"}, HX_Request="true").text
+    untyped = scheduler.post("/schedules/preview", {**typed, "build.line": "7 1,5 * * *"}, htmx=True).text
     assert "builder-choices" not in untyped
     answer = scheduler.post(f"/schedules/{number}", fields(crontab="1 2 * * *", **shown, name=""))
     assert answer.status_code == 422
@@ -212,7 +212,7 @@ def test_the_preview_answers_within_its_time(scheduler: Visitor, fields: Filled)
     times = []
     for _ in range(12):
         begun = thread_time()
-        scheduler.post("/schedules/preview", fields(crontab="30 2 25-31 oct sun"), HX_Request="true")
+        scheduler.post("/schedules/preview", fields(crontab="30 2 25-31 oct sun"), htmx=True)
         times.append(thread_time() - begun)
     assert min(times) < 0.05
 

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedules import service
 from webapp.schedules.transfer.export import FORMATS
@@ -71,7 +71,7 @@ def test_the_filters_of_the_list_hold(scheduler: Visitor, ids: list[int], format
 @pytest.mark.parametrize("format_", ["yaml", "json"])
 def test_what_is_exported_changes_nothing_when_it_is_imported(scheduler: Visitor, format_: str) -> None:
     text = scheduler.get(f"/schedules/export?format={format_}").text
-    answer = scheduler.send("/schedules/import", {"file": text, "apply": True, "remove": True})
+    answer = scheduler.post_json("/schedules/import", {"file": text, "apply": True, "remove": True})
     assert [step["action"] for step in answer.get_json()["steps"]] == ["keep"] * 3
 
 
@@ -85,7 +85,7 @@ def test_the_end_that_another_program_gave_a_row_is_exported(app: Flask, schedul
     assert "end = '2098-01-01T00:00:00Z'" in scheduler.get("/schedules/export?format=python").text
     assert "end: '2098-01-01T00:00:00Z'" in scheduler.get(f"/schedules/export?id={ids[0]}").text
     # It can be taken away.
-    assert scheduler.send(f"/schedules/{ids[0]}", {"end": ""}).status_code == 200
+    assert scheduler.post_json(f"/schedules/{ids[0]}", {"end": ""}).status_code == 200
     assert "end:" not in scheduler.get(f"/schedules/export?id={ids[0]}").text
     with app.app_context():
         assert service.get(ids[0]).end is None
@@ -103,7 +103,7 @@ def test_arguments_that_no_file_can_hold_stop_no_other_schedule(
     assert "'two': {" in scheduler.get("/schedules/export?format=python").text
     for format_ in ("yaml", "json"):
         text = scheduler.get(f"/schedules/export?format={format_}").text
-        steps = scheduler.send("/schedules/import", {"file": text}).get_json()["steps"]
+        steps = scheduler.post_json("/schedules/import", {"file": text}).get_json()["steps"]
         assert {step["name"]: step["action"] for step in steps} == {"one": "refuse", "two": "keep", "three": "keep"}
         assert next(step for step in steps if step["name"] == "one")["errors"].keys() == {"args", "kwargs"}
 

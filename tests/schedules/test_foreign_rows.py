@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,24 +11,17 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour, rig
-from tests.schedules.acting import Visitor, field_errors
+from tests.scheduler.beats import TASKS, FakeTime, Rig, drive, hours, next_hour
 from tests.support import reading
+from tests.visitors import Visitor, field_errors
 from webapp.database.engine import now
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.schedule_store import stored
 
 
 @pytest.fixture
 def database_url(each_database: str) -> str:
     return each_database
-
-
-@pytest.fixture
-def beats(app: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 def due_times(app: Flask, number: int, count: int) -> list[datetime]:
@@ -173,7 +165,7 @@ def test_the_moment_after_which_it_expires_is_its_end_and_can_be_edited(
     answer = scheduler.read(f"/schedules/{made}")
     assert datetime.fromisoformat(answer["end"]) == end
     later = (begin + hours(3.5)).isoformat()
-    assert scheduler.send(f"/schedules/{made}", {"end": later, "version": answer["version"]}).status_code == 200
+    assert scheduler.post_json(f"/schedules/{made}", {"end": later, "version": answer["version"]}).status_code == 200
     assert due_times(app, made, 9)[-1] == begin + hours(3)
     beats.saved(made, begin + hours(1))
     core.step(woken=True)
@@ -196,5 +188,5 @@ def test_names_of_days_that_celery_reads_mean_the_same_or_are_refused_with_the_r
     typed = {"task": "add", "args": "[1, 2]", "kind": "crontab", "crontab": "0 8 * * mon#1"}
     assert reason in field_errors(scheduler.post("/schedules", {"name": "typed", **typed}))["crontab"]
     file = json.dumps({"schedules": [{"name": "imported", **typed, "args": [1, 2]}]})
-    assert reason in scheduler.send("/schedules/import", {"file": file}).text
+    assert reason in scheduler.post_json("/schedules/import", {"file": file}).text
     assert reason in runner.invoke(args=["schedules", "next", "--crontab", "0 8 * * mon#1"]).output

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
@@ -73,7 +73,7 @@ def test_a_module_that_adds_to_its_schedule_is_imported_whole(scheduler: Visitor
 
 
 def test_a_task_that_only_running_it_would_name_refuses_its_entry(scheduler: Visitor, runner: FlaskCliRunner) -> None:
-    answer = scheduler.send("/schedules/import", {"file": MIXED})
+    answer = scheduler.post_json("/schedules/import", {"file": MIXED})
     steps = {step["name"]: step for step in answer.get_json()["steps"]}
     assert {name: (step["action"], step["line"]) for name, step in steps.items()} == {
         "sums": ("create", 1), "every ten seconds": ("refuse", 4),
@@ -107,7 +107,7 @@ def test_the_commands_of_a_crontab_are_given_tasks(visit: Callable[[str], Visito
     # The sum takes two numbers, so a report is none.
     assert "1 of 2 cannot be imported" in mapped
     tasks = {"": "people.send_birthday_emails"}
-    answer = admin.send("/schedules/import", {"file": CRON, "tasks": tasks, "apply": True})
+    answer = admin.post_json("/schedules/import", {"file": CRON, "tasks": tasks, "apply": True})
     assert [step["action"] for step in answer.get_json()["steps"]] == ["create", "create"]
 
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store.beat_models import Beat
@@ -42,7 +42,7 @@ def beat(app: Flask, *, behind: int = 0, seconds: float = 0.2, seen: datetime | 
 
 def test_it_names_the_host_and_the_time_it_took_and_stops_asking(app: Flask, scheduler: Visitor, number: int) -> None:
     beat(app)
-    answer = scheduler.get(f"/schedules/{number}/in-force", HX_Request="true")
+    answer = scheduler.get(f"/schedules/{number}/in-force", htmx=True)
     assert "in force on alpha after 0.2 s" in answer.text
     assert "hx-get" not in answer.text
     assert "in force on alpha" in scheduler.get(f"/schedules/{number}").text
@@ -51,7 +51,7 @@ def test_it_names_the_host_and_the_time_it_took_and_stops_asking(app: Flask, sch
 
 def test_it_waits_at_first(app: Flask, scheduler: Visitor, number: int) -> None:
     beat(app, behind=1)
-    answer = scheduler.get(f"/schedules/{number}/in-force", HX_Request="true")
+    answer = scheduler.get(f"/schedules/{number}/in-force", htmx=True)
     assert "waiting for beat" in answer.text
     assert "hx-get" in answer.text
 
@@ -61,12 +61,12 @@ def test_it_says_plainly_that_no_beat_has_answered(app: Flask, scheduler: Visito
         db.session.execute(sa.update(ScheduleDetail).values(changed_at=now() - timedelta(seconds=5)))
         db.session.commit()
         db.session.remove()
-    assert "no beat has answered" in scheduler.get(f"/schedules/{number}/in-force", HX_Request="true").text
+    assert "no beat has answered" in scheduler.get(f"/schedules/{number}/in-force", htmx=True).text
 
 
 def test_a_beat_that_is_gone_counts_for_nothing(app: Flask, scheduler: Visitor, number: int) -> None:
     beat(app, seen=now() - timedelta(minutes=1))
-    assert "in force on" not in scheduler.get(f"/schedules/{number}/in-force", HX_Request="true").text
+    assert "in force on" not in scheduler.get(f"/schedules/{number}/in-force", htmx=True).text
 
 
 def test_the_moment_of_an_edit_is_known_to_the_millisecond(app: Flask, scheduler: Visitor, number: int) -> None:

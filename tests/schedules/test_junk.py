@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -44,7 +44,7 @@ def number(scheduler: Visitor, filled: Filled) -> int:
 
 @pytest.mark.parametrize("path", POSTS)
 def test_posts(scheduler: Visitor, path: str) -> None:
-    codes = [scheduler.send(path, body).status_code for body in BODIES]
+    codes = [scheduler.post_json(path, body).status_code for body in BODIES]
     codes += [
         scheduler.post(path, {name: str(value) for name, value in body.items()}).status_code
         for body in BODIES
@@ -56,4 +56,4 @@ def test_posts(scheduler: Visitor, path: str) -> None:
 @pytest.mark.parametrize("path", GETS)
 def test_gets(scheduler: Visitor, path: str) -> None:
     assert scheduler.get(path).status_code < 500
-    assert scheduler.get(path, Accept="application/json").status_code < 500
+    assert scheduler.get(path, accept="application/json").status_code < 500

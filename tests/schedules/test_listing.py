@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.run_store.models import Run
@@ -118,7 +118,7 @@ def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner:
     assert "Every day at 08:30, UTC" in page
     assert (page.count("On the clock of"), page.count("On the same clock")) == (3, 1)
     assert page.count('08:30</span>\n  <span class="due-offset">UTC</span>') == 10
-    part = scheduler.post("/schedules/preview", filled(timezone="UTC"), HX_Request="true").text
+    part = scheduler.post("/schedules/preview", filled(timezone="UTC"), htmx=True).text
     assert re.search(r"First \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
     listed = runner.invoke(args=["schedules", "list"]).output
     assert re.search(r" 08:30:00 UTC  Sums  \(every day at 08:30, UTC\)", listed)
@@ -155,10 +155,10 @@ def test_tags_in_use_can_be_chosen(app: Flask, scheduler: Visitor, filled: Fille
 def test_what_is_typed_above_the_list_becomes_its_address(scheduler: Visitor, filled: Filled) -> None:
     scheduler.post("/schedules", filled())
     asked = "/schedules?q=a+%26+b&status=&kind=&owner=code&sort=name&direction=up"
-    answer = scheduler.get(asked, HX_Request="true")
+    answer = scheduler.get(asked, htmx=True)
     assert answer.headers["HX-Replace-Url"] == "/schedules?q=a+%26+b&owner=code"
     assert 'href="/schedules">' in answer.text.split('id="filters-clear"')[1]
-    cleared = scheduler.get("/schedules?q=&sort=next&direction=down", HX_Request="true")
+    cleared = scheduler.get("/schedules?q=&sort=next&direction=down", htmx=True)
     assert cleared.headers["HX-Replace-Url"] == "/schedules?sort=next&direction=down"
     assert "href" not in cleared.text.split('id="filters-clear"')[1]
 
@@ -168,17 +168,17 @@ def test_a_page_asks_for_its_own_rows_again(app: Flask, scheduler: Visitor, fill
     page = scheduler.get("/schedules?tag=a+b&sort=next&direction=up&status=").text
     address = html.unescape(re.findall(r'hx-get="(/schedules/rows[^"]*)"', page)[0])
     assert address == "/schedules/rows?tag=a+b&sort=next&direction=up"
-    first = scheduler.get(address, HX_Request="true")
+    first = scheduler.get(address, htmx=True)
     assert names(first.text) == ["Sums"]
     assert f'name="back" value="{html.escape(address.replace("/rows", ""))}"' in first.text
     tag = first.headers["HX-PTag"]
-    assert scheduler.get(address, HX_Request="true", HX_PTag=tag).status_code == 304
+    assert scheduler.get(address, htmx=True, headers={"HX-PTag": tag}).status_code == 304
     with app.app_context():
         run = Run(id="run", task="add", state="failed", schedule_id=number, due_at=now(), schedule_name="Sums")
         db.session.add(run)
         db.session.commit()
         db.session.remove()
-    again = scheduler.get(address, HX_Request="true", HX_PTag=tag)
+    again = scheduler.get(address, htmx=True, headers={"HX-PTag": tag})
     assert (again.status_code, "failed" in again.text) == (200, True)
     # Opened by itself, it is the page.
     assert scheduler.get(address).headers["Location"] == address.replace("/rows", "")
@@ -260,7 +260,7 @@ def test_the_page_of_one_hears_with_its_runs_what_is_next(app: Flask, scheduler:
         db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=2, revision=1, last_due_at=now()))
         db.session.commit()
         db.session.remove()
-    part = scheduler.get(f"/schedules/{number}/runs", HX_Request="true").text
+    part = scheduler.get(f"/schedules/{number}/runs", htmx=True).text
     for target in ("next-due", "runs-so-far", "next-times"):
         assert (page.count(f'id="{target}"'), part.count(f'hx-target="#{target}"')) == (1, 1)
     assert ('id="runs-so-far">0 of 3<' in page, 'id="runs-so-far">2 of 3<' in part) == (True, True)

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, field_errors, number_of
 from tests.support import reading
+from tests.visitors import Visitor, field_errors, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
@@ -74,9 +74,9 @@ def test_every_page_tells_of_it_to_those_who_see_schedules(operator: Visitor, vi
         assert "data-countdown>" in page, path
         assert "is paused: maintenance." in page, path
     assert "data-countdown" not in visit("member").get("/account").text
-    operator.send("/schedules/pauses/1/resume")
+    operator.post_json("/schedules/pauses/1/resume")
     assert "is paused" not in operator.get("/runs").text
-    assert "hx-trigger" not in operator.get("/schedules/pauses/banner", HX_Request="true").text
+    assert "hx-trigger" not in operator.get("/schedules/pauses/banner", htmx=True).text
 
 
 @pytest.mark.usefixtures("number")
@@ -90,18 +90,18 @@ def test_a_change_window_is_told_a_day_ahead(operator: Visitor, hours: float, to
 def test_a_window_can_be_changed_and_deleted_until_it_begins(app: Flask, operator: Visitor, number: int) -> None:
     assert number
     window = everything(**{"from": later(hours=2), "until": later(hours=3)})
-    made = operator.send("/schedules/pauses", window).get_json()
-    changed = operator.send(f"/schedules/pauses/{made['id']}", {"scope": "tags", "tags": "reports"}).get_json()
+    made = operator.post_json("/schedules/pauses", window).get_json()
+    changed = operator.post_json(f"/schedules/pauses/{made['id']}", {"scope": "tags", "tags": "reports"}).get_json()
     assert (changed["tags"], changed["from"]) == (["reports"], made["from"])
-    assert operator.send(f"/schedules/pauses/{made['id']}/resume").status_code == 409
-    assert operator.send(f"/schedules/pauses/{made['id']}/delete").get_json() == {"deleted": made["id"]}
+    assert operator.post_json(f"/schedules/pauses/{made['id']}/resume").status_code == 409
+    assert operator.post_json(f"/schedules/pauses/{made['id']}/delete").get_json() == {"deleted": made["id"]}
     assert operator.get(f"/schedules/pauses/{made['id']}").status_code == 404
-    on = operator.send("/schedules/pauses", everything()).get_json()
-    assert operator.send(f"/schedules/pauses/{on['id']}/delete").status_code == 409
-    longer = operator.send(f"/schedules/pauses/{on['id']}", {"until": later(hours=5), "scope": "tags"}).get_json()
+    on = operator.post_json("/schedules/pauses", everything()).get_json()
+    assert operator.post_json(f"/schedules/pauses/{on['id']}/delete").status_code == 409
+    longer = operator.post_json(f"/schedules/pauses/{on['id']}", {"until": later(hours=5), "scope": "tags"}).get_json()
     assert (longer["tags"], longer["until"] is not None) == ([], True)
-    operator.send(f"/schedules/pauses/{on['id']}/resume")
-    assert operator.send(f"/schedules/pauses/{on['id']}", {"reason": "again"}).status_code == 409
+    operator.post_json(f"/schedules/pauses/{on['id']}/resume")
+    assert operator.post_json(f"/schedules/pauses/{on['id']}", {"reason": "again"}).status_code == 409
     with app.app_context(), reading():
         actions = db.session.scalars(sa.select(AuditEntry.action).where(AuditEntry.object_type == "pause")).all()
     assert actions == [f"pause.{act}" for act in ("create", "update", "delete", "create", "update", "resume")]
@@ -124,16 +124,16 @@ def test_what_makes_no_sense_is_said_at_its_field(operator: Visitor, given: dict
     answer = operator.post("/schedules/pauses", given)
     assert answer.status_code == 422
     assert list(field_errors(answer)) == [field]
-    assert operator.send("/schedules/pauses", given).get_json()["fields"].keys() == {field}
+    assert operator.post_json("/schedules/pauses", given).get_json()["fields"].keys() == {field}
 
 
 def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operator: Visitor, number: int) -> None:
-    made = operator.send("/schedules/pauses", everything()).get_json()["id"]
+    made = operator.post_json("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
     page = operator.get(f"/schedules/pauses/{made}").text
     assert "1 due time of 1 schedule came due meanwhile." in page
     assert page.count('type="radio"') == 4
-    answer = operator.send(f"/schedules/pauses/{made}/resume", {"on_resume": "run once"}).get_json()
+    answer = operator.post_json(f"/schedules/pauses/{made}/resume", {"on_resume": "run once"}).get_json()
     assert (answer["on_resume"], answer["meanwhile"]) == ("run once", {"runs": 1, "schedules": 1})
     assert answer["ended_by"] == "Sita Gurung"
 
@@ -152,9 +152,9 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
 def test_a_pause_that_is_over_tells_what_was_caught_up(
     app: Flask, operator: Visitor, number: int, *, choice: str, caught_up: int, settled: bool, told: str
 ) -> None:
-    made = operator.send("/schedules/pauses", everything()).get_json()["id"]
+    made = operator.post_json("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
-    operator.send(f"/schedules/pauses/{made}/resume", {"on_resume": choice})
+    operator.post_json(f"/schedules/pauses/{made}/resume", {"on_resume": choice})
     with app.app_context():
         # As beat writes.
         values = {"caught_up": caught_up, "settled_at": now() if settled else None}
@@ -207,7 +207,7 @@ def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: V
     held = [row for row in rows if "paused: move, by Sita Gurung" in row]
     assert (len(rows), len(held)) == (8, 2)
     assert all("Sums" in row for row in held)
-    preview = scheduler.post("/schedules/preview", {"schedule_id": str(number), "description": "x"}, HX_Request="true")
+    preview = scheduler.post("/schedules/preview", {"schedule_id": str(number), "description": "x"}, htmx=True)
     assert preview.text.count("would be skipped: paused: move") == 2
     due = (begin + timedelta(minutes=30)).isoformat().replace("+00:00", "Z")
     links = {link["name"]: link for link in operator.read(f"/schedules/{number}/why?due={due}")["links"]}
@@ -221,4 +221,4 @@ def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: V
 def test_a_viewer_sees_and_does_not_pause(visit: Callable[[str], Visitor]) -> None:
     viewer = visit("viewer")
     assert viewer.get("/schedules/pauses").status_code == 200
-    assert viewer.send("/schedules/pauses", everything()).status_code == 403
+    assert viewer.post_json("/schedules/pauses", everything()).status_code == 403

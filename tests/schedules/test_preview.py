@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
 from tests.support import reading
+from tests.visitors import Visitor, number_of
 from webapp.extensions import db
 from webapp.schedule_store.reader import EntryReader
 from webapp.schedule_store.rows import some_rows
@@ -19,7 +19,7 @@ Filled = Callable[..., dict[str, Any]]
 
 
 def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, filled: Filled) -> None:
-    answer = scheduler.post("/schedules/preview", filled(name=""), HX_Request="true")
+    answer = scheduler.post("/schedules/preview", filled(name=""), htmx=True)
     assert answer.status_code == 200
     assert "<html" not in answer.text
     assert answer.text.count('class="due-local"') == 10
@@ -29,7 +29,7 @@ def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, f
 
 def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) -> None:
     fields = filled(crontab="*/30 * * * *", start="2027-10-31T01:30", timezone="Europe/Berlin")
-    answer = scheduler.send("/schedules/preview", fields)
+    answer = scheduler.post_json("/schedules/preview", fields)
     local = [due["local"] for due in answer.get_json()["next"][:7]]
     assert local == [
         "2027-10-31T01:30:00+02:00",
@@ -40,7 +40,7 @@ def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) 
         "2027-10-31T03:00:00+01:00",
         "2027-10-31T03:30:00+01:00",
     ]
-    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    page = scheduler.post("/schedules/preview", fields, htmx=True).text
     assert "repeated hour: first of two" in page
     assert "repeated hour: second of two" in page
 
@@ -48,11 +48,11 @@ def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) 
 def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> None:
     number = number_of(scheduler.post("/schedules", filled()))
     fields = {**filled(crontab="45 9 * * *"), "schedule_id": str(number)}
-    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    page = scheduler.post("/schedules/preview", fields, htmx=True).text
     assert "After saving" in page
     assert "As it is now" in page
     assert page.count('class="due-local"') == 20
-    answer = scheduler.send("/schedules/preview", fields).get_json()
+    answer = scheduler.post_json("/schedules/preview", fields).get_json()
     assert [due["local"][11:16] for due in answer["before"]] == ["08:30"] * 10
     assert [due["local"][11:16] for due in answer["next"]] == ["09:45"] * 10
 
@@ -65,9 +65,9 @@ def test_what_is_wrong_about_time_is_told_by_the_rules_of_saving(
     scheduler: Visitor, filled: Filled, field: str, value: str
 ) -> None:
     fields = filled(start="2026-01-01", **{field: value})
-    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    page = scheduler.post("/schedules/preview", fields, htmx=True).text
     assert 'class="preview-error"' in page
-    saved = scheduler.send("/schedules", fields).get_json()
+    saved = scheduler.post_json("/schedules", fields).get_json()
     assert saved["fields"][field] in page.replace("&#39;", "'")
 
 
@@ -80,22 +80,22 @@ def test_without_scripts_the_whole_form_comes_back(scheduler: Visitor, filled: F
 
 def test_the_preview_is_what_is_saved(scheduler: Visitor, filled: Filled) -> None:
     fields = filled(kind="interval", every="10", period="minutes")
-    shown = scheduler.send("/schedules/preview", fields).get_json()["next"]
+    shown = scheduler.post_json("/schedules/preview", fields).get_json()["next"]
     number = number_of(scheduler.post("/schedules", fields))
     assert scheduler.read(f"/schedules/{number}")["next"][:9] in (shown[:9], shown[1:])
 
 
 def test_it_shows_how_the_task_is_called_and_what_is_wrong_with_that(scheduler: Visitor, filled: Filled) -> None:
-    page = scheduler.post("/schedules/preview", filled(args="[1]"), HX_Request="true").text
+    page = scheduler.post("/schedules/preview", filled(args="[1]"), htmx=True).text
     assert "add(num1: float, num2: float)" in page
     assert "missing a required argument" in page
 
 
 def test_the_preview_shows_the_moments_at_which_beat_will_fire(app: Flask, scheduler: Visitor, filled: Filled) -> None:
     fields = filled(kind="interval", every="5", period="seconds", jitter="60", start="2027-01-01T10:00")
-    shown = scheduler.send("/schedules/preview", fields).get_json()["next"]
+    shown = scheduler.post_json("/schedules/preview", fields).get_json()["next"]
     moments = [datetime.fromisoformat(due["fires_at"]) for due in shown]
-    page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
+    page = scheduler.post("/schedules/preview", fields, htmx=True).text
     local = moments[0].astimezone(ZoneInfo("Europe/Berlin"))
     assert f"with its jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
     number = number_of(scheduler.post("/schedules", fields))

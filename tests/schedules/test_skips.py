@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
@@ -28,9 +28,9 @@ def database_url(each_database: str) -> str:
 def number(scheduler: Visitor, filled: Filled) -> int:
     """One that was moved from 07:30 to 08:30, whose next two times are to be skipped."""
     made = number_of(scheduler.post("/schedules", filled(crontab="30 7 * * *")))
-    scheduler.send(f"/schedules/{made}", {"crontab": "30 8 * * *"})
+    scheduler.post_json(f"/schedules/{made}", {"crontab": "30 8 * * *"})
     for _ in range(2):
-        scheduler.send(f"/schedules/{made}/skip")
+        scheduler.post_json(f"/schedules/{made}/skip")
     return made
 
 
@@ -42,23 +42,23 @@ def skipped(app: Flask) -> list[datetime]:
 
 
 def save(scheduler: Visitor, number: int) -> Any:
-    return scheduler.send(f"/schedules/{number}", {"crontab": "30 9 * * *"}).get_json()["withdrawn"]
+    return scheduler.post_json(f"/schedules/{number}", {"crontab": "30 9 * * *"}).get_json()["withdrawn"]
 
 
 def change_its_zone(scheduler: Visitor, number: int) -> Any:
-    return scheduler.send(f"/schedules/{number}", {"timezone": "Asia/Kathmandu"}).get_json()["withdrawn"]
+    return scheduler.post_json(f"/schedules/{number}", {"timezone": "Asia/Kathmandu"}).get_json()["withdrawn"]
 
 
 def let_it_begin_later(scheduler: Visitor, number: int) -> Any:
-    return scheduler.send(f"/schedules/{number}", {"start": "2099-01-01T00:00Z"}).get_json()["withdrawn"]
+    return scheduler.post_json(f"/schedules/{number}", {"start": "2099-01-01T00:00Z"}).get_json()["withdrawn"]
 
 
 def restore(scheduler: Visitor, number: int) -> Any:
-    return scheduler.send(f"/schedules/{number}/versions/1/restore").get_json()["withdrawn"]
+    return scheduler.post_json(f"/schedules/{number}/versions/1/restore").get_json()["withdrawn"]
 
 
 def move(scheduler: Visitor, number: int) -> Any:
-    answer = scheduler.send("/schedules/calendar/move", {"moves": [f"{number}:2:45"]}).get_json()
+    answer = scheduler.post_json("/schedules/calendar/move", {"moves": [f"{number}:2:45"]}).get_json()
     return answer["moved"][0]["withdrawn"]
 
 
@@ -83,10 +83,10 @@ def test_a_skip_of_what_is_still_due_stays(app: Flask, scheduler: Visitor, numbe
         {"enabled": False},
         {"enabled": True},
     ):
-        assert scheduler.send(f"/schedules/{number}", changes).get_json()["withdrawn"] == []
+        assert scheduler.post_json(f"/schedules/{number}", changes).get_json()["withdrawn"] == []
     assert skipped(app) == before
     # Only one of the two is due after this.
-    later = scheduler.send(f"/schedules/{number}", {"start": before[1].isoformat()}).get_json()
+    later = scheduler.post_json(f"/schedules/{number}", {"start": before[1].isoformat()}).get_json()
     assert [datetime.fromisoformat(due) for due in later["withdrawn"]] == before[:1]
     assert skipped(app) == before[1:]
 
@@ -101,11 +101,11 @@ def test_the_page_says_so(scheduler: Visitor, number: int, filled: Filled) -> No
 def test_an_import_withdraws_them_and_says_so(app: Flask, scheduler: Visitor, number: int) -> None:
     entry = {"name": "Sums", "task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 9 * * *"}
     entry |= {"timezone": "Europe/Berlin"}
-    answer = scheduler.send("/schedules/import", {"file": json.dumps([entry]), "apply": True}).get_json()
+    answer = scheduler.post_json("/schedules/import", {"file": json.dumps([entry]), "apply": True}).get_json()
     assert answer["steps"][0]["notes"][0].startswith("2 skips withdrawn")
     assert skipped(app) == []
 
 
 def test_those_of_a_schedule_that_is_deleted_go_with_it(app: Flask, scheduler: Visitor, number: int) -> None:
-    scheduler.send(f"/schedules/{number}/delete")
+    scheduler.post_json(f"/schedules/{number}/delete")
     assert skipped(app) == []

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
 from webapp.schedules.list import listing, ordering

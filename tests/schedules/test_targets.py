@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleVersion
 from webapp.schedule_store.stored import TASKS
@@ -65,10 +65,10 @@ def test_one_of_them_alone_is_said_to_do_nothing(app: Flask, scheduler: Visitor)
 def test_it_stays_until_it_is_removed_and_comes_back_with_its_version(app: Flask, scheduler: Visitor) -> None:
     number = schedule(app, **BOTH)
     path = f"/schedules/{number}"
-    assert scheduler.send(path, {"description": "a sum"}).status_code == 200
-    assert scheduler.send(path, {**BOTH, "priority": 3}).status_code == 200
+    assert scheduler.post_json(path, {"description": "a sum"}).status_code == 200
+    assert scheduler.post_json(path, {**BOTH, "priority": 3}).status_code == 200
     assert read(scheduler, number) == ("events", "sums")
-    assert scheduler.send(path, {"exchange": "", "routing_key": None}).status_code == 200
+    assert scheduler.post_json(path, {"exchange": "", "routing_key": None}).status_code == 200
     assert read(scheduler, number) == (None, None)
     assert scheduler.post(f"{path}/versions/2/restore", {}).status_code == 303
     assert read(scheduler, number) == ("events", "sums")
@@ -79,10 +79,10 @@ def test_it_cannot_be_typed(app: Flask, scheduler: Visitor, name: str) -> None:
     number = schedule(app, **BOTH)
     for path in ("/schedules", f"/schedules/{number}"):
         fields = {"name": "Other", "task": "add", "args": [1, 2], "kind": "interval", "every": 5, "period": "minutes"}
-        answer = scheduler.send(path, {**fields, name: "mine"})
+        answer = scheduler.post_json(path, {**fields, name: "mine"})
         assert answer.status_code == 422
         assert answer.get_json()["fields"].keys() == {name}
-    clone = scheduler.send("/schedules", {**fields, **BOTH, "clone": number})
+    clone = scheduler.post_json("/schedules", {**fields, **BOTH, "clone": number})
     assert read(scheduler, clone.get_json()["id"]) == ("events", "sums")
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.schedules.acting import Visitor
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.schedule_store import stored
@@ -135,7 +135,7 @@ def test_from_the_browser(scheduler: Visitor) -> None:
     assert wrong.status_code == 422
     assert "task: Choose a task." in wrong.text
     assert "1 of 1 cannot be imported" in wrong.text
-    assert scheduler.send("/schedules/import", {"file": "a: ["}).get_json()["fields"].keys() == {"file"}
+    assert scheduler.post_json("/schedules/import", {"file": "a: ["}).get_json()["fields"].keys() == {"file"}
 
 
 def test_the_commands(runner: FlaskCliRunner, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from tests.scheduler.beats import FakeTime, Rig, drive, rig
-from tests.schedules.acting import Visitor
+from tests.scheduler.beats import FakeTime, Rig, drive
 from tests.support import reading
+from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.schedule_store import stored
@@ -41,18 +41,11 @@ def database_url(each_database: str) -> str:
 @pytest.fixture
 def imported(scheduler: Visitor) -> int:
     """The schedule's number, after an import of the dump."""
-    answer = scheduler.send("/schedules/import", {"file": DUMP, "apply": True}).get_json()
+    answer = scheduler.post_json("/schedules/import", {"file": DUMP, "apply": True}).get_json()
     assert answer["steps"][0]["notes"][0].startswith(f"No worker knows the task “{NAME}”, so it is imported disabled.")
     (row,) = scheduler.read("/schedules")["schedules"]
     assert (row["enabled"], row["task_unknown"], row["kwargs"]) == (False, True, {"token": "•••"})
     return int(row["id"])
-
-
-@pytest.fixture
-def beats(app: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    with rig(app.config["SQLALCHEMY_DATABASE_URI"]) as made:
-        yield made
 
 
 @pytest.fixture
@@ -75,13 +68,13 @@ def test_it_is_marked_and_refuses_to_be_enabled_or_run(scheduler: Visitor, impor
     assert f"No worker knows the task {NAME}" in scheduler.get(f"/schedules/{imported}").text
     assert f"/schedules/{imported}/enable" not in scheduler.get("/schedules").text
     for action in ("enable", "run"):
-        refused = scheduler.send(f"/schedules/{imported}/{action}").get_json()
+        refused = scheduler.post_json(f"/schedules/{imported}/{action}").get_json()
         assert refused["fields"].keys() == {"task"}
     # The rest of it can be edited, and its task stays chosen.
     edit = scheduler.get(f"/schedules/{imported}/edit").text
     assert re.search(rf'<option value="{NAME}" selected>', edit)
-    assert scheduler.send(f"/schedules/{imported}", {"description": "Waits for the shop."}).status_code == 200
-    again = scheduler.send("/schedules/import", {"file": DUMP}).get_json()["steps"][0]
+    assert scheduler.post_json(f"/schedules/{imported}", {"description": "Waits for the shop."}).status_code == 200
+    again = scheduler.post_json("/schedules/import", {"file": DUMP}).get_json()["steps"][0]
     assert again["changes"] == {"description": ["Waits for the shop.", ""]}
 
 
@@ -114,7 +107,7 @@ def test_once_the_task_is_known_it_is_enabled_and_fires(
 ) -> None:
     register()
     assert "task unknown" not in scheduler.get(f"/schedules/{imported}").text
-    assert scheduler.send(f"/schedules/{imported}/enable").status_code == 200
+    assert scheduler.post_json(f"/schedules/{imported}/enable").status_code == 200
     time = FakeTime(now())
     drive(beats.leading(time), time, now() + timedelta(seconds=65))
     assert len(beats.runs(imported)) == 2

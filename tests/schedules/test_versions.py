@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from celery.schedules import crontab
 from flask import Flask
 
-from tests.schedules.acting import Visitor, number_of
+from tests.visitors import Visitor, number_of
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleDetail, ScheduleVersion
 from webapp.schedules import history, service
@@ -83,8 +83,8 @@ def test_two_who_edit_at_once_see_all_three_and_lose_nothing(scheduler: Visitor,
 
 
 def test_programs_get_a_409_too(scheduler: Visitor, number: int) -> None:
-    assert scheduler.send(f"/schedules/{number}", {"crontab": "0 6 * * *", "version": 1}).status_code == 200
-    answer = scheduler.send(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
+    assert scheduler.post_json(f"/schedules/{number}", {"crontab": "0 6 * * *", "version": 1}).status_code == 200
+    answer = scheduler.post_json(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
     assert answer.status_code == 409
     assert "Sita Gurung saved version 2" in answer.get_json()["error"]
 
@@ -93,7 +93,7 @@ def test_who_has_saved_is_told_of_those_who_are_no_people_too(app: Flask, schedu
     with app.app_context():
         service.save(number, {"queue": "slow"})
         db.session.remove()
-    answer = scheduler.send(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
+    answer = scheduler.post_json(f"/schedules/{number}", {"crontab": "0 7 * * *", "version": 1})
     assert answer.get_json()["error"].startswith("The command line saved version 2 of ")
 
 
@@ -129,4 +129,4 @@ def test_drift_is_shown_and_reset_field_by_field(scheduler: Visitor, from_code: 
 
 
 def test_one_that_the_code_does_not_define_cannot_be_reset(scheduler: Visitor, number: int) -> None:
-    assert scheduler.send(f"/schedules/{number}/reset", {}).status_code == 409
+    assert scheduler.post_json(f"/schedules/{number}/reset", {}).status_code == 409

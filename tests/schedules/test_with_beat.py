@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests import processes
-from tests.schedules.acting import Visitor, number_of
 from tests.servers import wait_for
 from tests.support import reading
+from tests.visitors import Visitor, number_of
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db
@@ -55,7 +55,7 @@ def in_force(visitor: Visitor, number: int) -> float:
     """How many seconds after the edit it was in force."""
 
     def told() -> re.Match[str] | None:
-        text = visitor.get(f"/schedules/{number}/in-force", HX_Request="true").text
+        text = visitor.get(f"/schedules/{number}/in-force", htmx=True).text
         return re.search(r"in force on \S+ after ([0-9.]+) s", text)
 
     return float(wait_for(told, seconds=5, message="no beat had it in force")[1])
@@ -88,7 +88,7 @@ def test_it_fires_at_the_times_of_its_preview_but_the_skipped_one(
     number = number_of(scheduler.post("/schedules", fields))
     previewed = [datetime.fromisoformat(due["utc"]) for due in scheduler.read(f"/schedules/{number}")["next"]]
     assert previewed == [start, start + timedelta(seconds=2)]
-    assert scheduler.send(f"/schedules/{number}/skip").status_code == 200
+    assert scheduler.post_json(f"/schedules/{number}/skip").status_code == 200
     wait_for(lambda: len(runs(app, number)) == 3, seconds=20, message="it did not fire")
     states = runs(app, number)
     assert states[0] == (start, "skipped")

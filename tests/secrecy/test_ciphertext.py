@@ -229,14 +229,6 @@ def test_what_other_programs_send_is_not_opened(context: Flask, schedule_id: int
         assert (embedded["chain"][0]["args"], embedded["chain"][0]["kwargs"]) == ([seal], {"password": seal})
 
 
-@pytest.fixture
-def beats(app: Flask) -> Iterator[Rig]:
-    celery.conf.beat_schedule = {}
-    made = Rig(app.config["SQLALCHEMY_DATABASE_URI"])
-    yield made
-    made.close()
-
-
 def test_row_opens_what_was_sealed_for_it_and_nothing_else(
     context: Flask, schedule_id: int, beats: Rig, redis: redis_client.Redis
 ) -> None:

@@ -100,6 +100,8 @@ class _Attack:
     def __init__(self, app: Flask, seed: int) -> None:
         self.dice = random.Random(seed)
         self.visitors = [Visitor(app, role) for role in ROLES]
+        for visitor in self.visitors:
+            visitor.token = visitor.form_token()
         with app.app_context():
             self.ids = [make_run(state) for state in (RunState.FAILED, RunState.STARTED, RunState.UNCONFIRMED)]
             made = service.create(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from tests.accounts.browser import Browser, add_user
+from tests.visitors import Visitor, add_user
 from webapp.extensions import limiter
 from webapp.web import access
 from webapp.web.access import ROLES, Permission, Subject, granted, rule_of
@@ -84,7 +84,7 @@ def test_a_role_is_one_line(app: Flask, open_limits: None, monkeypatch: pytest.M
     monkeypatch.setitem(ROLES, "auditor", (permissions, "Reads the audit"))
     number = add_user(app)
     add_user(app, "admin@example.com", "admin")
-    admin, auditor = Browser(app), Browser(app)
+    admin, auditor = Visitor(app), Visitor(app)
     admin.sign_in("admin@example.com")
     assert "auditor: reads the audit" in admin.get(f"/people/{number}").text
     fields = {"name": "Maya", "timezone": "UTC", "roles": ["member", "auditor"], "active": "1"}
@@ -104,7 +104,7 @@ def test_a_scope_reaches_every_route_with_a_subject(
 
     monkeypatch.setattr(access, "covers", covers)
     add_user(app, "admin@example.com", "admin")
-    admin = Browser(app)
+    admin = Visitor(app)
     admin.sign_in("admin@example.com")
     for path, subject in (
         ("/schedules/7", Subject("schedule", 7)),

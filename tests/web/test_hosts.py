@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
-from tests.accounts.browser import Browser, add_user
+from tests.visitors import Visitor, add_user
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
@@ -47,7 +47,7 @@ def addresses(rule: Rule) -> set[str]:
 
 def test_no_redirect_leaves_the_site_whatever_host_is_named(behind: Flask) -> None:
     add_user(behind, "ada@example.com", "admin")
-    signed_in, stranger = Browser(behind), Browser(behind)
+    signed_in, stranger = Visitor(behind), Visitor(behind)
     signed_in.sign_in("ada@example.com")
     paths = {path for rule in behind.url_map.iter_rules() for path in addresses(rule)} - {"/metrics"}
     paths = {path for path in paths if not path.startswith(("/static", "/live", "/readyz"))} | set(PATHS)

@@ -9,10 +9,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.accounts.browser import add_user
 from tests.runs.making import make_run
 from tests.support import add_person, fresh, reading
-from tests.visitors import Visitor
+from tests.visitors import Visitor, add_user
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.extensions import db

@@ -6,7 +6,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.accounts.browser import Browser, add_user
+from tests.visitors import Visitor, add_user
 from webapp.web.redirects import safe_path
 
 HOST = "evil.example"
@@ -30,7 +30,7 @@ OURS = ["/", "/runs", "/runs?state=failed&after=3", "/people/3#mails", "/runs?ba
 def test_it_never_leads_off_the_site(app: Flask) -> None:
     add_user(app)
     for wanted in ELSEWHERE:
-        answer = Browser(app).sign_in(next=wanted)
+        answer = Visitor(app).sign_in(next=wanted)
         assert (answer.status_code, answer.location) == (303, "/"), wanted
 
 
@@ -40,12 +40,12 @@ def test_there_are_sixty_variants() -> None:
 
 def test_it_leads_on_to_our_own_pages(app: Flask) -> None:
     add_user(app)
-    assert [Browser(app).sign_in(next=wanted).location for wanted in OURS] == OURS
+    assert [Visitor(app).sign_in(next=wanted).location for wanted in OURS] == OURS
 
 
 def test_the_page_of_somebody_signed_in_leads_nowhere_else(app: Flask) -> None:
     add_user(app)
-    browser = Browser(app)
+    browser = Visitor(app)
     browser.sign_in()
     for wanted in ELSEWHERE:
         assert browser.get("/login", query_string={"next": wanted}).location == "/", wanted
@@ -64,7 +64,7 @@ def test_whatever_is_taken_stays_on_the_site(text: str) -> None:
 
 def test_the_sign_in_page_leads_back_to_what_was_asked_for(app: Flask) -> None:
     add_user(app, "ada@example.com", "admin")
-    browser = Browser(app)
+    browser = Visitor(app)
     asked = browser.get("/people?role=admin")
     assert asked.location == "/login?next=/people?role%3Dadmin"
     page = browser.get(asked.location)

@@ -89,7 +89,7 @@ def test_idle_page_costs_nothing(viewer: Visitor) -> None:
     for path in ("/workers", "/queues"):
         first = viewer.get(path, htmx=True)
         assert first.status_code == 200
-        assert viewer.get(path, htmx=True, **{"HX-PTag": first.headers["HX-PTag"]}).status_code == 304
+        assert viewer.get(path, htmx=True, headers={"HX-PTag": first.headers["HX-PTag"]}).status_code == 304
 
 
 def test_queues_show_depth_consumers_and_the_oldest(context: Flask, redis: object) -> None:
