@@ -34,7 +34,7 @@ class Access(IntEnum):
 
 
 ROLES = {
-    "member": (Access.MEMBER, "Sees and edits only themselves"),
+    "member": (Access.MEMBER, "Sees and edits only their own account"),
     "viewer": (Access.VIEWER, "Reads every page"),
     "operator": (Access.OPERATOR, "Launches, retries, cancels and pauses"),
     "scheduler": (Access.SCHEDULER, "Edits schedules"),
@@ -97,7 +97,7 @@ def enforce() -> Response | None:
     if admits is not None and admits():
         return None
     if current_user.is_authenticated:
-        raise Forbidden(f"This takes the role “{needed.name.lower()}”.")
+        raise Forbidden(f"You need the {needed.name.lower()} role.")
     return _sign_in_first()
 
 
