@@ -1,4 +1,4 @@
-# `make` alone lists what can be done.
+# `make` alone lists all commands.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test check lint audit audit-refresh soak bench bench-full structure structure-live lock setup setup-dev setup-programs
@@ -11,11 +11,11 @@ BIN := $(VENV)/bin
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
 PYTHON = $(shell for name in $(PYTHONS); do \
 	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
-NO_PYTHON = No Python 3.11 or newer that can make virtual environments was found. Install one; on Debian: apt-get install python3.11-venv
+NO_PYTHON = No Python 3.11 or newer that can make virtual environments was found. Install it; on Debian: apt-get install python3.11-venv
 INSTALL = @python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; "$$python" webapp/launcher/bootstrap.py
 
-help: ## List what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' Makefile
+help: ## List all commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' Makefile
 
 run: setup ## Run everything: web, worker, beat, recorder and what they need. Stop with Ctrl-C
 	@exec $(BIN)/python -m webapp.launcher
@@ -34,7 +34,7 @@ COPIES := PRELOADED=1
 # What takes seconds comes first, so that a mistake shows early; the type checker keeps one processor busy, so the quick tests
 # run beside it. The last two wait more than they work, so they run together; apart from each other, because Playwright keeps
 # an event loop running in its process.
-test: setup-dev setup-programs lint ## Run every check and every test; sets itself up
+test: setup-dev setup-programs lint ## Run all checks and tests
 	@mkdir -p .cache; $(BIN)/mypy >.cache/mypy.log 2>&1 & mypy=$$!; \
 	$(PYTEST) --dist worksteal --numprocesses 3 -m "not slow and not browser"; quick=$$?; \
 	wait $$mypy; mypy=$$?; cat .cache/mypy.log; exit $$((quick + mypy))
@@ -51,32 +51,32 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
 
-audit: setup-dev ## Compare what is locked and vendored with the known advisories; look for grave flaws in the code
+audit: setup-dev ## Check locked packages and vendored scripts for known advisories, and the code for serious flaws
 	@$(BIN)/bandit --quiet -lll --recursive webapp migrations requirements wsgi.py
 	@$(BIN)/python requirements/audit.py
 
-audit-refresh: setup-dev ## Look the advisories up anew; says where that was not possible
+audit-refresh: setup-dev ## Refresh the advisories; lists what could not be checked
 	@$(BIN)/python requirements/audit.py --refresh
 
-soak: setup-dev ## The reliability tests in full, each number beside its bar: most of an hour
+soak: setup-dev ## Run the reliability tests in full, each result next to its target (most of an hour)
 	@$(BIN)/python -m tests.soak
 
-bench: setup-dev ## Measure beat beside other schedulers, tasks and the recorder, in small: about six minutes
+bench: setup-dev ## Benchmark beat against other schedulers, tasks and the recorder (about six minutes)
 	@$(BIN)/python -m bench
 
-bench-full: setup-dev ## The same with up to 100,000 schedules: about 30 minutes
+bench-full: setup-dev ## Benchmark with up to 100,000 schedules (about 30 minutes)
 	@$(BIN)/python -m bench --full
 
-structure: setup-dev ## Print the structure of the code, each figure beside its bar
+structure: setup-dev ## Print figures of the code structure, each next to its target
 	@$(BIN)/python -m bench.structure
 
-structure-live: setup-dev ## Print which modules a saved edit and a launched run walk through
+structure-live: setup-dev ## Print the modules that a saved edit and a launched run enter
 	@$(BIN)/python -m bench.structure_live
 
 # Pins and hashes only: no index's address, no folder of this machine. `make lock UPGRADE=--upgrade` takes newer versions.
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
 	--generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
-lock: setup-dev ## Pin the requirements anew, with hashes, from requirements/*.in
+lock: setup-dev ## Update the locked requirements, with hashes, from requirements/*.in
 	@cd requirements && $(COMPILE) --output-file base.lock base.in
 	@cd requirements && $(COMPILE) --output-file dev.lock dev.in
 	@cd bench && for name in celery sacb djcb redbeat; do \

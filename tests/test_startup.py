@@ -105,7 +105,7 @@ def test_a_command_without_its_database_says_what_to_do(empty_database: str, tmp
     line = refused(run(tmp_path, "flask", "users", "list", SECRET_KEY=SECRET, DATABASE_URL=empty_database))
     assert line.startswith("The database of DATABASE_URL is not ready: ")
     assert "users" in line
-    assert line.endswith("Start `make run`, or bring it up to date by `flask --app wsgi db upgrade`.")
+    assert line.endswith("Start `make run`, or migrate it with `flask --app wsgi db upgrade`.")
 
 
 @pytest.mark.slow

@@ -293,7 +293,7 @@ def _secret(given: Mapping[str, str]) -> str:
     if value is None:
         raise ConfigError(
             "SECRET_KEY is not set. Set it to a random text that all processes share, "
-            f"for example {secrets.token_urlsafe(32)}; or run this in the folder in which `make run` was started"
+            f"for example {secrets.token_urlsafe(32)}. Or run this command in the folder where `make run` was started"
         )
     if len(value) < MINIMUM_SECRET_LENGTH:
         raise ConfigError(f"SECRET_KEY is too short: at least {MINIMUM_SECRET_LENGTH} characters.")

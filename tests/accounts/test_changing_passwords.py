@@ -59,11 +59,11 @@ def test_a_change_is_audited_once_and_without_the_password(app: Flask, browser: 
 @pytest.mark.parametrize(
     ("fields", "status", "said"),
     [
-        ({"password": "wrong password here"}, 401, "not your current password"),
+        ({"password": "wrong password here"}, 401, "Incorrect current password"),
         ({"new_password": "short"}, 422, "at least 12 characters"),
         ({"new_password": "password1234"}, 422, "guessed"),
         ({"new_password": "MayaGurung1990"}, 422, "guessed"),
-        ({"new_password": PASSWORD}, 422, "another one"),
+        ({"new_password": PASSWORD}, 422, "must differ from the current one"),
     ],
 )
 def test_a_refused_change_stands_at_its_field(browser: Visitor, fields: dict[str, str], status: int, said: str) -> None:
@@ -138,7 +138,7 @@ def test_a_link_is_dead_after_an_hour(app: Flask, browser: Visitor) -> None:
 def test_an_invented_link_is_refused(browser: Visitor, token: str) -> None:
     answer = browser.get(f"/reset/{token}")
     assert answer.status_code == 404
-    assert "not valid any more" in answer.text
+    assert "no longer valid" in answer.text
     # Another one is a step away.
     assert 'action="/reset"' in answer.text
 

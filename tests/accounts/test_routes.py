@@ -135,7 +135,7 @@ def test_every_unsafe_route_refuses_a_missing_or_foreign_token(
             headers = {"X-CSRFToken": token} if token is not None and where == "header" else {}
             answer = admin.client.open(address(rule), method=method, data=fields, headers=headers)
             assert answer.status_code == 400, f"{method} {rule.rule}: {answer.status}"
-            assert "load the page again" in answer.text
+            assert "reload the page" in answer.text
             tried += 1
     assert tried >= 16
     assert fingerprint(app) == before

@@ -68,7 +68,7 @@ def test_every_refusal_reads_alike(app: Flask, browser: Visitor, email: str, pas
     add_user(app, "off@example.com", active=False)
     answer = browser.sign_in(email, password)
     assert answer.status_code == 401
-    assert "The e-mail address or the password is not right." in answer.text
+    assert "Incorrect email address or password." in answer.text
     assert f'value="{email}"' in answer.text
     assert password == "" or password not in answer.text
     assert not browser.is_signed_in()

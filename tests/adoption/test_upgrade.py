@@ -99,6 +99,6 @@ def test_a_message_that_is_left_there_and_the_one_sent_again_are_one_run(
     with processes.worker(settings, "--concurrency", "2", **env) as worker:
         # Each message is answered for, by a success or as a duplicate.
         wait_for(lambda: worker.output().count(" succeeded in ") == len(ids), seconds=20)
-        wait_for(lambda: worker.output().count("not begun here: ") == len(ids), seconds=20)
+        wait_for(lambda: worker.output().count("not started here: ") == len(ids), seconds=20)
     assert shop.executed() == {"once": len(ids)}
     assert db.session.scalars(sa.select(Run.claims).order_by(Run.claims)).all() == [1, 1, 2]

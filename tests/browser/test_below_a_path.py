@@ -67,7 +67,7 @@ def test_a_day_below_a_path(
     # An error's page leads back, too.
     page.goto(f"{live_server}/nothing/here")
     assert "404" in complaints.pop()
-    page.get_by_role("link", name="To the front page").click()
+    page.get_by_role("link", name="Go to overview").click()
     expect(page).to_have_url(f"{live_server}/login?next={ROOT}/")
     assert [url for url in asked if not url.startswith(f"{live_server}/")] == [live_server]
 
@@ -82,7 +82,7 @@ def sign_in(page: Page, site: str, email: str) -> None:
     """From the path without its slash, to which nginx adds it, to the front page, in the dark."""
     page.goto(site)
     expect(page).to_have_url(f"{site}/login?next={ROOT}/")
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(server.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{site}/")
@@ -132,10 +132,10 @@ def register_and_confirm(page: Page, site: str, app: Flask) -> None:
     page.get_by_role("link", name="Register").first.click()
     page.get_by_label("Name").fill("Maya Gurung")
     page.get_by_label("Birthday").fill("1990-02-28")
-    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Email address").fill("maya@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
-    expect(page.get_by_role("heading", name="Check your mailbox")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your email")).to_be_visible()
     link = re.search(rf"{site}/confirm/\S+", sent(app)[2])
     assert link
     page.goto(link[0])

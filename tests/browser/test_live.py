@@ -63,7 +63,7 @@ def test_run_is_pushed_to_its_page_until_it_ends(
     page.goto(f"/runs/{run_id}")
     sign = page.locator("#live")
     expect(sign).to_have_text("live")
-    expect(sign).to_have_attribute("title", "What changes appears here as it happens.")
+    expect(sign).to_have_attribute("title", "Changes appear here as they happen.")
     change(run_id, progress_done=1, progress_total=4, progress_at=now(), state=RunState.STARTED, started_at=now())
     announce(redis, [run_id])
     expect(page.locator("progress")).to_have_attribute("value", "25.0")
@@ -78,7 +78,7 @@ def test_run_is_pushed_to_its_page_until_it_ends(
     wait_for(lambda: announced_again() == 304)
     change(run_id, state=RunState.FAILED, error="ValueError: no", ended_at=now())
     announce(redis, [run_id])
-    expect(page.get_by_role("button", name="Retry", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Retry run", exact=True)).to_be_visible()
     expect(page.locator("#run")).to_contain_text("ValueError: no")
     # It has ended: no stream, no sign, no requests.
     expect(sign).to_have_count(0)
@@ -164,7 +164,7 @@ def test_page_polls_when_its_stream_is_refused(
     assert refused.value.status == 429
     sign = page.locator("#live")
     expect(sign).to_have_text("polling")
-    expect(sign).to_have_attribute("title", "Changes are not pushed now; this page looks every 1 s.")
+    expect(sign).to_have_attribute("title", "Live updates are not available. This page refreshes every 1 s.")
     change(run_id, state=RunState.STARTED, started_at=now())
     expect(page.locator(".run-summary")).to_contain_text("started", timeout=5_000)
     # It tries again, and there is room.

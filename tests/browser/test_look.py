@@ -58,7 +58,7 @@ def test_the_phone_menu_opens_by_keyboard_without_javascript(new_page: NewPage, 
     link = page.get_by_role("link", name="Schedules", exact=True)
     expect(link).to_be_hidden()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")

@@ -53,12 +53,12 @@ def test_registering_and_signing_in_without_javascript(app: Flask, new_page: Cal
     page.get_by_label("Name").fill("Maya Gurung")
     page.get_by_label("Birthday").fill("1990-02-28")
     page.get_by_label("Time zone").fill("Asia/Kathmandu")
-    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Email address").fill("maya@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
-    assert page.get_by_role("heading", level=1).inner_text() == "Check your mailbox"
+    assert page.get_by_role("heading", level=1).inner_text() == "Check your email"
     page.goto("/account")
-    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Email address").fill("maya@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     assert page.get_by_role("heading", level=1).inner_text() == "Your account"
@@ -77,7 +77,7 @@ def test_an_error_is_told_to_who_cannot_see_it(
     page.get_by_label("Name").fill("Maya Gurung")
     page.get_by_label("Birthday").fill("1990-02-28")
     page.get_by_label("Time zone").fill("Mars/Olympus")
-    page.get_by_label("E-mail address").fill("maya@example.com")
+    page.get_by_label("Email address").fill("maya@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Register").click()
     field = page.get_by_label("Time zone")

@@ -76,7 +76,7 @@ def test_sum_appears_by_itself(page: Page, sign_in: Callable[[Page, str], None],
     page.goto("/add-numbers/")
     page.get_by_label("First number").fill("2")
     page.get_by_label("Second number").fill("3")
-    page.get_by_role("button", name="Add them").click()
+    page.get_by_role("button", name="Add numbers").click()
     result = page.locator("#task-result")
     expect(result).to_contain_text("queued")
     done = sa.update(Run).values(state=RunState.SUCCEEDED, result="5", ended_at=now())
@@ -100,9 +100,9 @@ def test_sum_works_without_javascript(
     page.goto("/add-numbers/")
     page.get_by_label("First number").fill("2")
     page.get_by_label("Second number").fill("3")
-    page.get_by_role("button", name="Add them").click()
+    page.get_by_role("button", name="Add numbers").click()
     expect(page.locator("#task-result")).to_contain_text("queued")
-    expect(page.get_by_role("link", name="Look again")).to_be_visible()
+    expect(page.get_by_role("link", name="Reload")).to_be_visible()
 
 
 def test_task_is_chosen_and_launched(
@@ -114,7 +114,7 @@ def test_task_is_chosen_and_launched(
     page.get_by_label("num1").fill("two")
     page.get_by_label("num2").fill("3")
     page.get_by_role("button", name="Launch").click()
-    expect(page.get_by_text("This is not a number")).to_be_visible()
+    expect(page.get_by_text("Enter a number")).to_be_visible()
     # The browser logs that the form came back with 422.
     assert all("422" in complaints.pop() for _ in list(complaints))
     page.get_by_label("num1").fill("2")

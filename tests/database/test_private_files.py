@@ -43,9 +43,7 @@ def test_wider_rights_are_taken_away_and_said_once(
         create_app(settings)
         create_app(settings)
     assert modes(file) == {"old.db": 0o600, "old.db-wal": 0o600}
-    assert [record.getMessage() for record in caplog.records] == [
-        f"Made readable by their owner alone: {file}, {file}-wal."
-    ]
+    assert [record.getMessage() for record in caplog.records] == [f"Restricted to their owner: {file}, {file}-wal."]
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql+psycopg://somewhere/x"])

@@ -85,7 +85,7 @@ def test_held_messages(context: Flask, settings: Settings, broker: Broker, tmp_p
             long = control.launch("samples.wait", [str(gate)]).id
             wait_for(lambda: fresh(Run, long).state == RunState.STARTED, seconds=20)
             broker.deliver_again()
-            refused = f"run {long} not begun here: duplicate"
+            refused = f"run {long} not started here: duplicate"
             wait_for(lambda: worker.output().count(refused) >= 1, seconds=20, message="no duplicate came")
             check_the_worker_is_free()
             gate.touch()

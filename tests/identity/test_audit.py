@@ -92,7 +92,7 @@ def test_pages_go_on_where_the_one_before_ended(app: Flask, admin: Visitor) -> N
 @pytest.mark.parametrize("query", ["actor=zzz", "before=1", "object=%00"])
 def test_an_empty_page_says_what_to_do(admin: Visitor, query: str) -> None:
     page = admin.get(f"/audit?{query}").text
-    assert any(text in page for text in ("Show everything", "To the newest", "account.sign_in"))
+    assert any(text in page for text in ("Clear filters", "Back to the newest", "account.sign_in"))
 
 
 def test_markup_in_an_entry_is_text(app: Flask, admin: Visitor) -> None:

@@ -30,8 +30,8 @@ async def answering(answer: bytes) -> AsyncIterator[int]:
     [
         (b"HTTP/1.0 200 OK\r\n\r\n{}", {}),
         (
-            b'HTTP/1.1 503 Service Unavailable\r\n\r\n{"checks": {"database": "ok", "beat": "none leads"}}',
-            {"beat": "none leads"},
+            b'HTTP/1.1 503 Service Unavailable\r\n\r\n{"checks": {"database": "ok", "beat": "none is the leader"}}',
+            {"beat": "none is the leader"},
         ),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n<html>", {"web": "/readyz answered 503"}),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", {"web": "/readyz answered 404"}),

@@ -96,7 +96,7 @@ def test_wider_rights_are_taken_away_with_a_line(project: Project) -> None:
         (project.data / name).write_text("x" * 40)
         (project.data / name).chmod(0o664)
     with project.running() as running:
-        (line,) = [line for line in running.err.read_text().splitlines() if "readable by their owner alone" in line]
+        (line,) = [line for line in running.err.read_text().splitlines() if "Restricted to their owner" in line]
         assert all(name in line for name in names)
         assert stat.S_IMODE(project.data.stat().st_mode) == 0o700
         assert {mode(project, name) for name in names} == {0o600}
@@ -140,10 +140,10 @@ def test_a_given_password_is_neither_printed_nor_kept(project: Project) -> None:
 
 
 def test_an_admin_that_was_there_before_keeps_their_password(project: Project) -> None:
-    project.write("release: echo The admin boss@example.com is there already.\nweb: python web.py\n")
+    project.write("release: echo The admin boss@example.com exists already.\nweb: python web.py\n")
     with project.running() as running:
         kept = (project.data / "admin_password").read_text().strip()
-        assert "the password that was set when that account was made" in running.ready_line
+        assert "the password that was set when the account was created" in running.ready_line
         assert kept not in running.ready_line
 
 

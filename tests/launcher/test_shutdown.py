@@ -38,7 +38,7 @@ def test_processes_that_do_not_end_when_asked_are_ended_by_force(project: Projec
         processes = running.processes()
         assert running.stop() == 0
         assert [process for process in processes if _alive(process)] == []
-        assert "worker did not end when asked and was ended by force." in running.err.read_text()
+        assert "worker did not stop when asked and was killed." in running.err.read_text()
 
 
 def test_a_second_signal_does_not_wait(project: Project) -> None:

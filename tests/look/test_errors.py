@@ -36,7 +36,7 @@ def test_each_error_says_what_happened_and_what_to_do(failing: Flask, status: in
     assert answer.status_code == status
     assert f"<h1>{TITLES[status]}</h1>" in answer.text
     assert ADVICE[status] in answer.text
-    assert 'href="/">To the front page</a>' in answer.text
+    assert 'href="/">Go to overview</a>' in answer.text
 
 
 def test_an_error_inside_a_page_is_a_fragment(failing: Flask) -> None:
@@ -76,4 +76,4 @@ def test_an_error_in_the_frame_itself_still_shows_a_page(app: Flask, caplog: pyt
     answer = app.test_client().get("/login")
     assert answer.status_code == 500
     assert TITLES[500] in answer.text
-    assert "cannot be made" in caplog.text
+    assert "cannot be rendered" in caplog.text

@@ -99,7 +99,7 @@ def test_results_are_text_that_htmx_leaves_alone(draw: Render) -> None:
     html = draw("{{ data.json_block(text, 'Result') }}", text='{"a": "<b hx-get=/x>"}')
     assert "hx-ignore" in html
     assert "&lt;b hx-get=/x&gt;" in html
-    assert draw("{{ data.json_block(none, 'Result') }}").strip() == '<p class="code-empty">nothing</p>'
+    assert draw("{{ data.json_block(none, 'Result') }}").strip() == '<p class="code-empty">None</p>'
 
 
 def test_a_moment_is_shown_in_the_configured_zone_to_strangers(draw: Render) -> None:

@@ -55,7 +55,7 @@ def test_viewers_see_counts_that_link(app: Flask, signed_in: Callable[[str], Vis
     page = signed_in("viewer").get("/").text
     assert 'href="/runs?state=failed"' in page
     assert '<span class="tile-count">3</span>' in page
-    assert "1 mail is in doubt" in page
+    assert "1 email is in doubt" in page
 
 
 def test_members_see_only_their_own(signed_in: Callable[[str], Visitor]) -> None:

@@ -85,7 +85,7 @@ def test_a_second_message_with_the_same_key_is_not_made(person: User) -> None:
 def test_it_is_sent_once_however_often_it_is_delivered(person: User, mailbox: Mailbox) -> None:
     mail = enqueue(person)
     assert deliver(mail) == "sent to maya@example.com"
-    assert deliver(mail) == "not sent: the message is sent already"
+    assert deliver(mail) == "not sent: the email is sent already"
     assert len(mailbox.contents) == 1
     sent = reloaded(mail)
     assert (sent.state, sent.attempts, sent.error) == (MailState.SENT, 1, None)
@@ -139,7 +139,7 @@ def test_it_is_given_up_after_the_last_attempt(context: Flask, person: User) -> 
                 deliver(reloaded(mail))
     given_up = reloaded(mail)
     assert (given_up.state, given_up.attempts) == (MailState.FAILED, 6)
-    assert "Given up after 6 attempts" in (given_up.error or "")
+    assert "Failed after 6 attempts" in (given_up.error or "")
 
 
 def test_a_refused_address_gets_no_further_mail(context: Flask, person: User) -> None:
@@ -165,7 +165,7 @@ def test_no_answer_after_the_end_is_in_doubt_and_not_sent_again(context: Flask, 
         use_port(context, server.port)
         with pytest.raises(InDoubt):
             deliver(mail)
-        assert deliver(reloaded(mail)) == "not sent: the message is in doubt already"
+        assert deliver(reloaded(mail)) == "not sent: the email is in doubt already"
         assert len(server.contents) == 1
     assert reloaded(mail).state == MailState.IN_DOUBT
 

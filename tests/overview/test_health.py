@@ -96,7 +96,7 @@ def test_beat_that_stands_by_is_given_a_moment_to_take_over(signs: Callable[[], 
     db.session.execute(sa.update(BeatLease).values(holder=None, expires_at=now()))
     assert signs() == {}
     db.session.execute(sa.update(BeatLease).values(expires_at=now() - MINUTE))
-    assert signs()["beat"].text == "A beat is running, but none leads."
+    assert signs()["beat"].text == "A beat is running, but none is the leader."
 
 
 def test_worker_that_died_stopped_or_was_killed_beside_others(signs: Callable[[], dict[str, Sign]]) -> None:
@@ -226,7 +226,7 @@ def test_open_page_asks_for_the_same_part_and_programs_get_json(
     signs()
     assert "No beat is running." in viewer.get("/health", htmx=True).text
     told = viewer.get("/health", accept="application/json").get_json()
-    assert (told["ready"], told["checks"]["beat"], told["signs"][0]["key"]) == (False, "none leads", "beat")
+    assert (told["ready"], told["checks"]["beat"], told["signs"][0]["key"]) == (False, "none is the leader", "beat")
     assert datetime.fromisoformat(told["signs"][0]["since"]) < now()
 
 

@@ -43,7 +43,7 @@ def test_it_names_who_is_missing(context: Flask) -> None:
     assert answer.status_code == 503
     assert answer.get_json() == {
         "status": "unavailable",
-        "checks": ALL | {"beat": "none leads", "recorder": "none is alive", "worker": "none is alive"},
+        "checks": ALL | {"beat": "none is the leader", "recorder": "none is online", "worker": "none is online"},
     }
 
 
@@ -54,7 +54,7 @@ def test_beat_that_is_silent_or_follows_is_not_enough(
     everything_is_there(redis, beat_age=age, leading=leading)
     answer = context.test_client().get("/readyz")
     assert answer.status_code == 503
-    assert answer.get_json()["checks"] == ALL | {"beat": "none leads"}
+    assert answer.get_json()["checks"] == ALL | {"beat": "none is the leader"}
 
 
 def test_it_says_that_broker_and_redis_are_away(settings: Settings, redis: redis_client.Redis) -> None:
@@ -63,7 +63,7 @@ def test_it_says_that_broker_and_redis_are_away(settings: Settings, redis: redis
         began = time.monotonic()
         checks = app.test_client().get("/readyz").get_json()["checks"]
         assert time.monotonic() - began < 4
-        silent = {"broker": "does not answer", "redis": "does not answer", "recorder": "cannot be known"}
+        silent = {"broker": "does not answer", "redis": "does not answer", "recorder": "unknown"}
         assert checks == ALL | silent
 
 
@@ -88,4 +88,4 @@ def test_servers_that_never_answer_do_not_hold_it_up(settings: Settings, mute_po
     assert time.monotonic() - began < 4
     assert answer.status_code == 503
     assert answer.get_json()["checks"]["database"] == "does not answer"
-    assert set(answer.get_json()["checks"].values()) == {"does not answer", "cannot be known"}
+    assert set(answer.get_json()["checks"].values()) == {"does not answer", "unknown"}

@@ -48,7 +48,7 @@ def test_a_weak_password_is_refused_unless_it_stands_already(settings: Settings)
     assert "ADMIN_PASSWORD" in said
     assert all_rows(weak, User) == []
     add_user(weak, "boss@example.com", "admin")
-    assert run(weak, "ensure-admin") == (0, "The admin boss@example.com is there already.\n")
+    assert run(weak, "ensure-admin") == (0, "The admin boss@example.com exists already.\n")
 
 
 def test_ensure_admin_prints_a_random_password_once(app: Flask) -> None:
@@ -90,8 +90,8 @@ def test_create_and_list(app: Flask, runner: FlaskCliRunner) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--email", "maya@example.com", "--name", "M"], "registered already"),
-        (["--email", "x", "--name", "M"], "not an e-mail address"),
+        (["--email", "maya@example.com", "--name", "M"], "already registered"),
+        (["--email", "x", "--name", "M"], "not an email address"),
         (["--email", "x@example.com", "--name", "M", "--password", "short"], "at least 12"),
         (["--email", "x@example.com", "--name", "M", "--timezone", "Mars"], "time zone"),
         (["--email", "x@example.com", "--name", "M", "--birthday", "2999-01-01"], "future"),

@@ -124,7 +124,7 @@ def test_an_old_link_offers_a_new_one_that_works(app: Flask) -> None:
         old = link(app)
     answer = Visitor(app).get(old)
     assert (answer.status_code, confirmed(app)) == (404, False)
-    assert "not valid any more" in answer.text
+    assert "no longer valid" in answer.text
     assert Visitor(app).post("/confirm", {"email": "maya@example.com"}).location == "/confirm/sent"
     assert Visitor(app).get(link(app, "confirm_address")).status_code == 200
     assert confirmed(app)

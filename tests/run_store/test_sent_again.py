@@ -64,7 +64,7 @@ def test_what_a_task_replaced_itself_by_is_sent_again(context: Flask) -> None:
             return claims.claim(connection, delivery, now())
 
     with db.engine.begin() as connection:
-        claims.hand_over(connection, run_id, "w", "It replaced itself by add", 1, signature, now())
+        claims.hand_over(connection, run_id, "w", "It replaced itself with add", 1, signature, now())
     run = fresh(Run, run_id)
     assert (run.state, run.sends, run.task) == (RunState.QUEUED, 1, "replacing")
     assert run.sent_at is not None

@@ -84,9 +84,9 @@ def test_poll_answers_304_until_something_changed(operator: Visitor) -> None:
 @pytest.mark.parametrize(
     ("num1", "said"),
     [
-        ("", "Enter a number."), ("two", "not a number"), ("nan", "not a number"), ("inf", "not a number"),
-        ("1e999", "too large"), ("1_000", "not a number"), ("9" * 200, "longer than"), ("٣", "not a number"),
-        ("<b>", "not a number"),
+        ("", "Enter a number."), ("two", "Enter a number"), ("nan", "Enter a number"), ("inf", "Enter a number"),
+        ("1e999", "too large"), ("1_000", "Enter a number"), ("9" * 200, "at most 100 digits"), ("٣", "Enter a number"),
+        ("<b>", "Enter a number"),
     ],
 )  # fmt: skip
 def test_it_refuses_what_is_no_number_and_keeps_what_was_typed(operator: Visitor, num1: str, said: str) -> None:

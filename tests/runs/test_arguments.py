@@ -101,16 +101,16 @@ def test_each_kind_is_read_as_its_type() -> None:
     ("name", "text", "words"),
     [
         ("day", "31.1.2027", "not a date"),
-        ("copies", "two", "not a number"),
-        ("copies", "1.5", "not a whole number"),
+        ("copies", "two", "Enter a number"),
+        ("copies", "1.5", "Enter a whole number"),
         ("urgent", "maybe", "Choose one of: true, false"),
         ("layout", "wide", "Choose one of"),
         ("columns", '{"a": 1}', "A JSON list"),
-        ("columns", '["a", 2]', "At place 2: A text is needed"),
-        ("options", '{"x": true}', "Under “x”: A whole number is needed"),
-        ("anything", "text", "Texts need quotes"),
+        ("columns", '["a", 2]', "At position 2: A text is required"),
+        ("options", '{"x": true}', "Under “x”: A whole number is required"),
+        ("anything", "text", "Put text in quotes"),
         ("anything", "NaN", "not a JSON number"),
-        ("recipient", "", "This is needed"),
+        ("recipient", "", "Enter a value"),
     ],
 )
 def test_what_does_not_fit_is_told_at_its_field(name: str, text: str, words: str) -> None:
@@ -135,7 +135,7 @@ def test_arguments_that_take_the_rest() -> None:
     assert read_fields(known(spread), typed) == ([1, 2, 3, 4], {"x": 5})
     with pytest.raises(Invalid) as raised:
         read_fields(known(spread), sent(first="1", second="2", more='{"count": 5}'))
-    assert "has a field of its own" in raised.value.fields["arg.more"]
+    assert "has its own field" in raised.value.fields["arg.more"]
 
 
 @pytest.mark.parametrize(

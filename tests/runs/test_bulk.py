@@ -86,7 +86,7 @@ def test_so_many_at_once(operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> 
     make_runs(8, state=RunState.QUEUED)
     text = operator.get("/runs/cancel-all").text
     assert "Cancel 5 runs" in text
-    assert "More match" in text
+    assert "More runs match" in text
 
 
 def test_nothing_to_do_is_said(operator: Visitor) -> None:

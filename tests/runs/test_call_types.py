@@ -40,14 +40,14 @@ WRONG: list[tuple[str, Any, str]] = [
     ("count", "a", "A whole number"), ("count", 1.5, "A whole number"), ("count", True, "A whole number"),
     ("count", None, "A whole number"), ("count", 10**100, "too large"), ("ratio", "2", "A number"),
     ("ratio", [1], "A number"), ("text", 1, "A text"), ("on", "true", "True or false"), ("on", 1, "True or false"),
-    ("day", "2027-10-30", '"__type__": "date"'), ("day", envelope("date", "soon"), "worker cannot read"),
+    ("day", "2027-10-30", '"__type__": "date"'), ("day", envelope("date", "soon"), "worker cannot decode"),
     ("day", envelope("time", "22:00"), "A date"), ("moment", 5, "A date and time"), ("key", "x", "A UUID"),
     ("price", 9.95, '"__type__": "decimal"'), ("size", "xl", 'Choose one of: "s", "l"'),
-    ("mode", "2", 'Choose one of: "fast", 2'), ("numbers", [1, "b"], "At place 2"), ("numbers", 1, "A JSON list"),
+    ("mode", "2", 'Choose one of: "fast", 2'), ("numbers", [1, "b"], "At position 2"), ("numbers", 1, "A JSON list"),
     ("by_name", {"a": "b"}, "Under “a”"), ("either", 1.5, "A whole number or A text"),
-    ("days", ["2027-10-30"], "At place 1"), ("guessed", "x", "A number"),
-    ("anything", envelope("shoe", 1), "worker cannot read"),
-    ("anything", [{"deep": envelope("decimal", "x")}], "worker cannot read"),
+    ("days", ["2027-10-30"], "At position 1"), ("guessed", "x", "A number"),
+    ("anything", envelope("shoe", 1), "worker cannot decode"),
+    ("anything", [{"deep": envelope("decimal", "x")}], "worker cannot decode"),
 ]  # fmt: skip
 
 
@@ -102,15 +102,15 @@ def test_it_is_checked_at_every_door(admin: Visitor, runner: FlaskCliRunner) -> 
     for path, sent in doors:
         answer = admin.post_json(path, sent)
         assert answer.status_code == 422, path
-        assert '“num1”: A number is needed. Given: "a".' in str(answer.json), path
+        assert '“num1”: A number is required. Given: "a".' in str(answer.json), path
         if path != "/schedules/import":
             form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in sent.items()}
             shown = admin.post(path, {**form, "mode": "json"})
-            found = "“num1”: A number is needed" in shown.get_data(as_text=True)
+            found = "“num1”: A number is required" in shown.get_data(as_text=True)
             assert (shown.status_code, found) == (422, True), path
     for command in (["runs", "launch", "add", "--args", '["a", "b"]'], ["schedules", "import", "-", "--apply"]):
         result = runner.invoke(args=command, input=file)
-        assert (result.exit_code, "A number is needed" in result.output) == (1, True), command
+        assert (result.exit_code, "A number is required" in result.output) == (1, True), command
     with reading():
         assert db.session.scalars(sa.select(Run.id)).all() == [run_id]
         assert db.session.scalars(sa.select(PeriodicTask.name)).all() == ["Sums"]

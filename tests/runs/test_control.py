@@ -50,10 +50,10 @@ def test_waiting_run_is_cancelled_at_once(operator: Visitor, state: RunState) ->
     answer = operator.post(f"/runs/{run_id}/cancel")
     assert (answer.status_code, answer.location) == (303, f"/runs/{run_id}")
     run = fresh(Run, run_id)
-    assert (run.state, run.reason) == (RunState.REVOKED, "Cancelled before it began")
+    assert (run.state, run.reason) == (RunState.REVOKED, "Cancelled before it started")
     assert run.ended_at is not None
     assert [entry[0] for entry in audited("run.cancel")] == [run_id]
-    assert "will not begin" in operator.get(f"/runs/{run_id}").text
+    assert "will not start" in operator.get(f"/runs/{run_id}").text
 
 
 def test_running_run_is_asked_to_end_and_stays_running_until_it_did(operator: Visitor) -> None:
@@ -62,7 +62,7 @@ def test_running_run_is_asked_to_end_and_stays_running_until_it_did(operator: Vi
     run = fresh(Run, run_id)
     assert (run.state, run.ended_at) == (RunState.STARTED, None)
     text = operator.get(f"/runs/{run_id}").text
-    assert "Celery promises no more than that" in text
+    assert "Celery does not guarantee it" in text
     assert "Cancellation requested" in text
     assert len(audited("run.cancel")) == 1
 
@@ -225,7 +225,7 @@ def test_cancelling_works_while_the_broker_is_away(settings: Settings) -> None:
         visitor = Visitor(app, "operator")
         assert visitor.post(f"/runs/{waiting}/cancel").status_code == 303
         assert visitor.post(f"/runs/{running}/cancel").status_code == 303
-        assert "The broker is away" in visitor.get(f"/runs/{running}").text
+        assert "The broker does not answer" in visitor.get(f"/runs/{running}").text
         assert fresh(Run, waiting).state == RunState.REVOKED
         assert fresh(Run, running).state == RunState.STARTED
 

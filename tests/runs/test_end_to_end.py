@@ -112,7 +112,7 @@ def test_cancelling_ends_a_task_that_runs(context: Flask, settings: Settings, re
         ended = until(run.id, RunState.REVOKED, RunState.FAILED)
         # The worker goes on with the next one.
         until(control.launch("add", [1, 1]).id, RunState.SUCCEEDED)
-    assert (ended.state, ended.reason, ended.claims) == (RunState.REVOKED, "Ended while it ran", 1)
+    assert (ended.state, ended.reason, ended.claims) == (RunState.REVOKED, "Terminated while it ran", 1)
 
 
 def test_cancelled_run_never_begins(context: Flask, settings: Settings, recorder: None, tmp_path: Path) -> None:

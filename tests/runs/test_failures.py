@@ -53,7 +53,7 @@ def test_place_is_ours_where_there_is_one() -> None:
 
 def test_page_shows_them_as_text_and_leads_to_a_retry(context: Flask) -> None:
     operator = Visitor(context, "operator")
-    assert "Nothing failed" in operator.get("/runs/failures").text
+    assert "No failures" in operator.get("/runs/failures").text
     run_id = make_run(RunState.FAILED, error="ValueError: <b>no</b>", traceback=TRACE, args="[1, 2]")
     text = operator.get("/runs/failures?span=1h").text
     assert "&lt;b&gt;no" in text

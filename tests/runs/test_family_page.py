@@ -57,11 +57,11 @@ def test_ended_run_follows_those_who_go_on(viewer: Visitor) -> None:
     assert f'hx-get="{path}" hx-trigger="every' in " ".join(viewer.get(f"/runs/{root_id}").text.split())
     part = viewer.get(path, htmx=True)
     assert "<html" not in part.text
-    assert "to come" in part.text
+    assert "upcoming" in part.text
     assert viewer.get(path, htmx=True, headers={"HX-PTag": part.headers["HX-PTag"]}).status_code == 304
     make_run(id="total", task="orders.total", parent_id=ids[-1], root_id=root_id, group_id="g")
     text = viewer.get(path, htmx=True).text
-    assert "to come" not in text
+    assert "upcoming" not in text
     assert "hx-trigger" not in text
     assert viewer.get(path).status_code == 303
 

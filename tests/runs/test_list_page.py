@@ -29,7 +29,7 @@ def links(text: str, label: str) -> str:
 def test_none_yet_and_none_match_are_different_texts(viewer: Visitor) -> None:
     assert "No runs yet" in viewer.get("/runs").text
     make_run()
-    assert "No run matches" in viewer.get("/runs?state=failed").text
+    assert "No runs match" in viewer.get("/runs?state=failed").text
     assert "No runs yet" not in viewer.get("/runs?state=failed").text
 
 
@@ -70,7 +70,7 @@ def test_search_that_is_not_understood_is_said_at_its_field(viewer: Visitor) -> 
     make_run()
     answer = viewer.get("/runs?q=colour:red")
     assert answer.status_code == 422
-    assert "“colour:” is not known" in answer.text
+    assert "“colour:” is not a known qualifier" in answer.text
     assert 'value="colour:red"' in answer.text
     assert 'aria-invalid="true"' in answer.text
 

@@ -35,11 +35,11 @@ def test_page_says_how_many_runs_each_rule_concerns(admin: Visitor) -> None:
     make_run(RunState.FAILED, age=91 * 86_400.0)
     cleaning = make_run(task="runs.retain", result=json.dumps({"deleted": {"succeeded": 12345}}))
     page = admin.get(PATH).text
-    assert "About 1 run is older and goes at the next cleaning." in page
-    assert page.count("None is older.") == len(service.DEFAULTS) - 1
+    assert "About 1 run is older and will be deleted at the next cleanup." in page
+    assert page.count("No runs are older.") == len(service.DEFAULTS) - 1
     assert "12,345" in page
     assert f"/runs/{cleaning}" in page
-    assert "No schedule does it" in page
+    assert "No schedule deletes old runs" in page
 
 
 def test_saved_rules_are_in_force_and_audited_once(admin: Visitor) -> None:
@@ -50,14 +50,14 @@ def test_saved_rules_are_in_force_and_audited_once(admin: Visitor) -> None:
     assert rules == {**service.DEFAULTS, RunState.SUCCEEDED: 7, RunState.FAILED: None}
     (entry,) = audited()
     assert json.loads(entry.before or "") == {"succeeded": "30 days", "failed": "90 days"}
-    assert json.loads(entry.after or "") == {"succeeded": "7 days", "failed": "for ever"}
+    assert json.loads(entry.after or "") == {"succeeded": "7 days", "failed": "forever"}
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "a week", "3651", "1.5", "٣", "99999999999"])
 def test_bad_number_is_told_at_its_field_and_nothing_typed_is_lost(admin: Visitor, days: str) -> None:
     answer = admin.post(PATH, {**TYPED, "days_failed": days})
     assert answer.status_code == 422
-    assert 'id="days_failed-error">Give a whole number of days' in answer.text
+    assert 'id="days_failed-error">Enter a number of days' in answer.text
     assert f'value="{days[:5] if False else days}"' in answer.text
     assert 'value="7"' in answer.text
     with reading():
@@ -84,6 +84,6 @@ def test_link_to_a_deleted_run_says_so(admin: Visitor) -> None:
     gone = "00000000-0000-8000-8000-000000000000"
     run_id = make_run(retry_of=gone, parent_id=kept)
     page = admin.get(f"/runs/{run_id}").text
-    assert f"<code>{gone}</code>, deleted since" in page
+    assert f"<code>{gone}</code> (deleted)" in page
     assert f'<a href="/runs/{kept}">' in page
-    assert "its time to be kept has passed" in admin.get(f"/runs/{gone}").text
+    assert "deleted by retention" in admin.get(f"/runs/{gone}").text

@@ -45,8 +45,8 @@ def test_it_tells_the_whole_story(viewer: Visitor) -> None:
     text = viewer.get(f"/runs/{run_id}").text
     for part in (
         "Created", "Sent", "Received", "Started", "Failed", "waited 30 s", "ran 12 s", "31 s", "version 4",
-        "deleted since", "begun again 2 times", "3; a worker began it 4 times", "w1@host", "ValueError: no",
-        "&lt;script&gt;", "Read the traceback", "user",
+        "(deleted)", "retried 2 times", "3; started by a worker 4 times", "w1@host", "ValueError: no",
+        "&lt;script&gt;", "Fix the cause shown in the traceback", "user",
     ):  # fmt: skip
         assert part in text, part
     assert "<script>alert" not in text
@@ -69,11 +69,11 @@ def test_it_follows_the_run_while_it_goes_on(viewer: Visitor) -> None:
 @pytest.mark.parametrize(
     ("state", "values", "said"),
     [
-        (RunState.QUEUED, {}, "The broker has not taken its message yet"),
+        (RunState.QUEUED, {}, "The broker has not accepted the message yet"),
         (RunState.QUEUED, {"sent_at": now()}, "waits for a free worker"),
-        (RunState.HELD, {"eta": now() + timedelta(hours=1)}, "sends it when its time comes"),
-        (RunState.MISSED, {"reason": "beat was away"}, "Nobody could run it when it was due"),
-        (RunState.EXPIRED, {}, "not begun in time"),
+        (RunState.HELD, {"eta": now() + timedelta(hours=1)}, "sends the run at that time"),
+        (RunState.MISSED, {"reason": "beat was away"}, "The run could not be sent when it was due"),
+        (RunState.EXPIRED, {}, "did not start in time"),
     ],
 )
 def test_it_says_what_to_do_next(viewer: Visitor, state: RunState, values: dict[str, Any], said: str) -> None:
@@ -94,7 +94,7 @@ def test_unknown_id_is_unknown_and_not_pending(viewer: Visitor) -> None:
     for htmx in (False, True):
         answer = viewer.get(path, htmx=htmx)
         assert answer.status_code == 404
-        assert "Unknown run" in answer.text
+        assert "Run not found" in answer.text
         assert "queued" not in answer.text
     told = viewer.get(path, accept="application/json")
     assert (told.status_code, told.get_json()["state"]) == (404, "unknown")

@@ -43,17 +43,17 @@ def test_it_understands(text: str, found: Search) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("colour:red", "“colour:” is not known"),
-        ("state:done", "“done” is no state. The states are held, queued"),
+        ("colour:red", "“colour:” is not a known qualifier"),
+        ("state:done", "“done” is not a state. Use one of held, queued"),
         ("runtime:10s", "needs a comparison, for example runtime:>10s"),
-        ("runtime:>soon", "“soon” is not a length of time"),
-        ("since:yesterday", "“yesterday” is not a length of time; write for example since:2h"),
+        ("runtime:>soon", "“soon” is not a duration"),
+        ("since:yesterday", "“yesterday” is not a duration. Example: since:2h"),
         ("task:", "“task:” needs a value, for example task:NAME"),
         ("args.user:", "“args.user:” needs a value, for example args.user:5"),
-        ("id:xyz", "“xyz” is no id"),
-        ("id:ab", "At least 4 characters"),
-        ('"open', "A quote is opened and not closed"),
-        ("a" * 501, "longer than 500"),
+        ("id:xyz", "“xyz” is not an ID"),
+        ("id:ab", "at least 4 characters"),
+        ('"open', "A quote is not closed"),
+        ("a" * 501, "at most 500 characters"),
     ],
 )
 def test_it_says_plainly_what_it_does_not_understand(text: str, said: str) -> None:

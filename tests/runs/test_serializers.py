@@ -29,7 +29,7 @@ from webapp.schedule_store.stored import TASKS
 from webapp.scheduler.sending.messages import Sender
 from webapp.schedules import service as schedules
 
-NOTE = "Its code asks for the serializer “{}”. Beatdesk sends its arguments as JSON."
+NOTE = "The task declares the serializer “{}”. Beatdesk sends its arguments as JSON."
 MODULE = "tests.runs.serializing_tasks"
 NAMES = {"pickle": "tests.pickled", "yaml": "tests.yaml", "nosuch": "tests.nosuch"}
 
@@ -82,7 +82,7 @@ def test_its_pages_say_so(context: Flask, runner: FlaskCliRunner) -> None:
     db.session.commit()
     for path in ("/runs/new?task=tests.nosuch", f"/schedules/{made.id}"):
         assert note in visitor.get(path).text
-    assert "asks for the serializer" not in visitor.get("/runs/new?task=add").text
+    assert "declares the serializer" not in visitor.get("/runs/new?task=add").text
     assert visitor.get(f"/schedules/{made.id}", accept="application/json").get_json()["note"] == note
     assert visitor.post_json(f"/schedules/{made.id}/run", {}).get_json()["note"] == note
     launched = runner.invoke(args=["runs", "launch", "tests.nosuch"])

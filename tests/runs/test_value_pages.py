@@ -64,7 +64,7 @@ def test_what_is_not_there_is_not_found(viewer: Visitor) -> None:
         f"{run_id}/values/x.json",
     ):
         assert viewer.get(f"/runs/{path}").status_code == 404
-    assert "called without any" in viewer.get(f"/runs/{run_id}").text
+    assert "No arguments" in viewer.get(f"/runs/{run_id}").text
 
 
 @pytest.mark.parametrize("value", ["[" * 1_000 + "]" * 1_000, json.dumps([{"n": n} for n in range(100_000)])])

@@ -38,6 +38,24 @@ def test_kinds_are_told_apart() -> None:
     assert root.preview == 'a: 1.5, b: "1.5", c: null, d: true, …'
 
 
+@pytest.mark.parametrize(
+    ("envelope", "shown"),
+    [
+        ({"__type__": "date", "__value__": "2027-10-30"}, "2027-10-30"),
+        (
+            {"__type__": "uuid", "__value__": {"hex": "0f8fad5bd9cb469fa16570867728950e"}},
+            "0f8fad5bd9cb469fa16570867728950e",
+        ),
+    ],
+)
+def test_an_envelope_of_celery_is_shown_as_its_value(envelope: dict[str, Any], shown: str) -> None:
+    text = json.dumps({"at": envelope})
+    root = values.tree(text).root
+    assert [(child.kind, child.text) for child in root.children] == [("text", shown)]
+    assert root.preview == f'at: "{shown}"'
+    assert json.loads(values.as_json(text)) == {"at": envelope}
+
+
 def test_what_is_left_out_is_counted() -> None:
     tree = values.tree(json.dumps({"long": "x" * 1000, "many": list(range(100))}), SMALL)
     long, many = tree.root.children

@@ -42,7 +42,7 @@ def sealed_as_before(text: str) -> str:
 
 
 def calls_sent(redis: redis_client.Redis) -> list[list[Any]]:
-    """Arguments by position and by name, and what is embedded, of each message."""
+    """Positional arguments and by name, and what is embedded, of each message."""
     return [json.loads(b64decode(json.loads(text)["body"])) for text in redis.lrange("beatdesk", 0, -1)]
 
 

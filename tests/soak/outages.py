@@ -129,7 +129,7 @@ def redis_away(scene: Scene, box: Moody, *, seconds: float) -> list[Measure]:
             slowest = max(slowest, time.monotonic() - begun)
             shown += 1
             bad += answer.status_code != 200
-            if noticed is None and path == "/queues" and "The broker is away" in answer.text:
+            if noticed is None and path == "/queues" and "The broker does not answer" in answer.text:
                 noticed = time.monotonic() - at
         fields = {**FIELDS, "email": f"person{registered}@example.com"}
         registered += stranger.post("/register", fields).status_code == 303

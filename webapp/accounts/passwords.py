@@ -42,13 +42,13 @@ def refusal(password: object, about: Iterable[str] = ()) -> str | None:
     if not isinstance(password, str) or not password:
         return "Choose a password."
     if len(password) < SHORTEST:
-        return f"Use at least {SHORTEST} characters; a few words in a row are easy to remember."
+        return f"Use at least {SHORTEST} characters. A few unrelated words are easy to remember."
     if len(password) > LONGEST or len(_normal(password).encode()) > LONGEST_IN_BYTES:
         return f"Use at most {LONGEST} characters."
     if _is_guessable(password, about):
         return (
-            "This is one of the first passwords that would be guessed: it is made of common words, names or patterns. "
-            "Use four or more words that have nothing to do with each other or with you."
+            "This password would be guessed quickly: it is made of common words, names or patterns. "
+            "Use four or more words that are unrelated to each other and to you."
         )
     return None
 

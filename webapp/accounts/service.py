@@ -21,7 +21,7 @@ from webapp.runs.service import send_runs
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.transactions import reading
 
-WRONG = "The e-mail address or the password is not right."
+WRONG = "Incorrect email address or password."
 # However often one asker wants a link, the mail goes out once in this time.
 LINK_MAIL_EVERY = timedelta(minutes=5)
 
@@ -76,9 +76,9 @@ def change_password(user_id: int, current: object, new: object) -> None:
         about, tried = _about(found), _named(found, "")
     if not right:
         refusals.record("account.change_password_failed", tried)
-        raise WrongPassword({"password": "This is not your current password."})
+        raise WrongPassword({"password": "Incorrect current password."})
     if (problem := passwords.refusal(new, about)) or current == new:
-        raise Invalid({"new_password": problem or "Choose another one than the current password."})
+        raise Invalid({"new_password": problem or "The new password must differ from the current one."})
     hashed = passwords.hashed(str(new))
     user = _load(user_id)
     set_password(user, hashed)
@@ -191,5 +191,5 @@ def _about(user: User | None) -> tuple[str, ...]:
 def _load(user_id: int) -> User:
     user = db.session.get(User, user_id)
     if user is None or not user.active:
-        raise NotFound("This account is not there any more.")
+        raise NotFound("This account no longer exists.")
     return user

@@ -108,7 +108,7 @@ def reset(token: str) -> Response:
         return render("accounts/reset.html", status=error.status, token=token, user=owner, errors=error.fields)
     if wants_json():
         return remember_device(jsonify(status="changed"), user)
-    flash("Your password was changed. Sign in with it.", "success")
+    flash("Your password was changed. Sign in with the new one.", "success")
     return remember_device(see_other(url_for("accounts.login")), user)
 
 
@@ -149,7 +149,7 @@ def confirm(token: str) -> Response:
         return current_app.make_response("")
     if service.confirm_address(token, current_app.extensions["settings"]) is None:
         if wants_json():
-            raise NotFound("This link is not valid, or older than a week. Request a new one.")
+            raise NotFound("This link is not valid or older than a week. Request a new one.")
         return render("accounts/confirm.html", status=404, over=True)
     if wants_json():
         return jsonify(status="confirmed")
@@ -163,7 +163,7 @@ def _owner(token: str) -> User | None:
 def _over() -> Response:
     """A link that was used, is too old, or never was one: what is wanted now is another one."""
     if wants_json():
-        raise NotFound("This link is not valid any more: it works once, within an hour. Ask for another one.")
+        raise NotFound("This link is no longer valid: it works once, for an hour. Request a new one.")
     return render("accounts/forgot.html", status=404, over=True)
 
 

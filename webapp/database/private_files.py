@@ -32,8 +32,8 @@ def tighten(paths: Iterable[Path]) -> str | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            return f"Others may be able to read {path}, and that cannot be changed ({error.strerror})."
-    return f"Made readable by their owner alone: {', '.join(done)}." if done else None
+            return f"Other users may be able to read {path}; its permissions cannot be changed ({error.strerror})."
+    return f"Restricted to their owner: {', '.join(done)}." if done else None
 
 
 def database_files(url: str) -> list[Path]:

@@ -73,7 +73,7 @@ class Later:
                     self._send(entries)
             except Exception:
                 # Without this thread nothing would be told later ever again.
-                logger.exception("what should be told later could not be told")
+                logger.exception("delayed entries could not be emitted")
         return bool(keys)
 
     def _taken(self, key: Any) -> Entry | None:
@@ -81,5 +81,5 @@ class Later:
         try:
             return make() if make else None
         except Exception:
-            logger.exception("one of those that should be told later could not be told")
+            logger.exception("a delayed entry could not be emitted")
             return None

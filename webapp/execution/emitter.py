@@ -64,7 +64,9 @@ def _send_later(entries: list[Entry]) -> None:
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             ends = [entry for entry in entries if entry.event in OVER]
-            logger.info("what %d runs have begun is not told, Redis is away: %s", len(entries) - len(ends), error)
+            logger.info(
+                "the start of %d runs was not emitted, Redis does not answer: %s", len(entries) - len(ends), error
+            )
             for entry in ends:
                 _record(entry, error)
 
@@ -279,7 +281,7 @@ def _tell_again(entry: Entry) -> None:
 
 def _record(entry: Entry, error: Exception) -> None:
     """Write to the database what Redis does not take. Never raises."""
-    logger.warning("run %s is recorded directly, Redis is away: %s", entry.run_id, error)
+    logger.warning("run %s is recorded directly, Redis does not answer: %s", entry.run_id, error)
     # Redis would have named it: a repetition is known by its name.
     entry = entry._replace(entry_id=uuid.uuid4().hex)
     try:

@@ -84,7 +84,7 @@ def append_line(execution: Execution, text: str, level: str = "info") -> None:
     if run_log.lines > MAX_LINES:
         return
     if run_log.lines == MAX_LINES:
-        text, level = f"This is line {MAX_LINES:,}; further ones are not kept.", "warning"
+        text, level = f"This is line {MAX_LINES:,}. Further lines are not kept.", "warning"
     text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
     tell(execution, Event.LINE, json.dumps({"level": level, "text": text}))
 

@@ -38,5 +38,7 @@ class Results(MaskingBackend):
         try:
             return super().store_result(task_id, result, state, *rest, **more)
         except (BackendStoreError, RedisError, OSError) as error:
-            logger.warning("run %s: nobody who waits for it learns that it is %s: %s", task_id, state, error)
+            logger.warning(
+                "run %s: callers that wait for its result do not get the state %s: %s", task_id, state, error
+            )
             return result

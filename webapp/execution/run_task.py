@@ -114,7 +114,7 @@ def _claim_for(execution: Execution, call: Concealed, request: dict[str, Any]) -
     if verdict is Verdict.CLAIMED_AGAIN and not _ended_unrecorded(execution):
         verdict = Verdict.CLAIMED
     if verdict is not Verdict.CLAIMED:
-        logger.info("run %s not begun here: %s", execution.id, verdict.value)
+        logger.info("run %s not started here: %s", execution.id, verdict.value)
         if verdict in _ENDED_BY_CLAIM:
             sending.tell_pages([execution.id])
         raise Ignore(verdict.value)
@@ -161,8 +161,8 @@ def _claim(delivery: Delivery) -> Claim:
             return claims.claim_external(db.engine, delivery, now())
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             if time.monotonic() > give_up:
-                logger.exception("run %s given back, the database is away", delivery.run_id)
-                raise Reject(reason="the database is away", requeue=True) from error
+                logger.exception("run %s requeued, the database does not answer", delivery.run_id)
+                raise Reject(reason="the database does not answer", requeue=True) from error
             time.sleep(0.5)
 
 
@@ -171,7 +171,7 @@ def _ended_unrecorded(execution: Execution) -> bool:
     try:
         entry = pending_entries.end_of(broker.client(), execution.id, execution.retries)
     except (redis.RedisError, OSError) as error:
-        logger.warning("run %s is begun again, Redis cannot be asked whether it ended: %s", execution.id, error)
+        logger.warning("run %s is started again, Redis cannot be asked whether it ended: %s", execution.id, error)
         return False
     if entry is None:
         return False
@@ -195,13 +195,13 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     try:
         _emit_end(execution, outcome, request)
     except Exception:  # a soft time limit that is over just now; Celery raises it once
-        logger.exception("run %s: its end is emitted once more", execution.id)
+        logger.exception("run %s: its end is emitted again", execution.id)
         _emit_end(execution, outcome, request)
     try:
         outcome = _without_secrets(execution.id, outcome)
     except Exception:
         # Whatever a result is: the run has succeeded, and monitors learn only that.
-        logger.exception("run %s: its outcome cannot be looked through", execution.id)
+        logger.exception("run %s: its outcome cannot be inspected", execution.id)
         outcome = outcome._replace(retstr=MASK)
     return _harmless(outcome)
 
@@ -288,7 +288,7 @@ def _emit_ignored(execution: Execution) -> None:
     elif state == states.FAILURE:
         tell(execution, Event.FAILED, _headline_of_meta(meta), seconds=_seconds(execution))
     else:
-        tell(execution, Event.REVOKED, "The task raised Ignore, by which it asks for no result")
+        tell(execution, Event.REVOKED, "The task raised Ignore, which means that it has no result")
 
 
 def _headline_of_meta(meta: Any) -> str:
@@ -314,7 +314,7 @@ def _fail(task: Any, execution: Execution, request: dict[str, Any], error: BaseE
         try:
             TraceInfo(states.FAILURE, error).handle_error_state(task, Context(request))
         except Exception:
-            logger.exception("run %s: its failure cannot be stored for those who wait for it", execution.id)
+            logger.exception("run %s: its failure cannot be stored in the result backend", execution.id)
     return _harmless(trace_ok_t(ExceptionInfo(), TraceInfo(states.FAILURE, cause), 0.0, None))
 
 
@@ -346,7 +346,7 @@ def _before_replace(task: Any, sig: Any) -> None:
     if execution is None or task.request.is_eager:
         return
     name = sig.get("subtask_type")
-    reason = f"It replaced itself by {f'a {name}' if name else sig.task}"
+    reason = f"It replaced itself with {f'a {name}' if name else sig.task}"
     replaced = (task.request.replaced_task_nesting or 0) + 1
     with db.engine.begin() as connection:
         claims.hand_over(connection, execution.id, presence.worker_id(), reason, replaced, sig, now())

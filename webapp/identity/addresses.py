@@ -25,18 +25,18 @@ def checked_email(value: object) -> str:
     """
     text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
     if not text:
-        raise ValueError("Enter an e-mail address.")
+        raise ValueError("Enter an email address.")
     try:
         parsed = validate_email(
             text, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False, strict=True
         )
     except EmailNotValidError as error:
-        raise ValueError(f"This is not an e-mail address: {str(error)[0].lower()}{str(error)[1:]}") from None
+        raise ValueError(f"This is not an email address: {str(error)[0].lower()}{str(error)[1:]}") from None
     address = str(parsed.ascii_email or parsed.normalized).lower()
     if len(address) > LONGEST:
-        raise ValueError(f"An e-mail address has at most {LONGEST} characters.")
+        raise ValueError(f"An email address has at most {LONGEST} characters.")
     if "." not in parsed.domain and parsed.domain != "localhost":
-        raise ValueError("The part behind the @ must be a whole domain, such as example.com.")
+        raise ValueError("The part after the @ must be a full domain, such as example.com.")
     return address
 
 

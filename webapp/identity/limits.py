@@ -50,8 +50,8 @@ REGISTRATIONS_OVERALL = parse("500 per hour")
 REGISTRATION_REQUESTS = "200 per 5 minutes"
 
 TOO_MANY = "Too many attempts. Wait five minutes, then try again."
-SIGN_IN_MESSAGE = f"{TOO_MANY} A link from “Forgot your password?” lets you in at once."
-REGISTRATION_MESSAGE = "Too many registrations for now. Try again in an hour."
+SIGN_IN_MESSAGE = f"{TOO_MANY} Or use “Forgot your password?” to sign in with a link now."
+REGISTRATION_MESSAGE = "Too many registrations. Try again in an hour."
 DEVICE_LIFETIME = 365 * 24 * 3600  # seconds
 WRONG_PASSWORD = 401
 

@@ -22,7 +22,7 @@ def allowed(task: str) -> bool:
 
 def refusal(task: str) -> str | None:
     """Why the signed-in person may not run or schedule this task, or None when they may."""
-    return None if allowed(task) else f"Only admins can run or schedule “{task}”: it is a task of Beatdesk's own."
+    return None if allowed(task) else f"Only admins can run or schedule “{task}”: it is one of Beatdesk's own tasks."
 
 
 def check(task: str) -> None:

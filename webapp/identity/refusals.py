@@ -47,7 +47,7 @@ def record(action: str, what: tuple[str, object, str], reason: str = "") -> None
             row = audit.row(action, what, at=now(), after=after, **values)
             write_apart(lambda connection: connection.execute(row))
     except sa.exc.SQLAlchemyError as error:
-        logger.warning("a refusal (%s) is not in the audit: %s", action, error)
+        logger.warning("a refusal (%s) could not be written to the audit: %s", action, error)
 
 
 def init_refusals(app: Flask) -> None:

@@ -56,13 +56,13 @@ def install(name: str, *, venv: Path = VENV, requirements: Path = REQUIREMENTS) 
     stamps = [venv / f"{installed}.lock.sha256" for installed in {name, "dev"}]
     if _works(python) and any(_is_current(stamp, requirements) for stamp in stamps):
         return
-    _say(f"Installing the packages of requirements/{name}.lock into {venv.name}; this is done once.")
+    _say(f"Installing the packages of requirements/{name}.lock into {venv.name}. This happens only once.")
     started = time.monotonic()
     _make_venv(venv, python)
     options = ["--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes", "--no-compile"]
     _call(
         [str(python), "-m", "pip", "install", *options, "--requirement", str(requirements / f"{name}.lock")],
-        "The packages could not be installed ({}). Check that the package index can be reached, then try again.",
+        "The packages could not be installed ({}). Check that the package index is reachable, then try again.",
     )
     _compile(venv, python)
     (venv / f"{name}.lock.sha256").write_text(wanted)
@@ -118,12 +118,14 @@ def ensure_programs() -> None:
     packages = [program.package for program in missing]
     advice = f"The tests need them; on Debian: apt-get install {' '.join(packages)}"
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise SetupError(f"Programs not found: {names}; only root on Debian can have them installed. {advice}")
+        raise SetupError(
+            f"Programs not found: {names}; they can be installed automatically only by root on Debian. {advice}"
+        )
     _say(f"Installing {names} from Debian's packages.")
     for step in (["update", "--quiet"], ["install", "--quiet", "--yes", "--no-install-recommends", *packages]):
         _call(["apt-get", *step], f"{names} could not be installed ({{}}). {advice}")
     if still := [program.name for program in missing if not program.find()]:
-        raise SetupError(f"Debian's packages brought no {' and no '.join(still)}. {advice}")
+        raise SetupError(f"The Debian packages did not provide  {' and no '.join(still)}. {advice}")
 
 
 def _make_venv(venv: Path, python: Path) -> None:
@@ -132,7 +134,7 @@ def _make_venv(venv: Path, python: Path) -> None:
     if not _works(python):
         _call(
             [sys.executable, "-m", "venv", *fresh, str(venv)],
-            f"The virtual environment {venv} could not be made ({{}}). Check that its folder can be written to.",
+            f"The virtual environment {venv} could not be created ({{}}). Check that its folder is writable.",
         )
 
 

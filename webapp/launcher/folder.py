@@ -74,8 +74,8 @@ def claimed(path: Path) -> Iterator[DataFolder]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LaunchError(
-            f"The data folder {path} cannot be written to ({reason}). "
-            "Set BEATDESK_DATA to a folder that can, or change who may write to this one."
+            f"The data folder {path} is not writable ({reason}). "
+            "Set BEATDESK_DATA to a writable folder, or change the permissions of this one."
         ) from error
     with lock:
         try:
@@ -85,7 +85,7 @@ def claimed(path: Path) -> Iterator[DataFolder]:
             holder = lock.read().strip() or "unknown"
             raise LaunchError(
                 f"Beatdesk is already running with the data folder {path} (process {holder}). "
-                "Stop that one, or set BEATDESK_DATA to another folder and PORT to another port."
+                "Stop it, or set BEATDESK_DATA to another folder and PORT to another port."
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

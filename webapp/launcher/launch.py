@@ -62,7 +62,7 @@ SHARED = (
 
 KEPT_INSIDE = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
 
-KEPT = "there already"
+KEPT = "exists already"
 """What `flask users ensure-admin` says when it made no account."""
 
 
@@ -128,7 +128,7 @@ async def _ready(plan: Plan, terminal: Terminal) -> None:
         waits_for = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         now = time.monotonic()
         if now - began > READY_SECONDS:
-            raise LaunchError(f"It was not ready after {READY_SECONDS:.0f} s. Still missing: {waits_for}.")
+            raise LaunchError(f"Beatdesk was not ready after {READY_SECONDS:.0f} s. Still missing: {waits_for}.")
         if now - reported > REPORT_SECONDS:
             terminal.say(f"Still waiting. {waits_for}")
             reported = now
@@ -185,7 +185,7 @@ def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
     if created:
         return f"{start} with password {sign_in.password}"
     if sign_in.new:
-        return f"{start} with the password that was set when that account was made"
+        return f"{start} with the password that was set when the account was created"
     return f"{start} with the password of the first start (kept in {sign_in.file}, unless it has been changed)"
 
 

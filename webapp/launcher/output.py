@@ -91,7 +91,7 @@ class Output:
         """The last line that looks like an error, else the last one."""
         lines = [line.strip() for line in self._last if line.strip()]
         errors = [line for line in lines if ERROR_LINE.match(line)]
-        return (errors or lines or ["it wrote nothing"])[-1]
+        return (errors or lines or ["no output"])[-1]
 
     def _line(self, raw: bytes) -> None:
         # What a task writes past its worker's log must not act on the terminal either.

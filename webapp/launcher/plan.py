@@ -135,7 +135,7 @@ def require_free(host: str, port: int) -> None:
                 f"for example PORT={_free_ports(1)[0]} make run"
             ) from error
         if error.errno == errno.EACCES:
-            raise LaunchError(f"Port {port} needs root's rights. Set PORT to one above 1023.") from error
+            raise LaunchError(f"Port {port} needs root privileges. Set PORT to a port above 1023.") from error
         raise LaunchError(f"HOST must be an address of this machine, not {host!r} ({error.strerror}).") from error
 
 

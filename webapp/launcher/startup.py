@@ -35,7 +35,7 @@ def say_settings_in_one_line() -> None:
             _say(str(error))
         elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _not_there(error):
             _say(
-                f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or bring it up to date by "
+                f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or migrate it with "
                 "`flask --app wsgi db upgrade`."
             )
         else:

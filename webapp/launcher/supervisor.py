@@ -99,7 +99,7 @@ class Supervisor:
         if waiting:
             for spec in specs:
                 if spec in self._running:
-                    self._terminal.say(f"{spec.name} did not end when asked and was ended by force.")
+                    self._terminal.say(f"{spec.name} did not stop when asked and was killed.")
                     self._running[spec].kill()
             await asyncio.wait(waiting)
 
@@ -117,8 +117,8 @@ class Supervisor:
                 if time.monotonic() - started > HEALTHY:
                     pause = FIRST_PAUSE
                 self._terminal.say(
-                    f"{spec.name} ended {how_it_ended(code)} and is started again in {pause:.0f} s. "
-                    f"Its last word: {output.telling_line()} (more in {output.path})"
+                    f"{spec.name} ended {how_it_ended(code)} and restarts in {pause:.0f} s. "
+                    f"Last output: {output.telling_line()} (more in {output.path})"
                 )
                 if await self._stopped_within(pause):
                     return

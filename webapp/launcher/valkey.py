@@ -34,7 +34,7 @@ class Valkey:
             server = get_binary_path()
         except ValkeyBinaryNotFoundError:
             raise LaunchError(
-                "There is no embedded Valkey for this kind of machine. "
+                "There is no embedded Valkey for this platform. "
                 "Start a Redis or Valkey server and set REDIS_URL to its address."
             ) from None
         # In a file, since everybody on the machine can read the arguments of processes.

@@ -105,7 +105,7 @@ class Hub:
             try:
                 places.give_back(self._places, stream)
             except (redis.RedisError, OSError) as error:
-                logger.info("the place of a stream is free in a minute: %s", error)
+                logger.info("the slot of a stream is released in a minute: %s", error)
 
     def _has_place(self, stream: Stream) -> bool:
         mine = sum(other.person == stream.person for other in self.streams)
@@ -170,7 +170,7 @@ class Hub:
         """From the end of the stream on; what was before it, a page that asks now sees."""
         newest: Any = client.xrevrange(CHANGES, count=1)
         if self._standing is Standing.AWAY:
-            logger.warning("Redis is back, pages are live again")
+            logger.warning("Redis answers again, pages are live")
         with self._lock:
             self._position = self._known_from = newest[0][0] if newest else "0-0"
             self._latest.clear()
@@ -183,7 +183,7 @@ class Hub:
     def _away(self, error: Exception) -> None:
         with self._lock:
             if self._standing is not Standing.AWAY:
-                logger.warning("Redis is away, pages poll: %s", error)
+                logger.warning("Redis does not answer, pages poll: %s", error)
             self._standing = Standing.AWAY
             for streams in self._streams.values():
                 for stream in streams.values():
@@ -224,7 +224,7 @@ class Hub:
             try:
                 places.renew(self._places, self.streams)
             except (redis.RedisError, OSError) as error:
-                logger.info("places are not renewed, Redis is away: %s", error)
+                logger.info("slots of streams are not renewed, Redis does not answer: %s", error)
 
     def _end_signed_out(self) -> None:
         streams = self.streams
@@ -233,7 +233,7 @@ class Hub:
                 allowed = sessions.still_allowed({stream.sign_in for stream in streams}, Permission.VIEW_RUNS)
         except sa.exc.SQLAlchemyError as error:
             # They tell nothing but ids of which the page then asks; and who asks is checked there.
-            logger.warning("nobody knows who is still signed in, the database is away: %s", error.__class__.__name__)
+            logger.warning("sign-ins cannot be checked, the database does not answer: %s", error.__class__.__name__)
             return
         for stream in streams:
             if stream.sign_in not in allowed:

@@ -32,15 +32,13 @@ def run(run_id: str) -> Response:
 def _stream(topic: str) -> Response:
     sign_in = sessions.current_id()
     if sign_in is None or EVENT_STREAM not in request.accept_mimetypes.values():
-        abort(406, "This is a stream of events for pages that are open in a browser.")
+        abort(406, "This address is an event stream for open pages (text/event-stream).")
     hub = _hub()
     since = request.headers.get("Last-Event-ID", "")
     try:
         stream = hub.open(topic, current_user.id, sign_in, connections.of_request(request.environ), since)
     except TooManyStreams:
-        abort(
-            429, f"At most {STREAMS_PER_PERSON} open pages of one person are told of changes; this one looks by itself."
-        )
+        abort(429, f"At most {STREAMS_PER_PERSON} open pages of one person get live updates; this page polls instead.")
     response = Response(iter(stream), mimetype=EVENT_STREAM)
     # Proxies that collect answers before they pass them on would keep the events back.
     response.headers["X-Accel-Buffering"] = "no"

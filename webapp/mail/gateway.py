@@ -87,7 +87,7 @@ class Gateway:
                     _raise_for(error, connection)
                 # The mail is out. An error in a listener of Flask-Mail's signal, or a task's time limit that strikes
                 # during QUIT, must not have it sent again.
-                log.warning("A mail was accepted, but then: %r", error)
+                log.warning("An email was accepted, but then: %r", error)
         return message_id
 
 
@@ -126,8 +126,8 @@ def _raise_for(error: Exception, connection: GuardedConnection) -> None:
     if code is not None and 500 <= code <= 599:
         raise _permanent(connection.stage, code, reply) from error
     if code is not None:
-        raise NotHandedOver("The server wants us to come back later", code=code, reply=reply) from error
-    raise NotHandedOver(one_line(f"No mail server: {error}"), notice=_is_our_fault(error)) from error
+        raise NotHandedOver("The mail server asked to try again later", code=code, reply=reply) from error
+    raise NotHandedOver(one_line(f"The mail server does not answer: {error}"), notice=_is_our_fault(error)) from error
 
 
 def _reply(error: Exception) -> tuple[int | None, str]:
@@ -144,28 +144,30 @@ def _after_the_end(error: Exception, code: int | None, reply: str) -> MailError:
     """The whole mail was sent. Only a clear no, which smtplib calls SMTPDataError, means that it was not taken."""
     if isinstance(error, smtplib.SMTPDataError) and code is not None:
         if 400 <= code <= 499:
-            return NotHandedOver("The server did not take the mail this time", code=code, reply=reply)
+            return NotHandedOver("The mail server temporarily refused the email", code=code, reply=reply)
         if 500 <= code <= 599:
-            return _refusal("The server refused the mail", code, reply, address_codes=frozenset())
-    return InDoubt(one_line(f"The server did not say whether it took the mail: {error}"))
+            return _refusal("The mail server refused the email", code, reply, address_codes=frozenset())
+    return InDoubt(one_line(f"The mail server did not confirm the email: {error}"))
 
 
 def _permanent(stage: Stage, code: int, reply: str) -> MailError:
     """A 5xx reply before the mail itself was sent."""
     if stage < Stage.RECIPIENT:
         return NotHandedOver(
-            "The server does not serve us; check the mail settings", code=code, reply=reply, notice=True
+            "The mail server refused the connection; check the mail settings", code=code, reply=reply, notice=True
         )
     if stage > Stage.RECIPIENT:
-        return _refusal("The server refused the mail", code, reply, address_codes=frozenset())
+        return _refusal("The mail server refused the email", code, reply, address_codes=frozenset())
     if code in _OUR_CODES or _enhanced(reply).startswith("5.7."):
         # "Relay access denied" and the like come as 550 or 554 too. They blame us; without this, one wrong setting
         # would suppress everybody's address.
-        return NotHandedOver("The server does not let us send there", code=code, reply=reply, notice=True)
+        return NotHandedOver(
+            "The mail server does not allow sending to this address", code=code, reply=reply, notice=True
+        )
     if code == 552:
         # Mailbox full. RFC 5321, 4.5.3.1.10: to be treated as temporary at RCPT.
         return NotHandedOver("The recipient's mailbox is full", code=code, reply=reply)
-    return _refusal("The server refused the recipient", code, reply, address_codes=_ADDRESS_CODES)
+    return _refusal("The mail server refused the recipient", code, reply, address_codes=_ADDRESS_CODES)
 
 
 def _refusal(message: str, code: int, reply: str, *, address_codes: frozenset[int]) -> Refused:

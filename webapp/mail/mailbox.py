@@ -43,7 +43,7 @@ def read(folder: Path, name: str) -> Letter:
     """One message. Raises NotFound for a name that is no message of this mailbox."""
     path = folder / name
     if not NAME.fullmatch(name) or not path.is_file() or path.stat().st_size > LARGEST:
-        raise NotFound(f"There is no message {name} in the mailbox.")
+        raise NotFound(f"The mailbox has no email {name}.")
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     return Letter(
         name=name,

@@ -106,9 +106,9 @@ def check(message: flask_mail.Message) -> None:
     extra header that would stand beside one of our own; attachments and SMTP options, which nothing of ours uses.
     """
     if len(message.recipients) != 1 or message.cc or message.bcc:
-        raise UnsafeMessage("A mail goes to exactly one recipient, without copies")
+        raise UnsafeMessage("An email must have exactly one recipient and no copies")
     if message.attachments or message.mail_options or message.rcpt_options:
-        raise UnsafeMessage("A mail has no attachments and no SMTP options")
+        raise UnsafeMessage("An email cannot have attachments or SMTP options")
     _check_mailbox("recipient", message.recipients[0])
     _check_mailbox("sender", message.sender)
     if message.reply_to:
@@ -149,10 +149,10 @@ def ascii_address(address: str) -> str:
     try:
         domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise UnsafeMessage("The address has an impossible domain", address_refused=True) from error
+        raise UnsafeMessage("The address has an invalid domain", address_refused=True) from error
     result = f"{local}@{domain}"
     if len(result) > ADDRESS_LIMIT or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
-        raise UnsafeMessage("This is not one e-mail address", address_refused=True)
+        raise UnsafeMessage("This is not a single email address", address_refused=True)
     return result
 
 
@@ -162,7 +162,7 @@ def _check_mailbox(what: str, mailbox: str | tuple[str, str]) -> None:
         check_text(what, mailbox)
         pairs = getaddresses([mailbox])
         if len(pairs) != 1:
-            raise UnsafeMessage(f"The {what} is not exactly one address")
+            raise UnsafeMessage(f"The {what} must be exactly one address")
         name, address = pairs[0]
     else:
         name, address = mailbox
@@ -174,7 +174,7 @@ def _check_header(name: str, value: str) -> None:
     if not _HEADER_NAME.fullmatch(name):
         raise UnsafeMessage("The name of an extra header has forbidden characters")
     if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES):
-        raise UnsafeMessage(f"The header {name} is written by the gateway alone")
+        raise UnsafeMessage(f"The header {name} is set by the gateway and cannot be given")
     check_text(f"header {name}", value)
     if not value.isascii():
         raise UnsafeMessage(f"The header {name} has characters outside ASCII")

@@ -50,8 +50,8 @@ def subscriber(token: str) -> User:
     try:
         subscription = unsubscribe.read_token(settings.secret_key, token)
     except unsubscribe.InvalidToken:
-        raise NotFound("This link is not valid, or no longer.") from None
+        raise NotFound("This link is not valid or has expired.") from None
     person = db.session.get(User, subscription.user_id)
     if person is None:
-        raise NotFound("This link belongs to an account that is gone.")
+        raise NotFound("This link belongs to an account that was deleted.")
     return person

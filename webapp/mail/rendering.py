@@ -46,33 +46,38 @@ def _kind(name: str, purpose: str, **values: object) -> Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        _kind("welcome", "Greets a person who has just registered, and confirms the address", **_SIGN_IN, **_CONFIRM),
-        _kind("confirm_address", "Brings a new link that confirms the address", **_CONFIRM),
+        _kind("welcome", "Welcomes a new person and asks them to confirm their address", **_SIGN_IN, **_CONFIRM),
+        _kind("confirm_address", "Sends a new link to confirm an address", **_CONFIRM),
         _kind(
             "birthday",
-            "Wishes a happy birthday, once a year",
+            "Birthday greeting, once a year",
             unsubscribe_url="https://beatdesk.example/unsubscribe/example",
         ),
         _kind(
             "address_taken",
-            "Tells the owner of an address that somebody tried to register with it again",
+            "Notifies the owner of an address of another registration attempt with it",
             reset_url="https://beatdesk.example/reset",
             **_SIGN_IN,
         ),
         _kind(
             "password_reset",
-            "Brings the link by which to choose a new password",
+            "Sends a link to reset the password",
             choose_url="https://beatdesk.example/reset/example",
         ),
         _kind(
             "schedule_paused",
-            "Tells administrators that a schedule was paused because it kept failing",
+            "Notifies admins that a schedule was paused after consecutive failures",
             error="ConnectionError: the report's server does not answer",
             failures="3 failures in a row",
             **_SCHEDULE,
         ),
-        _kind("schedule_recovered", "Tells administrators that such a schedule works again", **_SCHEDULE),
-        _kind("test", "Shows that mail arrives", sent_by="admin@beatdesk.example", sent_at="1 March 2027, 08:00 UTC"),
+        _kind("schedule_recovered", "Notifies admins that a paused schedule succeeds again", **_SCHEDULE),
+        _kind(
+            "test",
+            "Checks that email is delivered",
+            sent_by="admin@beatdesk.example",
+            sent_at="1 March 2027, 08:00 UTC",
+        ),
     )
 }
 

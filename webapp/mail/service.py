@@ -76,11 +76,11 @@ def _claim(mail_id: int, run_id: str) -> Mail | str:
     mail = db.session.get(Mail, mail_id, populate_existing=True)
     if mail is None:
         db.session.rollback()
-        return "not sent: the message was deleted"
+        return "not sent: the email was deleted"
     if taken.rowcount == 0:  # type: ignore[attr-defined]  # an UPDATE has one
         return _already(mail, run_id)
     if db.session.get(SuppressedAddress, mail.recipient) is not None:
-        _end(mail, MailState.SUPPRESSED, error="The address takes no mail from us")
+        _end(mail, MailState.SUPPRESSED, error="The address is unsubscribed or suppressed")
         db.session.commit()
         return "not sent: the address is suppressed"
     db.session.commit()
@@ -90,12 +90,12 @@ def _claim(mail_id: int, run_id: str) -> Mail | str:
 def _already(mail: Mail, run_id: str) -> str:
     """Why a message cannot be claimed. One that this very run was sending was cut off, and nobody knows where."""
     if mail.state == MailState.SENDING and mail.run_id == run_id:
-        _end(mail, MailState.IN_DOUBT, error="The worker was lost while it sent this message")
+        _end(mail, MailState.IN_DOUBT, error="The worker was lost while it sent this email")
         db.session.commit()
-        raise InDoubt("The worker was lost while it sent this message; it is not sent again by itself")
+        raise InDoubt("The worker was lost while it sent this email; it is not sent again automatically")
     state = mail.state
     db.session.rollback()
-    return f"not sent: the message is {state} already"
+    return f"not sent: the email is {state} already"
 
 
 def _not_sent(mail: Mail, error: MailError) -> None:
@@ -125,7 +125,7 @@ def _refused(mail: Mail, error: Refused, text: str) -> None:
 def _again(mail: Mail, text: str) -> None:
     delay = retry_delay(max(mail.attempts, 1), random.Random())
     if delay is None:
-        _end(mail, MailState.FAILED, error=f"Given up after {mail.attempts} attempts. {text}")
+        _end(mail, MailState.FAILED, error=f"Failed after {mail.attempts} attempts. {text}")
         return
     mail.state = MailState.PENDING
     mail.error = text
@@ -145,7 +145,7 @@ def send_again(mail_id: int) -> Mail:
     """A person decided to send a message in doubt or failed once more. Raises NotFound, Conflict."""
     mail = get_mail(mail_id, locked=True)
     if mail.state not in (MailState.IN_DOUBT, MailState.FAILED):
-        raise Conflict(f"The message is {mail.state}; only one in doubt or failed can be sent again.")
+        raise Conflict(f"This email is {mail.state}; only emails that failed or are in doubt can be sent again.")
     before = mail.state
     mail.state = MailState.PENDING
     mail.ended_at = None
@@ -160,7 +160,7 @@ def settle(mail_id: int) -> Mail:
     """A person found that a message in doubt did arrive. Raises NotFound, Conflict."""
     mail = get_mail(mail_id, locked=True)
     if mail.state != MailState.IN_DOUBT:
-        raise Conflict(f"The message is {mail.state}, not in doubt.")
+        raise Conflict(f"This email is {mail.state}, not in doubt.")
     before = mail.state
     _end(mail, MailState.SENT, error=None)
     _audit("mail.settle", mail, before)
@@ -174,7 +174,7 @@ def send_example(kind: str, user: User) -> Mail:
     key = f"example:{kind}:{user.id}:{secrets.token_hex(8)}"
     added = outbox.enqueue(db.session, key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
     if added is None:
-        raise Conflict("There is such a message already.")
+        raise Conflict("This email exists already.")
     mail, run = added
     audit.record(db.session, "mail.send example", "mail", mail.id, mail.key)
     db.session.commit()
@@ -188,7 +188,7 @@ def unsubscribe_person(token: str) -> User:
     wanted = sa.update(User).where(User.id == person.id, User.wants_birthday_mail)
     done = db.session.execute(wanted.values(wants_birthday_mail=False))
     if cast("sa.CursorResult[Any]", done).rowcount:
-        before, after = {"wants_birthday_mail": True}, {"wants_birthday_mail": False, "by": "a link in a mail"}
+        before, after = {"wants_birthday_mail": True}, {"wants_birthday_mail": False, "by": "a link in an email"}
         # Whoever is signed in used the link; without a sign-in it is the person whom it was mailed to.
         actor = audit.signed_in() or person
         audit.record(db.session, "person.unsubscribe", "person", person.id, person.name, before, after, actor=actor)
@@ -204,7 +204,7 @@ def get_mail(mail_id: int, *, locked: bool = False) -> Mail:
     """One message of the ledger; `locked` to change it. Raises NotFound."""
     mail = db.session.get(Mail, mail_id, with_for_update=locked or None)
     if mail is None:
-        raise NotFound(f"There is no message number {mail_id}.")
+        raise NotFound(f"There is no email {mail_id}.")
     return mail
 
 

@@ -54,7 +54,7 @@ def show_html(mail_id: int) -> Response:
 def send_again(mail_id: int) -> Response:
     """Send a message in doubt, or one that failed, once more."""
     mail = service.send_again(mail_id)
-    flash(f"On its way to {mail.recipient} again.", "success")
+    flash(f"Sending to {mail.recipient} again.", "success")
     return see_other(url_for("mail.show", mail_id=mail_id))
 
 
@@ -64,7 +64,7 @@ def send_again(mail_id: int) -> Response:
 def settle(mail_id: int) -> Response:
     """Note that a message in doubt did arrive."""
     service.settle(mail_id)
-    flash("Noted as sent.", "success")
+    flash("Marked as delivered.", "success")
     return see_other(url_for("mail.show", mail_id=mail_id))
 
 
@@ -97,7 +97,7 @@ def send_example(kind: str) -> Response:
     """Send one kind, with example values, to whoever asks."""
     _example(kind)
     mail = service.send_example(kind, current_user._get_current_object())  # noqa: SLF001  # werkzeug's own name
-    flash(f"On its way to {mail.recipient}.", "success")
+    flash(f"Sending to {mail.recipient}.", "success")
     return see_other(url_for("mail.show", mail_id=mail.id))
 
 
@@ -144,7 +144,7 @@ def unsubscribe_now(token: str) -> Response:
 
 def _example(kind: str) -> tuple[str, str, str]:
     if kind not in rendering.KINDS:
-        raise NotFound(f"We send no mail called {kind}.")
+        raise NotFound(f"There is no email template “{kind}”.")
     return rendering.render(kind, rendering.KINDS[kind].example, current_app.jinja_env)
 
 
@@ -162,5 +162,5 @@ def _folder() -> Path | None:
 def _need_folder() -> Path:
     folder = _folder()
     if folder is None:
-        raise NotFound("Mail goes to a real server here; there is no local mailbox.")
+        raise NotFound("A mail server is configured, so there is no local mailbox.")
     return folder

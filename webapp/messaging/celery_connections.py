@@ -128,4 +128,4 @@ def _mark(channel: Any) -> None:
         logger.critical(error)
         raise WorkerShutdown(EX_FAILURE) from error
     except RedisError as error:
-        logger.warning("whose the broker is is looked at later: %s", error)
+        logger.warning("the owner of the broker is checked later: %s", error)

@@ -70,14 +70,14 @@ def own_id() -> str:
     """This installation's id. Raises redis.RedisError while the database cannot be asked for it."""
     if _process.id is None:
         if _process.database_url is None:
-            raise redis.RedisError("no database was given that says whose this is")
+            raise redis.RedisError("no database was given to read the installation's ID from")
         engine = create_engine(_process.database_url)
         before = read_only.set(True)
         try:
             with engine.connect() as connection:
                 _process.id = connection.execute(sa.select(Installation.id)).scalar_one()
         except sa.exc.SQLAlchemyError as error:
-            raise redis.RedisError(f"not used before the database answers: {type(error).__name__}") from error
+            raise redis.RedisError(f"not used until the database answers: {type(error).__name__}") from error
         finally:
             read_only.reset(before)
             engine.dispose()
@@ -130,7 +130,7 @@ def mark_broker(connection: Any, *, over: bool = False) -> None:
             theirs = re.search(r"current is '?beatdesk\.([\w-]+)", str(error))
             _compare(theirs[1] if theirs else "unknown", place(connection.as_uri()))
         except ChannelError as error:
-            logger.info("the broker lets nobody mark it: %s", error)
+            logger.info("the broker cannot be marked: %s", error)
 
 
 def _compare(found: str | bytes | None, where: str) -> None:
@@ -169,7 +169,7 @@ def problem(redis_url: str, connect_broker: Callable[[], Any]) -> str | None:
     except OtherInstallation as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  # each transport has its own, and each is looked at again later
-        logger.info("whose the servers are is looked at later: %s", error)
+        logger.info("the owner of the servers is checked later: %s", error)
     return None
 
 

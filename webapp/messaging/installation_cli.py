@@ -9,24 +9,24 @@ from flask.cli import AppGroup
 from webapp.extensions import celery
 from webapp.messaging import installation as marks
 
-installation = AppGroup("installation", help="Look whose Redis and broker are, or take them over.")
+installation = AppGroup("installation", help="Check which installation uses Redis and the broker, or take them over.")
 
 
 @installation.command("check")
 def check() -> None:
-    """Look whether Redis and the broker are this installation's; sets its mark where there is none."""
+    """Check that Redis and the broker belong to this installation, and mark them if they have no mark."""
     settings = current_app.extensions["settings"]
     with celery.connection_for_write() as connection:
         marks.require(settings.redis_url, lambda: marks.mark_broker(connection))
-    click.echo(f"This is the installation {marks.own_id()}.")
+    click.echo(f"Redis and the broker belong to this installation ({marks.own_id()}).")
 
 
 @installation.command("take-over")
 def take_over() -> None:
-    """Make Redis and the broker this installation's, after it has replaced the one that used them.
+    """Assign Redis and the broker to this installation after it replaced the previous one.
 
-    Whatever of the other one still runs ends within seconds.
+    Processes of the previous installation stop within seconds.
     """
     with celery.connection_for_write() as connection:
         marks.take_over(current_app.extensions["settings"].redis_url, connection)
-    click.echo(f"Redis and the broker belong to the installation {marks.own_id()} now.")
+    click.echo(f"Redis and the broker now belong to this installation ({marks.own_id()}).")

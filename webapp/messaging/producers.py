@@ -106,8 +106,8 @@ class Producer(kombu.Producer):
                 raise ConnectionLost(reason(error)) from error
             self._renew_channel()
             if isinstance(error, MessageNacked):
-                raise NotNow("its queue takes no more messages now") from error
-            raise Unsendable(f"the broker cannot be given its message: {reason(error)}") from error
+                raise NotNow("its queue accepts no more messages at the moment") from error
+            raise Unsendable(f"its message cannot be published: {reason(error)}") from error
 
     def _renew_channel(self) -> None:
         """RabbitMQ closes the channel on which it refuses something; the connection goes on."""

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def _log(error: Exception) -> None:
-    logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
+    logger.error("discarded an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
 
 
 class GuardedChannel(Channel):

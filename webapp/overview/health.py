@@ -37,7 +37,7 @@ PAGE_PATIENCE = 0.25
 # What open pages ask.
 ENDPOINT = "overview.what_is_wrong"
 OK = "ok"
-UNKNOWN = "cannot be known"
+UNKNOWN = "unknown"
 # What `/readyz` tells of, by the part that knows it.
 CHECKS = {
     "database": ("database", "beat", "worker"),

@@ -76,16 +76,16 @@ class _Now(Collector):
             try:
                 families = list(part())
             except Exception as error:  # noqa: BLE001  # whatever it is, the part is away, and that is a figure too
-                logger.warning("no figures of the %s: %s", name, error)
+                logger.warning("no metrics of the %s: %s", name, error)
                 db.session.rollback()
                 up.append(((name,), 0))
             else:
                 up.append(((name,), 1))
                 yield from families
         signs = Counter(sign.key for sign in monitor().health(patience=1.0).signs)
-        text = "Whether something is wrong that every page shows, by what it is"
+        text = "Whether a problem is shown on every page, by kind"
         yield _gauge("beatdesk_wrong", text, ["sign"], (((key,), signs[key]) for key in KEYS))
-        yield _gauge("beatdesk_up", "Whether the part could be asked", ["part"], up)
+        yield _gauge("beatdesk_up", "Whether the part answers", ["part"], up)
 
 
 def _gauge(name: str, text: str, labels: list[str], samples: Samples) -> Family:
@@ -104,14 +104,14 @@ def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family
     yield from _workers(lines)
     yield from _beats(now)
     counted = counted_by_state(COUNTED).items()
-    text = f"Runs that are kept, by state; counted up to {COUNTED}"
+    text = f"Stored runs by state; counted up to {COUNTED}"
     yield _gauge("beatdesk_runs", text, ["state"], (((state.value,), number) for state, number in counted))
     yield _single("beatdesk_due_lateness_seconds", _LATENESS_TEXT, _lateness(now))
-    text = "What the tasks that are executed now waited in their worker before they began, the longest for each"
+    text = "Longest prefetch time of the tasks executing now, from received to started, by task and worker"
     yield _gauge("flower_task_prefetch_time_seconds", text, ["task", "worker"], _prefetch_times())
     yield _gauge("beatdesk_queues", _PROMISE_TEXT, ["promise"], _promises(now))
     in_doubt = sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT)
-    text = "Mails of which nobody knows whether they were delivered"
+    text = "Emails in doubt: sent, but not confirmed by the mail server"
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
 
 
@@ -122,9 +122,9 @@ def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
         # A worker that was started anew has its name in several rows.
         online[line.row.name] = max(online.get(line.row.name, 0), line.alive)
         busy[line.row.name] = busy.get(line.row.name, 0) + line.busy
-    text = "Whether the worker gives signs of life"
+    text = "Whether the worker has a recent heartbeat"
     yield _gauge("flower_worker_online", text, ["worker"], (((name,), value) for name, value in online.items()))
-    text = "Tasks that the worker executes now"
+    text = "Tasks that the worker is executing"
     name = "flower_worker_number_of_currently_executing_tasks"
     yield _gauge(name, text, ["worker"], (((worker,), value) for worker, value in busy.items()))
 
@@ -132,25 +132,31 @@ def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
 def _beats(now: datetime) -> Iterator[Family]:
     alive = alive_beats(db.session, now)
     leaders = [beat for beat in alive if beat.leading]
-    yield _single("beatdesk_beats", "Beats that give signs of life", len(alive))
+    yield _single("beatdesk_beats", "Beats with a recent heartbeat", len(alive))
     yield _single("beatdesk_beat_leading", "Whether a beat leads", bool(leaders))
     for beat in leaders[:1]:
-        text = "Since the leading beat gave its last sign of life"
+        text = "Seconds since the last heartbeat of the leading beat"
         yield _single("beatdesk_beat_seen_seconds", text, (now - beat.seen_at).total_seconds())
-        yield _single("beatdesk_beat_applied_revision", "Revision of the schedules that is in force", beat.revision)
+        yield _single(
+            "beatdesk_beat_applied_revision",
+            "Revision of the schedules that the leading beat has loaded",
+            beat.revision,
+        )
         yield _single("beatdesk_beat_schedules", "Schedules that the leading beat fires", beat.schedules)
     latest = db.session.scalar(sa.select(ScheduleRevision.revision)) or 0
     yield _single("beatdesk_schedules_revision", "Revision of the last edit of a schedule", latest)
     lease = db.session.execute(sa.select(BeatLease.expires_at, BeatLease.missed)).first()
     if lease is not None:
         if lease.expires_at is not None:
-            text = "Until the leading beat's lease runs out; below 0 it has"
+            text = "Seconds until the lease of the leading beat expires; negative once it has"
             yield _single("beatdesk_beat_lease_seconds", text, (lease.expires_at - now).total_seconds())
-        text = "Due times that were noted as missed"
+        text = "Due times recorded as missed"
         yield CounterMetricFamily("beatdesk_missed", text, value=lease.missed)
 
 
-_LATENESS_TEXT = "The largest time from due to creation among the scheduled runs of the last five minutes, 500 at most"
+_LATENESS_TEXT = (
+    "Largest delay from due time to creation among the scheduled runs of the last five minutes, at most 500"
+)
 
 
 def _lateness(now: datetime) -> float:
@@ -170,9 +176,7 @@ def _lateness(now: datetime) -> float:
     return max(late, default=0.0)
 
 
-_PROMISE_TEXT = (
-    "Queues that are consumed, by what can be promised of their runs: guarded against a second execution, or not"
-)
+_PROMISE_TEXT = "Consumed queues by delivery promise: guarded against a second execution, or not"
 
 
 def _promises(now: datetime) -> Samples:
@@ -198,7 +202,7 @@ def _prefetch_times() -> Samples:
 def _redis(names: list[str]) -> Iterator[Family]:
     client = broker.client()
     events = CounterMetricFamily("flower_events", "Number of events", labels=["task", "type", "worker"])
-    text = "How long tasks that succeeded have run"
+    text = "Runtime of tasks that succeeded"
     runtimes = HistogramMetricFamily("flower_task_runtime_seconds", text, labels=["task", "worker"])
     for (worker, task), tally in counters.read(client, sorted(set(names))).items():
         for kind, number in tally.events.items():
@@ -206,11 +210,11 @@ def _redis(names: list[str]) -> Iterator[Family]:
         runtimes.add_metric([task, worker], _cumulative(tally.buckets), tally.seconds)
     yield events
     yield runtimes
-    yield _single("beatdesk_recorders", "Recorders that give signs of life", len(recorder.present(client)))
+    yield _single("beatdesk_recorders", "Recorders with a recent heartbeat", len(recorder.present(client)))
     lag = recorder.lag(client)
     yield _single("beatdesk_recorder_lag_entries", "State changes that are not recorded yet", lag.entries)
-    yield _single("beatdesk_recorder_lag_seconds", "For how long the oldest of them has waited", lag.seconds)
-    text = "Messages that our workers could not execute and had to discard"
+    yield _single("beatdesk_recorder_lag_seconds", "Seconds since the oldest of them", lag.seconds)
+    text = "Messages that workers could not execute and discarded"
     discarded = CounterMetricFamily("beatdesk_discarded_messages", text, labels=["queue", "task", "reason"])
     for each in discards.read(client):
         discarded.add_metric([each.queue, each.task, each.reason], each.count)
@@ -234,5 +238,5 @@ def _queues(now: datetime) -> Iterator[Family]:
     depths = (((line.name,), float(line.depth)) for line in found.lines if line.depth is not None)
     yield _gauge("beatdesk_queue_depth", "Messages that wait in the queue", ["queue"], depths)
     waits = (((line.name,), (now - line.oldest).total_seconds() if line.oldest else 0.0) for line in found.lines)
-    text = "For how long the oldest waiting run of the queue could have begun"
+    text = "Seconds that the oldest waiting run of the queue has been ready to start"
     yield _gauge("beatdesk_queue_oldest_seconds", text, ["queue"], waits)

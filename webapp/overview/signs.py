@@ -122,13 +122,13 @@ def _beat(rows: Rows) -> Iterator[Sign]:
     led = db.session.scalars(sa.select(Beat.seen_at).where(Beat.leading)).all()
     yield Sign(
         "beat",
-        "A beat is running, but none leads." if alive else "No beat is running.",
-        "See why in the log of beat." if alive else "Start one:",
+        "A beat is running, but none is the leader." if alive else "No beat is running.",
+        "Check the log of beat." if alive else "Start one:",
         since=max([*led, *([given_back] if given_back else [])], default=None),
         since_text="Schedules have not fired since",
         command="" if alive else "celery -A wsgi:celery beat",
         link=("/schedules", "Show schedules"),
-        check="none leads",
+        check="none is the leader",
     )
 
 
@@ -145,7 +145,7 @@ def _worker(rows: Rows) -> Iterator[Sign]:
         since_text="The last one was seen at",
         command=WORKER_COMMAND,
         link=("/workers", "Show workers"),
-        check="none is alive",
+        check="none is online",
     )
 
 
@@ -216,7 +216,7 @@ def _schedules(_rows: Rows) -> Iterator[Sign]:
     yield Sign(
         "schedules",
         f"{many} cannot fire.",
-        "Each one says why; edit it or disable it.",
+        "Edit or disable them; each shows its reason.",
         severity="warning",
         since=since,
         since_text="First noticed:",
@@ -233,18 +233,18 @@ def _recorder(client: Any) -> Iterator[Sign]:
             "No recorder is running.",
             "Start one:",
             since=oldest or recorder.last_seen(client),
-            since_text="What happens to runs has not been recorded since",
+            since_text="State changes of runs have not been recorded since",
             command="flask --app wsgi recorder run",
             link=("/runs", "Show runs"),
-            check="none is alive",
+            check="none is online",
         )
     elif lag.seconds > RECORDER_MAX_LAG:
         yield Sign(
             "recorder",
-            "The recorder is behind: pages show runs as they were.",
-            f"{plural(lag.entries, 'state change')} of runs to record. If the number grows, start another recorder:",
+            "The recorder is behind: pages show outdated states of runs.",
+            f"{plural(lag.entries, 'state change')} not recorded yet. If the number grows, start another recorder:",
             since=oldest,
-            since_text="The oldest change that is not recorded is from",
+            since_text="The oldest unrecorded change is from",
             command="flask --app wsgi recorder run",
             link=("/runs", "Show runs"),
             check=f"{lag.seconds:.0f} s behind",
@@ -261,8 +261,8 @@ def _discarded(client: Any) -> Iterator[Sign]:
     many = plural(sum(each.count for each in found), "message")
     yield Sign(
         "discarded",
-        f"A worker of Beatdesk has discarded {many} that it could not execute.",
-        f"The most frequent: {what}. Let a worker take the queue that knows its tasks, and only such workers.",
+        f"Beatdesk's workers discarded {many} that they could not execute.",
+        f"The most frequent: {what}. Let only workers that know its tasks consume the queue.",
         severity="warning",
         since=last_at.replace(microsecond=0),
         since_text="The last one:",
@@ -295,14 +295,14 @@ AWAY = {
     "redis": Sign(
         "redis",
         "Redis does not answer.",
-        "Pages poll instead of being pushed; workers write to the database directly. Check the server of REDIS_URL.",
+        "Pages poll instead of updating live; workers write to the database directly. Check the server of REDIS_URL.",
         since_text="No answer since",
         check=SILENT,
     ),
     "broker": Sign(
         "broker",
         "The broker does not answer.",
-        "Runs are kept and sent when it is back. Check the server of CELERY_BROKER_URL.",
+        "Runs are stored and sent when it is back. Check the server of CELERY_BROKER_URL.",
         since_text="No answer since",
         link=("/queues", "Show queues"),
         check=SILENT,

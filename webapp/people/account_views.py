@@ -68,7 +68,7 @@ def change_password() -> Response:
         return _page(_typed(current_user), error)
     if wants_json():
         return jsonify(status="changed", csrf_token=generate_csrf())
-    flash("Your password was changed. Every other browser was signed out.", "success")
+    flash("Your password was changed. All other browsers were signed out.", "success")
     return see_other(url_for("account.show"))
 
 
@@ -79,7 +79,7 @@ def sign_out_elsewhere() -> Response:
     ended = service.sign_out_elsewhere(current_user)
     if wants_json():
         return jsonify(ended=ended)
-    flash(f"{ended} other sign-in{'' if ended == 1 else 's'} ended.", "success")
+    flash(f"Signed out of {ended} other session{'' if ended == 1 else 's'}.", "success")
     return see_other(url_for("account.show"))
 
 

@@ -32,14 +32,14 @@ DEFAULT_ADMIN_EMAIL = "admin@example.com"
 @click.option("--email", required=True)
 @click.option("--name", required=True)
 @click.option("--role", default="member", show_default=True, type=click.Choice(list(ROLES)))
-@click.option("--password", help="Made at random and printed when it is not given.")
-@click.option("--birthday", default="", help="As 1990-04-30.")
-@click.option("--timezone", help="IANA name; the setting TIMEZONE by default.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--password", help="Generated and printed if it is not given.")
+@click.option("--birthday", default="", help="In the form 1990-04-30.")
+@click.option("--timezone", help="IANA name, such as Asia/Kathmandu. Default: the setting TIMEZONE.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def create(  # noqa: PLR0917 - click passes them by name
     email: str, name: str, role: str, password: str | None, birthday: str, timezone: str | None, as_json: bool
 ) -> None:
-    """Add somebody who may sign in at once; no mail is sent."""
+    """Add a person, who can sign in immediately. No email is sent."""
     given = {"name": name, "birthday": birthday, "timezone": timezone or _settings().timezone}
     try:
         profile = check_profile(given, now())
@@ -55,9 +55,9 @@ def create(  # noqa: PLR0917 - click passes them by name
 
 
 @users.command("ensure-admin")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ensure_admin(as_json: bool) -> None:
-    """Make the first admin from ADMIN_EMAIL and ADMIN_PASSWORD; changes nobody who is there already."""
+    """Create the first admin from ADMIN_EMAIL and ADMIN_PASSWORD. Existing people are not changed."""
     try:
         answer = _ensure_admin(_settings())
     except DomainError as error:
@@ -69,15 +69,15 @@ def ensure_admin(as_json: bool) -> None:
             f"Created the admin {answer['email']}. Password: {answer.get('password', 'as set in ADMIN_PASSWORD')}"
         )
     else:
-        click.echo(f"The admin {answer['email']} is there already.")
+        click.echo(f"The admin {answer['email']} exists already.")
 
 
 @users.command("list")
 @click.option("--role", type=click.Choice(list(ROLES)))
 @click.option("--count", default=100, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_users(role: str | None, count: int, as_json: bool) -> None:
-    """Who there is, who came last first."""
+    """List people, newest first."""
     query = sa.select(User).order_by(User.id.desc()).limit(count)
     if role:
         query = query.where(User.roles.any(name=role))
@@ -94,12 +94,12 @@ def list_users(role: str | None, count: int, as_json: bool) -> None:
 
 @users.command("token")
 @click.argument("email")
-@click.option("--label", default="", help="What it is for, such as the program's name.")
+@click.option("--label", default="", help="A name for the token, such as the program that uses it.")
 @click.option("--list", "listing", is_flag=True, help="List the person's tokens instead.")
 @click.option("--revoke", type=int, metavar="NUMBER", help="Revoke one of them instead.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def token(email: str, label: str, listing: bool, revoke: int | None, as_json: bool) -> None:
-    """Make a token with which a program acts as a person: `Authorization: Bearer TOKEN`. It is shown once."""
+    """Create a token with which a program acts as a person: `Authorization: Bearer TOKEN`. It is shown once."""
     try:
         user = _person(email)
         if revoke is not None:
@@ -123,7 +123,7 @@ def token(email: str, label: str, listing: bool, revoke: int | None, as_json: bo
 def _person(email: str) -> User:
     user = by_email(normal_email(email))
     if user is None:
-        raise NotFound(f"Nobody is registered as {email}.")
+        raise NotFound(f"No person is registered as {email}.")
     return user
 
 

@@ -54,7 +54,7 @@ def get_person(user_id: int) -> User:
     """One person. Raises NotFound."""
     user = db.session.get(User, user_id)
     if user is None:
-        raise NotFound(f"Nobody has the number {user_id}.")
+        raise NotFound(f"There is no person {user_id}.")
     return user
 
 
@@ -107,7 +107,7 @@ def create_person(profile: Profile, email: str, password: str, role: str) -> Use
         user = add_person(profile, email, hashed, role, confirmed=True)
     except IntegrityError:
         db.session.rollback()
-        raise Invalid({"email": f"{email} is registered already."}) from None
+        raise Invalid({"email": f"{email} is already registered."}) from None
     audit.record(db.session, "person.create", "user", user.id, user.name, after=snapshot(user))
     db.session.commit()
     return user
@@ -124,9 +124,9 @@ def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
     if stays or not user.active or ADMIN not in {role.name for role in user.roles}:
         return
     if user.id == by:
-        raise Conflict("You cannot take the role admin from yourself or disable yourself; another admin can.")
+        raise Conflict("You cannot remove your own admin role or disable yourself. Ask another admin.")
     if all(admin.id == user.id for admin in admins()):
-        raise Conflict("This is the last admin. Make somebody else an admin first.")
+        raise Conflict("This is the last admin. Make another person an admin first.")
 
 
 def _hold_admins() -> None:

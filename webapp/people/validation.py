@@ -114,9 +114,9 @@ def check_birthday(
     if day is None:
         errors["birthday"] = "Enter a date as year-month-day, such as 1990-04-30."
     elif day > today:
-        errors["birthday"] = "A birthday cannot lie in the future."
+        errors["birthday"] = "A birthday cannot be in the future."
     elif day < EARLIEST_BIRTHDAY:
-        errors["birthday"] = f"A birthday cannot lie before {EARLIEST_BIRTHDAY.year}."
+        errors["birthday"] = f"A birthday cannot be before {EARLIEST_BIRTHDAY.year}."
     else:
         return day
     return None

@@ -69,7 +69,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     newest = list(connection.execute(ends.order_by(Run.created_at.desc(), Run.id.desc()).limit(row.failure_budget)))
     if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
         return False
-    error = ((newest[0].error or "").strip().splitlines() or ["no reason was noted"])[0][:LONGEST_ERROR]
+    error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:LONGEST_ERROR]
     many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} failures in a row"
     with _writer(connection, moment) as writer:
         writer.pause(row, f"{many}: {error}")

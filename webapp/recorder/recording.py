@@ -218,9 +218,9 @@ def _published(entry: Entry) -> dict[str, Any]:
             **{name: _id(told[name]) for name in _RELATIVES},
         }
     except KeyError as error:
-        raise Unrecordable(f"it does not say the {error.args[0]} of what was published") from None
+        raise Unrecordable(f"the published message has no {error.args[0]}") from None
     except RecursionError:
-        raise Unrecordable("the arguments of what was published are nested too deep") from None
+        raise Unrecordable("the arguments of the published message are nested too deep") from None
 
 
 _MOMENTS = ("eta", "expires_at")
@@ -230,7 +230,7 @@ _RELATIVES = ("group_id", "parent_id", "root_id")
 
 def _text(told: dict[str, Any], name: str) -> str:
     if not isinstance(told[name], str) or not told[name]:
-        raise Unrecordable(f"its {name} is not a text")
+        raise Unrecordable(f"its {name} is not text")
     return str(told[name])
 
 

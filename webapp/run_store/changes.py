@@ -67,6 +67,6 @@ def announce(client: redis.Redis, run_ids: Collection[str]) -> bool:
     try:
         append(client, run_ids)
     except (redis.RedisError, OSError) as error:
-        logger.info("live pages could not be told: %s", error)
+        logger.info("live pages could not be notified: %s", error)
         return False
     return True

@@ -209,7 +209,7 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
     if row.state not in UNSETTLED:
         return Verdict.ENDED
     if row.expired:
-        _end(connection, delivery.run_id, RunState.EXPIRED, at, reason="It expired before a worker was free")
+        _end(connection, delivery.run_id, RunState.EXPIRED, at, reason="Expired before a worker was free")
         return Verdict.EXPIRED
     if row.claims >= MAX_CLAIMS + delivery.attempt:
         message = f"WorkerLost: its worker was lost {row.claims} times"

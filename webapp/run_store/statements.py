@@ -468,7 +468,7 @@ def give_up(connection: sa.Connection, run_id: str, state: RunState, error: str,
     connection.execute(sa.update(runs).where(*chosen).values(state=RunState.FAILED, error=error, ended_at=now))
 
 
-NEVER_CLAIMED = "NeverClaimed: it was sent {sends} times, its queue is empty, and no worker has claimed it"
+NEVER_CLAIMED = "NeverClaimed: it was sent {sends} times, its queue is empty, and no worker claimed it"
 
 
 def fail_never_claimed(connection: sa.Connection, lost: Iterable[Sending], now: datetime) -> None:

@@ -20,13 +20,13 @@ from webapp.runs.serializer import as_dict
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import DomainError
 
-recorder = AppGroup("recorder", help="Move what happened to runs from Redis into the database.")
+recorder = AppGroup("recorder", help="Record state changes of runs: from Redis into the database.")
 runs = AppGroup("runs", help="List, show and launch runs.")
 
 
 @recorder.command("run")
 def run_recorder() -> None:
-    """Record until SIGTERM. Any number of recorders may run."""
+    """Record until SIGTERM. Several recorders can run at the same time."""
     recording_process.run_until_told(db.engine, current_app.extensions["settings"].redis_url)
 
 
@@ -34,9 +34,9 @@ def run_recorder() -> None:
 @click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only runs in this state.")
 @click.option("--task", help="Only runs of this task.")
 @click.option("--count", default=20, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_runs(state: str | None, task: str | None, count: int, as_json: bool) -> None:
-    """The newest runs first."""
+    """List runs, newest first."""
     query = sa.select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(count)
     if state:
         query = query.where(Run.state == state)
@@ -52,9 +52,9 @@ def list_runs(state: str | None, task: str | None, count: int, as_json: bool) ->
 
 @runs.command("show")
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_run(run_id: str, as_json: bool) -> None:
-    """One run with everything that is known of it."""
+    """Show all fields of one run."""
     try:
         found = as_dict(service.get_run(run_id))
     except DomainError as error:
@@ -68,12 +68,12 @@ def show_run(run_id: str, as_json: bool) -> None:
 
 @runs.command("launch")
 @click.argument("task")
-@click.option("--args", "args_text", default="[]", help="JSON list.")
-@click.option("--kwargs", "kwargs_text", default="{}", help="JSON object.")
+@click.option("--args", "args_text", default="[]", help="Positional arguments as a JSON list.")
+@click.option("--kwargs", "kwargs_text", default="{}", help="Keyword arguments as a JSON object.")
 @click.option("--queue")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, as_json: bool) -> None:
-    """Launch a task; prints the run's id."""
+    """Launch a task and print the run's ID."""
     args, kwargs = _parse(args_text, list, "--args"), _parse(kwargs_text, dict, "--kwargs")
     try:
         run = control.launch(task, args, kwargs, queue=queue, origin=Origin.COMMAND)
@@ -92,5 +92,5 @@ def _parse(text: str, kind: type, option: str) -> Any:
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
     if not isinstance(value, kind):
-        raise click.BadParameter(f"a JSON {'list' if kind is list else 'object'} is needed", param_hint=option)
+        raise click.BadParameter(f"a JSON {'list' if kind is list else 'object'} is required", param_hint=option)
     return value

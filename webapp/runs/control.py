@@ -32,10 +32,10 @@ POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
 class Cancelled(Enum):
     """What became of the wish to cancel a run."""
 
-    AT_ONCE = "It is cancelled; it will not begin."
-    ASKED = "Its worker was asked to end it. Celery promises no more than that: this page shows what happens."
+    AT_ONCE = "The run is cancelled and will not start."
+    ASKED = "The worker was asked to terminate the run. Celery does not guarantee it; this page shows the result."
     CANNOT_END = (
-        "Its worker was told, but its kind of pool cannot end a task that runs. It will go on to its end; "
+        "The worker's pool cannot terminate a running task. The run continues to its end; "
         "restarting the worker is the only way to stop it."
     )
 
@@ -73,13 +73,13 @@ def launch(
 
 def outcome(run: Run, done: str) -> tuple[str, str]:
     """What to say to the person who launched a run, and whether that is good news: one may have failed at once."""
-    return (f"It failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
+    return (f"The run failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
 
 
 def retry(run: Run, *, person: int | None) -> Run:
     """Launch the same call again, as a new run that knows its origin. Raises Conflict while the first one goes on."""
     if not run.ended:
-        raise Conflict(f"It is {run.state}; only a run that has ended can be retried.")
+        raise Conflict(f"This run is {run.state}; only a run that has ended can be retried.")
     args, kwargs = service.call_of(run)
     return launch(
         run.task,
@@ -109,7 +109,7 @@ def send_again(run: Run, *, name: str) -> None:
     """
     own_tasks.require(run.task, kind="run", number=run.id, name=run.task)
     if run.expires_at is not None and run.expires_at <= now():
-        raise Conflict("It has expired, so no worker would begin it. Retry it instead.")
+        raise Conflict("This run has expired, so no worker would start it. Retry it instead.")
     values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
     _settle(run, "run.send_again", values)
     db.session.refresh(run)
@@ -121,7 +121,7 @@ def send_again(run: Run, *, name: str) -> None:
 def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
     statement = sa.update(Run).where(Run.id == run.id, Run.state == RunState.UNCONFIRMED).values(**values)
     if not _changed(statement):
-        raise Conflict(f"It is {run.state}; only an unconfirmed run can be settled by hand.")
+        raise Conflict(f"This run is {run.state}; only an unconfirmed run can be marked as succeeded or sent again.")
     record(db.session, action, "run", run.id, run.task, {"state": run.state}, {"state": values["state"]})
     db.session.commit()
 
@@ -134,7 +134,7 @@ def cancel(run: Run) -> Cancelled:
     waiting = (
         sa.update(Run)
         .where(Run.id == run.id, Run.state.in_(CANCELLED_AT_ONCE))
-        .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it began")
+        .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it started")
     )
     before = run.state
     if _changed(waiting):
@@ -154,9 +154,9 @@ def _ask_worker(run: Run) -> Cancelled:
     )
     before = {"state": run.state}
     if _changed(running):
-        record(db.session, "run.cancel", "run", run.id, run.task, before, {"asked": "to end while it runs"})
+        record(db.session, "run.cancel", "run", run.id, run.task, before, {"asked": "to terminate while it runs"})
     elif not _is_unended(run.id):
-        raise Conflict("It has already ended; there is nothing to cancel.")
+        raise Conflict("This run has already ended.")
     # Asked again where it was asked before: the worker may not have heard it.
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
     db.session.commit()
@@ -185,7 +185,7 @@ def _drop_message(run_id: str) -> None:
 def _check_expiry(options: Mapping[str, Any]) -> None:
     expires_at = options.get("expires_at")
     if expires_at is not None and expires_at <= max(now(), options.get("eta") or now()):
-        raise Invalid({"expires": "It would expire before it could begin."})
+        raise Invalid({"expires": "The run would expire before it could start."})
 
 
 def _told(run: Run) -> dict[str, Any]:

@@ -135,11 +135,15 @@ def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
     try:
         args, kwargs = masking.call_of(run)
     except Unopenable as error:
-        raise Conflict(f"It cannot be repeated: {error}. Retry it with other arguments.") from None
+        raise Conflict(f"This run cannot be retried: {error}. Retry it with other arguments.") from None
     except (ValueError, RecursionError):
-        raise Conflict("It cannot be repeated: its arguments cannot be read. Retry it with other arguments.") from None
+        raise Conflict(
+            "This run cannot be retried: its arguments cannot be read. Retry it with other arguments."
+        ) from None
     if run.sealed is None and conceal(rule_for(run.task), args, kwargs).blank:
-        raise Conflict("Its secret arguments were deleted when it succeeded. Retry it with other arguments.")
+        raise Conflict(
+            "The secret arguments of this run were deleted when it succeeded. Retry it with other arguments."
+        )
     return args, kwargs
 
 
@@ -155,5 +159,5 @@ def get_run(run_id: str) -> Run:
     """One run. Raises NotFound for an id that was never ours."""
     run = db.session.get(Run, run_id)
     if run is None:
-        raise NotFound(f"No run has the id {run_id}.")
+        raise NotFound(f"No run has the ID {run_id}.")
     return run

@@ -59,7 +59,7 @@ def show(run_id: str) -> Response:
         run = service.get_run(run_id)
     except NotFound:
         if wants_json():
-            return json_error(404, f"No run has the id {run_id}.", state="unknown")
+            return json_error(404, f"No run has the ID {run_id}.", state="unknown")
         return render("runs/page/unknown.html", "runs/page/_unknown.html", status=404, run_id=run_id)
     if wants_json():
         return jsonify(as_dict(run))
@@ -145,7 +145,9 @@ def cancel(run_id: str) -> Response:
     try:
         done = control.cancel(run)
     except broker.BrokerAway:
-        flash("The broker is away, so its worker could not be asked. Try again when it is back.", "danger")
+        flash(
+            "The broker does not answer, so the worker could not be asked. Try again when the broker is back.", "danger"
+        )
     else:
         flash(done.value, "success" if done is control.Cancelled.AT_ONCE else "info")
     return see_other(url_for("runs.show", run_id=run.id))
@@ -158,7 +160,7 @@ def retry(run_id: str) -> Response:
     """The same call again, as a new run."""
     run: Run = service.get_run(run_id)
     made = control.retry(run, person=current_user.id)
-    return _made(made, "Retried: this is the new run.")
+    return _made(made, "Retried. This is the new run.")
 
 
 @blueprint.post("/runs/<run_id>/confirm")

@@ -53,7 +53,7 @@ def unseal(sealed: str, *context: Any) -> str:
     if version == FIRST_VERSION:
         return _unseal_first(rest)
     if version != VERSION:
-        raise Unopenable("it is of a kind that is not known here")
+        raise Unopenable("it has an unknown format")
     name, cipher = _cipher(_key())
     key, _, text = rest.partition(":")
     if key != name:

@@ -106,7 +106,7 @@
   window.htmx?.config.morphIgnore.push("open");
 
   document.addEventListener("htmx:error", (event) => {
-    if (!event.detail?.ctx?.response) say("The server does not answer. What you see may be old.");
+    if (!event.detail?.ctx?.response) say("The server does not answer. This page may be out of date.");
   });
   document.addEventListener("htmx:after:request", () => {
     document.querySelector("[data-lost]")?.remove();

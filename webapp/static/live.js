@@ -18,9 +18,9 @@
   const LISTENERS = '[hx-trigger~="from:#live"]';
 
   const WORDS = {
-    live: "What changes appears here as it happens.",
-    polling: `Changes are not pushed now; this page looks every ${sign.dataset.poll} s.`,
-    disconnected: "The server does not answer. What you see may be old.",
+    live: "Changes appear here as they happen.",
+    polling: `Live updates are not available. This page refreshes every ${sign.dataset.poll} s.`,
+    disconnected: "The server does not answer. This page may be out of date.",
   };
 
   const push = Boolean(sign.dataset.stream);

@@ -111,7 +111,7 @@ def serializer_note(name: str) -> str | None:
     asked = getattr(_task(name), "serializer", None) or SERIALIZER
     if asked == SERIALIZER:
         return None
-    return f"Its code asks for the serializer “{asked}”. Beatdesk sends its arguments as JSON."
+    return f"The task declares the serializer “{asked}”. Beatdesk sends its arguments as JSON."
 
 
 @signals.worker_init.connect

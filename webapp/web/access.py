@@ -71,7 +71,7 @@ _OPERATOR = _VIEWER | {
 
 # Each role's permissions and description, weaker roles first. A role that is added here can be given to people.
 ROLES: dict[str, tuple[frozenset[Permission], str]] = {
-    "member": (_MEMBER, "Sees and edits only themselves"),
+    "member": (_MEMBER, "Sees and edits only their own account"),
     "viewer": (_VIEWER, "Reads every page"),
     "operator": (_OPERATOR, "Launches, retries, cancels and pauses"),
     "scheduler": (_OPERATOR | {Permission.EDIT_SCHEDULES}, "Edits schedules"),

@@ -50,32 +50,32 @@ class Invalid(DomainError):
 
 
 TITLES = {
-    400: "That request could not be understood",
+    400: "Bad request",
     401: "Sign in first",
-    403: "You may not do that",
-    404: "Nothing here",
-    405: "That is not possible here",
-    406: "Not for reading",
-    409: "It has changed meanwhile",
-    413: "That is too large",
-    422: "Some of it cannot be taken",
+    403: "You do not have permission",
+    404: "Page not found",
+    405: "Not allowed at this address",
+    406: "Not a page",
+    409: "This has changed since you opened it",
+    413: "Too large",
+    422: "Some values are not valid",
     429: "Too many requests",
     500: "Something went wrong on our side",
     503: "The database does not answer",
 }
 
 ADVICE = {
-    400: "Go back, load the page again and repeat what you did.",
-    401: "Then come back to this page.",
-    403: "If you need it for your work, ask an admin.",
-    404: "The address may be misspelt, or what was here has been deleted.",
-    405: "Go back and use the buttons of the page.",
-    406: "Open the page that it belongs to.",
-    409: "Load the page again to see how it is now.",
-    413: "Send less at once.",
-    422: "Go back, correct it and send it again.",
+    400: "Go back, reload the page and try again.",
+    401: "Then open this page again.",
+    403: "If you need access, ask an admin.",
+    404: "The address may be wrong, or the page was deleted.",
+    405: "Go back and use the buttons on the page.",
+    406: "Open the page that this address belongs to.",
+    409: "Reload the page to see the current state.",
+    413: "Send less data.",
+    422: "Go back, correct the values and try again.",
     429: "Nothing was changed.",
-    500: "Try again; if it happens again, tell an admin when it happened.",
+    500: "Try again. If it happens again, tell an admin the time of the error.",
     503: "Try again in a moment.",
 }
 
@@ -93,7 +93,7 @@ def register_errors(app: Flask) -> None:
 
 def error_response(status: int, message: str, fields: Mapping[str, str] | None = None) -> Response:
     """The one way in which an error is shown."""
-    title = TITLES.get(status, "That did not work")
+    title = TITLES.get(status, "Something went wrong")
     if wants_json() or request.path.startswith("/api/"):
         return json_error(status, message or title, **({"fields": dict(fields)} if fields else {}))
     if status == 503:
@@ -110,7 +110,7 @@ def error_response(status: int, message: str, fields: Mapping[str, str] | None =
             advice=ADVICE.get(status, ""),
         )
     except Exception:
-        logger.exception("the error page for %s at %s cannot be made", status, request.path)
+        logger.exception("the error page for %s at %s cannot be rendered", status, request.path)
         return _plain(status, title, message)
 
 
@@ -153,7 +153,7 @@ def _database(error: Exception) -> Response:
 
 def _too_deep(error: RecursionError) -> Response:
     logger.warning("nested too deep at %s: %s", request.path, error)
-    return error_response(422, "What this is about is nested too deep. Nothing was changed.")
+    return error_response(422, "The value is nested too deep. Nothing was changed.")
 
 
 def _unexpected(error: Exception) -> Response:

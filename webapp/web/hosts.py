@@ -44,13 +44,13 @@ def init_hosts(app: Flask, settings: Settings) -> None:
     own = urlsplit(settings.public_url).hostname
     beginning = settings.root.split("/")[:2]
     if settings.root and any(rule.rule.split("/")[:2] == beginning for rule in app.url_map.iter_rules()):
-        raise ConfigError(f"PUBLIC_URL must not have the path {settings.root}: pages of Beatdesk begin like it.")
+        raise ConfigError(f"PUBLIC_URL must not have the path {settings.root}: Beatdesk's own pages start with it.")
 
     def refuse_other_hosts() -> None:
         if settings.check_host and request.endpoint not in FOR_MONITORS and _hostname(request.host) != own:
             raise BadRequest(
-                f"This site is {settings.public_url}. Open that address. If you did, the proxy in front of it has to "
-                "pass the Host header on."
+                f"This site is {settings.public_url}. Open that address. If you did, the proxy in front of it must "
+                "pass on the Host header."
             )
 
     # Before what the extensions look at.

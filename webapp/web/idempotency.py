@@ -118,7 +118,7 @@ def _first_response(digest: str) -> Response:
         with reading():
             location = db.session.scalar(sa.select(HandledForm.location).where(HandledForm.digest == digest))
         if location:
-            flash("This was sent twice and done once.", "info")
+            flash("The form was sent twice; the action was done once.", "info")
             return see_other(location)
         time.sleep(POLL_SECONDS)
-    raise Conflict("This form was sent before and is still being handled. Load the page again to see how it is now.")
+    raise Conflict("This form was sent before and is still being handled. Reload the page to see the current state.")

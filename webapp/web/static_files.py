@@ -14,7 +14,7 @@ from whitenoise.compress import Compressor
 MAX_AGE = 31_536_000
 COMPRESSED = (".gz", ".br")
 
-static = AppGroup("static", help="Prepare the files that browsers load.")
+static = AppGroup("static", help="Prepare static files.")
 
 
 def init_static(app: Flask) -> None:

@@ -92,7 +92,7 @@ class Consumer(CeleryConsumer):
             subject = Subject(run_id, attempt if isinstance(attempt, int) else 0, self.hostname, str(task or ""))
             tell(subject, Event.FAILED, f"NotExecutable: {reason}")
         except Exception:
-            logger.exception("a message that cannot be executed cannot be accounted for either")
+            logger.exception("a message that cannot be executed cannot be counted either")
 
     def _described(self, message: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
         described = {**headers, "delivery_info": message.delivery_info, "hostname": self.hostname}
@@ -153,7 +153,7 @@ _HEADERS: dict[str, Callable[[Any], bool]] = {
 
 def _discard_item(error: Exception) -> None:
     """Count what lay in a queue and is no message at all."""
-    logger.error("what lay in a queue is no message and is discarded: %s: %s", type(error).__name__, error)
+    logger.error("discarded an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
     with flask_app().app_context():
         discards.count("", "", "no message")
 

@@ -126,7 +126,7 @@ class Watch:
                     if self.shared:
                         self._look(connection)
             except BROKER_ERRORS as error:
-                logger.info("the queues cannot be looked at: %s", error)
+                logger.info("the queues cannot be inspected: %s", error)
             if celery.amqp.awaited or (self.shared and self._clear < CLEAR_LOOKS):
                 wait = LOOK_AGAIN_AFTER
 
@@ -145,7 +145,7 @@ class Watch:
             self._give_back()
             logger.warning(
                 "Another program's worker, %s, consumes the queue %s, so this one consumes only %s. To share that "
-                "queue nevertheless, set WORKER_QUEUES=%s,%s.",
+                "queue anyway, set WORKER_QUEUES=%s,%s.",
                 node,
                 SHARED_QUEUE,
                 DEFAULT_QUEUE,
@@ -159,7 +159,7 @@ class Watch:
                 self._warned = True
                 logger.warning(
                     "The queue %s is not consumed: a worker that does not answer may consume it. To consume it "
-                    "nevertheless, set WORKER_QUEUES=%s,%s.",
+                    "anyway, set WORKER_QUEUES=%s,%s.",
                     SHARED_QUEUE,
                     DEFAULT_QUEUE,
                     SHARED_QUEUE,

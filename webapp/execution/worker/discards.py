@@ -52,7 +52,7 @@ def count(queue: str, task: str, reason: str) -> None:
             client.hincrby(KEY, field, 1)
             client.set(LAST_KEY, str(time.time()))
     except (redis.RedisError, OSError) as error:
-        logger.warning("a discarded message is not counted, Redis is away: %s", error)
+        logger.warning("a discarded message is not counted, Redis does not answer: %s", error)
 
 
 def read(client: Any) -> list[Discarded]:

@@ -53,9 +53,9 @@ def _retrying(request: Any, reason: Any, **_: Any) -> None:
 @signals.task_revoked.connect
 def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
     if expired:
-        text = "It expired before a worker was free"
+        text = "Expired before a worker was free"
     else:
-        text = "Ended while it ran" if terminated else "Cancelled before it began"
+        text = "Terminated while it ran" if terminated else "Cancelled before it started"
     message = vars(request)
     if not terminated and run_of_message(message) is None:
         # It may have no row yet.
@@ -71,7 +71,7 @@ def _subject(message: Mapping[str, Any]) -> Subject:
         with flask_app().app_context(), db.engine.connect() as connection:
             found = claims.executed_here(connection, run_id or task_id, presence.worker_id())
     except sa.exc.SQLAlchemyError as error:
-        logger.warning("what is known of task id %s may be of an earlier run of it: %s", task_id, error)
+        logger.warning("the record of task id %s may belong to an earlier run of it: %s", task_id, error)
         found = None
     run_id, attempt = found or (run_id or id_of_task(task_id), attempt)
     return Subject(run_id, attempt, message.get("hostname"), message.get("task") or "")

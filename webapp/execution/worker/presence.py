@@ -89,7 +89,7 @@ def _mark() -> None:
         logger.critical(error)
         worker_state.should_stop = EX_FAILURE
     except (redis.RedisError, OSError) as error:
-        logger.info("whose Redis is is looked at later: %s", error)
+        logger.info("the owner of Redis is checked later: %s", error)
 
 
 def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:

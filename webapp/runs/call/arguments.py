@@ -122,7 +122,7 @@ def read_argument(argument: Argument, text: str) -> Any:
         return _enveloped(kind, stripped)
     value = read_json(text)
     if problem := _misfit(_decoded(value), argument.note):
-        raise ValueError(f"{problem} is needed.")
+        raise ValueError(f"{problem} is required.")
     return value
 
 
@@ -161,7 +161,7 @@ def _problem(argument: Argument, value: Any) -> str:
     if argument.choices and json.dumps(value) not in dict(argument.choices):
         return f"Choose one of: {', '.join(text for text, _ in argument.choices)}."
     if needed := _misfit(decoded, argument.note):
-        return f"{needed} is needed."
+        return f"{needed} is required."
     if argument.kind in ("int", "number"):
         number(decoded)
     return ""
@@ -172,7 +172,9 @@ def _decoded(value: Any) -> Any:
     try:
         return kombu_json.loads(json.dumps(value))
     except Exception as error:
-        raise ValueError("A worker cannot read this: a “__type__” is not known, or its “__value__” is none.") from error
+        raise ValueError(
+            "A worker cannot decode this: the “__type__” is unknown or the “__value__” does not match it."
+        ) from error
 
 
 def _is_hidden(value: Any) -> bool:
@@ -199,7 +201,7 @@ def read_json(text: str) -> Any:
     try:
         return decode_json(text)
     except json.JSONDecodeError as error:
-        quotes = ' Texts need quotes: "like this".' if text.strip()[:1].isalpha() else ""
+        quotes = ' Put text in quotes: "like this".' if text.strip()[:1].isalpha() else ""
         raise ValueError(f"This is not JSON: {error.msg.lower()} at character {error.pos + 1}.{quotes}") from None
     except ValueError as error:
         raise ValueError(f"This is not JSON: {error}.") from None
@@ -274,7 +276,7 @@ def _misfit_list(value: Any, members: tuple[Any, ...]) -> str:
         return 'A JSON list, such as [1, "two"],'
     inner = members[0] if len(members) == 1 or members[1:] == (...,) else Any
     return next(
-        (f"At place {place}: {bad}" for place, each in enumerate(value, 1) if (bad := _misfit(each, inner))), ""
+        (f"At position {place}: {bad}" for place, each in enumerate(value, 1) if (bad := _misfit(each, inner))), ""
     )
 
 

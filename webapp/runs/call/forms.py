@@ -22,7 +22,7 @@ from webapp.web.errors import Invalid
 
 PREFIX = "arg."
 MODE = "mode"
-NO_FIT = "These arguments do not fit the task’s fields, so they are shown as JSON."
+NO_FIT = "These arguments do not match the task’s fields, so they are shown as JSON."
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def read_fields(
             if one.required and one.nullable:
                 values[one.name] = None
             elif one.required:
-                errors[key] = "This is needed."
+                errors[key] = "Enter a value."
             continue
         try:
             values[one.name] = read_argument(one, text)
@@ -179,7 +179,7 @@ def read_texts(given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         try:
             found[name] = read_json(text)
             if not isinstance(found[name], kind):
-                errors[name] = f"A JSON {words} is needed."
+                errors[name] = f"A JSON {words} is required."
         except ValueError as error:
             errors[name] = str(error)
     if errors:
@@ -234,7 +234,7 @@ def _placed(task: KnownTask, values: dict[str, Any], positional: int) -> tuple[l
         args.append(values.pop(one.name))
     if clash := more.keys() & task.signature.parameters.keys():
         name = next(one.name for one in parameters if one.kind is one.VAR_KEYWORD)
-        raise Invalid({f"{PREFIX}{name}": f"“{min(clash)}” has a field of its own."})
+        raise Invalid({f"{PREFIX}{name}": f"“{min(clash)}” has its own field."})
     return [*args, *rest], values | more
 
 
@@ -242,9 +242,7 @@ def _default(parameter: inspect.Parameter) -> Any:
     try:
         return json.loads(json.dumps(parameter.default))
     except TypeError:
-        raise Invalid(
-            {f"{PREFIX}{parameter.name}": "This is needed, because what follows is given by position."}
-        ) from None
+        raise Invalid({f"{PREFIX}{parameter.name}": "Enter a value: a later argument is given by position."}) from None
 
 
 def _is_blank(text: str, kind: type) -> bool:

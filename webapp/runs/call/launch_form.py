@@ -115,7 +115,7 @@ def _options(
         except ValueError as error:
             errors[name] = str(error)
     if "countdown" in options and "eta" in options:
-        errors["eta"] = "Give a wait or a time, not both."
+        errors["eta"] = "Enter a delay or a start time, not both."
     begins = options.pop("countdown", None) or options.pop("eta", None)
     options["eta"] = begins
     try:
@@ -129,7 +129,7 @@ def _options(
         elif reason := refusal(queue):
             errors["queue"] = reason
         else:
-            errors["queue"] = f"No worker takes from a queue “{queue}”."
+            errors["queue"] = f"No worker consumes the queue “{queue}”."
     return options
 
 
@@ -141,19 +141,19 @@ def _eta(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("This is not a date and time, as 2027-01-31T08:00.") from None
+        raise ValueError("Enter a date and time, such as 2027-01-31T08:00.") from None
     moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
     if moment < now - timedelta(minutes=1):
-        raise ValueError("This time has passed.")
+        raise ValueError("This time is in the past.")
     if moment > now + FARTHEST:
-        raise ValueError("This is more than ten years away.")
+        raise ValueError("This is more than ten years from now.")
     return moment
 
 
 def _priority(text: str, _now: datetime, _zone: ZoneInfo) -> int:
     found = whole(text)
     if not 0 <= found <= LOWEST_PRIORITY:
-        raise ValueError(f"A priority lies between 0 and {LOWEST_PRIORITY}.")
+        raise ValueError(f"Enter a priority from 0 to {LOWEST_PRIORITY}.")
     return found
 
 
@@ -161,7 +161,7 @@ def _time(text: str) -> timedelta:
     try:
         found = timedelta(seconds=length(text))
     except Invalid:
-        raise ValueError("This is not a length of time; write for example 90s, 5m or 2h.") from None
+        raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
     if found > FARTHEST:
         raise ValueError("This is longer than ten years.")
     return found

@@ -19,11 +19,11 @@ def number(given: Any) -> int | float:
     if isinstance(given, str):
         given = _read(given.strip())
     if isinstance(given, bool) or not isinstance(given, int | float):
-        raise ValueError("This is not a number.")  # noqa: TRY004  # it is what was sent, not a type of ours
+        raise ValueError("Enter a number.")  # noqa: TRY004  # it is what was sent, not a type of ours
     if isinstance(given, float) and not math.isfinite(given):
-        raise ValueError("This is too large, or not a number.")
+        raise ValueError("This number is too large or not finite.")
     if isinstance(given, int) and abs(given) >= 10**LONGEST:
-        raise ValueError("This is too large.")
+        raise ValueError("This number is too large.")
     return given
 
 
@@ -31,15 +31,15 @@ def whole(given: Any) -> int:
     """A whole number. Raises ValueError with a sentence."""
     found = number(given)
     if not isinstance(found, int):
-        raise ValueError("This is not a whole number.")  # noqa: TRY004  # it is what was typed, not a type of ours
+        raise ValueError("Enter a whole number.")  # noqa: TRY004  # it is what was typed, not a type of ours
     return found
 
 
 def _read(text: str) -> int | float:
     if len(text) > LONGEST:
-        raise ValueError(f"This is longer than {LONGEST} digits.")
+        raise ValueError(f"Enter at most {LONGEST} digits.")
     if _WHOLE.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):
         return float(text)
-    raise ValueError("This is not a number. Write for example 2, -3.5 or 1e6.")
+    raise ValueError("Enter a number, such as 2, -3.5 or 1e6.")

@@ -38,10 +38,16 @@ def _short(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A date in Celery's envelope for JSON as its text alone."""
+    value = unwrapped(value)
     if isinstance(value, dict):
-        return value["__value__"] if value.keys() == _ENVELOPE else {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def unwrapped(value: Any) -> Any:
+    """The content of Celery's JSON envelope, such as the text of a date or a UUID; any other value unchanged."""
+    content = value["__value__"] if isinstance(value, dict) and value.keys() == _ENVELOPE else value
+    return content["hex"] if content is not value and isinstance(content, dict) and "hex" in content else content
 
 
 def names_by_position(task: KnownTask | None) -> list[str]:

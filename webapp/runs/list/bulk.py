@@ -111,7 +111,7 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
         waiting = (
             sa.update(Run)
             .where(Run.id.in_(part), Run.state.in_(CANCELLED_AT_ONCE))
-            .values(state=RunState.REVOKED, ended_at=now, reason="Cancelled before it began")
+            .values(state=RunState.REVOKED, ended_at=now, reason="Cancelled before it started")
             .returning(Run.id, Run.task)
         )
         ended += [(row.id, row.task) for row in db.session.execute(waiting)]
@@ -125,7 +125,15 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
     for run_id, task in ended:
         record(db.session, "run.cancel", "run", run_id, task, None, {"state": RunState.REVOKED, "in bulk": True})
     for run_id, task in running:
-        record(db.session, "run.cancel", "run", run_id, task, None, {"asked": "to end while it runs", "in bulk": True})
+        record(
+            db.session,
+            "run.cancel",
+            "run",
+            run_id,
+            task,
+            None,
+            {"asked": "to terminate while it runs", "in bulk": True},
+        )
     db.session.commit()
     sending.tell_pages([run_id for run_id, _ in ended + running])
     return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])

@@ -51,7 +51,7 @@ def retry_all() -> Response:
     if done.refused:
         flash(
             f"{plural(done.refused, 'run')} not retried: their tasks are not registered or take other arguments, or "
-            "their secret arguments are not kept any more.",
+            "their secret arguments were deleted.",
             "warning",
         )
     return see_other(address({}, q="since:10m", state="") if done.done else address(terms))
@@ -67,11 +67,11 @@ def cancel_all() -> Response:
     flash(f"{plural(done.done, 'run')} cancelled.", "success" if done.done else "info")
     if done.asked:
         flash(
-            f"The workers of {plural(done.asked, 'run')} were asked to end them. Celery promises no more than that.",
+            f"The workers of {plural(done.asked, 'run')} were asked to terminate them. Celery does not guarantee it.",
             "info",
         )
     if done.broker_away:
-        flash("The broker is away, so that runs which go on could not be asked to end.", "danger")
+        flash("The broker does not answer, so started runs could not be terminated.", "danger")
     return see_other(address(terms))
 
 

@@ -60,9 +60,9 @@ class Edge:
         try:
             at = datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%S.%f%z")
         except ValueError:
-            raise Invalid({"": "This is not the address of a page of runs."}) from None
+            raise Invalid({"": "This is not a valid page of the list of runs."}) from None
         if len(run_id) > 36 or not run_id.isprintable():
-            raise Invalid({"": "This is not the address of a page of runs."})
+            raise Invalid({"": "This is not a valid page of the list of runs."})
         return cls(at, run_id)
 
     @classmethod

@@ -78,7 +78,9 @@ class _Terms:
             self.found.setdefault(name, []).append(value)
         else:
             known = ", ".join(f"{one}:" for one in QUALIFIERS)
-            raise _unclear(f"“{name}:” is not known. There are {known}. Put quotes around a word that has a colon.")
+            raise _unclear(
+                f"“{name}:” is not a known qualifier. Use {known}. Put quotes around text that contains a colon."
+            )
 
     def search(self, words: list[str]) -> Search:
         """Everything that was taken."""
@@ -103,9 +105,9 @@ def parse(text: str, **more: str) -> Search:
     Raises Invalid at `q` with a sentence about the first term that it does not understand.
     """
     if len(text) > LONGEST:
-        raise _unclear(f"That is longer than {LONGEST} characters.")
+        raise _unclear(f"A search has at most {LONGEST} characters.")
     if text.count('"') % 2:
-        raise _unclear("A quote is opened and not closed.")
+        raise _unclear("A quote is not closed.")
     terms, words = _Terms(), []
     for term in _TERM.findall(text):
         named = None if term.startswith('"') else _NAMED.fullmatch(term)
@@ -123,7 +125,7 @@ def length(text: str, name: str = "runtime") -> float:
     """A length of time in seconds: "10s", "2h", "1.5m"; without a unit it is seconds. Raises Invalid at `q`."""
     match = _LENGTH.fullmatch(text.strip().lower())
     if match is None:
-        raise _unclear(f"“{text}” is not a length of time; write for example {_example(name)}.")
+        raise _unclear(f"“{text}” is not a duration. Example: {_example(name)}.")
     return min(float(match[1]) * _UNITS[match[2] or "s"], _LONGEST_TIME)
 
 
@@ -139,22 +141,22 @@ def _state(value: str) -> str:
         return RunState(value.lower()).value
     except ValueError:
         states = ", ".join(state.value for state in RunState)
-        raise _unclear(f"“{value}” is no state. The states are {states}.") from None
+        raise _unclear(f"“{value}” is not a state. Use one of {states}.") from None
 
 
 def _id(value: str) -> str:
     value = value.lower()
     if not re.fullmatch(r"[0-9a-f-]{1,36}", value):
-        raise _unclear(f"“{value}” is no id: an id has the digits 0 to 9, a to f and dashes.")
+        raise _unclear(f"“{value}” is not an ID: an ID has only the digits 0 to 9, the letters a to f, and dashes.")
     if len(value) < SHORTEST_ID:
-        raise _unclear(f"At least {SHORTEST_ID} characters of an id are needed.")
+        raise _unclear(f"Enter at least {SHORTEST_ID} characters of an ID.")
     return value
 
 
 def _whole_id(value: str) -> str:
     """Ids of roots may be of any form: whoever sent the first message chose it."""
     if len(value) > LONGEST_ID:
-        raise _unclear(f"“{value[:LONGEST_ID]}…” is too long for an id.")
+        raise _unclear(f"“{value[:LONGEST_ID]}…” is too long for an ID.")
     return value
 
 

@@ -104,13 +104,13 @@ def _observed(run: Run) -> str:
         return ""
     others = sorted(one.node for one in consumers if one.queue == queue and not one.claims)
     if queue is None:
-        why = "It goes through an exchange, so it is not known which worker takes it."
+        why = "It is sent to an exchange, so it is unknown which worker receives it."
     elif others:
         named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
         why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
     else:
         why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
-    return f"{why} It is sent once, and what became of it is known only from the result backend."
+    return f"{why} It is sent once, and its outcome is known only from the result backend."
 
 
 def progress_of(run: Run) -> Progress | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from webapp.encoding import shortened
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState
@@ -45,7 +46,7 @@ def times(run: Run) -> Times:
 
 _ORIGINS: dict[str, str] = {
     Origin.SCHEDULE: "by its schedule",
-    Origin.LAUNCH: "by somebody, from a page",
+    Origin.LAUNCH: "by a launch",
     Origin.RETRY: "as a retry",
     Origin.REGISTRATION: "by a registration",
     Origin.TASK: "by another task",
@@ -69,7 +70,8 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
     ]
     first = max(run.attempt + (run.state == RunState.RETRYING) - len(attempts), 0) + 1
     made += [
-        Step(f"Attempt {number} failed", each.at, _short(each.text)) for number, each in enumerate(attempts, first)
+        Step(f"Attempt {number} failed", each.at, shortened(each.text, LONGEST_NOTE))
+        for number, each in enumerate(attempts, first)
     ]
     made.append(_end(run))
     return [step for step in made if step.at is not None] if run.ended else made
@@ -82,15 +84,11 @@ def _received(run: Run) -> list[Step]:
     return [Step("Received", run.received_at, done=run.received_at is not None)]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}…"
-
-
 def _start(run: Run) -> str:
     waited = times(run).waited
     if waited is None:
         return ""
-    again = f"; begun again {plural(run.attempt, 'time')}" if run.attempt else ""
+    again = f"; retried {plural(run.attempt, 'time')}" if run.attempt else ""
     return f"waited {duration(waited)}{again}"
 
 
@@ -107,21 +105,21 @@ def advice(run: Run) -> str:
     """What to do next, in a sentence; empty when there is nothing to do."""
     if run.state == RunState.QUEUED and run.sent_at is None:
         if (run.reason or "").startswith(NOT_SENT):
-            return "It is sent once the broker has the queue. Start the worker that declares it, or cancel the run."
-        return "The broker has not taken its message yet. The leading beat sends it as soon as the broker is back."
+            return "The run is sent once its queue exists. Start the worker that declares it, or cancel the run."
+        return "The broker has not accepted the message yet. The leading beat sends it when the broker is back."
     if run.state == RunState.FAILED and not run.traceback:
-        return "Read the error, mend the cause, then retry it."
+        return "Fix the cause of the error, then retry the run."
     sentences = {
-        RunState.HELD: "The leading beat sends it when its time comes. You can cancel it until then.",
-        RunState.QUEUED: "It waits for a free worker on its queue. If it waits for long, look at the workers.",
-        RunState.STARTED: "It runs. Cancelling asks its worker to end it, which not every kind of pool can do.",
-        RunState.RETRYING: "Its last attempt failed; the next one comes by itself.",
-        RunState.FAILED: "Read the traceback, mend the cause, then retry it, with other arguments if these were wrong.",
-        RunState.REVOKED: "It was cancelled. Retry it if it should run after all.",
-        RunState.EXPIRED: "It was not begun in time. Retry it if it is still wanted.",
-        RunState.UNCONFIRMED: "Check whether it ran. If it did, mark it as succeeded. If not, send it again. If "
-        "it did run after all, it runs twice.",
-        RunState.SKIPPED: "It was left out on purpose. Retry runs it now.",
-        RunState.MISSED: "Nobody could run it when it was due. Retry runs it now.",
+        RunState.HELD: "The leading beat sends the run at that time. You can cancel it until then.",
+        RunState.QUEUED: "The run waits for a free worker on its queue. If it waits long, check the workers.",
+        RunState.STARTED: "Cancelling asks the worker to terminate the run, which not every pool supports.",
+        RunState.RETRYING: "The last attempt failed. The next one starts automatically.",
+        RunState.FAILED: "Fix the cause shown in the traceback, then retry the run. Change its arguments if needed.",
+        RunState.REVOKED: "The run was cancelled. Retry it if it should run after all.",
+        RunState.EXPIRED: "The run did not start in time. Retry it if it is still needed.",
+        RunState.UNCONFIRMED: "Check whether the run was executed. If it was, mark it as "
+        "succeeded. If not, send it again. If it was executed after all, it runs twice.",
+        RunState.SKIPPED: "The run was skipped on purpose. Retry it to run it now.",
+        RunState.MISSED: "The run could not be sent when it was due. Retry it to run it now.",
     }
     return sentences.get(RunState(run.state), "")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from typing import Any
 
+from webapp.runs.call.summary import unwrapped
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK
 
@@ -186,6 +187,7 @@ class _Filling:
             self.characters -= len(name)
             if is_secret(name):
                 return Value("secret", name, MASK)
+        found = unwrapped(found)
         if isinstance(found, dict | list):
             value = Value("object" if isinstance(found, dict) else "list", name, size=len(found))
             value.preview = _preview(found, self.names if depth == 0 else ())
@@ -230,6 +232,7 @@ def _preview(found: dict[str, Any] | list[Any], names: Sequence[str]) -> str:
 def _word(found: Any, name: str | None = None) -> str:
     if name is not None and is_secret(name):
         return MASK
+    found = unwrapped(found)
     if isinstance(found, dict | list):
         return ("{…}" if isinstance(found, dict) else "[…]") if found else json.dumps(found)
     if isinstance(found, _Deep):

@@ -17,7 +17,7 @@ from webapp.web.rendering import render, render_polled, see_other, wants_fragmen
 blueprint = Blueprint("run_parts", __name__)
 
 # The values of a run that are shown as trees, with their names.
-PARTS = {"args": "Arguments by position", "kwargs": "Arguments by name", "result": "Result"}
+PARTS = {"args": "Positional arguments", "kwargs": "Keyword arguments", "result": "Result"}
 
 
 @blueprint.get("/runs/<run_id>/values/<part>")

@@ -70,7 +70,7 @@ def rules() -> dict[RunState, int | None]:
 
 
 def set_rules(given: Mapping[str, Any]) -> bool:
-    """Save what was typed as `days_STATE`, empty for "for ever"; gives whether it differs from before.
+    """Save what was typed as `days_STATE`, empty for "forever"; gives whether it differs from before.
 
     Raises Invalid at each field that is no number of days.
     """
@@ -93,7 +93,9 @@ def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
             continue
         text = "" if given[name] is None else str(given[name]).strip()
         if text and not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LONGEST):
-            errors[name] = f"Give a whole number of days from 1 to {LONGEST:,}, or nothing to keep them for ever."
+            errors[name] = (
+                f"Enter a number of days from 1 to {LONGEST:,}, or leave the field empty to keep them forever."
+            )
         else:
             found[state] = int(text) if text else None
     if errors:
@@ -102,7 +104,7 @@ def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
 
 
 def _words(found: Rules) -> dict[str, str]:
-    return {state.value: "for ever" if days is None else f"{days} days" for state, days in found.items()}
+    return {state.value: "forever" if days is None else f"{days} days" for state, days in found.items()}
 
 
 def due_counts(found: Rules, now: datetime) -> dict[RunState, int]:

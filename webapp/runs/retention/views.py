@@ -43,7 +43,7 @@ def save() -> Response:
         return _page(given, error)
     if wants_json():
         return show()
-    flash("Saved. Runs are deleted at the next cleaning." if changed else "Nothing has changed.", "success")
+    flash("Saved. Old runs are deleted at the next cleanup." if changed else "No changes.", "success")
     return see_other(url_for("retention.show"))
 
 
@@ -53,7 +53,7 @@ def save() -> Response:
 def clean() -> Response:
     """Delete now what the rules say; the run that does it is shown."""
     run = control.launch(service.TASK, person=current_user.id)
-    flash("The cleaning was launched.", "success")
+    flash("Cleanup started.", "success")
     return see_other(url_for("runs.show", run_id=run.id))
 
 

@@ -1,0 +1,141 @@
+"""Retired wording: phrases that were replaced and must not come back, on pages, in messages or in emails."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "webapp" / "templates"
+
+# Regular expressions, whole words, in any case; what is written instead is in docs/glossary.md.
+RETIRED = (
+    "due times so far",
+    "start it beside the other",
+    "let one wait until the other has ended",
+    "cancel the other, then start",
+    "run at most so many times",
+    "so many in a row",
+    r"empty: never",
+    "each run begins up to so much later",
+    "give up (after|when)",
+    "not begun after",
+    "look back, in seconds",
+    "when runs were missed",
+    "while no beat ran",
+    "where the task goes by itself",
+    "the task[’']s own",
+    "the default one",
+    "left empty",
+    "made here",
+    "where it was first written",
+    "leave theirs as it is",
+    "somebody else has saved it",
+    "it is not what the code says",
+    "follow the code again",
+    "says again what",
+    "goes on( in)?",
+    "it runs now, once",
+    "its due times stay as they are",
+    "do not skip",
+    "nothing wide is paused",
+    "every run that does not happen says it",
+    "pause or plan it",
+    "what becomes of that",
+    "leave it: nothing of it runs",
+    "made up for",
+    "look which it is",
+    "what it would do",
+    "cannot be taken",
+    "mend(s|ed)?( the file)?",
+    "only those that mention",
+    "reckon(s|ed)?",
+    "bursts",
+    "calmer",
+    "every link holds",
+    "the first that nobody accounted for",
+    "nobody( knows)?",
+    "somebody",
+    "whoever",
+    "caused by",
+    "begun again",
+    "the first run",
+    "it was called without any",
+    "(object|list) of (?=[0-9{])",
+    "with the frames of libraries",
+    "to what",
+    "signs? of life",
+    r"(?<=[0-9}] )at once",
+    "taken by",
+    "its time to be kept has passed",
+    "unwanted mail",
+    "by which to choose",
+    "this takes the role",
+    "to the front page",
+    "ledger",
+    "upwards",
+    "downwards",
+    "it is told",
+    "what it was",
+)
+# Labels that are words of everyday use elsewhere: only where such a word is the whole label.
+RETIRED_LABELS = ("Words", "Who", "Did", "To what", "Spread", "holds")
+BUTTONS = re.compile(r">\s*(\{\{[^}]*\}\}\s*)?Show\s*</button>")
+PAGERS = re.compile(r'"Before",\s*"After"\)')
+
+PHRASES = re.compile("|".join(rf"(?<!\w)(?:{phrase})(?!\w)" for phrase in RETIRED), re.IGNORECASE)
+LABELS = re.compile(rf"(?<=[\"'>])\s*({'|'.join(RETIRED_LABELS)})\s*(?=[\"'<])")
+
+
+def _paths(folder: Path, *suffixes: str) -> Iterator[Path]:
+    yield from (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in suffixes
+        and not re.search(r"/schedules/|/schedule_store/|/recurrence/|/scheduler/", str(path))  # DELETE with schedules
+    )
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The strings of a module, without docstrings and comments of columns; the values in an f-string as `{}`."""
+    tree = ast.parse(source)
+    hidden = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    hidden |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    hidden |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "comment"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in hidden:
+            yield node.value
+
+
+def test_templates_have_no_retired_wording() -> None:
+    """Of pages and of emails."""
+    found = set()
+    for path in _paths(TEMPLATES, ".html", ".txt"):
+        text = " ".join(re.sub(r"\{#.*?#\}", "", path.read_text(), flags=re.DOTALL).split())
+        for rule in (PHRASES, LABELS, BUTTONS, PAGERS):
+            found |= {(str(path.relative_to(TEMPLATES)), match[0]) for match in rule.finditer(text)}
+    assert found == set()
+
+
+def test_messages_have_no_retired_wording() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), text)
+        for path in _paths(ROOT / "webapp", ".py")
+        for text in _texts(path.read_text())
+        if PHRASES.search(text)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("Nobody matches", "Nobody"), ("“beat” goes on in 2:59", "goes on in"), ("{} at once", "at once")],
+)
+def test_a_retired_phrase_is_found(text: str, found: str) -> None:
+    assert [match[0] for match in PHRASES.finditer(f"All of it works at once. {text}")] == [found]
