@@ -79,14 +79,14 @@ def test_bounds_are_said_in_the_schedules_zone() -> None:
     )
     assert describe(recurrence) == (
         "every 5 minutes; from 1 January 2027 at 05:45 until 1 February 2027 at 05:45:30, Asia/Kathmandu time; "
-        "at most 3 times; each up to 30 seconds later"
+        "at most 3 times; jitter up to 30s"
     )
 
 
 def test_a_jitter_is_not_said_to_reach_beyond_the_next_due_time() -> None:
     words = [describe(Recurrence(Interval(5, "seconds"), jitter=jitter)) for jitter in (4, 5, 60)]
-    beyond = "every 5 seconds; each at some moment before the next"
-    assert words == ["every 5 seconds; each up to 4 seconds later", beyond, beyond]
+    beyond = "every 5 seconds; jitter up to the next run"
+    assert words == ["every 5 seconds; jitter up to 4s", beyond, beyond]
 
 
 @settings(deadline=None)  # other programs on the machine are no failure of ours

@@ -62,7 +62,7 @@ def test_pausing_everything_is_one_row_and_one_revision(app: Flask, operator: Vi
         assert (row.revision, row.author, row.ends_at) == (before + 1, "Sita Gurung", None)
         entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.object_type == "pause")).one()
         assert (entry.action, entry.object_id) == ("pause.create", str(row.id))
-    assert "2 schedules held from now on" in operator.get("/schedules/pauses").text
+    assert "2 schedules paused" in operator.get("/schedules/pauses").text
 
 
 @pytest.mark.usefixtures("number")
@@ -131,7 +131,7 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
     made = operator.send("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
     page = operator.get(f"/schedules/pauses/{made}").text
-    assert "1 due time of 1 schedule came due meanwhile." in page
+    assert "1 run of 1 schedule came due during the pause." in page
     assert page.count('type="radio"') == 4
     answer = operator.send(f"/schedules/pauses/{made}/resume", {"on_resume": "run once"}).get_json()
     assert (answer["on_resume"], answer["meanwhile"]) == ("run once", {"runs": 1, "schedules": 1})
@@ -141,11 +141,11 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
 @pytest.mark.parametrize(
     ("choice", "caught_up", "settled", "told"),
     [
-        ("skip", 0, False, "Nothing: what came due is skipped"),
-        ("skip", 0, True, "Nothing: what came due is skipped"),
-        ("skip", 1, True, "1 run that came due after it had ended"),
-        ("run all", 0, False, "0 runs so far, not finished yet"),
-        ("run all", 3, False, "3 runs so far, not finished yet"),
+        ("skip", 0, False, "None: these runs are skipped"),
+        ("skip", 0, True, "None: these runs are skipped"),
+        ("skip", 1, True, "1 run that came due after it ended"),
+        ("run all", 0, False, "0 runs so far, still catching up"),
+        ("run all", 3, False, "3 runs so far, still catching up"),
         ("run all", 3, True, "3 runs"),
     ],
 )
@@ -167,8 +167,8 @@ def test_a_pause_that_is_over_tells_what_was_caught_up(
 def test_one_schedules_pause_is_made_up_for_too(app: Flask, operator: Visitor, number: int) -> None:
     operator.post(f"/schedules/{number}/pause", {"reason": "moving"})
     skipped_run(app, number, None, "paused: moving")
-    skipped_run(app, number, None, "skipped beforehand by Sita")
-    assert "1 due time came due meanwhile." in operator.get(f"/schedules/{number}").text
+    skipped_run(app, number, None, "skipped in advance by Sita")
+    assert "1 run came due during the pause." in operator.get(f"/schedules/{number}").text
     operator.post(f"/schedules/{number}/resume", {"on_resume": "run all"})
     with app.app_context(), reading():
         row = db.session.scalars(sa.select(SchedulePause)).one()

@@ -24,7 +24,7 @@ def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, f
     assert "<html" not in answer.text
     assert answer.text.count('class="due-local"') == 10
     assert "Every day at 08:30, Europe/Berlin time" in answer.text
-    assert "Saving runs nothing now" in answer.text
+    assert "Saving does not start a run" in answer.text
 
 
 def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) -> None:
@@ -50,7 +50,7 @@ def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> Non
     fields = {**filled(crontab="45 9 * * *"), "schedule_id": str(number)}
     page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
     assert "After saving" in page
-    assert "As it is now" in page
+    assert "Current" in page
     assert page.count('class="due-local"') == 20
     answer = scheduler.send("/schedules/preview", fields).get_json()
     assert [due["local"][11:16] for due in answer["before"]] == ["08:30"] * 10
@@ -97,7 +97,7 @@ def test_the_preview_shows_the_moments_at_which_beat_will_fire(app: Flask, sched
     moments = [datetime.fromisoformat(due["fires_at"]) for due in shown]
     page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
     local = moments[0].astimezone(ZoneInfo("Europe/Berlin"))
-    assert f"with its jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
+    assert f"with jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
     number = number_of(scheduler.post("/schedules", fields))
     asked = ["schedules", "next", "Sums", "--json", "--after", "2026-12-31T00:00:00Z"]
     printed = app.test_cli_runner().invoke(args=asked).output

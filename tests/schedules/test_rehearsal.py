@@ -90,7 +90,7 @@ def test_only_those_chosen(viewer: Visitor, numbers: dict[str, int]) -> None:
 
 def test_the_coming_week_by_day_and_hour(viewer: Visitor) -> None:
     page = viewer.get("/schedules/rehearsal").text
-    assert "343 fires, the first 50" in page
+    assert "343 runs, first 50 shown" in page
     assert page.count('scope="row"') in (7, 8)
 
 
@@ -101,7 +101,7 @@ def test_what_is_skipped_or_paused_does_not_fire(app: Flask, viewer: Visitor, nu
         db.session.remove()
     lines = {line["name"]: line for line in read(viewer, "")["schedules"]}
     assert (lines["nightly"]["fires"], lines["nightly"]["held"]) == (6, 1)
-    assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped beforehand"]
+    assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped in advance"]
     assert (lines["often"]["fires"], lines["often"]["held"]) == (0, 336)
     assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving, by the command line"]
     assert read(viewer, "")["total"] == 6
@@ -122,7 +122,7 @@ def test_as_a_table_for_spreadsheets(viewer: Visitor, monkeypatch: pytest.Monkey
 
 def test_what_is_too_much_to_count_is_named(viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "MOST_COUNTED", 0)
-    assert "there is too much to count while you wait: often" in viewer.get("/schedules/rehearsal").text
+    assert "there are too many runs: often" in viewer.get("/schedules/rehearsal").text
 
 
 def test_a_span_that_makes_no_sense(viewer: Visitor) -> None:

@@ -130,5 +130,5 @@ def test_a_file_of_ours_brings_it_back_as_it_was(app: Flask, runner: FlaskCliRun
         assert (found.row.task, found.row.enabled) == (NAME, False)
         # Enabled, it is refused: our own files say what they mean.
         (step,) = transfer.difference(from_yaml(to_yaml([{**entries[0], "enabled": True}])))
-        assert step.errors == {"task": f"There is no registered task “{NAME}”."}
+        assert step.errors == {"task": f"The task “{NAME}” is not registered."}
         db.session.remove()

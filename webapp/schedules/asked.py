@@ -27,7 +27,7 @@ def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
         return [encodable_value(value) for value in request.form.getlist(name)]
     values = sent.get(name, [])
     if not isinstance(values, list):
-        raise Invalid({name: "Send a list."})
+        raise Invalid({name: "Use a list."})
     return [str(value) for value in values]
 
 
