@@ -184,11 +184,13 @@ def test_a_report_on_the_last_sunday_of_october(page: Page, sign_in: SignIn) -> 
     page.locator("#build-of").select_option("oct")
     expect(page.locator("#crontab")).to_have_value("30 2 25-31 oct sun")
     expect(page.locator("#build-of")).to_be_focused()
-    expect(page.locator("#preview .due-note")).to_have_text(["repeated hour: first of two; it runs only then"] * 10)
+    expect(page.locator("#preview .due-note")).to_have_text(
+        ["clocks go back: first of two passes, runs only once"] * 10
+    )
     notes = page.locator("#clock-notes")
-    expect(notes).to_contain_text(re.compile(r"On Sun \d\d Oct 20\d\d at 02:30, repeated hour: first of two"))
+    expect(notes).to_contain_text(re.compile(r"On Sun \d\d Oct 20\d\d at 02:30, clocks go back: first of two passes"))
     expect(notes).to_have_attribute("role", "status")
-    expect(page.locator("#crontab")).to_have_accessible_description(re.compile("repeated hour: first of two"))
+    expect(page.locator("#crontab")).to_have_accessible_description(re.compile("clocks go back: first of two passes"))
     summary = page.locator("#summary")
     expect(summary).to_contain_text("On the last Sunday of October at 02:30, Europe/Berlin time")
     expect(summary).to_contain_text("Check 1 field: num1")

@@ -16,7 +16,7 @@ from webapp.recurrence import Crontab, Interval, OneTime, Recurrence, Recurrence
     [
         ("* * * * *", "every minute"),
         ("*/5 9-17 * * mon-fri", "every 5 minutes, from 09:00 to 17:59, Monday to Friday"),
-        ("*/7 * * * *", "every hour, at 0, 7, 14 and so on to 56 minutes past"),
+        ("*/7 * * * *", "every hour, at 0, 7, 14 and so on up to 56 minutes past"),
         ("0,30 * * * *", "every 30 minutes"),
         ("0 * * * *", "every hour, on the hour"),
         ("15 * * * *", "every hour, at 15 minutes past"),
@@ -29,7 +29,7 @@ from webapp.recurrence import Crontab, Interval, OneTime, Recurrence, Recurrence
         ("30 2 * * sat,sun", "Saturday and Sunday at 02:30"),
         ("0 0 1,15 * *", "on days 1 and 15 of the month at 00:00"),
         ("0 0 13 * fri", "on day 13 of the month, if it is Friday, at 00:00"),
-        ("0 0 */2 * *", "on days 1, 3, 5 and so on to 31 of the month at 00:00"),
+        ("0 0 */2 * *", "on days 1, 3, 5 and so on up to 31 of the month at 00:00"),
         ("0 0 29 2 *", "on day 29 of February at 00:00"),
         ("5 4 * feb,mar *", "every day in February and March at 04:05"),
         ("0 3 * jan-mar,jul mon,wed,fri", "Monday, Wednesday and Friday in January to March and July at 03:00"),

@@ -54,7 +54,7 @@ def test_run_now_makes_one_run_that_knows_its_schedule(app: Flask, operator: Vis
     assert (run.schedule_name, run.schedule_version, run.due_at) == ("Sums", 1, None)
     assert run.sent_at is not None
     assert run.expires_at is not None
-    assert "by hand" in operator.get(f"/schedules/{number}").text
+    assert "started manually" in operator.get(f"/schedules/{number}").text
 
 
 def test_run_now_takes_other_arguments(app: Flask, operator: Visitor, number: int) -> None:

@@ -77,7 +77,7 @@ def test_the_last_sunday_of_october_in_berlin_runs_once_in_the_repeated_hour() -
     line = build({"build.at": "02:30", "build.days": "last", "build.of": "oct"}).line
     first, second = due_times(Recurrence(Crontab.from_line(line), "Europe/Berlin"), NOW, 2)
     assert (first.utc.isoformat(), second.local.date().isoformat()) == ("2027-10-31T00:30:00+00:00", "2028-10-29")
-    assert first.note == "repeated hour: first of two; it runs only then"
+    assert first.note == "clocks go back: first of two passes, runs only once"
 
 
 def test_the_five_fields_are_told_one_by_one() -> None:
@@ -123,12 +123,14 @@ def test_a_zones_clock_and_its_next_change_are_told() -> None:
 @pytest.mark.parametrize(
     ("line", "timezone", "told"),
     [
-        ("30 2 * * *", "Europe/Berlin", ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day.",
-         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two; it runs only then."]),
+        ("30 2 * * *", "Europe/Berlin", [
+         "On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day.",
+         "On Sun 31 Oct 2027 at 02:30, clocks go back: first of two passes, runs only once."]),
         ("30 */2 * * *", "Europe/Berlin", [
-         "On Sun 28 Mar 2027 at 04:30, skipped before it: 2027-03-28 02:00 to 02:59 does not exist.",
-         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two."]),
-        ("15 2 * * *", "Australia/Lord_Howe", ["On Sun 03 Oct 2027 at 02:30, moved: 02:15 does not exist that day."]),
+         "On Sun 28 Mar 2027 at 04:30, clocks go forward: 2027-03-28 02:00 to 02:59 does not exist.",
+         "On Sun 31 Oct 2027 at 02:30, clocks go back: first of two passes."]),
+        ("15 2 * * *", "Australia/Lord_Howe", [
+         "On Sun 03 Oct 2027 at 02:30, moved from 02:15, which does not exist that day."]),
         ("30 2 * * mon", "Europe/Berlin", []),
         ("30 8 * * *", "Europe/Berlin", []),
         ("0 * * * *", "Europe/Berlin", []),
@@ -142,7 +144,7 @@ def test_what_the_next_changes_of_clocks_do_is_said(line: str, timezone: str, to
 
 def test_a_change_of_clocks_beyond_the_last_run_is_not_told() -> None:
     nightly = Recurrence(Crontab.from_line("30 2 * * *"), "Europe/Berlin")
-    spring = ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day."]
+    spring = ["On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day."]
     # The 125th night from now on is that of the change.
     for most, done, told in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
         assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == told

@@ -170,7 +170,7 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
         assert len(versions) == 12
         assert set(audited) == {str(number) for number in midnight}
         db.session.remove()
-    assert "12 schedules can go back to where they were" in shown
+    assert "You can move 12 schedules back until one of them is edited." in shown
     back = re.findall(r'name="moves" value="([^"]+)"', shown)
     assert scheduler.post("/schedules/calendar/move", {"moves": back}).status_code == 303
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
@@ -186,7 +186,7 @@ def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visi
     page = scheduler.post("/schedules/calendar/move", {**asked, "first_hour": "0", "last_hour": "5"}).text
     assert "Move 12 schedules?" in page
     assert "“hourly”, it is not a crontab with one fixed hour and minute" in page
-    assert "afterwards at most 1" in page
+    assert "after the move, at most 1" in page
     moves = re.findall(r'name="moves" value="([^"]+)"', page)
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     times = [row["crontab"].split()[:2] for row in read(scheduler, "/schedules")["schedules"] if row["id"] != hourly]

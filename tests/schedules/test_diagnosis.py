@@ -157,7 +157,7 @@ def test_it_names_the_first_broken_link_of_what_waits(
 @pytest.mark.parametrize(
     ("state", "reason", "expected"),
     [
-        ("missed", "no beat fired it in time", ("Occurrence", "was missed: no beat fired it in time")),
+        ("missed", "beat was not running", ("Occurrence", "was missed: beat was not running")),
         ("skipped", "paused: moving", ("Pause", "It was skipped: paused: moving")),
         ("skipped", "the run before it has not ended", ("Occurrence", "was skipped: the run before it has not ended")),
         ("failed", "ValueError: no", ("Result", "failed: ValueError: no")),
@@ -214,7 +214,7 @@ def test_an_exchange_alone_changes_nothing(app: Flask, scheduler: Visitor, numbe
 @pytest.mark.parametrize("state", ["queued", "started", "succeeded"])
 def test_a_run_by_hand_that_has_not_ended_is_named(app: Flask, scheduler: Visitor, number: int, state: str) -> None:
     hour_ago = now() - timedelta(hours=1)
-    run(app, number, "missed", reason="no beat fired it in time")
+    run(app, number, "missed", reason="beat was not running")
     with app.app_context():
         by_hand = Run(id=str(uuid.uuid4()), task="add", state=state, schedule_id=number, queue="slow")
         by_hand.created_at, unended = hour_ago, by_hand.id if state != "succeeded" else None
@@ -233,7 +233,7 @@ def test_a_run_by_hand_that_has_not_ended_is_named(app: Flask, scheduler: Visito
 
 
 def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor, number: int) -> None:
-    run(app, number, "missed", reason="no beat fired it in time")
+    run(app, number, "missed", reason="beat was not running")
     change(app, sa.update(Beat).values(started_at=now() - timedelta(hours=2)))
     found, said = broken(scheduler, number)
     assert found == "Beat"

@@ -145,7 +145,7 @@ def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) ->
     part = scheduler.post("/schedules/build", fields(crontab="", **chosen), HX_Request="true").text
     assert 'value="30 2 25-31 oct sun"' in part
     assert "The last Sunday falls on day 25 to 31." in part
-    assert part.count('<div class="due-note">repeated hour: first of two; it runs only then') == 10
+    assert part.count('<div class="due-note">clocks go back: first of two passes, runs only once') == 10
     week = {**chosen, "build.days": "week", "build.week": ["mon", "thu"]}
     page = scheduler.post("/schedules/build", fields(crontab="", **week)).text
     assert 'value="30 2 * * mon,thu"' in page

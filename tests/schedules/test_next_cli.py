@@ -35,12 +35,12 @@ def test_json_is_a_list_of_utc_local_and_note() -> None:
     assert found[3] == {
         "utc": "2027-10-31T00:00:00Z",
         "local": "2027-10-31T02:00:00+02:00",
-        "note": "repeated hour: first of two",
+        "note": "clocks go back: first of two passes",
     }
     assert found[5] == {
         "utc": "2027-10-31T01:00:00Z",
         "local": "2027-10-31T02:00:00+01:00",
-        "note": "repeated hour: second of two",
+        "note": "clocks go back: second of two passes",
     }
     assert found[7]["local"] == "2027-10-31T03:00:00+01:00"
 
@@ -55,7 +55,7 @@ def test_table_is_aligned_under_the_words_of_the_rule() -> None:
         "2027-10-30T22:30:00Z  2027-10-31T00:30:00+02:00",
         "2027-10-30T23:00:00Z  2027-10-31T01:00:00+02:00",
         "2027-10-30T23:30:00Z  2027-10-31T01:30:00+02:00",
-        "2027-10-31T00:00:00Z  2027-10-31T02:00:00+02:00  repeated hour: first of two",
+        "2027-10-31T00:00:00Z  2027-10-31T02:00:00+02:00  clocks go back: first of two passes",
     ]
 
 

@@ -41,8 +41,8 @@ def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) 
         "2027-10-31T03:30:00+01:00",
     ]
     page = scheduler.post("/schedules/preview", fields, HX_Request="true").text
-    assert "repeated hour: first of two" in page
-    assert "repeated hour: second of two" in page
+    assert "clocks go back: first of two passes" in page
+    assert "clocks go back: second of two passes" in page
 
 
 def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> None:

@@ -48,7 +48,7 @@ def test_it_is_shown_and_offered_to_be_kept_or_removed(app: Flask, scheduler: Vi
     assert read(scheduler, number) == ("events", "sums")
     assert "Exchange events, routing key sums" in scheduler.get("/schedules").text
     page = scheduler.get(f"/schedules/{number}").text
-    assert "They decide the queue, not “slow”." in page
+    assert "They select the queue, not “slow”." in page
     assert (options(page, "exchange"), options(page, "routing_key")) == (["", "events"], ["", "sums"])
     clone = scheduler.get(f"/schedules/new?clone={number}").text
     assert options(clone, "exchange") == ["", "events"]

@@ -122,7 +122,7 @@ class _Chain:
         if not row.enabled:
             return Link(name, False, "It is disabled.", "Enable it; it runs at its next scheduled time.")
         if schedule.problem:
-            return Link(name, False, f"It cannot run: {schedule.problem}", "Edit the schedule.")
+            return Link(name, False, f"It cannot run: {schedule.problem.rstrip('.')}.", "Edit the schedule.")
         if not schedule.due_times(self.now, 1):
             limit = schedule.max_runs
             spent = f" It has run {schedule.runs} of {limit} times." if limit else ""

@@ -40,10 +40,10 @@ HISTORY = 20
 MOST_COUNTED = 100_000
 
 RESUME_WORDS = {
-    Resume.SKIP: "skip them",
-    Resume.ONCE: "run each schedule once",
-    Resume.ALL: "run all of them within each schedule’s catch-up window",
-    Resume.POLICY: "follow each schedule’s setting for missed runs",
+    Resume.SKIP: "Skip them",
+    Resume.ONCE: "Run each schedule once",
+    Resume.ALL: "Run all of them within each schedule’s catch-up window",
+    Resume.POLICY: "Follow each schedule’s setting for missed runs",
 }
 AFTERWARDS = {
     choice: "Runs continue as scheduled." if choice == Resume.SKIP else "Runs that came due during the pause start now."
