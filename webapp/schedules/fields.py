@@ -76,18 +76,13 @@ def whole(value: Any, low: int, high: int = LARGEST) -> int:
 
 def decimal(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().replace(",", "."))
-        except ValueError as error:
-            raise FieldError("Enter a number.") from error
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FieldError("Enter a number.")
     try:
-        number = float(value)
+        number = float(value.strip().replace(",", ".") if isinstance(value, str) else value)
     except OverflowError as error:
         raise FieldError("The number is too large.") from error
-    if not math.isfinite(number):
+    except (ValueError, TypeError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
         raise FieldError("Enter a number.")
     return number
 
@@ -177,11 +172,9 @@ def moment(value: Any, zone: ZoneInfo) -> datetime:
 
     A local time that autumn repeats is the first of the two, as it is for a crontab; one that spring skips is refused.
     """
-    if not isinstance(value, str | datetime):
-        raise FieldError("Enter a date and time such as 2027-10-30 22:00.")
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
-    except ValueError as error:
+    except (AttributeError, ValueError) as error:
         raise FieldError("Enter a date and time such as 2027-10-30 22:00.") from error
     if not 1970 <= found.year <= 9998:
         raise FieldError("The year must be from 1970 to 9998.")

@@ -158,12 +158,7 @@ class _Chain:
             return Link(name, False, f"Beat is not running.{seen}", "Start it: celery -A wsgi:celery beat")
         leader = beats[0]
         if not leader.leading:
-            return Link(
-                name,
-                False,
-                "Beat is running without a leader.",
-                "Wait five seconds, then check its logs.",
-            )
+            return Link(name, False, "Beat runs without a leader.", "Wait five seconds, then check its logs.")
         if in_force.judge(self.schedule, beats, self.now).host is None:
             return Link(name, False, f"Beat on {leader.host} has not loaded the last edit yet.", "Check its log.")
         if self._nobody_led(beats):
@@ -275,10 +270,7 @@ class _Chain:
         knowing = [line for line in self.consumers if line.knows(task)]
         if self.consumers and not knowing:
             return Link(
-                name,
-                False,
-                f"No worker on this queue has registered {task}.",
-                "Restart them with code that defines it.",
+                name, False, f"No worker on this queue has registered {task}.", "Restart them with code that has it."
             )
         if len(knowing) < len(self.consumers):
             lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
