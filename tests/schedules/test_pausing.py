@@ -193,7 +193,7 @@ def test_the_list_and_the_schedule_show_what_holds_them(operator: Visitor, numbe
     assert names == [["Sums"], ["other"]]
     page = operator.get(f"/schedules/{number}").text
     assert "Paused: move, by Sita Gurung" in page
-    assert page.count("would be skipped: paused: move, by Sita Gurung") >= 3
+    assert page.count("will be skipped: paused: move, by Sita Gurung") >= 3
 
 
 def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: Visitor, number: int) -> None:
@@ -208,10 +208,10 @@ def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: V
     assert (len(rows), len(held)) == (8, 2)
     assert all("Sums" in row for row in held)
     preview = scheduler.post("/schedules/preview", {"schedule_id": str(number), "description": "x"}, HX_Request="true")
-    assert preview.text.count("would be skipped: paused: move") == 2
+    assert preview.text.count("will be skipped: paused: move") == 2
     due = (begin + timedelta(minutes=30)).isoformat().replace("+00:00", "Z")
     links = {link["name"]: link for link in operator.read(f"/schedules/{number}/why?due={due}")["links"]}
-    assert "It would be skipped then: paused: move, by Sita Gurung" in links["Pause"]["found"]
+    assert "It will be skipped then: paused: move, by Sita Gurung" in links["Pause"]["found"]
     operator.post("/schedules/pauses", everything())
     links = {link["name"]: link for link in operator.read(f"/schedules/{number}/why")["links"]}
     assert "paused: maintenance, by Sita Gurung" in links["Pause"]["found"]

@@ -141,7 +141,7 @@ class _Chain:
             return Link(name, False, f"It was skipped: {run.reason}.", f"Resume it if it is still paused.{wide}")
         then = hold(self.schedule, self.due_at, pauses) if self.due_at is not None else held
         if then:
-            verb = "would be skipped then:" if self.due_at is not None and self.due_at > self.now else "is"
+            verb = "will be skipped then:" if self.due_at is not None and self.due_at > self.now else "is"
             advice = "Resume it, or wait for the end of the pause."
             wide = f" {_PAUSES}" if then.pause_id is not None else ""
             return Link(name, False, f"It {verb} {then.told}.", f"{advice}{wide}")
