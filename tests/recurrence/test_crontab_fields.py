@@ -14,10 +14,10 @@ LIMITS = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month_of
 EXPECTED = "expected a minute (0 to 59), *, a range or a step such as */2"
 EXPECTED_MONTH = "expected a month (1 to 12 or jan to dec), *, a range or a step such as */2"
 FIRST_MONDAY = (
-    "write 1-7 as the day of the month and mon as the day of the week, of which both must match. Celery overlooks what "
-    "follows the name, and would run it every week"
+    "write 1-7 as the day of the month and mon as the day of the week: a day must match both. "
+    "Celery ignores what follows the name and would run it every week"
 )
-FIFTH_FRIDAY = "write 29-31 as the day of the month and 5 as the day of the week, of which both must match"
+FIFTH_FRIDAY = "write 29-31 as the day of the month and 5 as the day of the week, because a day must match both"
 NAMES = {"month_of_year": MONTHS, "day_of_week": WEEKDAYS}
 
 

@@ -16,7 +16,7 @@ from webapp.recurrence import Crontab, Interval, OneTime, Recurrence, Recurrence
     [
         ("* * * * *", "every minute"),
         ("*/5 9-17 * * mon-fri", "every 5 minutes, from 09:00 to 17:59, Monday to Friday"),
-        ("*/7 * * * *", "every hour, at 0, 7, 14 and so on to 56 minutes past"),
+        ("*/7 * * * *", "every hour, at 0, 7, 14 and so on up to 56 minutes past"),
         ("0,30 * * * *", "every 30 minutes"),
         ("0 * * * *", "every hour, on the hour"),
         ("15 * * * *", "every hour, at 15 minutes past"),
@@ -29,7 +29,7 @@ from webapp.recurrence import Crontab, Interval, OneTime, Recurrence, Recurrence
         ("30 2 * * sat,sun", "Saturday and Sunday at 02:30"),
         ("0 0 1,15 * *", "on days 1 and 15 of the month at 00:00"),
         ("0 0 13 * fri", "on day 13 of the month, if it is Friday, at 00:00"),
-        ("0 0 */2 * *", "on days 1, 3, 5 and so on to 31 of the month at 00:00"),
+        ("0 0 */2 * *", "on days 1, 3, 5 and so on up to 31 of the month at 00:00"),
         ("0 0 29 2 *", "on day 29 of February at 00:00"),
         ("5 4 * feb,mar *", "every day in February and March at 04:05"),
         ("0 3 * jan-mar,jul mon,wed,fri", "Monday, Wednesday and Friday in January to March and July at 03:00"),
@@ -79,14 +79,14 @@ def test_bounds_are_said_in_the_schedules_zone() -> None:
     )
     assert describe(recurrence) == (
         "every 5 minutes; from 1 January 2027 at 05:45 until 1 February 2027 at 05:45:30, Asia/Kathmandu time; "
-        "at most 3 times; each up to 30 seconds later"
+        "at most 3 times; jitter up to 30s"
     )
 
 
 def test_a_jitter_is_not_said_to_reach_beyond_the_next_due_time() -> None:
     words = [describe(Recurrence(Interval(5, "seconds"), jitter=jitter)) for jitter in (4, 5, 60)]
-    beyond = "every 5 seconds; each at some moment before the next"
-    assert words == ["every 5 seconds; each up to 4 seconds later", beyond, beyond]
+    beyond = "every 5 seconds; jitter up to the next run"
+    assert words == ["every 5 seconds; jitter up to 4s", beyond, beyond]
 
 
 @settings(deadline=None)  # other programs on the machine are no failure of ours

@@ -29,7 +29,7 @@ def database_url(each_database: str) -> str:
         ({"kwargs": "[1]"}, "kwargs must be a JSON object"),
         ({"headers": "[]"}, "headers must be a JSON object"),
         ({"priority": 99}, "priority must be from 0 to 9, not 99"),
-        ({"task": "os.system"}, "no task of the name os.system is registered"),
+        ({"task": "os.system"}, "the task os.system is not registered"),
         ({"task": "celery.map"}, "one of Celery's own tasks"),
     ],
 )

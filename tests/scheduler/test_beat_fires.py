@@ -74,7 +74,7 @@ def test_end_disables_the_schedule(beats: Rig) -> None:
     drive(beats.leading(time), time, at("2027-01-01T11:00:00"))
     assert [due.minute for due in beats.dues(made)] == [10, 20]
     assert not beats.enabled(made)
-    assert stood(beats, made)[0] == "It has passed its end."
+    assert stood(beats, made)[0] == "Its end has passed."
 
 
 def test_maximum_number_of_runs(beats: Rig) -> None:

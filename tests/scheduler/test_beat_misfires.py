@@ -37,7 +37,7 @@ def test_missed_rows_say_how_late_they_were(beats: Rig) -> None:
     time = FakeTime(MORNING)
     drive(beats.leading(time), time, MORNING)
     run = beats.runs(made, "missed")[0]
-    assert run.reason == "no beat fired it in time (5.0 h late); policy: skip"
+    assert run.reason == "beat was not running (5.0 h late); missed runs: skip"
     assert run.ended_at is not None
     assert run.sent_at is None
 

@@ -44,7 +44,7 @@ def test_skip_until_the_run_has_ended(beats: Rig) -> None:
     beats.end_runs(made)
     drive(core, time, _minute(3))
     assert [due.minute for due in beats.dues(made, "skipped")] == [2]
-    assert beats.runs(made, "skipped")[0].reason == "the run of 2027-03-01 10:01:00 UTC has not ended; policy: skip"
+    assert beats.runs(made, "skipped")[0].reason == "the run of 2027-03-01 10:01:00 UTC has not ended; overlap: skip"
     assert [due.minute for due in beats.dues(made)] == [3]
 
 

@@ -111,7 +111,7 @@ def test_what_came_due_is_made_up_for_as_was_chosen(beats: Rig, on_resume: str, 
     settle(beats.leading(time), time, BEGIN + hours(3.75))
     assert hour(beats.dues(made)) == fired
     assert hour(beats.dues(made, "skipped")) == [due for due in (9, 10, 11) if due not in fired]
-    assert {run.reason for run in beats.runs(made, "queued")} <= {"made up for after a pause: repair"}
+    assert {run.reason for run in beats.runs(made, "queued")} <= {"caught up after a pause: repair"}
     assert (row(beats, number).caught_up, beats.progress(made).runs) == (len(fired), len(fired))
     drive(beats.leading(time), time, NOON)
     assert hour(beats.dues(made))[-1] == 12
@@ -208,7 +208,7 @@ def test_policies_for_overlap_and_the_maximum_hold_for_what_is_made_up_for(beats
     settle(core, time, BEGIN + hours(3.75))
     core.step(woken=True)
     assert hour(beats.dues(alone)) == [9]
-    assert "policy: skip" in beats.runs(alone, "skipped")[0].reason
+    assert "overlap: skip" in beats.runs(alone, "skipped")[0].reason
     assert hour(beats.dues(twice)) == [9, 10]
     assert not beats.enabled(twice)
 

@@ -54,7 +54,7 @@ def test_run_now_makes_one_run_that_knows_its_schedule(app: Flask, operator: Vis
     assert (run.schedule_name, run.schedule_version, run.due_at) == ("Sums", 1, None)
     assert run.sent_at is not None
     assert run.expires_at is not None
-    assert "by hand" in operator.get(f"/schedules/{number}").text
+    assert "started manually" in operator.get(f"/schedules/{number}").text
 
 
 def test_run_now_takes_other_arguments(app: Flask, operator: Visitor, number: int) -> None:
@@ -88,7 +88,7 @@ def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operat
     skipped = runs(app)[0]
     assert (skipped.state, skipped.due_at) == (RunState.SKIPPED, datetime.fromisoformat(due))
     assert skipped.reason is not None
-    assert "skipped beforehand by Sita Gurung" in skipped.reason
+    assert "skipped in advance by Sita Gurung" in skipped.reason
     assert skipped.due_at is not None
     assert skipped.id == due_run_id(number, skipped.due_at.timestamp())
     with app.app_context():

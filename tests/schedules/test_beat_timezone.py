@@ -170,5 +170,5 @@ def test_the_page_and_the_command_say_where_and_why(scheduler: Visitor, runner: 
     ).output
     assert "Times are in Asia/Tokyo, as chosen, because the file names no zone." in chosen
     again = scheduler.post("/schedules/import", {"file": NO_ZONE, "timezone": "Asia/Tokyo"}).text
-    assert "Everything in it is here already" in again
+    assert "All of its schedules exist already" in again
     assert scheduler.read("/schedules")["schedules"][0]["timezone"] == "Asia/Tokyo"

@@ -70,14 +70,14 @@ def test_what_one_should_know_is_said() -> None:
     assert "leap year" in build({"build.days": "last", "build.of": "feb"}).note
     assert "leap years" in build({"build.days": "month", "build.day": "29", "build.month": "feb"}).note
     assert build({"build.days": "month", "build.day": "31", "build.month": "oct"}).note == ""
-    assert "left out" in build({"build.days": "month", "build.day": "30"}).note
+    assert "are skipped" in build({"build.days": "month", "build.day": "30"}).note
 
 
 def test_the_last_sunday_of_october_in_berlin_runs_once_in_the_repeated_hour() -> None:
     line = build({"build.at": "02:30", "build.days": "last", "build.of": "oct"}).line
     first, second = due_times(Recurrence(Crontab.from_line(line), "Europe/Berlin"), NOW, 2)
     assert (first.utc.isoformat(), second.local.date().isoformat()) == ("2027-10-31T00:30:00+00:00", "2028-10-29")
-    assert first.note == "repeated hour: first of two; it runs only then"
+    assert first.note == "clocks go back: first of two passes, runs only once"
 
 
 def test_the_five_fields_are_told_one_by_one() -> None:
@@ -116,19 +116,21 @@ def test_zones_are_searched() -> None:
 
 def test_a_zones_clock_and_its_next_change_are_told() -> None:
     assert zone_words("Berlin", NOW) == "Europe/Berlin: 13:00 now, UTC+01:00; from 28 March 2027 UTC+02:00."
-    assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no change of clocks ahead."
+    assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no clock change ahead."
     assert zone_words("Mars/Olympus", NOW) == ""
 
 
 @pytest.mark.parametrize(
     ("line", "timezone", "told"),
     [
-        ("30 2 * * *", "Europe/Berlin", ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day.",
-         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two; it runs only then."]),
+        ("30 2 * * *", "Europe/Berlin", [
+         "On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day.",
+         "On Sun 31 Oct 2027 at 02:30, clocks go back: first of two passes, runs only once."]),
         ("30 */2 * * *", "Europe/Berlin", [
-         "On Sun 28 Mar 2027 at 04:30, skipped before it: 2027-03-28 02:00 to 02:59 does not exist.",
-         "On Sun 31 Oct 2027 at 02:30, repeated hour: first of two."]),
-        ("15 2 * * *", "Australia/Lord_Howe", ["On Sun 03 Oct 2027 at 02:30, moved: 02:15 does not exist that day."]),
+         "On Sun 28 Mar 2027 at 04:30, clocks go forward: 2027-03-28 02:00 to 02:59 does not exist.",
+         "On Sun 31 Oct 2027 at 02:30, clocks go back: first of two passes."]),
+        ("15 2 * * *", "Australia/Lord_Howe", [
+         "On Sun 03 Oct 2027 at 02:30, moved from 02:15, which does not exist that day."]),
         ("30 2 * * mon", "Europe/Berlin", []),
         ("30 8 * * *", "Europe/Berlin", []),
         ("0 * * * *", "Europe/Berlin", []),
@@ -142,7 +144,7 @@ def test_what_the_next_changes_of_clocks_do_is_said(line: str, timezone: str, to
 
 def test_a_change_of_clocks_beyond_the_last_run_is_not_told() -> None:
     nightly = Recurrence(Crontab.from_line("30 2 * * *"), "Europe/Berlin")
-    spring = ["On Sun 28 Mar 2027 at 03:00, moved: 02:30 does not exist that day."]
+    spring = ["On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day."]
     # The 125th night from now on is that of the change.
     for most, done, told in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
         assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == told
@@ -197,11 +199,11 @@ def test_every_choice_that_is_offered_makes_a_line_that_fires_and_is_read_back_a
 @pytest.mark.parametrize(
     ("line", "beyond"),
     [
-        ("7 1,5 * * *", "its hours: 1,5"),
-        ("*/7 * * * *", "its minutes: */7"),
-        ("0 8 1,15 * *", "its days: 1,15 *"),
-        ("0 8 8-14 * mon,tue", "its days: 8-14 mon,tue"),
-        ("0 0 * jan-mar *", "its months: jan-mar"),
+        ("7 1,5 * * *", "hours 1,5"),
+        ("*/7 * * * *", "minutes */7"),
+        ("0 8 1,15 * *", "days 1,15 *"),
+        ("0 8 8-14 * mon,tue", "days 8-14 mon,tue"),
+        ("0 0 * jan-mar *", "months jan-mar"),
         # A list is not repeated in the hour that autumn repeats, a step is.
         ("0,20,40 2 * * *", "matters when clocks change"),
         ("0 25 * * *", ""),

@@ -70,7 +70,7 @@ def test_one_that_cannot_does_not_stop_the_others(scheduler: Visitor, numbers: l
 
 def test_nothing_chosen_says_so(scheduler: Visitor, numbers: list[int]) -> None:
     assert scheduler.post("/schedules/bulk/delete", {}).status_code == 303
-    assert "Choose at least one schedule." in scheduler.get("/schedules").text
+    assert "Select at least one schedule." in scheduler.get("/schedules").text
     assert scheduler.post_json("/schedules/bulk/delete", {"ids": []}).status_code == 422
 
 

@@ -126,11 +126,11 @@ def test_a_day_of_25_hours(app: Flask, scheduler: Visitor, midnight: list[int]) 
 
 
 def test_no_worker_is_said(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
-    assert "no worker was ever seen; reckoned with one slot" in scheduler.get("/schedules/calendar").text
+    assert "no worker seen yet; assuming one slot" in scheduler.get("/schedules/calendar").text
     add_rows(app, worker(8, seen_at=now() - timedelta(hours=3)))
     page = scheduler.get("/schedules/calendar").text
-    assert "no worker is online; reckoned with the 8 slots of w@alpha" in page
-    assert "No run has ended yet of add: reckoned with one second each." in page
+    assert "no worker is online; assuming the 8 slots of w@alpha" in page
+    assert "Without an ended run: add; assuming one second each." in page
 
 
 def test_an_hour_lists_its_schedules(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
@@ -147,20 +147,20 @@ def test_an_hour_lists_its_schedules(app: Flask, scheduler: Visitor, midnight: l
     assert link
     editor = scheduler.get(link[0]).text
     assert f'value="{link[1]} 0 * * *"' in editor
-    assert "Saving runs nothing now" in editor
+    assert "Saving does not start a run" in editor
 
 
 def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     page = scheduler.post("/schedules/calendar/move", {"all": "1", "at": tomorrow(0), "zone": "UTC"}).text
     assert "Move 12 schedules?" in page
-    assert "Up to 12 fire in one minute now; afterwards at most 1" in page
+    assert "Up to 12 runs start in one minute now; after the move, at most 1" in page
     moves = re.findall(r'name="moves" value="([^"]+)"', page)
     assert [move.split(":")[0] for move in moves] == [str(number) for number in midnight]
     assert len({move.split(":")[2] for move in moves}) == 12
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     assert answer.status_code == 303
     shown = scheduler.get(answer.location).text
-    assert "12 schedules moved. Nothing ran." in shown
+    assert "Moved 12 schedules. No run was started." in shown
     lines = {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]}
     assert len(lines) == 12
     assert "0 0 * * *" not in lines
@@ -170,7 +170,7 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
         assert len(versions) == 12
         assert set(audited) == {str(number) for number in midnight}
         db.session.remove()
-    assert "12 schedules can go back to where they were" in shown
+    assert "You can move 12 schedules back until one of them is edited." in shown
     back = re.findall(r'name="moves" value="([^"]+)"', shown)
     assert scheduler.post("/schedules/calendar/move", {"moves": back}).status_code == 303
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
@@ -185,8 +185,8 @@ def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visi
     asked = {"id": [*midnight, hourly], "at": tomorrow(0), "zone": "UTC", "to": "hours"}
     page = scheduler.post("/schedules/calendar/move", {**asked, "first_hour": "0", "last_hour": "5"}).text
     assert "Move 12 schedules?" in page
-    assert "“hourly”, it is no crontab with one fixed hour and minute" in page
-    assert "afterwards at most 1" in page
+    assert "“hourly”, it is not a crontab with one fixed hour and minute" in page
+    assert "after the move, at most 1" in page
     moves = re.findall(r'name="moves" value="([^"]+)"', page)
     answer = scheduler.post("/schedules/calendar/move", {"moves": moves})
     times = [row["crontab"].split()[:2] for row in read(scheduler, "/schedules")["schedules"] if row["id"] != hourly]
@@ -237,11 +237,11 @@ def test_the_lists_filters_narrow_the_calendar(app: Flask, scheduler: Visitor, m
     # A burst is what all of them make together.
     assert (found["matched"], found["bursts"][0]["own"], found["bursts"][0]["fires"]) == (10, 10, 12)
     page = scheduler.get("/schedules/calendar?zone=UTC&q=n0&tag=").text
-    assert "Only the fires of 10 schedules that match" in page
+    assert "Counts only the runs of 10 matching schedules" in page
     assert f"at={tomorrow(0)}&zone=UTC&q=n0" in page.replace("&amp;", "&").replace("%3A", ":")
     moving = {"all": "1", "at": tomorrow(0), "zone": "UTC", "q": "n0"}
     assert "Move 10 schedules?" in scheduler.post("/schedules/calendar/move", moving).text
-    assert "No schedule matches." in scheduler.get("/schedules/calendar?tag=nothing").text
+    assert "No matching schedules." in scheduler.get("/schedules/calendar?tag=nothing").text
 
 
 def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnight: list[int]) -> None:
@@ -252,14 +252,14 @@ def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnigh
     assert answer.status_code == 409
     error = answer.get_json()["error"]
     assert error.startswith("Sita Gurung saved version 2 of “n11” at 20")
-    assert error.endswith("Asia/Kathmandu (UTC+05:45). You edited version 1; nothing was changed.")
+    assert error.endswith("Asia/Kathmandu (UTC+05:45). You edited version 1; your changes were not saved.")
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
 
 
 def test_what_cannot_be_moved_is_said(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     often = make(app, {"name": "often", "crontab": "*/20 * * * *"})[0]
     found = scheduler.post_json("/schedules/calendar/move", {"ids": [midnight[0], often], "at": tomorrow(0)}).get_json()
-    assert found["refused"] == {"often": "it is no crontab with one fixed minute"}
+    assert found["refused"] == {"often": "it is not a crontab with one fixed minute"}
     assert len(found["moves"]) == 1
     assert scheduler.get(f"/schedules/{often}/minute/7").status_code == 409
     assert scheduler.post_json("/schedules/calendar/move", {"moves": [f"{often}:1:7"]}).status_code == 422
@@ -278,7 +278,7 @@ def test_wishes_that_make_no_sense(scheduler: Visitor, midnight: list[int]) -> N
 
 
 def test_without_schedules(scheduler: Visitor) -> None:
-    assert "No schedule is enabled and able to fire." in scheduler.get("/schedules/calendar").text
+    assert "No enabled schedule can run." in scheduler.get("/schedules/calendar").text
     assert read(scheduler, f"/schedules/calendar/minute?at={tomorrow(0)}")["count"] == 0
 
 

@@ -41,7 +41,7 @@ def test_show(runner: FlaskCliRunner) -> None:
 def test_an_unknown_name_is_one_line(runner: FlaskCliRunner) -> None:
     answer = runner.invoke(args=["schedules", "show", "nothing"])
     assert answer.exit_code == 1
-    assert answer.output == "Error: there is no schedule named 'nothing'\n"
+    assert answer.output == "Error: there is no schedule 'nothing'\n"
 
 
 def test_next_finds_stored_schedules_by_name(runner: FlaskCliRunner) -> None:

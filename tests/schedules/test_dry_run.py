@@ -51,7 +51,7 @@ def test_it_says_where_it_would_go_with_what_and_who_would_take_it(app: Flask, o
     assert json.loads(found["body"])[:2] == [[1, 2], {}]
     assert found["bytes"] == len(found["body"])
     page = operator.post(path).text
-    assert "1 worker would take it." in page
+    assert "1 worker would receive it." in page
     assert "w@alpha, 0 of 4 slots busy" in page
     with app.app_context():
         assert db.session.scalars(sa.select(Run)).all() == []
@@ -64,9 +64,9 @@ def test_who_would_not_take_it(app: Flask, operator: Visitor, path: str) -> None
         app,
         sa.insert(Worker).values(id="v", name="v@b", host="b", pid=3, pool="solo", concurrency=1, queues='["slow"]'),
     )
-    assert "v@b takes from “slow” too and does not know add" in operator.post(path).text
+    assert "v@b also consumes “slow” but has not registered add" in operator.post(path).text
     change(app, sa.update(Worker).values(queues="[]"))
-    assert "It would wait: no worker that is alive consumes “slow”" in operator.post(path).text
+    assert "It would wait: no online worker consumes “slow”" in operator.post(path).text
 
 
 def test_other_arguments_and_then_run_with_them(app: Flask, operator: Visitor, path: str) -> None:

@@ -165,7 +165,7 @@ def test_pause_and_resume(app: Flask, visit: Callable[[str], Visitor], number: i
 def test_a_pause_cannot_end_in_the_past(scheduler: Visitor, number: int) -> None:
     answer = scheduler.post_json(f"/schedules/{number}/pause", {"until": "2001-01-01T00:00"})
     assert answer.status_code == 422
-    assert answer.get_json()["fields"] == {"until": "This time has passed."}
+    assert answer.get_json()["fields"] == {"until": "This time is in the past."}
 
 
 def test_a_passed_one_time_can_be_described_but_not_enabled(app: Flask, scheduler: Visitor, number: int) -> None:
@@ -178,7 +178,7 @@ def test_a_passed_one_time_can_be_described_but_not_enabled(app: Flask, schedule
     assert scheduler.post(f"/schedules/{number}", {"description": "over"}).status_code == 303
     assert scheduler.post(f"/schedules/{number}/enable").status_code == 409
     answer = scheduler.post(f"/schedules/{number}", {"at": "2021-01-01T00:00"})
-    assert field_errors(answer) == {"at": "This time has passed."}
+    assert field_errors(answer) == {"at": "This time is in the past."}
 
 
 def test_one_whose_task_is_gone_can_be_disabled(app: Flask, scheduler: Visitor, number: int) -> None:

@@ -112,7 +112,7 @@ def test_while_one_types_only_what_is_typed_is_wrong(scheduler: Visitor, fields:
     typed = fields(name="", crontab="0 25 * * *", **{"arg.num1": "one", "arg.num2": ""})
     page = scheduler.post("/schedules/preview", typed, htmx=True).text
     assert set(re.findall(r'data-error-at="([^"]+)"', page)) == {"crontab", "arg.num1"}
-    assert "2 fields need another look: num1, crontab" in page
+    assert "Check 2 fields: num1, crontab" in page
     assert page.count('class="part-wrong"') == 1
     assert "25 is not an hour" in page
     tried = scheduler.post("/schedules/preview", {**typed, "tried": "1"}, htmx=True).text
@@ -144,8 +144,8 @@ def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) ->
     chosen = {"build.time": "at", "build.at": "02:30", "build.days": "last", "build.of": "oct"}
     part = scheduler.post("/schedules/build", fields(crontab="", **chosen), htmx=True).text
     assert 'value="30 2 25-31 oct sun"' in part
-    assert "The last Sunday is the one on day 25 to 31." in part
-    assert part.count('<div class="due-note">repeated hour: first of two; it runs only then') == 10
+    assert "The last Sunday falls on day 25 to 31." in part
+    assert part.count('<div class="due-note">clocks go back: first of two passes, runs only once') == 10
     week = {**chosen, "build.days": "week", "build.week": ["mon", "thu"]}
     page = scheduler.post("/schedules/build", fields(crontab="", **week)).text
     assert 'value="30 2 * * mon,thu"' in page
@@ -172,8 +172,8 @@ def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -
     # A line that is typed is shown as choices, or as more than they can say.
     typed = fields(crontab="7 1,5 * * *", **shown)
     part = scheduler.post("/schedules/preview", typed, htmx=True).text
-    assert "this line says more than they can: its hours: 1,5" in part
-    assert "The line stays as it is" in part
+    assert "cannot show this crontab: hours 1,5" in part
+    assert "The crontab stays as it is" in part
     untyped = scheduler.post("/schedules/preview", {**typed, "build.line": "7 1,5 * * *"}, htmx=True).text
     assert "builder-choices" not in untyped
     answer = scheduler.post(f"/schedules/{number}", fields(crontab="1 2 * * *", **shown, name=""))

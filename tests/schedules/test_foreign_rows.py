@@ -38,7 +38,7 @@ def _stands(visitor: Visitor) -> dict[str, list[str]]:
     return {status: [one["name"] for one in page["schedules"]] for status, page in found.items()}
 
 
-DONE = "It was to run once, and it has"
+DONE = "It has run once, as set"
 RULES: list[tuple[str, dict[str, Any]]] = [
     ("interval", {"every": 1, "period": "seconds"}),
     ("crontab", {"minute": "*", "hour": "*", "timezone": "UTC"}),

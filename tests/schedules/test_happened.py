@@ -72,7 +72,7 @@ def test_hours_that_have_passed_show_what_happened(app: Flask, scheduler: Visito
     assert [one["runs"] for one in mine["hours"] if one["runs"]] == [{"succeeded": 1, "failed": 1}, {"succeeded": 1}]
     page = scheduler.get(week).text
     assert re.search(
-        r'calendar-wrong"><a href="[^"]*">4<[^>]*> came due,</span>.*?1 failed, 1 skipped, 1 missed<', page
+        r'calendar-wrong"><a href="[^"]*">4<[^>]*> runs due,</span>.*?1 failed, 1 skipped, 1 missed<', page
     )
     assert "1 so far" in page
 
@@ -85,7 +85,7 @@ def test_an_hour_that_has_passed_offers_no_move(app: Flask, scheduler: Visitor, 
     asked = f"zone=UTC&at={passed:%Y-%m-%dT%H:%MZ}"
     page = scheduler.get(f"/schedules/calendar/hour?{asked}").text
     assert re.findall(r'class="schedule-name" href="[^"]*">([^<]*)<', page) == ["s1", "s99"]
-    assert "What came due, and what became of it" in page
+    assert "Runs that were due and their results." in page
     for offer in ("calendar/move", "/minute/", 'name="id"'):
         assert offer not in page
     found = read(scheduler, f"/schedules/calendar/hour?{asked}")

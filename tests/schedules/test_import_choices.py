@@ -79,7 +79,7 @@ def test_a_bad_entry_that_was_left_out_is_shown_before_the_others_are_imported_w
 
 def test_the_page_imports_the_others_where_one_is_bad(admin: Visitor) -> None:
     page = admin.post("/schedules/import", {"file": FINE + BAD}).text
-    assert "Import the others</button>" in page
+    assert "Import the rest</button>" in page
     answer = admin.post("/schedules/import", shown_form(page, file=FINE + BAD))
     assert answer.status_code == 303
     assert "1 could not be imported" in admin.get("/schedules").text
@@ -185,7 +185,7 @@ def test_a_long_import_has_a_place_for_entries_that_are_not_listed(admin: Visito
 
 
 def test_an_empty_file_and_one_of_no_schedules_say_so(admin: Visitor) -> None:
-    assert "There is no schedule in it." in admin.post("/schedules/import", {"file": "schedules: []"}).text
+    assert "The file has no schedules." in admin.post("/schedules/import", {"file": "schedules: []"}).text
     with pytest.raises(Invalid):
         from_yaml("")
     assert service.name_taken("fine") is False

@@ -58,14 +58,14 @@ def test_a_crontab_that_names_no_zone_takes_the_one_that_the_form_offers(preview
     step = preview(read("without_zone.json"))["workdays"]
     zone = context.extensions["settings"].timezone
     assert step["action"] == "create"
-    assert step["notes"] == [f"Its crontab names no time zone: its times are meant in {zone}."]
+    assert step["notes"] == [f"Its crontab names no time zone: {zone} is used."]
 
 
 def test_a_moment_that_names_no_zone_is_meant_in_the_same(preview: Preview) -> None:
     dump = json.loads(read("without_zone.json"))
     dump[1]["fields"]["start_time"] = "2030-01-01T00:00:00"
     notes = preview(json.dumps(dump).encode())["workdays"]["notes"]
-    assert "2030-01-01 00:00:00 names no time zone: it is meant in Asia/Kathmandu." in notes
+    assert "2030-01-01 00:00:00 names no time zone: Asia/Kathmandu is used." in notes
 
 
 def test_each_bad_entry_of_a_dump_refuses_itself_only(preview: Preview) -> None:
@@ -136,7 +136,7 @@ def test_every_form_of_a_dump_is_read(preview: Preview, form: str) -> None:
 def test_lines_before_a_dump_are_left_out_and_said(preview: Preview, form: str, kind: str) -> None:
     plain = preview(FORMS[form])
     steps = preview(AROUND[kind].encode() + FORMS[form])
-    (stray,) = [step for step in steps.values() if "is no part of the dump" in " ".join(step["notes"])]
+    (stray,) = [step for step in steps.values() if "is not part of a dump" in " ".join(step["notes"])]
     assert (stray["action"], stray["line"]) == ("skip", AROUND[kind].count("\n"))
     below = AROUND[kind].count("\n")
     assert {key: step["line"] - below for key, step in steps.items() if key != stray["key"]} == {
@@ -147,9 +147,9 @@ def test_lines_before_a_dump_are_left_out_and_said(preview: Preview, form: str, 
 def test_lines_among_and_after_a_dump_are_said_too(preview: Preview) -> None:
     after = list(preview(FORMS["indented"] + b"\nInstalled 7 objects\n").values())[-1]
     assert after["line"] == FORMS["indented"].count(b"\n") + 2
-    assert after["notes"] == ["“Installed 7 objects” is no part of the dump."]
+    assert after["notes"] == ["“Installed 7 objects” is not part of a dump."]
     steps = preview(FORMS["JSON lines"] + b"\nInstalled\n{broken\n")
-    assert "“Installed” is no part of the dump." in steps["line 7"]["notes"]
+    assert "“Installed” is not part of a dump." in steps["line 7"]["notes"]
     assert steps["line 8"]["errors"][""].startswith("This is not JSON")
     assert steps["Надзор"]["action"] == "create"
 

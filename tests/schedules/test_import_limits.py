@@ -57,7 +57,7 @@ WHY = {
     "alias of itself": "repeats what is not complete before it",
     "deep dump": "maximum recursion depth exceeded",
     "many schedules": "At most 10,000 schedules",
-    "long": "At most 8,000,000 characters; these are 8,000,001",
+    "long": "Use at most 8,000,000 characters; this has 8,000,001",
     "JSON that is not strict": "Infinity is not a JSON number",
     "a number that no float holds": "1e400 is too large a number",
 }

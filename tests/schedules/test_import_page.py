@@ -58,7 +58,7 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     assert scheduler.read("/schedules")["schedules"][0]["words"] == "every minute"
     assert runs(app) == 0
     again = scheduler.post("/schedules/import", {"file": BEAT}).text
-    assert "Everything in it is here already, unchanged" in again
+    assert "All of its schedules exist already, unchanged" in again
     assert "Import</button>" not in again
 
 

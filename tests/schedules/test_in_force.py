@@ -61,7 +61,7 @@ def test_it_says_plainly_that_no_beat_has_answered(app: Flask, scheduler: Visito
         db.session.execute(sa.update(ScheduleDetail).values(changed_at=now() - timedelta(seconds=5)))
         db.session.commit()
         db.session.remove()
-    assert "no beat has answered" in scheduler.get(f"/schedules/{number}/in-force", htmx=True).text
+    assert "beat does not answer" in scheduler.get(f"/schedules/{number}/in-force", htmx=True).text
 
 
 def test_a_beat_that_is_gone_counts_for_nothing(app: Flask, scheduler: Visitor, number: int) -> None:

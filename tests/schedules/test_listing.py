@@ -40,7 +40,7 @@ def test_none_yet_and_none_match_are_different(scheduler: Visitor, filled: Fille
     assert "No schedules yet" in scheduler.get("/schedules").text
     scheduler.post("/schedules", filled())
     nothing = scheduler.get("/schedules?q=zebra").text
-    assert "No schedule matches" in nothing
+    assert "No matching schedules" in nothing
     assert "No schedules yet" not in nothing
 
 
@@ -116,10 +116,14 @@ def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner:
     assert "every day at 08:30, UTC" in scheduler.get("/schedules").text
     page = scheduler.get(f"/schedules/{number}").text
     assert "Every day at 08:30, UTC" in page
-    assert (page.count("On the clock of"), page.count("On the same clock")) == (3, 1)
+    assert (page.count("the time zone above"), page.count("the time zone below"), page.count("Time zone: UTC")) == (
+        2,
+        1,
+        1,
+    )
     assert page.count('08:30</span>\n  <span class="due-offset">UTC</span>') == 10
     part = scheduler.post("/schedules/preview", filled(timezone="UTC"), htmx=True).text
-    assert re.search(r"First \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
+    assert re.search(r"First run \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
     listed = runner.invoke(args=["schedules", "list"]).output
     assert re.search(r" 08:30:00 UTC  Sums  \(every day at 08:30, UTC\)", listed)
 

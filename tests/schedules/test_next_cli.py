@@ -13,7 +13,7 @@ from webapp.schedules.cli.next import make_next_command
 
 NOW = datetime.fromisoformat("2027-01-01T00:00:00Z")
 STORED = {"birthdays": (Recurrence(Crontab.from_line("0 8 * * *"), "Asia/Kathmandu", max_runs=5), 3)}
-ONE_OF = "give the name of a schedule, or one of --crontab, --interval, --solar and --at"
+ONE_OF = "use the name of a schedule, or one of --crontab, --interval, --solar and --at"
 BERLIN = ("--crontab", "*/30 * * * *", "--timezone", "Europe/Berlin", "--after", "2027-10-30T22:00:00Z")
 
 
@@ -35,12 +35,12 @@ def test_json_is_a_list_of_utc_local_and_note() -> None:
     assert found[3] == {
         "utc": "2027-10-31T00:00:00Z",
         "local": "2027-10-31T02:00:00+02:00",
-        "note": "repeated hour: first of two",
+        "note": "clocks go back: first of two passes",
     }
     assert found[5] == {
         "utc": "2027-10-31T01:00:00Z",
         "local": "2027-10-31T02:00:00+01:00",
-        "note": "repeated hour: second of two",
+        "note": "clocks go back: second of two passes",
     }
     assert found[7]["local"] == "2027-10-31T03:00:00+01:00"
 
@@ -55,7 +55,7 @@ def test_table_is_aligned_under_the_words_of_the_rule() -> None:
         "2027-10-30T22:30:00Z  2027-10-31T00:30:00+02:00",
         "2027-10-30T23:00:00Z  2027-10-31T01:00:00+02:00",
         "2027-10-30T23:30:00Z  2027-10-31T01:30:00+02:00",
-        "2027-10-31T00:00:00Z  2027-10-31T02:00:00+02:00  repeated hour: first of two",
+        "2027-10-31T00:00:00Z  2027-10-31T02:00:00+02:00  clocks go back: first of two passes",
     ]
 
 
@@ -112,7 +112,7 @@ def test_a_stored_schedule_is_found_by_name_and_its_runs_are_counted() -> None:
 def test_nothing_to_come_is_said_and_is_no_error() -> None:
     result = run("--at", "2026-05-01T10:00:00Z")
     assert result.exit_code == 0
-    assert result.stdout == "once, on 1 May 2026 at 10:00, UTC\nnothing comes due\n"
+    assert result.stdout == "once, on 1 May 2026 at 10:00, UTC\nno upcoming runs\n"
     assert utc("--at", "2026-05-01T10:00:00Z") == []
 
 
@@ -121,10 +121,10 @@ def test_nothing_to_come_is_said_and_is_no_error() -> None:
     [
         ("", ONE_OF),
         ("--interval 5m --at 2027-01-01", ONE_OF),
-        ("unheard", "there is no schedule named 'unheard'"),
-        ("birthdays --interval 5m", "give either the name of a schedule or --interval, not both"),
-        ("birthdays --timezone UTC", "give either the name of a schedule or --timezone, not both"),
-        ("--interval 5x", "--interval: '5x' is not a length; give a number and s, m, h or d, such as 10s"),
+        ("unheard", "there is no schedule 'unheard'"),
+        ("birthdays --interval 5m", "use either the name of a schedule or --interval, not both"),
+        ("birthdays --timezone UTC", "use either the name of a schedule or --timezone, not both"),
+        ("--interval 5x", "--interval: '5x' is not a duration; use a number and s, m, h or d, such as 10s"),
         ("--interval 0s", "--interval: It must be at least 1."),
         ("--crontab '* 24 * * *'", "--crontab: Hour: 24 is not an hour (0 to 23)."),
         (
@@ -132,10 +132,10 @@ def test_nothing_to_come_is_said_and_is_no_error() -> None:
             "--crontab: This never fires: there is no day 31 in month 2.",
         ),
         ("--interval 5m --timezone Mars/Base", "--timezone: Choose a time zone from the list, such as "),
-        ("--interval 5m --after yesterday", "--after: This is not a date and time, such as 2027-10-30 22:00."),
+        ("--interval 5m --after yesterday", "--after: Enter a date and time such as 2027-10-30 22:00."),
         (
             "--at 2027-03-28T02:30 --timezone Europe/Berlin",
-            "--at: 02:30 does not exist on 2027-03-28 in Europe/Berlin: the clocks go forward over it.",
+            "--at: 02:30 does not exist on 2027-03-28 in Europe/Berlin because clocks go forward.",
         ),
         ("--solar sunrise --latitude 5", "--solar needs --latitude and --longitude"),
         ("--solar moonrise --latitude 5 --longitude 5", "--solar: Choose one of: dawn_astronomical, "),

@@ -62,7 +62,7 @@ def test_pausing_everything_is_one_row_and_one_revision(app: Flask, operator: Vi
         assert (row.revision, row.author, row.ends_at) == (before + 1, "Sita Gurung", None)
         entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.object_type == "pause")).one()
         assert (entry.action, entry.object_id) == ("pause.create", str(row.id))
-    assert "2 schedules held from now on" in operator.get("/schedules/pauses").text
+    assert "2 schedules paused" in operator.get("/schedules/pauses").text
 
 
 @pytest.mark.usefixtures("number")
@@ -131,7 +131,7 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
     made = operator.post_json("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
     page = operator.get(f"/schedules/pauses/{made}").text
-    assert "1 due time of 1 schedule came due meanwhile." in page
+    assert "1 run of 1 schedule came due during the pause." in page
     assert page.count('type="radio"') == 4
     answer = operator.post_json(f"/schedules/pauses/{made}/resume", {"on_resume": "run once"}).get_json()
     assert (answer["on_resume"], answer["meanwhile"]) == ("run once", {"runs": 1, "schedules": 1})
@@ -141,11 +141,11 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
 @pytest.mark.parametrize(
     ("choice", "caught_up", "settled", "told"),
     [
-        ("skip", 0, False, "Nothing: what came due is skipped"),
-        ("skip", 0, True, "Nothing: what came due is skipped"),
-        ("skip", 1, True, "1 run that came due after it had ended"),
-        ("run all", 0, False, "0 runs so far, not finished yet"),
-        ("run all", 3, False, "3 runs so far, not finished yet"),
+        ("skip", 0, False, "None: these runs are skipped"),
+        ("skip", 0, True, "None: these runs are skipped"),
+        ("skip", 1, True, "1 run that came due after it ended"),
+        ("run all", 0, False, "0 runs so far, still catching up"),
+        ("run all", 3, False, "3 runs so far, still catching up"),
         ("run all", 3, True, "3 runs"),
     ],
 )
@@ -167,8 +167,8 @@ def test_a_pause_that_is_over_tells_what_was_caught_up(
 def test_one_schedules_pause_is_made_up_for_too(app: Flask, operator: Visitor, number: int) -> None:
     operator.post(f"/schedules/{number}/pause", {"reason": "moving"})
     skipped_run(app, number, None, "paused: moving")
-    skipped_run(app, number, None, "skipped beforehand by Sita")
-    assert "1 due time came due meanwhile." in operator.get(f"/schedules/{number}").text
+    skipped_run(app, number, None, "skipped in advance by Sita")
+    assert "1 run came due during the pause." in operator.get(f"/schedules/{number}").text
     operator.post(f"/schedules/{number}/resume", {"on_resume": "run all"})
     with app.app_context(), reading():
         row = db.session.scalars(sa.select(SchedulePause)).one()
@@ -193,7 +193,7 @@ def test_the_list_and_the_schedule_show_what_holds_them(operator: Visitor, numbe
     assert names == [["Sums"], ["other"]]
     page = operator.get(f"/schedules/{number}").text
     assert "Paused: move, by Sita Gurung" in page
-    assert page.count("would be skipped: paused: move, by Sita Gurung") >= 3
+    assert page.count("will be skipped: paused: move, by Sita Gurung") >= 3
 
 
 def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: Visitor, number: int) -> None:
@@ -208,10 +208,10 @@ def test_rehearsal_preview_and_diagnosis_name_it(operator: Visitor, scheduler: V
     assert (len(rows), len(held)) == (8, 2)
     assert all("Sums" in row for row in held)
     preview = scheduler.post("/schedules/preview", {"schedule_id": str(number), "description": "x"}, htmx=True)
-    assert preview.text.count("would be skipped: paused: move") == 2
+    assert preview.text.count("will be skipped: paused: move") == 2
     due = (begin + timedelta(minutes=30)).isoformat().replace("+00:00", "Z")
     links = {link["name"]: link for link in operator.read(f"/schedules/{number}/why?due={due}")["links"]}
-    assert "It would be skipped then: paused: move, by Sita Gurung" in links["Pause"]["found"]
+    assert "It will be skipped then: paused: move, by Sita Gurung" in links["Pause"]["found"]
     operator.post("/schedules/pauses", everything())
     links = {link["name"]: link for link in operator.read(f"/schedules/{number}/why")["links"]}
     assert "paused: maintenance, by Sita Gurung" in links["Pause"]["found"]

@@ -24,7 +24,7 @@ def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, f
     assert "<html" not in answer.text
     assert answer.text.count('class="due-local"') == 10
     assert "Every day at 08:30, Europe/Berlin time" in answer.text
-    assert "Saving runs nothing now" in answer.text
+    assert "Saving does not start a run" in answer.text
 
 
 def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) -> None:
@@ -41,8 +41,8 @@ def test_it_marks_what_daylight_saving_does(scheduler: Visitor, filled: Filled) 
         "2027-10-31T03:30:00+01:00",
     ]
     page = scheduler.post("/schedules/preview", fields, htmx=True).text
-    assert "repeated hour: first of two" in page
-    assert "repeated hour: second of two" in page
+    assert "clocks go back: first of two passes" in page
+    assert "clocks go back: second of two passes" in page
 
 
 def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> None:
@@ -50,7 +50,7 @@ def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> Non
     fields = {**filled(crontab="45 9 * * *"), "schedule_id": str(number)}
     page = scheduler.post("/schedules/preview", fields, htmx=True).text
     assert "After saving" in page
-    assert "As it is now" in page
+    assert "Current" in page
     assert page.count('class="due-local"') == 20
     answer = scheduler.post_json("/schedules/preview", fields).get_json()
     assert [due["local"][11:16] for due in answer["before"]] == ["08:30"] * 10
@@ -97,7 +97,7 @@ def test_the_preview_shows_the_moments_at_which_beat_will_fire(app: Flask, sched
     moments = [datetime.fromisoformat(due["fires_at"]) for due in shown]
     page = scheduler.post("/schedules/preview", fields, htmx=True).text
     local = moments[0].astimezone(ZoneInfo("Europe/Berlin"))
-    assert f"with its jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
+    assert f"with jitter: {local:%a %Y-%m-%d %H:%M:%S}" in page
     number = number_of(scheduler.post("/schedules", fields))
     asked = ["schedules", "next", "Sums", "--json", "--after", "2026-12-31T00:00:00Z"]
     printed = app.test_cli_runner().invoke(args=asked).output

@@ -91,8 +91,8 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     assert reasons.keys() == {"yearly", "wrong", "five", "never", "text", "broken", "bare"}
     assert reasons["yearly"].startswith("It cannot be read: its schedule is of the type “rrule”")
     assert "61" in reasons["wrong"]
-    assert reasons["bare"] == reasons["text"] == "Its key is no hash with a definition."
-    assert found["every"]["notes"] == ["The option “retry” has no place here and is left out."]
+    assert reasons["bare"] == reasons["text"] == "Its key is not a hash with a definition."
+    assert found["every"]["notes"] == ["The option “retry” is not supported and is left out."]
     assert any("beat_schedule of the app" in note for note in found["nightly"]["notes"])
     every, nightly = [one.snapshot for one in export.schedules()]
     assert every == every | {"every": 90, "period": "seconds", "queue": "slow", "expire_seconds": 60, "args": [1, 2]}
@@ -116,7 +116,7 @@ def test_what_redbeat_does_not_fire_is_imported_disabled(theirs: Redis, run: Any
     assert [one.snapshot["enabled"] for one in export.schedules()] == [False] * 3
     assert found["off"]["notes"] == []
     assert "RedBeat does not fire it" in found["lost"]["notes"][0]
-    assert "No worker knows the task" in found["orphan"]["notes"][0]
+    assert "is not registered" in found["orphan"]["notes"][0]
 
 
 def test_a_date_among_the_arguments_is_sent_as_celery_sends_it(theirs: Redis, run: Any) -> None:

@@ -60,18 +60,18 @@ def test_what_daylight_saving_does_to_each_schedule_in_a_year(viewer: Visitor) -
     found = read(viewer, "from=2027-01-01T00:00&to=2027-12-31T00:00")
     lines = {line["name"]: line for line in found["schedules"]}
     assert [(note["local"], note["note"]) for note in lines["nightly"]["notes"]] == [
-        ("2027-03-28T03:00:00+02:00", "moved: 02:30 does not exist that day"),
-        ("2027-10-31T02:30:00+02:00", "repeated hour: first of two; it runs only then"),
+        ("2027-03-28T03:00:00+02:00", "moved from 02:30, which does not exist that day"),
+        ("2027-10-31T02:30:00+02:00", "clocks go back: first of two passes, runs only once"),
     ]
     assert [note["note"] for note in lines["often"]["notes"]] == [
-        "skipped before it: 2027-03-28 02:00 to 02:59 does not exist",
-        *["repeated hour: first of two"] * 2,
-        *["repeated hour: second of two"] * 2,
+        "clocks go forward: 2027-03-28 02:00 to 02:59 does not exist",
+        *["clocks go back: first of two passes"] * 2,
+        *["clocks go back: second of two passes"] * 2,
     ]
     assert (lines["nightly"]["fires"], lines["often"]["fires"]) == (364, 364 * 48)
     page = viewer.get("/schedules/rehearsal?from=2027-01-01T00:00&to=2027-12-31T00:00").text
     assert page.count('scope="row"') == 364
-    assert "moved: 02:30 does not exist that day" in page
+    assert "moved from 02:30, which does not exist that day" in page
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_only_those_chosen(viewer: Visitor, numbers: dict[str, int]) -> None:
 
 def test_the_coming_week_by_day_and_hour(viewer: Visitor) -> None:
     page = viewer.get("/schedules/rehearsal").text
-    assert "343 fires, the first 50" in page
+    assert "343 runs, first 50 shown" in page
     assert page.count('scope="row"') in (7, 8)
 
 
@@ -101,7 +101,7 @@ def test_what_is_skipped_or_paused_does_not_fire(app: Flask, viewer: Visitor, nu
         db.session.remove()
     lines = {line["name"]: line for line in read(viewer, "")["schedules"]}
     assert (lines["nightly"]["fires"], lines["nightly"]["held"]) == (6, 1)
-    assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped beforehand"]
+    assert [note["held"] for note in lines["nightly"]["notes"]] == ["skipped in advance"]
     assert (lines["often"]["fires"], lines["often"]["held"]) == (0, 336)
     assert [note["held"] for note in lines["often"]["notes"]] == ["paused: moving, by the command line"]
     assert read(viewer, "")["total"] == 6
@@ -113,16 +113,20 @@ def test_as_a_table_for_spreadsheets(viewer: Visitor, monkeypatch: pytest.Monkey
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert row["local"] == "2027-03-28T03:00:00+02:00"
-    assert (row["name"], row["runs"], row["note"]) == ("nightly", "yes", "moved: 02:30 does not exist that day")
+    assert (row["name"], row["runs"], row["note"]) == (
+        "nightly",
+        "yes",
+        "moved from 02:30, which does not exist that day",
+    )
     monkeypatch.setattr("webapp.schedules.inquiries.rehearsal_export.MOST_EXPORTED", 5)
     rows = viewer.get("/schedules/rehearsal.csv").text.splitlines()
     assert len(rows) == 7
-    assert "only the first 5 are exported" in rows[-1]
+    assert "Only the first 5 runs are exported" in rows[-1]
 
 
 def test_what_is_too_much_to_count_is_named(viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "MOST_COUNTED", 0)
-    assert "there is too much to count while you wait: often" in viewer.get("/schedules/rehearsal").text
+    assert "there are too many runs: often" in viewer.get("/schedules/rehearsal").text
 
 
 def test_a_span_that_makes_no_sense(viewer: Visitor) -> None:

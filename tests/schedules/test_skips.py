@@ -94,7 +94,7 @@ def test_a_skip_of_what_is_still_due_stays(app: Flask, scheduler: Visitor, numbe
 def test_the_page_says_so(scheduler: Visitor, number: int, filled: Filled) -> None:
     scheduler.post(f"/schedules/{number}", filled(crontab="0 9 * * *"))
     page = scheduler.get(f"/schedules/{number}").text
-    assert "was saved. Saving ran nothing. 2 skips withdrawn, because these times are no longer due: “Sums” 20" in page
+    assert "No run was started. 2 skips withdrawn, because these times are no longer due: “Sums” 20" in page
     assert " 08:30 Europe/Berlin, “Sums” 20" in page
 
 

@@ -84,14 +84,14 @@ def test_beat_schedule_is_read_and_not_run() -> None:
     assert (said["sun"]["event"], said["sun"]["latitude"]) == ("sunset", -37.81753)
     by_name = {one.name: one for one in found}
     assert by_name["mondays"].notes == [
-        "The option “retry” has no place here and is left out.", "Times are in Europe/Berlin, from line 9.",
+        "The option “retry” is not supported and is left out.", "Times are in Europe/Berlin, from line 9.",
     ]  # fmt: skip
     assert by_name["every ten minutes"].notes == ["“expires” of 90.5 seconds is rounded to 90."]
     wrong = {one.name: (one.line, one.error) for one in found if one.error}
     assert wrong == {
         "read": (21, f"“float(os.environ['EVERY'])” cannot be read without running it; {RUN_IT}."),
         "power": (22, "“9 ** 9” is not a sum or product of numbers."),
-        "none": (23, "A dict with “task” and “schedule” is needed."),
+        "none": (23, "Use a dict with “task” and “schedule”."),
     }
 
 
@@ -238,8 +238,8 @@ def test_a_dump_whose_entries_are_broken() -> None:
     found = from_dumpdata(text, NOW, "UTC")[1]
     assert found.error == "Its crontab 99 is not in the file: dump the whole application."
     assert text.splitlines()[(found.line or 0)].strip() == '"model": "django_celery_beat.periodictask",'
-    assert from_dumpdata(dump(crontab=None), NOW, "UTC")[1].error == "It names no schedule, or more than one."
-    assert from_dumpdata(dump(crontab=None, clocked=8), NOW, "UTC")[1].skipped == "Its one time has passed."
+    assert from_dumpdata(dump(crontab=None), NOW, "UTC")[1].error == "It refers to no schedule or to several."
+    assert from_dumpdata(dump(crontab=None, clocked=8), NOW, "UTC")[1].skipped == "Its time is in the past."
     assert "“headers”" in from_dumpdata(dump(headers='{"a": 1}'), NOW, "UTC")[1].notes[0]
     named = from_dumpdata(dump(exchange="x", routing_key=""), NOW, "UTC")[1]
     assert (named.fields["exchange"], named.fields["routing_key"], named.notes) == ("x", None, [])
@@ -275,7 +275,7 @@ def test_a_crontab() -> None:
     wrong = {one.line: one.error for one in found if one.error}
     assert wrong.keys() == {8, 9, 10}
     assert str(wrong[8]).endswith("is not a known task. Choose which task it is.")
-    assert str(wrong[10]).startswith("“@reboot” is no time")
+    assert str(wrong[10]).startswith("“@reboot” is not a time")
     assert next(one for one in found if one.line == 9).notes[0].startswith("What follows “%”")
 
 

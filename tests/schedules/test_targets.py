@@ -48,7 +48,7 @@ def test_it_is_shown_and_offered_to_be_kept_or_removed(app: Flask, scheduler: Vi
     assert read(scheduler, number) == ("events", "sums")
     assert "Exchange events, routing key sums" in scheduler.get("/schedules").text
     page = scheduler.get(f"/schedules/{number}").text
-    assert "They decide the queue, not “slow”." in page
+    assert "They select the queue, not “slow”." in page
     assert (options(page, "exchange"), options(page, "routing_key")) == (["", "events"], ["", "sums"])
     clone = scheduler.get(f"/schedules/new?clone={number}").text
     assert options(clone, "exchange") == ["", "events"]
@@ -104,7 +104,7 @@ def test_it_is_in_exports_and_comes_in_with_imports(app: Flask, scheduler: Visit
 def test_the_preview_says_what_decides_the_queue(app: Flask, scheduler: Visitor) -> None:
     number = schedule(app, **BOTH)
     sent = {"schedule_id": str(number), "every": "6", "name": "Sums"}
-    said = "Exchange “events” and routing key “sums” decide the queue."
+    said = "Exchange “events” and routing key “sums” select the queue."
     assert said in scheduler.post("/schedules/preview", sent).text
     assert said not in scheduler.post("/schedules/preview", {**sent, "exchange": ""}).text
 
@@ -121,4 +121,4 @@ def test_a_version_of_a_former_release_does_not_say_that_it_was_added(app: Flask
         assert change.field == "queue"
         db.session.remove()
     page = scheduler.post(f"/schedules/{number}", {"version": "1", "every": "7"}).text
-    assert "routing key" not in page.partition("Both together")[0]
+    assert "routing key" not in page.partition("Merged")[0]

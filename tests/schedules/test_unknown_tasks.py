@@ -42,7 +42,9 @@ def database_url(each_database: str) -> str:
 def imported(scheduler: Visitor) -> int:
     """The schedule's number, after an import of the dump."""
     answer = scheduler.post_json("/schedules/import", {"file": DUMP, "apply": True}).get_json()
-    assert answer["steps"][0]["notes"][0].startswith(f"No worker knows the task “{NAME}”, so it is imported disabled.")
+    assert answer["steps"][0]["notes"][0].startswith(
+        f"The task “{NAME}” is not registered, so it is imported disabled."
+    )
     (row,) = scheduler.read("/schedules")["schedules"]
     assert (row["enabled"], row["task_unknown"], row["kwargs"]) == (False, True, {"token": "•••"})
     return int(row["id"])
@@ -65,7 +67,7 @@ def test_it_is_marked_and_refuses_to_be_enabled_or_run(scheduler: Visitor, impor
         page = scheduler.get(path).text
         assert "task unknown" in page
         assert "disabled" in page
-    assert f"No worker knows the task {NAME}" in scheduler.get(f"/schedules/{imported}").text
+    assert f"The task {NAME} is not registered" in scheduler.get(f"/schedules/{imported}").text
     assert f"/schedules/{imported}/enable" not in scheduler.get("/schedules").text
     for action in ("enable", "run"):
         refused = scheduler.post_json(f"/schedules/{imported}/{action}").get_json()
@@ -123,5 +125,5 @@ def test_a_file_of_ours_brings_it_back_as_it_was(app: Flask, runner: FlaskCliRun
         assert (found.row.task, found.row.enabled) == (NAME, False)
         # Enabled, it is refused: our own files say what they mean.
         (step,) = transfer.difference(from_yaml(to_yaml([{**entries[0], "enabled": True}])))
-        assert step.errors == {"task": f"There is no registered task “{NAME}”."}
+        assert step.errors == {"task": f"The task “{NAME}” is not registered."}
         db.session.remove()

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from webapp.recurrence.words import duration_text
 from webapp.schedule_store.definition import FIELDS
+from webapp.schedules.editor.forms import DURATIONS, form_values
 from webapp.schedules.validation import check_schedule, examine
 from webapp.web.errors import Invalid
 
@@ -160,3 +162,19 @@ def test_tabs_in_a_crontab_are_blanks() -> None:
     made = examine({**LEGAL, "crontab": "30\t8 *\t* 1"}, NOW).definition
     assert made is not None
     assert made.snapshot()["crontab"] == "30 8 * * 1"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200), ("1 D", 86_400)])
+def test_durations_are_typed_with_a_unit_and_shown_with_one(text: str, seconds: int) -> None:
+    typed = LEGAL | dict.fromkeys(DURATIONS, text)
+    snapshot = check_schedule(typed, NOW).snapshot()
+    assert [snapshot[name] for name in DURATIONS] == [seconds] * 3
+    assert {form_values(snapshot)[name] for name in DURATIONS} == {duration_text(seconds)}
+    assert check_schedule({**typed, **form_values(snapshot)}, NOW).snapshot() == snapshot
+
+
+@pytest.mark.parametrize("text", ["5 x", "h", "soon", "5m2", ".s"])
+def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
+    assert errors(**dict.fromkeys(DURATIONS, text)) == dict.fromkeys(
+        DURATIONS, "Enter a duration such as 90s, 5m or 2h."
+    )

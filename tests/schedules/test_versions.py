@@ -72,7 +72,7 @@ def test_two_who_edit_at_once_see_all_three_and_lose_nothing(scheduler: Visitor,
         told,
     )
     rows = re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)
-    clash = next(row for row in rows if "both changed it" in row)
+    clash = next(row for row in rows if "changed in both" in row)
     assert [text in clash for text in ("30 8 * * *", "0 6 * * *", "0 7 * * *")] == [True] * 3
     # The form has both together, and the version that it was made from.
     assert 'value="0 7 * * *"' in answer.text
@@ -113,13 +113,13 @@ def from_code(app: Flask, number: int) -> int:
 def test_one_from_code_that_is_as_the_code_says_does_not_drift(scheduler: Visitor, from_code: int) -> None:
     page = scheduler.get(f"/schedules/{from_code}").text
     assert "from code" in page
-    assert "It is not what the code says" not in page
+    assert "Differs from code" not in page
 
 
 def test_drift_is_shown_and_reset_field_by_field(scheduler: Visitor, from_code: int) -> None:
     scheduler.post(f"/schedules/{from_code}", {"kind": "interval", "every": "5", "period": "days", "queue": "slow"})
     page = scheduler.get(f"/schedules/{from_code}").text
-    assert "It is not what the code says" in page
+    assert "Differs from code" in page
     assert "crontab 30 8 * * * (Europe/Berlin)" in page
     scheduler.post(f"/schedules/{from_code}/reset", {"field": "when"})
     found = scheduler.read(f"/schedules/{from_code}")

@@ -94,7 +94,7 @@ def _check_window(recurrence: Recurrence) -> None:
     if recurrence.start is None or recurrence.end is None:
         return
     if next_due(recurrence, datetime(YEARS[0], 1, 1, tzinfo=UTC)) is None:
-        raise RecurrenceError("end", "nothing comes due between the start and the end")
+        raise RecurrenceError("end", "there is no run between the start and the end")
 
 
 def _is_before(earlier: datetime, later: datetime) -> bool:

@@ -170,7 +170,7 @@ def crontab_note(crontab: CompiledCrontab, instant: int, swallowed: Gap | None) 
     first, second = wall_offsets(crontab.tz, wall)
     if first > second:
         which = "second" if local.fold else "first"
-        return f"repeated hour: {which} of two" + ("" if crontab.wild else "; it runs only then")
+        return f"clocks go back: {which} of two passes" + ("" if crontab.wild else ", runs only once")
     if crontab.wild:
         return _swallowed_note(swallowed)
     return _moved_note(crontab, instant, wall)
@@ -179,7 +179,7 @@ def crontab_note(crontab: CompiledCrontab, instant: int, swallowed: Gap | None) 
 def _swallowed_note(gap: Gap | None) -> str:
     if gap is None:
         return ""
-    return f"skipped before it: {gap[0]:%Y-%m-%d %H:%M} to {gap[1] - _MINUTE:%H:%M} does not exist"
+    return f"clocks go forward: {gap[0]:%Y-%m-%d %H:%M} to {gap[1] - _MINUTE:%H:%M} does not exist"
 
 
 def _moved_note(crontab: CompiledCrontab, instant: int, wall: datetime) -> str:
@@ -192,6 +192,6 @@ def _moved_note(crontab: CompiledCrontab, instant: int, wall: datetime) -> str:
     following = crontab.next_wall(missing + _MINUTE)
     several = following is not None and following < wall
     # The time itself may be named by the crontab too: then nothing moved, but it stands for more than itself.
-    kind = "also for" if crontab.next_wall(wall) == wall else "moved"
-    verb = "and more do" if several else "does"
-    return f"{kind}: {names} {verb} not exist{' that day' if same_day else ''}"
+    kind = "also for" if crontab.next_wall(wall) == wall else "moved from"
+    verb = "and later times, which do" if several else ", which does"
+    return f"{kind} {names}{verb} not exist{' that day' if same_day else ''}"

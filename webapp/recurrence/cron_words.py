@@ -69,7 +69,7 @@ def _time_words(minutes: Sequence[int], hours: Sequence[int]) -> str:
         rhythm = "every minute" if step == 1 else f"every {step} minutes"
         return rhythm + _hour_words(hours)
     names = f"{join_words(_runs([str(minute) for minute in minutes], minutes))} minutes past"
-    return f"every hour, at {names}" if _is_every_hour(hours) else f"each time at {names} the hour{_hour_words(hours)}"
+    return f"every hour, at {names}" if _is_every_hour(hours) else f"hourly at {names}{_hour_words(hours)}"
 
 
 def _one_minute_words(minute: int, hours: Sequence[int]) -> str:
@@ -134,7 +134,7 @@ def _runs(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Write three or more neighbours as `first to last`, and a long row of even steps by its beginning and end."""
     step = _step(numbers)
     if step is not None and step > 1 and len(numbers) > _MOST_TIMES:
-        return [*names[:3], f"so on to {names[-1]}"]
+        return [*names[:3], f"so on up to {names[-1]}"]
     at = dict(zip(numbers, names, strict=True))
     words = []
     for first, last in _spans(numbers):

@@ -86,8 +86,8 @@ def _nth_words(kind: _Kind, part: str) -> str:
         return ""
     first = 7 * int(nth["week"]) - 6
     days = f"{first}-{min(first + 6, 31)}"
-    words = f"write {days} as the day of the month and {nth['day']} as the day of the week, of which both must match"
-    overlooked = "Celery overlooks what follows the name, and would run it every week"
+    words = f"write {days} as the day of the month and {nth['day']} as the day of the week: a day must match both"
+    overlooked = "Celery ignores what follows the name and would run it every week"
     return words if nth["day"].isdigit() else f"{words}. {overlooked}"
 
 

@@ -20,6 +20,7 @@ _EVENT_WORDS = {
     "dusk_nautical": "at nautical dusk",
     "dusk_astronomical": "at astronomical dusk",
 }
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
 def describe(recurrence: Recurrence) -> str:
@@ -40,6 +41,13 @@ def describe(recurrence: Recurrence) -> str:
     return words + _bounds_words(recurrence)
 
 
+def duration_text(seconds: float) -> str:
+    """A duration as it is typed, in its largest whole unit: `90s`, `5m`, `2h`, `1d`."""
+    size, unit = next((one for one in _UNITS if seconds and seconds % one[0] == 0), (1, "s"))
+    amount = seconds / size
+    return f"{int(amount) if amount.is_integer() else amount}{unit}"
+
+
 def _bounds_words(recurrence: Recurrence) -> str:
     parts = []
     if recurrence.start is not None:
@@ -52,12 +60,11 @@ def _bounds_words(recurrence: Recurrence) -> str:
     if recurrence.max_runs is not None and not isinstance(recurrence.rule, OneTime):
         bounds.append("once only" if recurrence.max_runs == 1 else f"at most {recurrence.max_runs:,} times")
     if recurrence.jitter > 0:
-        amount = f"{recurrence.jitter:g}"
         rule = recurrence.rule
         if isinstance(rule, Interval) and recurrence.jitter * 1_000_000 >= interval_microseconds(rule):
-            bounds.append("each at some moment before the next")
+            bounds.append("jitter up to the next run")
         else:
-            bounds.append(f"each up to {amount} {'second' if amount == '1' else 'seconds'} later")
+            bounds.append(f"jitter up to {duration_text(recurrence.jitter)}")
     return "".join(f"; {bound}" for bound in bounds)
 
 

@@ -146,7 +146,7 @@ class EntryReader:
         if is_internal(row.task):
             raise BrokenRow(f"{row.task} is one of Celery's own tasks, which are never scheduled")
         if not self._known_task(row.task):
-            raise BrokenRow(f"no task of the name {row.task} is registered")
+            raise BrokenRow(f"the task {row.task} is not registered")
         if row.priority is not None and not LOWEST_PRIORITY <= row.priority <= HIGHEST_PRIORITY:
             raise BrokenRow(f"priority must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {row.priority}")
         if reason := target_refusal(row.queue, row.exchange, row.routing_key):

@@ -154,12 +154,12 @@ class Stored:
     def finished(self) -> str | None:
         """Why it is off although no person disabled it, as a sentence; None for others."""
         if self.fired or (self._spent and self.kind == Kind.CLOCKED):
-            return "It was to run once, and it has."
+            return "It has run once, as set."
         if not self._spent:
             return None
         if self.max_runs is not None and self.made >= self.max_runs:
             return f"It has reached its maximum of {plural(self.max_runs, 'run')}."
-        return "It has passed its end." if self.end is not None else None
+        return "Its end has passed." if self.end is not None else None
 
     @property
     def end(self) -> datetime | None:
@@ -202,11 +202,11 @@ class Stored:
     def words(self) -> str:
         """When it is due, in plain words."""
         if self.recurrence is None:
-            return "nobody can say when"
+            return "no valid schedule"
         try:
             return describe(self.recurrence)
         except RecurrenceError:
-            return "nobody can say when"
+            return "no valid schedule"
 
     def due_times(self, after: datetime, count: int) -> list[DueTime]:
         """Its next due times; none for one that cannot fire. Does not look at whether it is enabled."""

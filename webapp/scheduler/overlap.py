@@ -61,7 +61,7 @@ def resolve(connection: sa.Connection, plans: Sequence[Plan], now: float) -> Res
                 resolved.ahead.update(run.schedule_id for run in others if run.state == RunState.QUEUED)
             case _:
                 resolved.plans.append(made)
-    reason = "its schedule came due again; policy: cancel other"
+    reason = "replaced by the next run; overlap: cancel other"
     revoked = statements.revoke_idle(connection, list(replaced), reason, moment(now))
     resolved.to_drop.extend(sorted(revoked))
     # A worker has begun these since they were read.
@@ -79,7 +79,7 @@ def _skip(made: Plan, others: Sequence[Unended]) -> Plan:
     for occurrence in made.occurrences:
         if occurrence.state is RunState.QUEUED:
             if busy:
-                kept.append(Occurrence(occurrence.due, RunState.SKIPPED, f"{busy} has not ended; policy: skip"))
+                kept.append(Occurrence(occurrence.due, RunState.SKIPPED, f"{busy} has not ended; overlap: skip"))
                 continue
             busy = f"the run of {moment(occurrence.due):%Y-%m-%d %H:%M:%S} UTC"
         kept.append(occurrence)
@@ -98,16 +98,16 @@ def _queue_one(made: Plan, others: Sequence[Unended]) -> Plan:
             kept.append(occurrence)
         elif not waiting:
             waiting = True
-            kept.append(Occurrence(occurrence.due, RunState.HELD, f"waits until {busy} has ended; policy: queue one"))
+            kept.append(Occurrence(occurrence.due, RunState.HELD, f"waits until {busy} has ended; overlap: queue one"))
         else:
-            reason = f"{busy} has not ended and another one waits; policy: queue one"
+            reason = f"{busy} has not ended and another run is waiting; overlap: queue one"
             kept.append(Occurrence(occurrence.due, RunState.SKIPPED, reason))
     return made._replace(occurrences=kept)
 
 
 def _only_newest(made: Plan) -> Plan:
     fired = [occurrence.due for occurrence in made.occurrences if occurrence.state is RunState.QUEUED]
-    reason = "its schedule came due again at once; policy: cancel other"
+    reason = "replaced by a later run; overlap: cancel other"
     return made._replace(
         occurrences=[
             Occurrence(occurrence.due, RunState.SKIPPED, reason) if occurrence.due in fired[:-1] else occurrence

@@ -148,7 +148,7 @@ def _by_policy(
     newest = times[-1]
     if newest < reachable:
         return times, [], None
-    return times[:-1], [newest], "caught up: stands in for what was missed before"
+    return times[:-1], [newest], "caught up: stands for all runs missed before"
 
 
 def _finish(entry: Entry, occurrences: list[Occurrence], due: _Due) -> Plan:
@@ -186,7 +186,7 @@ def _miss(entry: Entry, times: list[float], due: _Due, now: float) -> list[Occur
     shown = times[-MISSED_ROWS:]
     hidden = due.left_out + len(times) - len(shown)
     reasons = [
-        f"no beat fired it in time ({_lateness(now - time)} late); policy: {entry.policy.misfire}" for time in shown
+        f"beat was not running ({_lateness(now - time)} late); missed runs: {entry.policy.misfire}" for time in shown
     ]
     if hidden:
         many = f"{hidden} more" if due.exact else f"more than {hidden} others"

@@ -203,7 +203,7 @@ def _chosen(pause: Pause, entry: Entry, runs: Sequence[Skipped]) -> list[float]:
 
 
 def _plan(pause: Pause, entry: Entry, dues: Sequence[float]) -> Plan:
-    reason = f"made up for after a pause: {pause.reason}" if pause.reason else "made up for after a pause"
+    reason = f"caught up after a pause: {pause.reason}" if pause.reason else "caught up after a pause"
     return Plan(entry, [Occurrence(due, RunState.QUEUED, reason) for due in dues], dues[-1], entry.next_due)
 
 
@@ -266,4 +266,4 @@ def _settle(connection: sa.Connection, pause: Pause, row: sa.Row[tuple[int, obje
     if row.ended_at is None:
         told = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
         audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=told)
-    logger.info("Pause %s is over: %s runs were made up for.", pause.id, row.caught_up)
+    logger.info("Pause %s has ended: %s runs were caught up.", pause.id, row.caught_up)

@@ -81,11 +81,11 @@ def skip_next(schedule_id: int) -> datetime:
     """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
     schedule, moment = service.get_locked(schedule_id), now()
     if not schedule.row.enabled or schedule.problem:
-        raise Conflict("Nothing of it comes due: there is nothing to skip.")
+        raise Conflict("This schedule has no upcoming run to skip.")
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     ahead = [due.utc for due in schedule.due_times(moment, MOST_SKIPPED) if due.utc not in skipped]
     if not ahead:
-        raise Conflict("Nothing more of it comes due: there is nothing to skip.")
+        raise Conflict("This schedule has no further run to skip.")
     due_at = ahead[0]
     made = skip_due(
         schedule_id=schedule.id,
@@ -93,11 +93,11 @@ def skip_next(schedule_id: int) -> datetime:
         version=schedule.row.version,
         task=schedule.row.task,
         due_at=due_at,
-        reason=f"skipped beforehand by {service.author()}",
+        reason=f"skipped in advance by {service.author()}",
         now=moment,
     )
     if not made:
-        raise Conflict("It came due meanwhile. Look at the page again.")
+        raise Conflict("This run has already come due. Reload the page.")
     audit.record(db.session, "schedule.skip", "schedule", schedule.id, schedule.name, None, {"due_at": due_at})
     db.session.commit()
     sending.tell_pages([made])
@@ -138,8 +138,8 @@ def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], di
     if errors:
         raise Invalid(errors)
     read = {
-        "args": _value(given, "args", list, "A JSON list, such as [1, 2],"),
-        "kwargs": _value(given, "kwargs", dict, 'A JSON object, such as {"count": 1},'),
+        "args": _value(given, "args", list, "a JSON list such as [1, 2]"),
+        "kwargs": _value(given, "kwargs", dict, 'a JSON object such as {"count": 1}'),
     }
     own = _own_call(schedule, needed=None in read.values())
     try:
@@ -157,13 +157,13 @@ def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
     for name, kind, words in (("args", list, "list"), ("kwargs", dict, "object")):
         if not isinstance(schedule.snapshot[name], kind):
             if needed:
-                raise Invalid({name: f"The schedule’s own are no JSON {words}."})
+                raise Invalid({name: f"The stored value of the schedule is not a JSON {words}."})
             return None
     try:
         return opened(schedule.snapshot)
     except Unopenable as error:
         if needed:
-            raise Invalid({"args": f"It could not be executed: {error}. Type the secret arguments again."}) from error
+            raise Invalid({"args": f"It cannot run: {error}. Enter the secret arguments again."}) from error
         return None
 
 

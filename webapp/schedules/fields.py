@@ -19,6 +19,8 @@ LARGEST = 2**31 - 1
 LONGEST_JSON = 65_536
 LONGEST_DESCRIPTION = 4_000
 MOST_TAGS, LONGEST_TAG = 20, 40
+_DURATION = re.compile(r"([0-9.,]+)\s*([smhd])", re.IGNORECASE)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 # Control characters, halves of characters, line and paragraph separators: no database or no page can hold them.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
@@ -27,7 +29,7 @@ _YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
 
 
 class FieldError(ValueError):
-    """What was given for one field cannot be taken; the message is a sentence for people."""
+    """The value of one field is invalid; the message is a sentence for people."""
 
 
 def empty(value: Any) -> bool:
@@ -38,24 +40,24 @@ def empty(value: Any) -> bool:
 def line(value: Any, *, most: int = 255) -> str:
     """One line of text, without spaces around it."""
     if not isinstance(value, str):
-        raise FieldError("A text is needed.")
+        raise FieldError("Enter text.")
     text = unicodedata.normalize("NFC", value).strip()
     if len(text) > most:
-        raise FieldError(f"At most {most} characters; these are {len(text)}.")
+        raise FieldError(f"Use at most {most} characters; this has {len(text)}.")
     if _UNFIT.search(text):
-        raise FieldError("Control characters and line breaks cannot be kept here.")
+        raise FieldError("Remove control characters and line breaks.")
     return text
 
 
 def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
     """Text of several lines."""
     if not isinstance(value, str):
-        raise FieldError("A text is needed.")
+        raise FieldError("Enter text.")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > most:
-        raise FieldError(f"At most {most:,} characters; these are {len(text):,}.")
+        raise FieldError(f"Use at most {most:,} characters; this has {len(text):,}.")
     if _UNFIT_IN_LINES.search(text):
-        raise FieldError("Control characters cannot be kept here.")
+        raise FieldError("Remove control characters.")
     return text
 
 
@@ -66,7 +68,7 @@ def whole(value: Any, low: int, high: int = LARGEST) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise FieldError("A whole number is needed.")
+        raise FieldError("Enter a whole number.")
     if not low <= value <= high:
         raise FieldError(f"It must be at least {low:,}." if value < low else f"It must be at most {high:,}.")
     return value
@@ -74,20 +76,24 @@ def whole(value: Any, low: int, high: int = LARGEST) -> int:
 
 def decimal(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().replace(",", "."))
-        except ValueError as error:
-            raise FieldError("A number is needed.") from error
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FieldError("A number is needed.")
     try:
-        number = float(value)
+        number = float(value.strip().replace(",", ".") if isinstance(value, str) else value)
     except OverflowError as error:
         raise FieldError("The number is too large.") from error
-    if not math.isfinite(number):
-        raise FieldError("A number is needed.")
+    except (ValueError, TypeError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise FieldError("Enter a number.")
     return number
+
+
+def duration(value: Any) -> float:
+    """Seconds, from a duration such as "90s", "5m", "2h" or "1d", or from a plain number of seconds."""
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        return decimal(found[1]) * _UNITS[found[2].lower()] if found else decimal(value)
+    except FieldError as error:
+        raise FieldError("Enter a duration such as 90s, 5m or 2h.") from error
 
 
 def yes_no(value: Any) -> bool:
@@ -97,7 +103,7 @@ def yes_no(value: Any) -> bool:
     text = str(value).strip().lower()
     if text in _YES or text in _NO:
         return text in _YES
-    raise FieldError("Say true or false.")
+    raise FieldError("Use true or false.")
 
 
 def choice(value: Any, options: Iterable[str], synonyms: dict[str, str] | None = None) -> str:
@@ -115,7 +121,7 @@ def _folded(text: str) -> str:
 
 
 def json_value(value: Any, kind: type, words: str) -> Any:
-    """A JSON list or object, from its text or as it is; `null` means an empty one. `words` says which."""
+    """A JSON list or object, from its text or as it is; `null` means an empty one. `words` names it."""
     typed = isinstance(value, str)
     if typed:
         try:
@@ -125,16 +131,16 @@ def json_value(value: Any, kind: type, words: str) -> Any:
     if value is None:
         value = kind()
     if not isinstance(value, kind):
-        raise FieldError(f"{words} is needed.")
+        raise FieldError(f"Enter {words}.")
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         if not typed:
             # In JSON text a half surrogate is spelt out, and stays so; as a value it has passed the gate for text by.
             text.encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise FieldError("This cannot be kept as JSON.") from error
+        raise FieldError("This cannot be stored as JSON.") from error
     if len(text) > LONGEST_JSON:
-        raise FieldError(f"At most {LONGEST_JSON:,} characters; these are {len(text):,}.")
+        raise FieldError(f"Use at most {LONGEST_JSON:,} characters; this has {len(text):,}.")
     return value
 
 
@@ -152,12 +158,12 @@ def tags(value: Any) -> list[str]:
     """Tags from a comma-separated text or a list: trimmed, each once, in the order given."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list):
-        raise FieldError("Tags are separated by commas.")
+        raise FieldError("Enter tags separated by commas.")
     found = list(dict.fromkeys(tag for tag in (line(part, most=LONGEST_TAG) for part in parts) if tag))
     if any("," in tag for tag in found):
-        raise FieldError("A tag cannot have a comma in it.")
+        raise FieldError("A tag cannot contain a comma.")
     if len(found) > MOST_TAGS:
-        raise FieldError(f"At most {MOST_TAGS} tags.")
+        raise FieldError(f"Use at most {MOST_TAGS} tags.")
     return found
 
 
@@ -166,21 +172,17 @@ def moment(value: Any, zone: ZoneInfo) -> datetime:
 
     A local time that autumn repeats is the first of the two, as it is for a crontab; one that spring skips is refused.
     """
-    if not isinstance(value, str | datetime):
-        raise FieldError("A date and time is needed, such as 2027-10-30 22:00.")
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
-    except ValueError as error:
-        raise FieldError("This is not a date and time, such as 2027-10-30 22:00.") from error
+    except (AttributeError, ValueError) as error:
+        raise FieldError("Enter a date and time such as 2027-10-30 22:00.") from error
     if not 1970 <= found.year <= 9998:
         raise FieldError("The year must be from 1970 to 9998.")
     if found.tzinfo is not None:
         return found.astimezone(UTC)
     first, second = wall_offsets(zone, found)
     if first < second:
-        raise FieldError(
-            f"{found:%H:%M} does not exist on {found:%Y-%m-%d} in {zone.key}: the clocks go forward over it."
-        )
+        raise FieldError(f"{found:%H:%M} does not exist on {found:%Y-%m-%d} in {zone.key} because clocks go forward.")
     return found.replace(tzinfo=zone, fold=0).astimezone(UTC)
 
 

@@ -52,7 +52,7 @@ class Reader:
 def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
     """The rule that the fields of the chosen kind say, or None with the reason in `form.errors`."""
     if empty(form.given.get("kind")):
-        form.errors["kind"] = "Choose how it repeats."
+        form.errors["kind"] = "Choose a kind of schedule."
         return None
     kind = form.read("kind", lambda value: fields.choice(value, Kind, KIND_SYNONYMS), "")
     if not kind:
@@ -60,7 +60,7 @@ def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
     rule: Rule | None = None
     match Kind(kind):
         case Kind.INTERVAL:
-            every = form.read("every", lambda value: fields.whole(_given(value, "Say how many."), 1), 1)
+            every = form.read("every", lambda value: fields.whole(_given(value, "Enter a whole number."), 1), 1)
             period = form.read("period", lambda value: fields.choice(value, PERIODS, PERIOD_SYNONYMS), "")
             rule = Interval(every, period)
         case Kind.CRONTAB:
@@ -69,7 +69,7 @@ def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
             event = form.read("event", lambda value: fields.choice(value, SOLAR_EVENTS), "")
             rule = Solar(event, _degrees(form, "latitude", 90), _degrees(form, "longitude", 180))
         case Kind.CLOCKED:
-            at = form.read("at", lambda value: fields.moment(_given(value, "Say when."), tz), None)
+            at = form.read("at", lambda value: fields.moment(_given(value, "Enter a date and time."), tz), None)
             rule = OneTime(at) if at is not None else None
     return rule if not form.errors.keys() & set(RULE_FIELDS[Kind(kind)]) else None
 
@@ -83,7 +83,7 @@ def _given(value: Any, otherwise: str) -> Any:
 def _degrees(form: Reader, name: str, most: int) -> float:
     def read(value: Any) -> float:
         # The library's column keeps six decimals: a tenth of a metre.
-        degrees = round(fields.decimal(_given(value, "Say where, in degrees.")), 6)
+        degrees = round(fields.decimal(_given(value, f"Enter the {name} in degrees.")), 6)
         if not -most <= degrees <= most:
             raise FieldError(f"It must be from -{most} to {most} degrees.")
         return degrees
@@ -93,7 +93,7 @@ def _degrees(form: Reader, name: str, most: int) -> float:
 
 def _crontab(value: Any) -> Crontab:
     """Five fields or a shortcut such as `@daily`; tabs are blanks. Raises FieldError."""
-    value = _given(value, "Say when, in five fields.")
+    value = _given(value, "Enter five fields such as 30 8 * * mon-fri.")
     text = fields.line(value.replace("\t", " ") if isinstance(value, str) else value, most=600)
     try:
         found = Crontab.from_line(SHORTCUTS.get(text.lower(), text))

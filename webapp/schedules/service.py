@@ -45,14 +45,14 @@ class Edited(Conflict):
         saved = (
             f"{self.by} saved version {schedule.row.version} of “{schedule.name}” at {exact(self.at, reader_zone())}"
         )
-        super().__init__(f"{saved}. You edited version {version}; nothing was changed.")
+        super().__init__(f"{saved[0].upper()}{saved[1:]}. You edited version {version}; your changes were not saved.")
 
 
 def get(schedule_id: int) -> Stored:
     """One schedule. Raises NotFound."""
     found = stored.find(db.session, schedule_id) if schedule_id <= LARGEST_ID else None
     if found is None:
-        raise NotFound(f"No schedule has the number {schedule_id}.")
+        raise NotFound(f"There is no schedule with the ID {schedule_id}.")
     return found
 
 
@@ -154,7 +154,7 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
     """Make these fields what the code says, or all that differ. Raises Conflict when the code does not define it."""
     before = get(schedule_id)
     if before.code_definition is None:
-        raise Conflict("The code does not define this schedule.")
+        raise Conflict("This schedule is not defined in code.")
     return save(schedule_id, drift.reset_values(before, names), opens=ALL_VERSIONS)
 
 
@@ -174,7 +174,7 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
         definition = check_schedule({"enabled": True}, moment, current=before.snapshot)
     except Invalid as error:
         if error.fields.keys() == {"at"}:
-            raise Conflict("Its time has passed. Give it another time, then enable it.") from error
+            raise Conflict("Its time is in the past. Set a new time, then enable it.") from error
         raise
     return _write(before, definition, moment, "enable")
 
@@ -187,7 +187,7 @@ def delete(schedule_id: int) -> None:
     before = get_locked(schedule_id)
     require_admin_for_own(before)
     if before.code_definition is not None:
-        raise Conflict("The code defines this schedule and would bring it back. Disable it instead.")
+        raise Conflict("This schedule is defined in code and would be created again. Disable it instead.")
     edit = writer(now())
     edit.delete(before)
     edit.commit()
@@ -302,5 +302,5 @@ def _pause_end(until: str, timezone: str, moment: datetime) -> datetime | None:
     except fields.FieldError as error:
         raise Invalid({"until": str(error)}) from error
     if end <= moment:
-        raise Invalid({"until": "This time has passed."})
+        raise Invalid({"until": "This time is in the past."})
     return end

@@ -87,7 +87,7 @@ def examine(
     given, call_errors = with_call(given, current)
     form = Reader({**DEFAULTS, **(current or {}), **given})
     form.errors |= call_errors
-    form.errors |= {name: f"There is no field “{name[:60]}”." for name in given if name not in FIELDS}
+    form.errors |= {name: f"Unknown field “{name[:60]}”." for name in given if name not in FIELDS}
     name = form.read("name", lambda value: _name(value, taken), "")
     had = None if current is None else current.get("task")
     task = form.read("task", lambda value: _task(value, keeps=_disabled(form) and (keeps_unknown or value == had)), "")
@@ -137,13 +137,13 @@ def _policies(form: Reader, tz: ZoneInfo) -> dict[str, Any]:
         "enabled": form.read("enabled", fields.yes_no, default=True),
         "queue": form.optional("queue", _queue),
         "priority": form.optional("priority", lambda value: fields.whole(value, 0, HIGHEST_PRIORITY)),
-        "expire_seconds": form.optional("expire_seconds", lambda value: fields.whole(value, 1)),
+        "expire_seconds": form.optional("expire_seconds", lambda value: fields.whole(fields.duration(value), 1)),
         "start": form.optional("start", lambda value: fields.moment(value, tz)),
         "end": form.optional("end", lambda value: fields.moment(value, tz)),
         "max_runs": form.optional("max_runs", lambda value: fields.whole(value, 1)),
-        "jitter": form.optional("jitter", fields.decimal) or 0.0,
+        "jitter": form.optional("jitter", fields.duration) or 0.0,
         "misfire": form.read("misfire", lambda value: fields.choice(value, Misfire), Misfire.RUN_ONCE.value),
-        "misfire_window": form.read("misfire_window", lambda value: fields.whole(value, 0), 3600),
+        "misfire_window": form.read("misfire_window", lambda value: fields.whole(fields.duration(value), 0), 3600),
         "overlap": form.read("overlap", lambda value: fields.choice(value, Overlap), Overlap.ALLOW.value),
         "failure_budget": form.optional("failure_budget", lambda value: fields.whole(value, 1, 10_000)),
         "description": form.read("description", lambda value: fields.lines(value or ""), ""),
@@ -165,7 +165,7 @@ def _target(value: Any, known: Sequence[Any], *, allowed: bool) -> str:
     if name in known:
         return name
     if not allowed:
-        raise FieldError("This can be kept or removed, but not set here. Name a queue instead.")
+        raise FieldError("This value can be kept or removed, but not changed. Set a queue instead.")
     if reason := target_refusal(None, name, name):
         raise FieldError(reason)
     return name
@@ -173,7 +173,7 @@ def _target(value: Any, known: Sequence[Any], *, allowed: bool) -> str:
 
 def _name(value: Any, taken: Callable[[str], bool]) -> str:
     if empty(value):
-        raise FieldError("Give it a name.")
+        raise FieldError("Enter a name.")
     name = fields.line(value)
     if taken(name):
         raise FieldError("Another schedule has this name.")
@@ -192,19 +192,17 @@ def _task(value: Any, *, keeps: bool) -> str:
         raise FieldError("Choose a task.")
     name = fields.line(value)
     if find_task(name) is None and not (keeps and is_unknown(name)):
-        raise FieldError(f"There is no registered task “{name}”.")
+        raise FieldError(f"The task “{name}” is not registered.")
     return name
 
 
 def _args(value: Any) -> list[Any]:
-    found: list[Any] = [] if empty(value) else fields.json_value(value, list, 'A JSON list, such as [1, "two"],')
+    found: list[Any] = [] if empty(value) else fields.json_value(value, list, 'a JSON list such as [1, "two"]')
     return found
 
 
 def _kwargs(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = (
-        {} if empty(value) else fields.json_value(value, dict, 'A JSON object, such as {"count": 1},')
-    )
+    found: dict[str, Any] = {} if empty(value) else fields.json_value(value, dict, 'a JSON object such as {"count": 1}')
     return found
 
 
@@ -287,4 +285,4 @@ def _check_passed(form: Reader, rule: Rule, enabled: bool, now: datetime, curren
         return
     kept = current is not None and current.get("at") == Definition("", "", rule).snapshot()["at"]
     if not kept or enabled:
-        form.errors.setdefault("at", "This time has passed.")
+        form.errors.setdefault("at", "This time is in the past.")

@@ -27,7 +27,7 @@ from webapp.schedules.asked import (
 from webapp.schedules.editor.context import detail_context, editor_context, progress_context
 from webapp.schedules.editor.crontab_builder_reading import filled_in
 from webapp.schedules.editor.editing import both_edited, chosen, form_again, run_form
-from webapp.schedules.editor.forms import empty_form, form_values, said, strip
+from webapp.schedules.editor.forms import empty_form, field_label, form_values, said, strip
 from webapp.schedules.list import listing
 from webapp.schedules.list.ordering import ORDER_WORDS
 from webapp.schedules.pausing import service as pausing
@@ -42,6 +42,7 @@ from webapp.web.rendering import render, render_polled, see_other, wants_fragmen
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(said, "said")
+blueprint.add_app_template_filter(field_label, "field_label")
 blueprint.add_app_template_filter(strip, "strip_of_runs")
 
 
@@ -128,7 +129,7 @@ def create() -> Response:
     if wants_json():
         headers = {"Location": url_for("schedules.show", schedule_id=made.id)}
         return make_response(jsonify(schedule_values(made)), 201, headers)
-    flash(f"“{made.name}” was created. Nothing runs before it is due.", "success")
+    flash(f"Created “{made.name}”. No run was started.", "success")
     return see_other(url_for("schedules.show", schedule_id=made.id))
 
 
@@ -158,7 +159,7 @@ def save(schedule_id: int) -> Response:
         if wants_json():
             raise
         return form_again(given, along, schedule_id, error)
-    return _done(saved, f"“{saved.name}” was saved. Saving ran nothing.")
+    return _done(saved, f"Saved “{saved.name}”. No run was started.")
 
 
 @blueprint.get("/<int:schedule_id>/in-force")
@@ -187,7 +188,7 @@ def show_runs(schedule_id: int) -> Response:
 def enable(schedule_id: int) -> Response:
     """Let it fire from its next due time on."""
     found = service.set_enabled(schedule_id, enabled=True)
-    return _done(found, f"“{found.name}” is enabled. It runs when it is next due, not now.")
+    return _done(found, f"Enabled “{found.name}”. It runs at its next scheduled time, not now.")
 
 
 @blueprint.post("/<int:schedule_id>/disable")
@@ -196,7 +197,7 @@ def enable(schedule_id: int) -> Response:
 def disable(schedule_id: int) -> Response:
     """Let it fire no more."""
     found = service.set_enabled(schedule_id, enabled=False)
-    return _done(found, f"“{found.name}” is disabled.")
+    return _done(found, f"Disabled “{found.name}”.")
 
 
 @blueprint.post("/<int:schedule_id>/delete")
@@ -208,7 +209,7 @@ def delete(schedule_id: int) -> Response:
     service.delete(schedule_id)
     if wants_json():
         return jsonify(deleted=schedule_id)
-    flash(f"“{name}” was deleted. Its runs are kept.", "success")
+    flash(f"Deleted “{name}”. Its past runs are kept.", "success")
     return see_other(url_for("schedules.index"))
 
 
@@ -219,7 +220,7 @@ def pause(schedule_id: int) -> Response:
     """Let nothing fire for a while."""
     given, _along = given_fields()
     found = service.pause(schedule_id, reason=given.get("reason") or "", until=given.get("until") or "")
-    return _done(found, f"“{found.name}” is paused.")
+    return _done(found, f"Paused “{found.name}”.")
 
 
 @blueprint.post("/<int:schedule_id>/resume")
@@ -230,7 +231,7 @@ def resume(schedule_id: int) -> Response:
     given, _along = given_fields()
     chosen = service.resume_choice(given.get("on_resume") or "")
     found = service.resume(schedule_id, on_resume=chosen)
-    return _done(found, f"“{found.name}” goes on. {pausing.AFTERWARDS[chosen]}")
+    return _done(found, f"Resumed “{found.name}”. {pausing.AFTERWARDS[chosen]}")
 
 
 @blueprint.post("/<int:schedule_id>/run")
@@ -248,7 +249,7 @@ def run(schedule_id: int) -> Response:
     if wants_json():
         note = serializer_note(made.task)
         return make_response(jsonify(run_id=made.id, task=made.task, state=made.state, note=note), 202)
-    flash(*control.outcome(made, "It runs now, once. Its due times stay as they are."))
+    flash(*control.outcome(made, "Started one run. The schedule is unchanged."))
     return see_other(url_for("runs.show", run_id=made.id))
 
 
@@ -262,7 +263,7 @@ def skip(schedule_id: int) -> Response:
     local = due_at.astimezone(zone(found.timezone))
     if wants_json():
         return jsonify(schedule_values(found) | {"skipped": iso(due_at)})
-    return _done(found, f"“{found.name}” skips {local:%Y-%m-%d %H:%M:%S} {found.timezone}.")
+    return _done(found, f"“{found.name}” will skip its run of {local:%Y-%m-%d %H:%M:%S} {found.timezone}.")
 
 
 @blueprint.post("/<int:schedule_id>/unskip")
@@ -271,7 +272,7 @@ def skip(schedule_id: int) -> Response:
 def unskip(schedule_id: int) -> Response:
     """Take back what was to be skipped."""
     count = actions.unskip(schedule_id)
-    return _done(service.get(schedule_id), f"{plural(count, 'due time')} will not be skipped.")
+    return _done(service.get(schedule_id), f"Undid {plural(count, 'skip')}.")
 
 
 @blueprint.post("/<int:schedule_id>/versions/<int:version>/restore")
@@ -279,7 +280,7 @@ def unskip(schedule_id: int) -> Response:
 def restore(schedule_id: int, version: int) -> Response:
     """Go back to what a version said."""
     found = service.restore(schedule_id, version)
-    return _done(found, f"“{found.name}” says again what version {version} said. Nothing ran.")
+    return _done(found, f"Restored version {version} of “{found.name}”. No run was started.")
 
 
 @blueprint.post("/<int:schedule_id>/reset")
@@ -287,7 +288,7 @@ def restore(schedule_id: int, version: int) -> Response:
 def reset(schedule_id: int) -> Response:
     """Make fields what the code says."""
     found = service.reset(schedule_id, list_sent("field", submitted()))
-    return _done(found, f"“{found.name}” follows the code again.")
+    return _done(found, f"Reset “{found.name}” to code.")
 
 
 def _done(schedule: Stored, told: str) -> Response:

@@ -140,7 +140,7 @@ class Settling:
                 # Its worker answers, and does not have it: it ended just now, or was lost with its process.
                 self._gone.setdefault(run.id, now)
             elif self._is_gone(run.worker, run.started_at or now, consumers, now):
-                found[run.id] = f"It began, and {_worker_of(run)} does not answer any more. No result came."
+                found[run.id] = f"It started, but {_worker_of(run)} does not answer any more and sent no result."
         return found
 
     def _is_gone(self, worker: str | None, started_at: datetime, consumers: Consumers, now: datetime) -> bool:
@@ -177,7 +177,7 @@ class Settling:
                 if isinstance(error, sa.exc.OperationalError):
                     raise
                 logger.warning("the result of run %s cannot be kept: %s", run.id, error.__class__.__name__)
-                changed += self._apply({}, {run.id: "Its result is there, but cannot be kept."}, now)
+                changed += self._apply({}, {run.id: "Its result arrived but cannot be stored."}, now)
         return changed
 
     def _apply(self, outcomes_: Mapping[str, Outcome], reasons: Mapping[str, str], now: datetime) -> list[str]:
@@ -242,7 +242,7 @@ def _observed(page: Sequence[Observed], queue_of: QueueOf, consumers: Consumers)
 def _gone_reason(run: Observed, queue: str | None, gone_for: timedelta) -> str | None:
     """Why a run is unconfirmed that has been nowhere for so long; None while it may be under way."""
     if run.state == RunState.STARTED:
-        reason = f"It began, and {_worker_of(run)} does not have it any more. No result came."
+        reason = f"It started, but {_worker_of(run)} does not have it any more and sent no result."
         return reason if gone_for >= FOREIGN_WORKER_GONE_AFTER else None
     if queue is None:
         reason = "It was sent to an exchange, and no result came within 15 minutes."

@@ -275,9 +275,9 @@ def _times(coming: Coming, found: Load, span: tuple[int, int], zone: ZoneInfo) -
 
 
 def day_words(days: Sequence[date]) -> str:
-    """Such as: each day, Mon 23 Nov, 4 of 7 days."""
+    """Such as: every day, Mon 23 Nov, 4 of 7 days."""
     if len(days) == DAYS:
-        return "each day"
+        return "every day"
     if len(days) <= 2:
         return ", ".join(f"{day:%a %d %b}" for day in days)
     if all(later - earlier == timedelta(days=1) for earlier, later in pairwise(days)):

@@ -22,8 +22,8 @@ from webapp.web.errors import Invalid
 MOST = 200
 # Of a schedule that fires each hour, so many hours are looked at; of one that fires each day, so many days.
 HOURS, DAYS = 24, 7
-NO_MINUTE = "it is no crontab with one fixed minute"
-NO_HOUR = "it is no crontab with one fixed hour and minute"
+NO_MINUTE = "it is not a crontab with one fixed minute"
+NO_HOUR = "it is not a crontab with one fixed hour and minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: d
     Raises Invalid for no schedules, or for more than MOST.
     """
     if len(ids) > MOST:
-        raise Invalid({"": f"At most {MOST} at a time: choose fewer of them."})
+        raise Invalid({"": f"Move at most {MOST} schedules at a time."})
     chosen = stored.find_many(db.session, ids)
     if not chosen:
-        raise Invalid({"": "Choose at least one schedule."})
+        raise Invalid({"": "Select at least one schedule."})
     spreading = _Spreading(reckoned, hours)
     moves: list[Move] = []
     refused: dict[str, str] = {}
@@ -145,7 +145,7 @@ def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: d
         if reason := refusal(schedule.rule, to_hour=bool(hours)):
             refused[schedule.name] = reason
         elif coming is None:
-            refused[schedule.name] = "it does not come due in that week"
+            refused[schedule.name] = "it has no run in that week"
         else:
             moves.append(_move(schedule, spreading.place(schedule, coming), now))
     return Plan(moves, refused, spreading.most_before, spreading.most_after())

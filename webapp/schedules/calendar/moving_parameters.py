@@ -25,12 +25,12 @@ def moves_in(texts: Sequence[str]) -> list[Asked]:
     found = []
     for text in texts[: moving.MOST + 1]:
         if not is_move(text):
-            told = "Each is a schedule's number, its version, the new minute and, if it changes, the hour: 7:3:25:4."
+            told = "Send schedule ID, version, new minute and, if it changes, new hour, such as 7:3:25:4."
             raise Invalid({"moves": told})
         number, version, *target = map(int, text.split(":"))
         found.append((number, version, Target(*target)))
     if len(found) > moving.MOST:
-        raise Invalid({"moves": f"At most {moving.MOST} at a time."})
+        raise Invalid({"moves": f"Move at most {moving.MOST} schedules at a time."})
     return found
 
 

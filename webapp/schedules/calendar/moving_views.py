@@ -71,7 +71,7 @@ def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked])
             for one in done
         ]
         return jsonify(moved=moved, back=texts)
-    flash(f"{plural(len(done), 'schedule')} moved. Nothing ran. {told_withdrawn(done)}".strip(), "success")
+    flash(f"Moved {plural(len(done), 'schedule')}. No run was started. {told_withdrawn(done)}".strip(), "success")
     more = carried(given, filters_from(given))
     return see_other(url_for("schedule_calendar.week", **more, back=",".join(texts) or None))
 
@@ -82,7 +82,7 @@ def at_minute(schedule_id: int, wanted: int) -> Response:
     """The editor, with another minute in the crontab; nothing is saved yet."""
     found = service.get(schedule_id)
     if not isinstance(found.rule, Crontab) or moving.fixed_minute(found.rule) is None:
-        raise Conflict("Only a crontab with one fixed minute can be moved to another one.")
+        raise Conflict("Only a crontab with one fixed minute can be moved to another minute.")
     values = form_values({**shown(found.snapshot), "crontab": moving.at_minute(found.rule, wanted).line})
     return render("schedules/editor/edit.html", **editor_context(values, found, preview(values, found, now())))
 
@@ -108,7 +108,7 @@ def _ids(given: dict[str, Any], found: Load, instant: int, now: datetime) -> lis
     """The schedules that were chosen, or all with a fixed minute that match and come due in the minute."""
     if given.get("all"):
         if instant + 60 <= now.timestamp():
-            raise Invalid({"at": "This minute has passed: nothing in it is left to move."})
+            raise Invalid({"at": "This minute has passed; its runs cannot be moved."})
         place = found.minute_of(instant)
         return [
             schedule_id

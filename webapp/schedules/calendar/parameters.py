@@ -26,7 +26,7 @@ def place(given: Mapping[str, Any], filters: Filters, moment: datetime) -> tuple
         raise Invalid({"at": str(error)}) from error
     today = moment.astimezone(zone).date()
     if not today <= at.astimezone(zone).date() < today + FARTHEST + timedelta(days=DAYS):
-        raise Invalid({"at": "It must be today or later, and within a year."})
+        raise Invalid({"at": "Choose a date from today to one year ahead."})
     instant = int(at.timestamp()) // 60 * 60
     return zone, instant, week.around(hour_at(at, zone), first, zone, filters, moment)
 

@@ -104,9 +104,9 @@ def first_day(text: str, zone: ZoneInfo, now: datetime) -> date:
     try:
         first = date.fromisoformat(text)
     except ValueError as error:
-        raise Invalid({"from": "This is not a date, such as 2027-10-31."}) from error
+        raise Invalid({"from": "Enter a date such as 2027-10-31."}) from error
     if not today <= first <= today + FARTHEST:
-        raise Invalid({"from": "It must be today or later, and within a year. What was is among the runs."})
+        raise Invalid({"from": "Choose a date from today to one year ahead. Past runs are in the list of runs."})
     return first
 
 
@@ -116,7 +116,7 @@ def chosen_zone(text: str, otherwise: ZoneInfo) -> ZoneInfo:
         return otherwise
     name = find_zone(text)
     if name is None:
-        raise Invalid({"zone": "Write a time zone such as Asia/Kathmandu or UTC."})
+        raise Invalid({"zone": "Enter a time zone such as Asia/Kathmandu or UTC."})
     return ZoneInfo(name)
 
 

@@ -55,22 +55,22 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
         metavar="LINE",
         help="Five fields: minute, hour, day of month, month, day of week; or a shortcut such as @daily.",
     )
-    @click.option("--interval", metavar="LENGTH", help="A number and s, m, h or d, such as 10s.")
+    @click.option("--interval", metavar="DURATION", help="A number and s, m, h or d, such as 10s.")
     @click.option("--solar", metavar="EVENT", help=f"One of {', '.join(SOLAR_EVENTS)}.")
     @click.option("--latitude", type=float, metavar="DEGREES", help="North of the equator, for --solar.")
     @click.option("--longitude", type=float, metavar="DEGREES", help="East of Greenwich, for --solar.")
     @click.option("--at", metavar="TIME", help="Once, at this time.")
     @click.option("--timezone", metavar="ZONE", help="IANA zone of the rule and of local times.  [default: UTC]")
-    @click.option("--start", metavar="TIME", help="Nothing is due before it; an interval's grid begins here.")
-    @click.option("--end", metavar="TIME", help="Nothing is due after it.")
+    @click.option("--start", metavar="TIME", help="No run before this time; intervals count from it.")
+    @click.option("--end", metavar="TIME", help="No run after this time.")
     @click.option("--after", metavar="TIME", help="Show due times after this time.  [default: now]")
     @click.option("--count", type=click.IntRange(1, MOST_DUE_TIMES), default=10, show_default=True)
     @click.option("--json", "as_json", is_flag=True, help="Print a list of objects with utc, local and note.")
     def next_command(**options: Any) -> None:
         """Show the next due times of the schedule NAME, or of the rule that the options give.
 
-        A TIME is in ISO 8601, such as 2027-10-30T22:00:00Z; without an offset it is meant in the rule's zone, where it
-        is the first of the two that autumn makes of it.
+        A TIME is in ISO 8601, such as 2027-10-30T22:00:00Z; without an offset it is in the rule's zone. A time that
+        occurs twice when clocks go back means the first one.
         """
         try:
             recurrence, done = parse_options(options, lookup)
@@ -95,13 +95,13 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
     if name is not None:
         extra = [*kinds, *(option for option in ("timezone", "start", "end") if options[option] is not None)]
         if extra:
-            raise _Refusal(f"give either the name of a schedule or --{extra[0]}, not both")
+            raise _Refusal(f"use either the name of a schedule or --{extra[0]}, not both")
         stored = lookup(name)
         if stored is None:
-            raise _Refusal(f"there is no schedule named '{name}'")
+            raise _Refusal(f"there is no schedule '{name}'")
         return stored
     if len(kinds) != 1:
-        raise _Refusal("give the name of a schedule, or one of --crontab, --interval, --solar and --at")
+        raise _Refusal("use the name of a schedule, or one of --crontab, --interval, --solar and --at")
     timezone = _read("timezone", fields.timezone, options["timezone"] or "UTC")
     recurrence = Recurrence(
         rule=_rule(kinds[0], options, timezone),
@@ -140,7 +140,7 @@ def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
 def _interval(text: str) -> dict[str, Any]:
     match = _LENGTH.fullmatch(text.strip())
     if match is None:
-        raise _Refusal(f"--interval: '{text}' is not a length; give a number and s, m, h or d, such as 10s")
+        raise _Refusal(f"--interval: '{text}' is not a duration; use a number and s, m, h or d, such as 10s")
     return {"every": match["every"], "period": _PERIODS[match["unit"]]}
 
 
@@ -163,7 +163,7 @@ def _with_option(error: RecurrenceError) -> str:
 
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:
     if not found:
-        return f"{describe(recurrence)}\nnothing comes due"
+        return f"{describe(recurrence)}\nno upcoming runs"
     rows = [("UTC", "LOCAL", "NOTE"), *((iso(due.utc), due.local.isoformat(), _note(due)) for due in found)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{utc:<{widths[0]}}  {local:<{widths[1]}}  {note}".rstrip() for utc, local, note in rows]

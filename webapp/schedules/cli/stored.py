@@ -43,12 +43,12 @@ schedules.add_command(next_command)
 
 
 @schedules.command("list")
-@click.option("--search", default="", help="Part of a name, task, description or tag.")
-@click.option("--status", default="", type=click.Choice(["", *STATUSES]), help="Only schedules that stand so.")
+@click.option("--search", default="", help="Text in the name, task, description or tags.")
+@click.option("--status", default="", type=click.Choice(["", *STATUSES]), help="Only schedules with this status.")
 @click.option("--tag", default="", help="Only schedules with this tag.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
-    """All schedules that match, by name."""
+    """List schedules by name."""
     moment, after = now(), ""
     rows: list[Listed] = []
     while True:
@@ -68,9 +68,9 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
 
 @schedules.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_schedule(name: str, as_json: bool) -> None:
-    """One schedule, by its name or its number, with its next due times."""
+    """Show a schedule, by its name or ID, with its next due times."""
     found = find(name)
     values = schedule_values(found) | {"next": [due_values(due) for due in found.due_times(now(), 10)]}
     if as_json:
@@ -90,7 +90,7 @@ def find(name: str) -> Stored:
     if found is None and name.isascii() and name.isdigit() and len(name) < 10:
         found = stored.find(db.session, int(name))
     if found is None:
-        raise click.ClickException(f"there is no schedule named '{name}'")
+        raise click.ClickException(f"there is no schedule '{name}'")
     return found
 
 

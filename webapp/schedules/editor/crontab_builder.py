@@ -1,4 +1,4 @@
-"""A crontab from choices, for those who do not speak crontab. Pure functions."""
+"""Builds a crontab from the choices of a form. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from webapp.web.errors import Invalid
 
 PREFIX = "build."
 TIMES = (
-    ("at", "at a time"),
-    ("minutes", "every so many minutes"),
+    ("at", "at a set time"),
+    ("minutes", "every N minutes"),
     ("hourly", "every hour"),
-    ("hours", "every so many hours"),
+    ("hours", "every N hours"),
 )
 DAYS = (
     ("all", "every day"),
     ("working", "Monday to Friday"),
-    ("week", "on some days of the week"),
+    ("week", "on certain weekdays"),
     ("month", "on a day of the month"),
-    ("nth", "first to fourth weekday"),
+    ("nth", "first to fourth weekday of the month"),
     ("last", "last weekday of a month"),
 )
 NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"))
@@ -78,20 +78,20 @@ def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, 
         try:
             at = time.fromisoformat(chosen["build.at"])
         except ValueError:
-            errors["build.at"] = "A time is needed, such as 08:30."
+            errors["build.at"] = "Enter a time such as 08:30."
             return "", "", ""
         return str(at.minute), str(at.hour), ""
     if chosen["build.time"] == "hours":
         every = chosen["build.hours"]
         if every not in HOUR_STEPS:
-            errors["build.hours"] = f"Choose one of {', '.join(HOUR_STEPS)}; for others take an interval."
-        return str(_number(chosen, "build.past", 0, 59, errors)), f"*/{every}", "It begins anew at midnight."
+            errors["build.hours"] = f"Choose one of {', '.join(HOUR_STEPS)}; for other steps, use an interval."
+        return str(_number(chosen, "build.past", 0, 59, errors)), f"*/{every}", "The count restarts at midnight."
     hours, note = _hours(chosen, errors)
     if chosen["build.time"] == "hourly":
         return str(_number(chosen, "build.past", 0, 59, errors)), hours, note
     step = chosen["build.step"]
     if step not in STEPS:
-        errors["build.step"] = f"Choose one of {', '.join(STEPS)}; for others take an interval."
+        errors["build.step"] = f"Choose one of {', '.join(STEPS)}; for other steps, use an interval."
     return ("*" if step == "1" else f"*/{step}"), hours, note
 
 
@@ -108,7 +108,7 @@ def _hours(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str]
         return "*", ""
     last = (end - 1) % 24
     hours = str(first) if first == last else f"{first}-{last}"
-    return hours, f"The last one is before {end:02}:00: {end:02}:00 itself begins the next hour."
+    return hours, f"The last run is before {end:02}:00, not at {end:02}:00."
 
 
 def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
@@ -141,9 +141,9 @@ def _day_of_month(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[st
     day, month = _number(chosen, "build.day", 1, 31, errors), chosen["build.month"]
     note = ""
     if day > _LONGEST_EVERYWHERE and month == "*":
-        note = f"Months without a day {day} are left out."
+        note = f"Months without a day {day} are skipped."
     elif month == "feb" and day == _LEAP_DAY:
-        note = "Only leap years have a 29 February."
+        note = "Runs only in leap years."
     elif day > max(LAST_DAYS.get(month, 31), _LEAP_DAY):
         errors["build.day"] = f"{dict(MONTH_CHOICES)[month]} has no day {day}."
     return str(day), "*", note
@@ -153,7 +153,7 @@ def _nth(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, s
     """The weekday within seven days in a row: a crontab's day must match both."""
     which, weekday = chosen["build.nth"], _weekday(chosen, errors)
     if which not in dict(NTH):
-        errors["build.nth"] = "Choose which of them."
+        errors["build.nth"] = "Choose which one."
         return "*", "*", ""
     return f"{which}-{int(which) + 6}", weekday, ""
 
@@ -162,9 +162,9 @@ def _last(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, 
     """The weekday within the last seven days of a month."""
     weekday, month = _weekday(chosen, errors), chosen["build.of"]
     last, day = LAST_DAYS.get(month, 0), dict(WEEK).get(weekday)
-    note = f"The last {day} is the one on day {last - 6} to {last}."
+    note = f"The last {day} falls on day {last - 6} to {last}."
     if month == "feb":
-        note = f"In a leap year whose 29 February is a {day}, this is the {day} before it."
+        note = f"In leap years in which 29 February is a {day}, it runs on the {day} before."
     return f"{last - 6}-{last}", weekday, note
 
 

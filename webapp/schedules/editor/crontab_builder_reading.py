@@ -66,7 +66,7 @@ def read_back(line: str) -> Read:
     tried = [{**DEFAULTS, **time, **day, "build.month": month} for time in times for day in days]
     fitting = [(built, choices) for choices in tried if (built := _built(choices)) and _same(built, given)]
     if not fitting:
-        return Read(beyond="the way in which it is written matters when clocks change")
+        return Read(beyond="its exact form matters when clocks change")
     # Of several that mean the same the one that writes it as it is written.
     exact = (choices for built, choices in fitting if built == " ".join(line.split()))
     return Read(next(exact, fitting[0][1]))
@@ -202,7 +202,7 @@ def _beyond(given: _Fields, *, month: bool, time: bool) -> str:
     if time:
         minutes = given.numbers["minute"]
         odd = "hour" if len(minutes) == 1 or minutes in _BY_MINUTES else "minute"
-        return f"its {odd}s: {given.text[odd]}"
+        return f"{odd}s {given.text[odd]}"
     if month:
-        return f"its months: {given.text['month_of_year']}"
-    return f"its days: {given.text['day_of_month']} {given.text['day_of_week']}"
+        return f"months {given.text['month_of_year']}"
+    return f"days {given.text['day_of_month']} {given.text['day_of_week']}"

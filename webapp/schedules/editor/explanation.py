@@ -58,7 +58,7 @@ def zone_words(typed: str, now: datetime) -> str:
     words = f"{name}: {now.astimezone(tz):%H:%M} now, {offset_words(tz, now)}"
     change = _next_change(name, now)
     if change is None:
-        return f"{words}, no change of clocks ahead."
+        return f"{words}, no clock change ahead."
     local = change.astimezone(tz)
     return f"{words}; from {local.day} {local:%B %Y} {offset_words(tz, change)}."
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.recurrence.cron_words import crontab_words
+from webapp.recurrence.words import duration_text
 from webapp.recurrence.zone_search import find_zone
 from webapp.recurrence.zones import zone
 from webapp.run_store.states import RunState
@@ -28,17 +29,25 @@ _BARS = {state.value: f'<i class="bar bar-{state.value}"></i>' for state in RunS
 _PICKED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")
 
 MISFIRE_WORDS = {
-    Misfire.RUN_ONCE: "run once for all of them",
-    Misfire.SKIP: "skip them",
-    Misfire.RUN_ALL: "run each of them",
+    Misfire.RUN_ONCE: "Run once for all of them",
+    Misfire.SKIP: "Skip them",
+    Misfire.RUN_ALL: "Run each of them",
 }
 OVERLAP_WORDS = {
-    Overlap.ALLOW: "start it beside the other",
-    Overlap.SKIP: "skip the new one",
-    Overlap.QUEUE_ONE: "let one wait until the other has ended",
-    Overlap.CANCEL_OTHER: "cancel the other, then start",
+    Overlap.ALLOW: "Run in parallel",
+    Overlap.SKIP: "Skip the new one",
+    Overlap.QUEUE_ONE: "Queue one",
+    Overlap.CANCEL_OTHER: "Cancel the running one",
 }
-# Offered while somebody types a crontab.
+# Fields in seconds, typed and shown as durations.
+DURATIONS = ("jitter", "expire_seconds", "misfire_window")
+# The fields whose label is not their name.
+LABELS = {
+    "args": "positional arguments", "kwargs": "keyword arguments", "misfire": "missed runs",
+    "misfire_window": "catch-up window", "max_runs": "maximum runs", "expire_seconds": "expires after",
+    "failure_budget": "consecutive failures before a pause",
+}  # fmt: skip
+# Suggestions for the crontab field.
 COMMON_CRONTABS = (
     "* * * * *", "*/5 * * * *", "*/15 * * * *", "0 * * * *", "*/20 9-16 * * mon-fri", "0 8 * * *", "0 9 * * mon-fri",
     "30 2 * * *", "0 3 * * sun", "0 6 1 * *", "0 0 1 1 *",
@@ -69,6 +78,8 @@ def form_values(snapshot: Mapping[str, Any]) -> dict[str, str]:
             values[name] = ""
         elif name in MOMENTS:
             values[name] = _moment(value, tz)
+        elif name in DURATIONS and isinstance(value, int | float):
+            values[name] = duration_text(value)
         elif name == "tags":
             values[name] = ", ".join(value)
         elif name == "enabled":
@@ -117,10 +128,18 @@ def _strip(joined: str) -> Markup:
     return Markup(f'<span class="strip" role="img" aria-label="{label}">{bars}</span>')  # noqa: S704
 
 
-def said(value: Any) -> str:
-    """A value of a snapshot in a sentence about a change."""
+def field_label(name: str) -> str:
+    """A field as its label says it, in lower case, such as "catch-up window" for `misfire_window`."""
+    name = name.removeprefix("arg.").removeprefix("build.")
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def said(value: Any, field: str = "") -> str:
+    """A value of a snapshot, of that field, in a sentence about a change."""
+    if field in DURATIONS and isinstance(value, int | float):
+        return duration_text(value)
     if value is None or value in ("", [], {}):
-        return "nothing"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     # A sealed secret is a long text that says nothing.

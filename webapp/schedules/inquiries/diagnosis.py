@@ -45,9 +45,9 @@ AT_ONCE = timedelta(seconds=5)
 # So many consumers are named in a sentence.
 NAMED = 3
 NEVER_MADE = (RunState.MISSED, RunState.SKIPPED)
-_ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it began", RunState.REVOKED: "was revoked"}
-_PAUSES = "It is one of everything or of tags: see the page of pauses."
-_POLICIES = "The policies for missed and overlapping runs decide that; edit them if it should be otherwise."
+_ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it started", RunState.REVOKED: "was revoked"}
+_PAUSES = "It is a global or tag pause: see the page Pauses."
+_POLICIES = "The settings for missed runs and overlap decide this. Edit the schedule to change them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,18 @@ class _Chain:
         row = schedule.row
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
-            return Link(name, True, f"It was enabled: beat accounted for it.{since}")
+            return Link(name, True, f"It was enabled: beat processed this due time.{since}")
         if schedule.finished:
-            return Link(name, False, schedule.finished, "Enable it to let it run again; its runs then count anew.")
+            return Link(name, False, schedule.finished, "Enable it to run it again; its run count starts over.")
         if not row.enabled:
-            return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
+            return Link(name, False, "It is disabled.", "Enable it; it runs at its next scheduled time.")
         if schedule.problem:
-            return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
+            return Link(name, False, f"It cannot run: {schedule.problem.rstrip('.')}.", "Edit the schedule.")
         if not schedule.due_times(self.now, 1):
             limit = schedule.max_runs
             spent = f" It has run {schedule.runs} of {limit} times." if limit else ""
-            return Link(name, False, f"Nothing of it comes due any more.{spent}", "Give it a later end or more runs.")
-        return Link(name, True, f"It is enabled and comes due: {schedule.words}.")
+            return Link(name, False, f"It has no further runs.{spent}", "Set a later end or a higher maximum.")
+        return Link(name, True, f"It is enabled and due: {schedule.words}.")
 
     def _pause(self) -> Link:
         name, pauses = "Pause", unsettled(db.session)
@@ -138,10 +138,10 @@ class _Chain:
         run = self.run
         if run is not None and run.state == RunState.SKIPPED and (run.reason or "").startswith("paused"):
             wide = f" {_PAUSES}" if run.pause_id is not None else ""
-            return Link(name, False, f"It was skipped: {run.reason}.", f"Resume it, if it is paused still.{wide}")
+            return Link(name, False, f"It was skipped: {run.reason}.", f"Resume it if it is still paused.{wide}")
         then = hold(self.schedule, self.due_at, pauses) if self.due_at is not None else held
         if then:
-            verb = "would be skipped then:" if self.due_at is not None and self.due_at > self.now else "is"
+            verb = "will be skipped then:" if self.due_at is not None and self.due_at > self.now else "is"
             advice = "Resume it, or wait for the end of the pause."
             wide = f" {_PAUSES}" if then.pause_id is not None else ""
             return Link(name, False, f"It {verb} {then.told}.", f"{advice}{wide}")
@@ -150,26 +150,26 @@ class _Chain:
     def _beat(self) -> Link:
         name = "Beat"
         if self.made is not None:
-            return Link(name, True, "A beat led: it made the run.")
+            return Link(name, True, "Beat was running and created the run.")
         beats = in_force.present_beats(self.now)
         if not beats:
             last = db.session.scalars(sa.select(Beat).order_by(Beat.seen_at.desc()).limit(1)).first()
-            seen = f" The last one was seen {formats.ago(last.seen_at, self.now)}, on {last.host}." if last else ""
-            return Link(name, False, f"No beat is running.{seen}", "Start one: celery -A wsgi:celery beat")
+            seen = f" Last seen {formats.ago(last.seen_at, self.now)} on {last.host}." if last else ""
+            return Link(name, False, f"Beat is not running.{seen}", "Start it: celery -A wsgi:celery beat")
         leader = beats[0]
         if not leader.leading:
-            return Link(name, False, "Beats are there, but none leads.", "Wait five seconds; then look at their logs.")
+            return Link(name, False, "Beat runs without a leader.", "Wait five seconds, then check its logs.")
         if in_force.judge(self.schedule, beats, self.now).host is None:
-            return Link(name, False, f"The beat on {leader.host} does not know the last edit yet.", "Look at its log.")
+            return Link(name, False, f"Beat on {leader.host} has not loaded the last edit yet.", "Check its log.")
         if self._nobody_led(beats):
             return Link(
                 name,
                 False,
-                f"It came due before any beat that is there now: that on {leader.host} was started "
+                f"It was due before beat was running: beat on {leader.host} was started "
                 f"{formats.ago(leader.started_at, self.now)}.",
-                "Run two beats: when one ends, the other leads within five seconds.",
+                "Run two beat instances: when one stops, the other takes over within five seconds.",
             )
-        return Link(name, True, f"The beat on {leader.host} leads and has the last edit in force.")
+        return Link(name, True, f"Beat on {leader.host} is the leader and has loaded the last edit.")
 
     def _nobody_led(self, beats: Sequence[Beat]) -> bool:
         """Whether it was missed, and no beat that is there now was there when it came due."""
@@ -179,50 +179,50 @@ class _Chain:
     def _occurrence(self) -> Link:
         name, run = "Occurrence", self.run
         if self.due_at is None:
-            return Link(name, None, "It has not come due since beat knows it.")
+            return Link(name, None, "It has not been due since beat loaded it.")
         local = f"{self.due_at.astimezone(zone(self.schedule.timezone)):%Y-%m-%d %H:%M:%S} {self.schedule.timezone}"
         if run is None:
             return self._unaccounted(self.due_at, local)
         if run.state in NEVER_MADE:
-            return Link(name, False, f"{local} was {run.state}: {run.reason or 'no reason was noted'}.", _POLICIES)
+            return Link(name, False, f"{local} was {run.state}: {run.reason or 'no reason was recorded'}.", _POLICIES)
         return Link(name, True, f"The run of {local} was created {formats.ago(run.created_at, self.now)}.")
 
     def _unaccounted(self, due_at: datetime, local: str) -> Link:
         name, changed = "Occurrence", self.schedule.row.changed_at
         if due_at > self.now:
-            return Link(name, None, f"{local} has not come yet.")
+            return Link(name, None, f"{local} is in the future.")
         if changed is not None and due_at < changed:
-            return Link(name, False, f"{local} was before the last edit, and nothing ran then.", "See its versions.")
+            return Link(name, False, f"{local} was before the last edit, and there is no run.", "See its versions.")
         if due_at not in [due.utc for due in self.schedule.due_times(due_at - timedelta(microseconds=1), 1)]:
-            return Link(name, False, f"It does not come due at {local}.", "The preview shows when it does.")
-        return Link(name, False, f"Nobody has accounted for {local} yet.", "See whether a beat leads.")
+            return Link(name, False, f"The schedule is not due at {local}.", "Its page shows the next runs.")
+        return Link(name, False, f"Beat has not processed {local} yet.", "Check whether beat is running.")
 
     def _broker(self) -> Link:
         name, run = "Broker", self.made
         if self.begun is not None:
-            return Link(name, True, "It took the message, and a worker received it.")
+            return Link(name, True, "The message was delivered to a worker.")
         try:
             broker.check()
         except broker.BrokerAway as error:
-            return Link(name, False, f"The broker does not answer: {error}", "Start it; beat sends what waits.")
+            return Link(name, False, f"The broker does not answer: {error}", "Start it; beat sends the waiting runs.")
         if run is None or run.ended:
             return Link(name, True, "The broker answers.")
         if run.state == RunState.HELD:
             until = f", until {run.eta:%Y-%m-%d %H:%M:%S} UTC" if run.eta else ""
-            return Link(name, None, f"The broker answers. The run is held{until}: nothing was sent yet.")
+            return Link(name, None, f"The broker answers. The run is held{until}; no message was sent yet.")
         if run.sent_at is None and self.now - run.created_at > UNSENT:
-            why, advice = "the message was not sent", "Start a beat: it sends it."
+            why, advice = "the message was not sent", "Start beat; it sends the message."
             if (run.reason or "").startswith(NOT_SENT):
                 why = str(run.reason).removeprefix(NOT_SENT)
                 advice = "Start the worker that declares the queue, or correct its name."
             return Link(name, False, f"The broker answers, but {why}.", advice)
-        sent = f"It took the message {formats.ago(run.sent_at, self.now)}." if run.sent_at else "It was not sent yet."
+        sent = f"The message was sent {formats.ago(run.sent_at, self.now)}." if run.sent_at else "It was not sent yet."
         return Link(name, True, f"The broker answers. {sent}")
 
     def _queue(self) -> Link:
         name = "Queue"
         if self.begun is not None:
-            return Link(name, True, f"“{self.queue}” was consumed: {self.begun.worker or 'a worker'} took it.")
+            return Link(name, True, f"{self.begun.worker or 'A worker'} received it from “{self.queue}”.")
         if not self.queues:
             return self._no_queue(name)
         if self.others:
@@ -231,7 +231,7 @@ class _Chain:
             return Link(
                 name,
                 False,
-                f"No worker that is alive consumes the queue “{self.queue}”.",
+                f"No online worker consumes the queue “{self.queue}”.",
                 f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
         names = ", ".join(line.row.name for line in self.consumers[:3])
@@ -242,9 +242,9 @@ class _Chain:
 
     def _no_queue(self, name: str) -> Link:
         if self.queues is None:
-            return Link(name, None, f"Only the broker knows to which queue the {self.aim.place} leads.")
+            return Link(name, None, f"Only the broker knows which queue is bound to the {self.aim.place}.")
         advice = "Start the worker that binds its queue, or remove the exchange and the routing key in the editor."
-        return Link(name, False, f"The {self.aim.place} leads to no queue.", advice)
+        return Link(name, False, f"No queue is bound to the {self.aim.place}.", advice)
 
     def _foreign_queue(self, name: str) -> Link:
         """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
@@ -258,26 +258,26 @@ class _Chain:
         except broker.BrokerAway:
             depth = 0
         if depth:
-            found += f" {formats.plural(depth, 'message')} wait in it."
-        return Link(name, None, found, "Wait for its workers, or see whether they are stuck.")
+            found += f" {formats.plural(depth, 'message')} waiting."
+        return Link(name, None, found, "Wait for its workers, or check whether they are stuck.")
 
     def _task(self) -> Link:
         name, task = "Task", self.schedule.row.task
         if self.begun is not None:
-            return Link(name, True, f"The worker knew {task}.")
+            return Link(name, True, f"The worker had {task} registered.")
         if find_task(task) is None:
-            return Link(name, False, f"{task} is not registered here.", "Add its module to TASK_MODULES.")
+            return Link(name, False, f"{task} is not registered.", "Add its module to TASK_MODULES.")
         knowing = [line for line in self.consumers if line.knows(task)]
         if self.consumers and not knowing:
             return Link(
-                name, False, f"No worker of that queue knows {task}.", "Restart them with the code that has it."
+                name, False, f"No worker on this queue has registered {task}.", "Restart them with code that has it."
             )
         if len(knowing) < len(self.consumers):
             lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
-            return Link(name, False, f"{lacking} takes from that queue and does not know {task}.", "Restart it.")
+            return Link(name, False, f"{lacking} consumes this queue but has not registered {task}.", "Restart it.")
         if not self.consumers:
-            rest = f"whether {self.others} does is not known" if self.others else "there is no worker to ask"
-            return Link(name, None, f"The pages know {task}; {rest}.")
+            rest = f"unknown whether {self.others} has registered it" if self.others else "no worker is online to check"
+            return Link(name, None, f"{task} is registered with the web server; {rest}.")
         return Link(name, True, f"{task} is registered.")
 
     def _result(self) -> Link:
@@ -289,24 +289,24 @@ class _Chain:
             return Link(name, True, f"It succeeded{f' after {formats.duration(took)}' if took is not None else ''}.")
         if run.state == RunState.UNCONFIRMED:
             advice = "Check whether it ran. On its page, mark it as succeeded or send it again."
-            return Link(name, False, f"It is unconfirmed: {run.reason or 'no reason was noted'}", advice)
+            return Link(name, False, f"It is unconfirmed: {run.reason or 'no reason was recorded'}", advice)
         if run.state in _ENDS:
-            why = run.error or run.reason or "no reason was noted"
+            why = run.error or run.reason or "no reason was recorded"
             return Link(name, False, f"It {_ENDS[RunState(run.state)]}: {why}", "See the run.")
         if run.state == RunState.STARTED and run.claim_seen_at and self.now - run.claim_seen_at > CLAIM_TIMEOUT:
             seen = formats.ago(run.claim_seen_at, self.now)
-            return Link(name, False, f"It began, but its worker was last seen {seen}.", "Beat sends it again.")
+            return Link(name, False, f"It started, but its worker was last seen {seen}.", "Beat sends it again.")
         return Link(name, None, f"It is {run.state}.")
 
     def _instead(self) -> str:
         run = self.by_hand
         if run is None:
-            return "There is no run to look at."
+            return "There is no run to check."
         queue = sending.queue_of_run(run)
         where = f" in “{queue}”" if queue and run.state == RunState.QUEUED else ""
         begun = formats.ago(run.created_at, self.now)
-        none = "This due time has no run" if self.due_at else "It has not come due yet"
-        return f"{none}. The run that was started by hand {begun} is {run.state}{where}."
+        none = "This due time has no run" if self.due_at else "It has not been due yet"
+        return f"{none}. The run started manually {begun} is {run.state}{where}."
 
 
 def _aim(schedule: Stored, run: Run | None) -> Destination:

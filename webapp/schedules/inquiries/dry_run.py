@@ -63,7 +63,7 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     """Resolve the route, serialise the arguments, and look who would take it."""
     task = schedule.row.task
     known = find_task(task)
-    problem: str | None = f"There is no registered task “{task}”."
+    problem: str | None = f"The task “{task}” is not registered."
     if known:
         problem = " ".join(call_faults(known, args, kwargs).values())
     problem = problem or target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
@@ -75,10 +75,10 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         _, body = broker.serialised(task, call.args, call.kwargs)
         aim = sending.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
-        problem = problem or f"Its message cannot be made: {error}"
+        problem = problem or f"The message cannot be created: {error}"
     queues, waiting, away = _look(aim)
     if queues == []:
-        problem = problem or f"The {aim.place} leads to no queue."
+        problem = problem or f"No queue is bound to the {aim.place}."
     alive = [line for line in workers.workers(now) if line.alive and set(line.queues).intersection(queues or ())]
     return DryRun(
         queue=", ".join(queues or ()) or None,

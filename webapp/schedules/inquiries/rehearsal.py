@@ -126,7 +126,7 @@ def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime,
     except fields.FieldError as error:
         raise Invalid({"to": str(error)}) from error
     if not first < last <= first + LONGEST:
-        raise Invalid({"to": f"It must be after the beginning, at most {LONGEST.days} days."})
+        raise Invalid({"to": f"Choose an end after the start, at most {LONGEST.days} days later."})
     return _next_minute(first), last.replace(second=0, microsecond=0)
 
 
@@ -172,7 +172,7 @@ def quiet_spans(schedule: Stored, pauses: Sequence[Pause]) -> list[Quiet]:
 def held_back(due: datetime, skipped: Collection[datetime], quiet: Sequence[Quiet]) -> str:
     """Why nothing runs at a due time, or an empty text."""
     if due in skipped:
-        return "skipped beforehand"
+        return "skipped in advance"
     return next((span.reason for span in quiet if span.has(due)), "")
 
 

@@ -53,5 +53,5 @@ def rehearsal_csv(found: Rehearsal) -> str:
         row = (iso(due.utc), due.local.isoformat(), schedule.timezone, schedule.id, schedule.name, schedule.row.task)
         writer.writerow([harmless(value) for value in (*row, "no" if fire.held else "yes", fire.held or due.note)])
     if len(fires) > MOST_EXPORTED:
-        writer.writerow([f"There are more: only the first {MOST_EXPORTED:,} are exported. Choose a shorter span."])
+        writer.writerow([f"Only the first {MOST_EXPORTED:,} runs are exported. Choose a shorter period."])
     return buffer.getvalue()

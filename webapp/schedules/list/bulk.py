@@ -22,7 +22,7 @@ EDITING = ("enable", "disable", "tag", "delete")
 WORDS = {
     "pause": ("Pause", "paused"),
     "resume": ("Resume", "resumed"),
-    "run": ("Run now", "run"),
+    "run": ("Run now", "started"),
     "enable": ("Enable", "enabled"),
     "disable": ("Disable", "disabled"),
     "tag": ("Tag", "tagged"),
@@ -42,10 +42,10 @@ def chosen(ids: Sequence[int], filters: Filters | None, now: datetime) -> list[S
     """The schedules of these numbers, or all that match. Raises Invalid for none, or for more than MOST."""
     wanted = listing.matching_ids(filters, now, MOST + 1) if filters is not None else ids
     if len(wanted) > MOST:
-        raise Invalid({"": f"At most {MOST} at a time: narrow the search."})
+        raise Invalid({"": f"Select at most {MOST} schedules: narrow the search."})
     found = list(stored.find_many(db.session, wanted))
     if not found:
-        raise Invalid({"": "Choose at least one schedule."})
+        raise Invalid({"": "Select at least one schedule."})
     return found
 
 
@@ -89,5 +89,5 @@ def _tags(text: Any) -> list[str]:
     except fields.FieldError as error:
         raise Invalid({"add": str(error)}) from error
     if not found:
-        raise Invalid({"add": "Say which tag."})
+        raise Invalid({"add": "Enter a tag."})
     return found

@@ -59,7 +59,7 @@ def _many(action: str) -> Response:
     flash(f"{plural(outcome.done, 'schedule')} {bulk.WORDS[action][1]}.", "success" if outcome.done else "info")
     if outcome.refused:
         some = "; ".join(f"{name}: {text}" for name, text in list(outcome.refused.items())[:5])
-        flash(f"Not done to {plural(len(outcome.refused), 'schedule')}: {some}", "warning")
+        flash(f"{plural(len(outcome.refused), 'schedule')} unchanged: {some}", "warning")
     return see_other(_list(filters_from(given)))
 
 

@@ -174,7 +174,7 @@ def parse_edge(order: Order, text: str, chain: Sequence[Segment]) -> Edge | None
     except (ValueError, TypeError, IndexError, RecursionError):
         read = ()
     if not read:
-        raise Invalid({"": "This is not the address of a page of schedules."})
+        raise Invalid({"": "This page address is not valid."})
     return Edge(place, read)
 
 

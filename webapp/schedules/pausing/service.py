@@ -40,13 +40,13 @@ HISTORY = 20
 MOST_COUNTED = 100_000
 
 RESUME_WORDS = {
-    Resume.SKIP: "leave it: nothing of it runs",
-    Resume.ONCE: "run each schedule once",
-    Resume.ALL: "run everything within each schedule’s window",
-    Resume.POLICY: "as each schedule’s policy for missed runs says",
+    Resume.SKIP: "Skip them",
+    Resume.ONCE: "Run each schedule once",
+    Resume.ALL: "Run all of them within each schedule’s catch-up window",
+    Resume.POLICY: "Follow each schedule’s setting for missed runs",
 }
 AFTERWARDS = {
-    choice: "It runs when it is next due, not now." if choice == Resume.SKIP else "What came due meanwhile runs now."
+    choice: "Runs continue as scheduled." if choice == Resume.SKIP else "Runs that came due during the pause start now."
     for choice in Resume
 }
 
@@ -90,7 +90,7 @@ def get(pause_id: int) -> SchedulePause:
     """One of them. Raises NotFound."""
     row = db.session.get(SchedulePause, pause_id) if pause_id <= LARGEST_ID else None
     if row is None or row.schedule_id is not None:
-        raise NotFound(f"No pause has the number {pause_id}.")
+        raise NotFound(f"There is no pause with the ID {pause_id}.")
     return row
 
 
@@ -132,7 +132,7 @@ def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
     choice = service.resume_choice(on_resume)
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at > moment:
-        raise Conflict("It has not begun: delete it instead.")
+        raise Conflict("This change window has not started. Delete it instead.")
     before = values(row)
     row.ended_at, row.ended_by, row.on_resume = moment, service.who(), choice
     return _commit("resume", row, before)
@@ -142,7 +142,7 @@ def delete(pause_id: int) -> None:
     """Delete a window that has not begun. Raises NotFound, Conflict."""
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at <= moment:
-        raise Conflict("It has begun: resume instead.")
+        raise Conflict("This pause has started. Resume it instead.")
     audit.record(db.session, "pause.delete", "pause", row.id, row.reason, values(row), None)
     db.session.delete(row)
     db.session.commit()
@@ -198,7 +198,7 @@ def _locked(pause_id: int) -> SchedulePause:
     row = db.session.get_one(SchedulePause, pause_id, populate_existing=True, with_for_update=True)
     moment = database_clock()
     if row.ended_at is not None or (row.ends_at is not None and row.ends_at <= moment):
-        raise Conflict("This pause is over.")
+        raise Conflict("This pause has ended.")
     return row
 
 
@@ -244,7 +244,7 @@ class _Reader:
         """When it begins: now, unless something else is said. A picker gives minutes, so that now may be over a bit."""
         found = self.moment("from") or moment
         if found < moment - timedelta(minutes=1):
-            self.errors.setdefault("from", "This time has passed. Leave it empty to begin now.")
+            self.errors.setdefault("from", "This time is in the past. Leave it empty to start now.")
         return max(found, moment)
 
     def check(self) -> None:
@@ -257,7 +257,7 @@ def _read_rest(reader: _Reader, row: SchedulePause, moment: datetime) -> None:
     row.reason = reader.read("reason", _reason) or ""
     row.ends_at = reader.moment("until")
     if row.ends_at is not None and row.ends_at <= max(row.starts_at, moment):
-        reader.errors["until"] = "It must end after it begins, and not in the past."
+        reader.errors["until"] = "Choose an end after the start, not in the past."
     if row.starts_at > moment and row.ends_at is None:
         reader.errors.setdefault("until", "A change window needs an end.")
     try:
@@ -269,7 +269,7 @@ def _read_rest(reader: _Reader, row: SchedulePause, moment: datetime) -> None:
 def _reason(given: Mapping[str, Any]) -> str:
     text = fields.line(given.get("reason") or "", most=LONGEST_REASON)
     if not text:
-        raise fields.FieldError("Say why: everybody who looks for a run that did not happen reads it.")
+        raise fields.FieldError("Enter a reason. It is shown on every skipped run.")
     return text
 
 
@@ -280,7 +280,7 @@ def _tags(given: Mapping[str, Any]) -> list[str]:
         return []
     found = fields.tags(given.get("tags") or "")
     if not found:
-        raise fields.FieldError("Say which tags, or choose everything.")
+        raise fields.FieldError("Enter tags, or choose all schedules.")
     for tag in found:
         if not concerned([tag]):
             raise fields.FieldError(f"No enabled schedule has the tag “{tag}”.")
@@ -290,16 +290,16 @@ def _tags(given: Mapping[str, Any]) -> list[str]:
 def told_scope(tags: Sequence[str]) -> str:
     """What a pause holds, as the beginning of a sentence."""
     if not tags:
-        return "Everything"
+        return "All schedules"
     return f"{'Tag' if len(tags) == 1 else 'Tags'} {', '.join(f'“{tag}”' for tag in sorted(tags))}"
 
 
 def told_meanwhile(found: Meanwhile) -> str:
     """How much came due, in words."""
     if not found.runs:
-        return "Nothing came due meanwhile."
+        return "No runs came due during the pause."
     at_least = "More than " if found.cut else ""
-    return f"{at_least}{plural(found.runs, 'due time')} of {plural(found.schedules, 'schedule')} came due meanwhile."
+    return f"{at_least}{plural(found.runs, 'run')} of {plural(found.schedules, 'schedule')} came due during the pause."
 
 
 def told_caught_up(row: SchedulePause) -> str:
@@ -307,5 +307,5 @@ def told_caught_up(row: SchedulePause) -> str:
     made = plural(row.caught_up, "run")
     if row.on_resume == Resume.SKIP:
         # Beat may hear of the end late: what came due since then runs whatever was chosen.
-        return f"{made} that came due after it had ended" if row.caught_up else "Nothing: what came due is skipped"
-    return made if row.settled_at else f"{made} so far, not finished yet"
+        return f"{made} that came due after it ended" if row.caught_up else "None: these runs are skipped"
+    return made if row.settled_at else f"{made} so far, still catching up"

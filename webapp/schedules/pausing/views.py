@@ -72,7 +72,7 @@ def create() -> Response:
         return make_response(jsonify(_values(row)), 201, {"Location": url_for("pauses.show", pause_id=row.id)})
     tags = read_tags(row.tags)
     held = f"{service.told_scope(tags)}: {plural(service.concerned(tags), 'schedule')}"
-    flash(f"{held} {'will be held then' if row.starts_at > now() else 'held from now on'}.", "success")
+    flash(f"{held} {'will be paused' if row.starts_at > now() else 'paused'}.", "success")
     return see_other(url_for("pauses.index"))
 
 
@@ -106,7 +106,7 @@ def update(pause_id: int) -> Response:
             raise
         with reading():
             return _one(pause_id, given, error.fields)
-    return _done(row, "It was changed.")
+    return _done(row, "Saved the pause.")
 
 
 @blueprint.post("/<int:pause_id>/resume")
@@ -117,7 +117,7 @@ def resume(pause_id: int) -> Response:
     given, _along = given_fields()
     row = service.resume(pause_id, given.get("on_resume") or "")
     what = service.told_scope(read_tags(row.tags))
-    return _done(row, f"{what} goes on. {service.AFTERWARDS[Resume(row.on_resume)]}")
+    return _done(row, f"{what} resumed. {service.AFTERWARDS[Resume(row.on_resume)]}")
 
 
 @blueprint.post("/<int:pause_id>/delete")
@@ -128,7 +128,7 @@ def delete(pause_id: int) -> Response:
     service.delete(pause_id)
     if wants_json():
         return jsonify(deleted=pause_id)
-    flash("The change window was deleted.", "success")
+    flash("Deleted the change window.", "success")
     return see_other(url_for("pauses.index"))
 
 

@@ -64,13 +64,13 @@ def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Giv
         counted[base] = counted.get(base, 0) + 1
         name = base if counted[base] == 1 else f"{base} ({counted[base]})"
         if line.when == "@reboot":
-            error = "“@reboot” is no time: it runs when a machine starts. Take the line out."
+            error = "“@reboot” is not a time: it runs when a machine starts. Remove the line."
         if line.error:
             name, error, unmapped = f"line {line.number}", line.error, None
         given = Given(name, {**fields, "description": line.comment}, line.number, notes, error, command=unmapped)
         found += [given] if error else _when(given, line)
     if not found:
-        raise refuse("There is no line in it that runs something.")
+        raise refuse("The file has no line that runs a command.")
     return check_names(found)
 
 
@@ -109,10 +109,10 @@ def _lines(text: str, timezone: str) -> list[Line]:
 def _line(number: int, text: str, timezone: str, comment: str) -> Line:
     count, ran = field_count(text), _LINE.match(text)
     if count > 5 and not text.lstrip().startswith("@"):
-        said = f"These are {count} fields; a crontab has five, and neither seconds nor years."
+        said = f"This line has {count} fields; a crontab has five, without seconds and years."
         return Line(number, "", "", timezone, comment, error=said)
     if ran is None:
-        said = f"“{text.strip()[:80]}” is no line of a crontab: five fields and a command are needed."
+        said = f"“{text.strip()[:80]}” is not a crontab line. Use five fields and a command."
         return Line(number, "", "", timezone, comment, error=said)
     if ran[1].startswith("@"):
         return Line(number, ran[1].lower(), ran[2], timezone, comment)

@@ -30,10 +30,10 @@ def from_database(url: str, now: datetime) -> list[Given]:
         # Without what we set up for a database of our own, such as its journal and where its tables lie.
         engine = sa.create_engine(url, **(engine_options(url) | {"execution_options": {}}))
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
-        raise refuse("This is not the address of a database, such as postgresql+psycopg://… or sqlite:///….") from None
+        raise refuse("Enter the URL of a database, such as postgresql+psycopg://… or sqlite:///….") from None
     file = engine.url.database
     if engine.dialect.name == "sqlite" and (not file or not Path(file).is_file()):
-        raise refuse("There is no such file of SQLite's.")  # which would otherwise be made, and be empty
+        raise refuse("There is no SQLite file of this name.")  # which would otherwise be made, and be empty
     try:
         with engine.connect() as connection:
             return check_names(_read(connection, now))
@@ -53,7 +53,7 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
     schemas = [None, SCHEMA] if connection.dialect.name == "postgresql" else [None]
     schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
     if schema == "":
-        raise refuse(f"There is no table {TASKS.name} in it.")
+        raise refuse(f"The database has no table {TASKS.name}.")
     return _library_rows(connection, schema, now)
 
 
@@ -77,7 +77,7 @@ def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) 
         named = KINDS.get(values["discriminator"])
         rule = rules.get((named, values["schedule_id"])) if named else None
         if named is None or rule is None:
-            found.append(Given(values["name"], error="The row that says when is missing."))
+            found.append(Given(values["name"], error="The row of its schedule is missing."))
         else:
             found.append(from_row(values, named.value, rule, now, None, timezone="UTC"))
     return found

@@ -43,7 +43,7 @@ def from_dumpdata(text: str, now: datetime, timezone: str) -> list[Given]:
             kind = str(model).removeprefix(APP).removesuffix("schedule")
             rules.setdefault((kind, str(thing.get("pk"))), []).append((fields, line))
     if not tasks:
-        raise refuse("There is no object of the model django_celery_beat.periodictask in it.")
+        raise refuse("The dump has no object of the model django_celery_beat.periodictask.")
     count = Counter(key for _row, key in tasks if key != "None")
     for (fields, line), key in tasks:
         one = _given(fields, rules, now, line, timezone)
@@ -57,7 +57,7 @@ def _given(
     name = str(fields.get("name") or "")
     named = [kind for kind in RULES if fields.get(kind) is not None]
     if len(named) != 1:
-        return Given(name, line=line, error="It names no schedule, or more than one.")
+        return Given(name, line=line, error="It refers to no schedule or to several.")
     kind = named[0]
     found = rules.get((kind, str(fields[kind])), [])
     place = f"{kind} {fields[kind]}"

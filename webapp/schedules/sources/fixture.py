@@ -30,7 +30,7 @@ def read_fixture(text: str) -> tuple[Objects, list[Given]]:
     """
     start = find_fixture(text)
     if start is None:
-        raise refuse("This is no dump: JSON, JSON lines or YAML is needed, as manage.py dumpdata writes it.")
+        raise refuse("This is not a dump. Use JSON, JSON lines or YAML as manage.py dumpdata writes it.")
     # Blanks in the place of what stands before it keep the numbers of the lines.
     body = "\n" * text.count("\n", 0, start) + text[start:]
     around = [_stray(line, number) for number, line in enumerate(text[:start].splitlines(), 1) if line.strip()]
@@ -42,7 +42,7 @@ def read_fixture(text: str) -> tuple[Objects, list[Given]]:
 
 
 def _stray(line: str, number: int) -> Given:
-    return Given(f"line {number}", line=number, skipped=f"“{line.strip()[:_MAX_SHOWN]}” is no part of the dump.")
+    return Given(f"line {number}", line=number, skipped=f"“{line.strip()[:_MAX_SHOWN]}” is not part of a dump.")
 
 
 def _json_lines(text: str) -> tuple[Objects, list[Given]]:

@@ -43,7 +43,7 @@ class Given:
     anchor: datetime | None = None
 
 
-TOO_MANY = f"These are more than {MAX_VALUES:,} values. Import it in parts."
+TOO_MANY = f"The file has more than {MAX_VALUES:,} values. Import it in parts."
 TOO_DEEP = f"It is nested deeper than {MAX_DEPTH} levels."
 
 
@@ -85,7 +85,7 @@ def check_names(found: Sequence[Given]) -> list[Given]:
     Two may have the same name: which of them is meant is decided when they are imported.
     """
     if len(found) > MOST:
-        raise refuse(f"At most {MOST:,} schedules at a time.")
+        raise refuse(f"Import at most {MOST:,} schedules at a time.")
     return [replace(one, name=unicodedata.normalize("NFC", one.name).strip()) for one in found]
 
 
@@ -103,7 +103,7 @@ def interval(every: timedelta) -> dict[str, Any]:
     """A length of time in its largest whole unit. Raises ValueError when it is not longer than nothing."""
     microseconds = every // timedelta(microseconds=1)
     if microseconds <= 0:
-        raise ValueError("an interval must be longer than nothing")
+        raise ValueError("an interval must be longer than 0 seconds")
     for period, size in _UNITS:
         if microseconds % size == 0:
             return {"kind": "interval", "every": microseconds // size, "period": period}

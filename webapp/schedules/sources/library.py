@@ -33,8 +33,8 @@ def from_row(
     """
     name = str(row.get("name") or "")
     if str(row.get("task") or "").startswith("celery."):
-        return Given(name, line=line, skipped="Celery's own housekeeping; what it cleans up is kept and removed here.")
-    notes = [f"“{key}” has no place here and is left out." for key in _NO_PLACE if row.get(key) not in (None, "", "{}")]
+        return Given(name, line=line, skipped="Celery's own cleanup task; Beatdesk removes old results by retention.")
+    notes = [f"“{key}” is not supported and is left out." for key in _NO_PLACE if row.get(key) not in (None, "", "{}")]
     fields: dict[str, Any] = {
         "name": name,
         "task": row.get("task"),
@@ -53,12 +53,12 @@ def from_row(
     if kind == "clocked":
         at = fields["at"]
         if isinstance(at, datetime) and at <= now:
-            return Given(name, fields, line, skipped="Its one time has passed.")
+            return Given(name, fields, line, skipped="Its time is in the past.")
     elif row.get("one_off"):
         fields["max_runs"] = 1
         if row.get("total_run_count") and fields["enabled"]:
             fields["enabled"] = False
-            notes.append("It was to run once, and it has: it is imported disabled.")
+            notes.append("It has run once, as set: it is imported disabled.")
     has_phase = kind == "interval" and not row.get("start_time")
     last_run = _moment(row.get("last_run_at"), timezone, []) if has_phase else None
     return Given(name, fields, line, notes, anchor=_phase(last_run, now))
@@ -96,7 +96,7 @@ def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[s
         notes += translated
     named = rule.get("timezone")
     if not named:
-        notes.append(f"Its crontab names no time zone: its times are meant in {timezone}.")
+        notes.append(f"Its crontab names no time zone: {timezone} is used.")
     return {"crontab": " ".join(fields), "timezone": str(named or timezone)}
 
 
@@ -119,5 +119,5 @@ def _moment(value: Any, timezone: str, notes: list[str]) -> Any:
             return value
     if not isinstance(value, datetime) or value.tzinfo is not None:
         return value
-    notes.append(f"{value:%Y-%m-%d %H:%M:%S} names no time zone: it is meant in {timezone}.")
+    notes.append(f"{value:%Y-%m-%d %H:%M:%S} names no time zone: {timezone} is used.")
     return value.replace(tzinfo=ZoneInfo(timezone))

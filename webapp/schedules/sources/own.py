@@ -60,7 +60,7 @@ def from_yaml(text: str) -> list[Given]:
     # YAML knows no escapes of surrogates, as JSON has them.
     found = read_list(encodable_json(text) if _may_be_json(text) else text)
     if found is None or (found and not any(isinstance(one, dict) for one, _line in found)):
-        raise refuse("A list named “schedules” is needed, each with its fields.")
+        raise refuse("Use a list named “schedules” with the fields of each.")
     return check_names([_given(one, line) for one, line in found])
 
 
@@ -154,7 +154,7 @@ class _Size:
     def _size(self, event: yaml.NodeEvent, line: int) -> int:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.of_anchors:
-                raise refuse(f"“*{event.anchor[:40]}” repeats what is not complete before it.", line)
+                raise refuse(f"“*{event.anchor[:40]}” refers to an anchor that is not complete.", line)
             return self.of_anchors[event.anchor]
         if isinstance(event, yaml.CollectionStartEvent):
             self.unended.append((event.anchor, self.total))

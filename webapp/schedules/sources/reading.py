@@ -18,7 +18,7 @@ from webapp.schedules.sources.python.beat_schedule import from_source, looks_lik
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web.errors import Invalid
 
-_UNKNOWN = "No worker knows the task “{}”, so it is imported disabled. It can be enabled once the task is known."
+_UNKNOWN = "The task “{}” is not registered, so it is imported disabled. It can be enabled once the task is registered."
 # As people choose them.
 FORMATS = {
     "yaml": "YAML or JSON, as the export writes it",
@@ -73,7 +73,7 @@ def read_zone(text: str) -> str:
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
     """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
     if len(text) > MAX_FILE_LENGTH:
-        raise refuse(f"At most {MAX_FILE_LENGTH:,} characters; these are {len(text):,}. Import it in parts.")
+        raise refuse(f"Use at most {MAX_FILE_LENGTH:,} characters; this has {len(text):,}. Import it in parts.")
     asked = replace(asked, timezone=read_zone(asked.timezone))
     # What Windows puts before a text in UTF-8, and what remains of it in a text that was pasted or printed.
     found = _read(text.removeprefix("\ufeff"), asked, now)

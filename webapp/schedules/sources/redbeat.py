@@ -59,13 +59,13 @@ def from_redbeat(url: str, prefix: str, chosen: str) -> list[Given]:
 
 def _given(name: str, definition: str | None, zone: Zone) -> Given:
     if definition is None:
-        return Given(name, error="Its key is no hash with a definition.")
+        return Given(name, error="Its key is not a hash with a definition.")
     try:
         value = json.loads(definition, object_hook=_with_moment, **STRICT_NUMBERS)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         return Given(name, error=f"Its definition is not JSON as RedBeat writes it: {error}.")
     if not isinstance(value, dict):
-        return Given(name, error="Its definition is no JSON object.")
+        return Given(name, error="Its definition is not a JSON object.")
     name = str(value.pop("name", "") or name)
     enabled = bool(value.pop("enabled", True))
     try:

@@ -33,31 +33,37 @@ SIGNS = {"create": "+", "change": "~", "keep": " ", "remove": "-", "skip": "/", 
 
 
 @schedules.command("export")
-@click.option("--output", "-o", type=click.File("w", encoding="utf-8"), default="-", help="A file; else it is printed.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="Default: standard output.",
+)
 @click.option("--format", "format_", type=click.Choice(list(EXPORT_FORMATS)), default="yaml", show_default=True)
 def export_schedules(output: TextIO, format_: str) -> None:
     """All schedules. YAML and JSON can be imported again; Python is for Celery's own beat."""
     found = export(format_, with_seals=True)
     output.write(found.text)
     if found.sealed:
-        told = f"Sealed, for the same SECRET_KEY only: secret arguments of {plural(len(found.sealed), 'schedule')}."
+        told = f"Secret arguments are sealed and need the same SECRET_KEY: {plural(len(found.sealed), 'schedule')}."
         click.echo(told, err=True)
 
 
 @schedules.command("import")
 @click.argument("file", type=click.File("rb"), required=False)
-@click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Of the FILE; else it is guessed.")
-@click.option("--beat-schedule", metavar="MODULE:ATTRIBUTE", help="A dict of Celery's in your own code, imported.")
-@click.option("--database", metavar="URL", help="Another database, of sqlalchemy-celery-beat or of Beatdesk.")
-@click.option("--redbeat", metavar="URL", help="The Redis that RedBeat keeps its schedules in, redis:// or rediss://.")
-@click.option("--redbeat-key-prefix", metavar="TEXT", default=PREFIX, show_default=True, help="As set for RedBeat.")
-@click.option("--timezone", help="Of crontabs that name none; else TIMEZONE, for beat_schedule and RedBeat UTC.")
-@click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="Which task a crontab's command is.")
-@click.option("--without", multiple=True, metavar="NAME", help="Leave this entry out; may be given more than once.")
-@click.option("--remove", is_flag=True, help="Delete schedules that are not among those imported.")
-@click.option("--apply", "do_it", is_flag=True, help="Do it; without this the difference is only shown.")
-@click.option("--skip-refused", is_flag=True, help="Import the others where some entries cannot be imported.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Default: detected automatically.")
+@click.option("--beat-schedule", metavar="MODULE:ATTRIBUTE", help="A beat_schedule dict in your own code.")
+@click.option("--database", metavar="URL", help="A database of sqlalchemy-celery-beat or Beatdesk.")
+@click.option("--redbeat", metavar="URL", help="The Redis of RedBeat, redis:// or rediss://.")
+@click.option("--redbeat-key-prefix", metavar="TEXT", default=PREFIX, show_default=True, help="Key prefix of RedBeat.")
+@click.option("--timezone", help="Zone of crontabs without one. Default: TIMEZONE; for beat_schedule and RedBeat, UTC.")
+@click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="The task of a crontab's command.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this entry out; can be repeated.")
+@click.option("--remove", is_flag=True, help="Delete schedules that are not in the import.")
+@click.option("--apply", "do_it", is_flag=True, help="Write the changes. Default: only show them.")
+@click.option("--skip-refused", is_flag=True, help="Import the rest if some entries cannot be imported.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_schedules(
     file: BinaryIO | None, without: tuple[str, ...], do_it: bool, skip_refused: bool, as_json: bool, **source: Any
 ) -> None:
@@ -67,7 +73,7 @@ def import_schedules(
     imported and it is 3.
     """
     if sum(bool(source[name]) for name in SOURCES) + bool(file) != 1:
-        raise click.UsageError("Name one source: a FILE, --beat-schedule, --database or --redbeat.")
+        raise click.UsageError("Choose one source: FILE, --beat-schedule, --database or --redbeat.")
     wishes: dict[str, Any] = {"remove": source["remove"], "without": without}
     try:
         entries = _entries(file, source)
@@ -85,7 +91,7 @@ def import_schedules(
     if refused:
         raise _refused(len(refused), steps, written=do_it)
     if not do_it and not as_json:
-        click.echo("Nothing was written. Add --apply to do it.")
+        click.echo("Nothing was written. Add --apply to write the changes.")
 
 
 class _PartlyWritten(click.ClickException):
@@ -98,7 +104,7 @@ def _refused(refused: int, steps: Sequence[Step], *, written: bool) -> click.Cli
     told = f"{refused} of {len(steps)} cannot be imported"
     if written:
         return _PartlyWritten(f"{told}; {plural(service.written(steps), 'other schedule')} written")
-    ways = "--without NAME leaves one out, --skip-refused imports the others"
+    ways = "--without NAME leaves one out, --skip-refused imports the rest"
     return click.ClickException(f"nothing was written: {told}; {ways}")
 
 
@@ -132,7 +138,10 @@ def _as_text(steps: list[Step]) -> str:
     for step in steps:
         place = f"  (line {step.line})" if step.line and (step.errors or step.action == "skip") else ""
         lines.append(f"{SIGNS[step.action]} {step.key}{place}")
-        lines += [f"    {change.field}: {said(change.before)} -> {said(change.after)}" for change in step.changes]
+        lines += [
+            f"    {change.field}: {said(change.before, change.field)} -> {said(change.after, change.field)}"
+            for change in step.changes
+        ]
         lines += [f"    {text}" for text in (*step.notes, step.withdrawn) if text]
         lines += [f"    {name}: {text}" if name else f"    {text}" for name, text in step.errors.items()]
     return "\n".join(lines)

@@ -33,9 +33,9 @@ from webapp.web.errors import Invalid
 
 CHUNK = 500
 WRITTEN = ("create", "change", "remove")
-_DEFINED = "The code defines it and would bring it back, so it stays."
-_SAME_NAME = "More than one entry has this name. Leave all but one of them out."
-_DOUBTFUL = "It stays: an entry that cannot be imported may stand for it. Leave that entry out to delete this."
+_DEFINED = "It is defined in code and would be created again, so it is kept."
+_SAME_NAME = "Several entries have this name. Leave out all but one."
+_DOUBTFUL = "It is kept, because an entry that cannot be imported may be this one. Leave that entry out to delete this."
 
 
 @dataclass(frozen=True, slots=True)

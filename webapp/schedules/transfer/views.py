@@ -41,7 +41,7 @@ def export_file() -> Response:
     """
     format_ = text_in_query("format") or ("json" if wants_json() else "yaml")
     if format_ not in export.FORMATS:
-        raise Invalid({"format": f"There is no format “{format_}”. There are {', '.join(export.FORMATS)}."})
+        raise Invalid({"format": f"There is no format “{format_}”. Use one of {', '.join(export.FORMATS)}."})
     response = make_response(export.export(format_, _chosen(), with_seals=may(Permission.EDIT_SCHEDULES)).text)
     asked = export.FORMATS[format_]
     response.headers["Content-Type"] = f"{asked.media_type}; charset=utf-8"
@@ -104,9 +104,9 @@ def import_file() -> Response:
 
 def _outcome(steps: list[Step]) -> tuple[str, str]:
     count, refused = transfer.written(steps), sum(bool(step.errors) for step in steps)
-    told = [f"Imported: {count} written, {len(steps) - count - refused} left as they are."]
+    told = [f"Imported: {count} written, {len(steps) - count - refused} unchanged."]
     told += [f"{refused} could not be imported."] if refused else []
-    told += ["Nothing ran.", *(step.withdrawn for step in steps if step.withdrawn)]
+    told += ["No run was started.", *(step.withdrawn for step in steps if step.withdrawn)]
     return " ".join(told), "warning" if refused else "success"
 
 

@@ -56,10 +56,10 @@ def from_source(text: str, timezone: str = "") -> list[Given]:
     try:
         given = _Found(Module(tree), timezone).entries()
     except RecursionError as error:
-        raise refuse("This lies too deep to be read.") from error
+        raise refuse("This is nested too deep to be read.") from error
     if all(one.skipped for one in given):
         elsewhere = "".join(f" Line {one.line}: {one.skipped}" for one in given[:1])
-        raise refuse(f"There is no dict named “beat_schedule” with entries in it.{elsewhere}")
+        raise refuse(f"The file has no dict named “beat_schedule” with entries.{elsewhere}")
     return check_names(given)
 
 
@@ -176,7 +176,7 @@ def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
 
 def _entry(name: str, value: Any, zone: Zone, line: int | None) -> Given:
     if not isinstance(value, Mapping) or not {"task", "schedule"} <= value.keys():
-        return Given(name, line=line, error="A dict with “task” and “schedule” is needed.")
+        return Given(name, line=line, error="Use a dict with “task” and “schedule”.")
     try:
         fields, notes = _fields(value, zone)
     except ValueError as error:
@@ -195,7 +195,7 @@ def _fields(value: Mapping[Any, Any], zone: Zone) -> tuple[dict[str, Any], list[
     left_out += [f"The option “{key}”" for key in options if key not in _OPTIONS]
     if getattr(value["schedule"], "relative", False):
         left_out.append("“relative”")
-    notes = [f"{text} has no place here and is left out." for text in sorted(left_out)]
+    notes = [f"{text} is not supported and is left out." for text in sorted(left_out)]
     when, more = _when(value["schedule"], zone)
     expires = _seconds(options.get("expires"))
     if expires is not None and (more_exact := _exact_seconds(options["expires"])) != expires:

@@ -104,7 +104,7 @@ class Changes(Calls):
         """A schedule in which only what is added to it later can be read."""
         if isinstance(value, TaskPath):
             value = Unknown(unread(value.path), line)
-        why = value if isinstance(value, Unknown) else Unknown("A dict of entries is needed here", line)
+        why = value if isinstance(value, Unknown) else Unknown("Use a dict of entries here", line)
         made = Table(self.budget, line)
         made.write(why, why, line)
         return made

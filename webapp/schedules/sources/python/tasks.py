@@ -38,7 +38,7 @@ def entry_values(module: Module, key: Any, value: Any) -> tuple[str, Any, list[s
 def _called(called: Any, values: dict[str, Any], line: int) -> tuple[str, dict[str, Any]]:
     """The name and the entry: what Celery's `add_periodic_task` makes of its arguments."""
     if not isinstance(called, Signature | TaskPath):
-        raise Unreadable(line, "A task with its arguments is needed, such as “send.s(1)”")
+        raise Unreadable(line, "Use a task with its arguments, such as “send.s(1)”")
     try:
         made = Signature(values["task"]) if isinstance(called, TaskPath) else called.clone()
         made["task"] = values["task"]
