@@ -31,6 +31,7 @@ from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import UNENDED, RunState
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.status import Status, status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
@@ -117,12 +118,14 @@ class _Chain:
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
             return Link(name, True, f"It was enabled: beat accounted for it.{since}")
-        if schedule.finished:
-            return Link(name, False, schedule.finished, "Enable it to let it run again; its runs then count anew.")
-        if not row.enabled:
-            return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
-        if schedule.problem:
-            return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
+        match status_of(schedule, held=False):
+            case Status.DONE:
+                again = "Enable it to let it run again; its runs then count anew."
+                return Link(name, False, str(schedule.finished), again)
+            case Status.DISABLED:
+                return Link(name, False, "It is disabled.", "Enable it; it runs when it is next due.")
+            case Status.BROKEN:
+                return Link(name, False, f"It cannot fire: {schedule.problem}", "Edit it.")
         if not schedule.due_times(self.now, 1):
             limit = schedule.max_runs
             spent = f" It has run {schedule.runs} of {limit} times." if limit else ""
