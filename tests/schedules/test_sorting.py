@@ -115,7 +115,7 @@ MATCHES = [
     (Filters(q="rare WORDS"), 1),
     (Filters(q="none has this"), 0),
     (Filters(status="disabled"), 8),
-    (Filters(status="paused"), 5),
+    (Filters(status="paused"), 3),
     (Filters(status="broken"), 3),
     (Filters(q="t2", status="disabled"), 3),
     (Filters(task="t1", kind="crontab"), 14),

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy_celery_beat.models import PeriodicTask
 
 from webapp.database.engine import now
 from webapp.execution.worker import discards
@@ -22,7 +21,9 @@ from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
 from webapp.recorder import recorder
 from webapp.run_store.worker_models import Worker
-from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress, alive_beats
+from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
+from webapp.schedule_store.status import Status, has_status
+from webapp.schedule_store.stored import PROGRESS, TASKS
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock
@@ -194,18 +195,18 @@ def _queues(rows: Rows) -> Iterator[Sign]:
     )
 
 
-def _schedules(_rows: Rows) -> Iterator[Sign]:
+def _schedules(rows: Rows) -> Iterator[Sign]:
     broken = (
-        sa.select(ScheduleProgress.broken_since.label("since"))
-        .join(PeriodicTask, PeriodicTask.id == ScheduleProgress.schedule_id)
-        .where(ScheduleProgress.broken.is_not(None), PeriodicTask.enabled)
+        sa.select(PROGRESS.c.broken_since.label("since"))
+        .join(TASKS, TASKS.c.id == PROGRESS.c.schedule_id)
+        .where(*has_status(Status.BROKEN, rows.now))
         .limit(MAX_SCHEDULES_COUNTED + 1)
         .subquery()
     )
     count, since = db.session.execute(sa.select(sa.func.count(), sa.func.min(broken.c.since)).select_from(broken)).one()
     if not count:
         return
-    enabled = sa.select(PeriodicTask.id).where(PeriodicTask.enabled).limit(MAX_SCHEDULES_COUNTED + 1).subquery()
+    enabled = sa.select(TASKS.c.id).where(TASKS.c.enabled).limit(MAX_SCHEDULES_COUNTED + 1).subquery()
     total = db.session.execute(sa.select(sa.func.count()).select_from(enabled)).scalar_one()
     if count > MAX_SCHEDULES_COUNTED:
         many = f"More than {MAX_SCHEDULES_COUNTED:,} schedules"

@@ -150,7 +150,7 @@ class Stored:
         row = self.row
         return not row.enabled and row.last_due_at is not None and row.progress_revision is None
 
-    @property
+    @cached_property
     def finished(self) -> str | None:
         """Why it is off although no person disabled it, as a sentence; None for others."""
         if self.fired or (self._spent and self.kind == Kind.CLOCKED):
@@ -231,11 +231,6 @@ class Stored:
     def paused(self) -> bool:
         """Whether a pause was set; a pause with an end in the past is over as soon as beat looks."""
         return self.row.paused_at is not None
-
-    def paused_at_moment(self, now: datetime) -> bool:
-        """Whether a pause holds at that moment."""
-        until = self.row.paused_until
-        return self.paused and (until is None or until > now)
 
     @cached_property
     def tags(self) -> list[str]:

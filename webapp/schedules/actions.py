@@ -21,6 +21,7 @@ from webapp.run_store.states import Origin
 from webapp.runs.call import forms
 from webapp.runs.service import check_call, create_run, send_runs
 from webapp.schedule_store.secret_arguments import opened
+from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, service
 from webapp.schedules.validation import with_call
@@ -80,7 +81,7 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
 def skip_next(schedule_id: int) -> datetime:
     """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
     schedule, moment = service.get_locked(schedule_id), now()
-    if not schedule.row.enabled or schedule.problem:
+    if not comes_due(schedule):
         raise Conflict("This schedule has no upcoming run to skip.")
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     ahead = [due.utc for due in schedule.due_times(moment, MOST_SKIPPED) if due.utc not in skipped]

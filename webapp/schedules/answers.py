@@ -43,6 +43,7 @@ def listed_values(listed: Listed) -> dict[str, Any]:
         "problem": schedule.problem,
         "task_unknown": is_unknown(row.task),
         "note": serializer_note(row.task),
+        "status": listed.status,
         "held": listed.hold.told if listed.hold else None,
         "last_run": None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)},
     }

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from webapp.schedule_store.pauses import Pause, covering, told
+from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 
 INSTANT = timedelta(microseconds=1)
@@ -43,7 +44,7 @@ def next_firing(
 
     It may have passed while its jitter has not: see `Stored.fires_at`.
     """
-    if not schedule.row.enabled or schedule.fired or schedule.problem:
+    if not comes_due(schedule):
         return None
     noted: datetime | None = schedule.row.next_due_at
     if (

@@ -15,6 +15,7 @@ from webapp.runs import control
 from webapp.schedule_store import pause_rows
 from webapp.schedule_store.definition import KIND_WORDS, due_values, iso
 from webapp.schedule_store.secret_arguments import shown
+from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, in_force, service
 from webapp.schedules.answers import listed_values, schedule_values
@@ -62,7 +63,7 @@ def index() -> Response:
         "schedules/list/index.html",
         orders=list(ORDER_WORDS.items()),
         kinds=list(KIND_WORDS.items()),
-        statuses=listing.STATUSES,
+        statuses=list(Status),
         tag_menu=listing.tags_in_use(),
         none_yet=not found.rows and not listing.any_schedule(),
         **context,

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, url_for
 
 from webapp.database.engine import now
+from webapp.schedule_store.status import Status
 from webapp.schedules.asked import asked_filters
 from webapp.schedules.calendar import moving
 from webapp.schedules.calendar import past as happened
@@ -28,7 +29,6 @@ from webapp.schedules.calendar.json import came_values, firing_values, week_valu
 from webapp.schedules.calendar.moving_parameters import only_moves
 from webapp.schedules.calendar.parameters import carried, place
 from webapp.schedules.calendar.week import DAYS, FARTHEST
-from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
@@ -82,7 +82,7 @@ def week() -> Response:
         now=moment,
         week_at=lambda weeks: _week_at(first or today, weeks, today, more),
         filters=filters,
-        statuses=listing.STATUSES,
+        statuses=list(Status),
         tasks=sorted({group.task for group in found.roster.groups}),
         queues=sorted({aim.queue for aim in found.queues if aim.queue}),
         calendar_only=carried(asked, Filters()),

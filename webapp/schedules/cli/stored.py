@@ -14,11 +14,13 @@ from webapp.extensions import db
 from webapp.recurrence import Recurrence
 from webapp.schedule_store import stored
 from webapp.schedule_store.definition import due_values
+from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.cli.next import make_next_command
 from webapp.schedules.list import listing
-from webapp.schedules.list.listing import STATUSES, Filters, Listed
+from webapp.schedules.list.listing import Filters, Listed
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web.errors import DomainError
 
@@ -44,15 +46,15 @@ schedules.add_command(next_command)
 
 @schedules.command("list")
 @click.option("--search", default="", help="Text in the name, task, description or tags.")
-@click.option("--status", default="", type=click.Choice(["", *STATUSES]), help="Only schedules with this status.")
+@click.option("--status", default="", type=click.Choice(["", *Status]), help="Only schedules with this status.")
 @click.option("--tag", default="", help="Only schedules with this tag.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
     """List schedules by name."""
-    moment, after = now(), ""
+    moment, pauses, after = now(), unsettled(db.session), ""
     rows: list[Listed] = []
     while True:
-        page = listing.page(Filters(q=search, status=status, tag=tag), moment, after=after, size=400)
+        page = listing.page(Filters(q=search, status=status, tag=tag), moment, pauses, after=after, size=400)
         rows += page.rows
         if page.after is None:
             break
@@ -63,7 +65,8 @@ def list_schedules(search: str, status: str, tag: str, as_json: bool) -> None:
     for row in rows:
         due = f"{row.next_fires_at:%Y-%m-%d %H:%M:%S} UTC" if row.next_fires_at else "–"
         found = row.schedule
-        click.echo(f"{found.id:>6}  {_standing(found):<12}  {due:<23}  {one_line(found.name)}  ({found.words})")
+        status = "task unknown" if is_unknown(found.row.task) else row.status
+        click.echo(f"{found.id:>6}  {status:<12}  {due:<23}  {one_line(found.name)}  ({found.words})")
 
 
 @schedules.command("show")
@@ -97,18 +100,6 @@ def find(name: str) -> Stored:
 def refuse(error: DomainError) -> click.ClickException:
     """An error of a service as one line on standard error."""
     return click.ClickException(str(error))
-
-
-def _standing(schedule: Stored) -> str:
-    if is_unknown(schedule.row.task):
-        return "task unknown"
-    if schedule.problem:
-        return "broken"
-    if schedule.fired:
-        return "done"
-    if not schedule.row.enabled:
-        return "disabled"
-    return "paused" if schedule.paused_at_moment(now()) else "enabled"
 
 
 def _said(value: Any) -> str:

@@ -16,6 +16,7 @@ from webapp.runs.call import forms
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.status import status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import drift, history, in_force
 from webapp.schedules.editor import crontab_builder, crontab_builder_reading
@@ -85,7 +86,8 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
         "aim": sending.destination_of(*(getattr(schedule.row, name) for name in ("task", "queue", *TARGETS))),
         "run_call": forms.from_json(schedule.row.task, values["args"], values["kwargs"]),
         "drift": drift.drifted(schedule),
-        "hold": hold_at(schedule, moment, pauses),
+        "hold": (held := hold_at(schedule, moment, pauses)),
+        "schedule_status": status_of(schedule, held=held is not None),
         "meanwhile": service.meanwhile_own(schedule),
         "resume_words": list(service.RESUME_WORDS.items()),
         "standing": in_force.judge(schedule, in_force.present_beats(moment), moment),

@@ -31,6 +31,7 @@ from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import UNENDED, RunState
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.pause_rows import unsettled
+from webapp.schedule_store.status import Status, status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
@@ -117,12 +118,14 @@ class _Chain:
         if self.run is not None:
             since = "" if row.enabled else " It is disabled now."
             return Link(name, True, f"It was enabled: beat processed this due time.{since}")
-        if schedule.finished:
-            return Link(name, False, schedule.finished, "Enable it to run it again; its run count starts over.")
-        if not row.enabled:
-            return Link(name, False, "It is disabled.", "Enable it; it runs at its next scheduled time.")
-        if schedule.problem:
-            return Link(name, False, f"It cannot run: {schedule.problem.rstrip('.')}.", "Edit the schedule.")
+        match status_of(schedule, held=False):
+            case Status.DONE:
+                again = "Enable it to run it again; its run count starts over."
+                return Link(name, False, str(schedule.finished), again)
+            case Status.DISABLED:
+                return Link(name, False, "It is disabled.", "Enable it; it runs at its next scheduled time.")
+            case Status.BROKEN:
+                return Link(name, False, f"It cannot run: {str(schedule.problem).rstrip('.')}.", "Edit the schedule.")
         if not schedule.due_times(self.now, 1):
             limit = schedule.max_runs
             spent = f" It has run {schedule.runs} of {limit} times." if limit else ""

@@ -17,6 +17,7 @@ from webapp.run_store.skipping import skipped_ahead
 from webapp.schedule_store import stored
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause, told
+from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields
 from webapp.schedules.calendar.grid import Day, day_begins
@@ -145,7 +146,7 @@ def rehearse(
     start, end = asked
     wanted = list(ids) or listing.matching_ids(filters, now, MOST_SCHEDULES + 1)
     chosen = stored.find_many(db.session, wanted[:MOST_SCHEDULES])
-    schedules = [schedule for schedule in chosen if schedule.row.enabled and not schedule.problem]
+    schedules = [schedule for schedule in chosen if comes_due(schedule)]
     skipped = skipped_ahead([schedule.id for schedule in schedules], now)
     pauses = unsettled(db.session)
     counting = _Counting(asked, zone, skipped, pauses)

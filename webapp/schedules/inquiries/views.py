@@ -12,6 +12,7 @@ from webapp.database.engine import now
 from webapp.recurrence.zones import zone
 from webapp.runs.call import forms
 from webapp.schedule_store.definition import iso
+from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, service
 from webapp.schedules.asked import asked_filters, given_fields
@@ -19,7 +20,6 @@ from webapp.schedules.editor.editing import run_form
 from webapp.schedules.inquiries import diagnosis, rehearsal
 from webapp.schedules.inquiries.dry_run import dry_run
 from webapp.schedules.inquiries.rehearsal_export import rehearsal_csv, rehearsal_values
-from webapp.schedules.list import listing
 from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 from webapp.web.access import Permission, access
@@ -58,7 +58,7 @@ def rehearse() -> Response:
         fires=found.fires(rehearsal.SHOWN) if found else [],
         errors=errors,
         zone=reader_zone(),
-        statuses=listing.STATUSES,
+        statuses=list(Status),
         wishes=request.query_string.decode("ascii", "replace"),
     )
 

@@ -27,11 +27,11 @@ def known(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
 
 
 def needs(table: sa.Table, conditions: Sequence[Any]) -> bool:
-    """Whether a column of a table must have a value. Asked of conditions that say so under no OR and no NOT."""
+    """Whether a column of a table must have a value. What stands under an OR or a NOT does not count."""
     return any(
         isinstance(part, sa.BinaryExpression)
         and part.operator is operators.is_not
         and any(isinstance(column, sa.Column) and column.table is table for column in iterate(part.left))
         for one in conditions
-        for part in iterate(one)
+        for part in (one.clauses if getattr(one, "operator", None) is operators.and_ else [one])
     )

@@ -17,19 +17,17 @@ from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.models import Owner
 from webapp.schedule_store.pause_rows import tagged, unsettled
 from webapp.schedule_store.pauses import Pause, read_tags
-from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, WORDS, Stored, find_many
+from webapp.schedule_store.status import DUE, Status, has_status, status_of
+from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, TASKS, WORDS, Stored, find_many
 from webapp.schedules.holding import Hold, hold_at, next_firing
 from webapp.schedules.list.cached_counts import kept
-from webapp.schedules.list.ordering import Order, edge_text, find, is_paused, matches, parse_edge, segments
+from webapp.schedules.list.ordering import Order, edge_text, find, matches, parse_edge, segments
 from webapp.schedules.list.recent_runs import LastRun, recent_runs, recent_states
 from webapp.schedules.list.trigrams import may_mention
 from webapp.task_catalogue.registry import known_tasks
 
 PAGE = 40
 NAMES = Order()
-STATUSES = ("enabled", "disabled", "paused", "done", "broken")
-# As `Stored.fired`.
-_DONE = TASKS.c.one_off & (TASKS.c.total_run_count > 0)
 # Of tags, so many can be chosen.
 MOST_TAGS = 200
 _TAG_COUNTS = sa.select(DETAILS.c.tags, sa.func.count()).where(DETAILS.c.tags != "[]").group_by(DETAILS.c.tags)
@@ -64,6 +62,11 @@ class Listed:
     states: Sequence[str]
     next_due_at: datetime | None
     hold: Hold | None = None
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+        return status_of(self.schedule, held=self.hold is not None)
 
     @property
     def next_fires_at(self) -> datetime | None:
@@ -105,7 +108,7 @@ def page(  # what to look for, when, with which pauses
 
 def matching_ids(filters: Filters, now: datetime, most: int) -> list[int]:
     """The numbers of all that match, at most so many, in the order of names."""
-    pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
+    pauses = unsettled(db.session) if filters.status in DUE else []
     hints = may_mention(filters.q)
     return find(segments(NAMES, now), conditions(filters, now, pauses), None, most, hints=hints).ids
 
@@ -117,7 +120,7 @@ def all_matching(filters: Filters, now: datetime) -> frozenset[int]:
 
 def select_matching(filters: Filters, now: datetime) -> sa.Select[tuple[int]]:
     """The statement for that, to be part of another one."""
-    pauses = unsettled(db.session) if filters.status in ("paused", "enabled") else []
+    pauses = unsettled(db.session) if filters.status in DUE else []
     return matches([*conditions(filters, now, pauses), *may_mention(filters.q)])
 
 
@@ -136,7 +139,9 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
         found.append(DETAILS.c.owner == filters.owner)
     if filters.queue:
         found.append(_goes_to(filters.queue))
-    return [*found, *_status(filters.status, now, pauses)]
+    if filters.status in tuple(Status):
+        found += has_status(Status(filters.status), now, pauses)
+    return found
 
 
 def _goes_to(queue: str) -> sa.ColumnElement[bool]:
@@ -148,23 +153,6 @@ def _goes_to(queue: str) -> sa.ColumnElement[bool]:
     by_itself = sa.and_(sa.func.coalesce(TASKS.c.queue, "") == "", TASKS.c.task.in_(tasks))
     exchanged = sa.and_(*(sa.func.coalesce(TASKS.c[name], "") != "" for name in ("exchange", "routing_key")))
     return sa.and_(sa.or_(TASKS.c.queue == queue, by_itself), sa.not_(exchanged))
-
-
-def _status(status: str, now: datetime, pauses: Sequence[Pause]) -> list[sa.ColumnElement[bool]]:
-    paused = is_paused(now, pauses)
-    match status:
-        case "enabled":
-            return [TASKS.c.enabled.is_(True), sa.not_(paused), sa.not_(_DONE)]
-        case "disabled":
-            return [TASKS.c.enabled.is_(False), sa.not_(_DONE)]
-        case "done":
-            return [_DONE]
-        case "paused":
-            return [paused]
-        case "broken":
-            return [PROGRESS.c.broken.is_not(None)]
-        case _:
-            return []
 
 
 def any_schedule() -> bool:

@@ -25,8 +25,8 @@ from sqlalchemy.sql.visitors import iterate
 
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
-from webapp.schedule_store.pause_rows import tagged
 from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.status import BROKEN, FINE, OFF, ON, is_paused
 from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.schedules.list.conditions import among, known, needs
 from webapp.web.errors import Invalid
@@ -80,17 +80,10 @@ class Found(NamedTuple):
     after: Edge | None
 
 
-def is_paused(now: datetime, pauses: Sequence[Pause] = ()) -> sa.ColumnElement[bool]:
-    """Whether a pause holds, the schedule's own or one of these."""
-    own = DETAILS.c.paused_at.is_not(None) & (DETAILS.c.paused_until.is_(None) | (DETAILS.c.paused_until > now))
-    return sa.or_(own, *(tagged(sorted(pause.tags)) for pause in pauses if pause.holds(now)))
-
-
 def segments(order: Order, now: datetime, pauses: Sequence[Pause] = ()) -> list[Segment]:
     """The chain of an order. What has no moment comes last whichever way the moments go."""
     name = (TASKS.c.name,)
     paused = is_paused(now, pauses)
-    on = TASKS.c.enabled.is_(True)
     match order.by:
         case "task":
             return [Segment((TASKS.c.task, TASKS.c.name), order.down)]
@@ -102,16 +95,15 @@ def segments(order: Order, now: datetime, pauses: Sequence[Pause] = ()) -> list[
             ]
         case "next":
             due = PROGRESS.c.next_due_at
-            # What is disabled, or paused, shows no moment that another program may have left.
-            waits = known(due) & on & ~paused
+            # What is off, or paused, shows no moment that another program may have left.
+            waits = known(due) & ON & ~paused
             return [
                 Segment((due, PROGRESS.c.schedule_id), order.down, [waits]),
-                Segment(name, where=[sa.or_(due.is_(None), ~on, paused)]),
+                Segment(name, where=[sa.or_(due.is_(None), OFF, paused)]),
             ]
         case "status":
-            broken = PROGRESS.c.broken.is_not(None)
-            fine = PROGRESS.c.broken.is_(None)
-            chain: list[Conditions] = [[broken], [fine, on, paused], [fine, ~on], [fine, on, ~paused]]
+            # Two by two where they stand close, because each segment is searched by itself.
+            chain: list[Conditions] = [[ON, BROKEN], [ON, FINE, paused], [OFF], [ON, FINE, ~paused]]
             return [Segment(name, order.down, where) for where in (chain[::-1] if order.down else chain)]
         case _:
             return [Segment(name, order.down)]
@@ -152,7 +144,11 @@ def find(
 
 def _excluded(segment: Segment, conditions: Conditions) -> bool:
     """Whether a condition is the very opposite of what the segment's rows meet: there is nothing to look for."""
-    return any(sa.not_(check).compare(asked) for check in segment.where for asked in conditions)
+    return any(
+        sa.not_(check).compare(asked) or sa.not_(asked).compare(check)
+        for check in segment.where
+        for asked in conditions
+    )
 
 
 def edge_text(order: Order, edge: Edge | None) -> str | None:
