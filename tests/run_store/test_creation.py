@@ -63,7 +63,7 @@ def test_a_batch_keeps_what_a_session_keeps(engine: sa.Engine, say: Any, existin
 
 
 def test_each_default_is_that_of_the_model() -> None:
-    defaults = {name: sa.inspect(Run).columns[name].default for name in NewRun._field_defaults}
+    defaults: dict[str, Any] = {name: sa.inspect(Run).columns[name].default for name in NewRun._field_defaults}
     assert {name: default and default.arg for name, default in defaults.items()} == NewRun._field_defaults
 
 
