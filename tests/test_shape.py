@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -43,8 +44,7 @@ def test_tables_lie_in_the_default_schema(each_database: str, table: str) -> Non
 
 
 def test_no_migration_imports_code_that_changes_after_it() -> None:
-    files = sorted((ROOT / "migrations" / "versions").glob("*.py"))
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    nodes = [node for _, node in _nodes(ROOT / "migrations" / "versions")]
     imported = {name.split(".")[0] for node in nodes for name in _imported(node)}
     assert imported - sys.stdlib_module_names == {"alembic", "sqlalchemy"}
 
@@ -53,3 +53,55 @@ def _imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [node.module or "."]
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_runs_and_mails_are_created_in_one_module_each() -> None:
+    found = {(file, table) for file, node in _nodes(ROOT / "webapp") if (table := _created(node)) is not None}
+    assert found == {("webapp/run_store/creation.py", "runs"), ("webapp/mail_store/outbox.py", "mails")}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Run(id=1)",
+        "models.Run(id=1)",
+        "sa.insert(Run)",
+        "_insert(connection)(Run)",
+        "sqlite.insert(runs).values(rows)",
+        "session.bulk_insert_mappings(Run, rows)",
+        "Run.__table__.insert()",
+        "connection.execute(sa.text(f'insert into runs ({columns}) VALUES {values}'))",
+    ],
+)
+def test_each_way_to_create_a_run_is_seen(code: str) -> None:
+    assert {_created(node) for node in ast.walk(ast.parse(code))} == {None, "runs"}
+
+
+@pytest.mark.parametrize(
+    "code", ["sa.update(Run)", "sa.insert(RunLine)", "'INSERT INTO run_lines'", "rows.insert(0, run)"]
+)
+def test_what_creates_none_is_left_alone(code: str) -> None:
+    assert {_created(node) for node in ast.walk(ast.parse(code))} == {None}
+
+
+_CREATED = {"Run": "runs", "runs": "runs", "RUNS": "runs", "Mail": "mails", "mails": "mails", "MAILS": "mails"}
+
+
+def _created(node: ast.AST) -> str | None:
+    """The table of which this makes a row: a model that is called, an insert of it, or an INSERT as text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        text = re.search(r"\binsert\s+into\s+(runs|mails)\b", node.value, re.IGNORECASE)
+        return text and text[1].lower()
+    if not isinstance(node, ast.Call):
+        return None
+    called = ast.unparse(node.func)
+    if (name := called.split(".")[-1]) in ("Run", "Mail"):
+        return _CREATED[name]
+    named = re.findall(r"\w+", called) + [ast.unparse(argument).split(".")[-1] for argument in node.args[:1]]
+    return next((_CREATED[name] for name in named if name in _CREATED), None) if "insert" in called else None
+
+
+def _nodes(folder: Path) -> list[tuple[str, ast.AST]]:
+    files = sorted(folder.rglob("*.py"))
+    assert files
+    return [(str(file.relative_to(ROOT)), node) for file in files for node in ast.walk(ast.parse(file.read_text()))]

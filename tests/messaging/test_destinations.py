@@ -14,7 +14,7 @@ from kombu import Exchange, Queue
 
 from webapp.extensions import celery, db
 from webapp.run_store import message, sending
-from webapp.run_store.creation import new_run
+from webapp.run_store.creation import create_run
 from webapp.run_store.message import Destination
 from webapp.run_store.states import Origin
 
@@ -49,9 +49,8 @@ def test_a_message_arrives_where_it_is_said_to_go(
     stock.send_task("add", [1, 2], queue=queue, **options)
     told = sending.led_to(aim)
     assert arrived(redis) == told
-    run = new_run("add", [1, 2], origin=Origin.LAUNCH, queue=queue)
-    run.options = json.dumps({name: value for name, value in options.items() if value})
-    db.session.add(run)
+    given = json.dumps({name: value for name, value in options.items() if value})
+    run = create_run(db.session, "add", [1, 2], origin=Origin.LAUNCH, queue=queue, options=given)
     db.session.commit()
     sent = sending.publish([run])
     assert (arrived(redis), bool(sent)) == (told, bool(told))

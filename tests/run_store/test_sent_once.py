@@ -20,6 +20,7 @@ from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.messaging.producers import NotNow
 from webapp.run_store import message
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
@@ -45,7 +46,7 @@ def settings(settings: Settings, way: Proxy) -> Settings:
 
 
 def made(count: int = 1) -> list[Run]:
-    runs = [service.create_run("add", [1, number], origin=Origin.LAUNCH, queue="shop") for number in range(count)]
+    runs = [create_run(db.session, "add", [1, number], origin=Origin.LAUNCH, queue="shop") for number in range(count)]
     db.session.commit()
     return runs
 

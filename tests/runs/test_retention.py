@@ -20,9 +20,9 @@ from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.run_store import claims
 from webapp.run_store.changes import CHANGES, read
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
-from webapp.runs import service
 from webapp.runs.retention import service as retention
 
 DAY = 86_400.0
@@ -144,7 +144,7 @@ def test_what_there_is_no_time_for_is_left_to_a_further_run(context: Flask, monk
 
 def test_message_of_a_deleted_run_is_not_executed(context: Flask) -> None:
     """It may lie for weeks in a queue that nobody takes from, long after its run was cancelled."""
-    run = service.create_run("add", [1, 2], origin=Origin.LAUNCH)
+    run = create_run(db.session, "add", [1, 2], origin=Origin.LAUNCH)
     run.state, run.created_at, run.ended_at = RunState.REVOKED, now() - timedelta(days=31), now() - timedelta(days=31)
     db.session.commit()
     assert clean() == {"revoked": 1}

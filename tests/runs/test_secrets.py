@@ -23,10 +23,11 @@ from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.recorder import recording
 from webapp.run_store import claims, sending
+from webapp.run_store.creation import create_run
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.runs import control, service
+from webapp.runs import control
 from webapp.runs.call.launch_form import prefilled
 from webapp.secrecy import masking, sealing
 from webapp.web.errors import Conflict
@@ -51,7 +52,7 @@ def messages(redis: redis_client.Redis) -> list[tuple[dict[str, Any], list[Any]]
 
 
 def launch() -> Run:
-    run = service.create_run(TASK, [], CALL, origin=Origin.LAUNCH)
+    run = create_run(db.session, TASK, [], CALL, origin=Origin.LAUNCH)
     db.session.commit()
     return run
 
@@ -72,7 +73,7 @@ def test_message_has_the_secrets_and_the_row_has_not(context: Flask, redis: redi
 
 
 def test_ordinary_run_is_not_sealed(context: Flask) -> None:
-    run = service.create_run("add", [1, 2], origin=Origin.LAUNCH)
+    run = create_run(db.session, "add", [1, 2], origin=Origin.LAUNCH)
     assert (run.args, run.kwargs, run.sealed) == ("[1, 2]", "{}", None)
 
 

@@ -19,6 +19,7 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
@@ -78,7 +79,7 @@ def test_the_command_line_says_so(context: Flask, runner: FlaskCliRunner) -> Non
 
 
 def test_those_beside_it_are_sent(context: Flask, redis: redis_client.Redis) -> None:
-    made = [service.create_run("add", [number, 1], origin=Origin.LAUNCH) for number in (12, 13, 14)]
+    made = [create_run(db.session, "add", [number, 1], origin=Origin.LAUNCH) for number in (12, 13, 14)]
     db.session.commit()
     service.send_runs(made)
     states = [(run.state, run.sends) for run in (fresh(Run, run.id) for run in made)]

@@ -14,12 +14,12 @@ from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
-from webapp.run_store import statements
+from webapp.run_store import creation
 from webapp.run_store.changes import CHANGES, read
+from webapp.run_store.creation import NewRun
 from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
-from webapp.run_store.statements import NewRun
-from webapp.run_store.states import RunState
+from webapp.run_store.states import Origin, RunState
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -92,12 +92,10 @@ def test_the_next_due_time_is_skipped_and_beat_finds_it_taken(app: Flask, operat
     assert skipped.due_at is not None
     assert skipped.id == due_run_id(number, skipped.due_at.timestamp())
     with app.app_context():
-        values: dict[str, Any] = dict.fromkeys(NewRun._fields)
-        values |= {"id": skipped.id, "task": "add", "args": "[]", "kwargs": "{}", "state": "queued"}
-        values |= {"schedule_id": number, "schedule_name": "Sums", "schedule_version": 1}
-        fired = NewRun(**{**values, "due_at": skipped.due_at, "created_at": now()})
+        fired = NewRun(skipped.id, "add", RunState.QUEUED, Origin.SCHEDULE, now())
+        fired = fired._replace(schedule_id=number, schedule_name="Sums", schedule_version=1, due_at=skipped.due_at)
         with db.engine.begin() as connection:
-            assert statements.insert_due(connection, [fired]) == set()
+            assert creation.insert(connection, [fired], creation.FIRE_MISSED) == set()
     assert runs(app)[0].state == RunState.SKIPPED
 
 

@@ -24,6 +24,7 @@ from webapp.config import Settings
 from webapp.database.engine import create_engine
 from webapp.database.reads import reading
 from webapp.extensions import celery, db, limiter
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, Origin
 from webapp.run_store.worker_models import Worker
@@ -82,7 +83,7 @@ class Scene:
 
     def launch(self, task: str, many: int, *args: Any, queue: str | None = None) -> list[str]:
         """Create so many runs in one transaction and send them; gives their ids."""
-        runs = [service.create_run(task, args, origin=Origin.LAUNCH, queue=queue) for _ in range(many)]
+        runs = [create_run(db.session, task, args, origin=Origin.LAUNCH, queue=queue) for _ in range(many)]
         db.session.commit()
         service.send_runs(runs)
         return [run.id for run in runs]

@@ -11,17 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, scoped_session
 
 from webapp.identity.models import User
 from webapp.mail_store.models import Mail
-from webapp.run_store.creation import new_run
+from webapp.run_store.creation import AnySession, create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
 
 SEND_TASK = "mail.send_mail"
-
-AnySession = Session | scoped_session[Any]
 
 
 def enqueue(
@@ -52,8 +49,7 @@ def enqueue(
 
 
 def add_run(session: AnySession, mail: Mail, *, origin: Origin, **options: Any) -> Run:
-    """Add the run that will send a message; the message knows it. `options` are those of `new_run`."""
-    run = new_run(SEND_TASK, [mail.id], origin=origin, **options)
-    session.add(run)
+    """Add the run that will send a message; the message knows it. `options` are those of `create_run`."""
+    run = create_run(session, SEND_TASK, [mail.id], origin=origin, **options)
     mail.run_id = run.id
     return run

@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
 from webapp.recorder import failure_budgets, transitions
-from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement, batch_update
+from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.events import (
     ID_LENGTH,
     Entry,
@@ -29,7 +29,7 @@ from webapp.run_store.events import (
     recordable_moment,
 )
 from webapp.run_store.ids import external_id, repeated_id
-from webapp.run_store.models import Run, RunLine
+from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState
 
@@ -39,12 +39,8 @@ logger = logging.getLogger(__name__)
 RETRY_LEVEL = "retry"
 
 
-class Received(NamedTuple):
-    """The row of a message that a worker has received. `task_id` is that of one which may have been sent before."""
-
-    at: datetime
-    row: dict[str, Any]
-    task_id: str | None
+# The row of a message that a worker has received, and its task id where that may have been sent before.
+Received = tuple[NewRun, str | None]
 
 
 @dataclass(slots=True)
@@ -128,12 +124,12 @@ def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple
                 rejected.append((entry, str(error)))
     _keep_published(connection, rows[Event.PUBLISHED])
     _keep_received(connection, [row for row in rows[Event.RECEIVED] if row is not None])
-    _insert_lines(connection, rows[Event.RETRYING] + rows[Event.LINE])
+    _LINES.execute(connection, rows[Event.RETRYING] + rows[Event.LINE])
     _keep_progress(connection, rows[Event.PROGRESS])
     transitions.apply(connection, entries)
 
 
-_PROGRESS = BatchUpdate(
+_PROGRESS = batch_update(
     {"attempt": NUMBER, "at": MOMENT, "done": FRACTION, "total": FRACTION, "text": TEXT},
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
     f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
@@ -151,17 +147,13 @@ def _progress(entry: Entry) -> tuple[Any, ...]:
 def _keep_progress(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
     """The latest of each run; what came before it is nobody's concern any more."""
     latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT))}
-    _PROGRESS.apply(connection, list(latest.values()))
+    _PROGRESS.execute(connection, latest.values())
 
 
-def _keep_published(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    """Rows for what tasks have sent. A worker that was quicker has made the row with the moment of its claim."""
-    if not rows:
-        return
-    insert = _insert(connection)(Run)
-    earlier = (Run.created_at > insert.excluded.created_at) & (Run.origin == Origin.TASK)
-    told_first = {name: insert.excluded[name] for name in ("created_at", "sent_at")}
-    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=told_first, where=earlier), rows)
+def _keep_published(connection: sa.Connection, rows: list[NewRun]) -> None:
+    """Rows for what tasks have sent; of several entries for one run, the earliest counts."""
+    earliest = {row.id: row for row in sorted(rows, key=attrgetter("created_at"), reverse=True)}
+    insert(connection, list(earliest.values()), SENT_EARLIER)
 
 
 def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
@@ -169,15 +161,17 @@ def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
     if not received:
         return
     begun = sa.select(Run.id, Run.started_at).where(
-        Run.id.in_([each.row["id"] for each in received]), Run.origin == Origin.PROGRAM
+        Run.id.in_([row.id for row, _ in received]), Run.origin == Origin.PROGRAM
     )
-    known = {row.id: row.started_at for row in connection.execute(begun)}
-    for each in received:
-        started = known.get(each.row["id"])
-        if each.task_id is not None and started is not None and started < each.at:
-            derived = repeated_id(each.task_id, each.at.timestamp())
-            each.row.update(id=derived, external_id=external_id(each.task_id))
-    connection.execute(_insert(connection)(Run).on_conflict_do_nothing(), [each.row for each in received])
+    known = {run.id: run.started_at for run in connection.execute(begun)}
+    insert(connection, [_of_its_own(each, known.get(each[0].id)) for each in received])
+
+
+def _of_its_own(received: Received, started_at: datetime | None) -> NewRun:
+    row, task_id = received
+    if task_id is None or started_at is None or started_at >= row.created_at:
+        return row
+    return row._replace(id=repeated_id(task_id, row.created_at.timestamp()), external_id=external_id(task_id))
 
 
 def _received(entry: Entry) -> Received | None:
@@ -185,38 +179,38 @@ def _received(entry: Entry) -> Received | None:
     if not entry.text or entry.text == "{}":
         return None
     told = _told(entry)
-    row = _published(entry)
     # The broker holds it back until its time; that is not ours to do.
-    row |= {"state": RunState.QUEUED, "received_at": entry.at}
-    return Received(entry.at, row, str(told.get("external_id")) if told.get("repeatable") else None)
+    row = _published(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
+    return row, str(told.get("external_id")) if told.get("repeatable") else None
 
 
-def _published(entry: Entry) -> dict[str, Any]:
+def _published(entry: Entry) -> NewRun:
     """The row of what was sent by a task or another program. Raises Unrecordable for what is not ours."""
     told = _told(entry)
     try:
         eta, expires_at = (recordable_moment(name, told[name]) if told[name] else None for name in _MOMENTS)
         index, task_id, why = told["group_index"], told.get("external_id"), told.get("undelivered")
-        return {
-            "id": recordable_id(entry.run_id),
-            "external_id": None if task_id in (None, entry.run_id) else external_id(str(task_id)),
-            "task": _text(told, "task"),
-            "args": _json(told, "args", list),
-            "kwargs": _json(told, "kwargs", dict),
+        texts: dict[str, Any] = {name: told[name] and _text(told, name) for name in _SENT}
+        texts |= {name: _id(told[name]) for name in _RELATIVES}
+        return NewRun(
+            id=recordable_id(entry.run_id),
+            external_id=None if task_id in (None, entry.run_id) else external_id(str(task_id)),
+            task=_text(told, "task"),
+            args=_json(told, "args", list),
+            kwargs=_json(told, "kwargs", dict),
             # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
-            "state": RunState.HELD if eta is not None and eta > entry.at else RunState.QUEUED,
-            "origin": Origin(told.get("origin", Origin.TASK)),
-            "created_at": entry.at,
-            "sent_at": None if why else entry.at,
-            "sends": 0 if why else 1,
-            "reason": f"{NOT_SENT}{why}" if why else None,
-            "eta": eta,
-            "expires_at": expires_at,
-            "attempt": entry.attempt,
-            "group_index": None if index is None else recordable_integer("group_index", index),
-            **{name: told[name] and _text(told, name) for name in _SENT},
-            **{name: _id(told[name]) for name in _RELATIVES},
-        }
+            state=waiting_state(eta, entry.at),
+            origin=Origin(told.get("origin", Origin.TASK)),
+            created_at=entry.at,
+            sent_at=None if why else entry.at,
+            sends=0 if why else 1,
+            reason=f"{NOT_SENT}{why}" if why else None,
+            eta=eta,
+            expires_at=expires_at,
+            attempt=entry.attempt,
+            group_index=None if index is None else recordable_integer("group_index", index),
+            **texts,
+        )
     except KeyError as error:
         raise Unrecordable(f"the published message has no {error.args[0]}") from None
     except RecursionError:
@@ -257,28 +251,25 @@ def _fraction(told: dict[str, Any], name: str) -> float | None:
     return found
 
 
-def _insert(connection: sa.Connection) -> Any:
-    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-
-
-def _cause(entry: Entry) -> dict[str, Any]:
+def _cause(entry: Entry) -> tuple[Any, ...]:
     """Why an attempt failed stays with the run, as a line of its own level."""
     return _row_of_line(entry, RETRY_LEVEL, entry.text)
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _line(entry: Entry) -> tuple[Any, ...]:
     told = _told(entry)
     return _row_of_line(entry, told.get("level", "info"), told.get("text", ""))
 
 
-def _row_of_line(entry: Entry, level: Any, text: Any) -> dict[str, Any]:
-    kept = {"level": encodable(str(level))[:10], "text": limited(str(text))}
-    return {"run_id": entry.run_id, "entry": entry.entry_id, "at": entry.at, **kept}
+def _row_of_line(entry: Entry, level: Any, text: Any) -> tuple[Any, ...]:
+    return entry.run_id, entry.entry_id, entry.at, encodable(str(level))[:10], limited(str(text))
 
 
-def _insert_lines(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
+_LINES = BatchStatement(
+    {"run_id": TEXT, "entry": TEXT, "at": MOMENT, "level": TEXT, "text": TEXT},
+    "INSERT INTO run_lines (run_id, entry, at, level, text) "
+    "SELECT run_id, entry, at, level, text FROM {batch} WHERE true ON CONFLICT DO NOTHING",
+)
 
 
 def _told(entry: Entry) -> dict[str, Any]:

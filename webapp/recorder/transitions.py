@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.run_store.batch_update import MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.run_store.batch_update import MOMENT, NUMBER, TEXT, batch_update
 from webapp.run_store.events import Entry, Event, limited
 from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 
@@ -45,7 +45,7 @@ def _set(column: str, value: str, *states: RunState) -> str:
     return f"{column} = CASE WHEN {moves} THEN {value} ELSE runs.{column} END"
 
 
-_UPDATE = BatchUpdate(
+_UPDATE = batch_update(
     {"received_at": MOMENT, "state": TEXT, "attempt": NUMBER, "at": MOMENT, "text": TEXT, "traceback": TEXT},
     ", ".join(
         (
@@ -69,7 +69,7 @@ _UPDATE = BatchUpdate(
 def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
     """Move runs by these entries, in any order, each any number of times. Commits nothing itself."""
     for rows in _rounds(entries):
-        _UPDATE.apply(connection, rows)
+        _UPDATE.execute(connection, rows)
 
 
 def _rounds(entries: Iterable[Entry]) -> Iterable[list[tuple[Any, ...]]]:

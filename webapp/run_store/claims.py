@@ -12,11 +12,11 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.database.engine import database_now, first_row, now_sql, sqlite_moment
 from webapp.liveness import CLAIM_TIMEOUT
 from webapp.run_store.canvas import replaced_by
+from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
@@ -222,39 +222,33 @@ def _why_not(connection: sa.Connection, delivery: Delivery, at: datetime) -> Ver
 
 
 def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdict:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    adopted = connection.execute(
-        insert(Run)
-        .on_conflict_do_nothing()
-        .values(
-            id=delivery.run_id,
-            external_id=delivery.external_id,
-            task=delivery.task,
-            args=delivery.args,
-            kwargs=delivery.kwargs,
-            sealed=delivery.sealed,
-            queue=delivery.queue,
-            state=RunState.STARTED,
-            origin=Origin.TASK if delivery.parent_id else Origin.PROGRAM,
-            parent_id=delivery.parent_id,
-            root_id=delivery.root_id,
-            options=delivery.options,
-            group_id=delivery.group_id,
-            group_index=delivery.group_index,
-            created_at=at,
-            sent_at=at,
-            started_at=at,
-            claimed_by=delivery.worker_id,
-            claim_seen_at=database_now(connection),
-            claims=1,
-            attempt=delivery.attempt,
-            worker=delivery.worker,
-        )
-        # Not every driver counts the rows of an INSERT.
-        .returning(Run.id)
-    ).first()
+    adopted = NewRun(
+        delivery.run_id,
+        delivery.task,
+        RunState.STARTED,
+        Origin.TASK if delivery.parent_id else Origin.PROGRAM,
+        at,
+        delivery.args,
+        delivery.kwargs,
+        delivery.sealed,
+        delivery.queue,
+        options=delivery.options,
+        parent_id=delivery.parent_id,
+        root_id=delivery.root_id,
+        group_id=delivery.group_id,
+        group_index=delivery.group_index,
+        external_id=delivery.external_id,
+        sent_at=at,
+        started_at=at,
+        attempt=delivery.attempt,
+        claims=1,
+        claimed_by=delivery.worker_id,
+        worker=delivery.worker,
+    )
+    if insert(connection, [adopted]):
+        return Verdict.CLAIMED
     # The recorder, or another worker, has just made the row: it is claimed like any other.
-    return Verdict.CLAIMED if adopted is not None else claim(connection, delivery, at)
+    return claim(connection, delivery, at)
 
 
 def _handed_over(replaced: int) -> str:

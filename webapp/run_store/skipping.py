@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from webapp.database.conditions import numbers_for, one_of
 from webapp.extensions import db
+from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -22,30 +23,20 @@ def skip_due(
     *, schedule_id: int, name: str, version: int, task: str, due_at: datetime, reason: str, now: datetime
 ) -> str | None:
     """Add the skipped run of a due time to the transaction; gives its id, None when the due time has a run already."""
-    taken = sa.select(Run.id).where(Run.schedule_id == schedule_id, Run.due_at == due_at)
-    if db.session.execute(taken).first() is not None:
-        return None
-    run = Run(
-        id=due_run_id(schedule_id, due_at.timestamp()),
-        task=task,
-        state=RunState.SKIPPED,
+    skipped = NewRun(
+        due_run_id(schedule_id, due_at.timestamp()),
+        task,
+        RunState.SKIPPED,
+        Origin.SCHEDULE,
+        now,
         reason=reason,
-        origin=Origin.SCHEDULE,
         schedule_id=schedule_id,
         schedule_name=name,
         schedule_version=version,
         due_at=due_at,
-        created_at=now,
         ended_at=now,
     )
-    db.session.add(run)
-    try:
-        db.session.flush()
-    except sa.exc.IntegrityError:
-        # Beat was first.
-        db.session.rollback()
-        return None
-    return run.id
+    return next(iter(insert(db.session.connection(), [skipped])), None)
 
 
 def unskip_due(schedule_id: int, now: datetime) -> list[str]:

@@ -1,4 +1,4 @@
-"""The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding lost ones.
+"""The statements on `runs` that many rows go through: marking sent, releasing, finding lost ones.
 
 Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
 functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from webapp.database.engine import UtcDateTime, array_literal, database_now
 from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
 from webapp.run_store.canvas import REPLACEMENT
 from webapp.run_store.models import Run
-from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
+from webapp.run_store.states import IDLE, UNENDED, RunState
 from webapp.run_store.worker_models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
@@ -26,29 +25,6 @@ _MOMENT = UtcDateTime()
 CHUNK = 5000
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(seconds=10)
-
-
-class NewRun(NamedTuple):
-    """A run of a schedule, to be created. What is not here has its column's default."""
-
-    id: str
-    task: str
-    args: str
-    kwargs: str
-    queue: str | None
-    priority: int | None
-    options: str | None
-    state: str
-    reason: str | None
-    schedule_id: int
-    schedule_name: str
-    schedule_version: int
-    due_at: datetime
-    created_at: datetime
-    expires_at: datetime | None
-    ended_at: datetime | None
-    sealed: str | None = None
-    pause_id: int | None = None
 
 
 class Sendable(NamedTuple):
@@ -94,51 +70,6 @@ def target_of(run: Sendable) -> Target:
 
 
 _SENDABLE = [runs.c[name] for name in Sendable._fields]
-
-_COLUMN_TYPES = {
-    "priority": "int",
-    "schedule_id": "int",
-    "schedule_version": "int",
-    "due_at": "timestamptz",
-    "created_at": "timestamptz",
-    "expires_at": "timestamptz",
-    "ended_at": "timestamptz",
-    "pause_id": "int",
-}
-# A due time that was noted as missed fires after all when it comes again: the clock had been ahead.
-_ON_CONFLICT = ("state", "reason", "created_at", "expires_at", "ended_at", "schedule_version")
-_INSERT_POSTGRESQL = sa.text(
-    f"INSERT INTO runs ({', '.join(NewRun._fields)}, origin) "  # noqa: S608 - constants of this file
-    f"SELECT *, '{Origin.SCHEDULE}' FROM unnest("
-    + ", ".join(f"CAST(:{name} AS {_COLUMN_TYPES.get(name, 'text')}[])" for name in NewRun._fields)
-    + ") ON CONFLICT (schedule_id, due_at) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _ON_CONFLICT)
-    + f" WHERE runs.state = '{RunState.MISSED}' AND excluded.state = '{RunState.QUEUED}' RETURNING id"
-)
-
-
-def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
-    """Create runs of due times.
-
-    Returns the ids of those that did not exist; the others were created by somebody else.
-    """
-    if not new:
-        return set()
-    if connection.dialect.name == "postgresql":
-        columns = dict(zip(NewRun._fields, map(array_literal, zip(*new, strict=True)), strict=True))
-        return set(connection.execute(_INSERT_POSTGRESQL, columns).scalars())
-    insert = sqlite.insert(runs)
-    statement = insert.on_conflict_do_update(
-        index_elements=["schedule_id", "due_at"],
-        set_={name: insert.excluded[name] for name in _ON_CONFLICT},
-        where=(runs.c.state == RunState.MISSED) & (insert.excluded.state == RunState.QUEUED),
-    )
-    values = [{**run._asdict(), "origin": Origin.SCHEDULE.value} for run in new]
-    if connection.execute(statement, values).rowcount == len(new):
-        return {run.id for run in new}
-    # Somebody was first with some of them. What this transaction wrote bears its moment of creation.
-    made = sa.select(runs.c.id).where(runs.c.created_at == new[0].created_at, runs.c.origin == Origin.SCHEDULE)
-    return set(connection.execute(made).scalars()) & {run.id for run in new}
 
 
 class MadeUp(NamedTuple):

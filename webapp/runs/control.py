@@ -16,6 +16,7 @@ from webapp.identity import own_tasks, refusals
 from webapp.identity.audit import record
 from webapp.messaging import broker
 from webapp.run_store import sending
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
 from webapp.run_store.worker_models import Worker
@@ -50,7 +51,7 @@ def launch(
     repeated: bool = False,
     **options: Any,
 ) -> Run:
-    """Check, create, audit, commit and send one run. `options` are those of `service.create_run`.
+    """Check, create, audit, commit and send one run. `options` are those of `creation.create_run`.
 
     `repeated` is as for `service.check_call`. Raises Invalid at `task`, `args`, `queue` or `expires`, and Forbidden;
     what was refused is audited too.
@@ -63,7 +64,7 @@ def launch(
     except Invalid as error:
         refusals.record("run.refuse", ("run", "", task), str(error))
         raise
-    run = service.create_run(task, args, kwargs, origin=origin, created_by=person, **options)
+    run = create_run(db.session, task, args, kwargs, origin=origin, created_by=person, **options)
     action = "run.retry" if origin is Origin.RETRY else "run.launch"
     record(db.session, action, "run", run.id, task, None, _told(run))
     db.session.commit()

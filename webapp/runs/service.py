@@ -1,4 +1,4 @@
-"""Runs from the pages' side: create, send, launch."""
+"""Runs from the pages' side: check a call, send runs, read their arguments."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from webapp.messaging.beat_wakeup import wake
 from webapp.queue_names import refusal
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, sending, statements
-from webapp.run_store.creation import new_run
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
-from webapp.run_store.states import Origin, RunState
+from webapp.run_store.states import RunState
 from webapp.runs.call.arguments import call_faults
 from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
@@ -26,19 +25,6 @@ from webapp.secrecy.masking import Concealed, conceal
 from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.errors import Conflict, Invalid, NotFound
-
-
-def create_run(
-    task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, origin: Origin, **options: Any
-) -> Run:
-    """Add a run to the session, in the transaction of whatever causes it; commits nothing.
-
-    With an `eta` in the future the leading beat sends it then. Call `send_runs` after the commit. `options` are those
-    of `creation.new_run`.
-    """
-    run = new_run(task, args, kwargs, origin=origin, **options)
-    db.session.add(run)
-    return run
 
 
 def send_runs(runs: Sequence[Run]) -> None:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from webapp.database.moments import moment
-from webapp.run_store import statements
+from webapp.run_store.creation import FIRE_MISSED, NewRun, insert
 from webapp.run_store.ids import due_run_id
-from webapp.run_store.statements import NewRun, Sendable
-from webapp.run_store.states import RunState
+from webapp.run_store.statements import Sendable
+from webapp.run_store.states import Origin, RunState
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.plan import Plan
@@ -57,7 +57,7 @@ def dispatch(engine: sa.Engine, lease: Lease, plans: Sequence[Plan], now: float)
         created = moment(now)
         runs = [_new_runs(made, now, created) for made in plans]
         new = {run.id: run for made in runs for run in made}
-        inserted = statements.insert_due(connection, list(new.values()))
+        inserted = insert(connection, list(new.values()), FIRE_MISSED)
         steps = [_step(made, of_it, inserted) for made, of_it in zip(plans, runs, strict=True)]
         progress.advance(connection, steps)
         finished = [progress.Finished(step.schedule_id, step.revision) for step in steps if step.next_due is None]
@@ -84,22 +84,23 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
         NewRun(
             due_run_id(entry.id, occurrence.due),
             target.task,
+            occurrence.state,
+            Origin.SCHEDULE,
+            created,
             entry.args,
             entry.kwargs,
+            entry.sealed,
             target.queue,
             target.priority,
             target.options,
-            occurrence.state.value,
             occurrence.reason,
             entry.id,
             entry.name,
             entry.version,
             moment(occurrence.due),
-            created,
+            occurrence.pause_id,
             expires_at if occurrence.state in FIRED else None,
             None if occurrence.state in FIRED else created,
-            entry.sealed,
-            occurrence.pause_id,
         )
         for occurrence in made.occurrences
     ]

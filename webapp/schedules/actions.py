@@ -15,11 +15,12 @@ from webapp.identity import audit
 from webapp.queue_names import target_refusal
 from webapp.recurrence.zones import zone
 from webapp.run_store import sending
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.skipping import skip_due, skipped_ahead, unskip_due
 from webapp.run_store.states import Origin
 from webapp.runs.call import forms
-from webapp.runs.service import check_call, create_run, send_runs
+from webapp.runs.service import check_call, send_runs
 from webapp.schedule_store.secret_arguments import opened
 from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
@@ -57,7 +58,9 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
     if reason := target_refusal(schedule.row.queue, schedule.row.exchange, schedule.row.routing_key):
         raise Conflict(reason)
     limit = schedule.row.expire_seconds
+    options = message_options(schedule)
     run = create_run(
+        db.session,
         schedule.row.task,
         args,
         kwargs,
@@ -66,10 +69,11 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
         queue=schedule.row.queue,
         priority=schedule.row.priority,
         expires_at=moment + timedelta(seconds=limit) if limit else None,
+        schedule_id=schedule.id,
+        schedule_name=schedule.name,
+        schedule_version=schedule.row.version,
+        options=json.dumps(options, sort_keys=True) if options else None,
     )
-    run.schedule_id, run.schedule_name, run.schedule_version = schedule.id, schedule.name, schedule.row.version
-    options = message_options(schedule)
-    run.options = json.dumps(options, sort_keys=True) if options else None
     # As the run keeps them: without their secrets.
     told = {"run": run.id, "args": json.loads(run.args), "kwargs": json.loads(run.kwargs)}
     audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, told)

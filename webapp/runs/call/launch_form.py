@@ -69,7 +69,7 @@ def again(given: Mapping[str, str], errors: Mapping[str, str], origin: Run | Non
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is to be launched; `options` are those of `service.create_run`."""
+    """What is to be launched; `options` are those of `creation.create_run`."""
 
     task: str
     args: list[Any]

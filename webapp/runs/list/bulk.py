@@ -16,6 +16,7 @@ from webapp.identity import own_tasks
 from webapp.identity.audit import record
 from webapp.messaging import broker
 from webapp.run_store import sending
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs import service
@@ -85,7 +86,8 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
         except (Invalid, Conflict):
             refused += 1
             continue
-        run = service.create_run(
+        run = create_run(
+            db.session,
             origin.task,
             args,
             kwargs,

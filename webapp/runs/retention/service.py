@@ -25,6 +25,7 @@ from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.audit import record
 from webapp.run_store import sending
+from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run, RunLine, RunRetention
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
@@ -164,7 +165,7 @@ def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: No
     limit = min(now, moment(shown or now.timestamp()))
     done = delete_old(db.engine, found, limit, tell=tell, gone=sending.tell_pages, patience=PATIENCE)
     if not done.finished:
-        further = service.create_run(TASK, origin=Origin.TASK, parent_id=run_id)
+        further = create_run(db.session, TASK, origin=Origin.TASK, parent_id=run_id)
         db.session.commit()
         service.send_runs([further])
     return {"deleted": done.deleted, "finished": done.finished}
