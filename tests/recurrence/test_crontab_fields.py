@@ -17,7 +17,7 @@ FIRST_MONDAY = (
     "write 1-7 as the day of the month and mon as the day of the week: a day must match both. "
     "Celery ignores what follows the name and would run it every week"
 )
-FIFTH_FRIDAY = "write 29-31 as the day of the month and 5 as the day of the week, because a day must match both"
+FIFTH_FRIDAY = "write 29-31 as the day of the month and 5 as the day of the week: a day must match both"
 NAMES = {"month_of_year": MONTHS, "day_of_week": WEEKDAYS}
 
 

@@ -308,8 +308,8 @@ def test_what_has_no_place_in_a_schedule_is_said() -> None:
     "c": {"task": "add", "schedule": 5, "relative": False},
 }"""
     found = entries(text)
-    assert [note.split(" has ")[0] for note in found["a"].notes] == ["The option “countdown”", "“relative”"]
-    assert [note.split(" has ")[0] for note in found["b"].notes] == ["“enabled”", "“relative”"]
+    assert [note.split(" is ")[0] for note in found["a"].notes] == ["The option “countdown”", "“relative”"]
+    assert [note.split(" is ")[0] for note in found["b"].notes] == ["“enabled”", "“relative”"]
     assert found["c"].notes == []
 
 

@@ -193,5 +193,5 @@ def _moved_note(crontab: CompiledCrontab, instant: int, wall: datetime) -> str:
     several = following is not None and following < wall
     # The time itself may be named by the crontab too: then nothing moved, but it stands for more than itself.
     kind = "also for" if crontab.next_wall(wall) == wall else "moved from"
-    verb = "and later times, which do" if several else ", which does"
+    verb = " and later times, which do" if several else ", which does"
     return f"{kind} {names}{verb} not exist{' that day' if same_day else ''}"
