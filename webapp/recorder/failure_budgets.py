@@ -69,7 +69,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
         return False
     error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:LONGEST_ERROR]
-    many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} failures in a row"
+    many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} consecutive failures"
     reason = f"{many}: {error}"
     values = {"paused_at": moment, "paused_until": None, "pause_reason": reason, "paused_by": None}
     change = sa.update(DETAILS).where(DETAILS.c.schedule_id == row.schedule_id)
