@@ -78,7 +78,7 @@ def test_so_many_failures_in_a_row_pause_it(number: int, text: str, paused: bool
     assert any(ends(number, text)) is paused
     found = find(number)
     assert found.paused is paused
-    assert found.row.pause_reason == ("3 failures in a row: ValueError: no" if paused else None)
+    assert found.row.pause_reason == ("3 consecutive failures: ValueError: no" if paused else None)
     assert told() == ([("schedule_paused", "queued")] if paused else [])
 
 

@@ -68,7 +68,7 @@ KINDS: Mapping[str, Kind] = {
             "schedule_paused",
             "Notifies admins that a schedule was paused after consecutive failures",
             error="ConnectionError: the report's server does not answer",
-            failures="3 failures in a row",
+            failures="3 consecutive failures",
             **_SCHEDULE,
         ),
         _kind("schedule_recovered", "Notifies admins that a paused schedule succeeds again", **_SCHEDULE),

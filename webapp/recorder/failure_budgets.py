@@ -70,7 +70,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
         return False
     error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:LONGEST_ERROR]
-    many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} failures in a row"
+    many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} consecutive failures"
     with _writer(connection, moment) as writer:
         writer.pause(row, f"{many}: {error}")
         _add_mails(writer, _PAUSED, row, {"failures": many, "error": error})
