@@ -60,7 +60,7 @@ def test_a_second_start_keeps_queue_secret_key_and_sign_in(project: Project) -> 
             client.rpush("queue", "message")
         password = first.password
         first.stop()
-    project.write(PROCFILE.replace("admin created", "The admin admin@example.com is there already."))
+    project.write(PROCFILE.replace("admin created", "The admin admin@example.com exists already."))
     with project.running() as second:
         after = environment(project)
         with redis.Redis.from_url(after["REDIS_URL"]) as client:
@@ -170,7 +170,7 @@ def test_a_process_that_ends_later_is_started_again_and_said_to_be(project: Proj
         (before,) = running.named("sleep 1000")
         before.kill()
         wait_for(lambda: _is_new(running, before.pid))
-        assert "beat ended by SIGKILL and is started again in 1 s." in running.err.read_text()
+        assert "beat ended by SIGKILL and restarts in 1 s." in running.err.read_text()
 
 
 def test_a_process_that_leaves_children_behind_is_noticed_and_they_are_ended(project: Project) -> None:
