@@ -149,7 +149,7 @@ class Recovery:
             self._lease.prove(connection)
             many = statements.forget_sent(connection, promise.guarded(promise.load(connection)), since)
         if many:
-            logger.warning("The broker has lost what it was sent; %s runs are sent again.", many)
+            logger.warning("The broker lost its messages; %s runs are published again.", many)
 
     def _look_at_queues(self, sender: Sender) -> None:
         now = moment(self._clock.now())
