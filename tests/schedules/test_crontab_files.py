@@ -85,7 +85,7 @@ def test_fields_mean_what_cron_means_and_differences_are_said(cron: str, celery:
     ("fields", "count"), [("*/5 * * * * *", 6), ("0 0 12 * * ?", 6), ("0 0 12 ? * MON-FRI 2027", 7)]
 )
 def test_six_and_seven_fields_are_refused_as_what_they_are(fields: str, count: int) -> None:
-    with pytest.raises(Invalid, match=f"These are {count} fields; a crontab has five"):
+    with pytest.raises(Invalid, match=f"This line has {count} fields; a crontab has five"):
         from_crontab(f"{fields} /srv/every", "UTC", {"": "add"})
 
 
@@ -97,6 +97,6 @@ def test_a_line_that_is_none_refuses_itself_only() -> None:
     assert guess(text.removeprefix("\ufeff")) == "crontab"
     found = read(text, Asked(timezone="UTC"), NOW)
     assert [(one.line, bool(one.error)) for one in found] == [(1, False), (2, True), (3, True), (4, False), (6, False)]
-    assert "five fields and a command are needed" in str(found[1].error)
+    assert "Use five fields and a command" in str(found[1].error)
     assert "minute" in str(examine(found[3].fields, NOW).errors)
     assert (found[4].fields["timezone"], found[4].fields["args"]) == ("Asia/Tokyo", [5, 6])

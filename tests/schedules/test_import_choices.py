@@ -155,7 +155,7 @@ def test_nothing_is_deleted_while_an_entry_is_bad_that_may_stand_for_it(context:
     entries = [*from_yaml(OTHER), Given("line 2", line=2, error="This is not understood.")]
     steps = {step.key: step for step in transfer.apply(entries, remove=True, skip_refused=True)}
     assert (steps["fine"].action, steps["line 2"].action) == ("skip", "refuse")
-    assert steps["fine"].notes[0].startswith("It stays")
+    assert steps["fine"].notes[0].startswith("It is kept")
     assert names() == ["fine", "other"]
     transfer.apply(entries, remove=True, without=["line 2"])
     assert names() == ["other"]

@@ -186,7 +186,7 @@ def test_what_cron_means_and_a_schedule_says_otherwise_is_told_line_by_line(prev
 def test_six_fields_are_refused_as_what_they_are(context: Flask, runner: FlaskCliRunner) -> None:
     text = read("six_fields").decode()
     answer = Visitor(context, "admin").post_json("/schedules/import", {"file": text})
-    told = "Line 1: These are 6 fields; a crontab has five, and neither seconds nor years."
+    told = "Line 1: This line has 6 fields; a crontab has five, without seconds and years."
     assert answer.json is not None
     assert (answer.status_code, answer.json["fields"]) == (422, {"file": told})
     db.session.remove()

@@ -150,6 +150,6 @@ def test_the_command_names_its_source_and_maps_commands(runner: FlaskCliRunner) 
     assert "nothing was written: 1 of 2 cannot be imported" in shown.output
     mapped = runner.invoke(args=[*command, "--task", "a=b=people.send_birthday_emails"], input="0 7 * * * a=b\n")
     assert mapped.output.startswith("+ a=b\n")
-    assert "Name one source" in runner.invoke(args=["schedules", "import"]).output
+    assert "Choose one source" in runner.invoke(args=["schedules", "import"]).output
     nothing = runner.invoke(args=["schedules", "import", "--beat-schedule", "no.such:thing"])
     assert "no.such:thing cannot be imported" in nothing.output

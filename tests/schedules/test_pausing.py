@@ -72,7 +72,7 @@ def test_every_page_tells_of_it_to_those_who_see_schedules(operator: Visitor, vi
     for path in ("/", "/runs", "/schedules", "/workers"):
         page = operator.get(path).text
         assert "data-countdown>" in page, path
-        assert "is paused: maintenance." in page, path
+        assert "are paused: maintenance." in page, path
     assert "data-countdown" not in visit("member").get("/account").text
     operator.post_json("/schedules/pauses/1/resume")
     assert "is paused" not in operator.get("/runs").text
