@@ -108,7 +108,7 @@ def _paths(app: Flask) -> list[str]:
 def _schedule_paths() -> list[str]:
     """The list of schedules: each filter, search and order, alone and some together."""
     filters = [f"q={quote(q)}" for q in SCHEDULE_SEARCHES]
-    filters += [f"status={status}" for status in Status]
+    filters += [f"status={quote(status)}" for status in Status]
     filters += ["kind=crontab", "kind=solar", "task=add", "task=gone", "tag=nightly", "tag=nobody", "owner=code"]
     orders = [f"sort={sort}&direction={direction}" for sort in ORDERS for direction in DIRECTIONS]
     together = [f"{order}&{some}" for order in orders for some in ("q=branch", "q=nothing-like-it", "status=broken")]
