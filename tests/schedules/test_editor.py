@@ -101,7 +101,7 @@ def test_arguments_are_written_as_json_and_as_fields_again(scheduler: Visitor, f
     part = scheduler.post(switch, json_form, HX_Request="true").text
     assert re.search(r'name="arg.num2"[^>]*value="8"', part)
     part = scheduler.post(switch, {**json_form, "args": '["x"]'}, HX_Request="true").text
-    assert "do not fit" in part
+    assert "do not match" in part
     assert 'name="args"' in part
     part = scheduler.post(switch, fields(switch="json", **{"arg.num1": "one"}), HX_Request="true").text
     assert 'value="one"' in part
