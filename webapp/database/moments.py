@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import sqlalchemy as sa
-
-from webapp.database.engine import NOW_SQL
 from webapp.recurrence.zones import from_microseconds
 
 
@@ -25,8 +22,3 @@ def seconds(value: datetime | str | None) -> float | None:
         value = value.replace(tzinfo=UTC)
     # Exact to the microsecond: for an aware moment this divides whole microseconds once.
     return value.timestamp()
-
-
-def now_sql(connection: sa.Connection) -> str:
-    """The database's clock in its SQL, as a moment that compares with stored ones."""
-    return NOW_SQL[connection.dialect.name]

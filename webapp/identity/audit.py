@@ -107,7 +107,7 @@ def entries(
     """One page of the audit, newest first; `actor` and `thing` are parts of names, `action` its beginning."""
     query = sa.select(AuditEntry)
     if actor:
-        query = query.where(mentions(AuditEntry.actor, actor, session.get_bind().dialect.name))
+        query = query.where(mentions(AuditEntry.actor, actor))
     if action:
         query = query.where(AuditEntry.action.startswith(action, autoescape=True))
     if thing:
@@ -115,7 +115,7 @@ def entries(
         if number:
             query = query.where(AuditEntry.object_type == kind.strip(), AuditEntry.object_id == number.strip())
         else:
-            named = mentions(AuditEntry.object_name, thing, session.get_bind().dialect.name)
+            named = mentions(AuditEntry.object_name, thing)
             query = query.where(named | (AuditEntry.object_type == thing))
     return page_by_id(session, query, AuditEntry.id, before=before, after=after)
 

@@ -47,8 +47,7 @@ def find_people(
     if search:
         query = query.where(
             # Addresses are kept in lower case.
-            mentions(User.name, search, db.engine.dialect.name)
-            | mentions_folded(User.email, search, db.engine.dialect.name)
+            mentions(User.name, search) | mentions_folded(User.email, search)
         )
     if role:
         query = query.where(User.roles.any(Role.name == role))

@@ -12,12 +12,13 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.database import dialects
+from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
 from webapp.recorder import failure_budgets, transitions
-from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchUpdate
+from webapp.run_store.batch_update import BatchUpdate
 from webapp.run_store.events import (
     ID_LENGTH,
     Entry,
@@ -158,7 +159,7 @@ def _keep_published(connection: sa.Connection, rows: list[dict[str, Any]]) -> No
     """Rows for what tasks have sent. A worker that was quicker has made the row with the moment of its claim."""
     if not rows:
         return
-    insert = _insert(connection)(Run)
+    insert = dialects.insert(connection, Run)
     earlier = (Run.created_at > insert.excluded.created_at) & (Run.origin == Origin.TASK)
     told_first = {name: insert.excluded[name] for name in ("created_at", "sent_at")}
     connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=told_first, where=earlier), rows)
@@ -177,7 +178,7 @@ def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
         if each.task_id is not None and started is not None and started < each.at:
             derived = repeated_id(each.task_id, each.at.timestamp())
             each.row.update(id=derived, external_id=external_id(each.task_id))
-    connection.execute(_insert(connection)(Run).on_conflict_do_nothing(), [each.row for each in received])
+    connection.execute(dialects.insert(connection, Run).on_conflict_do_nothing(), [each.row for each in received])
 
 
 def _received(entry: Entry) -> Received | None:
@@ -257,10 +258,6 @@ def _fraction(told: dict[str, Any], name: str) -> float | None:
     return found
 
 
-def _insert(connection: sa.Connection) -> Any:
-    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-
-
 def _cause(entry: Entry) -> dict[str, Any]:
     """Why an attempt failed stays with the run, as a line of its own level."""
     return _row_of_line(entry, RETRY_LEVEL, entry.text)
@@ -278,7 +275,7 @@ def _row_of_line(entry: Entry, level: Any, text: Any) -> dict[str, Any]:
 
 def _insert_lines(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     if rows:
-        connection.execute(_insert(connection)(RunLine).on_conflict_do_nothing(), rows)
+        connection.execute(dialects.insert(connection, RunLine).on_conflict_do_nothing(), rows)
 
 
 def _told(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The statements on `runs` that many rows go through: creating due runs, marking sent, releasing, finding lost ones.
 
-Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
-functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
+Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
-from webapp.database.engine import UtcDateTime, array_literal, database_now
+from webapp.database.dialects import MOMENT, NUMBER, TEXT, Batch, Many, one_of
+from webapp.database.engine import UtcDateTime, database_now
 from webapp.run_store.canvas import REPLACEMENT
 from webapp.run_store.claims import WAITING_TIMEOUT
 from webapp.run_store.models import Run
@@ -95,25 +94,16 @@ def target_of(run: Sendable) -> Target:
 
 _SENDABLE = [runs.c[name] for name in Sendable._fields]
 
-_COLUMN_TYPES = {
-    "priority": "int",
-    "schedule_id": "int",
-    "schedule_version": "int",
-    "due_at": "timestamptz",
-    "created_at": "timestamptz",
-    "expires_at": "timestamptz",
-    "ended_at": "timestamptz",
-    "pause_id": "int",
-}
+_NUMBERS = ("priority", "schedule_id", "schedule_version", "pause_id")
+_MOMENTS = ("due_at", "created_at", "expires_at", "ended_at")
 # A due time that was noted as missed fires after all when it comes again: the clock had been ahead.
 _ON_CONFLICT = ("state", "reason", "created_at", "expires_at", "ended_at", "schedule_version")
-_INSERT_POSTGRESQL = sa.text(
-    f"INSERT INTO runs ({', '.join(NewRun._fields)}, origin) "  # noqa: S608 - constants of this file
-    f"SELECT *, '{Origin.SCHEDULE}' FROM unnest("
-    + ", ".join(f"CAST(:{name} AS {_COLUMN_TYPES.get(name, 'text')}[])" for name in NewRun._fields)
-    + ") ON CONFLICT (schedule_id, due_at) DO UPDATE SET "
+_INSERT_DUE = Batch(
+    {name: NUMBER if name in _NUMBERS else MOMENT if name in _MOMENTS else TEXT for name in NewRun._fields},
+    f"INSERT INTO runs ({', '.join(NewRun._fields)}, origin) SELECT *, '{Origin.SCHEDULE}' FROM {{told}} WHERE true "  # noqa: S608 - constants of this file
+    "ON CONFLICT (schedule_id, due_at) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _ON_CONFLICT)
-    + f" WHERE runs.state = '{RunState.MISSED}' AND excluded.state = '{RunState.QUEUED}' RETURNING id"
+    + f" WHERE runs.state = '{RunState.MISSED}' AND excluded.state = '{RunState.QUEUED}' RETURNING id",
 )
 
 
@@ -122,23 +112,7 @@ def insert_due(connection: sa.Connection, new: Sequence[NewRun]) -> set[str]:
 
     Returns the ids of those that did not exist; the others were created by somebody else.
     """
-    if not new:
-        return set()
-    if connection.dialect.name == "postgresql":
-        columns = dict(zip(NewRun._fields, map(array_literal, zip(*new, strict=True)), strict=True))
-        return set(connection.execute(_INSERT_POSTGRESQL, columns).scalars())
-    insert = sqlite.insert(runs)
-    statement = insert.on_conflict_do_update(
-        index_elements=["schedule_id", "due_at"],
-        set_={name: insert.excluded[name] for name in _ON_CONFLICT},
-        where=(runs.c.state == RunState.MISSED) & (insert.excluded.state == RunState.QUEUED),
-    )
-    values = [{**run._asdict(), "origin": Origin.SCHEDULE.value} for run in new]
-    if connection.execute(statement, values).rowcount == len(new):
-        return {run.id for run in new}
-    # Somebody was first with some of them. What this transaction wrote bears its moment of creation.
-    made = sa.select(runs.c.id).where(runs.c.created_at == new[0].created_at, runs.c.origin == Origin.SCHEDULE)
-    return set(connection.execute(made).scalars()) & {run.id for run in new}
+    return set(_INSERT_DUE.execute(connection, new).scalars()) if new else set()
 
 
 class MadeUp(NamedTuple):
@@ -177,23 +151,17 @@ def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]
 
 # It waits for its queue no more.
 WITHOUT_NOT_SENT = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
-_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(WITHOUT_NOT_SENT)}
-_MARK_SENT_POSTGRESQL = sa.text(
-    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {WITHOUT_NOT_SENT} "  # noqa: S608 - constants of this file
-    "WHERE id = ANY(CAST(:ids AS text[]))"
+_MARK_SENT = (
+    sa.update(runs)
+    .where(one_of(runs.c.id, sa.bindparam("ids", type_=Many())))
+    .values(sent_at=sa.bindparam("now"), sends=runs.c.sends + 1, reason=sa.literal_column(WITHOUT_NOT_SENT))
 )
 
 
 def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> None:
     """Note that the broker confirmed the messages of these runs, whatever became of them since."""
     # In order, so that two who mark overlapping sets wait for each other instead of blocking each other.
-    ordered = sorted(ids)
-    if connection.dialect.name == "postgresql":
-        connection.execute(_MARK_SENT_POSTGRESQL, {"now": now, "ids": array_literal(ordered)})
-        return
-    for start in range(0, len(ordered), CHUNK):
-        chosen = runs.c.id.in_(ordered[start : start + CHUNK])
-        connection.execute(sa.update(runs).where(chosen).values(sent_at=now, **_SENT))
+    connection.execute(_MARK_SENT, {"now": now, "ids": sorted(ids)})
 
 
 # Written as in the partial indexes, so that they are used whatever the planner knows of parameters.
@@ -247,16 +215,12 @@ def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]
 def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable]:
     statement = (
         sa.update(runs)
-        .where(runs.c.id.in_(_locking(connection, chosen)), _IS_HELD)
+        # What another transaction has in hand, such as a cancellation, is left to it.
+        .where(runs.c.id.in_(chosen.with_for_update(skip_locked=True)), _IS_HELD)
         .values(state=RunState.QUEUED)
         .returning(*_SENDABLE, runs.c.sent_at)
     )
     return [Sendable._make(row[:-1]) for row in connection.execute(statement) if row[-1] is None]
-
-
-def _locking(connection: sa.Connection, chosen: sa.Select[Any]) -> sa.Select[Any]:
-    # What another transaction has in hand, such as a cancellation, is left to it.
-    return chosen.with_for_update(skip_locked=True) if connection.dialect.name == "postgresql" else chosen
 
 
 def _literals(states: Iterable[RunState]) -> list[Any]:

@@ -20,7 +20,7 @@ def adopt(connection: sa.Connection) -> set[str]:
 
     Raises RuntimeError for tables of a version of the library whose columns are not those of ours.
     """
-    if connection.dialect.name == "postgresql":
+    if SCHEMA in sa.inspect(connection).get_schema_names():
         _move(connection)
     there = set(sa.inspect(connection).get_table_names()) & set(TABLES)
     for name in sorted(there):
@@ -30,7 +30,7 @@ def adopt(connection: sa.Connection) -> set[str]:
 
 def release(connection: sa.Connection) -> None:
     """Take the views away, so that their tables can be dropped."""
-    if connection.dialect.name == "postgresql":
+    if SCHEMA in sa.inspect(connection).get_schema_names():
         for name in set(sa.inspect(connection).get_view_names(SCHEMA)) & set(TABLES):
             connection.exec_driver_sql(f"DROP VIEW {SCHEMA}.{name}")
 

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
+from webapp.database.dialects import lock
 from webapp.recurrence import Crontab, Interval, OneTime, Rule, Solar
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
@@ -243,9 +244,8 @@ def _inserted(session: AnySession, table: Any, values: dict[str, Any]) -> int:
 
 
 def _lock_solars(session: AnySession) -> None:
-    """Nobody deletes a place as unused while somebody else begins to use it. SQLite has one writer anyway."""
-    if session.connection().dialect.name == "postgresql":
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_SOLAR_LOCK)))
+    """Nobody deletes a place as unused while somebody else begins to use it."""
+    lock(session.connection(), _SOLAR_LOCK)
 
 
 def _drop_unused_rule(session: AnySession, stored: Stored) -> None:

@@ -11,22 +11,21 @@ Leading only saves work. That no run is created twice rests on the unique (sched
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 
-from webapp.database.moments import now_sql
+from webapp.database.engine import now_sql
+from webapp.schedule_store.beat_models import BeatLease
 from webapp.scheduler.clock import Clock
 
 TTL = 3.0
 RENEW_EVERY = 1.0
-
-_LATER = {
-    "postgresql": "clock_timestamp() + make_interval(secs => :ttl)",
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || :ttl || ' seconds')",
-}
-_FAR = {
-    "postgresql": "clock_timestamp() + make_interval(secs => 2 * :ttl)",
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+' || (2 * :ttl) || ' seconds')",
-}
+_PROVE = (
+    sa.select(sa.literal(1))
+    .where(BeatLease.id == 1, BeatLease.holder == sa.bindparam("mine"), BeatLease.token == sa.bindparam("proof"))
+    .with_for_update(read=True)
+)
 
 
 class LeaseLost(Exception):
@@ -55,16 +54,16 @@ class Lease:
     def take(self, connection: sa.Connection) -> bool:
         """Take the lease if it is free. Gives whether this process leads now. Call it in a transaction of its own."""
         asked = self._clock.monotonic()
-        name = connection.dialect.name
-        now = now_sql(connection)
+        ttl = timedelta(seconds=self.ttl)
+        now, later, far = (now_sql(connection, each) for each in (timedelta(), ttl, 2 * ttl))
         # A lease that runs out later than any lease can was written before the clock was set back: it counts as run
         # out.
         statement = sa.text(
-            f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {_LATER[name]} "  # noqa: S608 - constants of this file
+            f"UPDATE beat_lease SET holder = :holder, token = token + 1, expires_at = {later} "  # noqa: S608 - constants of this file
             f"WHERE id = 1 AND (holder IS NULL OR holder = :holder OR expires_at IS NULL OR expires_at < {now} "
-            f"OR expires_at > {_FAR[name]}) RETURNING token"
+            f"OR expires_at > {far}) RETURNING token"
         )
-        token = connection.execute(statement, {"holder": self.holder, "ttl": self.ttl}).scalar()
+        token = connection.execute(statement, {"holder": self.holder}).scalar()
         if token is None:
             return False
         self.token, self._renewed = int(token), asked
@@ -74,10 +73,10 @@ class Lease:
         """Keep the lease for another `ttl` seconds. False, and not leading any more, when somebody else has it."""
         asked = self._clock.monotonic()
         statement = sa.text(
-            f"UPDATE beat_lease SET expires_at = {_LATER[connection.dialect.name]} "  # noqa: S608 - constants of this file
+            f"UPDATE beat_lease SET expires_at = {now_sql(connection, timedelta(seconds=self.ttl))} "  # noqa: S608 - constants of this file
             "WHERE id = 1 AND holder = :holder AND token = :token"
         )
-        given = {"holder": self.holder, "token": self.token, "ttl": self.ttl}
+        given = {"holder": self.holder, "token": self.token}
         if connection.execute(statement, given).rowcount != 1:
             self.token = None
             return False
@@ -86,9 +85,7 @@ class Lease:
 
     def prove(self, connection: sa.Connection) -> None:
         """Make sure, until this transaction ends, that nobody takes the lease. Raises LeaseLost when somebody did."""
-        lock = " FOR SHARE" if connection.dialect.name == "postgresql" else ""
-        statement = sa.text(f"SELECT 1 FROM beat_lease WHERE id = 1 AND holder = :holder AND token = :token{lock}")  # noqa: S608 - constants of this file
-        if connection.execute(statement, {"holder": self.holder, "token": self.token}).scalar() is None:
+        if connection.execute(_PROVE, {"mine": self.holder, "proof": self.token}).scalar() is None:
             self.token = None
             raise LeaseLost
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from datetime import timedelta
 
 import sqlalchemy as sa
 
-from webapp.database.moments import now_sql
+from webapp.database.engine import now_sql
 
-# Rows of beats that were not seen for so many seconds are removed.
-FORGET_AFTER = 86_400
+# Rows of beats that were not seen for so long are removed.
+FORGET_AFTER = timedelta(days=1)
 
 
 class Presence:
@@ -51,8 +52,4 @@ class Presence:
 
     def forget_others(self, connection: sa.Connection) -> None:
         """Remove the rows of beats that were killed long ago."""
-        ago = {
-            "postgresql": "clock_timestamp() - make_interval(secs => :ago)",
-            "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || :ago || ' seconds')",
-        }[connection.dialect.name]
-        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {ago}"), {"ago": FORGET_AFTER})  # noqa: S608
+        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {now_sql(connection, -FORGET_AFTER)}"))  # noqa: S608
