@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 
+import webapp
 from webapp.database.engine import create_engine
 from webapp.models import compared, plain_metadata
 from webapp.web.access import rule_of
@@ -105,3 +106,42 @@ def _nodes(folder: Path) -> list[tuple[str, ast.AST]]:
     files = sorted(folder.rglob("*.py"))
     assert files
     return [(str(file.relative_to(ROOT)), node) for file in files for node in ast.walk(ast.parse(file.read_text()))]
+
+
+# What goes past a library, in one place for each: what the module may do that no other one does, and why.
+SHAPED_BY_DATABASE = {
+    "schedules/list/recent_runs.py": "a walk for each schedule: LATERAL in PostgreSQL, a UNION in SQLite",
+    "schedules/list/trigrams.py": "an index of another kind, and statistics that only PostgreSQL has",
+    "schedules/sources/database.py": "another program's database, which may be a file that is not there",
+    "scheduler/core.py": "SQLite has no clock of its own to go by",
+    "web/transactions.py": "SQLite has no clock of its own to go by",
+}
+PRIVATE_NAMES = {
+    "messaging/redis_transport.py": "kombu: the lists of queues, and how many heard a question",
+    "secrecy/celery_parts.py": "Celery: its tasks, without importing them all; lies below messaging",
+    "database/postgresql.py": "psycopg: its time-out",
+    "identity/limits.py": "Flask-Limiter: that its storage is away",
+    "web/access.py": "Flask-Login: a user for a request without a session",
+    "mail/connection.py": "Flask-Mail: where it makes its connections",
+    "mail/views.py": "werkzeug: the object behind a proxy",
+    "live/views.py": "werkzeug: the object behind a proxy",
+    "runs/list/export.py": "werkzeug: the object behind a proxy",
+    "secrecy/masking.py": "its own class",
+}
+
+
+def modules_with(pattern: str) -> set[str]:
+    root = Path(webapp.__file__).parent
+    return {
+        path.relative_to(root).as_posix() for path in root.rglob("*.py") if re.search(pattern, path.read_text("utf-8"))
+    }
+
+
+def test_only_the_room_of_the_database_asks_which_database_it_is() -> None:
+    asking = modules_with(r"\.dialect\b|\bdialect(\.name| ==)|get_backend_name|sqlalchemy\.dialects import.*sqlite")
+    assert {module for module in asking if not module.startswith("database/")} == set()
+    assert modules_with(r"\bis_sqlite\(") == {"database/dialects.py", *SHAPED_BY_DATABASE}
+
+
+def test_private_names_of_libraries_are_used_in_one_place_each() -> None:
+    assert modules_with(r"noqa: SLF001|(?:has|get)attr\(\w+, \"_[a-z]") == set(PRIVATE_NAMES)

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.web.access import Permission, access
@@ -22,7 +21,7 @@ blueprint = Blueprint("audit", __name__)
 def index() -> Response:
     """The newest first, narrowed by actor, action and object."""
     filters = {name: text_in_query(name) for name in ("actor", "action", "object")}
-    query = audit.entries(db.session(), actor=filters["actor"], action=filters["action"], thing=filters["object"])
+    query = audit.entries(actor=filters["actor"], action=filters["action"], thing=filters["object"])
     page = requested_page(query, AuditEntry.id)
     if wants_json():
         return jsonify(entries=[_as_dict(entry) for entry in page.rows], older=page.older, newer=page.newer)

@@ -93,11 +93,18 @@ def database_now(connection: sa.Connection, later: timedelta = timedelta()) -> s
 
     For what processes on machines with different clocks must agree on: who is alive, and whose claim has run out.
     """
-    return sa.literal_column(now_sql(connection.dialect.name, later), UtcDateTime())
+    return sa.literal_column(now_sql(connection, later), UtcDateTime())
 
 
-def now_sql(dialect: str, later: timedelta = timedelta()) -> str:
+def now_sql(connection: sa.Connection, later: timedelta = timedelta()) -> str:
     """The same as text, for a statement that is written as text."""
+    return now_text(connection.dialect.name, later)
+
+
+def now_text(dialect: str, later: timedelta) -> str:
+    """The same by the name of the database."""
+    if not later:
+        return NOW_SQL[dialect]
     if dialect == "postgresql":
         return f"{NOW_SQL['postgresql']} + make_interval(secs => {later.total_seconds()!r})"
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{later.total_seconds()!r} seconds')"

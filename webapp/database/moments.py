@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import sqlalchemy as sa
-
-from webapp.database import engine
 from webapp.recurrence.zones import from_microseconds
 
 
@@ -25,8 +22,3 @@ def seconds(value: datetime | str | None) -> float | None:
         value = value.replace(tzinfo=UTC)
     # Exact to the microsecond: for an aware moment this divides whole microseconds once.
     return value.timestamp()
-
-
-def now_sql(connection: sa.Connection, later: timedelta = timedelta()) -> str:
-    """The database's clock in its SQL, or so much later, as a moment that compares with stored ones."""
-    return engine.now_sql(connection.dialect.name, later)

@@ -10,37 +10,47 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import Either
+
 # Bytes up to which LIKE is quicker than strpos(), which skips ahead by what it looks for.
 SHORT = 2
 
 
-def mentions(column: Any, text: str, dialect: str) -> sa.ColumnElement[bool]:
+def mentions(column: Any, text: str) -> sa.ColumnElement[bool]:
     """Whether a column has the text in it. False or NULL where it has not."""
-    pattern = f"%{_escaped(text)}%"
-    if dialect == "sqlite":
-        # Its LIKE looks past the case of A to Z by itself.
-        return _condition(column.like(pattern, escape="/"))
-    if text.isascii():
-        # In this collation lower() is one look at a table for each letter. A LIKE with ESCAPE would escape its pattern
-        # for each row.
-        return _condition(sa.func.strpos(sa.func.lower(sa.collate(column, "C")), text.lower()) > 0)
-    return _condition(column.ilike(pattern, escape="/"))
+    # In this collation lower() is one look at a table for each letter. A LIKE with ESCAPE would escape its pattern for
+    # each row.
+    found = sa.func.strpos(sa.func.lower(sa.collate(column, "C")), text.lower()) > 0
+    return Either(
+        on_sqlite=_like(column, text),
+        on_postgresql=found if text.isascii() else column.ilike(f"%{_escaped(text)}%", escape="/"),
+    )
 
 
-def mentions_folded(column: Any, text: str, dialect: str) -> sa.ColumnElement[bool]:
+def mentions_folded(column: Any, text: str) -> sa.ColumnElement[bool]:
     """The same for a column whose texts were folded by the database's `lower()` when they were written."""
-    if dialect == "sqlite":
-        return mentions(column, text, dialect)
     # In a query of its own, so that it is folded once: a plan that PostgreSQL keeps would fold it for each row.
     if len(text.encode()) <= SHORT and not set(text).intersection("%_\\"):
-        return _condition(column.like(sa.select(sa.func.lower(f"%{text}%")).scalar_subquery()))
-    return _condition(sa.func.strpos(column, sa.select(sa.func.lower(text)).scalar_subquery()) > 0)
+        found = column.like(sa.select(sa.func.lower(f"%{text}%")).scalar_subquery())
+    else:
+        found = sa.func.strpos(column, sa.select(sa.func.lower(text)).scalar_subquery()) > 0
+    return Either(on_sqlite=_like(column, text), on_postgresql=found)
+
+
+def contains(column: Any, text: str) -> sa.ColumnElement[bool]:
+    """Whether a column has this text in it. SQLite looks past the case of A to Z."""
+    # A pattern without ESCAPE, and whole, where it can be: PostgreSQL works out anything else for each row anew.
+    if any(special in text for special in "%_/\\"):
+        within: sa.ColumnElement[bool] = column.contains(text, autoescape=True)
+    else:
+        within = column.like(f"%{text}%")
+    return within
+
+
+def _like(column: Any, text: str) -> Any:
+    """SQLite's LIKE looks past the case of A to Z by itself."""
+    return column.like(f"%{_escaped(text)}%", escape="/")
 
 
 def _escaped(text: str) -> str:
     return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
-
-
-def _condition(found: Any) -> sa.ColumnElement[bool]:
-    made: sa.ColumnElement[bool] = found
-    return made

@@ -90,17 +90,11 @@ def row_values(
     }
 
 
-def entries(
-    session: Session | sa.orm.scoped_session[Any],
-    *,
-    actor: str = "",
-    action: str = "",
-    thing: str = "",
-) -> sa.Select[Any]:
+def entries(*, actor: str = "", action: str = "", thing: str = "") -> sa.Select[Any]:
     """The query for rows of the audit; `actor` and `thing` are parts of names, `action` its beginning."""
     query = sa.select(AuditEntry)
     if actor:
-        query = query.where(mentions(AuditEntry.actor, actor, session.get_bind().dialect.name))
+        query = query.where(mentions(AuditEntry.actor, actor))
     if action:
         query = query.where(AuditEntry.action.startswith(action, autoescape=True))
     if thing:
@@ -108,7 +102,7 @@ def entries(
         if number:
             query = query.where(AuditEntry.object_type == kind.strip(), AuditEntry.object_id == number.strip())
         else:
-            named = mentions(AuditEntry.object_name, thing, session.get_bind().dialect.name)
+            named = mentions(AuditEntry.object_name, thing)
             query = query.where(named | (AuditEntry.object_type == thing))
     return query
 

@@ -16,7 +16,6 @@ from webapp.config import Settings
 from webapp.extensions import celery
 from webapp.messaging import installation
 from webapp.messaging.celery_config import SERIALIZER
-from webapp.messaging.delivery import bound_queues
 from webapp.messaging.producers import (
     BROKER_ERRORS,
     Unsendable,
@@ -25,6 +24,7 @@ from webapp.messaging.producers import (
     reason,
 )
 from webapp.messaging.producers import connect as connect_broker
+from webapp.messaging.redis_transport import bound_queues, is_redis, size
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +138,9 @@ def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
 
 def _depth(connection: Any, name: str) -> int | None:
     channel = connection.default_channel
-    if hasattr(channel, "_size"):
-        # Redis: a list for each priority; `_size` adds them up. A queue that nobody used yet has no list.
+    if is_redis(channel):
         try:
-            return int(channel._size(name))  # noqa: SLF001  # kombu has no public name for it
+            return size(channel, name)
         except redis.ResponseError:
             # Something else has this name.
             return None

@@ -15,6 +15,7 @@ from kombu import Queue
 
 from webapp.messaging.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
 from webapp.messaging.producers import reason as describe
+from webapp.messaging.redis_transport import bound_queues
 from webapp.queue_names import target_refusal
 
 # In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
@@ -100,13 +101,6 @@ class CheckedProducer:
         for queue in found or ():
             if reason := target_refusal(None, None, queue):
                 raise Unsendable(reason)
-
-
-def bound_queues(channel: Any, exchange: str, key: str) -> list[str] | None:
-    """The queues that an exchange leads to; None where the broker does not say, and where all listeners get it."""
-    if not hasattr(channel, "_lookup") or channel.typeof(exchange).type == "fanout":
-        return None
-    return sorted(channel._lookup(exchange, key))  # noqa: SLF001 - as its own `basic_publish` does
 
 
 @contextmanager

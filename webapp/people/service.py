@@ -40,8 +40,7 @@ def find_people(search: str, role: str, active: bool | None) -> sa.Select[Any]:
     if search:
         query = query.where(
             # Addresses are kept in lower case.
-            mentions(User.name, search, db.engine.dialect.name)
-            | mentions_folded(User.email, search, db.engine.dialect.name)
+            mentions(User.name, search) | mentions_folded(User.email, search)
         )
     if role:
         query = query.where(User.roles.any(Role.name == role))

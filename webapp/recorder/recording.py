@@ -13,10 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
 from webapp.recorder import failure_budgets, transitions
-from webapp.run_store.batch_update import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement, batch_update
+from webapp.run_store.batch_update import batch_update
 from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.events import (
     ID_LENGTH,

@@ -15,7 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.run_store.batch_update import MOMENT, NUMBER, TEXT, batch_update
+from webapp.database.dialects import MOMENT, NUMBER, TEXT
+from webapp.run_store.batch_update import batch_update
 from webapp.run_store.events import Entry, Event, limited
 from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database.engine import database_now, first_row, now_sql, sqlite_moment
+from webapp.database.dialects import DriverStatement
+from webapp.database.engine import database_now
 from webapp.liveness import CLAIM_TIMEOUT
 from webapp.run_store.canvas import replaced_by
 from webapp.run_store.creation import NewRun, insert
@@ -25,28 +26,24 @@ from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 MAX_CLAIMS = 4
 
 
-def _take(dialect: str, mark: str, only_where: str = "") -> str:
-    """The claim as text: building this statement anew for each task costs the worker several times what it does."""
-    run_id, attempt, worker_id, worker, handed_over, at = (mark.format(name) for name in _TAKES)
-    now = now_sql(dialect)
-    return (
-        f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = {worker_id}, claim_seen_at = {now}, "  # noqa: S608  # constants of this program
-        f"claims = claims + 1, attempt = {attempt}, worker = {worker}, "
-        f"started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL, "
+def _take(only_where: str = "") -> DriverStatement:
+    text = (
+        f"UPDATE runs SET state = '{RunState.STARTED}', claimed_by = {{worker_id}}, claim_seen_at = {{now}}, "  # noqa: S608  # constants of this program
+        "claims = claims + 1, attempt = {attempt}, worker = {worker}, "
+        "started_at = COALESCE(started_at, {at}), sent_at = COALESCE(sent_at, {at}), ended_at = NULL, "
         f"reason = CASE WHEN state <> '{RunState.UNCONFIRMED}' THEN reason END "
-        f"WHERE id = {run_id} AND {in_sql('state', UNSETTLED)} {only_where}"
-        f"AND (expires_at IS NULL OR expires_at > {now}) AND claims < {MAX_CLAIMS} + {attempt} "
-        f"AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
-        f"OR claim_seen_at < {now_sql(dialect, -CLAIM_TIMEOUT)}) RETURNING claims"
+        f"WHERE id = {{run_id}} AND {in_sql('state', UNSETTLED)} {only_where}"
+        f"AND (expires_at IS NULL OR expires_at > {{now}}) AND claims < {MAX_CLAIMS} + {{attempt}} "
+        "AND (claimed_by IS NULL OR claimed_by = {handed_over} OR attempt < {attempt} "
+        "OR claim_seen_at < {ago}) RETURNING claims"
     )
+    return DriverStatement(text, _TAKES, CLAIM_TIMEOUT)
 
 
 _TAKES = ("run_id", "attempt", "worker_id", "worker", "handed_over", "at")
-# As the drivers take it.
-_MARKS = {"postgresql": "%({})s", "sqlite": ":{}"}
-_TAKE = {dialect: _take(dialect, mark) for dialect, mark in _MARKS.items()}
+_TAKE = _take()
 # A task id that was begun before is not begun again by a message that another program sent since.
-_TAKE_NEW = {dialect: _take(dialect, mark, "AND started_at IS NULL ") for dialect, mark in _MARKS.items()}
+_TAKE_NEW = _take("AND started_at IS NULL ")
 
 
 class Verdict(Enum):
@@ -119,8 +116,7 @@ def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim
         with engine.begin() as connection:
             delivery = replace(delivery, run_id=_going_on(connection, delivery))
             return Claim(claim(connection, delivery, at), delivery.run_id)
-    dialect = engine.dialect.name
-    row = first_row(engine, _TAKE_NEW[dialect], _given(dialect, delivery, at))
+    row = _TAKE_NEW.first_row(engine, _given(delivery, at))
     if row is not None:
         return Claim(_claimed(row[0], delivery), delivery.run_id)
     with engine.begin() as connection:
@@ -165,8 +161,7 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     2. If no row changed, look why. A run that has no row was sent by another program, or by a task: it gets its row
        now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
-    dialect = connection.dialect.name
-    taken = connection.exec_driver_sql(_TAKE[dialect], _given(dialect, delivery, at)).scalar()
+    taken = _TAKE.scalar(connection, _given(delivery, at))
     return _why_not(connection, delivery, at) if taken is None else _claimed(taken, delivery)
 
 
@@ -175,17 +170,16 @@ def claim_by_itself(engine: sa.Engine, delivery: Delivery, at: datetime) -> Verd
 
     That goes past SQLAlchemy, which costs more than the statement does. Raises its errors nevertheless.
     """
-    row = first_row(engine, _TAKE[engine.dialect.name], _given(engine.dialect.name, delivery, at))
+    row = _TAKE.first_row(engine, _given(delivery, at))
     if row is not None:
         return _claimed(row[0], delivery)
     with engine.begin() as connection:
         return claim(connection, delivery, at)
 
 
-def _given(dialect: str, delivery: Delivery, at: datetime) -> dict[str, Any]:
-    moment = at if dialect == "postgresql" else sqlite_moment(at)
+def _given(delivery: Delivery, at: datetime) -> dict[str, Any]:
     handed_over = _handed_over(delivery.replaced)
-    values = (delivery.run_id, delivery.attempt, delivery.worker_id, delivery.worker, handed_over, moment)
+    values = (delivery.run_id, delivery.attempt, delivery.worker_id, delivery.worker, handed_over, at)
     return dict(zip(_TAKES, values, strict=True))
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
-from webapp.database.engine import NAME_LENGTH, Name, UtcDateTime, now, now_sql
-from webapp.run_store.batch_update import MOMENT, NUMBER, TEXT, BatchStatement
+from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
+from webapp.database.engine import NAME_LENGTH, Name, UtcDateTime, now
 from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -128,8 +128,7 @@ def insert(connection: sa.Connection, new: Sequence[NewRun], existing: str = KEE
         for name, values in zip(NewRun._fields, zip(*new, strict=True), strict=True)
         if name not in _IN_THE_TABLE or values.count(_IN_THE_TABLE[name]) < len(values)
     )
-    statement = _statement(connection.dialect.name, said, existing)
-    return set(statement.execute(connection, map(attrgetter(*said), new)))
+    return set(_statement(said, existing).execute(connection, map(attrgetter(*said), new)))
 
 
 # The defaults that the table has too.
@@ -140,10 +139,10 @@ _CUT = f"CASE WHEN length({{0}}) > {NAME_LENGTH} THEN substr({{0}}, 1, {NAME_LEN
 
 
 @lru_cache(256)
-def _statement(dialect: str, said: tuple[str, ...], existing: str) -> BatchStatement:
+def _statement(said: tuple[str, ...], existing: str) -> BatchStatement:
     values = {name: _CUT.format(f"told.{name}") if _TYPES[name] is Name else f"told.{name}" for name in said}
     if "claimed_by" in said:
-        values["claim_seen_at"] = now_sql(dialect)
+        values["claim_seen_at"] = "{now}"
     columns, sources = map(", ".join, (values, values.values()))
     text = (
         f"INSERT INTO runs ({columns}) SELECT {sources} FROM {{batch}} WHERE true ON CONFLICT {existing} RETURNING id"  # noqa: S608  # constants of this program

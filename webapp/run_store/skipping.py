@@ -6,12 +6,10 @@ A due time can have one run, whoever makes it, so beat finds it taken and goes o
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database.conditions import numbers_for, one_of
+from webapp.database.dialects import Many, one_of
 from webapp.extensions import db
 from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.ids import due_run_id
@@ -51,21 +49,18 @@ def skipped_ahead(schedule_ids: list[int], now: datetime) -> dict[int, set[datet
     """The due times of these schedules that will be skipped."""
     if not schedule_ids:
         return {}
-    dialect = db.engine.dialect.name
-    given = {"ids": numbers_for(schedule_ids, dialect), "now": now}
     found: dict[int, set[datetime]] = {}
-    for schedule_id, due_at, state in db.session.execute(_ahead_of(dialect), given):
+    for schedule_id, due_at, state in db.session.execute(_AHEAD_OF, {"ids": schedule_ids, "now": now}):
         if schedule_id is not None and due_at is not None and state == RunState.SKIPPED:
             found.setdefault(schedule_id, set()).add(due_at)
     return found
 
 
-@cache
-def _ahead_of(dialect: str) -> sa.Select[*tuple[Any, ...]]:
-    # Few runs have a due time ahead, and the index by schedule leads to them; asked for the state too, SQLite would
-    # read every skipped run there is.
-    chosen = one_of(Run.schedule_id, sa.bindparam("ids", type_=sa.Text), dialect)
-    return sa.select(Run.schedule_id, Run.due_at, Run.state).where(chosen, Run.due_at > sa.bindparam("now"))
+# Few runs have a due time ahead, and the index by schedule leads to them; asked for the state too, SQLite would read
+# every skipped run there is.
+_AHEAD_OF = sa.select(Run.schedule_id, Run.due_at, Run.state).where(
+    one_of(Run.schedule_id, sa.bindparam("ids", type_=Many())), Run.due_at > sa.bindparam("now")
+)
 
 
 def _ahead(schedule_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

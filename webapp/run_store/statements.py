@@ -1,7 +1,6 @@
 """The statements on `runs` that many rows go through: marking sent, releasing, finding lost ones.
 
-Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes. The same
-functions serve SQLite and PostgreSQL; where a set of thousands of rows matters, each has its own way.
+Core statements that take a connection; the caller owns the transaction. All moments are aware datetimes.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database.engine import UtcDateTime, array_literal, database_now
+from webapp.database.dialects import Many, one_of
+from webapp.database.engine import UtcDateTime, database_now
 from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
 from webapp.run_store.canvas import REPLACEMENT
 from webapp.run_store.models import Run
@@ -108,23 +108,17 @@ def make_up_for(connection: sa.Connection, pause_id: int, made: Sequence[MadeUp]
 
 # It waits for its queue no more.
 WITHOUT_NOT_SENT = f"CASE WHEN reason LIKE '{NOT_SENT}%' THEN NULL ELSE reason END"
-_SENT = {"sends": runs.c.sends + 1, "reason": sa.literal_column(WITHOUT_NOT_SENT)}
-_MARK_SENT_POSTGRESQL = sa.text(
-    f"UPDATE runs SET sent_at = :now, sends = sends + 1, reason = {WITHOUT_NOT_SENT} "  # noqa: S608 - constants of this file
-    "WHERE id = ANY(CAST(:ids AS text[]))"
+_MARK_SENT = (
+    sa.update(runs)
+    .where(one_of(runs.c.id, sa.bindparam("ids", type_=Many())))
+    .values(sent_at=sa.bindparam("now"), sends=runs.c.sends + 1, reason=sa.literal_column(WITHOUT_NOT_SENT))
 )
 
 
 def mark_sent(connection: sa.Connection, ids: Iterable[str], now: datetime) -> None:
     """Note that the broker confirmed the messages of these runs, whatever became of them since."""
     # In order, so that two who mark overlapping sets wait for each other instead of blocking each other.
-    ordered = sorted(ids)
-    if connection.dialect.name == "postgresql":
-        connection.execute(_MARK_SENT_POSTGRESQL, {"now": now, "ids": array_literal(ordered)})
-        return
-    for start in range(0, len(ordered), CHUNK):
-        chosen = runs.c.id.in_(ordered[start : start + CHUNK])
-        connection.execute(sa.update(runs).where(chosen).values(sent_at=now, **_SENT))
+    connection.execute(_MARK_SENT, {"now": now, "ids": sorted(ids)})
 
 
 # Written as in the partial indexes, so that they are used whatever the planner knows of parameters.
@@ -178,16 +172,12 @@ def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]
 def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable]:
     statement = (
         sa.update(runs)
-        .where(runs.c.id.in_(_locking(connection, chosen)), _IS_HELD)
+        # What another transaction has in hand, such as a cancellation, is left to it.
+        .where(runs.c.id.in_(chosen.with_for_update(skip_locked=True)), _IS_HELD)
         .values(state=RunState.QUEUED)
         .returning(*_SENDABLE, runs.c.sent_at)
     )
     return [Sendable._make(row[:-1]) for row in connection.execute(statement) if row[-1] is None]
-
-
-def _locking(connection: sa.Connection, chosen: sa.Select[Any]) -> sa.Select[Any]:
-    # What another transaction has in hand, such as a cancellation, is left to it.
-    return chosen.with_for_update(skip_locked=True) if connection.dialect.name == "postgresql" else chosen
 
 
 def _literals(states: Iterable[RunState]) -> list[Any]:

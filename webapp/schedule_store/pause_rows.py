@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
-from webapp.database.conditions import contains
+from webapp.database.text_search import contains
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.models import Resume, SchedulePause

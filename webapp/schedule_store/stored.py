@@ -24,7 +24,7 @@ from sqlalchemy_celery_beat.models import (
     SolarSchedule,
 )
 
-from webapp.database.conditions import numbers_for, one_of
+from webapp.database.dialects import Many, one_of
 from webapp.recurrence import (
     Crontab,
     DueTime,
@@ -364,12 +364,11 @@ def find_named(session: AnySession, name: str) -> Stored | None:
 
 def find_many(session: AnySession, ids: Iterable[int]) -> Sequence[Stored]:
     """Several schedules by their numbers, in the order of their names."""
-    dialect = session.get_bind().dialect.name
-    return [Stored(row) for row in session.execute(_many(dialect), {"ids": numbers_for(ids, dialect)})]
+    return [Stored(row) for row in session.execute(_many(), {"ids": list(ids)})]
 
 
 @cache
-def _many(dialect: str) -> sa.Select[Any]:
+def _many() -> sa.Select[Any]:
     """Put together once: that takes longer than to read a page of them."""
-    chosen = one_of(TASKS.c.id, sa.bindparam("ids", type_=sa.Text), dialect)
+    chosen = one_of(TASKS.c.id, sa.bindparam("ids", type_=Many()))
     return select_schedules().where(chosen).order_by(TASKS.c.name)

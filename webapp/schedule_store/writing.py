@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
+from webapp.database.dialects import lock
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.messaging import beat_wakeup, broker
@@ -326,6 +327,5 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 def _lock_solars(session: AnySession) -> None:
-    """No place is deleted as unused while another transaction begins to use it. SQLite has one writer anyway."""
-    if session.connection().dialect.name == "postgresql":
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_SOLAR_LOCK)))
+    """No place is deleted as unused while another transaction begins to use it."""
+    lock(session.connection(), _SOLAR_LOCK)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
-from webapp.database.engine import create_engine, sqlite_moment
-from webapp.database.moments import moment, now_sql, seconds
+from webapp.database.engine import create_engine, now_sql
+from webapp.database.moments import seconds
 from webapp.database.reads import reading
 from webapp.scheduler.clock import Clock
 
@@ -36,11 +34,3 @@ def database_clock(engine: sa.Engine, clock: Clock) -> tuple[float, float, float
         shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
         answered = clock.monotonic()
     return shown or clock.wall(), (asked + answered) / 2, (answered - asked) / 2
-
-
-def raw_moment(connection: sa.Connection, epoch: float | None) -> datetime | str | None:
-    """Epoch seconds as the driver takes them in textual SQL."""
-    if epoch is None:
-        return None
-    value = moment(epoch)
-    return sqlite_moment(value) if connection.dialect.name == "sqlite" else value

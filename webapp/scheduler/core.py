@@ -19,6 +19,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.database.dialects import is_sqlite
 from webapp.database.moments import moment
 from webapp.database.postgresql import trusted_for
 from webapp.database.reads import reading
@@ -63,7 +64,7 @@ class Core:
         self._app = app
         self.engine = open_engine(url)
         self.clock = clock or Clock()
-        self._own_clock = clock is not None or self.engine.dialect.name == "sqlite"
+        self._own_clock = clock is not None or is_sqlite(self.engine)
         self.presence = Presence()
         self.lease = Lease(self.presence.id, self.clock)
         self.agenda = Agenda()

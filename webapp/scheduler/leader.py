@@ -15,9 +15,16 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from webapp.database.moments import now_sql
+from webapp.database.engine import now_sql
 from webapp.liveness import LEASE_DURATION
+from webapp.schedule_store.beat_models import BeatLease
 from webapp.scheduler.clock import Clock
+
+_PROVE = (
+    sa.select(sa.literal(1))
+    .where(BeatLease.id == 1, BeatLease.holder == sa.bindparam("mine"), BeatLease.token == sa.bindparam("proof"))
+    .with_for_update(read=True)
+)
 
 
 class LeaseLost(Exception):
@@ -75,9 +82,7 @@ class Lease:
 
     def prove(self, connection: sa.Connection) -> None:
         """Make sure, until this transaction ends, that nobody takes the lease. Raises LeaseLost when somebody did."""
-        lock = " FOR SHARE" if connection.dialect.name == "postgresql" else ""
-        statement = sa.text(f"SELECT 1 FROM beat_lease WHERE id = 1 AND holder = :holder AND token = :token{lock}")  # noqa: S608 - constants of this file
-        if connection.execute(statement, {"holder": self.holder, "token": self.token}).scalar() is None:
+        if connection.execute(_PROVE, {"mine": self.holder, "proof": self.token}).scalar() is None:
             self.token = None
             raise LeaseLost
 

@@ -8,7 +8,7 @@ import uuid
 
 import sqlalchemy as sa
 
-from webapp.database.moments import now_sql
+from webapp.database.engine import now_sql
 from webapp.liveness import REMEMBERED
 
 

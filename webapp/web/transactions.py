@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import is_sqlite
 from webapp.database.engine import now, read_only
 from webapp.extensions import db
 
@@ -39,7 +40,7 @@ def write_apart(write: Callable[[sa.Connection], object]) -> None:
 
 def database_clock() -> datetime:
     """This moment by the database's clock: who is alive, and what is paused, must not depend on a web host's."""
-    if db.engine.dialect.name != "postgresql":
+    if is_sqlite(db.engine):
         # SQLite has the clock of the host that asks.
         return now()
     found: datetime = db.session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import along
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED
@@ -30,8 +31,6 @@ _OLDEST = (
     "SELECT count(*), min(ready) FROM (SELECT CASE WHEN eta > created_at THEN eta ELSE created_at END AS ready "
     "FROM {runs} WHERE state = 'queued' AND queue {which} ORDER BY created_at LIMIT :most) AS waiting"
 )
-# Without statistics SQLite would read everything that is queued, along another index.
-_RUNS = {"sqlite": "runs INDEXED BY ix_runs_waiting", "postgresql": "runs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,8 @@ def _oldest(queue: str | None, most: int) -> tuple[int, datetime | None]:
 
 
 def _runs() -> str:
-    return _RUNS[db.engine.dialect.name]
+    # Without statistics SQLite would read everything that is queued, along another index.
+    return along(db.engine, "runs", "ix_runs_waiting")
 
 
 def _last_seen(queue: str, workers: Iterable[Heartbeat]) -> datetime | None:

@@ -24,8 +24,6 @@ from typing import Any
 import sqlalchemy as sa
 from celery import signals
 from celery.worker.control import Panel
-from kombu.transport.redis import Channel as RedisChannel
-from kombu.utils.json import dumps
 
 from webapp.config import Settings
 from webapp.database.engine import database_now, read_only
@@ -33,6 +31,7 @@ from webapp.extensions import celery, db
 from webapp.liveness import CONSUMERS_ASKED_EVERY, WORKER_LOST_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
+from webapp.messaging.redis_transport import ask_workers
 from webapp.queue_names import refusal
 from webapp.run_store.worker_models import Worker
 
@@ -243,26 +242,15 @@ def _our_nodes() -> Counter[str] | None:
 
 def _active_queues(connection: Any) -> tuple[list[tuple[str, set[str]]], int | None]:
     """What each worker that answers consumes, and how many heard the question, where the broker says it (Redis)."""
-    channel, heard = connection.default_channel, list[int]()
-
-    def put_fanout(exchange: str, message: Any, routing_key: str, **_: Any) -> None:
-        with channel.conn_or_acquire() as client:
-            for topic in channel._get_publish_topics(exchange, routing_key):  # noqa: SLF001 - as kombu's own does
-                heard.append(client.publish(topic, dumps(message)))
-
-    if isinstance(channel, RedisChannel):
-        channel._put_fanout = put_fanout  # noqa: SLF001 - kombu's own drops the number
     mailbox = celery.control.mailbox(connection)
-    # On this connection, rather than on one that waits longer for a broker that does not answer.
-    mailbox.producer_pool = None
-    answers = mailbox._broadcast("active_queues", reply=True, timeout=REPLY_TIMEOUT)  # noqa: SLF001 - as `broadcast`
+    answers, heard = ask_workers(mailbox, connection.default_channel, "active_queues", REPLY_TIMEOUT)
     replies = [
         (node, {str(queue["name"]) for queue in queues})
-        for answer in answers or ()
+        for answer in answers
         for node, queues in answer.items()
         if isinstance(queues, list)
     ]
-    return replies, sum(heard) if heard else None
+    return replies, heard
 
 
 def _consumer_count(connection: Any) -> int:

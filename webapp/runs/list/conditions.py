@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.database.conditions import contains
-from webapp.database.text_search import mentions
+from webapp.database.dialects import seconds_between
+from webapp.database.text_search import contains, mentions
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.models import Run
@@ -138,9 +138,7 @@ def _tasks(search: Search) -> _Option:
 def _others(search: Search, now: datetime) -> list[Condition]:
     conditions: list[Condition] = []
     if search.workers:
-        conditions.append(
-            lambda columns: sa.or_(*(mentions(columns.worker, text, db.engine.dialect.name) for text in search.workers))
-        )
+        conditions.append(lambda columns: sa.or_(*(mentions(columns.worker, text) for text in search.workers)))
     if search.queues:
         conditions.append(lambda columns: _queue(columns, search.queues))
     conditions.extend(_runtime(operator, seconds, now) for operator, seconds in search.runtime)
@@ -158,10 +156,7 @@ def _queue(columns: Columns, names: tuple[str, ...]) -> sa.ColumnElement[bool]:
 def _runtime(operator: str, seconds: float, now: datetime) -> Condition:
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         end = sa.func.coalesce(columns.ended_at, sa.bindparam(None, now, Run.ended_at.type))
-        if db.engine.dialect.name == "sqlite":
-            taken: Any = (sa.func.julianday(end) - sa.func.julianday(columns.started_at)) * 86400.0
-        else:
-            taken = sa.func.extract("epoch", end - columns.started_at)
+        taken = seconds_between(columns.started_at, end)
         compared = {">": taken > seconds, ">=": taken >= seconds, "<": taken < seconds, "<=": taken <= seconds}
         return sa.and_(columns.started_at.is_not(None), compared[operator])
 
@@ -174,10 +169,7 @@ def _word(word: str) -> Condition:
 
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         return sa.or_(
-            *(
-                mentions(columns[name], spelled if name in ("args", "kwargs") else word, db.engine.dialect.name)
-                for name in TEXTS
-            ),
+            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
             columns.id == word.lower(),
         )
 

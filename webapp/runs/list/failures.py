@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import tail
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
@@ -53,13 +54,8 @@ class Failures:
 
 def grouped(span: timedelta, now: datetime) -> Failures:
     """The failures of the span, along the index of failed runs."""
-    tail = (
-        sa.func.substr(Run.traceback, -TAIL)
-        if db.engine.dialect.name == "sqlite"
-        else sa.func.right(Run.traceback, TAIL)
-    )
     query = (
-        sa.select(Run.id, Run.task, Run.error, Run.created_at, tail.label("traceback"))
+        sa.select(Run.id, Run.task, Run.error, Run.created_at, tail(Run.traceback, TAIL).label("traceback"))
         .where(Run.state == RunState.FAILED, Run.created_at > now - span)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(LOOKED_AT + 1)

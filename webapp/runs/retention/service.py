@@ -20,7 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.database.moments import moment, now_sql, seconds
+from webapp.database.engine import now_sql
+from webapp.database.moments import moment, seconds
 from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.audit import record

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from celery import Celery
-from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.database import dialects
 from webapp.database.engine import database_now
 from webapp.liveness import REMEMBERED, WORKER_LOST_AFTER
 from webapp.run_store.worker_models import QueueConsumer, Worker
@@ -156,7 +156,7 @@ def _judged(answers: Sequence[Answer], rows: Sequence[frozenset[str]]) -> set[Se
 
 def _keep(connection: sa.Connection, seen: set[Seen], now: datetime) -> None:
     if seen:
-        insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(QueueConsumer)
+        insert = dialects.insert(connection, QueueConsumer)
         statement = insert.on_conflict_do_update(index_elements=_COLUMNS, set_={"seen_at": insert.excluded.seen_at})
         rows = [{**one._asdict(), "first_seen_at": now, "seen_at": now} for one in sorted(seen)]
         connection.execute(statement, rows)

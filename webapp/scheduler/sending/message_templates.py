@@ -14,8 +14,7 @@ import json
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -25,6 +24,7 @@ from celery.app.amqp import AMQP
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
+from webapp.messaging.redis_transport import caught, expires, list_of
 from webapp.run_store.statements import Sendable
 
 # Of the version of the ids that it stands for.
@@ -118,14 +118,14 @@ def make_template(channel: Any, run: Sendable, publish: Callable[[Sendable], Non
     `publish` must publish a run through Celery on this channel.
     """
     probe = run._replace(id=_PROBE, args='["@@beatdesk@@"]', kwargs="{}")
-    with _caught(channel) as caught:
+    with caught(channel) as kept:
         publish(probe)
-    if len(caught) != 1:
+    if len(kept) != 1:
         return None
-    queue, message = caught[0]
+    queue, message = kept[0]
     headers, properties = message["headers"], message["properties"]
     embed = json.loads(b64decode(message["body"]))[2]
-    if queue in getattr(channel, "_expires", {}) or dumps(message).count(_PROBE) != _PLACES_OF_ID:
+    if expires(channel, queue) or dumps(message).count(_PROBE) != _PLACES_OF_ID:
         return None
     message["body"] = "@@beatdesk:body@@"
     headers["id"] = headers["root_id"] = properties["correlation_id"] = "@@beatdesk:id@@"
@@ -133,39 +133,7 @@ def make_template(channel: Any, run: Sendable, publish: Callable[[Sendable], Non
     properties["delivery_tag"] = "@@beatdesk:tag@@"
     if run.expires_at is not None:
         headers["expires"], properties["expiration"] = "@@beatdesk:expires@@", "@@beatdesk:expiration@@"
-    priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
-    return Template(channel._q_for_pri(queue, priority), message, dumps(embed))  # noqa: SLF001
-
-
-@contextmanager
-def _caught(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Keep what is published on the channel meanwhile, and send nothing."""
-    caught: list[tuple[str, dict[str, Any]]] = []
-
-    def put(queue: str, message: dict[str, Any], **_: Any) -> None:
-        caught.append((queue, message))
-
-    channel._put = put  # noqa: SLF001 - the method that would send
-    try:
-        yield caught
-    finally:
-        del channel._put  # noqa: SLF001
-
-
-@contextmanager
-def pushed_ahead(channel: Any) -> Iterator[None]:
-    """Put what is published on the channel meanwhile where the list is read next."""
-
-    def put(queue: str, message: dict[str, Any], **_: Any) -> None:
-        priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
-        with channel.conn_or_acquire() as client:
-            client.rpush(channel._q_for_pri(queue, priority), dumps(message))  # noqa: SLF001
-
-    channel._put = put  # noqa: SLF001 - the method that would append
-    try:
-        yield
-    finally:
-        del channel._put  # noqa: SLF001
+    return Template(list_of(channel, queue, message), message, dumps(embed))
 
 
 def tags(count: int) -> list[str]:

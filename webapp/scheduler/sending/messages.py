@@ -9,7 +9,6 @@ from typing import Any
 
 from celery import Celery
 from celery.utils.log import get_logger
-from kombu.transport.redis import Channel as RedisChannel
 from redis.exceptions import ResponseError
 
 from webapp.database.engine import now
@@ -30,10 +29,11 @@ from webapp.messaging.producers import (
     reason,
     timed_out,
 )
+from webapp.messaging.redis_transport import is_redis, pushed_ahead, size
 from webapp.run_store import message
 from webapp.run_store.ids import had_row
 from webapp.run_store.statements import Sendable, Target, target_of
-from webapp.scheduler.sending.message_templates import Template, fits, make_template, pushed_ahead, tags
+from webapp.scheduler.sending.message_templates import Template, fits, make_template, tags
 
 logger = get_logger(__name__)
 
@@ -182,7 +182,7 @@ class Sender:
     def _send_ahead(self, producer: Producer, run: Sendable) -> None:
         """Redis: at the end of the list that is read first. RabbitMQ: by the next higher priority."""
         channel = producer.channel
-        if self._is_redis(channel):
+        if is_redis(channel):
             with pushed_ahead(channel):
                 message.send(self._app, producer, run)
             return
@@ -203,7 +203,7 @@ class Sender:
     def redis(self) -> Any:
         """The broker's Redis client, or None when the broker is another one. Raises what the transport raises."""
         channel = self._open().channel
-        return channel.client if self._is_redis(channel) else None
+        return channel.client if is_redis(channel) else None
 
     @property
     def connection(self) -> Any:
@@ -226,9 +226,9 @@ class Sender:
     def depth(self, queue: str) -> int:
         """How many messages wait in a queue; none when it does not exist."""
         channel = self._open().channel
-        if self._is_redis(channel):
+        if is_redis(channel):
             try:
-                return int(channel._size(queue))  # noqa: SLF001 - kombu has no public name for it
+                return size(channel, queue)
             except ResponseError:
                 # Something else has this name. Whatever waits for it is not lost.
                 return 1
@@ -256,10 +256,6 @@ class Sender:
             self._producer = open_producer(self._connection)
         return self._producer
 
-    @staticmethod
-    def _is_redis(channel: Any) -> bool:
-        return isinstance(channel, RedisChannel)
-
     def _template(self, run: Sendable) -> Template | None:
         """The template for a run; None when its message is to be made by Celery, which says what is wrong with it."""
         if run.attempt or run.sealed is not None or run.parent_id is not None or run.root_id is not None:
@@ -272,7 +268,7 @@ class Sender:
             channel = self._open().channel
             made = None
             try:
-                if self._is_redis(channel) and fits(self._app, run):
+                if is_redis(channel) and fits(self._app, run):
                     made = make_template(channel, run, lambda probe: message.send(self._app, self._open(), probe))
             except ConnectionLost:
                 raise

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import numbers_joined
 from webapp.schedule_store.rows import Row, some_rows
 
 # Beyond so many different ones it is quicker to read all schedules one by one.
@@ -32,7 +33,6 @@ GROUP BY p.discriminator, p.schedule_id, p.task, p.queue, p.exchange, p.routing_
     AND coalesce(p.priority, 0) BETWEEN 0 AND 9 AND g.broken IS NULL THEN 0 ELSE p.id END
 LIMIT {limit}
 """
-_IDS = {"sqlite": "group_concat(p.id)", "postgresql": "string_agg(CAST(p.id AS text), ',')"}
 
 
 class Alike(NamedTuple):
@@ -47,7 +47,7 @@ def alike(connection: sa.Connection, tasks: Collection[str]) -> Iterator[Alike] 
 
     Arguments that look like JSON and are none are only noticed once beat has found them broken.
     """
-    statement = sa.text(_GROUPED.format(ids=_IDS[connection.dialect.name], limit=MOST + 1))
+    statement = sa.text(_GROUPED.format(ids=numbers_joined(connection, "p.id"), limit=MOST + 1))
     query = statement.bindparams(sa.bindparam("tasks", expanding=True))
     found = dict(tuple(row) for row in connection.execute(query, {"tasks": sorted(tasks)}))
     return _read(connection, found) if len(found) <= MOST else None

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import minute_of
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
@@ -62,10 +63,7 @@ def _by_hour(starts: Sequence[int], filters: Filters, now: datetime) -> dict[int
     newest = _walk(since).order_by(Run.created_at.desc(), Run.id.desc())
     runs = _due(newest, since, now, filters)
     # By minutes: one row for each of thousands of due times would take longer to fetch than to find.
-    minute = sa.func.substr(sa.type_coerce(runs.c.due_at, sa.Text), 1, len("2027-10-31 02:30"))
-    if db.engine.dialect.name == "postgresql":
-        minute = sa.func.to_char(sa.func.timezone("UTC", runs.c.due_at), "YYYY-MM-DD HH24:MI")
-    grouped = sa.select(minute.label("minute"), runs.c.state).subquery()
+    grouped = sa.select(minute_of(runs.c.due_at).label("minute"), runs.c.state).subquery()
     query = sa.select(grouped, sa.func.count()).group_by(*grouped.c)
     found: dict[int, Counter[str]] = {start: Counter() for start in starts}
     for text, state, count in db.session.execute(query):

@@ -9,21 +9,18 @@ import sqlalchemy as sa
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.visitors import iterate
 
-from webapp.database.conditions import numbers_for, one_of
-from webapp.extensions import db
+from webapp.database.dialects import Either, Many, one_of
 
 
 def among(column: sa.Column[int], numbers: Sequence[int]) -> sa.ColumnElement[bool]:
     """Whether it is one of these: one parameter, because thousands of them take longer than the search."""
-    dialect = db.engine.dialect.name
-    return one_of(column, sa.literal(numbers_for(numbers, dialect), sa.Text), dialect)
+    return one_of(column, sa.literal(numbers, Many()))
 
 
 def known(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
     """Whether a column has a value that nearly all have: SQLite, which guesses, must not go by its index for that."""
-    if db.engine.dialect.name == "sqlite":
-        return sa.UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type).is_not(None)
-    return column.is_not(None)
+    unindexed = sa.UnaryExpression(column, operator=operators.custom_op("+"), type_=column.type)
+    return Either(on_sqlite=unindexed.is_not(None), on_postgresql=column.is_not(None))
 
 
 def needs(table: sa.Table, conditions: Sequence[Any]) -> bool:

@@ -128,7 +128,7 @@ def conditions(filters: Filters, now: datetime, pauses: Sequence[Pause]) -> list
     """What rows must be to be listed."""
     found: list[sa.ColumnElement[bool]] = []
     if filters.q:
-        found.append(mentions_folded(WORDS.c.words, filters.q, db.engine.dialect.name))
+        found.append(mentions_folded(WORDS.c.words, filters.q))
     if filters.kind in DISCRIMINATORS:
         found.append(TASKS.c.discriminator == DISCRIMINATORS[Kind(filters.kind)])
     if filters.task:

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import is_sqlite
 from webapp.database.engine import array_literal
 from webapp.extensions import db
 from webapp.run_store.models import Run
@@ -45,7 +46,7 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
     """The last runs of each schedule's due times, newest first."""
     names = ", ".join(column.key for column in _COLUMNS)
     found: dict[int, list[LastRun]] = {}
-    end = "" if _on_sqlite() else "ORDER BY due_at DESC"
+    end = "" if is_sqlite(db.engine) else "ORDER BY due_at DESC"
     for row in _walks((f"schedule_id, {names}", names, end), schedule_ids, now, count, typed=True):
         found.setdefault(row[0], []).append(LastRun(*tuple(row)[1:]))
     return found
@@ -54,7 +55,7 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
 def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP) -> dict[int, list[str]]:
     """The states of the last runs of each schedule's due times, newest first."""
     # Joined by the database: one row for each schedule, and not one for each of thousands of runs.
-    if _on_sqlite():
+    if is_sqlite(db.engine):
         columns = ("{id} AS schedule_id, group_concat(state, ',') AS states", "state, due_at", "")
     else:
         joined = "string_agg(state, ',' ORDER BY due_at DESC)"
@@ -69,17 +70,13 @@ def runs_by_hand(schedule_id: int, count: int) -> list[LastRun]:
     return [LastRun(*row) for row in db.session.execute(asked.order_by(Run.created_at.desc()).limit(count))]
 
 
-def _on_sqlite() -> bool:
-    return db.engine.dialect.name == "sqlite"
-
-
 def _walks(
     columns: tuple[str, str, str], ids: Sequence[int], now: datetime, most: int, *, typed: bool = False
 ) -> Sequence[sa.Row[Any]]:
     if not ids:
         return []
     given: dict[str, Any] = {"now": now, "most": most}
-    if _on_sqlite():
+    if is_sqlite(db.engine):
         given |= {f"id{place}": number for place, number in enumerate(ids)}
         return db.session.execute(_statement(columns, len(ids), typed), given).all()
     given["ids"] = array_literal(ids)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
+from webapp.database.dialects import is_sqlite
 from webapp.extensions import db
 from webapp.schedule_store.stored import WORDS
 
@@ -31,7 +32,7 @@ def may_mention(text: str) -> list[sa.ColumnElement[bool]]:
     """What all rows of the words meet that have the text, and few others; nothing for a text that is too short."""
     if len(text) < LENGTH or "\0" in text:
         return []
-    if db.engine.dialect.name == "sqlite":
+    if is_sqlite(db.engine):
         phrase = '"' + text.replace('"', '""') + '"'
         # Joined, so that a query with a limit ends when it has enough; of an IN SQLite first writes down all.
         return [WORDS.c.schedule_id == _GRAMS.c.rowid, _GRAMS.c.schedule_grams.op("MATCH", is_comparison=True)(phrase)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import is_sqlite
 from webapp.database.engine import SCHEMA_MAP, engine_options
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.secret_arguments import exported
@@ -32,7 +33,7 @@ def from_database(url: str, now: datetime) -> list[Given]:
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
         raise refuse("Enter the URL of a database, such as postgresql+psycopg://… or sqlite:///….") from None
     file = engine.url.database
-    if engine.dialect.name == "sqlite" and (not file or not Path(file).is_file()):
+    if is_sqlite(engine) and (not file or not Path(file).is_file()):
         raise refuse("There is no SQLite file of this name.")  # which would otherwise be made, and be empty
     try:
         with engine.connect() as connection:
@@ -50,7 +51,7 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
         own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
         rows = own.execute(select_schedules().order_by(TASKS.c.name))
         return [Given(found.name, exported(found.snapshot), anchor=found.row.anchor) for found in map(Stored, rows)]
-    schemas = [None, SCHEMA] if connection.dialect.name == "postgresql" else [None]
+    schemas = [None] if is_sqlite(connection) else [None, SCHEMA]
     schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
     if schema == "":
         raise refuse(f"The database has no table {TASKS.name}.")
