@@ -32,8 +32,8 @@ def scheduler(app: Flask) -> Visitor:
 def hour(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """The calendar is looked at at ten past noon in UTC; gives that noon."""
     noon = (now() + timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
-    for module in ("calendar_views", "moving_views"):
-        monkeypatch.setattr(f"webapp.schedules.{module}.now", lambda: noon + timedelta(minutes=10, seconds=20))
+    for module in ("views", "moving_views"):
+        monkeypatch.setattr(f"webapp.schedules.calendar.{module}.now", lambda: noon + timedelta(minutes=10, seconds=20))
     return noon
 
 
