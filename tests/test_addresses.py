@@ -17,16 +17,16 @@ PLAIN = re.compile(r"""(?:=\s*["']?|url\(["']?|["'`])/(?=[\w$?#{"'`])""")
 ROUTES = {f"blueprint.{method}" for method in ("get", "post", "put", "patch", "delete", "route")}
 # What begins with a slash in Python and is no address that anything links to.
 EXCEPTIONS = {
-    ("accounts/access.py", "/api/"): "compared with the path of a request, which has no root",
-    ("errors.py", "/api/"): "compared with the path of a request, which has no root",
+    ("web/access.py", "/api/"): "compared with the path of a request, which has no root",
+    ("web/errors.py", "/api/"): "compared with the path of a request, which has no root",
     ("overview/signs.py", "/"): "`Sign.address` puts the root before it: some signs are made without an application",
     ("config.py", "/1"): "the number of a database of Redis",
     ("gunicorn.py", "/dev/"): "a folder",
     ("launcher/bootstrap.py", "/usr/"): "a folder",
     ("launcher/launch.py", "/bin/"): "a program",
     ("launcher/probes.py", "/readyz answered"): "words; the launcher asks the process itself",
-    ("runs/tracebacks.py", "/lib/"): "a folder",
-    ("text_search.py", "/_"): "a pattern of SQL",
+    ("runs/page/tracebacks.py", "/lib/"): "a folder",
+    ("database/text_search.py", "/_"): "a pattern of SQL",
 }
 
 

@@ -101,7 +101,7 @@ def test_no_page_breaks_by_its_address(context: Flask, admin: Visitor) -> None:
     answers = {path: admin.get(f"{path}?{query}").status_code for path in routes(context, "GET", "caf\\udce9")}
     assert {path: code for path, code in answers.items() if code >= 500 and path != "/readyz"} == {}
     headers = {"HX-Current-URL": "http://localhost/\udce9".encode("utf-8", "surrogateescape").decode("latin-1")}
-    assert admin.get("/runs", htmx=True, **headers).status_code == 200
+    assert admin.get("/runs", htmx=True, headers=headers).status_code == 200
 
 
 def test_what_is_sent_is_kept_and_shown_escaped(context: Flask, admin: Visitor) -> None:

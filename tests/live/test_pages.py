@@ -49,10 +49,10 @@ def test_page_and_its_part_are_the_same(context: Flask, name: str) -> None:
     assert "<html" not in first.text
     assert 'hx-trigger="news from:#live"' in first.text
     tag = {"HX-PTag": first.headers["HX-PTag"]}
-    assert viewer.get(part, htmx=True, **tag).status_code == 304
+    assert viewer.get(part, htmx=True, headers=tag).status_code == 304
     db.session.execute(sa.update(Run).values(state=RunState.SUCCEEDED, ended_at=now()))
     db.session.commit()
-    changed = viewer.get(part, htmx=True, **tag)
+    changed = viewer.get(part, htmx=True, headers=tag)
     assert changed.status_code == 200
     assert changed.headers["HX-PTag"] != tag["HX-PTag"]
 

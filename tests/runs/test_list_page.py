@@ -93,9 +93,9 @@ def test_refresh_moves_nothing_and_tells_what_is_new(viewer: Visitor) -> None:
     first = viewer.get(address, htmx=True)
     assert first.status_code == 200
     tag = {"HX-PTag": first.headers["HX-PTag"]}
-    assert viewer.get(address, htmx=True, **tag).status_code == 304
+    assert viewer.get(address, htmx=True, headers=tag).status_code == 304
     make_run(created_at=now())
-    changed = viewer.get(address, htmx=True, **tag)
+    changed = viewer.get(address, htmx=True, headers=tag)
     assert changed.status_code == 200
     assert re.findall(r'id="run-([0-9a-f-]{36})"', changed.text) == made
     assert links(changed.text, "1 new") == "/runs"

@@ -95,7 +95,7 @@ def test_pages_that_ask_where_it_would_go(context: Flask) -> None:
     schedule_id = schedules.create(made).id
     operator = Visitor(context, "operator")
     found = operator.post_json(f"/schedules/{schedule_id}/dry-run", {}).get_json()
-    assert found["problem"] == "Its message cannot be made: LookupError: no queue for 13"
+    assert found["problem"] == "The message cannot be created: LookupError: no queue for 13"
     with routed(_by_first_argument):
         assert operator.post_json(f"/schedules/{schedule_id}/dry-run", {}).get_json()["queue"] == "q-13"
         for path in ("/schedules?queue=celery", "/schedules/calendar", f"/schedules/{schedule_id}", "/queues"):

@@ -81,8 +81,8 @@ def test_each_bad_entry_of_a_dump_refuses_itself_only(preview: Preview) -> None:
         "python": "This is not JSON: expecting value at character 2.",
         "two rows": "Its crontab 4 is in the file more than once, on lines 5 and 6.",
         "no row": "Its crontab 9 is not in the file: dump the whole application.",
-        "twice (entry 9)": "More than one entry has this name.",
-        "twice (entry 10)": "More than one entry has this name.",
+        "twice (entry 9)": "Several entries have this name.",
+        "twice (entry 10)": "Several entries have this name.",
     }
     assert refused.keys() == reasons.keys()
     assert all(reason in refused[key] for key, reason in reasons.items())

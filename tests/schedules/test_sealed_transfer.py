@@ -89,4 +89,4 @@ def test_source_for_celerys_beat_has_no_sealed_text(runner: FlaskCliRunner) -> N
     assert values["beat_schedule"]["fetch"]["args"] == ["•••"]
     db.session.remove()
     shown = runner.invoke(args=["schedules", "export"])
-    assert "Sealed, for the same SECRET_KEY only: secret arguments of 1 schedule." in shown.stderr
+    assert "Secret arguments are sealed and need the same SECRET_KEY: 1 schedule." in shown.stderr

@@ -56,4 +56,4 @@ def test_a_list_is_walked_to_its_end_and_back(context: Flask, path: str, asked: 
         seen.append([row for rows in (walked if direction == "next" else walked[::-1]) for row in rows])
     everything = [f"{number:03}" for number in reversed(range(ROWS))]
     assert seen == [everything, everything]
-    assert "This end of the list is reached." in admin.get(f"{path}?before=1").text
+    assert "You have reached the end of the list." in admin.get(f"{path}?before=1").text

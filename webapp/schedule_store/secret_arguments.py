@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from webapp.secrecy import rows
@@ -19,7 +20,7 @@ def shown(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def sealed(snapshot: Snapshot) -> dict[str, Any]:
-    """For tables of ours: what the code or another program wrote as plain text is sealed too."""
+    """For tables of ours: what code or another program wrote as plain text is sealed too; seals stay as they are."""
     return _with_call(snapshot, _sealed(snapshot)) if _is_call(snapshot) else dict(snapshot)
 
 
@@ -42,7 +43,11 @@ def opened(snapshot: Snapshot) -> Concealed:
 
 def _sealed(snapshot: Snapshot) -> tuple[Any, Any]:
     rule, task, args, kwargs = _call(snapshot)
-    return rows.seal_call(rule, task, args, kwargs, former=(args, kwargs))
+    plain = (args, kwargs)
+    # What cannot be opened is text like any other, and cannot be used either way.
+    with suppress(Unopenable):
+        plain = rows.open_call(rule, task, args, kwargs).plain
+    return rows.seal_call(rule, task, *plain, former=(args, kwargs))
 
 
 def _call(snapshot: Snapshot) -> tuple[Any, str, Any, Any]:

@@ -13,6 +13,9 @@ _OTHERS = (
     "<frozen ",
     "webapp/execution/run_task.py",
     "webapp/execution/tracing.py",
+    # Where these two lay when older tracebacks were kept.
+    "webapp/runs/execution.py",
+    "webapp/runs/tracing.py",
 )
 
 

@@ -45,7 +45,7 @@ DURATIONS = ("jitter", "expire_seconds", "misfire_window")
 LABELS = {
     "args": "positional arguments", "kwargs": "keyword arguments", "misfire": "missed runs",
     "misfire_window": "catch-up window", "max_runs": "maximum runs", "expire_seconds": "expires after",
-    "failure_budget": "consecutive failures before a pause",
+    "failure_budget": "pause after failures", "timezone": "time zone",
 }  # fmt: skip
 # Suggestions for the crontab field.
 COMMON_CRONTABS = (
