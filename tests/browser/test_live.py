@@ -116,7 +116,7 @@ def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
     sign_in(page, "scheduler")
     page.goto("/schedules?sort=last&direction=down")
     expect(page.locator("#live")).to_have_text("live")
-    page.get_by_label("Choose first").check()
+    page.get_by_label("Select first").check()
     button = page.get_by_role("button", name="Disable second")
     button.focus()
     # The order is that of the last runs: the row with the focus comes first now.
@@ -125,8 +125,8 @@ def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
     row = page.locator(f"#schedule-{second}")
     expect(row).to_contain_text("failed", timeout=3_000)
     expect(page.locator("tbody tr").first).to_have_id(f"schedule-{second}")
-    expect(page.get_by_label("Choose first")).to_be_checked()
-    expect(page.get_by_label("Choose second")).not_to_be_checked()
+    expect(page.get_by_label("Select first")).to_be_checked()
+    expect(page.get_by_label("Select second")).not_to_be_checked()
     expect(button).to_be_focused()
     # What is searched for stays searched for.
     page.get_by_role("searchbox").fill("fir")

@@ -194,7 +194,7 @@ def test_a_report_on_the_last_sunday_of_october(page: Page, sign_in: SignIn) -> 
     summary = page.locator("#summary")
     expect(summary).to_contain_text("On the last Sunday of October at 02:30, Europe/Berlin time")
     expect(summary).to_contain_text("Check 1 field: num1")
-    expect(page.locator("[id='arg.num1-error']")).to_contain_text("not a number")
+    expect(page.locator("[id='arg.num1-error']")).to_contain_text("Enter a number")
     # Whatever is being typed, what it would do and the way to save it stay in view.
     expect(summary).to_be_in_viewport()
     expect(page.get_by_role("button", name="Create")).to_be_in_viewport()

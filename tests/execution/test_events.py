@@ -80,7 +80,7 @@ def check_progress(viewer: Visitor, go: Path) -> None:
 
     wait_for(lambda: "nearly" in page(), seconds=20)
     shown = page()
-    for part in ('value="75.0"', "3 of 4", "to go", "&lt;b&gt;begun", "waiting for go"):
+    for part in ('value="75.0"', "3 of 4", " left<", "&lt;b&gt;begun", "waiting for go"):
         assert part in shown, part
     go.touch()
     wait_for(lambda: fresh(Run, run.id).state == RunState.SUCCEEDED, seconds=20)
