@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 
 from webapp.messaging import installation
 from webapp.messaging.beat_wakeup import CHANNEL, wake
+from webapp.messaging.installation import OtherInstallation
 
 logger = get_logger(__name__)
 
@@ -63,7 +64,8 @@ class Listener:
                 self._listen()
             except (redis.RedisError, OSError) as error:
                 self.connected.clear()
-                if not away:
+                # Of one that is another installation's, what ends this process says so.
+                if not away and not isinstance(error, OtherInstallation):
                     logger.warning("Redis is away: %s. Changes are found by looking, twice a second.", error)
                 away = True
                 self._stopping.wait(RECONNECT_AFTER)
