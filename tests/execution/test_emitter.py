@@ -24,8 +24,8 @@ from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.execution import emitter, publishing
 from webapp.execution.current import Execution, reset_current, set_current
-from webapp.execution.delayed_queue import Later
-from webapp.execution.emitter import tell, tell_begun, tell_received
+from webapp.execution.delayed_queue import DelayedQueue
+from webapp.execution.emitter import emit, emit_received, emit_started
 from webapp.messaging import broker
 from webapp.run_store.events import STREAM, Entry, Event
 from webapp.run_store.ids import id_of_task
@@ -56,11 +56,11 @@ def events(entries: list[Entry]) -> list[tuple[str, bool, bool]]:
 
 
 def test_a_short_run_tells_its_beginning_with_its_end(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emitter, "_later", Later(_never, moment=60.0))
+    monkeypatch.setattr(emitter, "_delayed", DelayedQueue(_never, delay=60.0))
     request = asked(beatdesk_received=RECEIVED_AT)
-    tell_begun(request)
-    tell(request, Event.LINE, "{}")
-    tell(request, Event.SUCCEEDED, "5", seconds=0.001)
+    emit_started(request)
+    emit(request, Event.LINE, "{}")
+    emit(request, Event.SUCCEEDED, "5", seconds=0.001)
     [line, ended] = told()
     assert events([line, ended]) == [("line", False, False), ("succeeded", True, True)]
     assert ended.received is not None
@@ -71,9 +71,9 @@ def test_a_short_run_tells_its_beginning_with_its_end(told: Told, monkeypatch: p
 
 def test_what_goes_on_tells_that_it_has_begun_and_its_end_does_not_repeat_it(told: Told) -> None:
     for run_id in ("a", "b"):
-        tell_begun(asked(run_id))
+        emit_started(asked(run_id))
     wait_for(lambda: len(told()) == 2)
-    tell(asked("b"), Event.FAILED, "wrong")
+    emit(asked("b"), Event.FAILED, "wrong")
     assert [(entry.run_id, *event) for entry, event in zip(told(), events(told()), strict=True)] == [
         ("a", "started", False, False),
         ("b", "started", False, False),
@@ -82,10 +82,10 @@ def test_what_goes_on_tells_that_it_has_begun_and_its_end_does_not_repeat_it(tol
 
 
 def test_another_attempt_begins_anew(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emitter, "_later", Later(_never, moment=60.0))
+    monkeypatch.setattr(emitter, "_delayed", DelayedQueue(_never, delay=60.0))
     for attempt, end in ((0, Event.RETRYING), (1, Event.SUCCEEDED)):
-        tell_begun(asked(retries=attempt))
-        tell(asked(retries=attempt), end, "text")
+        emit_started(asked(retries=attempt))
+        emit(asked(retries=attempt), end, "text")
     assert [(entry.attempt, entry.began is not None) for entry in told()] == [(0, True), (1, True)]
 
 
@@ -100,9 +100,9 @@ def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> N
         for name, start in (("waits", None), ("begun", 5.0))
     )
     before = time.time()
-    tell_received(begun)
+    emit_received(begun)
     after = time.time()
-    tell_received(waiting)
+    emit_received(waiting)
     wait_for(told)
     assert [(entry.run_id, entry.event) for entry in told()] == [(id_of_task("waits"), Event.RECEIVED)]
     # Who executes it learns when that was.
@@ -117,12 +117,12 @@ def test_it_goes_on_after_a_quiet_time_and_after_an_error() -> None:
         if len(entries) == 1:
             raise ValueError("unlucky")
 
-    later = Later(send, moment=0.001, quiet=0.01)
+    later = DelayedQueue(send, delay=0.001, quiet=0.01)
     for number in range(1, 5):
         later.put(number, lambda: Entry("a", Event.STARTED, 0, now()))
         wait_for(partial(_are, entries, number))
-        wait_for(lambda: not later._some.is_set(), message="it never rests")
-    assert later.take_back(4) is None
+        wait_for(lambda: not later._pending.is_set(), message="it never rests")
+    assert later.withdraw(4) is None
 
 
 def _are(entries: list[list[Entry]], count: int) -> bool:
@@ -131,9 +131,9 @@ def _are(entries: list[list[Entry]], count: int) -> bool:
 
 @pytest.mark.parametrize("end", [Event.SUCCEEDED, Event.FAILED])
 def test_a_restarted_redis_is_told_the_same(told: Told, redis: redis_client.Redis, end: Event) -> None:
-    tell(asked(), end, "1")
+    emit(asked(), end, "1")
     redis.client_kill_filter(skipme=True, _type="normal")
-    tell(asked(), end, "2")
+    emit(asked(), end, "2")
     # What was on its way may come twice.
     wait_for(lambda: {entry.text for entry in told()} == {"1", "2"})
 
@@ -142,8 +142,8 @@ def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Se
     run_id = make_run(RunState.STARTED)
     with away(settings, redis=True):
         request = asked(run_id, beatdesk_received=RECEIVED_AT)
-        tell_begun(request)
-        tell(request, Event.SUCCEEDED, "5")
+        emit_started(request)
+        emit(request, Event.SUCCEEDED, "5")
     run = fresh(Run, run_id)
     assert (run.state, run.result) == (RunState.SUCCEEDED, "5")
     assert run.received_at is not None
@@ -168,15 +168,15 @@ def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures 
     column: Any,
 ) -> None:
     run_id = make_run(RunState.STARTED)
-    tell(asked("another"), end, "1")
+    emit(asked("another"), end, "1")
     wait_for(told)
     refusing()
-    tell(asked(run_id), end, "5")
+    emit(asked(run_id), end, "5")
     wait_for(lambda: getattr(fresh(Run, run_id), column.key) == "5")
     assert "command not allowed when used memory > 'maxmemory'" in caplog.text
     redis.config_set("maxmemory", "0")
     # It goes on.
-    tell(asked("a third"), end, "\r\n$3\r\n\N{SNOWMAN}")
+    emit(asked("a third"), end, "\r\n$3\r\n\N{SNOWMAN}")
     third = ("a third", "\r\n$3\r\n\N{SNOWMAN}")
     wait_for(lambda: [(entry.run_id, entry.text) for entry in told()] == [("another", "1"), third])
 
@@ -184,11 +184,11 @@ def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures 
 def test_a_process_that_ends_has_written_what_redis_refused(
     context: Flask, refusing: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(emitter, "_later", Later(emitter._send_later, moment=60.0))
+    monkeypatch.setattr(emitter, "_delayed", DelayedQueue(emitter._append_delayed, delay=60.0))
     run_ids = [make_run(RunState.STARTED) for _ in range(3)]
     refusing()
     for run_id in run_ids:
-        tell(asked(run_id), Event.SUCCEEDED, "5")
+        emit(asked(run_id), Event.SUCCEEDED, "5")
     assert [fresh(Run, run_id).state for run_id in run_ids] == [RunState.STARTED] * 3
     signals.worker_process_shutdown.send(None, pid=1, exitcode=0)
     assert [fresh(Run, run_id).result for run_id in run_ids] == ["5"] * 3
@@ -198,11 +198,11 @@ def test_a_redis_that_hangs_after_it_was_told_has_the_end_written(context: Flask
     run_id = make_run(RunState.STARTED)
     with valkey(tmp_path) as url:
         context.extensions["redis"] = client = broker.connect(url, timeout=0.3)
-        tell(asked("another"), Event.SUCCEEDED, "1")
+        emit(asked("another"), Event.SUCCEEDED, "1")
         server = psutil.Process(client.info("server")["process_id"])
         server.suspend()
         try:
-            tell(asked(run_id), Event.SUCCEEDED, "5")
+            emit(asked(run_id), Event.SUCCEEDED, "5")
             wait_for(lambda: fresh(Run, run_id).result == "5")
         finally:
             server.resume()

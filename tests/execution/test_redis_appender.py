@@ -10,7 +10,7 @@ import pytest
 import redis as redis_client
 
 from webapp.database.engine import now
-from webapp.execution.redis_appender import MOST, Lines
+from webapp.execution.redis_appender import MAX_UNREAD, RedisAppender
 from webapp.run_store.events import STREAM, Entry, Event
 
 
@@ -21,9 +21,9 @@ def refused() -> list[Entry]:
 
 
 @pytest.fixture
-def lines(redis: redis_client.Redis, valkey_url: str, refused: list[Entry]) -> Iterator[Lines]:
+def appender(redis: redis_client.Redis, valkey_url: str, refused: list[Entry]) -> Iterator[RedisAppender]:
     with redis_client.Redis.from_url(valkey_url, decode_responses=True) as client:
-        yield Lines(client.connection_pool, refused.append)
+        yield RedisAppender(client.connection_pool, refused.append)
 
 
 def entry(name: object) -> Entry:
@@ -34,81 +34,83 @@ def there(redis: redis_client.Redis) -> list[str]:
     return [fields["run"] for _, fields in redis.xrange(STREAM)]
 
 
-def test_more_than_may_stay_unread_arrive_in_order(redis: redis_client.Redis, lines: Lines) -> None:
-    names = [str(number) for number in range(3 * MOST)]
+def test_more_than_may_stay_unread_arrive_in_order(redis: redis_client.Redis, appender: RedisAppender) -> None:
+    names = [str(number) for number in range(3 * MAX_UNREAD)]
     for name in names:
-        lines.append(entry(name), wait=False)
-    lines.look()
+        appender.append(entry(name), wait=False)
+    appender.read_answers()
     assert there(redis) == names
-    assert [line.unanswered for line in lines._idle] == [[]]
+    assert [connection.unanswered for connection in appender._idle] == [[]]
 
 
-def test_an_answer_that_is_waited_for_is_ones_own(redis: redis_client.Redis, lines: Lines) -> None:
-    lines.append(entry("early"), wait=False)
+def test_an_answer_that_is_waited_for_is_ones_own(redis: redis_client.Redis, appender: RedisAppender) -> None:
+    appender.append(entry("early"), wait=False)
     redis.delete(STREAM)
     redis.set(STREAM, "no stream")
     with pytest.raises(redis_client.ResponseError):
-        lines.append(entry("late"))
+        appender.append(entry("late"))
 
 
 def test_what_was_not_taken_is_refused_and_the_line_given_up(
-    redis: redis_client.Redis, lines: Lines, refused: list[Entry]
+    redis: redis_client.Redis, appender: RedisAppender, refused: list[Entry]
 ) -> None:
     redis.set(STREAM, "no stream")
     told = [entry(name) for name in "ab"]
     for one in told:
-        lines.append(one, wait=False)
-    lines.look()
+        appender.append(one, wait=False)
+    appender.read_answers()
     assert refused == told
-    assert lines._idle == []
+    assert appender._idle == []
     redis.delete(STREAM)
-    lines.append(entry("c"))
+    appender.append(entry("c"))
     assert there(redis) == ["c"]
 
 
 def test_an_end_in_the_middle_of_reading_loses_nothing(
-    lines: Lines, refused: list[Entry], monkeypatch: pytest.MonkeyPatch
+    appender: RedisAppender, refused: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise SystemExit
 
     one = entry("a")
-    lines.append(one, wait=False)
-    monkeypatch.setattr(lines._idle[0].connection, "read_response", stop)
+    appender.append(one, wait=False)
+    monkeypatch.setattr(appender._idle[0].raw, "read_response", stop)
     with pytest.raises(SystemExit):
-        lines.append(entry("b"))
+        appender.append(entry("b"))
     assert refused == [one]
 
 
 def test_a_connection_is_not_asked_for_its_health_while_answers_are_to_come(
-    redis: redis_client.Redis, lines: Lines, refused: list[Entry]
+    redis: redis_client.Redis, appender: RedisAppender, refused: list[Entry]
 ) -> None:
     for name in "abc":
-        lines.append(entry(name), wait=False)
+        appender.append(entry(name), wait=False)
         # As after its interval.
-        lines._idle[0].connection.next_health_check = 0
-        lines._idle[0].connection.health_check_interval = 1
-    lines.look()
+        appender._idle[0].raw.next_health_check = 0
+        appender._idle[0].raw.health_check_interval = 1
+    appender.read_answers()
     assert (there(redis), refused) == (["a", "b", "c"], [])
 
 
-def test_threads_append_while_another_one_looks(redis: redis_client.Redis, lines: Lines, refused: list[Entry]) -> None:
+def test_threads_append_while_another_one_looks(
+    redis: redis_client.Redis, appender: RedisAppender, refused: list[Entry]
+) -> None:
     done = threading.Event()
 
     def append(number: int) -> None:
         for count in range(100):
-            lines.append(entry(f"{number} {count}"), wait=count % 10 == 0)
+            appender.append(entry(f"{number} {count}"), wait=count % 10 == 0)
 
     def look() -> None:
         while not done.is_set():
-            lines.look()
+            appender.read_answers()
 
     looking = threading.Thread(target=look)
     looking.start()
     _all(append, 8)
     done.set()
     looking.join()
-    lines.look()
+    appender.read_answers()
     assert sorted(there(redis)) == sorted(f"{number} {count}" for number in range(8) for count in range(100))
     assert refused == []
 

@@ -14,7 +14,7 @@ from tests.servers import INSTALLATION
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.execution.emitter import tell
+from webapp.execution.emitter import emit
 from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation
@@ -61,7 +61,7 @@ def test_a_worker_records_the_end_elsewhere(context: Flask, redis: redis_client.
     """Its Redis was put in the place of another one: what has ended is written to the database."""
     run_id = make_run(RunState.STARTED)
     redis.set(KEY, "another")
-    tell(SimpleNamespace(id=run_id, retries=0, hostname="w@h", task="add"), Event.FAILED, "ValueError: x")
+    emit(SimpleNamespace(id=run_id, retries=0, hostname="w@h", task="add"), Event.FAILED, "ValueError: x")
     assert fresh(Run, run_id).state == RunState.FAILED
     assert redis.keys("*") == [KEY]
 

@@ -1,4 +1,4 @@
-"""What is told a moment later, unless somebody takes it back by then."""
+"""A queue of stream entries that a background thread flushes every 40 ms; an entry can be withdrawn until then."""
 
 from __future__ import annotations
 
@@ -12,72 +12,74 @@ from webapp.run_store.events import Entry
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which what may wait is told.
-MOMENT = 0.04
-# Seconds without anything to tell after which nobody looks for it any more, until there is something.
-QUIET = 1.0
+# How long an entry waits.
+FLUSH_SECONDS = 0.04
+# After so long without entries the thread sleeps until there is one.
+QUIET_SECONDS = 1.0
 
-# Gives what is to be told, or None when there is nothing any more.
+# Makes an entry when it is due; None when there is nothing to emit any more.
 Make = Callable[[], Entry | None]
 
 
-class Later:
-    """Entries that are told together after a moment, by a thread of its own; each can be taken back until then."""
+class DelayedQueue:
+    """Entries by key, handed to `send` together once they have waited; a thread of its own does it."""
 
-    def __init__(self, send: Callable[[list[Entry]], None], moment: float = MOMENT, quiet: float = QUIET) -> None:
+    def __init__(
+        self, send: Callable[[list[Entry]], None], delay: float = FLUSH_SECONDS, quiet: float = QUIET_SECONDS
+    ) -> None:
         self._send = send
-        self._moment, self._quiet = moment, quiet
+        self._delay, self._quiet = delay, quiet
         self._made: dict[Any, Make] = {}
-        self._some = threading.Event()
-        self._telling = threading.Lock()
+        self._pending = threading.Event()
+        self._flushing = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, key: Any, make: Make) -> None:
-        """Tell later what `make` gives then, if it gives anything."""
+        """Add the entry that `make` gives once it is due, if it gives one."""
         self._made[key] = make
-        if not self._some.is_set():
-            self._some.set()
+        if not self._pending.is_set():
+            self._pending.set()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="telling", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="emitter", daemon=True)
             self._thread.start()
 
-    def take_back(self, key: Any) -> Make | None:
-        """What was not told yet, and is now the caller's to tell; None when there is nothing."""
+    def withdraw(self, key: Any) -> Make | None:
+        """Remove what waits under a key and return it; None when it was flushed already."""
         return self._made.pop(key, None)
 
     def drain(self) -> None:
-        """Tell all of it now, as a process does that ends."""
-        while self._tell():
+        """Flush everything now, as a process does that ends."""
+        while self._flush():
             pass
 
     def _run(self) -> None:
         while True:
-            self._some.wait()
+            self._pending.wait()
             last = time.monotonic()
             while time.monotonic() - last < self._quiet:
-                time.sleep(self._moment)
-                if self._tell():
+                time.sleep(self._delay)
+                if self._flush():
                     last = time.monotonic()
-            self._some.clear()
-            # What came between the last look and this.
-            self._tell()
+            self._pending.clear()
+            # What was put between the last flush and this.
+            self._flush()
 
-    def _tell(self) -> bool:
-        """Whether there was anything to look at."""
-        with self._telling:
-            # A copy: others go on to put and to take back.
+    def _flush(self) -> bool:
+        """Send what waits; whether anything did."""
+        with self._flushing:
+            # A copy: other threads go on to put and to withdraw.
             keys = list(self._made)
-            entries = [entry for key in keys if (entry := self._taken(key))]
+            entries = [entry for key in keys if (entry := self._make(key))]
             try:
                 if entries:
                     self._send(entries)
             except Exception:
-                # Without this thread nothing would be told later ever again.
+                # Without this thread no delayed entry would be sent ever again.
                 logger.exception("delayed entries could not be emitted")
         return bool(keys)
 
-    def _taken(self, key: Any) -> Entry | None:
-        make = self.take_back(key)
+    def _make(self, key: Any) -> Entry | None:
+        make = self.withdraw(key)
         try:
             return make() if make else None
         except Exception:

@@ -1,12 +1,12 @@
-"""How a worker tells what happens to runs, by entries of the stream: ends at once, beginnings a moment later.
+"""Emits what happens to runs as entries of the stream: ends at once, starts and receipts a moment later.
 
-A short task would otherwise spend more on telling than on itself. So:
+A short task would otherwise spend more on its entries than on itself. So:
 
-1. That a run has begun is in its row already, by the claim; an entry only makes pages look. It is told when the run
-   still goes on after a moment. A run that ends, or waits for another attempt, before that tells both at once.
-2. That a worker received a run is told by itself only while the run waits there, and else with what it tells first.
-3. Whether Redis took the end of a run that succeeded is looked at a moment later; until then the entry is kept. What
-   Redis did not take is told again, or written to the database.
+1. That a run has started is in its row already, by the claim; an entry only makes pages look. It is emitted when the
+   run still goes on after a moment. A run that ends, or waits for another attempt, before that has both in one entry.
+2. That a worker received a run is an entry of its own only while the run waits there, and else part of its next one.
+3. Whether Redis took the end of a run that succeeded is checked a moment later; until then the entry is kept. What
+   Redis did not take is appended again, or written to the database.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from celery import signals
 from flask import Flask, current_app, has_app_context
 
 from webapp.database.engine import now
-from webapp.execution.delayed_queue import Later
-from webapp.execution.redis_appender import Lines
+from webapp.execution.delayed_queue import DelayedQueue
+from webapp.execution.redis_appender import RedisAppender
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder import recording
@@ -41,21 +41,21 @@ from webapp.secrecy import executing
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which a worker says that it has received what waits there. Longer than for what has begun: the main
-# process, which each run passes, is woken for it.
-RECEIVED_MOMENT = 0.25
-# In a message's headers, as its worker hands them to whoever executes it: when it was received, in epoch seconds.
+# Seconds after which a receipt is emitted. Longer than for a start: the main process, which each run passes, is woken
+# for it.
+RECEIVED_DELAY = 0.25
+# In a message's headers, as the worker hands them to its pool: when it was received, in epoch seconds.
 RECEIVED = "beatdesk_received"
 # Among an application's extensions.
-LINES = "telling"
-# What is told so often that to wait for Redis' answer would cost more than all the rest.
-ANSWERED_LATER = frozenset({Event.SUCCEEDED})
+APPENDER = "run_appender"
+# So frequent that to wait for Redis' answer would cost more than all the rest.
+UNAWAITED = frozenset({Event.SUCCEEDED})
 # What has JSON as its text, the values of which were masked before.
 _JSON = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE})
 
 
-def _send_later(entries: list[Entry]) -> None:
-    """With Redis away nobody learns what has begun: that is told again, with the end. Ends are written down."""
+def _append_delayed(entries: list[Entry]) -> None:
+    """Append; with Redis away starts are dropped, because the end repeats them, and ends are recorded directly."""
     with flask_app().app_context():
         try:
             with broker.client().pipeline(transaction=False) as pipeline:
@@ -71,33 +71,33 @@ def _send_later(entries: list[Entry]) -> None:
                 _record(entry, error)
 
 
-def _make_received() -> Later:
-    return Later(_send_later, RECEIVED_MOMENT)
+def _received_queue() -> DelayedQueue:
+    return DelayedQueue(_append_delayed, RECEIVED_DELAY)
 
 
-_later = Later(_send_later)
-_received = _make_received()
+_delayed = DelayedQueue(_append_delayed)
+_received = _received_queue()
 
 
 @signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
-    """Thread and connections stay with the process that we were copied from, and so does what it tells."""
-    global _later, _received  # there is one of each in each process
-    _later, _received = Later(_send_later), _make_received()
-    flask_app().extensions.pop(LINES, None)
+    """Start with queues and connections of this process: threads and entries stay with the one that was copied."""
+    global _delayed, _received  # there is one of each in each process
+    _delayed, _received = DelayedQueue(_append_delayed), _received_queue()
+    flask_app().extensions.pop(APPENDER, None)
 
 
 @signals.worker_process_shutdown.connect
-def _before_the_end(**_: Any) -> None:
-    """A process that executes runs ends without the interpreter's own farewell."""
+def _before_exit(**_: Any) -> None:
+    """A process of a pool ends without calling what `atexit` has registered."""
     drain()
 
 
 @atexit.register
 def drain() -> None:
-    """Tell now what waits for its moment, and look whether Redis took what was not waited for. Never raises."""
+    """Emit everything that is delayed, and read the answers that were not waited for. Never raises."""
     _received.drain()
-    _later.drain()
+    _delayed.drain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def flask_app() -> Flask:
     return app
 
 
-def tell_received(request: Any) -> None:
+def emit_received(request: Any) -> None:
     """Emit a moment later that this worker received a run, unless it is being executed by then.
 
     `request` is Celery's own, of the worker's main process.
@@ -133,8 +133,8 @@ def tell_received(request: Any) -> None:
     _received.put((request.id, at), make)
 
 
-def tell_received_now(message: Mapping[str, Any]) -> str:
-    """Emit it at once, so that the run has its row for what comes next; gives the run's id."""
+def append_received(message: Mapping[str, Any]) -> str:
+    """Append at once that a run was received, so that it has its row for what comes next; gives the run's id."""
     entry = received_entry(message)
     try:
         _append(entry)
@@ -175,13 +175,13 @@ def _row_to_be(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
     return {**row, "external_id": str(message["id"]), "origin": origin, "repeatable": not is_ours}
 
 
-def tell_begun(request: Any) -> None:
-    """Tell later that a run has begun, unless it tells its end before that."""
-    _later.put(_key(request), _Begun(request))
+def emit_started(request: Any) -> None:
+    """Emit a moment later that a run has started, unless its end is emitted before that."""
+    _delayed.put(_key(request), _Started(request))
 
 
-class _Begun:
-    """What tells that a run has begun."""
+class _Started:
+    """Makes the entry that a run has started."""
 
     __slots__ = ("at", "request")
 
@@ -199,7 +199,7 @@ class _Begun:
         return None if at is None else _moment(at)
 
 
-def tell(
+def emit(
     request: Any,
     event: Event,
     text: str = "",
@@ -212,8 +212,8 @@ def tell(
 
     `at` is when it happened, if that is not now.
     """
-    begun = _later.take_back(_key(request)) if event in OVER else None
-    more = {"began": _moment(begun.at), "received": begun.received} if isinstance(begun, _Begun) else {}
+    begun = _delayed.withdraw(_key(request)) if event in OVER else None
+    more = {"began": _moment(begun.at), "received": begun.received} if isinstance(begun, _Started) else {}
     entry = _entry(
         request,
         event,
@@ -249,34 +249,34 @@ def _context() -> AbstractContextManager[Any]:
     return nullcontext() if has_app_context() else flask_app().app_context()
 
 
-def _lines() -> Lines:
+def _appender() -> RedisAppender:
     extensions = (current_app if has_app_context() else flask_app()).extensions
-    made: Lines | None = extensions.get(LINES)
+    made: RedisAppender | None = extensions.get(APPENDER)
     if made is None:
         with _context():
             pool = broker.client().connection_pool
-        made = extensions[LINES] = Lines(pool, _tell_again)
+        made = extensions[APPENDER] = RedisAppender(pool, _append_again)
     return made
 
 
 def _append(entry: Entry) -> None:
     """Append to the stream. Raises redis.RedisError, OSError."""
-    lines = _lines()
-    later = entry.event in ANSWERED_LATER
+    appender = _appender()
+    later = entry.event in UNAWAITED
     try:
-        lines.append(entry, wait=not later)
+        appender.append(entry, wait=not later)
     except (redis.ConnectionError, OSError):
         # A connection of before a restart of Redis. What is appended twice is applied once.
         with _context():
             broker.client().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
     else:
         if later:
-            _later.put(lines, lines.look)
+            _delayed.put(appender, appender.read_answers)
 
 
-def _tell_again(entry: Entry) -> None:
-    """What Redis may not have taken. What is appended twice is applied once."""
-    _later.put(entry, lambda: entry)
+def _append_again(entry: Entry) -> None:
+    """Append what Redis may not have taken. What is appended twice is applied once."""
+    _delayed.put(entry, lambda: entry)
 
 
 def _record(entry: Entry, error: Exception) -> None:

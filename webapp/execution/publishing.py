@@ -15,7 +15,7 @@ from celery import signals
 
 from webapp.database.engine import now
 from webapp.execution.current import Execution, current
-from webapp.execution.emitter import Subject, tell
+from webapp.execution.emitter import Subject, emit
 from webapp.extensions import celery
 from webapp.messaging.delivery import UNDELIVERED
 from webapp.run_store.events import TEXT_LIMIT, Event
@@ -81,5 +81,5 @@ def _emit(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, 
     # What is too large for the stream would be cut; it gets its row when it is claimed.
     if len(text) > TEXT_LIMIT:
         return False
-    tell(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text, at=execution.sending_at)
+    emit(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text, at=execution.sending_at)
     return True

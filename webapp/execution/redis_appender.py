@@ -1,4 +1,4 @@
-"""Connections to Redis for what a worker tells: one command each, and an answer that need not be waited for.
+"""Appends entries to the stream over connections of its own, without waiting for each answer.
 
 What redis-py's client does around a command costs more than the command, and to wait for its answer costs both the task
 and its worker's main process: each is put to sleep and woken again.
@@ -17,82 +17,82 @@ from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry
 
 _APPEND = ("XADD", STREAM, "MAXLEN", "~", STREAM_LENGTH, "*")
 
-# So many answers are left unread; nobody looks when a process has no time for it.
-MOST = 64
+# Answers that one connection leaves unread, where no flush comes in between.
+MAX_UNREAD = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Line:
-    """A connection. `unanswered` is what was sent last, while nobody has looked whether Redis took it."""
+class _Connection:
+    """A connection of redis-py. `unanswered` are the entries sent by it whose answers are not read yet."""
 
-    connection: Any
+    raw: Any
     unanswered: list[Entry] = field(default_factory=list)
 
 
-class Lines:
-    """Appends to the stream. `refused` is given each entry that was not waited for and may not have arrived.
+class RedisAppender:
+    """Appends to the stream. `refused` is called with each entry that was not waited for and may not have arrived.
 
-    A line belongs to whoever has taken it from the idle ones: threads and greenlets never share one.
+    A connection is in use by one thread or greenlet at a time: it is taken from the idle ones and put back.
     """
 
     def __init__(self, pool: Any, refused: Callable[[Entry], None]) -> None:
         self._pool, self._refused = pool, refused
-        self._idle: list[_Line] = []
+        self._idle: list[_Connection] = []
 
     def append(self, entry: Entry, *, wait: bool = True) -> None:
-        """Append; with `wait`, only Redis' answer is the end of it. Raises redis.RedisError, OSError."""
-        line = self._take(fresh=wait)
+        """Append; with `wait`, return only once Redis has answered. Raises redis.RedisError, OSError."""
+        connection = self._take(fresh=wait)
         try:
-            # A look whether the connection is healthy would take an answer to come for its own.
+            # A health check would take a pending answer for its own.
             fields = chain.from_iterable(entry.fields().items())
-            line.connection.send_command(*_APPEND, *fields, check_health=not line.unanswered)
+            connection.raw.send_command(*_APPEND, *fields, check_health=not connection.unanswered)
             if wait:
-                line.connection.read_response()
+                connection.raw.read_response()
         except BaseException:
             # Also when the task's time is over just now: its answer must not become that of the next command.
-            self._drop(line)
+            self._drop(connection)
             raise
         if not wait:
-            line.unanswered.append(entry)
-        self._idle.append(line)
+            connection.unanswered.append(entry)
+        self._idle.append(connection)
 
-    def look(self) -> None:
-        """Read the answers that nobody waited for; waits for those that are not there yet, as long as the pool says."""
-        for line in list(self._idle):
+    def read_answers(self) -> None:
+        """Read the answers that were not waited for; waits for each as long as the pool's time-out."""
+        for connection in list(self._idle):
             try:
-                self._idle.remove(line)
+                self._idle.remove(connection)
             except ValueError:
-                # Somebody appends by it just now.
+                # Another thread appends by it just now.
                 continue
-            if self._read(line):
-                self._idle.append(line)
+            if self._read(connection):
+                self._idle.append(connection)
 
-    def _take(self, *, fresh: bool) -> _Line:
-        """A line of one's own; a `fresh` one has no answers to come."""
+    def _take(self, *, fresh: bool) -> _Connection:
+        """An idle connection, or a new one; a `fresh` one has no answers to come."""
         while True:
             try:
-                line = self._idle.pop()
+                connection = self._idle.pop()
             except IndexError:
-                return _Line(self._pool.get_connection())
-            if len(line.unanswered) < (1 if fresh else MOST) or self._read(line):
-                return line
+                return _Connection(self._pool.get_connection())
+            if len(connection.unanswered) < (1 if fresh else MAX_UNREAD) or self._read(connection):
+                return connection
 
-    def _read(self, line: _Line) -> bool:
-        """Read all answers that are to come; whether the line goes on."""
+    def _read(self, connection: _Connection) -> bool:
+        """Read all answers that are to come; whether the connection goes on."""
         try:
-            for _ in line.unanswered:
-                line.connection.read_response()
+            for _ in connection.unanswered:
+                connection.raw.read_response()
         except BaseException as error:
             # Which of them Redis took is not worth knowing: what is appended twice is applied once.
-            self._drop(line)
+            self._drop(connection)
             if isinstance(error, (redis.RedisError, OSError)):
                 return False
             raise
-        line.unanswered.clear()
+        connection.unanswered.clear()
         return True
 
-    def _drop(self, line: _Line) -> None:
-        for entry in line.unanswered:
+    def _drop(self, connection: _Connection) -> None:
+        for entry in connection.unanswered:
             self._refused(entry)
-        line.connection.disconnect()
-        self._pool.release(line.connection)
+        connection.raw.disconnect()
+        self._pool.release(connection.raw)

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from webapp.execution.current import Execution, current
-from webapp.execution.emitter import tell
+from webapp.execution.emitter import emit
 from webapp.execution.progress_meta import progress_of_meta
 from webapp.run_store.events import Event
 from webapp.secrecy import executing
@@ -56,7 +56,7 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
         return
     run_log.progress_at = at
     text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
-    tell(execution, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
+    emit(execution, Event.PROGRESS, json.dumps({"done": done, "total": total, "text": text}))
 
 
 def report_meta(meta: Any) -> None:
@@ -86,7 +86,7 @@ def append_line(execution: Execution, text: str, level: str = "info") -> None:
     if run_log.lines == MAX_LINES:
         text, level = f"This is line {MAX_LINES:,}. Further lines are not kept.", "warning"
     text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
-    tell(execution, Event.LINE, json.dumps({"level": level, "text": text}))
+    emit(execution, Event.LINE, json.dumps({"level": level, "text": text}))
 
 
 def append_printed(execution: Execution, text: str) -> None:

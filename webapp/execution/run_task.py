@@ -30,7 +30,7 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from webapp.database.engine import now
 from webapp.execution import pending_entries, reporting, tracing
 from webapp.execution.current import Execution, current, current_of, reset_current, set_current
-from webapp.execution.emitter import RECEIVED, Subject, flask_app, tell, tell_begun
+from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started, flask_app
 from webapp.execution.exceptions import headline
 from webapp.execution.worker import presence
 from webapp.extensions import db
@@ -182,7 +182,7 @@ def _ended_unrecorded(execution: Execution) -> bool:
 
 def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: dict[str, Any]) -> Any:
     execution.began = time.monotonic()
-    tell_begun(execution)
+    emit_started(execution)
     try:
         outcome = trace()
     except Reject as rejection:
@@ -243,9 +243,9 @@ def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) ->
     value, info = outcome[0], outcome[1]
     if info is None:
         result = "null" if value is None else masked(_json(executing.hidden_in(execution.id, value)))
-        tell(execution, Event.SUCCEEDED, result, seconds=_seconds(execution))
+        emit(execution, Event.SUCCEEDED, result, seconds=_seconds(execution))
     elif info.state == states.RETRY:
-        tell(execution, Event.RETRYING, headline(info.retval))
+        emit(execution, Event.RETRYING, headline(info.retval))
     elif info.state == states.REJECTED:
         _emit_rejected(execution, info.retval)
     elif info.state == states.IGNORED:
@@ -259,19 +259,19 @@ def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) ->
 
 def _emit_failed(execution: Execution, error: BaseException, request: Mapping[str, Any]) -> None:
     trace = "".join(traceback_module.format_exception(error))
-    tell(execution, Event.FAILED, headline(error), trace, _seconds(execution))
+    emit(execution, Event.FAILED, headline(error), trace, _seconds(execution))
     if request.get("replaced_task_nesting"):
         # A run that replaced itself by a chain or a chord waits for an end that will not come now.
         why = executing.hidden(execution.id, headline(error))
         reason = f"PartFailed: {execution.task}, which came before its end, failed with {why}"
         for run_id in canvas.ids_after(canvas.options_of_request(request)):
-            tell(Subject(run_id, hostname=execution.hostname), Event.FAILED, reason)
+            emit(Subject(run_id, hostname=execution.hostname), Event.FAILED, reason)
 
 
 def _emit_rejected(execution: Execution, rejection: Reject) -> None:
     reason = f"The task rejected its message: {saferepr(rejection.reason)}"
     if not rejection.requeue:
-        tell(execution, Event.FAILED, reason, seconds=_seconds(execution))
+        emit(execution, Event.FAILED, reason, seconds=_seconds(execution))
         return
     # Before the broker delivers it again.
     with db.engine.begin() as connection:
@@ -284,11 +284,11 @@ def _emit_ignored(execution: Execution) -> None:
     state, meta = execution.state_set or (None, None)
     if state == states.SUCCESS:
         text = masked(_json(executing.hidden_in(execution.id, meta)))
-        tell(execution, Event.SUCCEEDED, text, seconds=_seconds(execution))
+        emit(execution, Event.SUCCEEDED, text, seconds=_seconds(execution))
     elif state == states.FAILURE:
-        tell(execution, Event.FAILED, _headline_of_meta(meta), seconds=_seconds(execution))
+        emit(execution, Event.FAILED, _headline_of_meta(meta), seconds=_seconds(execution))
     else:
-        tell(execution, Event.REVOKED, "The task raised Ignore, which means that it has no result")
+        emit(execution, Event.REVOKED, "The task raised Ignore, which means that it has no result")
 
 
 def _headline_of_meta(meta: Any) -> str:

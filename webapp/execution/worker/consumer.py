@@ -13,7 +13,7 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from webapp.execution.emitter import Subject, flask_app, tell, tell_received_now
+from webapp.execution.emitter import Subject, append_received, emit, flask_app
 from webapp.execution.worker import discards
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.redis_transport import GuardedChannel
@@ -87,10 +87,10 @@ class Consumer(CeleryConsumer):
                 discards.count(queue, str(headers.get("task") or ""), reason)
                 return
             if run_id is None or not had_row(run_id):
-                run_id = tell_received_now(self._described(message, headers))
+                run_id = append_received(self._described(message, headers))
             attempt, task = headers.get("retries"), headers.get("task")
             subject = Subject(run_id, attempt if isinstance(attempt, int) else 0, self.hostname, str(task or ""))
-            tell(subject, Event.FAILED, f"NotExecutable: {reason}")
+            emit(subject, Event.FAILED, f"NotExecutable: {reason}")
         except Exception:
             logger.exception("a message that cannot be executed cannot be counted either")
 

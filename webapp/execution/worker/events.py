@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from celery import signals
 
 from webapp.execution.current import current_of
-from webapp.execution.emitter import Subject, flask_app, tell, tell_received, tell_received_now
+from webapp.execution.emitter import Subject, append_received, emit, emit_received, flask_app
 from webapp.execution.exceptions import headline
 from webapp.execution.worker import presence
 from webapp.extensions import db
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
-    tell_received(request)
+    emit_received(request)
 
 
 @signals.task_failure.connect
@@ -38,7 +38,7 @@ def _failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_
     if current_of(task_id) is not None:
         return
     trace = getattr(einfo, "traceback", None) or "".join(traceback_module.format_exception(exception))
-    tell(_subject({"id": task_id, "task": sender.name}), Event.FAILED, headline(exception), str(trace))
+    emit(_subject({"id": task_id, "task": sender.name}), Event.FAILED, headline(exception), str(trace))
 
 
 @signals.task_retry.connect
@@ -47,7 +47,7 @@ def _retrying(request: Any, reason: Any, **_: Any) -> None:
         return
     cause = getattr(reason, "exc", None)
     text = headline(cause) if isinstance(cause, BaseException) else str(reason)
-    tell(_subject(vars(request)), Event.RETRYING, text)
+    emit(_subject(vars(request)), Event.RETRYING, text)
 
 
 @signals.task_revoked.connect
@@ -59,8 +59,8 @@ def _revoked(request: Any, terminated: bool, expired: bool, **_: Any) -> None:
     message = vars(request)
     if not terminated and run_of_message(message) is None:
         # It may have no row yet.
-        tell_received_now(message)
-    tell(_subject(message), Event.EXPIRED if expired else Event.REVOKED, text)
+        append_received(message)
+    emit(_subject(message), Event.EXPIRED if expired else Event.REVOKED, text)
 
 
 def _subject(message: Mapping[str, Any]) -> Subject:
