@@ -40,7 +40,7 @@ IMPORTED = (
     "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "webapp.factory",
-    "webapp.execution.run_task",
+    "webapp.execution.worker.host",
     "webapp.scheduler.beat",
 )
 

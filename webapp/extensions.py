@@ -21,9 +21,7 @@ csrf = CSRFProtect()
 htmx = Htmx()
 limiter = Limiter(key_func=get_remote_address)
 security = Security()
-# With the task class comes what claims a run before it is executed (see webapp.execution.run_task); naming it as text
-# avoids the import.
-# So does the part that makes connections and messages.
+# The task class, and the part that makes connections and messages, are named as text, which avoids the import.
 celery = Celery(
     "beatdesk", task_cls="webapp.execution.run_task:RunTask", amqp="webapp.messaging.celery_connections:Amqp"
 )

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from celery.app.trace import build_tracer
 
 from webapp.database.engine import now
-from webapp.execution import run_task
+from webapp.execution.host import get_host
+from webapp.execution.worker.host import DatabaseHost
 from webapp.extensions import celery, db
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, RunState
@@ -51,7 +52,7 @@ def make_runs(count: int, **values: Any) -> list[str]:
 
 def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = None, **headers: Any) -> Any:
     """Have a task executed as a worker's pool does with a message; gives the outcome of its tracer."""
-    assert run_task.RunTask.__trace__ is None, "tracers are wrapped once this module is imported"
+    assert isinstance(get_host(), DatabaseHost), "tracers are wrapped once it is set"
     task.__trace__ = build_tracer(task.name, task, app=celery)
     request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}
     return task.__trace__(task_id, args, {} if kwargs is None else kwargs, request)

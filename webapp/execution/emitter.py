@@ -17,22 +17,16 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import redis
-import sqlalchemy as sa
 from celery import signals
-from flask import Flask, current_app, has_app_context
 
-from webapp.database.engine import now
 from webapp.execution.delayed_queue import DelayedQueue
+from webapp.execution.host import get_host
 from webapp.execution.redis_appender import RedisAppender
-from webapp.extensions import celery, db
-from webapp.messaging import broker
-from webapp.recorder import recording
 from webapp.run_store.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.run_store.ids import had_row, id_of_task
 from webapp.run_store.message import row_of_message, run_of_message
@@ -46,8 +40,6 @@ logger = logging.getLogger(__name__)
 RECEIVED_DELAY = 0.25
 # In a message's headers, as the worker hands them to its pool: when it was received, in epoch seconds.
 RECEIVED = "beatdesk_received"
-# Among an application's extensions.
-APPENDER = "run_appender"
 # So frequent that to wait for Redis' answer would cost more than all the rest.
 UNAWAITED = frozenset({Event.SUCCEEDED})
 # What has JSON as its text, the values of which were masked before.
@@ -56,19 +48,16 @@ _JSON = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE}
 
 def _append_delayed(entries: list[Entry]) -> None:
     """Append; with Redis away starts are dropped, because the end repeats them, and ends are recorded directly."""
-    with flask_app().app_context():
-        try:
-            with broker.client().pipeline(transaction=False) as pipeline:
-                for entry in entries:
-                    pipeline.xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
-                pipeline.execute()
-        except (redis.RedisError, OSError) as error:
-            ends = [entry for entry in entries if entry.event in OVER]
-            logger.info(
-                "the start of %d runs was not emitted, Redis does not answer: %s", len(entries) - len(ends), error
-            )
-            for entry in ends:
-                _record(entry, error)
+    try:
+        with get_host().redis().pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                pipeline.xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
+            pipeline.execute()
+    except (redis.RedisError, OSError) as error:
+        ends = [entry for entry in entries if entry.event in OVER]
+        logger.info("the start of %d runs was not emitted, Redis does not answer: %s", len(entries) - len(ends), error)
+        for entry in ends:
+            _record(entry, error)
 
 
 def _received_queue() -> DelayedQueue:
@@ -77,14 +66,14 @@ def _received_queue() -> DelayedQueue:
 
 _delayed = DelayedQueue(_append_delayed)
 _received = _received_queue()
+_appender: RedisAppender | None = None
 
 
 @signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
     """Start with queues and connections of this process: threads and entries stay with the one that was copied."""
-    global _delayed, _received  # there is one of each in each process
-    _delayed, _received = DelayedQueue(_append_delayed), _received_queue()
-    flask_app().extensions.pop(APPENDER, None)
+    global _delayed, _received, _appender  # there is one of each in each process
+    _delayed, _received, _appender = DelayedQueue(_append_delayed), _received_queue(), None
 
 
 @signals.worker_process_shutdown.connect
@@ -110,12 +99,6 @@ class Subject:
     task: str = ""
 
 
-def flask_app() -> Flask:
-    """The application that the Celery app is bound to."""
-    app: Flask = celery.flask_app
-    return app
-
-
 def emit_received(request: Any) -> None:
     """Emit a moment later that this worker received a run, unless it is being executed by then.
 
@@ -139,8 +122,7 @@ def append_received(message: Mapping[str, Any]) -> str:
     try:
         _append(entry)
     except (redis.RedisError, OSError) as error:
-        with _context():
-            _record(entry, error)
+        _record(entry, error)
     return entry.run_id
 
 
@@ -217,7 +199,7 @@ def emit(
     entry = _entry(
         request,
         event,
-        at or now(),
+        at or datetime.now(UTC),
         text=(executing.hidden_in_json if event in _JSON else executing.hidden)(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         seconds=seconds,
@@ -226,8 +208,7 @@ def emit(
     try:
         _append(entry)
     except (redis.RedisError, OSError) as error:
-        with _context():
-            _record(entry, error)
+        _record(entry, error)
 
 
 def _key(request: Any) -> tuple[str, int]:
@@ -244,33 +225,26 @@ def _moment(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
 
 
-def _context() -> AbstractContextManager[Any]:
-    """The application's, where there is none yet: to enter one for each entry would cost as much as the entry."""
-    return nullcontext() if has_app_context() else flask_app().app_context()
-
-
-def _appender() -> RedisAppender:
-    extensions = (current_app if has_app_context() else flask_app()).extensions
-    made: RedisAppender | None = extensions.get(APPENDER)
-    if made is None:
-        with _context():
-            pool = broker.client().connection_pool
-        made = extensions[APPENDER] = RedisAppender(pool, _append_again)
-    return made
+def _process_appender() -> RedisAppender:
+    """This process's own, for the Redis that the host has now."""
+    global _appender  # noqa: PLW0603  # there is one in each process
+    pool = get_host().redis().connection_pool
+    if _appender is None or _appender.pool is not pool:
+        _appender = RedisAppender(pool, _append_again)
+    return _appender
 
 
 def _append(entry: Entry) -> None:
     """Append to the stream. Raises redis.RedisError, OSError."""
-    appender = _appender()
-    later = entry.event in UNAWAITED
+    appender = _process_appender()
+    wait = entry.event not in UNAWAITED
     try:
-        appender.append(entry, wait=not later)
+        appender.append(entry, wait=wait)
     except (redis.ConnectionError, OSError):
         # A connection of before a restart of Redis. What is appended twice is applied once.
-        with _context():
-            broker.client().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
+        get_host().redis().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
     else:
-        if later:
+        if not wait:
             _delayed.put(appender, appender.read_answers)
 
 
@@ -280,12 +254,7 @@ def _append_again(entry: Entry) -> None:
 
 
 def _record(entry: Entry, error: Exception) -> None:
-    """Write to the database what Redis does not take. Never raises."""
+    """Record what Redis does not take. Never raises."""
     logger.warning("run %s is recorded directly, Redis does not answer: %s", entry.run_id, error)
     # Redis would have named it: a repetition is known by its name.
-    entry = entry._replace(entry_id=uuid.uuid4().hex)
-    try:
-        for _, reason in recording.record(db.engine, [entry]).rejected:
-            logger.error("run %s: %s cannot be recorded: %s", entry.run_id, entry.event.value, reason)
-    except sa.exc.SQLAlchemyError:
-        logger.exception("run %s: %s could not be recorded", entry.run_id, entry.event.value)
+    get_host().record(entry._replace(entry_id=uuid.uuid4().hex))

@@ -9,14 +9,13 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import signals
 
-from webapp.database.engine import now
 from webapp.execution.current import Execution, current
 from webapp.execution.emitter import Subject, emit
-from webapp.extensions import celery
 from webapp.messaging.delivery import UNDELIVERED
 from webapp.run_store.events import TEXT_LIMIT, Event
 from webapp.run_store.ids import had_row, is_random
@@ -30,7 +29,6 @@ def _listen(**_: Any) -> None:
     """In workers only: beat sends many at once, past Celery, unless somebody listens to each."""
     signals.before_task_publish.connect(_publishing)
     signals.after_task_publish.connect(_published)
-    celery.amqp.keep_undelivered = _keep_undelivered
 
 
 def _publishing(headers: dict[str, Any], **_: Any) -> None:
@@ -41,7 +39,7 @@ def _publishing(headers: dict[str, Any], **_: Any) -> None:
     execution = current()
     if execution is not None:
         # Not when it was published: by then a worker may have begun it.
-        execution.sending_at = now()
+        execution.sending_at = datetime.now(UTC)
     if execution is None or RUN_HEADER in headers or _goes_on(execution, headers):
         return
     task_id = str(headers["id"])
@@ -63,7 +61,7 @@ def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: 
         _emit(sender, headers, body, routing_key)
 
 
-def _keep_undelivered(headers: Mapping[str, Any], body: Any, routing_key: str, reason: str) -> bool:
+def keep_undelivered(headers: Mapping[str, Any], body: Any, routing_key: str, reason: str) -> bool:
     """Whether what a run has sent to a queue that does not exist has its row: then beat sends it once there is one."""
     kept = _emit(headers["task"], headers, body, routing_key, reason)
     if kept:

@@ -36,7 +36,7 @@ class RedisAppender:
     """
 
     def __init__(self, pool: Any, refused: Callable[[Entry], None]) -> None:
-        self._pool, self._refused = pool, refused
+        self.pool, self._refused = pool, refused
         self._idle: list[_Connection] = []
 
     def append(self, entry: Entry, *, wait: bool = True) -> None:
@@ -73,7 +73,7 @@ class RedisAppender:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return _Connection(self._pool.get_connection())
+                return _Connection(self.pool.get_connection())
             if len(connection.unanswered) < (1 if fresh else MAX_UNREAD) or self._read(connection):
                 return connection
 
@@ -95,4 +95,4 @@ class RedisAppender:
         for entry in connection.unanswered:
             self._refused(entry)
         connection.raw.disconnect()
-        self._pool.release(connection.raw)
+        self.pool.release(connection.raw)

@@ -16,8 +16,6 @@ import traceback as traceback_module
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import redis
-import sqlalchemy as sa
 from billiard import common as billiard_common
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import Task, states
@@ -27,17 +25,13 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-from webapp.database.engine import now
-from webapp.execution import pending_entries, reporting, tracing
+from webapp.execution import reporting, tracing
 from webapp.execution.current import Execution, current, current_of, reset_current, set_current
-from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started, flask_app
+from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started
 from webapp.execution.exceptions import headline
-from webapp.execution.worker import presence
-from webapp.extensions import db
-from webapp.messaging import broker
-from webapp.recorder import recording
-from webapp.run_store import canvas, claims, sending
-from webapp.run_store.claims import Claim, Delivery, Verdict
+from webapp.execution.host import Host, get_host, set_host
+from webapp.run_store import canvas
+from webapp.run_store.claims import Delivery
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.message import RUN_HEADER, run_of_message
@@ -47,10 +41,6 @@ from webapp.secrecy.text import MASK, is_suspicious
 
 logger = logging.getLogger(__name__)
 
-# Of these the claim itself wrote the end.
-_ENDED_BY_CLAIM = (Verdict.EXPIRED, Verdict.LOST_TOO_OFTEN)
-# How long a worker waits for a database that is away before it gives the message back.
-DATABASE_PATIENCE = 20.0
 MAX_NAME = 255
 
 
@@ -73,7 +63,7 @@ class TaskExitedError(Exception):
 def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str, Any]) -> Any:
     """Execute a delivery as its run; gives the outcome that the pool hands to the worker."""
     execution = _execution(task, task_id, request)
-    with flask_app().app_context():
+    with get_host().context():
         try:
             kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
             call = conceal(rule_of(task), request["args"] or (), kwargs)
@@ -109,15 +99,8 @@ def _execution(task: Any, task_id: Any, request: Mapping[str, Any]) -> Execution
 
 
 def _claim_for(execution: Execution, call: Concealed, request: dict[str, Any]) -> None:
-    """Claim the run, which may turn out to be another one. Raises Ignore for a duplicate, Reject with no database."""
-    verdict, execution.id = _claim(_delivery(execution, call, request))
-    if verdict is Verdict.CLAIMED_AGAIN and not _ended_unrecorded(execution):
-        verdict = Verdict.CLAIMED
-    if verdict is not Verdict.CLAIMED:
-        logger.info("run %s not started here: %s", execution.id, verdict.value)
-        if verdict in _ENDED_BY_CLAIM:
-            sending.tell_pages([execution.id])
-        raise Ignore(verdict.value)
+    """Claim the run, which may turn out to be another one. Raises Ignore, Reject, as `Host.claim` does."""
+    execution.id = get_host().claim(_delivery(execution, call, request))
     if execution.id != execution.task_id:
         # Goes along with retries, as do all headers that are not Celery's own.
         request[RUN_HEADER] = execution.id
@@ -137,7 +120,7 @@ def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any])
         kwargs=_json(call.kwargs),
         sealed=call.sealed(),
         attempt=execution.retries,
-        worker_id=presence.worker_id(),
+        worker_id=get_host().worker_id,
         worker=execution.hostname[:MAX_NAME],
         queue=queue[:MAX_NAME] if isinstance(queue, str) else None,
         parent_id=parent_id,
@@ -149,35 +132,6 @@ def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any])
         received=execution.beatdesk_received,
         redelivered=bool(info.get("redelivered")),
     )
-
-
-def _claim(delivery: Delivery) -> Claim:
-    """Claim; waits for a database that is away, then gives the message back."""
-    give_up = time.monotonic() + DATABASE_PATIENCE
-    while True:
-        try:
-            if delivery.ours:
-                return Claim(claims.claim_by_itself(db.engine, delivery, now()), delivery.run_id)
-            return claims.claim_external(db.engine, delivery, now())
-        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
-            if time.monotonic() > give_up:
-                logger.exception("run %s requeued, the database does not answer", delivery.run_id)
-                raise Reject(reason="the database does not answer", requeue=True) from error
-            time.sleep(0.5)
-
-
-def _ended_unrecorded(execution: Execution) -> bool:
-    """Whether the run ended before its worker went, which only the stream knows so far; then it is recorded now."""
-    try:
-        entry = pending_entries.end_of(broker.client(), execution.id, execution.retries)
-    except (redis.RedisError, OSError) as error:
-        logger.warning("run %s is started again, Redis cannot be asked whether it ended: %s", execution.id, error)
-        return False
-    if entry is None:
-        return False
-    with db.engine.begin() as connection:
-        recording.apply(connection, [entry])
-    return True
 
 
 def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: dict[str, Any]) -> Any:
@@ -274,9 +228,7 @@ def _emit_rejected(execution: Execution, rejection: Reject) -> None:
         emit(execution, Event.FAILED, reason, seconds=_seconds(execution))
         return
     # Before the broker delivers it again.
-    with db.engine.begin() as connection:
-        claims.give_back(connection, execution.id, presence.worker_id(), reason)
-    sending.tell_pages([execution.id])
+    get_host().give_back(execution.id, reason)
 
 
 def _emit_ignored(execution: Execution) -> None:
@@ -348,10 +300,8 @@ def _before_replace(task: Any, sig: Any) -> None:
     name = sig.get("subtask_type")
     reason = f"It replaced itself with {f'a {name}' if name else sig.task}"
     replaced = (task.request.replaced_task_nesting or 0) + 1
-    with db.engine.begin() as connection:
-        claims.hand_over(connection, execution.id, presence.worker_id(), reason, replaced, sig, now())
+    get_host().hand_over(execution.id, reason, replaced, sig)
     execution.replaced = True
-    sending.tell_pages([execution.id])
 
 
 def _state_set(task_id: Any, state: Any, meta: Any) -> None:
@@ -364,7 +314,12 @@ def _state_set(task_id: Any, state: Any, meta: Any) -> None:
 
 _STATES_OF_CELERY = states.ALL_STATES
 
-tracing.install(execute, _before_replace, _state_set)
+
+def install(host: Host) -> None:
+    """Execute the tasks of the host's app as runs from now on. Once in a process."""
+    set_host(host)
+    tracing.install(host.app, execute, _before_replace, _state_set)
+
 
 # Made once: json.dumps() makes one for each value.
 _encode = json.JSONEncoder(default=repr).encode

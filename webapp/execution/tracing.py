@@ -11,9 +11,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from celery import Celery
 from celery.app.task import Task
-
-from webapp.extensions import celery
 
 Trace = Callable[..., Any]
 
@@ -21,14 +20,14 @@ Trace = Callable[..., Any]
 class _Tracer:
     """The attribute `__trace__` of tasks; those of other applications in this process keep their tracer as it is."""
 
-    def __init__(self, execute: Callable[..., Any]) -> None:
-        self._execute = execute
+    def __init__(self, app: Celery, execute: Callable[..., Any]) -> None:
+        self._app, self._execute = app, execute
 
     def __get__(self, task: Any, owner: Any = None) -> Trace | None:
         return None if task is None else task.__dict__.get("__trace__")
 
     def __set__(self, task: Any, trace: Trace | None) -> None:
-        if trace is not None and task.app is celery:
+        if trace is not None and task.app is self._app:
             trace = self._wrapped(task, trace)
         task.__dict__["__trace__"] = trace
 
@@ -44,11 +43,12 @@ class _Tracer:
 
 
 def install(
+    app: Celery,
     execute: Callable[..., Any],
     before_replace: Callable[[Any, Any], None],
     state_set: Callable[[Any, Any, Any], None],
 ) -> None:
-    """Have these called, once in a process.
+    """Have these called for the tasks of an app, once in a process.
 
     `execute` in the place of a tracer, with the task, what calls the tracer, the task id and the message;
     `before_replace` with the task and the signature that is about to replace it; `state_set` with the task id, the
@@ -56,7 +56,7 @@ def install(
     """
     if isinstance(Task.__dict__.get("__trace__"), _Tracer):
         return
-    Task.__trace__ = _Tracer(execute)
+    Task.__trace__ = _Tracer(app, execute)
     on_replace, update_state = Task.on_replace, Task.update_state
 
     @wraps(on_replace)

@@ -38,7 +38,7 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.conf.imports = (
         "webapp.execution.worker.children",
         "webapp.execution.worker.consumption",
-        "webapp.execution.run_task",
+        "webapp.execution.worker.host",
         "webapp.execution.worker.events",
         "webapp.execution.task_output",
         "webapp.execution.publishing",

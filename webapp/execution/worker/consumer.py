@@ -13,7 +13,7 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from webapp.execution.emitter import Subject, append_received, emit, flask_app
+from webapp.execution.emitter import Subject, append_received, emit
 from webapp.execution.worker import discards
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.redis_transport import GuardedChannel
@@ -154,8 +154,7 @@ _HEADERS: dict[str, Callable[[Any], bool]] = {
 def _discard_item(error: Exception) -> None:
     """Count what lay in a queue and is no message at all."""
     logger.error("discarded an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
-    with flask_app().app_context():
-        discards.count("", "", "no message")
+    discards.count("", "", "no message")
 
 
 GuardedChannel.discard = staticmethod(_discard_item)

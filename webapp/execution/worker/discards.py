@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from webapp.execution.emitter import flask_app
+from webapp.extensions import celery
 from webapp.messaging import broker
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def count(queue: str, task: str, reason: str) -> None:
     # As JSON in ASCII: whatever the names hold, Redis takes it.
     field = json.dumps([text[:MAX_TEXT_LENGTH] for text in (queue, task, reason)])
     try:
-        with flask_app().app_context():
+        with celery.flask_app.app_context():
             client = broker.client()
             if not client.hexists(KEY, field) and client.hlen(KEY) >= MAX_KINDS:
                 field = OTHERS

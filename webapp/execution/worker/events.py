@@ -10,21 +10,16 @@ import traceback as traceback_module
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
 from celery import signals
 
 from webapp.execution.current import current_of
-from webapp.execution.emitter import Subject, append_received, emit, emit_received, flask_app
+from webapp.execution.emitter import Subject, append_received, emit, emit_received
 from webapp.execution.exceptions import headline
-from webapp.execution.worker import presence
-from webapp.extensions import db
-from webapp.run_store import claims
+from webapp.execution.host import get_host
 from webapp.run_store.events import Event
 from webapp.run_store.ids import id_of_task
 from webapp.run_store.message import run_of_message
 from webapp.secrecy import executing
-
-logger = logging.getLogger(__name__)
 
 
 @signals.task_received.connect
@@ -67,13 +62,7 @@ def _subject(message: Mapping[str, Any]) -> Subject:
     """The run of a message that this worker executes, or has in hand, in the attempt that it is in."""
     task_id = str(message["id"])
     run_id, attempt = run_of_message(message), message.get("retries") or 0
-    try:
-        with flask_app().app_context(), db.engine.connect() as connection:
-            found = claims.executed_here(connection, run_id or task_id, presence.worker_id())
-    except sa.exc.SQLAlchemyError as error:
-        logger.warning("the record of task id %s may belong to an earlier run of it: %s", task_id, error)
-        found = None
-    run_id, attempt = found or (run_id or id_of_task(task_id), attempt)
+    run_id, attempt = get_host().started_here(run_id or task_id) or (run_id or id_of_task(task_id), attempt)
     return Subject(run_id, attempt, message.get("hostname"), message.get("task") or "")
 
 
@@ -83,13 +72,3 @@ def _hide_in_logs(logger: logging.Logger, **_: Any) -> None:
     for handler in logger.handlers:
         if not any(isinstance(known, executing.HidingFilter) for known in handler.filters):
             handler.addFilter(executing.HidingFilter())
-
-
-@signals.worker_process_init.connect
-def _after_fork(**_: Any) -> None:
-    """Connections cannot be shared with the process that we were copied from."""
-    app = flask_app()
-    with app.app_context():
-        db.engine.dispose(close=False)
-    for name in ("redis", "producers"):
-        app.extensions.pop(name, None)

@@ -1,0 +1,75 @@
+"""The port to the program that executes runs: what the code around a task needs, and its host provides.
+
+Where claims lie, what has to be set up around a run and how Redis is reached is up to the host: our own worker has the
+database for it (`webapp.execution.worker.host`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any
+
+import redis
+from celery import Celery
+
+from webapp.run_store.claims import Delivery
+from webapp.run_store.events import Entry
+
+
+class Host(ABC):
+    """What executes runs. `app` is its Celery app; tasks of other apps in the same process are left alone."""
+
+    app: Celery
+
+    @property
+    @abstractmethod
+    def worker_id(self) -> str:
+        """This worker's identity, new at each start and the same in all processes of its pool."""
+
+    @abstractmethod
+    def redis(self) -> redis.Redis:
+        """The client of the Redis that has the stream; text in, text out."""
+
+    @abstractmethod
+    def context(self) -> AbstractContextManager[Any]:
+        """What is entered around each run, its claim included."""
+
+    @abstractmethod
+    def claim(self, delivery: Delivery) -> str:
+        """Claim the run of a delivery; gives its id, which may be another one than the message has.
+
+        Raises Ignore for a duplicate, and Reject to give back the message where no claim can be made now.
+        """
+
+    @abstractmethod
+    def give_back(self, run_id: str, reason: str) -> None:
+        """Release the claim of a run, because its task gave the message back and the broker delivers it again."""
+
+    @abstractmethod
+    def hand_over(self, run_id: str, reason: str, replaced: int, signature: Any) -> None:
+        """Leave a claimed run to the signature that replaces its task, the `replaced`th one of this run."""
+
+    @abstractmethod
+    def started_here(self, task_id: str) -> tuple[str, int] | None:
+        """The run of a task id that this worker has claimed, and its attempt. Never raises."""
+
+    @abstractmethod
+    def record(self, entry: Entry) -> None:
+        """Record an entry that Redis does not take. Never raises."""
+
+
+_host: Host | None = None
+
+
+def set_host(host: Host) -> None:
+    """Use this host, once in a process and before anything is executed."""
+    global _host  # noqa: PLW0603  # one process has one worker
+    _host = host
+
+
+def get_host() -> Host:
+    """The host of this process."""
+    if _host is None:
+        raise RuntimeError("no host was set: nothing is executed in this process")
+    return _host
