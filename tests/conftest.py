@@ -17,7 +17,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from kombu import pools
 from playwright.sync_api import Browser
 
-import webapp.execution.worker.host  # noqa: F401  # what tests execute and emit goes through it
+import webapp.worker_process.host  # noqa: F401  # what tests execute and emit goes through it
 from tests import connections, servers
 from tests.browser import server
 from tests.compiled import CompiledRule, CompiledTemplates

@@ -40,7 +40,7 @@ IMPORTED = (
     "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "webapp.factory",
-    "webapp.execution.worker.host",
+    "webapp.worker_process.host",
     "webapp.scheduler.beat",
 )
 

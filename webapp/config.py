@@ -51,7 +51,7 @@ class MailSettings:
 class Settings:
     """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms.
 
-    `worker_queues` is None where the worker decides (see `webapp.execution.worker.consumption`).
+    `worker_queues` is None where the worker decides (see `webapp.worker_process.consumption`).
     """
 
     database_url: str

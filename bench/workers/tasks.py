@@ -16,7 +16,7 @@ LAST = "bench:last"
 def _leave_out_the_claim(**_: Any) -> None:
     """In the one kind that shows what telling costs, without what taking a run costs."""
     if os.environ["BENCH_KIND"] == "ours_told":
-        host: Any = import_module("webapp.execution.worker.host")
+        host: Any = import_module("webapp.worker_process.host")
         host.DatabaseHost.claim = lambda _, delivery: delivery.run_id
 
 

@@ -12,10 +12,10 @@ from celery.app.trace import build_tracer
 
 from webapp.database.engine import now
 from webapp.execution.host import get_host
-from webapp.execution.worker.host import DatabaseHost
 from webapp.extensions import celery, db
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, RunState
+from webapp.worker_process.host import DatabaseHost
 
 
 def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values: Any) -> str:

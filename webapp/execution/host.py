@@ -1,7 +1,7 @@
 """The port to the program that executes runs: what the code around a task needs, and its host provides.
 
 Where claims lie, what has to be set up around a run and how Redis is reached is up to the host: our own worker has the
-database for it (`webapp.execution.worker.host`).
+database for it (`webapp.worker_process.host`).
 """
 
 from __future__ import annotations

@@ -36,10 +36,10 @@ def init_celery(app: Flask, settings: Settings) -> None:
     celery.set_default()
     # All but the last take part in what happens in a worker.
     celery.conf.imports = (
-        "webapp.execution.worker.children",
-        "webapp.execution.worker.consumption",
-        "webapp.execution.worker.host",
-        "webapp.execution.worker.events",
+        "webapp.worker_process.children",
+        "webapp.worker_process.consumption",
+        "webapp.worker_process.host",
+        "webapp.execution.main_process",
         "webapp.execution.task_output",
         "webapp.execution.publishing",
         *settings.task_modules,

@@ -20,7 +20,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from webapp.execution.worker import discards
 from webapp.extensions import db
 from webapp.liveness import CONSUMER_MISSED_AFTER
 from webapp.mail_store.models import Mail, MailState
@@ -35,6 +34,7 @@ from webapp.run_store.states import ACTIVE, Origin, RunState
 from webapp.runs.list.listing import counted_by_state
 from webapp.schedule_store.beat_models import BeatLease, alive_beats
 from webapp.schedule_store.models import ScheduleRevision
+from webapp.worker_process import discards
 from webapp.workers import service as workers
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.database.engine import now
-from webapp.execution.worker import discards
 from webapp.extensions import db
 from webapp.liveness import BEAT_TAKEOVER, RECORDER_MAX_LAG
 from webapp.messaging import broker
@@ -27,6 +26,7 @@ from webapp.schedule_store.stored import PROGRESS, TASKS
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock
+from webapp.worker_process import discards
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
 
 # A worker that was killed is reported for this long, unless one of its name is back.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.execution.worker.consumer import Consumer as GuardedConsumer
+from webapp.worker_process.consumer import Consumer as GuardedConsumer
 
 # They lie in this worker's memory, and other workers do not get them.
 MAX_WAITING = 1_000

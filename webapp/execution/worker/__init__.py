@@ -1,1 +1,0 @@
-"""The worker process: what it consumes, how it connects, its row in `workers`."""
