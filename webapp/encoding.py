@@ -14,6 +14,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
+# Characters that are kept of a name which other programs give.
+NAME_LENGTH = 255
 # Deeper JSON is refused where it is sent to us: what walks through a value calls itself for each level.
 MAX_JSON_DEPTH = 100
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy_celery_beat.session import ModelBase
 
 from webapp.database import postgresql
-from webapp.encoding import encodable, shortened
+from webapp.encoding import NAME_LENGTH, encodable, shortened
 
 # The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
 SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
@@ -29,9 +29,6 @@ SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
 # Whether transactions that begin in this context only read. On SQLite they then never wait for a writer; a write in
 # one may fail when another process wrote meanwhile.
 read_only: ContextVar[bool] = ContextVar("read_only", default=False)
-
-# Characters of a name that other programs give.
-NAME_LENGTH = 255
 
 # Seconds a write transaction waits in line on SQLite.
 SQLITE_LOCK_WAIT = 15.0

@@ -30,7 +30,6 @@ from webapp.execution.redis_appender import RedisAppender
 from webapp.run_store.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.run_store.ids import had_row, id_of_task
 from webapp.run_store.message import row_of_message, run_of_message
-from webapp.run_store.states import Origin
 from webapp.secrecy import executing
 
 logger = logging.getLogger(__name__)
@@ -153,7 +152,8 @@ def _row_to_be(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
         return {}
     body = message.get("args"), message.get("kwargs"), message
     row = row_of_message(str(message.get("task")), body, message, info.get("routing_key"))
-    origin = Origin.TASK if row["parent_id"] else Origin.PROGRAM
+    # In the words of `runs.origin`.
+    origin = "task" if row["parent_id"] else "program"
     return {**row, "external_id": str(message["id"]), "origin": origin, "repeatable": not is_ours}
 
 

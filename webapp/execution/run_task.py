@@ -25,6 +25,7 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
+from webapp.encoding import NAME_LENGTH
 from webapp.execution import reporting, tracing
 from webapp.execution.current import Execution, current, current_of, reset_current, set_current
 from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started
@@ -40,8 +41,6 @@ from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rul
 from webapp.secrecy.text import MASK, is_suspicious
 
 logger = logging.getLogger(__name__)
-
-MAX_NAME = 255
 
 
 class RunTask(Task):
@@ -115,14 +114,14 @@ def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any])
         run_id=execution.id,
         task_id=execution.task_id,
         ours=run_of_message(request) is not None,
-        task=execution.task[:MAX_NAME],
+        task=execution.task[:NAME_LENGTH],
         args=_json(call.args),
         kwargs=_json(call.kwargs),
         sealed=call.sealed(),
         attempt=execution.retries,
         worker_id=get_host().worker_id,
-        worker=execution.hostname[:MAX_NAME],
-        queue=queue[:MAX_NAME] if isinstance(queue, str) else None,
+        worker=execution.hostname[:NAME_LENGTH],
+        queue=queue[:NAME_LENGTH] if isinstance(queue, str) else None,
         parent_id=parent_id,
         root_id=root_id,
         options=canvas.options_of_request(request),

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
-from webapp.database.engine import NAME_LENGTH, Name, UtcDateTime, now
+from webapp.database.engine import Name, UtcDateTime, now
+from webapp.encoding import NAME_LENGTH
 from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from webapp.database.engine import NAME_LENGTH
-from webapp.encoding import encodable, shortened
+from webapp.encoding import NAME_LENGTH, encodable, shortened
 
 STREAM = "beatdesk:runs"
 GROUP = "recorder"
