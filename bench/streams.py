@@ -34,7 +34,7 @@ from tests import processes, servers
 from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import create_engine, now
-from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry, Event
+from webapp.execution.events import STREAM, STREAM_LENGTH, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

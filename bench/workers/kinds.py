@@ -25,8 +25,8 @@ from bench.beats.targets import ENVIRONMENTS, OURS, ROOT
 from bench.workers.tasks import LAST
 from tests import servers
 from webapp.database.engine import create_engine, now
+from webapp.execution.ids import new_id
 from webapp.messaging import celery_config
-from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

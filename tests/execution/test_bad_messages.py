@@ -21,9 +21,9 @@ from tests.runs.making import make_run
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp.config import Settings
+from webapp.execution.ids import id_of_task, new_id
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.run_store.ids import id_of_task, new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control

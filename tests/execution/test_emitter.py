@@ -26,9 +26,9 @@ from webapp.execution import emitter, publishing
 from webapp.execution.current import Execution, reset_current, set_current
 from webapp.execution.delayed_queue import DelayedQueue
 from webapp.execution.emitter import emit, emit_received, emit_started
+from webapp.execution.events import STREAM, Entry, Event
+from webapp.execution.ids import id_of_task
 from webapp.messaging import broker
-from webapp.run_store.events import STREAM, Entry, Event
-from webapp.run_store.ids import id_of_task
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

@@ -17,9 +17,9 @@ from flask import Flask
 from tests.execution.test_exceptions import RefusedValue
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
+from webapp.execution.ids import new_id
 from webapp.extensions import celery, db
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

@@ -13,10 +13,10 @@ from tests.runs.making import deliver, make_run
 from tests.support import fresh
 from webapp.database.engine import now
 from webapp.execution import pending_entries
+from webapp.execution.events import GROUP, STREAM, Entry, Event
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

@@ -10,8 +10,8 @@ import pytest
 import redis as redis_client
 
 from webapp.database.engine import now
+from webapp.execution.events import STREAM, Entry, Event
 from webapp.execution.redis_appender import MAX_UNREAD, RedisAppender
-from webapp.run_store.events import STREAM, Entry, Event
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from kombu.exceptions import EncodeError
 from tests.outages import NOWHERE
 from tests.runs.making import deliver
 from webapp.config import Settings
+from webapp.execution.events import STREAM
 from webapp.extensions import celery
-from webapp.run_store.events import STREAM
 
 
 def backend(address: str) -> Any:

@@ -13,9 +13,9 @@ from flask import Flask
 import tests.runs.namesake_tasks  # noqa: F401  # it registers its task
 from tests.support import reading
 from tests.visitors import Visitor
+from webapp.execution.ids import new_id
 from webapp.extensions import celery, db
 from webapp.identity.models import AuditEntry
-from webapp.run_store.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.schedule_store.models import ScheduleVersion

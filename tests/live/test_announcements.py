@@ -13,10 +13,10 @@ from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.execution.events import STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder.recorder import Recorder
 from webapp.run_store.changes import CHANGES, MOST, Change, announce, fields, read
-from webapp.run_store.events import STREAM, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control

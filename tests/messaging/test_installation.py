@@ -15,12 +15,12 @@ from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.execution.emitter import emit
+from webapp.execution.events import Event
 from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation
 from webapp.overview import health
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.events import Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control

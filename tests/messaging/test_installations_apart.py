@@ -14,11 +14,11 @@ from tests import processes
 from tests.rabbitmq import rabbitmq, url
 from tests.servers import free_port, valkey, wait_for
 from webapp.config import Settings
+from webapp.execution.events import STREAM
 from webapp.extensions import celery
 from webapp.messaging import installation, producers
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.installation import KEY, OtherInstallation
-from webapp.run_store.events import STREAM
 
 pytestmark = pytest.mark.slow
 

@@ -21,11 +21,11 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
 from webapp.database.engine import now
+from webapp.execution.events import STREAM
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.signs import Sign
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.events import STREAM
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress

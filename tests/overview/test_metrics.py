@@ -17,10 +17,10 @@ from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.config import ConfigError, Settings
 from webapp.database.engine import now
+from webapp.execution.events import STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder import counters
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.events import STREAM, Entry, Event
 from webapp.run_store.states import Origin, RunState
 from webapp.run_store.worker_models import Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease

@@ -20,11 +20,11 @@ from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.execution import pending_entries
+from webapp.execution.events import GROUP, STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder import counters, failure_budgets, recording, rejected
 from webapp.recorder.recorder import Recorder, lag
 from webapp.run_store.creation import NewRun
-from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 

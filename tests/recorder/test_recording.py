@@ -18,10 +18,11 @@ from tests.runs.making import make_run, make_runs
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import create_engine, now
+from webapp.execution.events import Entry, Event
+from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.recorder import recording
 from webapp.run_store import claims
-from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
@@ -148,7 +149,7 @@ def test_each_cause_of_a_retry_is_kept(context: Flask) -> None:
 def test_claim_of_a_run_that_has_just_got_its_row_takes_it(context: Flask) -> None:
     def claim(worker_id: str, run_id: str) -> claims.Verdict:
         with db.engine.begin() as connection:
-            return claims.claim(connection, claims.Delivery(run_id, "add", "[]", "{}", 0, worker_id, worker_id), now())
+            return claims.claim(connection, Delivery(run_id, "add", "[]", "{}", 0, worker_id, worker_id), now())
 
     record(published("a"))
     # With a row and without one, the first takes it and the second does not.
@@ -167,7 +168,7 @@ def test_claim_takes_a_row_that_is_made_while_it_looks(context: Flask) -> None:
             made.append(run_id)
             connection.execute(sa.insert(Run).values(id=run_id, task="add", state=RunState.QUEUED, created_at=now()))
 
-    delivery = claims.Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
+    delivery = Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
     with db.engine.begin() as connection:
         sa.event.listen(connection, "after_cursor_execute", make)
         assert claims.claim(connection, delivery, now()) is claims.Verdict.CLAIMED
@@ -177,7 +178,7 @@ def test_claim_takes_a_row_that_is_made_while_it_looks(context: Flask) -> None:
 
 def test_claim_by_itself_says_the_same(context: Flask) -> None:
     def claim(worker_id: str, run_id: str) -> claims.Verdict:
-        return claims.claim_by_itself(db.engine, claims.Delivery(run_id, "add", "[]", "{}", 0, worker_id, "w@h"), now())
+        return claims.claim_by_itself(db.engine, Delivery(run_id, "add", "[]", "{}", 0, worker_id, "w@h"), now())
 
     known = make_run(RunState.QUEUED)
     for run_id in (known, "nobody made it a row"):
@@ -192,7 +193,7 @@ def test_claim_by_itself_says_the_same(context: Flask) -> None:
 def test_claim_waits_in_line_and_outlives_its_connection(context: Flask) -> None:
     for _ in range(3):
         run_id = make_run(RunState.QUEUED)
-        delivery = claims.Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
+        delivery = Delivery(run_id, "add", "[]", "{}", 0, "one", "w@h")
         with _in_the_way(db.engine):
             assert claims.claim_by_itself(db.engine, delivery, now()) is claims.Verdict.CLAIMED
 

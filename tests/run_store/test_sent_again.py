@@ -10,8 +10,10 @@ from flask import Flask
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
+from webapp.execution import canvas
+from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
-from webapp.run_store import canvas, claims, message
+from webapp.run_store import claims, message
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
@@ -59,7 +61,7 @@ def test_what_a_task_replaced_itself_by_is_sent_again(context: Flask) -> None:
     signature.set(replaced_task_nesting=1)
 
     def claim(replaced: int) -> claims.Verdict:
-        delivery = claims.Delivery(run_id, "replacing", "[]", "{}", 0, "other", "o@h", replaced=replaced)
+        delivery = Delivery(run_id, "replacing", "[]", "{}", 0, "other", "o@h", replaced=replaced)
         with db.engine.begin() as connection:
             return claims.claim(connection, delivery, now())
 

@@ -18,6 +18,7 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.messaging.beat_wakeup import CHANNEL
@@ -82,7 +83,7 @@ def test_a_run_that_began_before_its_page_noted_the_sending_was_sent_once(
     def published_and_claimed(runs: Sequence[Run]) -> list[str]:
         sent = publish(runs)
         for run_id in sent:
-            claims.claim_by_itself(db.engine, claims.Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h"), now())
+            claims.claim_by_itself(db.engine, Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h"), now())
         return sent
 
     monkeypatch.setattr(sending, "publish", published_and_claimed)

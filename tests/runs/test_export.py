@@ -15,7 +15,7 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.run_store.events import TEXT_LIMIT, limited
+from webapp.execution.events import TEXT_LIMIT, limited
 from webapp.run_store.states import RunState
 from webapp.runs.list.export import FIELDS, harmless
 

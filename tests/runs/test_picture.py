@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.run_store.canvas import Following, Step
+from webapp.execution.canvas import Following, Step
 from webapp.runs.page import family, family_drawing
 from webapp.runs.page.family import Branch, Group, Member, Node
 from webapp.runs.page.family_drawing import Picture

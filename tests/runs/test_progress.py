@@ -13,9 +13,9 @@ from tests.runs.making import make_run
 from tests.support import fresh, reading
 from webapp.database.engine import now
 from webapp.execution import reporting
+from webapp.execution.events import Entry, Event
 from webapp.extensions import db
 from webapp.recorder import recording
-from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.runs.page import context as details

@@ -17,6 +17,7 @@ from flask import Flask
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
 from webapp.database.engine import now
+from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
 from webapp.run_store import claims
 from webapp.run_store.changes import CHANGES, read
@@ -151,7 +152,7 @@ def test_message_of_a_deleted_run_is_not_executed(context: Flask) -> None:
     foreign = str(uuid.uuid4())
     verdicts = {}
     for run_id in (run.id, foreign):
-        message = claims.Delivery(run_id, "add", "[1, 2]", "{}", 0, "worker", "w@host")
+        message = Delivery(run_id, "add", "[1, 2]", "{}", 0, "worker", "w@host")
         with db.engine.begin() as connection:
             verdicts[run_id] = claims.claim(connection, message, now())
     assert verdicts == {run.id: claims.Verdict.ENDED, foreign: claims.Verdict.CLAIMED}

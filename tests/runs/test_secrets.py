@@ -20,11 +20,12 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
+from webapp.execution.events import Entry, Event
+from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
 from webapp.recorder import recording
 from webapp.run_store import claims, sending
 from webapp.run_store.creation import create_run
-from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
@@ -108,7 +109,7 @@ def test_run_that_was_sent_past_us_is_adopted_without_its_secrets(context: Flask
     call = masking.conceal(masking.rule_of(celery.tasks[TASK]), [], called[1])
     texts = (json.dumps(call.args), json.dumps(call.kwargs))
     with db.engine.begin() as connection:
-        claims.claim(connection, claims.Delivery(headers["id"], TASK, *texts, 0, "w", "w", sealed=call.sealed()), now())
+        claims.claim(connection, Delivery(headers["id"], TASK, *texts, 0, "w", "w", sealed=call.sealed()), now())
     adopted = fresh(Run, headers["id"])
     assert adopted.state == RunState.STARTED
     assert masking.call_of(adopted) == ([], CALL)

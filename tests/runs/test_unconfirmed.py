@@ -13,12 +13,13 @@ from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
+from webapp.execution.events import Entry, Event
+from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.overview.metrics import page
 from webapp.recorder import recording
 from webapp.run_store import claims, statements
-from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
@@ -108,7 +109,7 @@ def test_late_news_settles_it(context: Flask, event: Event, state: RunState, rea
 
 def test_a_worker_of_ours_that_takes_it_late_claims_it_once(context: Flask) -> None:
     run_id = unconfirmed()
-    delivery = claims.Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h")
+    delivery = Delivery(run_id, "add", "[2, 3]", "{}", 0, "w", "w@h")
     verdicts = [claims.claim_by_itself(db.engine, delivery, now()) for _ in range(2)]
     assert verdicts == [claims.Verdict.CLAIMED, claims.Verdict.DUPLICATE]
     run = fresh(Run, run_id)

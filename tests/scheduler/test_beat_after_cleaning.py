@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive, hours
-from webapp.run_store.ids import due_run_id
+from webapp.execution.ids import due_run_id
 from webapp.run_store.states import RunState
 from webapp.runs.retention import service
 

@@ -12,12 +12,12 @@ from flask import Flask
 
 from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
+from webapp.execution.ids import due_run_id
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store import creation
 from webapp.run_store.changes import CHANGES, read
 from webapp.run_store.creation import NewRun
-from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 

@@ -14,13 +14,13 @@ from tests.browser.server import add_person
 from tests.runs.making import make_run
 from tests.support import reading
 from webapp.database.engine import now
+from webapp.execution.events import Entry, Event
+from webapp.execution.ids import had_row
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.mail.service import compose
 from webapp.mail_store.models import Mail
 from webapp.recorder import recording
-from webapp.run_store.events import Entry, Event
-from webapp.run_store.ids import had_row
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store import stored

@@ -23,9 +23,9 @@ from tests.servers import wait_for
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
+from webapp.execution.canvas import options_of
 from webapp.extensions import celery, db
 from webapp.run_store import sending
-from webapp.run_store.canvas import options_of
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control

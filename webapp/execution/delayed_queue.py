@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from webapp.run_store.events import Entry
+from webapp.execution.events import Entry
 
 logger = logging.getLogger(__name__)
 

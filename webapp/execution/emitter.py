@@ -25,11 +25,11 @@ import redis
 from celery import signals
 
 from webapp.execution.delayed_queue import DelayedQueue
+from webapp.execution.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
 from webapp.execution.host import get_host
+from webapp.execution.ids import had_row, id_of_task
+from webapp.execution.message import row_of_message, run_of_message
 from webapp.execution.redis_appender import RedisAppender
-from webapp.run_store.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
-from webapp.run_store.ids import had_row, id_of_task
-from webapp.run_store.message import row_of_message, run_of_message
 from webapp.secrecy import executing
 
 logger = logging.getLogger(__name__)

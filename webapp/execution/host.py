@@ -8,13 +8,55 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 from celery import Celery
 
-from webapp.run_store.claims import Delivery
-from webapp.run_store.events import Entry
+from webapp.execution.events import Entry
+from webapp.execution.ids import external_id
+from webapp.secrecy.masking import Rule, rule_of
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries.
+
+    `replaced` is how many tasks with this id replaced themselves until it was sent. `task_id` is the id that the
+    message has; `ours` says that Beatdesk sent it, for the run `run_id`. `received` is when the worker received it, in
+    epoch seconds; `redelivered` says that the broker has delivered this very message before.
+    """
+
+    run_id: str
+    task: str
+    args: str
+    kwargs: str
+    attempt: int
+    worker_id: str
+    worker: str
+    queue: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    options: str | None = None
+    group_id: str | None = None
+    group_index: int | None = None
+    replaced: int = 0
+    sealed: str | None = None
+    task_id: str = ""
+    ours: bool = True
+    received: float | None = None
+    redelivered: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on with a run, or is delivered once more, rather than that it begins one."""
+        return bool(self.attempt or self.replaced or self.redelivered)
+
+    @property
+    def external_id(self) -> str | None:
+        """What is kept beside the run's id."""
+        return None if self.task_id in ("", self.run_id) else external_id(self.task_id)
 
 
 class Host(ABC):
@@ -73,3 +115,8 @@ def get_host() -> Host:
     if _host is None:
         raise RuntimeError("no host was set: nothing is executed in this process")
     return _host
+
+
+def rule_for(task: str) -> Rule:
+    """Which arguments of a task are secret; of one that the host's app does not have those whose names say so."""
+    return rule_of(get_host().app.tasks.get(task))

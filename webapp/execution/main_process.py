@@ -14,11 +14,11 @@ from celery import signals
 
 from webapp.execution.current import current_of
 from webapp.execution.emitter import Subject, append_received, emit, emit_received
+from webapp.execution.events import Event
 from webapp.execution.exceptions import headline
 from webapp.execution.host import get_host
-from webapp.run_store.events import Event
-from webapp.run_store.ids import id_of_task
-from webapp.run_store.message import run_of_message
+from webapp.execution.ids import id_of_task
+from webapp.execution.message import run_of_message
 from webapp.secrecy import executing
 
 

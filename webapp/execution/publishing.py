@@ -16,10 +16,9 @@ from celery import signals
 
 from webapp.execution.current import Execution, current
 from webapp.execution.emitter import Subject, emit
-from webapp.messaging.delivery import UNDELIVERED
-from webapp.run_store.events import TEXT_LIMIT, Event
-from webapp.run_store.ids import had_row, is_random
-from webapp.run_store.message import RUN_HEADER, row_of_message
+from webapp.execution.events import TEXT_LIMIT, Event
+from webapp.execution.ids import had_row, is_random
+from webapp.execution.message import RUN_HEADER, UNDELIVERED_HEADER, row_of_message
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def _goes_on(execution: Execution, headers: Mapping[str, Any]) -> bool:
 
 def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
     """Emit what a run has sent. What is sent from elsewhere has its row already, or gets it when it is received."""
-    if UNDELIVERED not in headers:
+    if UNDELIVERED_HEADER not in headers:
         _emit(sender, headers, body, routing_key)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from webapp.run_store.events import STREAM, STREAM_LENGTH, Entry
+from webapp.execution.events import STREAM, STREAM_LENGTH, Entry
 
 _APPEND = ("XADD", STREAM, "MAXLEN", "~", STREAM_LENGTH, "*")
 

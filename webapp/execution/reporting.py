@@ -19,8 +19,8 @@ from typing import Any
 
 from webapp.execution.current import Execution, current
 from webapp.execution.emitter import emit
+from webapp.execution.events import Event
 from webapp.execution.progress_meta import progress_of_meta
-from webapp.run_store.events import Event
 from webapp.secrecy import executing
 
 # A page shows a few steps a second; a task may tell thousands.

@@ -26,16 +26,14 @@ from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from webapp.encoding import NAME_LENGTH
-from webapp.execution import reporting, tracing
+from webapp.execution import canvas, reporting, tracing
 from webapp.execution.current import Execution, current, current_of, reset_current, set_current
 from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started
+from webapp.execution.events import Event
 from webapp.execution.exceptions import headline
-from webapp.execution.host import Host, get_host, set_host
-from webapp.run_store import canvas
-from webapp.run_store.claims import Delivery
-from webapp.run_store.events import Event
-from webapp.run_store.ids import id_of_task
-from webapp.run_store.message import RUN_HEADER, run_of_message
+from webapp.execution.host import Delivery, Host, get_host, set_host
+from webapp.execution.ids import id_of_task
+from webapp.execution.message import RUN_HEADER, run_of_message
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
 from webapp.secrecy.text import MASK, is_suspicious

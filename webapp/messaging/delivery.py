@@ -13,13 +13,11 @@ from typing import Any
 
 from kombu import Queue
 
+from webapp.execution.message import UNDELIVERED_HEADER
 from webapp.messaging.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
 from webapp.messaging.producers import reason as describe
 from webapp.messaging.redis_transport import bound_queues
 from webapp.queue_names import target_refusal
-
-# In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
-UNDELIVERED = "beatdesk_undelivered"
 
 # Takes care of a message that could not be delivered, and says whether it did: its headers, body, routing key, reason.
 Keep = Callable[[Mapping[str, Any], Any, str, str], bool]
@@ -60,7 +58,7 @@ class CheckedProducer:
         except Undeliverable as error:
             if self._keep is None or not self._keep(headers, body, routing_key, str(error)):
                 raise
-            headers[UNDELIVERED] = str(error)
+            headers[UNDELIVERED_HEADER] = str(error)
             return None
 
     def _publish_mandatory(self, body: Any, exchange: str, options: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.run_store.events import Entry, Event
+from webapp.execution.events import Entry, Event
 
 KEY = "beatdesk:tally:{worker}"
 KEPT_SECONDS = 86_400

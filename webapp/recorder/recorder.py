@@ -17,12 +17,12 @@ import redis
 import sqlalchemy as sa
 
 from webapp.database.engine import now
+from webapp.execution.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
 from webapp.liveness import RECORDER_GONE_AFTER, RECORDER_HEARTBEAT, RECORDER_LOST_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import wake
 from webapp.recorder import counters, recording, rejected
 from webapp.run_store import changes
-from webapp.run_store.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,7 @@ import sqlalchemy as sa
 from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.database.engine import is_about_values
 from webapp.encoding import encodable
-from webapp.recorder import failure_budgets, transitions
-from webapp.run_store.batch_update import batch_update
-from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
-from webapp.run_store.events import (
+from webapp.execution.events import (
     ID_LENGTH,
     Entry,
     Event,
@@ -29,7 +26,10 @@ from webapp.run_store.events import (
     recordable_integer,
     recordable_moment,
 )
-from webapp.run_store.ids import external_id, repeated_id
+from webapp.execution.ids import external_id, repeated_id
+from webapp.recorder import failure_budgets, transitions
+from webapp.run_store.batch_update import batch_update
+from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from webapp.encoding import decode_json, shortened
-from webapp.run_store.events import ID_LENGTH
+from webapp.execution.events import ID_LENGTH
 from webapp.secrecy.masking import masked
 
 REJECTED = "beatdesk:rejected"

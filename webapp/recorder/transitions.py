@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.database.dialects import MOMENT, NUMBER, TEXT
+from webapp.execution.events import Entry, Event, limited
 from webapp.run_store.batch_update import batch_update
-from webapp.run_store.events import Entry, Event, limited
 from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 
 # In the order in which those of one batch are applied. The claim writes "started" itself.

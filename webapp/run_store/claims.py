@@ -6,7 +6,7 @@ broker delivers once more; a task id that they send again is a run of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from webapp.database.dialects import DriverStatement
 from webapp.database.engine import database_now
+from webapp.execution.canvas import replaced_by
+from webapp.execution.host import Delivery
+from webapp.execution.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.liveness import CLAIM_TIMEOUT
-from webapp.run_store.canvas import replaced_by
 from webapp.run_store.creation import NewRun, insert
-from webapp.run_store.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
@@ -55,46 +56,6 @@ class Verdict(Enum):
     ENDED = "ended"
     EXPIRED = "expired"
     LOST_TOO_OFTEN = "lost too often"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message as a worker received it, its arguments as runs keep them. `attempt` is Celery's count of retries.
-
-    `replaced` is how many tasks with this id replaced themselves until it was sent. `task_id` is the id that the
-    message has; `ours` says that Beatdesk sent it, for the run `run_id`. `received` is when the worker received it, in
-    epoch seconds; `redelivered` says that the broker has delivered this very message before.
-    """
-
-    run_id: str
-    task: str
-    args: str
-    kwargs: str
-    attempt: int
-    worker_id: str
-    worker: str
-    queue: str | None = None
-    parent_id: str | None = None
-    root_id: str | None = None
-    options: str | None = None
-    group_id: str | None = None
-    group_index: int | None = None
-    replaced: int = 0
-    sealed: str | None = None
-    task_id: str = ""
-    ours: bool = True
-    received: float | None = None
-    redelivered: bool = False
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it goes on with a run, or is delivered once more, rather than that it begins one."""
-        return bool(self.attempt or self.replaced or self.redelivered)
-
-    @property
-    def external_id(self) -> str | None:
-        """What is kept beside the run's id."""
-        return None if self.task_id in ("", self.run_id) else external_id(self.task_id)
 
 
 class Claim(NamedTuple):

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, scoped_session
 from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.database.engine import Name, UtcDateTime, now
 from webapp.encoding import NAME_LENGTH
-from webapp.run_store.ids import new_id
+from webapp.execution.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.secrecy.masking import conceal

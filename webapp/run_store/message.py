@@ -13,16 +13,16 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
+from webapp.execution.canvas import KEPT, replacement_of
+from webapp.execution.ids import had_row
+from webapp.execution.message import RUN_HEADER
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
-from webapp.run_store.canvas import KEPT, options_of, replacement_of
-from webapp.run_store.ids import had_row, id_of_task, is_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import call_of, conceal
+from webapp.secrecy.masking import call_of
 from webapp.secrecy.sealing import Unopenable
 from webapp.secrecy.text import SEALED, hide
-from webapp.task_catalogue.registry import rule_for
 
 logger = logging.getLogger(__name__)
 
@@ -32,36 +32,6 @@ _PASSED_ON = ("exchange", "routing_key", *_OPENED)
 _DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.
 CONFIRM_TIMEOUT = 2.0
-# The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
-RUN_HEADER = "beatdesk_run"
-
-
-def run_of_message(headers: Mapping[str, Any]) -> str | None:
-    """The run that a message was sent for; None for one that another program sent."""
-    given, task_id = headers.get(RUN_HEADER), headers.get("id")
-    if is_run_id(given):
-        return str(given)
-    return task_id if isinstance(task_id, str) and had_row(task_id) else None
-
-
-def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
-    """What the row of a message is made of that has none yet; JSON values, its secrets concealed."""
-    args, kwargs, embedded = body
-    call = conceal(rule_for(task), args or (), kwargs or {})
-    related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
-    related["group_id"] = headers.get("group")
-    return {
-        "task": task,
-        "args": call.args,
-        "kwargs": call.kwargs,
-        "sealed": call.sealed(),
-        "queue": queue,
-        "options": options_of(embedded, headers.get("group"), headers.get("group_index")),
-        "group_index": headers.get("group_index"),
-        "eta": headers.get("eta"),
-        "expires_at": headers.get("expires"),
-        **{name: id_of_task(each) if isinstance(each, str) else None for name, each in related.items()},
-    }
 
 
 def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:

@@ -10,9 +10,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from webapp.database.dialects import Many, one_of
+from webapp.execution.ids import due_run_id
 from webapp.extensions import db
 from webapp.run_store.creation import NewRun, insert
-from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 

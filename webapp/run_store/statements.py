@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from webapp.database.dialects import Many, one_of
 from webapp.database.engine import UtcDateTime, database_now
+from webapp.execution.canvas import REPLACEMENT
 from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
-from webapp.run_store.canvas import REPLACEMENT
 from webapp.run_store.models import Run
 from webapp.run_store.states import IDLE, UNENDED, RunState
 from webapp.run_store.worker_models import Worker

@@ -14,11 +14,11 @@ from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from webapp.execution.emitter import Subject, append_received, emit
+from webapp.execution.events import Event
+from webapp.execution.ids import had_row
+from webapp.execution.message import run_of_message
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.redis_transport import GuardedChannel
-from webapp.run_store.events import Event
-from webapp.run_store.ids import had_row
-from webapp.run_store.message import run_of_message
 from webapp.worker_process import discards
 
 logger = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from flask import Flask, has_app_context
 
 from webapp.database.engine import now
 from webapp.execution import pending_entries, publishing, run_task
-from webapp.execution.host import Host
+from webapp.execution.events import Entry
+from webapp.execution.host import Delivery, Host
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder import recording
 from webapp.run_store import claims, sending
-from webapp.run_store.claims import Claim, Delivery, Verdict
-from webapp.run_store.events import Entry
+from webapp.run_store.claims import Claim, Verdict
 from webapp.worker_process import presence
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.execution import canvas
 from webapp.extensions import db
-from webapp.run_store import canvas
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED
 from webapp.runs.page import family

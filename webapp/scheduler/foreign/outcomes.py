@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from celery import Celery, states
 
-from webapp.run_store.events import Entry, Event
+from webapp.execution.events import Entry, Event
 from webapp.run_store.observed import Observed
 from webapp.secrecy import masking
 from webapp.secrecy.sealing import Unopenable

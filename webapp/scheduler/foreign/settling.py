@@ -23,10 +23,10 @@ from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
 from webapp.database.reads import reading
+from webapp.execution.events import Event
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED, WORKER_LOST_AFTER
 from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements
-from webapp.run_store.events import Event
 from webapp.run_store.observed import Observed
 from webapp.run_store.promise import Consumer, Consumers, Promise
 from webapp.run_store.states import Origin, RunState

@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 from redis.exceptions import ResponseError
 
 from webapp.database.engine import now
+from webapp.execution.ids import had_row
 from webapp.messaging import installation
 from webapp.messaging.delivery import Undeliverable
 from webapp.messaging.producers import (
@@ -31,7 +32,6 @@ from webapp.messaging.producers import (
 )
 from webapp.messaging.redis_transport import is_redis, pushed_ahead, size
 from webapp.run_store import message
-from webapp.run_store.ids import had_row
 from webapp.run_store.statements import Sendable, Target, target_of
 from webapp.scheduler.sending.message_templates import Template, fits, make_template, tags
 

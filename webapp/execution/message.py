@@ -1,0 +1,47 @@
+"""What a message of Celery's says of its run: which run it is of, and what the run's row is made of.
+
+Nothing that another program wrote into a message is trusted to have the type that it should have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from webapp.execution.canvas import options_of
+from webapp.execution.host import rule_for
+from webapp.execution.ids import had_row, id_of_task, is_run_id
+from webapp.secrecy.masking import conceal
+
+# The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
+RUN_HEADER = "beatdesk_run"
+# In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
+UNDELIVERED_HEADER = "beatdesk_undelivered"
+
+
+def run_of_message(headers: Mapping[str, Any]) -> str | None:
+    """The run that a message was sent for; None for one that another program sent."""
+    given, task_id = headers.get(RUN_HEADER), headers.get("id")
+    if is_run_id(given):
+        return str(given)
+    return task_id if isinstance(task_id, str) and had_row(task_id) else None
+
+
+def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
+    """What the row of a message is made of that has none yet; JSON values, its secrets concealed."""
+    args, kwargs, embedded = body
+    call = conceal(rule_for(task), args or (), kwargs or {})
+    related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
+    related["group_id"] = headers.get("group")
+    return {
+        "task": task,
+        "args": call.args,
+        "kwargs": call.kwargs,
+        "sealed": call.sealed(),
+        "queue": queue,
+        "options": options_of(embedded, headers.get("group"), headers.get("group_index")),
+        "group_index": headers.get("group_index"),
+        "eta": headers.get("eta"),
+        "expires_at": headers.get("expires"),
+        **{name: id_of_task(each) if isinstance(each, str) else None for name, each in related.items()},
+    }
