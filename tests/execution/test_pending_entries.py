@@ -31,7 +31,7 @@ def test_nothing_is_told(redis: redis_client.Redis) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 1000])
 def test_an_end_that_nobody_has_read(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(pending_entries, "CHUNK", chunk)
+    monkeypatch.setattr(pending_entries, "CHUNK_LENGTH", chunk)
     emit(redis, "a", Event.STARTED)
     emit(redis, "b", Event.FAILED)
     emit(redis, "a", Event.SUCCEEDED)

@@ -148,5 +148,5 @@ def test_what_is_not_understood_is_followed_by_nothing(options: str | None) -> N
 
 
 def test_too_large_a_message_is_not_read() -> None:
-    options = json.dumps({"chain": [signature("b")], "x": "x" * canvas.LARGEST})
+    options = json.dumps({"chain": [signature("b")], "x": "x" * canvas.MAX_OPTIONS_LENGTH})
     assert canvas.following(options) == canvas.NOTHING_FOLLOWS

@@ -1,1 +1,1 @@
-"""What happens around a task: claim, execution, end, and what is said of it meanwhile."""
+"""The runtime around a task: claim, execution, end, and the stream entries about it. Stands alone, see `host`."""

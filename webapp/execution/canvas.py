@@ -1,7 +1,7 @@
-"""What stands in a message about the runs after it: chain, chord and links, as `runs.options` keeps it.
+"""The chain, chord and links that a message embeds, as `runs.options` keeps them.
 
-It is kept so that a message sent again does what the first one would have done, and so that a page can show what is
-still to come. The names are those of `Celery.send_task`. Secret arguments are sealed in it.
+They are kept so that a message sent again does what the first one would have done, and so that a page can show the
+tasks still to come. The names are those of `Celery.send_task`. Secret arguments are sealed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks"
 KEPT = (*_EMBEDDED.values(), "group_id", "group_index")
 # In a run's options, the task that stands in the place of its own.
 REPLACEMENT = "replaced_by"
-# Reading what comes after must not cost a page more than it tells.
-LARGEST = 64 * 1024
-DEEPEST = 20
+# Larger options are not read for a page.
+MAX_OPTIONS_LENGTH = 64 * 1024
+MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A task that is to come, or with `members` a group, with a `body` a chord. `after` are the steps of its chain.
+    """A task still to come; with `members` a group, with a `body` a chord. `after` are the next steps of its chain.
 
     `joins` is the body of the chord that it is a member of; `group_id` and `group_index` say of which group.
     """
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What comes after a run: the steps of its chain in order, its links, and the body of its chord."""
+    """The tasks after a run: the steps of its chain in order, its links, and the body of its chord."""
 
     chain: tuple[Step, ...] = ()
     links: tuple[Step, ...] = ()
@@ -56,12 +56,12 @@ NOTHING_FOLLOWS = Following()
 
 
 def options_of_request(request: Mapping[str, Any]) -> str | None:
-    """What is to be kept of a message that a worker received."""
+    """The options to keep of a message that a worker received."""
     return options_of(request, request.get("group"), request.get("group_index"))
 
 
 def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: int | None) -> str | None:
-    """JSON of what is to be kept of a message, None when there is nothing. `embedded` is the third part of its body."""
+    """JSON of the options to keep of a message, None when it has none. `embedded` is the third part of its body."""
     kept = {ours: embedded.get(theirs) for theirs, ours in _EMBEDDED.items()}
     kept |= {"group_id": group_id, "group_index": group_index}
     kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
@@ -72,7 +72,7 @@ def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: i
 def replaced_by(signature: Any, options: str | None) -> str | None:
     """A run's options with the task that it has replaced itself by, for a message sent again.
 
-    None when that is a chain or a chord: only its last message has the run's id, and nobody has made it yet.
+    None when that is a chain or a chord: only its last message has the run's id, and it does not exist yet.
     """
     if signature.get("subtask_type"):
         return None
@@ -87,8 +87,8 @@ def replacement_of(options: str | None) -> dict[str, Any] | None:
 
 
 def following(options: str | None) -> Following:
-    """What comes after a run with these options; nothing when they are too large to be read for a page."""
-    if not options or len(options) > LARGEST:
+    """The tasks after a run with these options; none when they are too large to be read for a page."""
+    if not options or len(options) > MAX_OPTIONS_LENGTH:
         return NOTHING_FOLLOWS
     try:
         kept = json.loads(options)
@@ -100,7 +100,7 @@ def following(options: str | None) -> Following:
 
 
 def ids_after(options: str | None) -> list[str]:
-    """The ids of what was to come after a run with these options, up to the end of its chain or chord."""
+    """The ids of the tasks after a run with these options, up to the end of its chain or chord."""
     after, waiting = following(options), list[Step]()
     waiting += [*after.chain, *([after.joins] if after.joins else [])]
     found: list[str] = []
@@ -121,7 +121,7 @@ def _steps(signatures: Any, depth: int = 0) -> tuple[Step, ...]:
 
 def _step(signature: Any, depth: int = 0) -> Step | None:
     """A signature, as a step; None for what cannot be one."""
-    if not isinstance(signature, dict) or depth > DEEPEST:
+    if not isinstance(signature, dict) or depth > MAX_DEPTH:
         return None
     options, kwargs = signature.get("options") or {}, signature.get("kwargs") or {}
     kind, step_id = signature.get("subtask_type"), str(options.get("task_id") or "")

@@ -1,4 +1,4 @@
-"""The run that this process executes, or this thread or greenlet of it."""
+"""The run that the current thread or greenlet executes."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ RECEIVED_DELAY = 0.25
 RECEIVED = "beatdesk_received"
 # So frequent that to wait for Redis' answer would cost more than all the rest.
 UNAWAITED = frozenset({Event.SUCCEEDED})
-# What has JSON as its text, the values of which were masked before.
-_JSON = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE})
+# Their text is JSON whose values were masked before.
+_JSON_EVENTS = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE})
 
 
 def _append_delayed(entries: list[Entry]) -> None:
@@ -126,29 +126,29 @@ def append_received(message: Mapping[str, Any]) -> str:
 
 
 def received_entry(message: Mapping[str, Any]) -> Entry:
-    """That this worker received a run, by the headers, arguments and embedded parts of its message.
+    """The entry that this worker received a run, by the headers, arguments and embedded parts of its message.
 
-    Of one that may have no row yet with what that is made of.
+    It holds the values of the run's row where the run may have none yet.
     """
     run_id, sent = run_of_message(message), ""
     if run_id is None or not had_row(run_id):
-        sent = json.dumps(_row_to_be(message, is_ours=run_id is not None), default=repr)
+        sent = json.dumps(_values_of_row(message, is_ours=run_id is not None), default=repr)
     return Entry(
         run_id or id_of_task(str(message["id"])),
         Event.RECEIVED,
         0,
-        _moment(message.get(RECEIVED) or time.time()),
-        # What is too large for the stream would be cut; it gets its row when it is claimed.
+        _from_epoch(message.get(RECEIVED) or time.time()),
+        # A text too large for the stream would be cut; such a run gets its row when it is claimed.
         text=sent if len(sent) <= TEXT_LIMIT else "",
         worker=message.get("hostname") or "",
         task=str(message.get("task") or ""),
     )
 
 
-def _row_to_be(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
+def _values_of_row(message: Mapping[str, Any], *, is_ours: bool) -> dict[str, Any]:
     info = message.get("delivery_info") or {}
     if info.get("redelivered") or message.get("retries") or message.get("replaced_task_nesting"):
-        # It goes on with a run that has its row.
+        # It continues a run that has its row.
         return {}
     body = message.get("args"), message.get("kwargs"), message
     row = row_of_message(str(message.get("task")), body, message, info.get("routing_key"))
@@ -172,13 +172,13 @@ class _Started:
         self.at = time.time()
 
     def __call__(self) -> Entry:
-        return _entry(self.request, Event.STARTED, _moment(self.at), received=self.received)
+        return _entry(self.request, Event.STARTED, _from_epoch(self.at), received=self.received)
 
     @property
     def received(self) -> datetime | None:
         """When this worker received it, as far as it knows."""
         at = getattr(self.request, RECEIVED, None)
-        return None if at is None else _moment(at)
+        return None if at is None else _from_epoch(at)
 
 
 def emit(
@@ -195,12 +195,12 @@ def emit(
     `at` is when it happened, if that is not now.
     """
     begun = _delayed.withdraw(_key(request)) if event in OVER else None
-    more = {"began": _moment(begun.at), "received": begun.received} if isinstance(begun, _Started) else {}
+    more = {"began": _from_epoch(begun.at), "received": begun.received} if isinstance(begun, _Started) else {}
     entry = _entry(
         request,
         event,
         at or datetime.now(UTC),
-        text=(executing.hidden_in_json if event in _JSON else executing.hidden)(request.id, text),
+        text=(executing.hidden_in_json if event in _JSON_EVENTS else executing.hidden)(request.id, text),
         traceback=executing.hidden(request.id, traceback),
         seconds=seconds,
         **more,
@@ -221,7 +221,7 @@ def _entry(request: Any, event: Event, at: datetime, **more: Any) -> Entry:
     return Entry(run_id, event, attempt, at, worker=worker, task=task, **more)
 
 
-def _moment(epoch: float) -> datetime:
+def _from_epoch(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
 
 
@@ -241,7 +241,7 @@ def _append(entry: Entry) -> None:
     try:
         appender.append(entry, wait=wait)
     except (redis.ConnectionError, OSError):
-        # A connection of before a restart of Redis. What is appended twice is applied once.
+        # A connection from before a restart of Redis. An entry that is appended twice is applied once.
         get_host().redis().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
     else:
         if not wait:
@@ -249,12 +249,12 @@ def _append(entry: Entry) -> None:
 
 
 def _append_again(entry: Entry) -> None:
-    """Append what Redis may not have taken. What is appended twice is applied once."""
+    """Append an entry that Redis may not have taken; one that it has twice is applied once."""
     _delayed.put(entry, lambda: entry)
 
 
 def _record(entry: Entry, error: Exception) -> None:
-    """Record what Redis does not take. Never raises."""
+    """Record an entry that Redis does not take. Never raises."""
     logger.warning("run %s is recorded directly, Redis does not answer: %s", entry.run_id, error)
-    # Redis would have named it: a repetition is known by its name.
+    # Redis would have given it an id, by which the recorder knows a repetition.
     get_host().record(entry._replace(entry_id=uuid.uuid4().hex))

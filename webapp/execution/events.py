@@ -1,4 +1,4 @@
-"""What workers tell about runs: entries of one capped Redis stream, read by the recorder and by live pages."""
+"""The format of the stream: what happened to runs, appended by workers to a capped Redis stream for the recorder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from webapp.encoding import NAME_LENGTH, encodable, shortened
 
 STREAM = "beatdesk:runs"
 GROUP = "recorder"
-# Entries kept for live pages and for a recorder that is away; older ones are dropped, and the claims' time-out finds
-# the runs that this concerns.
+# Entries kept for a recorder that is away; older ones are dropped, and the runs that lose one end by the claims'
+# time-out.
 STREAM_LENGTH = 200_000
 # A larger result or traceback is cut, and says so: a page has to show it, and Redis to hold it.
 TEXT_LIMIT = 256 * 1024
-# What the columns of `runs` hold: characters of an id, and the largest number.
+# Limits of the columns of `runs`: characters of an id, and the largest number.
 ID_LENGTH = 36
 MAX_INTEGER = 2**31 - 1
 # Moments of other years cannot be shown in every time zone.
@@ -38,19 +38,18 @@ class Event(StrEnum):
     EXPIRED = "expired"
 
 
-# After these an attempt is over.
+# They end an attempt.
 OVER = frozenset({Event.RETRYING, Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED})
-# What no list of runs shows.
+# They change nothing that a list of runs shows.
 ONLY_DETAILS = frozenset({Event.RECEIVED, Event.PROGRESS, Event.LINE})
 
 
 class Entry(NamedTuple):
     """One thing that happened. `attempt` is Celery's count of retries; `text` is the result, the error or the reason.
 
-    For progress, lines and what was published it is JSON. `entry_id` is where it stands in the stream, or another name
-    that is its own.
+    For progress, log lines and published messages it is JSON. `entry_id` is its id in the stream, or another one.
     `seconds` is how long the task ran, where it has ended. `received` and `began` are when the worker received the run
-    and began this attempt, in an entry that tells this besides what it is about.
+    and began this attempt, where the entry stands for those events too.
     """
 
     run_id: str

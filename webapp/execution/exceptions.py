@@ -1,4 +1,4 @@
-"""What an exception is called and says, whatever it is: Celery replaces some, and some cannot say anything."""
+"""The name and text of any exception: Celery replaces some, and the text of some cannot be read."""
 
 from __future__ import annotations
 

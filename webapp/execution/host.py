@@ -1,7 +1,7 @@
-"""The port to the program that executes runs: what the code around a task needs, and its host provides.
+"""The port to the program that executes runs: everything that the code around a task needs from outside.
 
-Where claims lie, what has to be set up around a run and how Redis is reached is up to the host: our own worker has the
-database for it (`webapp.worker_process.host`).
+Where claims are stored, what is set up around a run and how Redis is reached is up to the host. That of our own worker
+uses the database (`webapp.worker_process.host`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Delivery:
 
     @property
     def external_id(self) -> str | None:
-        """What is kept beside the run's id."""
+        """The message's own id as it is kept beside the run's, where it is another one."""
         return None if self.task_id in ("", self.run_id) else external_id(self.task_id)
 
 
@@ -75,7 +75,7 @@ class Host(ABC):
 
     @abstractmethod
     def context(self) -> AbstractContextManager[Any]:
-        """What is entered around each run, its claim included."""
+        """The context entered around each run, its claim included."""
 
     @abstractmethod
     def claim(self, delivery: Delivery) -> str:

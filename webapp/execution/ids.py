@@ -6,7 +6,7 @@ for one that another program sent.
 
 Other programs may give any text as an id, and the same one again and again. Each of their sendings is a run: the first
 has their id where that is a UUID, and else one that is derived from it; a repeated one has an id derived from theirs
-and from when it was received, which is the same whoever computes it.
+and from when it was received, which is the same wherever it is computed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def join_id(moment: str, noise: str) -> str:
 
 
 def due_run_id(schedule_id: int, due: float) -> str:
-    """The id of the run of a due time, the same whoever computes it: made of the time and a hash of both."""
+    """The id of the run of a due time, the same wherever it is computed: made of the time and a hash of both."""
     noise = sha1(f"{schedule_id}:{round(due * 1_000_000)}".encode(), usedforsecurity=False).hexdigest()
     return join_id(f"{max(round(due * 1000), 0):012x}", noise)
 

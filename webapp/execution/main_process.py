@@ -1,6 +1,6 @@
-"""What only a worker's main process learns of runs: received, cancelled, ended with their process, or not executable.
+"""Entries that only a worker's main process can emit: received, cancelled, ended with their process.
 
-What the executing process learns, `execution` emits: nothing here is about a run that is at hand.
+All others come from the process that executes the run (see `run_task`).
 """
 
 from __future__ import annotations

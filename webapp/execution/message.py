@@ -1,7 +1,4 @@
-"""What a message of Celery's says of its run: which run it is of, and what the run's row is made of.
-
-Nothing that another program wrote into a message is trusted to have the type that it should have.
-"""
+"""Reads a Celery message: which run it belongs to, and the values of that run's row."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def run_of_message(headers: Mapping[str, Any]) -> str | None:
 
 
 def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
-    """What the row of a message is made of that has none yet; JSON values, its secrets concealed."""
+    """The values of the row of a message that has none yet, as JSON, secrets concealed."""
     args, kwargs, embedded = body
     call = conceal(rule_for(task), args or (), kwargs or {})
     related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}

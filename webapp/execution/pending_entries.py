@@ -1,4 +1,4 @@
-"""What is told of a run and not recorded yet: the part of the stream that no recorder has acknowledged."""
+"""The part of the stream that no recorder has acknowledged: what has happened to a run and is not in its row yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webapp.execution.events import GROUP, OVER, STREAM, Entry, Event, Unrecorda
 
 ENDS = OVER - {Event.RETRYING}
 # Entries in one answer of Redis.
-CHUNK = 1000
+CHUNK_LENGTH = 1000
 
 
 def end_of(client: redis.Redis, run_id: str, attempt: int) -> Entry | None:
@@ -20,10 +20,10 @@ def end_of(client: redis.Redis, run_id: str, attempt: int) -> Entry | None:
     Reads everything since the oldest such entry, so it is for rare questions. Raises redis.RedisError.
     """
     after = _first_unrecorded(client)
-    while entries := _read(client, after):
+    while entries := _entries_from(client, after):
         for entry_id, fields in entries:
             if fields.get("run") == run_id and fields.get("event") in ENDS:
-                # What is no entry of ours is the recorder's to set aside.
+                # An entry in another format is for the recorder to set aside.
                 with suppress(Unrecordable):
                     entry = Entry.parse(fields, entry_id)
                     if entry.attempt >= attempt:
@@ -32,18 +32,18 @@ def end_of(client: redis.Redis, run_id: str, attempt: int) -> Entry | None:
     return None
 
 
-def _read(client: redis.Redis, after: str) -> list[tuple[str, dict[str, str]]]:
-    answer: Any = client.xrange(STREAM, min=after, count=CHUNK)
+def _entries_from(client: redis.Redis, after: str) -> list[tuple[str, dict[str, str]]]:
+    answer: Any = client.xrange(STREAM, min=after, count=CHUNK_LENGTH)
     return list(answer)
 
 
 def _first_unrecorded(client: redis.Redis) -> str:
-    """Where to begin to read: the oldest entry that was read and not acknowledged, or else what nobody has read."""
+    """Where to begin to read: at the oldest entry that was read and not acknowledged, else at the first unread one."""
     try:
         groups: Any = client.xinfo_groups(STREAM)
         pending: Any = client.xpending(STREAM, GROUP)
     except redis.ResponseError:
-        # No stream, or nobody has recorded anything yet.
+        # No stream yet, or no recorder has read it.
         return "-"
     read = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP), "0")
     return str(pending["min"]) if pending["pending"] else f"({read}"

@@ -1,4 +1,4 @@
-"""How far a run is, read from the meta that a task gave to Celery's `update_state`.
+"""Progress, read from the meta that a task gave to Celery's `update_state`.
 
 There is no standard for it, only habit: `{"current": 3, "total": 10, "status": "…"}` is that of Celery's own guide.
 """
@@ -12,7 +12,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-# Names by habit, the most telling first; letter case does not count.
+# Usual names, the most specific first; letter case does not count.
 _DONE = ("current", "done", "completed", "processed")
 # Numbers of this meaning only beside a total.
 _DONE_OF_TOTAL = (*_DONE, "progress", "value", "step")
@@ -48,7 +48,7 @@ def _done_of_total(values: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _pair(values: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Of what is written as "3/10" or "3 of 10"."""
+    """Both numbers of a text such as "3/10" or "3 of 10"."""
     for value in map(values.get, _DONE_OF_TOTAL):
         match = _PAIR.fullmatch(value) if isinstance(value, str) and len(value) <= 2 * _MAX_NUMBER_LENGTH else None
         done, total = (_number(part) for part in match.groups()) if match else (None, None)

@@ -1,6 +1,6 @@
-"""What a task sends by itself (`.delay()`, a chain, a group, a chord) has its row before a worker begins it.
+"""Entries about messages that a task sends (`.delay()`, a chain, a group, a chord).
 
-The row is made by the recorder, from an entry of the stream: to emit it costs the task a fraction of a millisecond.
+The recorder makes the rows of their runs from them: to emit an entry costs the task a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @signals.celeryd_init.connect
 def _listen(**_: Any) -> None:
-    """In workers only: beat sends many at once, past Celery, unless somebody listens to each."""
+    """In workers only: beat sends many at once, past Celery, as long as no receiver is connected."""
     signals.before_task_publish.connect(_publishing)
     signals.after_task_publish.connect(_published)
 
@@ -37,7 +37,7 @@ def _publishing(headers: dict[str, Any], **_: Any) -> None:
     """
     execution = current()
     if execution is not None:
-        # Not when it was published: by then a worker may have begun it.
+        # Before it is published: afterwards a worker may have begun it.
         execution.sending_at = datetime.now(UTC)
     if execution is None or RUN_HEADER in headers or _goes_on(execution, headers):
         return
@@ -49,19 +49,22 @@ def _publishing(headers: dict[str, Any], **_: Any) -> None:
 
 
 def _goes_on(execution: Execution, headers: Mapping[str, Any]) -> bool:
-    """Whether it is the next attempt of the run at hand, or what it replaces itself by."""
+    """Whether a message is the next attempt of the current run, or its replacement."""
     nesting = headers.get("replaced_task_nesting") or 0
     return headers["id"] == execution.task_id and bool(nesting or (headers.get("retries") or 0) > execution.retries)
 
 
 def _published(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, **_: Any) -> None:
-    """Emit what a run has sent. What is sent from elsewhere has its row already, or gets it when it is received."""
+    """Emit that a run has sent a message. Others have their row already, or get it when they are received."""
     if UNDELIVERED_HEADER not in headers:
         _emit(sender, headers, body, routing_key)
 
 
 def keep_undelivered(headers: Mapping[str, Any], body: Any, routing_key: str, reason: str) -> bool:
-    """Whether what a run has sent to a queue that does not exist has its row: then beat sends it once there is one."""
+    """Keep a message that a run has sent to a queue that does not exist: beat sends it once there is one.
+
+    False where it does not belong to a run that is executed here.
+    """
     kept = _emit(headers["task"], headers, body, routing_key, reason)
     if kept:
         logger.warning("run %s of %s is sent later: %s", headers["id"], headers["task"], reason)
@@ -69,13 +72,13 @@ def keep_undelivered(headers: Mapping[str, Any], body: Any, routing_key: str, re
 
 
 def _emit(sender: str, headers: Mapping[str, Any], body: Any, routing_key: str, undelivered: str | None = None) -> bool:
-    """Whether there will be a row for a message of the run that is executed here."""
+    """Emit a message of the run that is executed here; whether it will have a row."""
     execution, run_id = current(), headers.get(RUN_HEADER)
     if execution is None or run_id is None or run_id == execution.id:
         return False
     row = row_of_message(sender, body, headers, routing_key)
     text = json.dumps({**row, "external_id": str(headers["id"]), "undelivered": undelivered}, default=repr)
-    # What is too large for the stream would be cut; it gets its row when it is claimed.
+    # A text too large for the stream would be cut; such a run gets its row when it is claimed.
     if len(text) > TEXT_LIMIT:
         return False
     emit(Subject(run_id, headers.get("retries") or 0), Event.PUBLISHED, text, at=execution.sending_at)

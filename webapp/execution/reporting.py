@@ -1,4 +1,4 @@
-"""For authors of tasks: say how far a run is, and write lines that are kept with it.
+"""For authors of tasks: progress, and log lines that are kept with the run.
 
     from webapp.execution.reporting import log, progress
 
@@ -23,15 +23,15 @@ from webapp.execution.events import Event
 from webapp.execution.progress_meta import progress_of_meta
 from webapp.secrecy import executing
 
-# A page shows a few steps a second; a task may tell thousands.
-LEAST_PAUSE = 0.2
+# Seconds between two progress entries: a page shows a few a second, and a task may report thousands.
+MIN_INTERVAL = 0.2
 # A run that writes without end must not fill the database.
 MAX_LINES = 2_000
 MAX_LINE_LENGTH = 4_000
 
 
 class RunLog:
-    """What a run has reported so far. `partial` is what it printed without the end of the line, by stream."""
+    """The state of what a run has reported. `partial` is its printed text without an end of line yet, by stream."""
 
     def __init__(self) -> None:
         self.progress_at = 0.0
@@ -40,9 +40,9 @@ class RunLog:
 
 
 def progress(done: float, total: float | None = None, text: str = "") -> None:
-    """Say that `done` of `total` is done. Called often it tells a few times a second, and always the last one.
+    """Report that `done` of `total` is done. Called often it is emitted a few times a second, and always at the end.
 
-    Without a total the page shows the count alone. Raises ValueError for what is no finite number.
+    Without a total the page shows the count alone. Raises ValueError for a number that is not finite.
     """
     for value in (done, total):
         if value is not None and not math.isfinite(value):
@@ -52,7 +52,7 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
         return
     run_log = run_log_of(execution)
     at = time.monotonic()
-    if at - run_log.progress_at < LEAST_PAUSE and not (total is not None and done >= total):
+    if at - run_log.progress_at < MIN_INTERVAL and not (total is not None and done >= total):
         return
     run_log.progress_at = at
     text = executing.hidden(execution.id, text)[:MAX_LINE_LENGTH]
@@ -60,25 +60,25 @@ def progress(done: float, total: float | None = None, text: str = "") -> None:
 
 
 def report_meta(meta: Any) -> None:
-    """Say how far the run is by the meta of a state that its task set by hand, where that says so."""
+    """Report the progress that the meta of a state set by hand contains, if any."""
     found = progress_of_meta(meta)
     if found is not None:
         progress(*found)
 
 
 def log(text: str, level: str = "info") -> None:
-    """Write a line that is kept with the run; `level` as of logging, in small letters."""
+    """Write a log line of the run; `level` as in logging, in small letters."""
     execution = current()
     if execution is not None:
         append_line(execution, text, level)
 
 
-# As it was called first.
+# Its former name.
 write = log
 
 
 def append_line(execution: Execution, text: str, level: str = "info") -> None:
-    """Append a line to a run, up to `MAX_LINES`."""
+    """Append a log line to a run, up to `MAX_LINES`."""
     run_log = run_log_of(execution)
     run_log.lines += 1
     if run_log.lines > MAX_LINES:
@@ -97,14 +97,14 @@ def append_printed(execution: Execution, text: str) -> None:
 
 
 def finish(execution: Execution) -> None:
-    """Keep what the run printed last without the end of a line."""
+    """Append the last printed text that had no end of line."""
     if execution.reported is not None:
         for text in execution.reported.partial.values():
             append_printed(execution, text)
 
 
 def run_log_of(execution: Execution) -> RunLog:
-    """Kept with the run at hand: under threads and greenlets a process executes several at once."""
+    """The run's own: under threads and greenlets a process executes several at once."""
     if execution.reported is None:
         execution.reported = RunLog()
     run_log: RunLog = execution.reported

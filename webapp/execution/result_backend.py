@@ -1,4 +1,4 @@
-"""The result backend, which serves those who wait for a result. What became of a run is told elsewhere, and kept."""
+"""The result backend: it serves callers that wait for a result. How a run ended is in `runs`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Results(MaskingBackend):
-    """Results in Redis; one that cannot be written costs whoever waits for it, and not the run.
+    """Results in Redis; one that cannot be stored fails its caller, and not the run.
 
     Celery takes a task for failed when its state cannot be stored: one that was not begun yet, because it cannot say
-    that it begins, and one that has done its work. A Redis that is away for a second, or loads its data after a
+    that it begins, and one that has finished. A Redis that is away for a second, or loads its data after a
     restart, or has no memory left, would fail every run that begins or ends meanwhile.
     """
 
@@ -31,7 +31,7 @@ class Results(MaskingBackend):
         return super().mark_as_failure(task_id, exc, *rest, **more)
 
     def store_result(self, task_id: str, result: Any, state: str, *rest: Any, **more: Any) -> Any:
-        """As Celery's, some tries within a second included. Raises EncodeError for what is not JSON."""
+        """As Celery's, which tries several times within a second. Raises EncodeError for values that are not JSON."""
         execution = current_of(task_id)
         if execution is not None:
             execution.state_set = (state, result)

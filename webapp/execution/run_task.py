@@ -1,10 +1,10 @@
-"""What happens in a worker around each run: a claim before it, and an end for whatever began.
+"""Executes a delivery as its run: a claim before it, and an end for everything that began.
 
 1. Find the run that the delivery belongs to, and claim it. A duplicate gets the outcome of Celery's `Ignore`: Celery
    stores no result, calls no hook and sends no signal for it.
 2. Let Celery's own tracer execute the task.
-3. Emit how it ended, from the tracer's outcome. What escapes from the tracer (`SystemExit`, a hook that raises) is a
-   failure too: Celery would take the process for lost, or never say anything.
+3. Emit how it ended, from the tracer's outcome. An exception that escapes from the tracer (`SystemExit`, one from a
+   hook) is a failure too: Celery would take the process for lost, or report nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RunTask(Task):
 
 
 class TaskExitedError(Exception):
-    """A task raised what Celery's main process would take for an order to itself, such as SystemExit or MemoryError."""
+    """A task raised an exception that Celery's main process would obey itself, such as SystemExit or MemoryError."""
 
 
 def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str, Any]) -> Any:
@@ -78,7 +78,7 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
         finally:
             reset_current(token)
             reporting.finish(execution)
-            # Celery has stored, sent and logged all there is.
+            # Celery has stored, sent and logged everything by now.
             executing.end(execution.id)
 
 
@@ -151,7 +151,7 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     try:
         outcome = _without_secrets(execution.id, outcome)
     except Exception:
-        # Whatever a result is: the run has succeeded, and monitors learn only that.
+        # The run has succeeded, whatever its result does when it is inspected.
         logger.exception("run %s: its outcome cannot be inspected", execution.id)
         outcome = outcome._replace(retstr=MASK)
     return _harmless(outcome)
@@ -161,10 +161,10 @@ def _without_secrets(run_id: str, outcome: Any) -> Any:
     """The outcome without secrets: Celery makes events of it, which every monitor on the broker can read."""
     value, info = outcome[0], outcome[1]
     if info is None:
-        told = outcome.retstr
-        if not isinstance(told, str) or not (executing.has_secrets() or is_suspicious(told)):
+        shown = outcome.retstr
+        if not isinstance(shown, str) or not (executing.has_secrets() or is_suspicious(shown)):
             return outcome
-        return outcome._replace(retstr=saferepr(masked_value(executing.hidden_in(run_id, value)), len(told)))
+        return outcome._replace(retstr=saferepr(masked_value(executing.hidden_in(run_id, value)), len(shown)))
     if isinstance(value, ExceptionInfo) and info.state in (states.FAILURE, states.RETRY):
         value.traceback = executing.hidden(run_id, value.traceback)
         raised = value.exception.exc if isinstance(value.exception, ExceptionWithTraceback) else value.exception
@@ -190,7 +190,7 @@ def _is_order(error: BaseException) -> bool:
 
 
 def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) -> None:
-    """Emit what the tracer's outcome says: the returned value, and nothing else, or what was raised."""
+    """Emit the end that the tracer's outcome has: a returned value, or what was raised."""
     value, info = outcome[0], outcome[1]
     if info is None:
         result = "null" if value is None else masked(_json(executing.hidden_in(execution.id, value)))
@@ -212,7 +212,7 @@ def _emit_failed(execution: Execution, error: BaseException, request: Mapping[st
     trace = "".join(traceback_module.format_exception(error))
     emit(execution, Event.FAILED, headline(error), trace, _seconds(execution))
     if request.get("replaced_task_nesting"):
-        # A run that replaced itself by a chain or a chord waits for an end that will not come now.
+        # A run that replaced itself by a chain or a chord would wait for its end for ever.
         why = executing.hidden(execution.id, headline(error))
         reason = f"PartFailed: {execution.task}, which came before its end, failed with {why}"
         for run_id in canvas.ids_after(canvas.options_of_request(request)):
@@ -241,7 +241,7 @@ def _emit_ignored(execution: Execution) -> None:
 
 
 def _headline_of_meta(meta: Any) -> str:
-    """What a failure that a task set by hand says: an exception, or Celery's own form of one."""
+    """The text of a failure that a task set by hand: of an exception, or of Celery's own form of one."""
     if isinstance(meta, BaseException):
         return headline(meta)
     if not isinstance(meta, Mapping) or "exc_type" not in meta:
@@ -253,9 +253,9 @@ def _headline_of_meta(meta: Any) -> str:
 
 
 def _fail(task: Any, execution: Execution, request: dict[str, Any], error: BaseException, *, is_stored: bool) -> Any:
-    """Fail a run by what came before Celery's tracer or escaped from it; gives the outcome.
+    """Fail a run by an exception from before Celery's tracer, or one that escaped from it; gives the outcome.
 
-    What `is_stored` Celery has stored in the result backend, called hooks and links for, and sent signals of.
+    Where it `is_stored`, Celery has stored it in the result backend, called hooks and links, and sent signals.
     """
     cause = execution.failure or error
     _emit_failed(execution, cause, request)
@@ -277,7 +277,7 @@ def _harmless(outcome: Any) -> Any:
 
 
 def _unexecuted(refusal: Ignore | Reject) -> Any:
-    """The outcome of a task that raised this, of which Celery leaves no trace."""
+    """The outcome of a task that raised this; Celery stores and sends nothing for it."""
     state = states.IGNORED if isinstance(refusal, Ignore) else states.REJECTED
     return trace_ok_t(_raised(refusal), TraceInfo(state, refusal), 0.0, None)
 
@@ -325,7 +325,7 @@ _encode = json.JSONEncoder(default=repr).encode
 def _json(value: Any) -> str:
     try:
         return _encode(value)
-    except Exception:  # noqa: BLE001  # whatever a task gives, and however that says what it is: the run has succeeded
+    except Exception:  # noqa: BLE001  # the result of a task and its `repr` may raise anything: the run has succeeded
         return _encode(saferepr(value))
 
 

@@ -1,4 +1,4 @@
-"""What a task logs and prints becomes lines of its run, whatever the worker's own log level is.
+"""Captures what a task logs and prints as log lines of its run, whatever the worker's own log level is.
 
 - Of every logger that a task uses, what is logged at INFO or above; at a higher level where the logger, or one above it
   other than the root logger, has a level of its own. Not what Celery, its libraries and Beatdesk log meanwhile.
@@ -36,7 +36,7 @@ _call_handlers = logging.Logger.callHandlers
 
 
 class _Busy(threading.local):
-    """Whether this thread is keeping a line, or printing what it has kept: neither is a line again."""
+    """Whether this thread is writing a captured line: what that prints or logs is not captured again."""
 
     now = False
 
@@ -104,7 +104,7 @@ def _text(record: logging.LogRecord) -> str:
 
 
 class KeptStream:
-    """A standard stream of a worker; what a run writes to it is kept with the run too."""
+    """A standard stream of a worker that also captures what a run writes to it."""
 
     def __init__(self, name: str, stream: Any) -> None:
         self._name = name

@@ -25,7 +25,7 @@ MOST_OF_MANY, MOST_GROUPS = 50, 10
 # More are not counted.
 MOST_COUNTED = 1_000
 
-_OPTIONS = sa.case((sa.func.length(Run.options) <= canvas.LARGEST, Run.options)).label("options")
+_OPTIONS = sa.case((sa.func.length(Run.options) <= canvas.MAX_OPTIONS_LENGTH, Run.options)).label("options")
 _COLUMNS = (Run.id, Run.task, Run.state, Run.parent_id, Run.group_id, Run.group_index, Run.created_at, _OPTIONS)
 
 
