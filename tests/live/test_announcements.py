@@ -16,7 +16,7 @@ from webapp.database.engine import now
 from webapp.execution.events import STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder.recorder import Recorder
-from webapp.run_store.changes import CHANGES, MOST, Change, announce, fields, read
+from webapp.run_store.changes import CHANGES, MAX_IDS, Change, announce, fields, read
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
@@ -62,7 +62,7 @@ def test_pages_tell_what_they_did(context: Flask, redis: redis_client.Redis) -> 
 
 
 def test_of_many_only_that_there_are_many_is_told() -> None:
-    few = [str(number) for number in range(MOST)]
+    few = [str(number) for number in range(MAX_IDS)]
     assert read(fields(few)) == of(*few)
     many = read(fields(few, ["one more"]))
     assert many.runs is None

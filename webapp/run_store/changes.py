@@ -1,8 +1,8 @@
-"""Which runs have changed, told to live pages after the commit: one small capped Redis stream beside the one of states.
+"""The stream of changes: announces to live pages, after the commit, which runs have changed. Small and capped.
 
-Whoever commits a change of runs announces their ids: the recorder after each batch, pages after what they did, the
-leading beat after it sent. A page that hears it asks for its partial again and so sees what was committed. Nothing
-depends on an announcement: pages also ask by themselves, only less often.
+Each process that commits a change of runs appends their ids: the recorder after each batch, pages after an action, the
+leading beat after it sent. A page that reads it fetches its partial again and so shows what was committed. Nothing
+depends on an announcement: pages also poll, only less often.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 CHANGES = "beatdesk:changes"
 # An entry is read within milliseconds; the rest is for a reader that was held up.
 LENGTH = 256
-# Of more runs at once the announcement only says that there are many.
-MOST = 500
+# More runs at once are announced as `MANY`.
+MAX_IDS = 500
 MANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one announcement names: runs that changed in what lists show, and runs that changed only in their details.
+    """One announcement: runs whose change lists show, and runs that changed only in their details.
 
     None for "many": any run may be meant.
     """
@@ -45,13 +45,13 @@ class Change:
 
 def fields(run_ids: Collection[str], details: Collection[str] = ()) -> dict[str, str]:
     """One entry of the stream."""
-    if len(run_ids) + len(details) > MOST:
+    if len(run_ids) + len(details) > MAX_IDS:
         return {"runs": MANY}
     return {"runs": " ".join(run_ids), "details": " ".join(details)}
 
 
 def read(entry: dict[str, str]) -> Change:
-    """What an entry says; one that is not ours may mean anything."""
+    """The change that an entry announces; one in another format may mean any run."""
     text = entry.get("runs", MANY)
     return Change(None if text == MANY else frozenset(text.split()), frozenset(entry.get("details", "").split()))
 

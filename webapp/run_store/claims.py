@@ -23,7 +23,7 @@ from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED, UNSETTLED, Origin, RunState, in_sql
 
-# A run that takes its worker down each time is given up after this many beginnings.
+# A run that takes its worker down each time fails after so many attempts to execute it.
 MAX_CLAIMS = 4
 
 
@@ -43,12 +43,12 @@ def _take(only_where: str = "") -> DriverStatement:
 
 _TAKES = ("run_id", "attempt", "worker_id", "worker", "handed_over", "at")
 _TAKE = _take()
-# A task id that was begun before is not begun again by a message that another program sent since.
+# A task id that another program sends again is another run: the row that has begun is not taken again.
 _TAKE_NEW = _take("AND started_at IS NULL ")
 
 
 class Verdict(Enum):
-    """What became of an attempt to claim."""
+    """The outcome of an attempt to claim."""
 
     CLAIMED = "claimed"
     CLAIMED_AGAIN = "claimed again"
@@ -59,7 +59,7 @@ class Verdict(Enum):
 
 
 class Claim(NamedTuple):
-    """What became of an attempt to claim, and the run that it was about."""
+    """The outcome of an attempt to claim, and the run that it was about."""
 
     verdict: Verdict
     run_id: str
@@ -68,10 +68,10 @@ class Claim(NamedTuple):
 def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim:
     """Claim the run of a message that another program sent. It is not refused, unless it was delivered before.
 
-    1. What goes on with a run (a retry, a replacement), or is delivered once more, belongs to the last run of its task
-       id that has not ended, and is claimed like any other.
-    2. Else it is a run of its own: the row that it got when it was received, or a new one. Where another program's
-       message of that id was begun before, its row has an id derived from when it was received.
+    1. A message that continues a run (a retry, a replacement), or is delivered once more, belongs to the last run of
+       its task id that has not ended, and is claimed like any other.
+    2. Any other is a run of its own: with the row that it got when it was received, or a new one. Where a message of
+       that id was begun before, the row has an id derived from when it was received.
     """
     if delivery.goes_on:
         with engine.begin() as connection:
@@ -115,10 +115,10 @@ def claim(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdic
     `at` is this worker's time, for what is shown. What decides goes by the database's clock: a worker whose own is an
     hour ahead must not take every other worker for dead.
 
-    1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and nobody
-       alive has it; or it is a later attempt than the one that was claimed, or what that one replaced itself by.
-       CLAIMED_AGAIN says that this attempt was begun before, by a worker that is gone: how it ended may be told
-       already, and not be recorded yet.
+    1. Take it with one conditional UPDATE: it has not ended, has not expired, was not begun too often, and no living
+       worker has it; or it is a later attempt than the one that was claimed, or the replacement of that one.
+       CLAIMED_AGAIN means that this attempt was begun before, by a worker that is gone: its end may be in the stream
+       and not be recorded yet.
     2. If no row changed, look why. A run that has no row was sent by another program, or by a task: it gets its row
        now, already claimed. Unless its id says that it had one: then it ended, and was deleted since.
     """
@@ -207,7 +207,7 @@ def _adopt(connection: sa.Connection, delivery: Delivery, at: datetime) -> Verdi
 
 
 def _handed_over(replaced: int) -> str:
-    """Stands as the claimer of a run that waits for what replaced it; another message of its id stays a duplicate."""
+    """The claimer of a run that waits for its replacement; any other message of its id stays a duplicate."""
     return f"replaced {replaced} times"
 
 
@@ -217,8 +217,8 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
     """Leave the run to a later message with its id, as a task does that replaces itself. Commits nothing itself.
 
     By a task, it is queued again and keeps what that message says: should the broker lose it, beat sends it again. By a
-    chain or a chord it stays started, and nobody takes it for lost meanwhile: only the last of its messages, which is
-    yet to be made, has its id.
+    chain or a chord it stays started, and is not taken for lost meanwhile: only the last of its messages, which is yet
+    to be made, has its id.
     """
     mine = (Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
     values: dict[str, Any] = {"claimed_by": _handed_over(replaced), "claim_seen_at": None, "claims": 1, "attempt": 0}
@@ -227,7 +227,7 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
         values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
         queue = signature.get("options", {}).get("queue")
         if queue:
-            # What may be promised of a run depends on where its message is.
+            # The promise of a run depends on the queue of its message.
             values["queue"] = str(getattr(queue, "name", queue))
     connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
@@ -240,7 +240,7 @@ def give_back(connection: sa.Connection, run_id: str, worker_id: str, reason: st
 
 
 def executed_here(connection: sa.Connection, task_id: str, worker_id: str) -> tuple[str, int] | None:
-    """The run of a task id that this worker has begun, and its attempt, for what only its main process sees."""
+    """The run of a task id that this worker has begun, and its attempt; for events of its main process."""
     mine = (_has(task_id), Run.claimed_by == worker_id, Run.state == RunState.STARTED)
     row = connection.execute(sa.select(Run.id, Run.attempt).where(*mine).order_by(Run.started_at.desc())).first()
     return None if row is None else (row.id, row.attempt)
@@ -258,7 +258,7 @@ def _end(connection: sa.Connection, run_id: str, state: RunState, at: datetime, 
 
 
 def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> None:
-    """Say that the runs of these messages are still being executed by this worker."""
+    """Renew this worker's claims of the runs of these messages."""
     if task_ids:
         connection.execute(
             sa.update(Run)
@@ -269,7 +269,7 @@ def renew(connection: sa.Connection, task_ids: list[str], worker_id: str) -> Non
 
 
 def renew_waiting(connection: sa.Connection, run_ids: list[str]) -> None:
-    """Say that these runs wait in the hands of a worker that will begin them."""
+    """Note that these runs wait in a worker that will begin them."""
     if run_ids:
         known = sa.or_(Run.claim_seen_at.is_(None), Run.claim_seen_at < database_now(connection, -CLAIM_TIMEOUT / 3))
         connection.execute(

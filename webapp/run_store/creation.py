@@ -1,7 +1,7 @@
 """Runs as new rows: the one place that inserts into `runs`. No Flask here.
 
-`create_run` adds one that was asked for to a session: by a page, a command, a task, a mail. `insert` writes any number
-past the session in one statement: due times, and what claims and the recorder learn of.
+`create_run` adds one run to a session, for a page, a command, a task or a mail. `insert` writes any number past the
+session in one statement: due times, and runs that claims and the recorder find in messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AnySession = Session | scoped_session[Any]
 
 
 class NewRun(NamedTuple):
-    """A run that has no row yet: the columns that a new row may have, and what they hold unless something is said.
+    """A run that has no row yet: the columns that a new row may have, with their defaults.
 
     `args` and `kwargs` are JSON; where `sealed` holds the arguments to execute, they are masked. Moments are aware.
     """
@@ -85,7 +85,7 @@ def create_run(
     origin: Origin,
     **options: Any,
 ) -> Run:
-    """Add a run to the session, in the transaction of whatever causes it; commits nothing.
+    """Add a run to the session, in the transaction of its cause; commits nothing.
 
     It is queued, or held where its `eta` is in the future: the leading beat sends it then. Secret arguments are kept
     sealed, and masked in what is shown. `options` are other fields of `NewRun`. After the commit, give it to
@@ -93,13 +93,13 @@ def create_run(
     """
     at, call = now(), conceal(rule_for(task), args, kwargs or {})
     state = waiting_state(options.get("eta"), at)
-    told = (json.dumps(call.args), json.dumps(call.kwargs), call.sealed())
-    run = Run(**NewRun(new_id(), task, state, origin, at, *told, **options)._asdict())
+    arguments = (json.dumps(call.args), json.dumps(call.kwargs), call.sealed())
+    run = Run(**NewRun(new_id(), task, state, origin, at, *arguments, **options)._asdict())
     session.add(run)
     return run
 
 
-# What becomes of a run that has a row already.
+# Rules for a run that has a row already.
 KEEP = "DO NOTHING"
 # A due time that was noted as missed fires after all when it comes again: the clock had been ahead.
 FIRE_MISSED = (
@@ -108,7 +108,7 @@ FIRE_MISSED = (
     "schedule_version = excluded.schedule_version "
     f"WHERE runs.state = '{RunState.MISSED}' AND excluded.state = '{RunState.QUEUED}'"
 )
-# A worker that was quicker than the news of what was sent has made the row with the moment of its claim.
+# A worker that was quicker than the entry of its sending has made the row with the moment of its claim.
 SENT_EARLIER = (
     "(id) DO UPDATE SET created_at = excluded.created_at, sent_at = excluded.sent_at "
     f"WHERE runs.created_at > excluded.created_at AND runs.origin = '{Origin.TASK}'"
@@ -123,30 +123,28 @@ def insert(connection: sa.Connection, new: Sequence[NewRun], existing: str = KEE
     """
     if not new:
         return set()
-    # What no row says is left to the table: most runs have no more than half of the columns.
-    said = tuple(
+    # Columns that no row sets are left to the table: most runs have no more than half of them.
+    columns = tuple(
         name
         for name, values in zip(NewRun._fields, zip(*new, strict=True), strict=True)
         if name not in _IN_THE_TABLE or values.count(_IN_THE_TABLE[name]) < len(values)
     )
-    return set(_statement(said, existing).execute(connection, map(attrgetter(*said), new)))
+    return set(_statement(columns, existing).execute(connection, map(attrgetter(*columns), new)))
 
 
 # The defaults that the table has too.
 _IN_THE_TABLE = {name: default for name, default in NewRun._field_defaults.items() if default in (None, 0)}
 _TYPES = {name: type(sa.inspect(Run).columns[name].type) for name in NewRun._fields}
-# As the type `Name` cuts what is too long.
+# As the type `Name` cuts a longer text.
 _CUT = f"CASE WHEN length({{0}}) > {NAME_LENGTH} THEN substr({{0}}, 1, {NAME_LENGTH - 1}) || '…' ELSE {{0}} END"
 
 
 @lru_cache(256)
-def _statement(said: tuple[str, ...], existing: str) -> BatchStatement:
-    values = {name: _CUT.format(f"told.{name}") if _TYPES[name] is Name else f"told.{name}" for name in said}
-    if "claimed_by" in said:
+def _statement(columns: tuple[str, ...], existing: str) -> BatchStatement:
+    values = {name: _CUT.format(f"told.{name}") if _TYPES[name] is Name else f"told.{name}" for name in columns}
+    if "claimed_by" in columns:
         values["claim_seen_at"] = "{now}"
-    columns, sources = map(", ".join, (values, values.values()))
-    text = (
-        f"INSERT INTO runs ({columns}) SELECT {sources} FROM {{batch}} WHERE true ON CONFLICT {existing} RETURNING id"  # noqa: S608  # constants of this program
-    )
+    names, sources = map(", ".join, (values, values.values()))
+    text = f"INSERT INTO runs ({names}) SELECT {sources} FROM {{batch}} WHERE true ON CONFLICT {existing} RETURNING id"  # noqa: S608  # constants of this program
     kinds: dict[Any, str] = {sa.Integer: NUMBER, UtcDateTime: MOMENT}
-    return BatchStatement({name: kinds.get(_TYPES[name], TEXT) for name in said}, text)
+    return BatchStatement({name: kinds.get(_TYPES[name], TEXT) for name in columns}, text)

@@ -1,4 +1,4 @@
-"""The message of a run, made by Celery itself. Pages, tasks and beat send through here, so that all say the same."""
+"""The message of a run, made by Celery itself; pages, tasks and beat all send through here."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
-            # A worker's process is ended this way. In a thread only a router, or whoever else is asked, can mean it.
+            # A worker's process is ended this way. In another thread only a router can have raised it.
             raise
         if getattr(producer, "published", 0) > published:
-            # Whoever was told of the message raised, or the event of Celery's about it was refused.
+            # A receiver of Celery's signal raised, or Celery's event about the message was refused.
             logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
             return
-        # What an exception says may repeat an argument.
+        # The text of an exception may repeat an argument.
         secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
         # Celery takes some that its routers or a task raised for the transport's, and wraps them.
         cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
@@ -78,7 +78,7 @@ def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         # `send_task` adds the task's other options, such as its time limits, itself.
         options["ignore_result"] = task.ignore_result
         options["shadow"] = task.shadow_name(args, kwargs, options)
-    # Else the backend subscribes to the result's channel, for a caller who waits. Nobody waits here.
+    # Else the backend subscribes to the result's channel, for a caller that waits; none does here.
     with denied_join_result():
         app.send_task(
             run.task,
@@ -97,7 +97,7 @@ def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
 
 
 def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature: dict[str, Any]) -> None:
-    """What the run has replaced itself by, as Celery has sent it: the signature has the run's id and says the rest."""
+    """Send the replacement of a run as Celery has sent it: by its signature, which has the run's id."""
     options = {"root_id": run.root_id or run.id, **signature["options"], "parent_id": run.parent_id}
     _name_run(options, run.id)
     with denied_join_result():
@@ -113,7 +113,7 @@ def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature
 
 
 class Addressed(Protocol):
-    """What says where a run's message goes: a `Run`, or one of the values that stand for its row."""
+    """The part of a run that decides where its message goes: of a `Run`, or of a value that stands for its row."""
 
     @property
     def task(self) -> str:
@@ -146,17 +146,17 @@ class Destination(NamedTuple):
 
 
 def destination(
-    app: Celery, task: str, asked: Mapping[str, Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    app: Celery, task: str, given: Mapping[str, Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Destination:
-    """Where Celery sends a message of a task; `asked` may name a queue, an exchange and a routing key.
+    """Where Celery sends a message of a task; `given` may name a queue, an exchange and a routing key.
 
-    1. What is asked for counts, else what the task's own options name, else a route, else the default queue.
+    1. What is given counts, else the task's own options, else a route, else the default queue.
     2. An exchange and a routing key together decide. One without the other does nothing: the queue decides.
 
-    Raises what somebody's router raises.
+    Raises what a router of the project raises.
     """
     own = _task(app, task)
-    named = {name: asked.get(name) or getattr(own, name, None) for name in _DESTINATION}
+    named = {name: given.get(name) or getattr(own, name, None) for name in _DESTINATION}
     route = app.amqp.router.route({name: value for name, value in named.items() if value}, task, args, kwargs)
     exchange, key = route.get("exchange"), route.get("routing_key")
     if exchange and key:
@@ -166,7 +166,7 @@ def destination(
 
 
 def queue_of(app: Celery, run: Addressed) -> str | None:
-    """The queue that a run's message goes to; None where an exchange decides. Raises what somebody's router raises."""
+    """The queue that a run's message goes to; None where an exchange decides. Raises as `destination` does."""
     return destination_of(app, run).queue
 
 
@@ -199,6 +199,6 @@ def _task(app: Celery, name: str) -> Any:
         try:
             app.loader.import_default_modules()
         except Exception:
-            # What is broken in somebody's module concerns no other task. A worker may know this one.
+            # A broken module of the project concerns no other task. A worker may have this one.
             logger.exception("the tasks cannot be imported")
     return app.tasks.get(name)

@@ -79,7 +79,7 @@ class Run(Base):
     traceback: Mapped[str | None] = mapped_column(sa.Text)
 
     __table_args__ = (
-        # A due time can be fired once, whoever tries.
+        # A due time can be fired once.
         sa.UniqueConstraint("schedule_id", "due_at", name="uq_runs_schedule_due"),
         sa.Index("ix_runs_created", "created_at", "id"),
         # Each ends with the whole key of a page's edge, so that a page is read without sorting.
@@ -116,7 +116,7 @@ class Run(Base):
 
 
 class RunLine(Base):
-    """A line that a task wrote while it ran. No foreign key: a line may be told before, or after, its run is kept."""
+    """A log line of a run. No foreign key: it may be recorded before its run's row is there, or after it is deleted."""
 
     __tablename__ = "run_lines"
 

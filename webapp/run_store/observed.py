@@ -1,7 +1,7 @@
 """The statements on runs that are only observed (see `promise`): noting their sending, finding and settling them.
 
-A sending is noted before the message is published. Whatever breaks in between leaves a run that counts as sent, so that
-no message of it is ever published twice; at worst none was, and the run becomes unconfirmed.
+A sending is noted before the message is published. A failure in between leaves a run that counts as sent, so that no
+message of it is ever published twice; at worst none was, and the run becomes unconfirmed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from webapp.run_store.promise import Consumers, guarded
 from webapp.run_store.statements import CHUNK, WITHOUT_NOT_SENT, runs
 from webapp.run_store.states import RunState, in_sql
 
-# How long an unconfirmed run is still asked for, and not before when: each time is twice as far away as the last one.
-ASKED_FOR = timedelta(days=1)
-ASKED_FIRST = timedelta(minutes=1)
+# An unconfirmed run is looked up again between these two ages, each time at twice the age of the last.
+LAST_LOOKUP = timedelta(days=1)
+FIRST_LOOKUP = timedelta(minutes=1)
 
 
 class Observed(NamedTuple):
@@ -49,7 +49,7 @@ _BEGUN = sorted((RunState.STARTED, RunState.RETRYING))
 def note_sending(connection: sa.Connection, queues: Mapping[str, str | None], now: datetime) -> set[str]:
     """Note that these runs are about to be published, with the queue that each goes to. Commits nothing itself.
 
-    Gives the ids of those that may be: queued, and not sent by anybody yet.
+    Gives the ids of those that may be: queued, and not sent yet.
     """
     by_queue: dict[str | None, list[str]] = defaultdict(list)
     for run_id, queue in sorted(queues.items()):
@@ -74,7 +74,7 @@ def take_back(connection: sa.Connection, ids: Sequence[str], noted_at: datetime)
 
 
 def waiting(
-    connection: sa.Connection, consumers: Consumers, after: tuple[datetime, str] | None, most: int
+    connection: sa.Connection, consumers: Consumers, after: tuple[datetime, str] | None, limit: int
 ) -> list[Observed]:
     """Queued and sent, oldest first, from behind a place on; among them may be some of queues that are guarded.
 
@@ -87,24 +87,24 @@ def waiting(
         sent_at, run_id = after
         behind = sa.or_(runs.c.sent_at > sent_at, sa.and_(runs.c.sent_at == sent_at, runs.c.id > run_id))
         statement = statement.where(behind)
-    return _read(connection, statement.order_by(runs.c.sent_at, runs.c.id).limit(most))
+    return _read(connection, statement.order_by(runs.c.sent_at, runs.c.id).limit(limit))
 
 
-def begun(connection: sa.Connection, consumers: Consumers, after: str, most: int) -> list[Observed]:
+def begun(connection: sa.Connection, consumers: Consumers, after: str, limit: int) -> list[Observed]:
     """Started or retrying without a claim of a worker of ours, by id from behind one on."""
     statement = sa.select(*_COLUMNS).where(sa.text(in_sql("state", _BEGUN)))
     statement = statement.where(runs.c.claimed_by.is_(None), ~guarded(consumers), runs.c.id > after)
-    return _read(connection, statement.order_by(runs.c.id).limit(most))
+    return _read(connection, statement.order_by(runs.c.id).limit(limit))
 
 
-def unconfirmed(connection: sa.Connection, now: datetime, since: datetime, most: int) -> list[Observed]:
-    """Those that are due to be asked for again between two moments: a day after their end, half of one, a quarter …."""
-    ages = [ASKED_FOR]
-    while ages[-1] / 2 > ASKED_FIRST:
+def unconfirmed(connection: sa.Connection, now: datetime, since: datetime, limit: int) -> list[Observed]:
+    """Those whose next lookup is due between two moments: a day after their end, half of one, a quarter …."""
+    ages = [LAST_LOOKUP]
+    while ages[-1] / 2 > FIRST_LOOKUP:
         ages.append(ages[-1] / 2)
     windows = [sa.and_(runs.c.ended_at > since - age, runs.c.ended_at <= now - age) for age in ages]
     chosen = (sa.literal_column("state") == sa.literal_column("'unconfirmed'"), sa.or_(*windows))
-    return _read(connection, sa.select(*_COLUMNS).where(*chosen).limit(most))
+    return _read(connection, sa.select(*_COLUMNS).where(*chosen).limit(limit))
 
 
 def _read(connection: sa.Connection, statement: sa.Select[Any]) -> list[Observed]:

@@ -1,15 +1,15 @@
 """What can be promised of a run: the one rule of what may be sent a second time.
 
-A run is guarded where whatever takes its message claims it first; then a message that was delivered or sent twice is
-executed once. A worker that is not ours claims nothing, so what it may have taken is only observed: sent once, never
-again by itself, and its end is known from the result backend or not at all.
+A run is guarded where every worker that may take its message claims it first; then a message that was delivered or sent
+twice is executed once. A worker that is not ours claims nothing, so a run that it may have taken is only observed: sent
+once, never again automatically, and its end is known from the result backend or not at all.
 
 1. The promise belongs to the queue. A queue that is not known, as with an exchange of a run's own, is observed.
 2. It is observed while a consumer is known that does not claim. One that stops answering stays known for a day: a busy
    worker answers nothing, so silence is no proof that it has gone.
 3. Our own queue is guarded otherwise. Another queue is guarded only where a consumer that claims was seen since the
    run was sent. So at the moment of sending it is observed.
-4. What another program sent is observed until a worker of ours has claimed it: sending it is not up to us.
+4. A run that another program sent is observed until a worker of ours has claimed it: sending it is not up to us.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_CONSUMERS = 10_000
 
 
 class Promise(Enum):
-    """GUARDED: executed once, whatever is delivered twice. OBSERVED: sent once, and never again by itself."""
+    """GUARDED: executed once, even if delivered twice. OBSERVED: sent once, and never again automatically."""
 
     GUARDED = "guarded"
     OBSERVED = "observed"
@@ -67,7 +67,7 @@ def guarded(consumers: Iterable[Consumer]) -> sa.ColumnElement[bool]:
         if consumer.queue not in foreign and consumer.queue != DEFAULT_QUEUE:
             seen[consumer.queue] = max(consumer.seen_at, seen.get(consumer.queue, consumer.seen_at))
     others = [sa.and_(Run.queue == queue, Run.sent_at <= at) for queue, at in seen.items()]
-    # A run that was sent to a queue by its task's own options, or by a route, has that queue in its row.
+    # A run that went to a queue by its task's own options, or by a route, has that queue in its row.
     own = [] if DEFAULT_QUEUE in foreign else [sa.func.coalesce(Run.queue, DEFAULT_QUEUE) == DEFAULT_QUEUE]
     return sa.and_(Run.origin != Origin.PROGRAM, ~_addressed(), sa.or_(sa.false(), *own, *others))
 

@@ -1,4 +1,4 @@
-"""Sending runs: the messages of their rows, where those go, and telling open pages that rows have changed."""
+"""Sends runs: publishes the messages of their rows, says where those go, and announces changed rows to open pages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def publish(runs: Iterable[Run]) -> Sent:
 
 
 def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) -> tuple[list[str], dict[str, str]]:
-    """Publish messages of runs that nobody claims: each at most once, whatever breaks meanwhile.
+    """Publish messages of runs that are only observed: each at most once, whatever fails meanwhile.
 
     `note` is called once the broker has answered, right before the first message: it notes that they are sent, commits,
     and gives the ids of those that may be. What is in doubt counts as sent. Gives the ids of those that were noted and
@@ -154,7 +154,7 @@ def led_to(aim: message.Destination) -> list[str] | None:
 
 
 def tell_pages(run_ids: Collection[str]) -> bool:
-    """Tell live pages which runs have changed, after the commit; False when Redis is away: they look by themselves."""
+    """Announce to live pages which runs have changed, after the commit; False when Redis is away: they poll then."""
     return broker.tell(lambda redis_: changes.append(redis_, run_ids))
 
 

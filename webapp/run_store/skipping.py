@@ -1,6 +1,6 @@
 """Skipping a due time that has not come yet: its run is written beforehand, as skipped.
 
-A due time can have one run, whoever makes it, so beat finds it taken and goes on to the next one.
+A due time can have only one run, so beat finds it taken and goes on to the next one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def skip_due(
 
 
 def unskip_due(schedule_id: int, now: datetime) -> list[str]:
-    """Take back what was skipped beforehand and has not come yet; gives the ids of these runs."""
+    """Delete the skipped runs of due times that have not come yet; gives their ids."""
     rows = db.session.scalars(sa.select(Run).where(*_ahead(schedule_id, now))).all()
     for row in rows:
         db.session.delete(row)

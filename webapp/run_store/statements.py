@@ -140,17 +140,17 @@ def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
     return row[0], bool(row[1])
 
 
-def release_held(connection: sa.Connection, now: datetime, most: int) -> list[Sendable]:
-    """Queue the held runs whose time has come, at most so many, and give those for sending that nobody has sent.
+def release_held(connection: sa.Connection, now: datetime, limit: int) -> list[Sendable]:
+    """Queue the held runs whose time has come, at most `limit`, and give those for sending that nobody has sent.
 
     What a task has sent itself, with a countdown, has its message already. It is sent again where that does no harm,
     see `webapp.run_store.promise`: should the message be lost, recovery does it.
     """
-    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(most)
+    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta <= now).order_by(runs.c.eta).limit(limit)
     return _requeue(connection, chosen)
 
 
-def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]:
+def release_waiting_turn(connection: sa.Connection, limit: int) -> list[Sendable]:
     """Queue the runs that were held until the former runs of their schedule ended, if these have ended.
 
     Due times that came later do not hold them up: when the policy was changed meanwhile, they would wait for ever.
@@ -165,7 +165,7 @@ def release_waiting_turn(connection: sa.Connection, most: int) -> list[Sendable]
         .where(sa.literal_column("other.state").in_(_literals(UNENDED)))
         .where(sa.case((waits_too, earlier), else_=not_later))
     )
-    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(most)
+    chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(limit)
     return _requeue(connection, chosen)
 
 
@@ -185,7 +185,7 @@ def _literals(states: Iterable[RunState]) -> list[Any]:
 
 
 def unsent(
-    connection: sa.Connection, created_before: datetime, most: int, resting: Sequence[Target] = ()
+    connection: sa.Connection, created_before: datetime, limit: int, resting: Sequence[Target] = ()
 ) -> list[Sendable]:
     """Queued runs without a confirmed message that were created before a moment, oldest first.
 
@@ -199,7 +199,7 @@ def unsent(
         .where(sa.or_(_queued_since() < created_before, _queued_since() > too_late))
         .where(*(~_goes_to(target) for target in resting[:MAX_TARGETS]))
         .order_by(runs.c.created_at)
-        .limit(most)
+        .limit(limit)
     )
     return [Sendable._make(row) for row in connection.execute(statement)]
 
@@ -245,7 +245,7 @@ class Sending(NamedTuple):
 
 
 def sent_long_ago(
-    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, most: int
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, limit: int
 ) -> list[Sending]:
     """Guarded queued runs whose message was sent before a moment, oldest first.
 
@@ -255,7 +255,7 @@ def sent_long_ago(
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
         .where(_IS_QUEUED, runs.c.sent_at < sent_before, _kept(connection).is_not(True), guarded)
         .order_by(runs.c.sent_at)
-        .limit(most)
+        .limit(limit)
     )
     return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
@@ -266,7 +266,7 @@ def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
 
 
 def sent_in_vain(
-    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, most: int
+    connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, limit: int
 ) -> list[Sending]:
     """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed.
 
@@ -277,7 +277,7 @@ def sent_in_vain(
         .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded, _kept(connection).is_not(True))
         .where(runs.c.sends >= sends, runs.c.claims == 0)
         .order_by(runs.c.sent_at)
-        .limit(most)
+        .limit(limit)
     )
     return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 
@@ -363,7 +363,7 @@ class LostClaim(NamedTuple):
     sent_at: datetime | None
 
 
-def lost_claims(connection: sa.Connection, now: datetime, most: int) -> list[LostClaim]:
+def lost_claims(connection: sa.Connection, now: datetime, limit: int) -> list[LostClaim]:
     """Started runs whose claim has run out, and whose worker is lost or has stopped."""
     gone = sa.or_(Worker.id.is_(None), ~Worker.alive(now, WORKER_LOST_AFTER))
     statement = (
@@ -371,7 +371,7 @@ def lost_claims(connection: sa.Connection, now: datetime, most: int) -> list[Los
         .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
         .where(sa.literal_column("state") == sa.literal_column("'started'"), gone)
         .where(runs.c.claim_seen_at < now - CLAIM_TIMEOUT)
-        .limit(most)
+        .limit(limit)
     )
     return [LostClaim(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
 

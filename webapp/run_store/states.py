@@ -1,4 +1,4 @@
-"""The states of a run, and who may ask for one."""
+"""The states of a run, and where a run can come from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RunState(StrEnum):
     FAILED = "failed"
     REVOKED = "revoked"
     EXPIRED = "expired"
-    # It was sent to a worker that says nothing of its runs, and nothing is known of its end. Later news settles it.
+    # It was sent to a worker that reports nothing of its runs, and its end is unknown. Later news settles it.
     UNCONFIRMED = "unconfirmed"
     SKIPPED = "skipped"
     MISSED = "missed"
@@ -38,9 +38,9 @@ ENDED = frozenset(
 WAITING = frozenset({RunState.HELD, RunState.QUEUED})
 ACTIVE = frozenset({RunState.STARTED, RunState.RETRYING})
 UNENDED = WAITING | ACTIVE
-# Nobody executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
+# No worker executes a run in one of these: the database alone can end it. Between two attempts none has a claim.
 IDLE = WAITING | {RunState.RETRYING}
-# What later news may still move.
+# Later news may still move these.
 UNSETTLED = UNENDED | {RunState.UNCONFIRMED}
 
 
@@ -50,7 +50,7 @@ def in_sql(column: str, states: Iterable[RunState]) -> str:
 
 
 class Origin(StrEnum):
-    """Who asked for a run. `PROGRAM`: another program than Beatdesk sent its message, and no task of ours did."""
+    """What caused a run. `PROGRAM`: another program than Beatdesk sent its message, and no task of ours did."""
 
     SCHEDULE = "schedule"
     LAUNCH = "launch"

@@ -13,9 +13,9 @@ from webapp.liveness import WORKER_GONE_AFTER
 
 
 class Worker(Base):
-    """A worker's main process. It renews `seen_at` every few seconds; who does not is taken for dead.
+    """A worker's main process. It renews `seen_at` every few seconds; one that does not is taken for dead.
 
-    `concurrency` is how many runs it can execute at once; the most, where it scales by itself.
+    `concurrency` is how many runs it can execute at once; the maximum, where it scales by itself.
     """
 
     __tablename__ = "workers"

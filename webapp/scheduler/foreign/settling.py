@@ -192,7 +192,7 @@ class Settling:
 
     def _ask_unconfirmed(self, now: datetime) -> list[str]:
         """Ask again for those whose time has come since the last look."""
-        since, self._asked_until = self._asked_until or now - observed.ASKED_FIRST, now
+        since, self._asked_until = self._asked_until or now - observed.FIRST_LOOKUP, now
         changed: list[str] = []
         runs = self._read(lambda connection: observed.unconfirmed(connection, now, since, MAX_ASKED))
         for start in range(0, len(runs), PAGE):
