@@ -123,7 +123,7 @@ def _transport(broker_url: str) -> dict[str, Any]:
 def _worker() -> dict[str, Any]:
     return {
         # A message that cannot be executed must not end the worker, nor one that waits for a rate limit hold it up.
-        "worker_consumer": "webapp.worker_process.rate_limited_consumer:Consumer",
+        "worker_consumer": "webapp.worker_process.consumer:Consumer",
         # At SIGTERM running tasks get this long to end before they are given back.
         "worker_soft_shutdown_timeout": 30.0,
         # A leak in somebody's task ends with its process.

@@ -1,7 +1,17 @@
-"""The worker's consumer: a message that cannot be executed fails its run, or is discarded and counted.
+"""The worker's consumer, which no message ends and no rate limit fills.
 
-Celery's own ends the worker by some of them. Which messages come is up to whoever reaches the broker, so nothing about
-one may be trusted before it was looked at here.
+A message that cannot be executed fails its run, or is discarded and counted.
+
+Celery's own consumer ends the worker by some messages. Every program that reaches the broker can send one, so nothing
+about a message is trusted before it was checked here.
+
+Celery keeps what exceeds a rate limit in memory, within the number of messages that a worker may hold. That is one for
+each process here, so two such runs would keep a worker of two processes from everything else. So:
+
+1. Each run that waits for a rate limit allows one more message, up to `MAX_WAITING`.
+2. A message that is delivered again while it waits, as Redis does after the visibility time-out, takes the place of the
+   earlier one.
+3. The worker's heartbeat names the waiting runs, so that they are not taken for lost and sent again.
 """
 
 from __future__ import annotations
@@ -24,10 +34,48 @@ from webapp.worker_process import discards
 logger = logging.getLogger(__name__)
 
 UNKNOWN_TASK = "no worker knows this task"
+# Runs that wait for a rate limit lie in this worker's memory, and other workers do not get them.
+MAX_WAITING = 1_000
 
 
 class Consumer(CeleryConsumer):
-    """Celery's consumer, which no message can end."""
+    """Celery's consumer, which no message can end and no rate limit can fill. What `worker_consumer` names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._waiting: dict[str, Any] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The task ids of the runs that wait for a rate limit. May be asked for by any thread."""
+        return list(self._waiting)
+
+    def _limit_task(self, request: Any, bucket: Any, tokens: int) -> None:
+        earlier = self._waiting.get(request.id)
+        self._waiting[request.id] = request
+        if earlier is None:
+            if len(self._waiting) <= MAX_WAITING:
+                self.qos.increment_eventually()
+            super()._limit_task(request, bucket, tokens)
+        elif earlier.message.delivery_tag != request.message.delivery_tag:
+            # Redis delivers again under the same tag; to acknowledge one would be to acknowledge both.
+            earlier.acknowledge()
+
+    def _limit_post_eta(self, request: Any, bucket: Any, tokens: int) -> None:
+        # Celery allowed one more for the time that it waited for.
+        self.qos.decrement_eventually()
+        self._limit_task(request, bucket, tokens)
+
+    def _limit_move_to_pool(self, request: Any) -> None:
+        newest = self._waiting.pop(request.id, None)
+        if newest is not None and len(self._waiting) < MAX_WAITING:
+            self.qos.decrement_eventually()
+        super()._limit_move_to_pool(newest or request)
+
+    def on_close(self) -> None:
+        """Forget what waits, with the connection that brought it."""
+        super().on_close()
+        self._waiting.clear()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """What is called with each message."""
