@@ -28,7 +28,6 @@ from webapp.execution.events import (
 )
 from webapp.execution.ids import external_id, repeated_id
 from webapp.recorder import failure_budgets, transitions
-from webapp.run_store.batch_update import batch_update
 from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
@@ -130,7 +129,7 @@ def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple
     transitions.apply(connection, entries)
 
 
-_PROGRESS = batch_update(
+_PROGRESS = transitions.batch_update(
     {"attempt": NUMBER, "at": MOMENT, "done": FRACTION, "total": FRACTION, "text": TEXT},
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
     f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",

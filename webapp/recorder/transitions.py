@@ -9,15 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database.dialects import MOMENT, NUMBER, TEXT
+from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.execution.events import Entry, Event, limited
-from webapp.run_store.batch_update import batch_update
 from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 
 # In the order in which those of one batch are applied. The claim writes "started" itself.
@@ -44,6 +43,15 @@ def _set(column: str, value: str, *states: RunState) -> str:
     """The assignment of a column by those who move to one of these states; otherwise it stays."""
     moves = f"{_MOVES} AND {in_sql('told.state', states)}" if states else _MOVES
     return f"{column} = CASE WHEN {moves} THEN {value} ELSE runs.{column} END"
+
+
+def batch_update(columns: Mapping[str, str], assignments: str, condition: str) -> BatchStatement:
+    """An UPDATE of the runs named in the column `run` of a batch, which `assignments` and `condition` call `told`.
+
+    Each run may be in a batch once: of several rows with the same id only one would be applied.
+    """
+    text = f"UPDATE runs SET {assignments} FROM {{batch}} WHERE runs.id = told.run AND ({condition})"  # noqa: S608
+    return BatchStatement({"run": TEXT, **columns}, text)
 
 
 _UPDATE = batch_update(
