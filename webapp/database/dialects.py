@@ -67,6 +67,11 @@ class Many(sa.TypeDecorator[Sequence[Any]]):
         return array_literal(given) if dialect.name == "postgresql" else json.dumps(encodable_parameters(tuple(given)))
 
 
+def many(values: Iterable[Any]) -> sa.BindParameter[Any]:
+    """A parameter for `one_of`, with its values."""
+    return sa.bindparam(None, list(values), type_=Many())
+
+
 def one_of(column: Any, given: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
     """Whether it is one of these, a parameter of the type Many.
 

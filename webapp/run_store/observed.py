@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from webapp.database.dialects import many, one_of
 from webapp.database.engine import UtcDateTime
 from webapp.run_store.promise import Consumers, guarded
-from webapp.run_store.statements import CHUNK, WITHOUT_NOT_SENT, runs
+from webapp.run_store.statements import WITHOUT_NOT_SENT, runs
 from webapp.run_store.states import RunState, in_sql
 
 # An unconfirmed run is looked up again between these two ages, each time at twice the age of the last.
@@ -24,7 +25,7 @@ FIRST_LOOKUP = timedelta(minutes=1)
 
 
 class Observed(NamedTuple):
-    """An observed run that was sent, and is not settled; with what `message.queue_of` and `masking.call_of` read."""
+    """An observed run that was sent and is not settled, with the fields that `destination_of` and `call_of` read."""
 
     id: str
     task: str
@@ -58,19 +59,16 @@ def note_sending(connection: sa.Connection, queues: Mapping[str, str | None], no
     for queue, ids in by_queue.items():
         values = {"sent_at": now, "sends": runs.c.sends + 1, "queue": sa.func.coalesce(runs.c.queue, queue)}
         values["reason"] = sa.text(WITHOUT_NOT_SENT)
-        for start in range(0, len(ids), CHUNK):
-            waiting = (runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state == RunState.QUEUED)
-            statement = sa.update(runs).where(*waiting, runs.c.sent_at.is_(None)).values(**values)
-            noted.update(connection.execute(statement.returning(runs.c.id)).scalars())
+        waiting = (one_of(runs.c.id, many(ids)), runs.c.state == RunState.QUEUED, runs.c.sent_at.is_(None))
+        statement = sa.update(runs).where(*waiting).values(**values).returning(runs.c.id)
+        noted.update(connection.execute(statement).scalars())
     return noted
 
 
 def take_back(connection: sa.Connection, ids: Sequence[str], noted_at: datetime) -> None:
     """Take back the notes of a moment for runs whose message was surely not published; they are sent later."""
-    for start in range(0, len(ids), CHUNK):
-        chosen = (runs.c.id.in_(ids[start : start + CHUNK]), runs.c.sent_at == noted_at)
-        statement = sa.update(runs).where(*chosen, runs.c.state == RunState.QUEUED)
-        connection.execute(statement.values(sent_at=None, sends=runs.c.sends - 1))
+    chosen = (one_of(runs.c.id, many(ids)), runs.c.sent_at == noted_at, runs.c.state == RunState.QUEUED)
+    connection.execute(sa.update(runs).where(*chosen).values(sent_at=None, sends=runs.c.sends - 1))
 
 
 def waiting(

@@ -69,13 +69,10 @@ def guarded(consumers: Iterable[Consumer]) -> sa.ColumnElement[bool]:
     others = [sa.and_(Run.queue == queue, Run.sent_at <= at) for queue, at in seen.items()]
     # A run that went to a queue by its task's own options, or by a route, has that queue in its row.
     own = [] if DEFAULT_QUEUE in foreign else [sa.func.coalesce(Run.queue, DEFAULT_QUEUE) == DEFAULT_QUEUE]
-    return sa.and_(Run.origin != Origin.PROGRAM, ~_addressed(), sa.or_(sa.false(), *own, *others))
-
-
-def _addressed() -> sa.ColumnElement[bool]:
-    """Whether the run's options may name an exchange and a routing key: a text within another may look like that."""
+    # Options that name an exchange and a routing key; a text within another option may look like that too.
     options = sa.func.coalesce(Run.options, "")
-    return sa.and_(*(options.contains(f'"{name}"', autoescape=True) for name in ("exchange", "routing_key")))
+    addressed = sa.and_(*(options.contains(f'"{name}"', autoescape=True) for name in ("exchange", "routing_key")))
+    return sa.and_(Run.origin != Origin.PROGRAM, ~addressed, sa.or_(sa.false(), *own, *others))
 
 
 def load(connection: sa.Connection) -> Consumers:

@@ -39,7 +39,8 @@ def skip_due(
 
 def unskip_due(schedule_id: int, now: datetime) -> list[str]:
     """Delete the skipped runs of due times that have not come yet; gives their ids."""
-    rows = db.session.scalars(sa.select(Run).where(*_ahead(schedule_id, now))).all()
+    ahead = (Run.schedule_id == schedule_id, Run.due_at > now, Run.state == RunState.SKIPPED)
+    rows = db.session.scalars(sa.select(Run).where(*ahead)).all()
     for row in rows:
         db.session.delete(row)
     return [row.id for row in rows]
@@ -61,7 +62,3 @@ def skipped_ahead(schedule_ids: list[int], now: datetime) -> dict[int, set[datet
 _AHEAD_OF = sa.select(Run.schedule_id, Run.due_at, Run.state).where(
     one_of(Run.schedule_id, sa.bindparam("ids", type_=Many())), Run.due_at > sa.bindparam("now")
 )
-
-
-def _ahead(schedule_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (Run.schedule_id == schedule_id, Run.due_at > now, Run.state == RunState.SKIPPED)

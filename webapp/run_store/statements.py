@@ -11,18 +11,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from webapp.database.dialects import Many, one_of
+from webapp.database.dialects import Many, many, one_of
 from webapp.database.engine import UtcDateTime, database_now
 from webapp.execution.canvas import REPLACEMENT
 from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
 from webapp.run_store.models import Run
-from webapp.run_store.states import IDLE, UNENDED, RunState
+from webapp.run_store.states import IDLE, UNENDED, RunState, in_sql
 from webapp.run_store.worker_models import Worker
 
 runs: sa.Table = Run.__table__  # type: ignore[assignment]  # a mapped class has a Table here, typed as FromClause
 _MOMENT = UtcDateTime()
-# SQLite takes at most 32,766 parameters in one statement.
-CHUNK = 5000
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(seconds=10)
 
@@ -162,7 +160,7 @@ def release_waiting_turn(connection: sa.Connection, limit: int) -> list[Sendable
     busy = (
         sa.exists()
         .where(other.c.schedule_id == runs.c.schedule_id, other.c.id != runs.c.id)
-        .where(sa.literal_column("other.state").in_(_literals(UNENDED)))
+        .where(sa.text(in_sql("other.state", UNENDED)))
         .where(sa.case((waits_too, earlier), else_=not_later))
     )
     chosen = sa.select(runs.c.id).where(_IS_HELD, runs.c.eta.is_(None), ~busy).limit(limit)
@@ -178,10 +176,6 @@ def _requeue(connection: sa.Connection, chosen: sa.Select[Any]) -> list[Sendable
         .returning(*_SENDABLE, runs.c.sent_at)
     )
     return [Sendable._make(row[:-1]) for row in connection.execute(statement) if row[-1] is None]
-
-
-def _literals(states: Iterable[RunState]) -> list[Any]:
-    return [sa.literal_column(f"'{state}'") for state in sorted(states)]
 
 
 def unsent(
@@ -251,35 +245,22 @@ def sent_long_ago(
 
     Without those that a worker has taken and keeps for later.
     """
+    kept = runs.c.claim_seen_at > database_now(connection, -CLAIM_TIMEOUT)
     statement = (
         sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, _kept(connection).is_not(True), guarded)
+        .where(_IS_QUEUED, runs.c.sent_at < sent_before, kept.is_not(True), guarded)
         .order_by(runs.c.sent_at)
         .limit(limit)
     )
     return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
-
-
-def _kept(connection: sa.Connection) -> sa.ColumnElement[bool]:
-    """Whether a worker has taken the run and keeps it for later."""
-    return runs.c.claim_seen_at > database_now(connection, -CLAIM_TIMEOUT)
 
 
 def sent_in_vain(
     connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_before: datetime, sends: int, limit: int
 ) -> list[Sending]:
-    """Guarded queued runs that were sent so often, last before a moment, and that no worker has ever claimed.
-
-    Without those that a worker has taken and keeps for later.
-    """
-    statement = (
-        sa.select(*_SENDABLE, runs.c.sent_at, runs.c.sends, runs.c.claims)
-        .where(_IS_QUEUED, runs.c.sent_at < sent_before, guarded, _kept(connection).is_not(True))
-        .where(runs.c.sends >= sends, runs.c.claims == 0)
-        .order_by(runs.c.sent_at)
-        .limit(limit)
-    )
-    return [Sending(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
+    """Those that were sent at least so often, and that no worker has ever claimed."""
+    never_claimed = sa.and_(guarded, runs.c.sends >= sends, runs.c.claims == 0)
+    return sent_long_ago(connection, never_claimed, sent_before, limit)
 
 
 def forget_sent(connection: sa.Connection, guarded: sa.ColumnElement[bool], sent_after: datetime | None) -> int:
@@ -319,34 +300,26 @@ class Unended(NamedTuple):
 
 def unended_of(connection: sa.Connection, schedule_ids: Sequence[int]) -> list[Unended]:
     """The runs of these schedules that have not ended."""
-    columns = [runs.c[name] for name in Unended._fields]
-    found: list[Unended] = []
-    for start in range(0, len(schedule_ids), CHUNK):
-        chosen = runs.c.schedule_id.in_(schedule_ids[start : start + CHUNK])
-        statement = sa.select(*columns).where(chosen, sa.literal_column("state").in_(_literals(UNENDED)))
-        found += [Unended._make(row) for row in connection.execute(statement)]
-    return found
+    columns = (runs.c[name] for name in Unended._fields)
+    chosen = one_of(runs.c.schedule_id, many(schedule_ids))
+    statement = sa.select(*columns).where(chosen, sa.text(in_sql("state", UNENDED)))
+    return [Unended._make(row) for row in connection.execute(statement)]
 
 
 def revoke_idle(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> set[str]:
     """End runs that nobody executes. Returns the ids of those it ended: a worker may have begun one meanwhile."""
-    revoked: set[str] = set()
-    for start in range(0, len(ids), CHUNK):
-        statement = (
-            sa.update(runs)
-            .where(runs.c.id.in_(ids[start : start + CHUNK]), runs.c.state.in_(sorted(IDLE)))
-            .values(state=RunState.REVOKED, reason=reason, ended_at=now)
-            .returning(runs.c.id)
-        )
-        revoked.update(connection.execute(statement).scalars())
-    return revoked
+    statement = (
+        sa.update(runs)
+        .where(one_of(runs.c.id, many(ids)), runs.c.state.in_(sorted(IDLE)))
+        .values(state=RunState.REVOKED, reason=reason, ended_at=now)
+        .returning(runs.c.id)
+    )
+    return set(connection.execute(statement).scalars())
 
 
 def forget_these(connection: sa.Connection, ids: Sequence[str]) -> None:
     """Take these runs for unsent, if they still wait."""
-    for start in range(0, len(ids), CHUNK):
-        chosen = runs.c.id.in_(ids[start : start + CHUNK])
-        connection.execute(sa.update(runs).where(chosen, _IS_QUEUED).values(sent_at=None))
+    connection.execute(sa.update(runs).where(one_of(runs.c.id, many(ids)), _IS_QUEUED).values(sent_at=None))
 
 
 def newest_sent(connection: sa.Connection) -> datetime | None:
