@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
@@ -18,6 +18,7 @@ from webapp.execution.ids import had_row
 from webapp.execution.message import RUN_HEADER
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
 from webapp.run_store.models import Run
+from webapp.run_store.observed import Observed
 from webapp.run_store.statements import Sendable
 from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of
@@ -65,67 +66,38 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
 def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
     replacement = replacement_of(run.options)
     if replacement is not None:
-        _send_replacement(app, producer, run, opened(replacement))
-        return
-    args, kwargs = call_of(run)
-    options = {"queue": run.queue, "priority": run.priority, **_more(run)}
-    options = {name: value for name, value in options.items() if value is not None}
-    if run.expires_at is not None:
-        options["expires"] = run.expires_at
+        # As Celery has sent it: the signature has the run's id.
+        signature = opened(replacement)
+        call = signature["task"], signature.get("args"), signature.get("kwargs")
+        options = dict(signature["options"])
+    else:
+        args, kwargs = call_of(run)
+        call, options = (run.task, args, kwargs), _options(app, run, args, kwargs)
     _name_run(options, run.id)
+    options = {"root_id": run.root_id or run.id, **options, "parent_id": run.parent_id}
+    # Else the backend subscribes to the result's channel, for a caller that waits; none does here.
+    with denied_join_result():
+        # Sent inside of a task, it is no child whose result that task's result has to name.
+        app.send_task(*call, producer=producer, add_to_parent=False, confirm_timeout=CONFIRM_TIMEOUT, **options)
+
+
+def _options(app: Celery, run: Run | Sendable, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run's message, its task's own among them."""
+    more: dict[str, Any] = json.loads(run.options) if run.options else {}
+    given = {"queue": run.queue, "priority": run.priority, "expires": run.expires_at}
+    given |= {name: opened(value) if name in _OPENED else value for name, value in more.items() if name in _PASSED_ON}
+    options = {name: value for name, value in given.items() if value is not None}
+    options |= {"task_id": run.id, "retries": run.attempt or 0}
     task = _task(app, run.task)
     if task is not None:
         # `send_task` adds the task's other options, such as its time limits, itself.
         options["ignore_result"] = task.ignore_result
         options["shadow"] = task.shadow_name(args, kwargs, options)
-    # Else the backend subscribes to the result's channel, for a caller that waits; none does here.
-    with denied_join_result():
-        app.send_task(
-            run.task,
-            args,
-            kwargs,
-            task_id=run.id,
-            producer=producer,
-            root_id=run.root_id or run.id,
-            parent_id=run.parent_id,
-            retries=run.attempt or 0,
-            # Sent inside of a task, it is no child whose result that task's result has to name.
-            add_to_parent=False,
-            confirm_timeout=CONFIRM_TIMEOUT,
-            **options,
-        )
+    return options
 
 
-def _send_replacement(app: Celery, producer: Any, run: Run | Sendable, signature: dict[str, Any]) -> None:
-    """Send the replacement of a run as Celery has sent it: by its signature, which has the run's id."""
-    options = {"root_id": run.root_id or run.id, **signature["options"], "parent_id": run.parent_id}
-    _name_run(options, run.id)
-    with denied_join_result():
-        app.send_task(
-            signature["task"],
-            signature.get("args"),
-            signature.get("kwargs"),
-            producer=producer,
-            add_to_parent=False,
-            confirm_timeout=CONFIRM_TIMEOUT,
-            **options,
-        )
-
-
-class Addressed(Protocol):
-    """The part of a run that decides where its message goes: of a `Run`, or of a value that stands for its row."""
-
-    @property
-    def task(self) -> str:
-        """The task's name."""
-
-    @property
-    def queue(self) -> str | None:
-        """The queue that the run names itself."""
-
-    @property
-    def options(self) -> str | None:
-        """JSON of what else `apply_async` takes."""
+# They have the fields that decide where a run's message goes.
+Addressed = Run | Sendable | Observed
 
 
 class Destination(NamedTuple):
@@ -165,11 +137,6 @@ def destination(
     return Destination(queue, "", queue)
 
 
-def queue_of(app: Celery, run: Addressed) -> str | None:
-    """The queue that a run's message goes to; None where an exchange decides. Raises as `destination` does."""
-    return destination_of(app, run).queue
-
-
 def destination_of(app: Celery, run: Addressed) -> Destination:
     """Where a run's message goes, as far as it can be said without its arguments. Raises as `destination` does."""
     given: dict[str, Any] = json.loads(run.options) if run.options else {}
@@ -186,11 +153,6 @@ def _name_run(options: dict[str, Any], run_id: str) -> None:
         headers[RUN_HEADER] = run_id
     if headers or "headers" in options:
         options["headers"] = headers
-
-
-def _more(run: Run | Sendable) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run.options) if run.options else {}
-    return {name: opened(value) if name in _OPENED else value for name, value in found.items() if name in _PASSED_ON}
 
 
 def _task(app: Celery, name: str) -> Any:

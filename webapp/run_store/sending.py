@@ -49,15 +49,9 @@ def publish(runs: Iterable[Run]) -> Sent:
                 sent.append(run.id)
             del waiting[0]
 
-    try:
-        breaker.check()
-        _producers().use(send_rest)
         breaker.reset()
-    except BrokerAway as error:
-        logger.info("not sent now: %s", error)
-    except BROKER_ERRORS as error:
-        breaker.trip()
-        logger.warning("the broker does not answer: %s", error)
+
+    _use_producer(send_rest)
     return sent
 
 
@@ -88,26 +82,34 @@ def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) 
                 # Not raised: nothing may be tried again on another connection.
                 if not is_refused(error):
                     untouched.remove(run.id)
-                breaker.trip()
-                logger.warning("the broker does not answer: %s", error)
+                _trip(error)
                 return
             untouched.remove(run.id)
 
+    _use_producer(send_noted)
+    return untouched, unsendable
+
+
+def _use_producer(work: Callable[[Any], None]) -> None:
+    """Call with a producer, unless the broker is away."""
     try:
         breaker.check()
-        _producers().use(send_noted)
+        _producers().use(work)
     except BrokerAway as error:
         logger.info("not sent now: %s", error)
     except BROKER_ERRORS as error:
-        breaker.trip()
-        logger.warning("the broker does not answer: %s", error)
-    return untouched, unsendable
+        _trip(error)
+
+
+def _trip(error: Exception) -> None:
+    breaker.trip()
+    logger.warning("the broker does not answer: %s", error)
 
 
 def queue_of_run(run: message.Addressed) -> str | None:
     """The queue that a run's message goes to, None where that is not known. Asks no server."""
     try:
-        return message.queue_of(celery, run)
+        return message.destination_of(celery, run).queue
     except Exception:  # noqa: BLE001  # a router of a project's own; sending says what is wrong with it
         return None
 

@@ -218,7 +218,7 @@ class Sender:
     def queue_of(self, run: message.Addressed) -> str | None:
         """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
         try:
-            return message.queue_of(self._app, run)
+            return message.destination_of(self._app, run).queue
         except Exception as error:  # noqa: BLE001 - a router of somebody's, a row that was written by hand
             logger.debug("The queue of a run of %s is unknown: %s", run.task, reason(error))
             return None
