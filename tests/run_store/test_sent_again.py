@@ -44,7 +44,7 @@ def send(run: Run | Sendable) -> list[tuple[dict[str, Any], Any]]:
 
 
 def test_what_the_message_embedded_is_sent_again(context: Flask) -> None:
-    options = canvas.options_of(EMBEDDED, "g", 3)
+    options = canvas.options_of(EMBEDDED, {"group": "g", "group_index": 3})
     assert "hush" not in str(options)
     run = Sendable("a", "give", "[1]", "{}", "q", None, options, None, 0, "parent", "root")
     [(headers, (_, _, embedded))] = send(run)

@@ -227,7 +227,7 @@ def test_what_other_programs_send_is_not_opened(context: Flask, schedule_id: int
         assert conceal(rule_of(celery.tasks[ECHO]), [seal], {}).plain[0] == [seal]
         chain = [dict(signature(ECHO, args=[seal], kwargs={"password": seal}))]
         run = Run(id=control.launch(ECHO, ["x"], person=None).id)
-        options = options_of({"chain": chain}, None, None)
+        options = options_of({"chain": chain}, {})
         db.session.execute(sa.update(Run).where(Run.id == run.id).values(options=options))
         db.session.commit()
         redis.delete("beatdesk")

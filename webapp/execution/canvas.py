@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kombu.utils import json as kombu_json
@@ -55,15 +55,13 @@ class Following:
 NOTHING_FOLLOWS = Following()
 
 
-def options_of_request(request: Mapping[str, Any]) -> str | None:
-    """The options to keep of a message that a worker received."""
-    return options_of(request, request.get("group"), request.get("group_index"))
+def options_of(embedded: Mapping[str, Any], headers: Mapping[str, Any]) -> str | None:
+    """JSON of the options to keep of a message, None when it has none. `embedded` is the third part of its body.
 
-
-def options_of(embedded: Mapping[str, Any], group_id: str | None, group_index: int | None) -> str | None:
-    """JSON of the options to keep of a message, None when it has none. `embedded` is the third part of its body."""
+    In a worker's request both are one mapping.
+    """
     kept = {ours: embedded.get(theirs) for theirs, ours in _EMBEDDED.items()}
-    kept |= {"group_id": group_id, "group_index": group_index}
+    kept |= {"group_id": headers.get("group"), "group_index": headers.get("group_index")}
     kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
     # As kombu writes it: moments and the like among the arguments come out as they went in.
     return str(kombu_json.dumps(kept)) if kept else None
@@ -127,7 +125,7 @@ def _step(signature: Any, depth: int = 0) -> Step | None:
     kind, step_id = signature.get("subtask_type"), str(options.get("task_id") or "")
     if kind == "chain":
         steps = _steps(_list(kwargs.get("tasks")), depth + 1)
-        return _with_after(steps[0], steps[1:]) if steps else None
+        return replace(steps[0], after=steps[0].after + steps[1:]) if steps else None
     if kind == "group":
         return Step(step_id, members=_steps(_list(kwargs.get("tasks")), depth + 1))
     if kind == "chord":
@@ -138,9 +136,3 @@ def _step(signature: Any, depth: int = 0) -> Step | None:
     joins = _step(options.get("chord"), depth + 1)
     group_id, index = options.get("group_id"), options.get("group_index")
     return Step(step_id, str(signature.get("task", "")), group_id=group_id, group_index=index, joins=joins)
-
-
-def _with_after(step: Step, after: tuple[Step, ...]) -> Step:
-    return Step(
-        step.id, step.task, step.members, step.body, step.after + after, step.group_id, step.group_index, step.joins
-    )

@@ -59,12 +59,8 @@ def _append_delayed(entries: list[Entry]) -> None:
             _record(entry, error)
 
 
-def _received_queue() -> DelayedQueue:
-    return DelayedQueue(_append_delayed, RECEIVED_DELAY)
-
-
 _delayed = DelayedQueue(_append_delayed)
-_received = _received_queue()
+_received = DelayedQueue(_append_delayed, RECEIVED_DELAY)
 _appender: RedisAppender | None = None
 
 
@@ -72,7 +68,7 @@ _appender: RedisAppender | None = None
 def _after_fork(**_: Any) -> None:
     """Start with queues and connections of this process: threads and entries stay with the one that was copied."""
     global _delayed, _received, _appender  # there is one of each in each process
-    _delayed, _received, _appender = DelayedQueue(_append_delayed), _received_queue(), None
+    _delayed, _received, _appender = DelayedQueue(_append_delayed), DelayedQueue(_append_delayed, RECEIVED_DELAY), None
 
 
 @signals.worker_process_shutdown.connect

@@ -72,22 +72,15 @@ class Entry(NamedTuple):
             "event": self.event.value,
             "attempt": str(self.attempt),
             "at": self.at.isoformat(),
+            "text": self.text and limited(self.text),
+            "traceback": self.traceback and limited(self.traceback),
+            "worker": shortened(self.worker, NAME_LENGTH),
+            "task": shortened(self.task, NAME_LENGTH),
+            "seconds": self.seconds is not None and f"{self.seconds:.6f}",
+            "received": self.received and self.received.isoformat(),
+            "began": self.began and self.began.isoformat(),
         }
-        if self.text:
-            given["text"] = limited(self.text)
-        if self.traceback:
-            given["traceback"] = limited(self.traceback)
-        if self.worker:
-            given["worker"] = shortened(self.worker, NAME_LENGTH)
-        if self.task:
-            given["task"] = shortened(self.task, NAME_LENGTH)
-        if self.seconds is not None:
-            given["seconds"] = f"{self.seconds:.6f}"
-        if self.received:
-            given["received"] = self.received.isoformat()
-        if self.began:
-            given["began"] = self.began.isoformat()
-        return given
+        return {name: value for name, value in given.items() if value}
 
     @classmethod
     def parse(cls, fields: dict[str, str], entry_id: str = "") -> Entry:

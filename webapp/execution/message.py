@@ -28,17 +28,21 @@ def row_of_message(task: str, body: Sequence[Any], headers: Mapping[str, Any], q
     """The values of the row of a message that has none yet, as JSON, secrets concealed."""
     args, kwargs, embedded = body
     call = conceal(rule_for(task), args or (), kwargs or {})
-    related = {name: headers.get(name) for name in ("group_id", "parent_id", "root_id")}
-    related["group_id"] = headers.get("group")
     return {
         "task": task,
         "args": call.args,
         "kwargs": call.kwargs,
         "sealed": call.sealed(),
         "queue": queue,
-        "options": options_of(embedded, headers.get("group"), headers.get("group_index")),
+        "options": options_of(embedded, headers),
         "group_index": headers.get("group_index"),
         "eta": headers.get("eta"),
         "expires_at": headers.get("expires"),
-        **{name: id_of_task(each) if isinstance(each, str) else None for name, each in related.items()},
+        **relatives_of(headers),
     }
+
+
+def relatives_of(headers: Mapping[str, Any]) -> dict[str, str | None]:
+    """The ids of the runs, and of the group, that a message is related to."""
+    given = {"parent_id": headers.get("parent_id"), "root_id": headers.get("root_id"), "group_id": headers.get("group")}
+    return {name: id_of_task(each) if isinstance(each, str) else None for name, each in given.items()}

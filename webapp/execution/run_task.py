@@ -33,7 +33,7 @@ from webapp.execution.events import Event
 from webapp.execution.exceptions import headline
 from webapp.execution.host import Delivery, Host, get_host, set_host
 from webapp.execution.ids import id_of_task
-from webapp.execution.message import RUN_HEADER, run_of_message
+from webapp.execution.message import RUN_HEADER, relatives_of, run_of_message
 from webapp.secrecy import executing
 from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
 from webapp.secrecy.text import MASK, is_suspicious
@@ -64,7 +64,10 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
         try:
             kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
             call = conceal(rule_of(task), request["args"] or (), kwargs)
-            _claim_for(execution, call, request)
+            execution.id = get_host().claim(_delivery(execution, call, request))
+            if execution.id != execution.task_id:
+                # Goes along with retries, as do all headers that are not Celery's own.
+                request[RUN_HEADER] = execution.id
         except (Ignore, Reject) as refusal:
             return _unexecuted(refusal)
         except Exception as error:
@@ -95,18 +98,8 @@ def _execution(task: Any, task_id: Any, request: Mapping[str, Any]) -> Execution
     )
 
 
-def _claim_for(execution: Execution, call: Concealed, request: dict[str, Any]) -> None:
-    """Claim the run, which may turn out to be another one. Raises Ignore, Reject, as `Host.claim` does."""
-    execution.id = get_host().claim(_delivery(execution, call, request))
-    if execution.id != execution.task_id:
-        # Goes along with retries, as do all headers that are not Celery's own.
-        request[RUN_HEADER] = execution.id
-
-
 def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any]) -> Delivery:
     info = request.get("delivery_info") or {}
-    related = {name: request.get(name) for name in ("parent_id", "root_id", "group")}
-    parent_id, root_id, group_id = (id_of_task(each) if isinstance(each, str) else None for each in related.values())
     queue = info.get("routing_key")
     return Delivery(
         run_id=execution.id,
@@ -120,14 +113,12 @@ def _delivery(execution: Execution, call: Concealed, request: Mapping[str, Any])
         worker_id=get_host().worker_id,
         worker=execution.hostname[:NAME_LENGTH],
         queue=queue[:NAME_LENGTH] if isinstance(queue, str) else None,
-        parent_id=parent_id,
-        root_id=root_id,
-        options=canvas.options_of_request(request),
-        group_id=group_id,
+        options=canvas.options_of(request, request),
         group_index=request.get("group_index"),
         replaced=request.get("replaced_task_nesting") or 0,
         received=execution.beatdesk_received,
         redelivered=bool(info.get("redelivered")),
+        **relatives_of(request),
     )
 
 
@@ -215,7 +206,7 @@ def _emit_failed(execution: Execution, error: BaseException, request: Mapping[st
         # A run that replaced itself by a chain or a chord would wait for its end for ever.
         why = executing.hidden(execution.id, headline(error))
         reason = f"PartFailed: {execution.task}, which came before its end, failed with {why}"
-        for run_id in canvas.ids_after(canvas.options_of_request(request)):
+        for run_id in canvas.ids_after(canvas.options_of(request, request)):
             emit(Subject(run_id, hostname=execution.hostname), Event.FAILED, reason)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -58,15 +58,10 @@ class Verdict(Enum):
     LOST_TOO_OFTEN = "lost too often"
 
 
-class Claim(NamedTuple):
-    """The outcome of an attempt to claim, and the run that it was about."""
+def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> tuple[Verdict, str]:
+    """Claim the run of a message that another program sent; gives the id of the run that it turns out to be.
 
-    verdict: Verdict
-    run_id: str
-
-
-def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim:
-    """Claim the run of a message that another program sent. It is not refused, unless it was delivered before.
+    It is not refused, unless it was delivered before.
 
     1. A message that continues a run (a retry, a replacement), or is delivered once more, belongs to the last run of
        its task id that has not ended, and is claimed like any other.
@@ -76,18 +71,18 @@ def claim_external(engine: sa.Engine, delivery: Delivery, at: datetime) -> Claim
     if delivery.goes_on:
         with engine.begin() as connection:
             delivery = replace(delivery, run_id=_going_on(connection, delivery))
-            return Claim(claim(connection, delivery, at), delivery.run_id)
+            return claim(connection, delivery, at), delivery.run_id
     row = _TAKE_NEW.first_row(engine, _given(delivery, at))
     if row is not None:
-        return Claim(_claimed(row[0], delivery), delivery.run_id)
+        return _claimed(row[0], delivery), delivery.run_id
     with engine.begin() as connection:
         known = connection.execute(_STATE, {"id": delivery.run_id}).one_or_none()
         if known is not None and _is_cancelled(known, delivery):
-            return Claim(Verdict.ENDED, delivery.run_id)
+            return Verdict.ENDED, delivery.run_id
         # A row of ours with the message's id is that message's: versions before this did not name runs in messages.
         if known is not None and known.origin == Origin.PROGRAM:
             delivery = replace(delivery, run_id=repeated_id(delivery.task_id, delivery.received))
-        return Claim(claim(connection, delivery, at), delivery.run_id)
+        return claim(connection, delivery, at), delivery.run_id
 
 
 _STATE = sa.select(Run.state, Run.started_at, Run.ended_at, Run.origin).where(Run.id == sa.bindparam("id"))

@@ -26,7 +26,8 @@ from celery import signals
 from celery.worker.control import Panel
 
 from webapp.config import Settings
-from webapp.database.engine import database_now, read_only
+from webapp.database.engine import database_now
+from webapp.database.reads import reading
 from webapp.extensions import celery, db
 from webapp.liveness import CONSUMERS_ASKED_EVERY, WORKER_LOST_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
@@ -60,19 +61,14 @@ class Answer(Enum):
 @signals.celeryd_init.connect
 def _choose(options: Mapping[str, Any], **_: Any) -> None:
     """Before anything is consumed."""
-    settings = _settings()
-    asked = options.get("queues")
-    asked = asked.split(",") if isinstance(asked, str) else list(asked or ())
-    for name in asked:
+    settings: Settings = celery.flask_app.extensions["settings"]
+    given = options.get("queues")
+    names = given.split(",") if isinstance(given, str) else list(given or ())
+    for name in names:
         if reason := refusal(name):
             raise SystemExit(f"-Q names a queue {name!r}. {reason}")
-    celery.amqp.queues.select(asked or settings.worker_queues or [DEFAULT_QUEUE])
-    _watch.shared = not asked and settings.worker_queues is None and bool(settings.task_modules)
-
-
-def _settings() -> Settings:
-    settings: Settings = celery.flask_app.extensions["settings"]
-    return settings
+    celery.amqp.queues.select(names or settings.worker_queues or [DEFAULT_QUEUE])
+    _watch.shared = not names and settings.worker_queues is None and bool(settings.task_modules)
 
 
 class Watch:
@@ -178,7 +174,7 @@ class Watch:
 
     def _begin(self, name: str) -> None:
         if name == SHARED_QUEUE and self._clear < CLEAR_LOOKS and self.shared:
-            # Somebody has greeted us meanwhile.
+            # A worker has greeted this one meanwhile.
             return
         logger.warning("The queue %s is consumed from now on.", name)
         self._consumer.add_task_queue(name)
@@ -227,17 +223,13 @@ def _foreign_consumer(connection: Any) -> tuple[Answer, str]:
 
 def _our_nodes() -> Counter[str] | None:
     """How many living workers of ours have each name; None while the database is away."""
-    app = celery.flask_app
-    token = read_only.set(True)
     try:
-        with app.app_context(), db.engine.connect() as connection:
+        with celery.flask_app.app_context(), reading(db.engine) as connection:
             at = connection.execute(sa.select(database_now(connection))).scalar_one()
             return Counter(connection.scalars(sa.select(Worker.name).where(Worker.alive(at, 2 * WORKER_LOST_AFTER))))
     except sa.exc.SQLAlchemyError as error:
         logger.info("the workers cannot be read: %s", error)
         return None
-    finally:
-        read_only.reset(token)
 
 
 def _active_queues(connection: Any) -> tuple[list[tuple[str, set[str]]], int | None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 from celery import signals
 from celery.exceptions import Ignore, Reject
-from flask import Flask, has_app_context
+from flask import Flask
 
 from webapp.database.engine import now
 from webapp.execution import pending_entries, publishing, run_task
@@ -21,7 +21,7 @@ from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder import recording
 from webapp.run_store import claims, sending
-from webapp.run_store.claims import Claim, Verdict
+from webapp.run_store.claims import Verdict
 from webapp.worker_process import presence
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class DatabaseHost(Host):
 
     def redis(self) -> redis.Redis:
         """The Redis of `REDIS_URL`."""
-        app = _flask_app()
+        app: Flask = celery.flask_app
         # Asked for each entry: to enter a context would cost as much as the entry.
         made: redis.Redis | None = app.extensions.get("redis")
         if made is None:
@@ -54,7 +54,8 @@ class DatabaseHost(Host):
 
     def context(self) -> AbstractContextManager[Any]:
         """A new application context, with a database session of its own."""
-        return _flask_app().app_context()
+        app: Flask = celery.flask_app
+        return app.app_context()
 
     def claim(self, delivery: Delivery) -> str:
         """Claim in the database; waits for one that is away, then gives the message back."""
@@ -83,7 +84,7 @@ class DatabaseHost(Host):
     def started_here(self, task_id: str) -> tuple[str, int] | None:
         """By the row that has this worker's claim."""
         try:
-            with _context(), db.engine.connect() as connection:
+            with self.context(), db.engine.connect() as connection:
                 return claims.executed_here(connection, task_id, self.worker_id)
         except sa.exc.SQLAlchemyError as error:
             logger.warning("the record of task id %s may belong to an earlier run of it: %s", task_id, error)
@@ -92,7 +93,7 @@ class DatabaseHost(Host):
     def record(self, entry: Entry) -> None:
         """Write it to the database, as the recorder does."""
         try:
-            with _context():
+            with self.context():
                 rejected = recording.record(db.engine, [entry]).rejected
         except sa.exc.SQLAlchemyError:
             logger.exception("run %s: %s could not be recorded", entry.run_id, entry.event.value)
@@ -114,28 +115,18 @@ class DatabaseHost(Host):
         return True
 
 
-def _claim(delivery: Delivery) -> Claim:
+def _claim(delivery: Delivery) -> tuple[Verdict, str]:
     give_up = time.monotonic() + DATABASE_TIMEOUT
     while True:
         try:
             if delivery.ours:
-                return Claim(claims.claim_by_itself(db.engine, delivery, now()), delivery.run_id)
+                return claims.claim_by_itself(db.engine, delivery, now()), delivery.run_id
             return claims.claim_external(db.engine, delivery, now())
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             if time.monotonic() > give_up:
                 logger.exception("run %s requeued, the database does not answer", delivery.run_id)
                 raise Reject(reason="the database does not answer", requeue=True) from error
             time.sleep(0.5)
-
-
-def _flask_app() -> Flask:
-    app: Flask = celery.flask_app
-    return app
-
-
-def _context() -> AbstractContextManager[Any]:
-    """The application's, where there is none yet."""
-    return nullcontext() if has_app_context() else _flask_app().app_context()
 
 
 @signals.celeryd_init.connect
@@ -146,7 +137,7 @@ def _keep_undelivered(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
     """Connections cannot be shared with the process that we were copied from."""
-    app = _flask_app()
+    app = celery.flask_app
     with app.app_context():
         db.engine.dispose(close=False)
     for name in ("redis", "producers"):
