@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from celery.exceptions import Retry
+from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.utils.encoding import safe_repr
 
@@ -18,6 +20,18 @@ def headline(exception: BaseException) -> str:
     """Name and text in one line of the form "ValueError: below zero"; of a retry, those of its cause. Never raises."""
     name, text = _described(exception)
     return ": ".join((name, text)) if text else name
+
+
+def headline_of_meta(meta: Any) -> str:
+    """The text of a failure that a task set by hand: of an exception, or of Celery's own form of one."""
+    if isinstance(meta, BaseException):
+        return headline(meta)
+    if not isinstance(meta, Mapping) or "exc_type" not in meta:
+        return f"Set to FAILURE by the task: {saferepr(meta)}"
+    message = meta.get("exc_message")
+    parts = message if isinstance(message, list | tuple) else [message]
+    text = ", ".join(str(part) for part in parts if part is not None)
+    return f"{meta['exc_type']}: {text}" if text else str(meta["exc_type"])
 
 
 def original(exception: BaseException) -> BaseException:

@@ -30,7 +30,7 @@ from webapp.execution import canvas, reporting, tracing
 from webapp.execution.current import Execution, current, current_of, reset_current, set_current
 from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started
 from webapp.execution.events import Event
-from webapp.execution.exceptions import headline
+from webapp.execution.exceptions import headline, headline_of_meta
 from webapp.execution.host import Delivery, Host, get_host, set_host
 from webapp.execution.ids import id_of_task
 from webapp.execution.message import RUN_HEADER, relatives_of, run_of_message
@@ -226,21 +226,9 @@ def _emit_ignored(execution: Execution) -> None:
         text = masked(_json(executing.hidden_in(execution.id, meta)))
         emit(execution, Event.SUCCEEDED, text, seconds=_seconds(execution))
     elif state == states.FAILURE:
-        emit(execution, Event.FAILED, _headline_of_meta(meta), seconds=_seconds(execution))
+        emit(execution, Event.FAILED, headline_of_meta(meta), seconds=_seconds(execution))
     else:
         emit(execution, Event.REVOKED, "The task raised Ignore, which means that it has no result")
-
-
-def _headline_of_meta(meta: Any) -> str:
-    """The text of a failure that a task set by hand: of an exception, or of Celery's own form of one."""
-    if isinstance(meta, BaseException):
-        return headline(meta)
-    if not isinstance(meta, Mapping) or "exc_type" not in meta:
-        return f"Set to FAILURE by the task: {saferepr(meta)}"
-    message = meta.get("exc_message")
-    parts = message if isinstance(message, list | tuple) else [message]
-    text = ", ".join(str(part) for part in parts if part is not None)
-    return f"{meta['exc_type']}: {text}" if text else str(meta["exc_type"])
 
 
 def _fail(task: Any, execution: Execution, request: dict[str, Any], error: BaseException, *, is_stored: bool) -> Any:
