@@ -1,4 +1,4 @@
-"""What each process of a pool would do by itself, done once before they are copied from the worker's main process.
+"""Prepares the main process once, so that the processes of its pool need not each do the same.
 
 A process of a pool is replaced after a number of tasks, and begins with whatever its main process has in memory.
 """

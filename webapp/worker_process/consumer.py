@@ -47,7 +47,7 @@ class Consumer(CeleryConsumer):
 
     @property
     def waiting(self) -> list[str]:
-        """The task ids of the runs that wait for a rate limit. May be asked for by any thread."""
+        """The task ids of the runs that wait for a rate limit, for any thread."""
         return list(self._waiting)
 
     def _limit_task(self, request: Any, bucket: Any, tokens: int) -> None:
@@ -78,7 +78,7 @@ class Consumer(CeleryConsumer):
         self._waiting.clear()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """What is called with each message."""
+        """The handler of each message."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_message(message: Any) -> None:
@@ -115,7 +115,7 @@ class Consumer(CeleryConsumer):
         try:
             work()
         except Exception as error:
-            # kombu counts KeyError among them for Redis; here it is something that a message lacks.
+            # kombu counts KeyError among them for Redis; here it means that the message lacks something.
             if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
                 raise
             logger.exception("a message cannot be handled")
@@ -146,7 +146,7 @@ class Consumer(CeleryConsumer):
         described = {**headers, "delivery_info": message.delivery_info, "hostname": self.hostname}
         try:
             args, kwargs, embedded = message.payload
-        except Exception:  # noqa: BLE001  # whatever decoding raises: then nothing is known of its arguments
+        except Exception:  # noqa: BLE001  # decoding may raise anything: its arguments stay unknown then
             return described
         more = embedded if isinstance(embedded, Mapping) else {}
         args = args if isinstance(args, list | tuple) else []
@@ -155,9 +155,9 @@ class Consumer(CeleryConsumer):
 
 
 def _fault(headers: Any) -> str | None:
-    """What is wrong with the headers of a task's message, by which Celery would fail when nothing catches it.
+    """The fault in the headers of a task's message that would make Celery fail where no handler catches it.
 
-    Some are only used once a process of the pool is free, outside of what is called with a message.
+    Some headers are only used once a process of the pool is free, outside of the handler of the message.
     """
     if not isinstance(headers, Mapping) or "task" not in headers:
         # Of another protocol, or no task at all: Celery looks.
@@ -200,7 +200,7 @@ _HEADERS: dict[str, Callable[[Any], bool]] = {
 
 
 def _discard_item(error: Exception) -> None:
-    """Count what lay in a queue and is no message at all."""
+    """Count an entry of a queue that is not a message."""
     logger.error("discarded an entry of a queue that is not a message: %s: %s", type(error).__name__, error)
     discards.count("", "", "no message")
 

@@ -8,7 +8,7 @@
    what the new one consumes.
 3. A queue that RabbitMQ does not have yet is consumed once it exists (see `webapp.messaging.celery_connections.Amqp`).
 
-A thread looks, and asks the worker's own loop to change what it consumes.
+A thread looks, and has the worker's own loop change the queues.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 # Celery's default queue.
 SHARED_QUEUE = "celery"
-# Seconds between looks for a queue that is not consumed yet.
+# Seconds between two looks for a queue that is not consumed yet.
 LOOK_AGAIN_AFTER = 3.0
 # Looks without another program's worker that it takes.
 CLEAR_LOOKS = 2
@@ -72,7 +72,7 @@ def _choose(options: Mapping[str, Any], **_: Any) -> None:
 
 
 class Watch:
-    """Looks for awaited queues, and whether the shared queue may be consumed. One in a worker's main process."""
+    """Watches for awaited queues, and whether the shared queue may be consumed. One in a worker's main process."""
 
     def __init__(self) -> None:
         self.shared = False
@@ -199,10 +199,10 @@ def _connection() -> Iterator[Any]:
 def _foreign_consumer(connection: Any) -> tuple[Answer, str]:
     """Whether another program's worker consumes the shared queue, and the name of its node.
 
-    1. Every worker is asked for its queues. Who answers is ours when a living row of `workers` has its name; of two
-       that answer by one name, one is not.
-    2. Who does not answer may be busy: a worker with one process and no pool answers between two tasks. Redis says
-       how many heard the question, RabbitMQ how many consume the queue.
+    1. Every worker is asked for its queues. One that answers is ours if a living row of `workers` has its name; of two
+       answers under one name, one is not.
+    2. One that does not answer may be busy: a worker with one process and no pool answers between two tasks. Redis
+       says how many received the question, RabbitMQ how many consume the queue.
     """
     ours = _our_nodes()
     if ours is None:

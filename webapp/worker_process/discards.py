@@ -1,7 +1,7 @@
-"""Messages that our workers took and had to discard: counted in Redis by queue, task and reason, for pages and metrics.
+"""Counts the messages that our workers discarded, in Redis by queue, task and reason, for pages and metrics.
 
-Celery discards what it does not know with a line in the log. On a queue that several programs share, that line is all
-that is left of somebody's work, so it is counted too. Counters only grow, and begin anew when Redis is emptied.
+Celery discards an unknown task with a line in its log. On a queue that several programs share, that line is all that is
+left of another program's message, so it is counted too. Counters only grow, and start again when Redis is emptied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 KEY = "beatdesk:discarded"
 LAST_KEY = "beatdesk:discarded:last"
-# Names come from messages; of more kinds than this the further ones are counted together.
+# Names come from messages; further kinds than these are counted together.
 MAX_KINDS = 200
 MAX_TEXT_LENGTH = 200
 OTHERS = json.dumps(["", "", "others"])
@@ -42,7 +42,7 @@ class Discarded:
 def count(queue: str, task: str, reason: str) -> None:
     """Count one, and write it to the log. Never raises."""
     logger.error("discarded a message of task %r from queue %r: %s", task, queue, reason)
-    # As JSON in ASCII: whatever the names hold, Redis takes it.
+    # As JSON in ASCII, which Redis takes whatever the names hold.
     field = json.dumps([text[:MAX_TEXT_LENGTH] for text in (queue, task, reason)])
     try:
         with celery.flask_app.app_context():
@@ -56,7 +56,7 @@ def count(queue: str, task: str, reason: str) -> None:
 
 
 def read(client: Any) -> list[Discarded]:
-    """What was counted, the most frequent first. Raises redis.RedisError."""
+    """The counters, the highest first. Raises redis.RedisError."""
     last = client.get(LAST_KEY)
     last_at = datetime.fromtimestamp(float(last), UTC) if last else None
     kinds = [(json.loads(field), int(number)) for field, number in client.hgetall(KEY).items()]

@@ -1,4 +1,4 @@
-"""Each worker's sign of life: its row in `workers`, and the claims of what it executes."""
+"""Each worker's heartbeat: renews its row in `workers`, and the claims of the runs that it executes."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _consumer: Any = None
 
 
 def worker_id() -> str:
-    """This worker's identity, new at each start; its pool processes inherit it."""
+    """This worker's identity, new at each start and inherited by the processes of its pool."""
     return _worker_id
 
 
 @signals.celeryd_init.connect
 def _new_identity(instance: Any = None, **_: Any) -> None:
     if instance is not None:
-        # Before it is sent anywhere: neither Redis nor a column takes an odd name.
+        # Before the name is used: neither Redis nor a column takes every text.
         instance.hostname = shortened(instance.hostname, NAME_LENGTH)
     global _worker_id  # noqa: PLW0603  # one process is one worker; its children must inherit the value
     _worker_id = uuid.uuid4().hex
@@ -75,11 +75,11 @@ def _gone(**_: Any) -> None:
 
 def _beat(row: dict[str, Any]) -> None:
     while not _stopping.wait(WORKER_HEARTBEAT):
-        _write(lambda connection: _sign(connection, row))
-        _mark()
+        _write(lambda connection: _heartbeat(connection, row))
+        _check_installation()
 
 
-def _mark() -> None:
+def _check_installation() -> None:
     """End the worker where Redis turns out to be another installation's."""
     app = celery.flask_app
     try:
@@ -92,9 +92,9 @@ def _mark() -> None:
         logger.info("the owner of Redis is checked later: %s", error)
 
 
-def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
-    """Renew the row, or write it again when somebody removed it, and renew the claims."""
-    # By the database's clock, as everybody who asks whether this worker is alive.
+def _heartbeat(connection: sa.Connection, row: dict[str, Any]) -> None:
+    """Renew the row, or insert it again if it was deleted, and renew the claims."""
+    # By the database's clock, by which other processes decide whether this worker is alive.
     at = database_now(connection)
     changing = {"queues": json.dumps(_queues()), **_slots(_consumer.controller)}
     seen = connection.execute(
@@ -107,7 +107,7 @@ def _sign(connection: sa.Connection, row: dict[str, Any]) -> None:
 
 
 def _write(action: Any) -> None:
-    """One short transaction; a failure costs a line in the log and nothing else."""
+    """Run an action in one short transaction; a failure is logged and nothing else."""
     app = celery.flask_app
     try:
         with app.app_context(), db.engine.begin() as connection:
@@ -140,15 +140,15 @@ def _describe(controller: Any) -> dict[str, Any]:
 
 
 def _slots(controller: Any) -> dict[str, int | None]:
-    """How many runs it can execute at once: solo has one slot whatever it was asked for, and remote control resizes."""
-    now_there = max(1, controller.pool.num_processes)
+    """How many runs it can execute at once: solo has one slot whatever its option says, and remote control resizes."""
+    current = max(1, controller.pool.num_processes)
     scaler = getattr(controller, "autoscaler", None)
     if scaler is None or not hasattr(controller.pool, "grow"):
-        return {"concurrency": now_there, "autoscale_min": None, "autoscale_now": None}
+        return {"concurrency": current, "autoscale_min": None, "autoscale_now": None}
     return {
-        "concurrency": max(scaler.max_concurrency, now_there),
+        "concurrency": max(scaler.max_concurrency, current),
         "autoscale_min": scaler.min_concurrency,
-        "autoscale_now": now_there,
+        "autoscale_now": current,
     }
 
 
