@@ -18,7 +18,7 @@ from webapp.secrecy import embedded as embedded_secrets
 
 # From the names in a message's body to those that send_task takes.
 _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}
-KEPT = (*_EMBEDDED.values(), "group_id", "group_index")
+OPTION_NAMES = (*_EMBEDDED.values(), "group_id", "group_index")
 # In a run's options, the task that stands in the place of its own.
 REPLACEMENT = "replaced_by"
 # Larger options are not read for a page.

@@ -97,8 +97,8 @@ class Entry(NamedTuple):
             entry_id=entry_id,
             task=shortened(fields.get("task", ""), NAME_LENGTH),
             seconds=seconds if seconds is not None and 0 <= seconds < math.inf else None,
-            received=_moment(fields.get("received")),
-            began=_moment(fields.get("began")),
+            received=_optional_moment(fields.get("received")),
+            began=_optional_moment(fields.get("began")),
         )
 
 
@@ -150,7 +150,7 @@ def recordable_moment(name: str, text: object) -> datetime:
     raise Unrecordable(f"its {name} “{given}” is not a date and time with a zone, from {YEARS[0]} to {YEARS[-1]}")
 
 
-def _moment(text: str | None) -> datetime | None:
+def _optional_moment(text: str | None) -> datetime | None:
     try:
         return recordable_moment("", text) if text else None
     except Unrecordable:

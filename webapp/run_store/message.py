@@ -13,7 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
-from webapp.execution.canvas import KEPT, replacement_of
+from webapp.execution.canvas import OPTION_NAMES, replacement_of
 from webapp.execution.ids import had_row
 from webapp.execution.message import RUN_HEADER
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
@@ -28,7 +28,7 @@ from webapp.secrecy.text import SEALED, hide
 logger = logging.getLogger(__name__)
 
 # Where it goes, and what follows it (see `canvas`).
-_OPENED = ("headers", *KEPT)
+_OPENED = ("headers", *OPTION_NAMES)
 _PASSED_ON = ("exchange", "routing_key", *_OPENED)
 _DESTINATION = ("queue", "exchange", "routing_key")
 # Seconds that a broker has to confirm one message.

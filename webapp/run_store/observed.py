@@ -85,14 +85,14 @@ def waiting(
         sent_at, run_id = after
         behind = sa.or_(runs.c.sent_at > sent_at, sa.and_(runs.c.sent_at == sent_at, runs.c.id > run_id))
         statement = statement.where(behind)
-    return _read(connection, statement.order_by(runs.c.sent_at, runs.c.id).limit(limit))
+    return _fetch(connection, statement.order_by(runs.c.sent_at, runs.c.id).limit(limit))
 
 
 def begun(connection: sa.Connection, consumers: Consumers, after: str, limit: int) -> list[Observed]:
     """Started or retrying without a claim of a worker of ours, by id from behind one on."""
     statement = sa.select(*_COLUMNS).where(sa.text(in_sql("state", _BEGUN)))
     statement = statement.where(runs.c.claimed_by.is_(None), ~guarded(consumers), runs.c.id > after)
-    return _read(connection, statement.order_by(runs.c.id).limit(limit))
+    return _fetch(connection, statement.order_by(runs.c.id).limit(limit))
 
 
 def unconfirmed(connection: sa.Connection, now: datetime, since: datetime, limit: int) -> list[Observed]:
@@ -102,10 +102,10 @@ def unconfirmed(connection: sa.Connection, now: datetime, since: datetime, limit
         ages.append(ages[-1] / 2)
     windows = [sa.and_(runs.c.ended_at > since - age, runs.c.ended_at <= now - age) for age in ages]
     chosen = (sa.literal_column("state") == sa.literal_column("'unconfirmed'"), sa.or_(*windows))
-    return _read(connection, sa.select(*_COLUMNS).where(*chosen).limit(limit))
+    return _fetch(connection, sa.select(*_COLUMNS).where(*chosen).limit(limit))
 
 
-def _read(connection: sa.Connection, statement: sa.Select[Any]) -> list[Observed]:
+def _fetch(connection: sa.Connection, statement: sa.Select[Any]) -> list[Observed]:
     return [Observed._make(row) for row in connection.execute(statement)]
 
 
