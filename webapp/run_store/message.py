@@ -24,6 +24,7 @@ from webapp.secrecy.embedded import opened
 from webapp.secrecy.masking import call_of
 from webapp.secrecy.sealing import Unopenable
 from webapp.secrecy.text import SEALED, hide
+from webapp.task_catalogue.registry import registered_task
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def _options(app: Celery, run: Run | Sendable, args: list[Any], kwargs: dict[str
     given |= {name: opened(value) if name in _OPENED else value for name, value in more.items() if name in _PASSED_ON}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {"task_id": run.id, "retries": run.attempt or 0}
-    task = _task(app, run.task)
+    task = registered_task(run.task, app)
     if task is not None:
         # `send_task` adds the task's other options, such as its time limits, itself.
         options["ignore_result"] = task.ignore_result
@@ -127,7 +128,7 @@ def destination(
 
     Raises what a router of the project raises.
     """
-    own = _task(app, task)
+    own = registered_task(task, app)
     named = {name: given.get(name) or getattr(own, name, None) for name in _DESTINATION}
     route = app.amqp.router.route({name: value for name, value in named.items() if value}, task, args, kwargs)
     exchange, key = route.get("exchange"), route.get("routing_key")
@@ -153,14 +154,3 @@ def _name_run(options: dict[str, Any], run_id: str) -> None:
         headers[RUN_HEADER] = run_id
     if headers or "headers" in options:
         options["headers"] = headers
-
-
-def _task(app: Celery, name: str) -> Any:
-    """The registered task, or None. A web process has imported no tasks before it first needs one."""
-    if name not in app.tasks:
-        try:
-            app.loader.import_default_modules()
-        except Exception:
-            # A broken module of the project concerns no other task. A worker may have this one.
-            logger.exception("the tasks cannot be imported")
-    return app.tasks.get(name)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from celery import signals
+from celery import Celery, signals
 
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
@@ -108,7 +108,7 @@ def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
 
 def serializer_note(name: str) -> str | None:
     """That a task asks for another serializer than its messages have; None for nearly every task."""
-    asked = getattr(_task(name), "serializer", None) or SERIALIZER
+    asked = getattr(registered_task(name), "serializer", None) or SERIALIZER
     if asked == SERIALIZER:
         return None
     return f"The task declares the serializer “{asked}”. Beatdesk sends its arguments as JSON."
@@ -123,24 +123,24 @@ def _warn_of_serializers(sender: Any, **_: Any) -> None:
 
 def is_own(name: str) -> bool:
     """Whether Beatdesk keeps itself going by this task. Where it is defined decides, not its name."""
-    module = getattr(_task(name), "__module__", None) or ""
+    module = getattr(registered_task(name), "__module__", None) or ""
     return f"{module}.".startswith(_OWN) and module != _FOR_EVERYONE
 
 
 def rule_for(name: str) -> Rule:
     """Which arguments of a task are secret; of a task that is not known here those whose names say so."""
-    return rule_of(_task(name))
+    return rule_of(registered_task(name))
 
 
-def _task(name: str) -> Any:
-    """The registered task, or None."""
-    if name not in celery.tasks:
+def registered_task(name: str, app: Celery = celery) -> Any:
+    """The registered task, or None. A web process has imported no tasks before it first needs one."""
+    if name not in app.tasks:
         try:
-            celery.loader.import_default_modules()
+            app.loader.import_default_modules()
         except Exception:
-            # What is broken in somebody's module must not keep us from registering a person.
+            # A broken module of the project concerns no other task, and must not keep us from registering a person.
             logger.exception("the tasks cannot be imported")
-    return celery.tasks.get(name)
+    return app.tasks.get(name)
 
 
 def _summary(task: Any) -> str:

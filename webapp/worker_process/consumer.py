@@ -24,7 +24,7 @@ from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from webapp.execution.emitter import Subject, append_received, emit
-from webapp.execution.events import Event
+from webapp.execution.events import MAX_INTEGER, Event
 from webapp.execution.ids import had_row
 from webapp.execution.message import run_of_message
 from webapp.messaging.celery_config import DEFAULT_QUEUE
@@ -168,12 +168,8 @@ def _fault(headers: Any) -> str | None:
     return None
 
 
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
 def _is_count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and 0 <= value <= MAX_COUNT)
+    return value is None or (isinstance(value, int) and 0 <= value <= MAX_INTEGER)
 
 
 def _is_time_limits(value: Any) -> bool:
@@ -186,16 +182,17 @@ def _is_time_limits(value: Any) -> bool:
     )
 
 
-# As the columns hold it.
-MAX_COUNT = 2**31 - 1
 _HEADERS: dict[str, Callable[[Any], bool]] = {
     "id": lambda value: isinstance(value, str) and value != "",
     "task": lambda value: isinstance(value, str),
     "timelimit": _is_time_limits,
     **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _is_count),
-    **dict.fromkeys(("root_id", "parent_id", "group", "shadow", "eta", "expires"), _is_text),
-    **dict.fromkeys(("stamped_headers",), lambda value: value is None or isinstance(value, list | tuple)),
-    **dict.fromkeys(("stamps",), lambda value: value is None or isinstance(value, Mapping)),
+    **dict.fromkeys(
+        ("root_id", "parent_id", "group", "shadow", "eta", "expires"),
+        lambda value: value is None or isinstance(value, str),
+    ),
+    "stamped_headers": lambda value: value is None or isinstance(value, list | tuple),
+    "stamps": lambda value: value is None or isinstance(value, Mapping),
 }
 
 
