@@ -20,8 +20,8 @@ from webapp.extensions import db
 from webapp.schedule_store.definition import Kind, iso, rule_values
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
-from webapp.schedule_store.rows import Row, some_rows
-from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Row, some_rows
+from webapp.schedule_store.stored import Stored, find_many
 from webapp.schedules.calendar import grouping
 from webapp.schedules.calendar.roster import Roster
 from webapp.schedules.holding import hold_at, next_firing

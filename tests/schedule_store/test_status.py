@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.schedule_store.test_page_and_beat import BEGIN, COLUMNS, Made, _rows, _written
 from webapp.extensions import db
 from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.rows import DETAILS, PROGRESS, TASKS
 from webapp.schedule_store.status import DUE, Status, comes_due, has_status, status_of
-from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, Stored, find_many
+from webapp.schedule_store.stored import Stored, find_many
 from webapp.scheduler import progress
 from webapp.scheduler.progress import Note
 from webapp.schedules.holding import hold_at

@@ -15,7 +15,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause, read_tags
-from webapp.schedule_store.stored import DETAILS
+from webapp.schedule_store.rows import DETAILS
 
 PAUSES: sa.Table = SchedulePause.__table__  # type: ignore[assignment]  # a mapped class has a Table here
 _NAMES = ("id", "tags", "reason", "author", "starts_at", "ends_at", "ended_at", "on_resume", "schedule_id")
@@ -52,7 +52,7 @@ MOST_OF_ONE = 1000
 
 
 def own_skipped(row: Any) -> sa.Select[Any]:
-    """The runs that a schedule's own pause kept from firing, newest first, of a row of `stored.select_schedules`."""
+    """The runs that a schedule's own pause kept from firing, newest first, of a row of `rows.select_schedules`."""
     mine = (Run.schedule_id == row.id, Run.due_at >= row.paused_at, Run.state == RunState.SKIPPED)
     during = (Run.pause_id.is_(None), Run.reason.like("paused%"))
     return sa.select(Run.id).where(*mine, *during).order_by(Run.due_at.desc()).limit(MOST_OF_ONE)

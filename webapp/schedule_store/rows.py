@@ -10,6 +10,40 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from webapp.schedule_store.beat_models import ScheduleProgress
+from webapp.schedule_store.definition import Kind
+from webapp.schedule_store.models import ScheduleDetail, ScheduleWords
+
+
+def _table(model: Any) -> sa.Table:
+    table: sa.Table = model.__table__
+    return table
+
+
+TASKS = _table(PeriodicTask)
+DETAILS = _table(ScheduleDetail)
+PROGRESS = _table(ScheduleProgress)
+WORDS = _table(ScheduleWords)
+INTERVALS = _table(IntervalSchedule)
+CRONTABS = _table(CrontabSchedule)
+SOLARS = _table(SolarSchedule)
+CLOCKEDS = _table(ClockedSchedule)
+RULE_TABLES = {
+    Kind.INTERVAL: INTERVALS,
+    Kind.CRONTAB: CRONTABS,
+    Kind.SOLAR: SOLARS,
+    Kind.CLOCKED: CLOCKEDS,
+}
+DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
+KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
 
 # How many rows are in memory at a time; more take room that stays taken, and are read no faster.
 CHUNK = 500
@@ -162,3 +196,41 @@ def news(connection: sa.Connection, known: int) -> News:
 def deleted_ids(connection: sa.Connection, revision: int) -> list[int]:
     """The schedules that were deleted after a revision."""
     return list(connection.execute(_DELETED, {"revision": revision}).scalars())
+
+
+def select_schedules() -> sa.Select[Any]:
+    """Everything of every schedule: add conditions, order and limit.
+
+    The library's enumerations are read as plain text: one unknown word in one row must not spoil the rest.
+    """
+    return sa.select(
+        *(column for column in TASKS.c if column.name != "schedule_id"),
+        TASKS.c.schedule_id.label("rule_id"),
+        *(column for column in DETAILS.c if column.name != "schedule_id"),
+        PROGRESS.c.last_due_at,
+        PROGRESS.c.next_due_at,
+        PROGRESS.c.runs,
+        PROGRESS.c.broken,
+        PROGRESS.c.revision.label("progress_revision"),
+        INTERVALS.c.id.label("interval_id"),
+        INTERVALS.c.every,
+        sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),
+        CRONTABS.c.id.label("crontab_id"),
+        *(CRONTABS.c[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")),
+        CRONTABS.c.timezone.label("crontab_timezone"),
+        SOLARS.c.id.label("solar_id"),
+        sa.type_coerce(SOLARS.c.event, sa.String).label("event"),
+        SOLARS.c.latitude,
+        SOLARS.c.longitude,
+        CLOCKEDS.c.id.label("clocked_id"),
+        CLOCKEDS.c.clocked_time,
+    ).select_from(_joined())
+
+
+def _joined() -> sa.FromClause:
+    joined: sa.FromClause = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+    joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
+    for kind, table in RULE_TABLES.items():
+        of_kind = (TASKS.c.discriminator == DISCRIMINATORS[kind]) & (table.c.id == TASKS.c.schedule_id)
+        joined = joined.outerjoin(table, of_kind)
+    return joined

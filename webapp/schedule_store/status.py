@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.pause_rows import tagged
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, TASKS
+from webapp.schedule_store.stored import Stored
 
 
 class Status(StrEnum):

@@ -16,13 +16,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
-from sqlalchemy_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    SolarSchedule,
-)
 
 from webapp.database.dialects import Many, one_of
 from webapp.recurrence import (
@@ -38,38 +31,15 @@ from webapp.recurrence import (
     due_times,
     jitter_seconds,
 )
-from webapp.schedule_store.beat_models import ScheduleProgress
 from webapp.schedule_store.definition import DEFAULTS, TARGETS, Kind, iso
-from webapp.schedule_store.models import ScheduleDetail, ScheduleWords
 from webapp.schedule_store.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
-from webapp.schedule_store.rows import Row
+from webapp.schedule_store.rows import KINDS, TASKS, Row, select_schedules
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.formats import plural
 
 AnySession = Session | scoped_session[Any]
 
 
-def _table(model: Any) -> sa.Table:
-    table: sa.Table = model.__table__
-    return table
-
-
-TASKS = _table(PeriodicTask)
-DETAILS = _table(ScheduleDetail)
-PROGRESS = _table(ScheduleProgress)
-WORDS = _table(ScheduleWords)
-INTERVALS = _table(IntervalSchedule)
-CRONTABS = _table(CrontabSchedule)
-SOLARS = _table(SolarSchedule)
-CLOCKEDS = _table(ClockedSchedule)
-RULE_TABLES = {
-    Kind.INTERVAL: INTERVALS,
-    Kind.CRONTAB: CRONTABS,
-    Kind.SOLAR: SOLARS,
-    Kind.CLOCKED: CLOCKEDS,
-}
-DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
-KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
 _SAME_FIELDS = ("name", "task", "priority", "expire_seconds", "misfire")
 
 
@@ -305,44 +275,6 @@ def _json(text: str | None, null: Any = None) -> Any:
     except (ValueError, RecursionError):
         return text
     return null if found is None else found
-
-
-def select_schedules() -> sa.Select[Any]:
-    """Everything of every schedule: add conditions, order and limit.
-
-    The library's enumerations are read as plain text: one unknown word in one row must not spoil the rest.
-    """
-    return sa.select(
-        *(column for column in TASKS.c if column.name != "schedule_id"),
-        TASKS.c.schedule_id.label("rule_id"),
-        *(column for column in DETAILS.c if column.name != "schedule_id"),
-        PROGRESS.c.last_due_at,
-        PROGRESS.c.next_due_at,
-        PROGRESS.c.runs,
-        PROGRESS.c.broken,
-        PROGRESS.c.revision.label("progress_revision"),
-        INTERVALS.c.id.label("interval_id"),
-        INTERVALS.c.every,
-        sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),
-        CRONTABS.c.id.label("crontab_id"),
-        *(CRONTABS.c[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")),
-        CRONTABS.c.timezone.label("crontab_timezone"),
-        SOLARS.c.id.label("solar_id"),
-        sa.type_coerce(SOLARS.c.event, sa.String).label("event"),
-        SOLARS.c.latitude,
-        SOLARS.c.longitude,
-        CLOCKEDS.c.id.label("clocked_id"),
-        CLOCKEDS.c.clocked_time,
-    ).select_from(_joined())
-
-
-def _joined() -> sa.FromClause:
-    joined: sa.FromClause = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
-    joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
-    for kind, table in RULE_TABLES.items():
-        of_kind = (TASKS.c.discriminator == DISCRIMINATORS[kind]) & (table.c.id == TASKS.c.schedule_id)
-        joined = joined.outerjoin(table, of_kind)
-    return joined
 
 
 def load(session: AnySession | sa.Connection, query: sa.Select[Any]) -> list[Stored]:

@@ -32,18 +32,9 @@ from webapp.run_store.states import RunState
 from webapp.schedule_store import pause_rows
 from webapp.schedule_store.definition import Definition, Kind, iso, next_anchor
 from webapp.schedule_store.models import Owner, Resume, ScheduleVersion
-from webapp.schedule_store.rows import latest_revision
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, KINDS, RULE_TABLES, TASKS, latest_revision
 from webapp.schedule_store.secret_arguments import sealed
-from webapp.schedule_store.stored import (
-    DETAILS,
-    DISCRIMINATORS,
-    KINDS,
-    RULE_TABLES,
-    TASKS,
-    AnySession,
-    Stored,
-    find_many,
-)
+from webapp.schedule_store.stored import AnySession, Stored, find_many
 
 Values = Mapping[str, Any]
 

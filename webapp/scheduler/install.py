@@ -36,7 +36,8 @@ from webapp.database.engine import now
 from webapp.database.moments import moment, seconds
 from webapp.schedule_store import stored
 from webapp.schedule_store.models import Owner
-from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored
+from webapp.schedule_store.rows import DETAILS, KINDS, TASKS
+from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.scheduler.leader import Lease
 from webapp.secrecy.masking import Rule as Secrets

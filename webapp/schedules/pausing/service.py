@@ -25,7 +25,8 @@ from webapp.schedule_store import pause_rows
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.stored import DETAILS, TASKS, Stored
+from webapp.schedule_store.rows import DETAILS, TASKS
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, service
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural

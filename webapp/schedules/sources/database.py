@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from webapp.database.dialects import is_sqlite
 from webapp.database.engine import SCHEMA_MAP, engine_options
 from webapp.schedule_store.definition import Kind
+from webapp.schedule_store.rows import DETAILS, KINDS, TASKS, select_schedules
 from webapp.schedule_store.secret_arguments import exported
-from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
+from webapp.schedule_store.stored import Stored, utc
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import CRON_FIELDS, from_row
 
