@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
-from webapp.database.moments import moment, seconds
+from webapp.database.moments import seconds, utc
 from webapp.queue_names import target_refusal
 from webapp.recurrence import (
     Crontab,
@@ -19,10 +20,11 @@ from webapp.recurrence import (
     check,
     next_due_timestamp,
 )
+from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.schedule_store.pauses import read_tags, told
-from webapp.schedule_store.rows import Row, policy_columns, rule_columns, target_columns
+from webapp.schedule_store.rows import KINDS, Row, policy_columns, rule_columns, target_columns
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
@@ -107,10 +109,7 @@ class EntryReader:
         entry.sealed = sealed
         tags = self._tags.get(row.tags)
         entry.tags = _keep(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
-        entry.version, entry.revision = row.version, row.revision
-        # Runs from before beat switched it off do not count once it is enabled again.
-        counted = 0 if row.progress_revision is None else row.runs or 0
-        entry.done = max(counted, 1 if row.fired else 0)
+        entry.version, entry.revision, entry.done = row.version, row.revision, row.done
         entry.expect(_resume(row, rule, entry.done, now))
         return entry
 
@@ -207,40 +206,46 @@ def _decoded(text: str) -> Any:
 
 def recurrence_of(row: Row) -> Recurrence:
     """When a row comes due, whether that can work or not. Raises BrokenRow when it does not say, and ValueError."""
-    rule = _plain_rule(row)
-    ends = [end for end in (seconds(row.ends_at), seconds(row.expires)) if end is not None]
-    start, anchor = seconds(row.start_time), seconds(row.anchor)
-    # A one-time rule needs no such limit, unless it was given another time after its run, by other hands than ours.
-    once = bool(row.fired or (row.one_off and not isinstance(rule, OneTime)))
     return Recurrence(
-        rule=rule,
-        timezone=(row.crontab_timezone or "UTC") if isinstance(rule, Crontab) else row.timezone,
-        start=None if start is None else moment(start),
-        end=moment(min(ends)) if ends else None,
-        max_runs=1 if once else row.max_runs,
+        rule=rule_of(row),
+        timezone=timezone_of(row),
+        start=utc(row.start_time),
+        end=end_of(row),
+        max_runs=1 if row.fired else row.max_runs,
         jitter=row.jitter or 0.0,
         seed=row.name if row.jitter else "",
-        anchor=None if anchor is None else moment(anchor),
+        anchor=utc(row.anchor),
     )
 
 
-def _plain_rule(row: Row) -> Rule:
+def timezone_of(row: Row) -> str:
+    """A crontab's own zone; for the other kinds the one in which people read its times."""
+    zone: str = (row.crontab_timezone or "UTC") if KINDS.get(row.discriminator) is Kind.CRONTAB else row.timezone
+    return zone
+
+
+def end_of(row: Row) -> datetime | None:
+    """After which nothing is due; the library's own `expires` bounds it too."""
+    ends = [end for end in (utc(row.ends_at), utc(row.expires)) if end is not None]
+    return min(ends, default=None)
+
+
+def rule_of(row: Row) -> Rule:
+    """The rule that its kind's table has. Raises BrokenRow when there is none."""
     if row.rule_id is None:
         raise BrokenRow(f"its {row.discriminator or 'schedule'} row is missing")
-    match row.discriminator:
-        case "intervalschedule":
-            return Interval(row.every or 0, row.period or "")
-        case "crontabschedule":
-            return Crontab(
-                row.minute or "", row.hour or "", row.day_of_month or "", row.month_of_year or "", row.day_of_week or ""
-            )
-        case "solarschedule":
-            return Solar(row.event or "", float(row.latitude), float(row.longitude))
-        case _:
-            at = seconds(row.clocked_time)
+    match KINDS[row.discriminator]:
+        case Kind.INTERVAL:
+            return Interval(row.every, row.period)
+        case Kind.CRONTAB:
+            return Crontab(row.minute, row.hour, row.day_of_month, row.month_of_year, row.day_of_week)
+        case Kind.SOLAR:
+            return Solar(row.event, float(row.latitude), float(row.longitude))
+        case Kind.CLOCKED:
+            at = utc(row.clocked_time)
             if at is None:
                 raise BrokenRow("its time is missing")
-            return OneTime(moment(at))
+            return OneTime(at)
 
 
 def _resume(row: Row, rule: _Rule, done: int, now: float) -> float | None:

@@ -110,7 +110,7 @@ class Writer:
             return
         self._keep_first_versions(former)
         _set(self.session, TASKS.c.id, tasks)
-        versions = {one.id: {"version": (one.row.version or 0) + 1} for one in former}
+        versions = {one.id: {"version": one.row.version + 1} for one in former}
         self.set_details({number: {**details.get(number, {}), **version} for number, version in versions.items()})
         self._keep(action, {one.id: one for one in former})
 
@@ -217,14 +217,14 @@ class Writer:
 
     def _keep_first_versions(self, found: Sequence[Stored]) -> None:
         """Remember, before its first edit, what each schedule said that was not written here: it has no version yet."""
-        keys = {(one.id, one.row.version): one for one in found if one.row.version}
+        keys = {(one.id, one.row.version): one for one in found}
         query = sa.select(ScheduleVersion.schedule_id, ScheduleVersion.version)
         same = ScheduleVersion.schedule_id.in_([one.id for one in keys.values()])
         kept = {(row.schedule_id, row.version) for row in self.session.execute(query.where(same))}
         for key in keys.keys() - kept:
             one = keys[key]
             author = "the code" if one.row.owner == Owner.CODE else "another program"
-            self._note_versions([(*key, sealed(one.snapshot))], author, one.row.changed_at or self.now)
+            self._note_versions([(*key, sealed(one.snapshot))], author, one.row.changed_at)
 
     def _note_versions(self, versions: Sequence[tuple[int, int, Values]], author: str, at: datetime) -> None:
         """Keep what schedules say: the number, the version and the snapshot of each."""

@@ -36,7 +36,7 @@ from webapp.database.engine import now
 from webapp.database.moments import moment, seconds
 from webapp.schedule_store import stored
 from webapp.schedule_store.models import Owner
-from webapp.schedule_store.rows import DETAILS, KINDS, TASKS
+from webapp.schedule_store.rows import DETAILS, KINDS, SCHEDULES, TASKS, Row
 from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.scheduler.leader import Lease
@@ -125,7 +125,7 @@ def _rule(rule: Any, timezone: str) -> Definition:
     raise TypeError(f"{type(rule).__name__} has no table")
 
 
-def row_definition(row: sa.Row[Any]) -> Definition:
+def row_definition(row: Row) -> Definition:
     """What a row of the tables says, in the same form."""
     kind = row.discriminator or ""
     values = {name: getattr(row, "crontab_timezone" if name == "timezone" else name) for name in _RULE_FIELDS[kind]}
@@ -167,7 +167,7 @@ def _opened(defined: Definition) -> Definition:
     return {**defined, "args": args, "kwargs": kwargs}
 
 
-def _is(row: sa.Row[Any], text: str | None) -> bool:
+def _is(row: Row, text: str | None) -> bool:
     """Whether a row says what a definition said."""
     try:
         said = json.loads(text or "")
@@ -186,8 +186,7 @@ class _Bringing:
     def bring(self, wanted: Mapping[str, Definition]) -> None:
         """Make what is not there, and have what is there follow what is said of it now."""
         columns = (TASKS.c.name, TASKS.c.id, DETAILS.c.owner, DETAILS.c.code_definition)
-        joined = TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
-        query = sa.select(*columns).select_from(joined).where(TASKS.c.name.in_(wanted))
+        query = sa.select(*columns).select_from(SCHEDULES).where(TASKS.c.name.in_(wanted))
         there = {row.name: row for row in self.session.execute(query)}
         new: dict[str, Definition] = {}
         said: dict[int, Definition] = {}
@@ -209,7 +208,7 @@ class _Bringing:
 
     def retire(self, names: Collection[str]) -> None:
         """Disable what the code does not define any more; what an admin has edited becomes the admin's."""
-        mine = sa.select(TASKS.c.id, TASKS.c.name).join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+        mine = sa.select(TASKS.c.id, TASKS.c.name).select_from(SCHEDULES)
         mine = mine.where(DETAILS.c.owner == Owner.CODE, DETAILS.c.code_definition.is_not(None))
         gone = [number for number, name in self.session.execute(mine).all() if name not in names]
         for place in range(0, len(gone), CHUNK):

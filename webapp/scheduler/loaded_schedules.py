@@ -15,7 +15,7 @@ from webapp.database.reads import reading
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
+from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader, end_of
 from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
@@ -133,9 +133,7 @@ class Schedules:
 
     def ended(self, row: Row, now: float) -> Entry | None:
         """The entry of a schedule that was switched off because nothing more of it comes due; None for others."""
-        over = [
-            end for end in (seconds(row.clocked_time), seconds(row.ends_at), seconds(row.expires)) if end is not None
-        ]
+        over = [end for end in (seconds(row.clocked_time), seconds(end_of(row))) if end is not None]
         if row.enabled or not over or min(over) > now:
             return None
         try:
