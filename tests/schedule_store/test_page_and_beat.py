@@ -270,6 +270,6 @@ def test_gathered_by_the_database_rows_say_the_same(app: Flask, rows: list[Made]
         gathered, one_by_one = Roster(), Roster()
         gathered.refresh(db.session.connection(), BEGIN)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(grouping, "MOST", 0)
+            patched.setattr(grouping, "MAX_GROUPS", 0)
             one_by_one.refresh(db.session.connection(), BEGIN)
         assert gathered.groups == one_by_one.groups
