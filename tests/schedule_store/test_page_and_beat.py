@@ -20,7 +20,7 @@ from webapp.extensions import db
 from webapp.schedule_store.definition import Kind, iso, rule_values
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
-from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Row, some_rows
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Row, rows_by_id
 from webapp.schedule_store.stored import Stored, find_many
 from webapp.schedules.calendar import grouping
 from webapp.schedules.calendar.roster import Roster
@@ -247,7 +247,7 @@ def _page_says(found: Stored) -> dict[str, Any]:
 def test_pages_say_of_a_row_what_beat_does_with_it(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows) as numbers:
         reader = EntryReader(lambda name: find_task(name) is not None, rule_for)
-        beats = {row.id: row for row in some_rows(db.session.connection(), numbers)}
+        beats = {row.id: row for row in rows_by_id(db.session.connection(), numbers)}
         assert set(beats) == set(numbers)
         for found in find_many(db.session, numbers):
             entry, problem = _read(reader, beats[found.id])

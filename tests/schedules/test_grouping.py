@@ -13,7 +13,7 @@ from tests.schedule_store.test_page_and_beat import BEGIN, GOOD
 from tests.schedule_store.test_revision import _other
 from webapp.extensions import db
 from webapp.schedule_store.definition import Kind
-from webapp.schedule_store.rows import COLUMNS, DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, some_rows
+from webapp.schedule_store.rows import COLUMNS, DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, rows_by_id
 from webapp.schedules.calendar.grouping import INDIFFERENT, alike
 
 
@@ -76,7 +76,7 @@ def test_schedules_are_grouped_unless_a_column_that_matters_differs(context: Fla
         for one_off in (False, True):
             numbers = [_schedule(connection, f"{kind} {one_off} {n}", kind, rule_id, one_off) for n in range(2)]
             for column in _changes(connection, kind, numbers[1], rule_id):
-                first, second = some_rows(connection, numbers)
+                first, second = rows_by_id(connection, numbers)
                 differing = {name for name in COLUMNS if getattr(first, name) != getattr(second, name)}
                 assert _in_one_group(connection, numbers) == (differing <= INDIFFERENT), (column, differing)
                 seen |= differing

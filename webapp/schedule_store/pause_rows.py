@@ -28,10 +28,10 @@ _UNSETTLED = (
 
 def unsettled(connection: sa.Connection | Session | scoped_session[Any]) -> list[Pause]:
     """The pauses that are planned, on, or ended and not yet made up for. One statement."""
-    return [value(row) for row in connection.execute(_UNSETTLED)]
+    return [pause_of(row) for row in connection.execute(_UNSETTLED)]
 
 
-def value(row: Any) -> Pause:
+def pause_of(row: Any) -> Pause:
     """A row of `pauses` as what it means: whoever ended it early ended it then."""
     ends = [end for end in (row.ends_at, row.ended_at) if end is not None]
     return Pause(
@@ -48,23 +48,23 @@ def value(row: Any) -> Pause:
 
 
 # Of one schedule's own pause; beat makes up for no more.
-MOST_OF_ONE = 1000
+MAX_OWN_SKIPPED = 1000
 
 
-def own_skipped(row: Any) -> sa.Select[Any]:
+def skipped_by_own_pause(row: Any) -> sa.Select[Any]:
     """The runs that a schedule's own pause kept from firing, newest first, of a row of `rows.select_schedules`."""
     mine = (Run.schedule_id == row.id, Run.due_at >= row.paused_at, Run.state == RunState.SKIPPED)
     during = (Run.pause_id.is_(None), Run.reason.like("paused%"))
-    return sa.select(Run.id).where(*mine, *during).order_by(Run.due_at.desc()).limit(MOST_OF_ONE)
+    return sa.select(Run.id).where(*mine, *during).order_by(Run.due_at.desc()).limit(MAX_OWN_SKIPPED)
 
 
-def note_own(session: Session | scoped_session[Any], row: Any, choice: Resume, now: datetime, who: str) -> None:
+def record_own_pause(session: Session | scoped_session[Any], row: Any, choice: Resume, now: datetime, who: str) -> None:
     """Note that a schedule's own pause ended and that something is to be made up for; beat does that."""
     ended = {"ends_at": row.paused_until, "ended_at": now, "ended_by": who}
     values = {"schedule_id": row.id, "reason": row.pause_reason or "", "author": row.paused_by or "", **ended}
     insert = sa.insert(PAUSES).values(starts_at=row.paused_at, on_resume=choice, **values).returning(PAUSES.c.id)
     number = session.execute(insert).scalar_one()
-    chosen = own_skipped(row).scalar_subquery()
+    chosen = skipped_by_own_pause(row).scalar_subquery()
     change = sa.update(Run).where(Run.id.in_(chosen)).values(pause_id=number)
     session.execute(change, execution_options={"synchronize_session": False})
 

@@ -29,9 +29,9 @@ class Pause(NamedTuple):
     caught_up_to: int = 0
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """How a run that it kept from firing says so."""
-        return told(self.reason, self.author)
+        return pause_text(self.reason, self.author)
 
     def holds(self, moment: datetime) -> bool:
         """Whether it is on at a moment."""
@@ -73,7 +73,7 @@ def _outlasts(pause: Pause, other: Pause) -> bool:
     return pause.ends_at is None or pause.ends_at > other.ends_at
 
 
-def told(reason: str, author: str) -> str:
+def pause_text(reason: str, author: str) -> str:
     """Why nothing fires during a pause: "paused: REASON, by WHO"."""
     return "paused" + (f": {reason}" if reason else "") + (f", by {author}" if author else "")
 
@@ -95,7 +95,7 @@ class Choice(NamedTuple):
     window: int
 
 
-def to_make_up(choice: Choice, dues: Sequence[float], ended: float) -> list[float]:
+def due_times_to_catch_up(choice: Choice, dues: Sequence[float], ended: float) -> list[float]:
     """Which of a schedule's due times, in order and in epoch seconds, run after the pause that ended then.
 
     What came due after the end, before beat had heard of it, always runs. A window reaches back from the end.

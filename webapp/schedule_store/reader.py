@@ -23,7 +23,7 @@ from webapp.recurrence import (
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
-from webapp.schedule_store.pauses import read_tags, told
+from webapp.schedule_store.pauses import pause_text, read_tags
 from webapp.schedule_store.rows import KINDS, Row, policy_columns, rule_columns, target_columns
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
@@ -34,9 +34,9 @@ from webapp.task_catalogue.task_names import is_internal
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is kept to be shared among entries, at most this many of a kind: beyond it, sharing costs more memory than it
 # saves.
-MOST_SHARED = 10_000
+MAX_SHARED = 10_000
 # A schedule that seems to have come due further in the future than this was written before the clock was set back.
-CLOCK_SET_BACK = 1.0
+CLOCK_SET_BACK_SECONDS = 1.0
 
 # What stands in JSON columns: what an empty one and `null` mean, and what it must be.
 _JSON: dict[str, tuple[str, type]] = {"args": ("[]", list), "kwargs": ("{}", dict), "headers": ("{}", dict)}
@@ -53,7 +53,7 @@ class BrokenRow(Exception):
     """A schedule cannot fire; the text is the reason, for people."""
 
 
-class _Rule:
+class _SharedRule:
     """A recurrence, and a stretch of time in which its next due time is known to be the same."""
 
     __slots__ = ("after", "due", "recurrence")
@@ -82,7 +82,7 @@ class EntryReader:
     ) -> None:
         self._known_task = known_task
         self._rule_for = rule_for
-        self._rules: dict[tuple[Any, ...], _Rule] = {}
+        self._rules: dict[tuple[Any, ...], _SharedRule] = {}
         self._targets: dict[tuple[Any, ...], Target] = {}
         self._policies: dict[tuple[Any, ...], Policy] = {}
         self._secrets: dict[str, Secrets] = {}
@@ -108,7 +108,7 @@ class EntryReader:
         entry = Entry((row.id, row.name), (target, args, kwargs), rule.recurrence, policy)
         entry.sealed = sealed
         tags = self._tags.get(row.tags)
-        entry.tags = _keep(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
+        entry.tags = _share(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
         entry.version, entry.revision, entry.done = row.version, row.revision, row.done
         entry.expect(_resume(row, rule, entry.done, now))
         return entry
@@ -118,7 +118,7 @@ class EntryReader:
         args, kwargs = self._json("args", row.args), self._json("kwargs", row.kwargs)
         rule = self._secrets.get(row.task)
         if rule is None:
-            rule = _keep(self._secrets, row.task, self._rule_for(row.task))
+            rule = _share(self._secrets, row.task, self._rule_for(row.task))
         if not rule.concerns(args) and not rule.concerns(kwargs):
             return args, kwargs, None
         call = open_call(rule, row.task, json.loads(args), json.loads(kwargs))
@@ -136,10 +136,10 @@ class EntryReader:
         except ValueError as error:
             raise BrokenRow(f"{field} are not JSON: {error}") from None
         if value is None:
-            return _keep(self._texts[field], text, empty)
+            return _share(self._texts[field], text, empty)
         if not isinstance(value, kind):
             raise BrokenRow(f"{field} must be a JSON {'list' if kind is list else 'object'}")
-        return _keep(self._texts[field], text, given)
+        return _share(self._texts[field], text, given)
 
     def _target(self, row: Row) -> Target:
         if is_internal(row.task):
@@ -159,7 +159,7 @@ class EntryReader:
         if headers:
             options["headers"] = sealed(headers, self._rule_for)
         text = json.dumps(options, sort_keys=True) if options else None
-        return _keep(self._targets, target_columns(row), Target(row.task, row.queue or None, row.priority, text))
+        return _share(self._targets, target_columns(row), Target(row.task, row.queue or None, row.priority, text))
 
     def _policy(self, row: Row) -> Policy:
         policy = Policy(
@@ -170,27 +170,27 @@ class EntryReader:
             seconds(row.expires),
             seconds(row.paused_at),
             seconds(row.paused_until),
-            told(row.pause_reason or "", row.paused_by or "") if row.paused_at is not None else None,
+            pause_text(row.pause_reason or "", row.paused_by or "") if row.paused_at is not None else None,
         )
-        return _keep(self._policies, policy_columns(row), policy)
+        return _share(self._policies, policy_columns(row), policy)
 
-    def _rule(self, row: Row) -> _Rule:
+    def _rule(self, row: Row) -> _SharedRule:
         # A jitter is the schedule's own, the rest is shared.
         key = (*rule_columns(row), row.name) if row.jitter else rule_columns(row)
         known = self._rules.get(key)
         if known is None:
             recurrence = recurrence_of(row)
             check(recurrence)
-            known = _Rule(recurrence)
-            if len(self._rules) >= MOST_SHARED:
+            known = _SharedRule(recurrence)
+            if len(self._rules) >= MAX_SHARED:
                 # Those that edits brought; what is in use is shared already.
                 self._rules.clear()
             self._rules[key] = known
         return known
 
 
-def _keep(known: dict[Key, Value], key: Key, value: Value) -> Value:
-    if len(known) < MOST_SHARED:
+def _share(known: dict[Key, Value], key: Key, value: Value) -> Value:
+    if len(known) < MAX_SHARED:
         known[key] = value
     return value
 
@@ -248,7 +248,7 @@ def rule_of(row: Row) -> Rule:
             return OneTime(at)
 
 
-def _resume(row: Row, rule: _Rule, done: int, now: float) -> float | None:
+def _resume(row: Row, rule: _SharedRule, done: int, now: float) -> float | None:
     """The due time that a schedule waits for.
 
     1. None if all its runs were made.
@@ -261,7 +261,7 @@ def _resume(row: Row, rule: _Rule, done: int, now: float) -> float | None:
     if most is not None and done >= most:
         return None
     last = seconds(row.last_due_at)
-    set_back = last is not None and last > now + CLOCK_SET_BACK
+    set_back = last is not None and last > now + CLOCK_SET_BACK_SECONDS
     if row.progress_revision == row.revision and row.next_due_at is not None and not set_back:
         return seconds(row.next_due_at)
     edited = seconds(row.changed_at) or 0.0

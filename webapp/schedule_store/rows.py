@@ -31,9 +31,9 @@ from webapp.schedule_store.models import ScheduleDetail, ScheduleWords
 Row = Any
 
 # How many rows are in memory at a time; more take room that stays taken, and are read no faster.
-CHUNK = 500
+CHUNK_ROWS = 500
 # Up to so many changed schedules are read by their ids; more, such as after a bulk change, by one walk over all.
-FEW = 500
+MAX_READ_BY_ID = 500
 
 
 def _table(model: Any) -> sa.Table:
@@ -141,10 +141,10 @@ _raw_row, typed_row = (cast("Any", namedtuple("Row", names))._make for names in 
 _CHANGED = _RAW.where(DETAILS.c.revision > sa.bindparam("revision"))
 _SOME = _RAW.where(TASKS.c.id.in_(sa.bindparam("ids", expanding=True)))
 _CHANGED_IDS = sa.text(
-    f"SELECT schedule_id FROM schedule_details WHERE revision > :revision ORDER BY revision LIMIT {FEW + 1}"  # noqa: S608
+    f"SELECT schedule_id FROM schedule_details WHERE revision > :revision ORDER BY revision LIMIT {MAX_READ_BY_ID + 1}"  # noqa: S608
 )
 _LATEST = sa.text("SELECT revision FROM schedule_revision WHERE id = 1")
-_NEWS = sa.text(
+_CHANGES_SINCE = sa.text(
     "SELECT coalesce(max(revision), 0) AS revision, "
     "EXISTS (SELECT 1 FROM schedule_tombstones WHERE revision > :known) AS deleted, "
     "EXISTS (SELECT 1 FROM pauses WHERE settled_at IS NULL) AS paused FROM schedule_revision WHERE id = 1"
@@ -157,22 +157,22 @@ def select_schedules() -> sa.Select[Any]:
     return _TYPED
 
 
-def every_row(connection: sa.Connection) -> Iterator[list[Row]]:
+def all_rows(connection: sa.Connection) -> Iterator[list[Row]]:
     """All schedules, in chunks, so that memory holds one chunk of rows at a time. Needs a transaction."""
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK)
-    for chunk in streaming.execute(_RAW).partitions(CHUNK):
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS)
+    for chunk in streaming.execute(_RAW).partitions(CHUNK_ROWS):
         yield list(map(_raw_row, chunk))
 
 
 def changed_rows(connection: sa.Connection, revision: int) -> list[Row]:
     """The schedules that changed after a revision."""
     ids = connection.execute(_CHANGED_IDS, {"revision": revision}).scalars().all()
-    if len(ids) <= FEW:
-        return some_rows(connection, ids)
+    if len(ids) <= MAX_READ_BY_ID:
+        return rows_by_id(connection, ids)
     return list(map(_raw_row, connection.execute(_CHANGED, {"revision": revision})))
 
 
-def some_rows(connection: sa.Connection, ids: Sequence[int]) -> list[Row]:
+def rows_by_id(connection: sa.Connection, ids: Sequence[int]) -> list[Row]:
     """The schedules of these numbers, at most a few hundred."""
     return list(map(_raw_row, connection.execute(_SOME, {"ids": ids}))) if ids else []
 
@@ -182,12 +182,12 @@ def latest_revision(connection: sa.Connection) -> int:
     return connection.execute(_LATEST).scalar() or 0
 
 
-def news(connection: sa.Connection, known: int) -> Row:
+def changes_since(connection: sa.Connection, known: int) -> Row:
     """The last `revision`; whether schedules were `deleted` after the known one; whether a pause is not settled.
 
     In one statement, to be executed before the rows are read, as `latest_revision`.
     """
-    return connection.execute(_NEWS, {"known": known}).one()
+    return connection.execute(_CHANGES_SINCE, {"known": known}).one()
 
 
 def deleted_ids(connection: sa.Connection, revision: int) -> list[int]:

@@ -128,7 +128,7 @@ class Writer:
     def resume(self, before: Stored, choice: Resume, by: str) -> None:
         """End a schedule's own pause; beat makes up for what came due meanwhile, as was chosen."""
         if choice != Resume.SKIP:
-            pause_rows.note_own(self.session, before.row, choice, self.now, by)
+            pause_rows.record_own_pause(self.session, before.row, choice, self.now, by)
         values = dict.fromkeys(("paused_at", "paused_until", "pause_reason", "paused_by"))
         told = {"reason": before.row.pause_reason}, {"meanwhile": choice.value}
         self._set_apart(before, "resume", {**values, "failures_from": self.now}, *told)

@@ -18,7 +18,7 @@ from webapp.scheduler.core import Core
 logger = get_logger(__name__)
 
 # Seconds.
-SWITCH_INTERVAL = 0.001
+SWITCH_INTERVAL_SECONDS = 0.001
 
 
 class Scheduler(DatabaseScheduler):
@@ -40,7 +40,7 @@ class Scheduler(DatabaseScheduler):
             app.loader.import_default_modules()
             # What fires and what sends take turns. By default each may have to wait 5 ms for the other, several times
             # for one due time.
-            sys.setswitchinterval(SWITCH_INTERVAL)
+            sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
             if line := installation.problem(app.conf.get("beat_redis_url"), lambda: drop(connect(app))):
                 # What a SystemExit says is not shown once Celery has taken over the standard streams.
                 logger.critical(line)

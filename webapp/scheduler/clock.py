@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 # A difference of more than this many seconds between what the monotonic clock says and what the reference says is a
 # step: somebody set a clock, or the machine slept.
-STEP = 0.5
+STEP_SECONDS = 0.5
 # Differences up to this are noise of the measurement.
-NOISE = 0.002
+NOISE_SECONDS = 0.002
 
 
 class Clock:
@@ -38,7 +38,7 @@ class Clock:
         Returns by how many seconds the clock was stepped, forward or back, or 0.0 when it only drifted.
         """
         difference = reference - (self._reference + (at - self._mark))
-        if abs(difference) <= uncertainty + NOISE:
+        if abs(difference) <= uncertainty + NOISE_SECONDS:
             return 0.0
         self._reference, self._mark = reference, at
-        return difference if abs(difference) > STEP + uncertainty else 0.0
+        return difference if abs(difference) > STEP_SECONDS + uncertainty else 0.0

@@ -18,8 +18,8 @@ from webapp.messaging.installation import OtherInstallation
 
 logger = get_logger(__name__)
 
-RECONNECT_AFTER = 0.5
-TIMEOUT = 2.0
+RECONNECT_SECONDS = 0.5
+REDIS_TIMEOUT = 2.0
 
 
 class Listener:
@@ -68,7 +68,7 @@ class Listener:
                 if not away and not isinstance(error, OtherInstallation):
                     logger.warning("Redis is away: %s. Changes are found by looking, twice a second.", error)
                 away = True
-                self._stopping.wait(RECONNECT_AFTER)
+                self._stopping.wait(RECONNECT_SECONDS)
             else:
                 return
             if away and self._answers():
@@ -89,8 +89,8 @@ class Listener:
             raise ValueError("there is no Redis to listen to")
         return redis.Redis.from_url(
             self._url,
-            socket_connect_timeout=TIMEOUT,
-            socket_timeout=TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
+            socket_timeout=REDIS_TIMEOUT,
             socket_keepalive=True,
             redis_connect_func=installation.on_connect,
         )
@@ -101,7 +101,7 @@ class Listener:
         try:
             pubsub.subscribe(CHANNEL)
             while not self._stopping.is_set():
-                message = pubsub.get_message(timeout=TIMEOUT)
+                message = pubsub.get_message(timeout=REDIS_TIMEOUT)
                 if message is None:
                     # Tells a connection that died in silence from one on which nobody speaks.
                     pubsub.ping()

@@ -15,8 +15,8 @@ from webapp.database.reads import reading
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader, end_of
-from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
+from webapp.schedule_store.reader import CLOCK_SET_BACK_SECONDS, BrokenRow, EntryReader, end_of
+from webapp.schedule_store.rows import Row, all_rows, changed_rows, changes_since, deleted_ids, latest_revision
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.progress import Finished, Kept, Note
@@ -68,7 +68,7 @@ class Schedules:
                 revision = latest_revision(connection)
                 pauses = unsettled(connection)
             with reading(engine, streaming=True) as connection:
-                for chunk in every_row(connection):
+                for chunk in all_rows(connection):
                     entries += [entry for row in chunk if (entry := self._read(row, now)) is not None]
             self.agenda.replace_all(entries)
             self.pauses, self.revision = pauses, revision
@@ -149,7 +149,7 @@ class Schedules:
     def look(self, engine: sa.Engine) -> Change | None:
         """What has changed since the revision in force, or None."""
         with reading(engine) as connection:
-            found = news(connection, self.revision)
+            found = changes_since(connection, self.revision)
             if found.revision == self.revision:
                 return None
             if found.revision < self.revision:
@@ -225,7 +225,7 @@ def _catch_up(entry: Entry, kept: Kept, now: float) -> None:
         entry.expect(None)
         return
     last, due = seconds(kept.last_due_at), entry.next_due
-    set_back = last is not None and last > now + CLOCK_SET_BACK
+    set_back = last is not None and last > now + CLOCK_SET_BACK_SECONDS
     if kept.revision == entry.revision and kept.next_due_at is not None and not set_back:
         due = seconds(kept.next_due_at)
     elif last is not None and not set_back and due is not None and due <= last:

@@ -34,8 +34,8 @@ TOLERANCE = 10.0
 # How many missed due times of one schedule get a row of their own at a time.
 MISSED_ROWS = 10
 # At most that many due times of one schedule are fired at a time when nothing was missed, or by "run all".
-MOST_AT_ONCE = 200
-MOST_CAUGHT_UP = 1000
+MAX_DUE = 200
+MAX_CAUGHT_UP = 1000
 
 
 class Occurrence(NamedTuple):
@@ -92,13 +92,13 @@ def _paused(entry: Entry, due: float, now: float, pauses: Sequence[Pause]) -> Oc
         return Occurrence(due, RunState.SKIPPED, policy.paused_as)
     for at in map(moment, moments):
         if pause := covering(pauses, entry.tags, at):
-            return Occurrence(due, RunState.SKIPPED, pause.told, pause.id)
+            return Occurrence(due, RunState.SKIPPED, pause.text, pause.id)
     return None
 
 
 def _collect(entry: Entry, due: float, now: float) -> _Due:
     """All due times that have come, or the newest of them when there are too many to look at each."""
-    keep = MOST_CAUGHT_UP if entry.policy.misfire == Misfire.RUN_ALL else MOST_AT_ONCE
+    keep = MAX_CAUGHT_UP if entry.policy.misfire == Misfire.RUN_ALL else MAX_DUE
     times: deque[float] = deque(maxlen=keep)
     first, left_out, exact = due, 0, True
     seen = 0

@@ -34,7 +34,7 @@ from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 
-EVERY = 1.0
+CHECK_SECONDS = 1.0
 # Whoever created a run sends it at once; what is still unsent after this is not on its way.
 UNSENT_FOR = timedelta(seconds=3)
 # After so many sendings, each found in an empty queue, a run that no worker has claimed fails.
@@ -44,7 +44,7 @@ MARK_KEY = "beatdesk:broker-mark"
 MARK_LAG = timedelta(seconds=10)
 # Who marks a run as sent goes by its own clock.
 SKEW = timedelta(seconds=2)
-AT_ONCE = 1000
+MAX_RUNS = 1000
 
 
 def is_late(sending: Sending, now: datetime) -> bool:
@@ -84,16 +84,16 @@ class Recovery:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
             changed += statements.expire_unsent(connection, now)
-            unsent = statements.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
-        self._publisher.tell(changed)
-        if len(unsent) < AT_ONCE:
-            self._next = self._clock.monotonic() + EVERY
+            unsent = statements.unsent(connection, now - UNSENT_FOR, MAX_RUNS, self._publisher.resting)
+        self._publisher.announce(changed)
+        if len(unsent) < MAX_RUNS:
+            self._next = self._clock.monotonic() + CHECK_SECONDS
         self._publisher.submit(unsent)
         self._publisher.call(self._look_at_broker)
 
     def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
         """Gives the ids of the runs that it changed."""
-        lost = statements.lost_claims(connection, now, AT_ONCE)
+        lost = statements.lost_claims(connection, now, MAX_RUNS)
         if not lost:
             return []
         consumers = promise.load(connection)
@@ -156,7 +156,7 @@ class Recovery:
         with reading(self._engine) as connection:
             consumers = promise.load(connection)
             guarded = promise.guarded(consumers)
-            candidates = statements.sent_long_ago(connection, guarded, now - WORKER_LOST_AFTER, AT_ONCE)
+            candidates = statements.sent_long_ago(connection, guarded, now - WORKER_LOST_AFTER, MAX_RUNS)
         late = [one for one in candidates if is_late(one, now) and not is_never_claimed(one)]
         depths: dict[str, int] = {}
         lost: list[Sending] = []

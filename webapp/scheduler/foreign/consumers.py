@@ -32,7 +32,7 @@ ANSWER_SECONDS = 1.0
 RECALL_SECONDS = 3.0
 MAX_ANSWERS = 1_000
 MAX_QUEUES = 100
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 _COLUMNS = ("queue", "node", "claims")
 
 
@@ -95,7 +95,7 @@ def _answers(reply: Any) -> Iterator[Answer]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()
 
 
 class ConsumerLog:

@@ -114,4 +114,4 @@ class Observer:
 
         changed = self._settling.look(backlog, self._sender.queue_of, held)
         changed += self._settling.fail_never_claimed(backlog, self._sender.queue_of, held)
-        self._announcer.tell(changed)
+        self._announcer.announce(changed)

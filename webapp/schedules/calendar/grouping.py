@@ -23,7 +23,7 @@ from webapp.schedule_store.rows import (
     SCHEDULES,
     TASKS,
     Row,
-    some_rows,
+    rows_by_id,
 )
 
 # Beyond so many groups it is quicker to read all schedules one by one.
@@ -83,5 +83,5 @@ def alike(connection: sa.Connection, tasks: Collection[str]) -> Iterator[Alike] 
 def _read(connection: sa.Connection, found: dict[int, str]) -> Iterator[Alike]:
     firsts = list(found)
     for place in range(0, len(firsts), ROWS_AT_ONCE):
-        for row in some_rows(connection, firsts[place : place + ROWS_AT_ONCE]):
+        for row in rows_by_id(connection, firsts[place : place + ROWS_AT_ONCE]):
             yield Alike(row, [int(text) for text in found[row.id].split(",")])

@@ -160,9 +160,11 @@ def meanwhile_own(schedule: Stored) -> Meanwhile:
     """What came due during a schedule's own pause so far."""
     if not schedule.paused:
         return Meanwhile(0, 0)
-    found = db.session.execute(sa.select(sa.func.count()).select_from(pause_rows.own_skipped(schedule.row).subquery()))
+    found = db.session.execute(
+        sa.select(sa.func.count()).select_from(pause_rows.skipped_by_own_pause(schedule.row).subquery())
+    )
     count = int(found.scalar_one())
-    return Meanwhile(count, min(count, 1), count == pause_rows.MOST_OF_ONE)
+    return Meanwhile(count, min(count, 1), count == pause_rows.MAX_OWN_SKIPPED)
 
 
 def concerned(tags: Sequence[str]) -> int:
