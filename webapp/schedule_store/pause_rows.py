@@ -1,4 +1,4 @@
-"""Pauses as they lie in the tables, for beat and pages alike. No Flask here."""
+"""Reading and writing the rows of pauses, for beat and pages alike. No Flask here."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _UNSETTLED = (
 
 
 def unsettled(connection: sa.Connection | Session | scoped_session[Any]) -> list[Pause]:
-    """The pauses that are planned, on, or ended and not yet made up for. One statement."""
+    """The pauses that are planned, on, or ended and not yet caught up. One statement."""
     return [pause_of(row) for row in connection.execute(_UNSETTLED)]
 
 
 def pause_of(row: Any) -> Pause:
-    """A row of `pauses` as what it means: whoever ended it early ended it then."""
+    """The pause that a row describes: it ends as planned, or earlier if a person ended it."""
     ends = [end for end in (row.ends_at, row.ended_at) if end is not None]
     return Pause(
         row.id,
@@ -47,7 +47,7 @@ def pause_of(row: Any) -> Pause:
     )
 
 
-# Of one schedule's own pause; beat makes up for no more.
+# Skipped runs of one schedule's own pause; beat catches up no more.
 MAX_OWN_SKIPPED = 1000
 
 
@@ -59,7 +59,7 @@ def skipped_by_own_pause(row: Any) -> sa.Select[Any]:
 
 
 def record_own_pause(session: Session | scoped_session[Any], row: Any, choice: Resume, now: datetime, who: str) -> None:
-    """Note that a schedule's own pause ended and that something is to be made up for; beat does that."""
+    """Record that a schedule's own pause ended with runs to catch up, which beat then does."""
     ended = {"ends_at": row.paused_until, "ended_at": now, "ended_by": who}
     values = {"schedule_id": row.id, "reason": row.pause_reason or "", "author": row.paused_by or "", **ended}
     insert = sa.insert(PAUSES).values(starts_at=row.paused_at, on_resume=choice, **values).returning(PAUSES.c.id)
@@ -70,7 +70,7 @@ def record_own_pause(session: Session | scoped_session[Any], row: Any, choice: R
 
 
 def tagged(tags: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Whether a schedule is held by a pause of these tags; of none: everything."""
+    """Whether a pause of these tags concerns a schedule; a pause without tags concerns all."""
     texts = [json.dumps(tag, ensure_ascii=False) for tag in sorted(tags)]
     if not texts:
         return sa.true()

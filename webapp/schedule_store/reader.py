@@ -1,4 +1,7 @@
-"""Rows -> entries. A row that cannot fire becomes its reason instead; no row can stop another."""
+"""What a row of a schedule means: its recurrence, and the entry that beat keeps of it.
+
+A row that cannot fire raises BrokenRow with the reason, so that no row stops another.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ CLOCK_SET_BACK_SECONDS = 1.0
 _JSON: dict[str, tuple[str, type]] = {"args": ("[]", list), "kwargs": ("{}", dict), "headers": ("{}", dict)}
 _decoder = json.JSONDecoder()
 
-# Whatever else a row that was written by hand may hold.
+# What else reading a row may raise that was written by hand.
 UNREADABLE = (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError)
 
 Key = TypeVar("Key")
@@ -73,7 +76,7 @@ class _SharedRule:
 class EntryReader:
     """Makes entries of rows, sharing equal parts among them: what was met before is known by its raw columns.
 
-    `known_task` tells whether a task may be scheduled, `rule_for` which of its arguments are secret; each is asked
+    `known_task` says whether a task may be scheduled, `rule_for` which of its arguments are secret; each is called
     once for a target or task, so a reader is for one load, or for a process whose tasks do not change.
     """
 
@@ -255,7 +258,7 @@ def _resume(row: Row, rule: _SharedRule, done: int, now: float) -> float | None:
     2. The one that was noted when it last fired, if nothing was edited since and the clock was not set back since.
     3. Else the first one after the edit or after the last one accounted for, whichever is later.
 
-    It may have passed while nobody led: then it is a misfire. It never lies before the edit.
+    It may have passed while no beat led: then it is a misfire. It never lies before the edit.
     """
     most = rule.recurrence.max_runs
     if most is not None and done >= most:

@@ -58,7 +58,7 @@ RULE_TABLES = {
 DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
 KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
 
-# Schedules without their rules, for whoever needs no more. Beat has not seen each of them yet.
+# Schedules without their rules, where no more is needed. A schedule that beat has not read yet has no progress.
 SCHEDULES = TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id).outerjoin(
     PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id
 )

@@ -54,17 +54,17 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, which no other schedule has."""
         return str(self.row.name)
 
     @cached_property
     def kind(self) -> Kind | None:
-        """Which kind its rule is; None when the row names a kind that nobody knows."""
+        """Which kind its rule is; None when the row names an unknown kind."""
         return KINDS.get(self.row.discriminator)
 
     @property
     def rule(self) -> Rule | None:
-        """Its rule; None when there is none to read."""
+        """Its rule; None when it cannot be read."""
         return None if self.recurrence is None else self.recurrence.rule
 
     @property
@@ -116,7 +116,7 @@ class Stored:
 
     @cached_property
     def recurrence(self) -> Recurrence | None:
-        """Its due times' rule, or None when there is none to read."""
+        """The recurrence that its due times follow from; None when its rule cannot be read."""
         try:
             return recurrence_of(self.row)
         except (BrokenRow, *UNREADABLE):

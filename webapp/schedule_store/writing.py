@@ -2,11 +2,11 @@
 
 Only what beat itself keeps of a schedule is written elsewhere (`webapp.scheduler.progress`): how far it has come, the
 library's own counts, and that nothing more of it comes due. That is no edit: it has no version and no row in the audit.
-The revision is given by the database's triggers, whoever writes.
+The database's triggers give the revision, at each write by any program.
 
 A rule row (celery_intervalschedule and its like) belongs to one schedule where the library allows it. It is never
-changed: a schedule whose rule is edited gets another row, so that rows which somebody else made two schedules share
-stay as they are for the other one; a row that no schedule uses any more is deleted. A place of the sun can be there
+changed: a schedule whose rule is edited gets another row, so that a row which another program has two schedules
+share stays as it is for the other one; a row that no schedule uses any more is deleted. A place of the sun can be there
 only once in the library's table, so those rows are shared, and found or made under a lock.
 """
 
@@ -57,7 +57,7 @@ class Writer:
         self._shared: dict[tuple[Any, ...], int] = {}
 
     def commit(self) -> list[Stored]:
-        """Commit, wake beat and tell pages of withdrawn skips; gives what was written, in that order."""
+        """Commit, wake beat and announce withdrawn skips to pages; gives what was written, in that order."""
         revision = latest_revision(self.session.connection())
         self.session.commit()
         broker.tell(lambda redis: beat_wakeup.wake(redis, str(revision)))
@@ -126,12 +126,12 @@ class Writer:
         self._set_apart(one, "pause", values, None, {"reason": reason, "until": until and until.isoformat()})
 
     def resume(self, before: Stored, choice: Resume, by: str) -> None:
-        """End a schedule's own pause; beat makes up for what came due meanwhile, as was chosen."""
+        """End a schedule's own pause; beat catches up what came due meanwhile, as chosen."""
         if choice != Resume.SKIP:
             pause_rows.record_own_pause(self.session, before.row, choice, self.now, by)
         values = dict.fromkeys(("paused_at", "paused_until", "pause_reason", "paused_by"))
-        told = {"reason": before.row.pause_reason}, {"meanwhile": choice.value}
-        self._set_apart(before, "resume", {**values, "failures_from": self.now}, *told)
+        change = {"reason": before.row.pause_reason}, {"meanwhile": choice.value}
+        self._set_apart(before, "resume", {**values, "failures_from": self.now}, *change)
 
     def recover(self, one: Any) -> None:
         """Note that a schedule that was paused for its failures has succeeded again."""
@@ -193,7 +193,7 @@ class Writer:
         self._withdraw_skips([number for number, one in former.items() if one])
 
     def _read_back(self, numbers: Collection[int]) -> None:
-        """Take into `written` what was written; and tell a scheduler of the library's own kind, if there is one.
+        """Read into `written` what was written, and note the change where the library's own scheduler looks for it.
 
         Ours goes by the revision.
         """

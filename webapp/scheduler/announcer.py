@@ -1,4 +1,4 @@
-"""Tells live pages which runs beat has made or sent. Without Redis nobody is told, and the pages look by themselves."""
+"""Announces to live pages which runs beat has made or sent. Without Redis the pages find changes by polling."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Announcer:
         self._rest_until = 0.0
 
     def mark(self) -> None:
-        """Look whether Redis is this installation's still. Never raises."""
+        """Check that Redis still belongs to this installation. Never raises."""
         if self._client is not None and time.monotonic() >= self._rest_until:
             try:
                 installation.mark(self._client, self._url)

@@ -2,9 +2,9 @@
 
 A step, in this order:
 
-1. Leading, and something is due: create its runs and hand them to the publisher; a pause is over: make up for a batch
+1. Leading, and something is due: create its runs and hand them to the publisher; a pause is over: catch up a batch
    of what came due in it.
-2. Twice a second, or when somebody announced a change: keep or take the lease, load what changed, release held runs,
+2. Twice a second, or when a change is announced: keep or take the lease, load what changed, release held runs,
    look for lost ones.
 
 With nothing due, a step between two looks touches no database. The lease is taken only after everything was loaded, so
@@ -44,9 +44,9 @@ logger = get_logger(__name__)
 
 # Seconds between attempts while the database is away: the first and the longest.
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 2.0
-# Seconds until another look at whether what was made up for has been sent.
+# Seconds until the next check whether the runs that were caught up have been sent.
 RESUME_POLL_SECONDS = 0.05
-# Seconds within which a step asks only once whether the database is there.
+# Seconds within which a step checks only once that the database is there.
 STEP_SECONDS = 0.05
 MAX_NOTES = 1000
 # Schedules counted in one transaction, and such transactions in a look. What is due waits for one of them.
@@ -85,7 +85,7 @@ class Core:
         self._resuming = False
 
     def step(self, woken: bool = False) -> float:
-        """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
+        """Do what is due. Returns after how many seconds to call again; sooner when a change is announced."""
         token = trusted_for.set(STEP_SECONDS)
         try:
             self._step(woken)

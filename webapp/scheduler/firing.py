@@ -19,7 +19,7 @@ from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 
-# PostgreSQL's codes for a lock that somebody else holds for too long, and for two who wait for each other.
+# PostgreSQL's codes for a lock that another transaction holds for too long, and for a deadlock.
 LOCKED = frozenset({"55P03", "40P01"})
 LOCKED_RETRY_SECONDS = 1.0
 
@@ -40,7 +40,7 @@ class Firing:
         self.tally: dict[int, int] = {}
 
     def fire(self, go_on: Callable[[], bool]) -> None:
-        """Fire everything that is due, or until `go_on`, which is asked after each batch, says no.
+        """Fire everything that is due, or until `go_on`, which is called after each batch, returns False.
 
         Raises LeaseLost, or the database's errors.
         """

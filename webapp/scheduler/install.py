@@ -1,4 +1,4 @@
-"""Brings the schedules that the code defines (Celery's `beat_schedule`) into the tables. The leading beat does it.
+"""Installs the schedules that the code defines (Celery's `beat_schedule`) in the tables. The leading beat does it.
 
 For each name:
 
@@ -49,7 +49,7 @@ logger = get_logger(__name__)
 
 Definition = dict[str, Any]
 
-# Who is named as the one who wrote what the code says.
+# The author of versions, and the actor in the audit, of what the code defines.
 AUTHOR = "the code"
 CHUNK = 500
 
@@ -63,7 +63,7 @@ _TASK_FIELDS = ("queue", "exchange", "routing_key", "priority", "expire_seconds"
 
 
 def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
-    """Do it, in one transaction. Raises LeaseLost when another beat leads, or the database's errors."""
+    """Install them in one transaction. Raises LeaseLost when another beat leads, or the database's errors."""
     wanted: dict[str, Definition] = {}
     for name, entry in app.conf.beat_schedule.items():
         try:
@@ -75,10 +75,10 @@ def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
     # What the session writes is part of the connection's transaction, and stays when it is closed.
     with engine.begin() as connection, Session(connection, join_transaction_mode="rollback_only") as session:
         lease.prove(connection)
-        bringing, names = _Bringing(session, app), iter(wanted)
+        installation, names = _Installation(session, app), iter(wanted)
         while part := {name: wanted[name] for name in islice(names, CHUNK)}:
-            bringing.bring(part)
-        bringing.retire(set(app.conf.beat_schedule))
+            installation.install(part)
+        installation.retire(set(app.conf.beat_schedule))
 
 
 def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
@@ -176,14 +176,14 @@ def _is(row: Row, text: str | None) -> bool:
         return False
 
 
-class _Bringing:
-    """One bringing of the code's definitions, in the transaction of a session."""
+class _Installation:
+    """One installation of the code's definitions, in the transaction of a session."""
 
     def __init__(self, session: Session, app: Celery) -> None:
         self.session, self.app = session, app
         self.writer = Writer(session, AUTHOR, now(), actor=AUTHOR)
 
-    def bring(self, wanted: Mapping[str, Definition]) -> None:
+    def install(self, wanted: Mapping[str, Definition]) -> None:
         """Make what is not there, and have what is there follow what is said of it now."""
         columns = (TASKS.c.name, TASKS.c.id, DETAILS.c.owner, DETAILS.c.code_definition)
         query = sa.select(*columns).select_from(SCHEDULES).where(TASKS.c.name.in_(wanted))

@@ -1,4 +1,4 @@
-"""Waiting that ends early when somebody announces a change.
+"""A wait that ends early when a change is announced.
 
 A thread listens on Redis, so that a Redis that is slow or away never holds up the scheduler; without Redis the wait
 just takes its time, and changes are found by looking.
@@ -33,7 +33,7 @@ class Listener:
         self.connected = threading.Event()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most so long; whether somebody announced something. Signals interrupt it."""
+        """Wait, at most so long. Gives whether a change was announced. Signals interrupt it."""
         self.start()
         woken = self._woken.wait(seconds)
         self._woken.clear()
@@ -50,7 +50,7 @@ class Listener:
         self._stopping.set()
 
     def announce(self, text: str) -> None:
-        """Tell the other beats to look. Nobody hears it when Redis is away; then they look by themselves."""
+        """Wake the other beats. When Redis is away they find changes by looking, twice a second."""
         if self._url:
             client = self._client()
             with suppress(redis.RedisError, OSError):
@@ -103,7 +103,7 @@ class Listener:
             while not self._stopping.is_set():
                 message = pubsub.get_message(timeout=REDIS_TIMEOUT)
                 if message is None:
-                    # Tells a connection that died in silence from one on which nobody speaks.
+                    # Distinguishes a dead connection from a quiet one.
                     pubsub.ping()
                 elif message["type"] == "subscribe":
                     self.connected.set()

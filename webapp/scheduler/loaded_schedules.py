@@ -39,7 +39,7 @@ class Schedules:
 
     `notes` collects what is to be written to `schedule_progress`, by schedule. None stands for what the entry waits for
     when it is written, so that 100,000 new schedules need no value each.
-    `pauses` are those of everything and of tags that are planned, on, or to be made up for: a few, however many
+    `pauses` are those of everything and of tags that are planned, on, or to be caught up: a few, however many
     schedules they hold.
     """
 
@@ -96,7 +96,7 @@ class Schedules:
         self.agenda.rebuild()
 
     def give_up(self, entry: Entry, reason: str) -> None:
-        """Take an entry that cannot be fired for broken, until its row changes."""
+        """Mark an entry that cannot be fired as broken, until its row changes."""
         logger.warning("Schedule %s (%s) is broken: %s", entry.id, entry.name, reason)
         self.agenda.remove(entry.id)
         self.notes[entry.id] = Note(entry.id, None, reason, entry.revision)
@@ -106,14 +106,14 @@ class Schedules:
         return [Finished(*found) for found in islice(self._finished.items(), most)]
 
     def forget(self, finished: Sequence[Finished]) -> None:
-        """They were switched off."""
+        """Forget schedules that were switched off."""
         for one in finished:
             if self._finished.get(one.schedule_id) == one.revision:
                 del self._finished[one.schedule_id]
                 self.agenda.remove(one.schedule_id)
 
     def unwritten(self, most: int) -> list[Note]:
-        """What is to be noted, a part of it; `written` is to be told."""
+        """The next notes to write; once written, they go to `written`."""
         found = []
         for schedule_id, made in list(islice(self.notes.items(), most)):
             entry = self.agenda.entries.get(schedule_id)
@@ -127,7 +127,7 @@ class Schedules:
         return found
 
     def written(self, notes: Sequence[Note]) -> None:
-        """They were noted."""
+        """Forget notes that were written."""
         for made in notes:
             del self.notes[made.schedule_id]
 

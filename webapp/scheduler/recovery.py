@@ -1,4 +1,4 @@
-"""What the leading beat does so that no run is lost, whoever created it.
+"""Recovery of runs that may be lost, by the leading beat, wherever they were created.
 
 - A queued run without a confirmed message, some seconds old, is sent.
 - A queued run whose message the broker lost is sent again. That it lost something is seen by a mark that is kept there
@@ -35,14 +35,14 @@ from webapp.scheduler.sending.publisher import Publisher
 logger = get_logger(__name__)
 
 CHECK_SECONDS = 1.0
-# Whoever created a run sends it at once; what is still unsent after this is not on its way.
+# A run is sent as soon as it is created; what is still unsent after this is not on its way.
 UNSENT_FOR = timedelta(seconds=3)
 # After so many sendings, each found in an empty queue, a run that no worker has claimed fails.
 MAX_SENDS = 5
 MARK_KEY = "beatdesk:broker-mark"
 # The mark is renewed every second; a message sent this much later than the mark was sent in another life of the broker.
 MARK_LAG = timedelta(seconds=10)
-# Who marks a run as sent goes by its own clock.
+# Processes mark runs as sent by their own clocks.
 SKEW = timedelta(seconds=2)
 MAX_RUNS = 1000
 
@@ -179,7 +179,7 @@ class Recovery:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
                 statements.forget_these(connection, lost)
-                # Sent before anybody noted where it went.
+                # Sent before its queue was recorded.
                 observed.name_queues(connection, elsewhere)
         if lost:
             logger.warning("%s runs wait although their queues are empty; they are sent again.", len(lost))

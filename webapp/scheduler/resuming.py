@@ -1,4 +1,4 @@
-"""What happens when a pause is over: due times that fell into it are made up for, as was chosen, in batches.
+"""Catching up after a pause: the due times that fell into it run as was chosen, in batches.
 
 The pages only note that a pause ended, and the choice: one row, however many schedules it held. The leading beat does
 the rest. For each batch of schedules, in one transaction with the lease's proof:
@@ -61,7 +61,7 @@ class Skipped(NamedTuple):
 
 
 class Resuming:
-    """Makes up for pauses that are over. `tally` counts the runs, for the library's own columns."""
+    """Catches up after pauses that are over. `tally` counts the runs, for the library's own columns."""
 
     def __init__(  # noqa: PLR0917  # the parts of a beat, each once
         self,
@@ -106,7 +106,7 @@ class Resuming:
             if row is None or not ids:
                 if row is not None:
                     _settle(connection, pause, row, now)
-                # Without a row somebody changed it a moment ago, of which this beat is about to hear.
+                # Without a row the pause was changed a moment ago, which this beat is about to read.
                 self._schedules.pauses = [other for other in self._schedules.pauses if other.id != pause.id]
                 return
             resolved = overlap.resolve(connection, self._plans(connection, pause, ids, now), now)
@@ -161,7 +161,7 @@ def _over(pause: Pause, now: float) -> sa.Select[tuple[int, object, object]]:
 
 
 def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
-    """The runs that may have to be made up for."""
+    """The runs that may have to be caught up."""
     runs = statements.runs.c
     found = [runs.pause_id == pause.id, runs.state == RunState.SKIPPED]
     if pause.on_resume == Resume.SKIP:
@@ -264,6 +264,6 @@ def _hand_over(connection: sa.Connection, pause: Pause, other: Pause, schedule_i
 def _settle(connection: sa.Connection, pause: Pause, row: sa.Row[tuple[int, object, object]], now: float) -> None:
     connection.execute(sa.update(PAUSES).where(PAUSES.c.id == pause.id).values(settled_at=moment(now)))
     if row.ended_at is None:
-        told = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
-        audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=told)
+        after = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
+        audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=after)
     logger.info("Pause %s has ended: %s runs were caught up.", pause.id, row.caught_up)

@@ -1,4 +1,4 @@
-"""Who consumes which queue: asked of all workers by broadcast, kept in `queue_consumers`.
+"""The consumers of each queue: asked of all workers by broadcast, kept in `queue_consumers`.
 
 1. Every worker that hears answers with its queues, ours and others'; two that share a node name give two answers.
 2. A consumer claims runs if it is a living worker of ours: one that has a row in `workers` under its node name. Of
@@ -81,7 +81,7 @@ def ask_for(
     for reply in replies or ():
         for node, known in reply.items() if isinstance(reply, dict) else ():
             said = known.items() if isinstance(known, dict) else ()
-            states = {run_id: str(told[0]) for run_id, told in said if run_id in wanted and isinstance(told, list)}
+            states = {run_id: str(task[0]) for run_id, task in said if run_id in wanted and isinstance(task, list)}
             found.setdefault(node, {}).update(states)
     return found if found.keys() >= {answer.node for answer in answers} else None
 

@@ -113,7 +113,7 @@ class Publisher:
                 self._changed.notify_all()
 
     def mark(self) -> None:
-        """Look whether Redis is this installation's still. For the publisher's thread."""
+        """Check that Redis still belongs to this installation. For the publisher's thread."""
         self._announcer.mark()
 
     def revoke(self, to_end: Sequence[str], to_drop: Sequence[str]) -> None:
@@ -124,7 +124,7 @@ class Publisher:
             self.call(lambda sender: sender.revoke(to_drop, terminate=False))
 
     def announce(self, run_ids: Sequence[str]) -> None:
-        """Have live pages told of runs that were made but are not sent: held, skipped, missed."""
+        """Announce to live pages runs that were made and are not sent: held, skipped, missed."""
         if run_ids:
             self.call(lambda _: self._announcer.announce(run_ids))
 
@@ -159,7 +159,7 @@ class Publisher:
 
     def _do(self, work: Sequence[Sendable] | Callable[[Sender], None] | None) -> None:
         if callable(work):
-            # Whoever looks at the broker compares it with the database, which must know what was sent.
+            # A look at the broker is compared with the database, which must know what was sent.
             self._mark()
             self._with_broker(partial(work, self._sender))
         elif work:
