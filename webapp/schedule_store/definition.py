@@ -121,17 +121,12 @@ class Definition:
         return values
 
 
+_KIND_OF = {Interval: Kind.INTERVAL, Crontab: Kind.CRONTAB, Solar: Kind.SOLAR, OneTime: Kind.CLOCKED}
+
+
 def kind_of(rule: Rule) -> Kind:
     """Which of the four kinds a rule is."""
-    match rule:
-        case Interval():
-            return Kind.INTERVAL
-        case Crontab():
-            return Kind.CRONTAB
-        case Solar():
-            return Kind.SOLAR
-        case OneTime():
-            return Kind.CLOCKED
+    return _KIND_OF[type(rule)]
 
 
 def rule_values(rule: Rule) -> dict[str, Any]:

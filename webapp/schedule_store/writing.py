@@ -15,22 +15,23 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
 from webapp.database.dialects import lock
+from webapp.database.moments import utc
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.messaging import beat_wakeup, broker
-from webapp.recurrence import Crontab, Interval, OneTime, Rule, Solar
+from webapp.recurrence import Crontab, OneTime, Rule
 from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store import pause_rows
-from webapp.schedule_store.definition import Definition, Kind, iso, next_anchor
+from webapp.schedule_store.definition import Definition, Kind, iso, next_anchor, rule_values
 from webapp.schedule_store.models import Owner, Resume, ScheduleVersion
 from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, KINDS, RULE_TABLES, TASKS, latest_revision
 from webapp.schedule_store.secret_arguments import sealed
@@ -277,7 +278,7 @@ def _task_values(definition: Definition) -> dict[str, Any]:
         "routing_key": definition.routing_key,
         "priority": definition.priority,
         "expire_seconds": definition.expire_seconds,
-        "start_time": _utc(definition.start),
+        "start_time": utc(definition.start),  # SQLite drops the zone of the library's columns
         "enabled": definition.enabled,
         "one_off": definition.kind == Kind.CLOCKED,
         "description": definition.description,
@@ -301,20 +302,13 @@ def _detail_values(definition: Definition) -> dict[str, Any]:
 def _rule_values(rule: Rule, timezone: str) -> dict[str, Any]:
     """The columns of a rule's row."""
     match rule:
-        case Interval(every=every, period=period):
-            return {"every": every, "period": period}
         case Crontab():
             names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
             return {name: getattr(rule, name).replace(" ", "") for name in names} | {"timezone": timezone}
-        case Solar(event=event, latitude=latitude, longitude=longitude):
-            return {"event": event, "latitude": latitude, "longitude": longitude}
         case OneTime(at=at):
-            return {"clocked_time": _utc(at)}
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """SQLite drops the zone of the library's columns, so it must be UTC before."""
-    return None if moment is None else moment.astimezone(UTC)
+            return {"clocked_time": utc(at)}
+        case _:
+            return rule_values(rule)
 
 
 def _lock_solars(session: AnySession) -> None:

@@ -8,7 +8,6 @@ in `INDIFFERENT`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -64,15 +63,8 @@ _GROUPED = (
 )
 
 
-class Alike(NamedTuple):
-    """One schedule, and the numbers of all that come due as it does, its own among them."""
-
-    row: Row
-    ids: list[int]
-
-
-def alike(connection: sa.Connection, tasks: Collection[str]) -> Iterator[Alike] | None:
-    """The enabled schedules of these tasks; None when there are too many groups.
+def alike(connection: sa.Connection, tasks: Collection[str]) -> Iterator[tuple[Row, list[int]]] | None:
+    """One enabled schedule of these tasks for each group, with the numbers of all in it; None for too many groups.
 
     Arguments that look like JSON and are none are only noticed once beat has found them broken.
     """
@@ -80,8 +72,8 @@ def alike(connection: sa.Connection, tasks: Collection[str]) -> Iterator[Alike] 
     return _read(connection, found) if len(found) <= MAX_GROUPS else None
 
 
-def _read(connection: sa.Connection, found: dict[int, str]) -> Iterator[Alike]:
+def _read(connection: sa.Connection, found: dict[int, str]) -> Iterator[tuple[Row, list[int]]]:
     firsts = list(found)
     for place in range(0, len(firsts), ROWS_AT_ONCE):
         for row in rows_by_id(connection, firsts[place : place + ROWS_AT_ONCE]):
-            yield Alike(row, [int(text) for text in found[row.id].split(",")])
+            yield row, [int(text) for text in found[row.id].split(",")]
