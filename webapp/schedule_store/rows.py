@@ -114,7 +114,7 @@ def _between(first: str, last: str) -> Callable[[Row], tuple[Any, ...]]:
     return itemgetter(slice(names.index(first), names.index(last) + 1))
 
 
-# Where its messages go; when it comes due; what is asked then.
+# Where its messages go; when it comes due; what decides about a due time then.
 target_columns = _between("task", "priority")
 rule_columns = _between("discriminator", "expires")
 policy_columns = _between("expires", "paused_by")
@@ -127,11 +127,11 @@ def _typed(column: sa.ColumnElement[Any]) -> Any:
     return sa.type_coerce(column, sa.String) if isinstance(column.type, sa.Enum) else column
 
 
-_EVERYTHING = COLUMNS | {
-    column.name: column
-    for table in (TASKS, DETAILS, PROGRESS)
-    for column in table.c
-    if column.name not in {*COLUMNS, "schedule_id"}
+# All that pages need besides: what a person wrote, and how many runs there were before beat switched it off.
+_EVERYTHING = {
+    **COLUMNS,
+    **{column.name: column for column in (*TASKS.c, *DETAILS.c) if column.name not in {*COLUMNS, "schedule_id"}},
+    **_of(PROGRESS, "runs"),
 }
 _TYPED = sa.select(*(_typed(column).label(name) for name, column in _EVERYTHING.items())).select_from(_WITH_RULES)
 _RAW = sa.select(*(sa.type_coerce(column, sa.types.NullType()).label(name) for name, column in COLUMNS.items()))
