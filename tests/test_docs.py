@@ -20,7 +20,7 @@ from webapp.runs.list import export
 from webapp.runs.list.conditions import plan
 from webapp.runs.list.search import QUALIFIERS, Search, parse
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, DEFAULTS, KIND_WORDS, RULE_FIELDS, Definition, Kind
-from webapp.schedule_store.stored import RULE_TABLES
+from webapp.schedule_store.rows import RULE_TABLES
 from webapp.web.access import ROLES
 
 ROOT = Path(__file__).parent.parent

@@ -79,7 +79,7 @@ def child_ids() -> list[str]:
 
 
 def test_many_that_wait_leave_room_for_others(context: Flask, beats: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webapp.scheduler.recovery.AT_ONCE", 5)
+    monkeypatch.setattr("webapp.scheduler.recovery.MAX_RUNS", 5)
     old = at("2026-01-01T00:00:00")
     add = {"task": "add", "args": "[1, 2]", "kwargs": "{}", "state": "queued", "created_at": old}
     rows = [{"id": f"{number:036}", "queue": "nowhere", **add} for number in range(12)]

@@ -22,7 +22,7 @@ from webapp.live import places
 from webapp.run_store.changes import announce
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedule_store.stored import PROGRESS
+from webapp.schedule_store.rows import PROGRESS
 from webapp.schedules import service
 
 pytestmark = pytest.mark.browser

@@ -19,7 +19,7 @@ from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.schedule_store.models import ScheduleVersion
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.task_catalogue.registry import is_own
 
 OWN = "mail.send_mail"

@@ -25,7 +25,7 @@ from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, Origin, RunState
 from webapp.runs import control, service
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 
 pytestmark = pytest.mark.slow
 

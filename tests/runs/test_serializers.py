@@ -25,7 +25,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
 from webapp.runs import control
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.scheduler.sending.messages import Sender
 from webapp.schedules import service as schedules
 

@@ -16,7 +16,7 @@ from webapp import create_app
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store import stored
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS, select_schedules
 
 SCHEMA = "celery_schema"
 LIBRARY = [table for table in ModelBase.metadata.sorted_tables if table.schema == SCHEMA]
@@ -62,7 +62,7 @@ def test_its_schedules_stay_and_everybody_goes_on(adopted: tuple[str, str | None
     servers.migrate(adopted[0])
     app = create_app(servers.settings(adopted[0], "redis://127.0.0.1:1/0"))
     with app.app_context():
-        found = stored.load(db.session, stored.select_schedules().order_by(TASKS.c.name))
+        found = stored.load(db.session, select_schedules().order_by(TASKS.c.name))
         assert [(one.name, one.words, one.row.total_run_count, one.problem) for one in found] == [
             ("nightly", "every day at 02:30, Europe/Berlin time", 0, None),
             ("sums", "every 10 minutes", 7, None),

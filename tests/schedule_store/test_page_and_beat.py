@@ -20,8 +20,8 @@ from webapp.extensions import db
 from webapp.schedule_store.definition import Kind, iso, rule_values
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
-from webapp.schedule_store.rows import Row, some_rows
-from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Stored, find_many
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Row, rows_by_id
+from webapp.schedule_store.stored import Stored, find_many
 from webapp.schedules.calendar import grouping
 from webapp.schedules.calendar.roster import Roster
 from webapp.schedules.holding import hold_at, next_firing
@@ -247,7 +247,7 @@ def _page_says(found: Stored) -> dict[str, Any]:
 def test_pages_say_of_a_row_what_beat_does_with_it(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows) as numbers:
         reader = EntryReader(lambda name: find_task(name) is not None, rule_for)
-        beats = {row.id: row for row in some_rows(db.session.connection(), numbers)}
+        beats = {row.id: row for row in rows_by_id(db.session.connection(), numbers)}
         assert set(beats) == set(numbers)
         for found in find_many(db.session, numbers):
             entry, problem = _read(reader, beats[found.id])
@@ -270,6 +270,6 @@ def test_gathered_by_the_database_rows_say_the_same(app: Flask, rows: list[Made]
         gathered, one_by_one = Roster(), Roster()
         gathered.refresh(db.session.connection(), BEGIN)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(grouping, "MOST", 0)
+            patched.setattr(grouping, "MAX_GROUPS", 0)
             one_by_one.refresh(db.session.connection(), BEGIN)
         assert gathered.groups == one_by_one.groups

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from webapp.schedule_store.models import Resume
-from webapp.schedule_store.pauses import Choice, Pause, covering, read_tags, to_make_up, told
+from webapp.schedule_store.pauses import Choice, Pause, covering, due_times_to_catch_up, pause_text, read_tags
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ def test_a_schedules_own_pause_that_is_over_holds_nobody() -> None:
     [("repair", "Sita", "paused: repair, by Sita"), ("repair", "", "paused: repair"), ("", "", "paused")],
 )
 def test_the_reason_in_words(reason: str, author: str, words: str) -> None:
-    assert told(reason, author) == words
+    assert pause_text(reason, author) == words
 
 
 @pytest.mark.parametrize("text", [None, "", "no json", "{}", "[1]"])
@@ -54,9 +54,9 @@ def test_tags_that_cannot_be_read_are_none(text: str | None) -> None:
 
 @pytest.mark.parametrize("choice", list(Resume))
 def test_what_came_due_after_the_end_always_runs(choice: Resume) -> None:
-    assert to_make_up(Choice(choice, "skip", 60), [110.0], 100.0) == [110.0]
+    assert due_times_to_catch_up(Choice(choice, "skip", 60), [110.0], 100.0) == [110.0]
 
 
 @pytest.mark.parametrize(("window", "expected"), [(60, [50.0, 90.0]), (30, [90.0]), (5, [])])
 def test_the_window_reaches_back_from_the_end(window: int, expected: list[float]) -> None:
-    assert to_make_up(Choice(Resume.ALL, "skip", window), [10.0, 50.0, 90.0], 100.0)[-2:] == expected
+    assert due_times_to_catch_up(Choice(Resume.ALL, "skip", window), [10.0, 50.0, 90.0], 100.0)[-2:] == expected

@@ -15,8 +15,7 @@ from webapp.extensions import db
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.models import Resume
 from webapp.schedule_store.pause_rows import PAUSES
-from webapp.schedule_store.rows import changed_rows, latest_revision
-from webapp.schedule_store.stored import DETAILS, RULE_TABLES, TASKS
+from webapp.schedule_store.rows import DETAILS, RULE_TABLES, TASKS, changed_rows, latest_revision
 from webapp.schedules import service
 
 RULES: dict[Kind, dict[str, Any]] = {

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.schedule_store.test_page_and_beat import BEGIN, COLUMNS, Made, _rows, _written
 from webapp.extensions import db
 from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.rows import DETAILS, PROGRESS, SCHEDULES, TASKS
 from webapp.schedule_store.status import DUE, Status, comes_due, has_status, status_of
-from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, Stored, find_many
+from webapp.schedule_store.stored import Stored, find_many
 from webapp.scheduler import progress
 from webapp.scheduler.progress import Note
 from webapp.schedules.holding import hold_at
@@ -39,9 +40,7 @@ def database_url(each_database: str) -> str:
 
 def _in_sql(numbers: Sequence[int], pauses: Sequence[Pause]) -> dict[int, list[Status]]:
     """Every status that SQL finds for each."""
-    tables = TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
-    tables = tables.join(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id, isouter=True)
-    query = sa.select(TASKS.c.id).select_from(tables).where(TASKS.c.id.in_(numbers))
+    query = sa.select(TASKS.c.id).select_from(SCHEDULES).where(TASKS.c.id.in_(numbers))
     found: dict[int, list[Status]] = {number: [] for number in numbers}
     for status in Status:
         for number in db.session.scalars(query.where(*has_status(status, BEGIN, pauses))):

@@ -12,7 +12,7 @@ from tests.scheduler.beats import RUNS, FakeTime, Rig, at
 from tests.servers import free_port, wait_for
 from webapp.config import Settings
 from webapp.run_store.changes import CHANGES, read
-from webapp.scheduler.announcer import REST, Announcer
+from webapp.scheduler.announcer import REST_SECONDS, Announcer
 
 
 def told(redis: redis_client.Redis) -> set[str]:
@@ -60,6 +60,6 @@ def test_beat_tells_what_it_ended_or_begins_again(beats: Rig, settings: Settings
 
 def test_beat_does_not_wait_for_a_redis_that_is_away() -> None:
     announcer = Announcer(f"redis://127.0.0.1:{free_port()}/0")
-    announcer.tell(["one"])
-    assert announcer._rest_until > REST
-    Announcer(None).tell(["one"])
+    announcer.announce(["one"])
+    assert announcer._rest_until > REST_SECONDS
+    Announcer(None).announce(["one"])

@@ -16,7 +16,7 @@ from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 from webapp.run_store.worker_models import Worker
 from webapp.schedule_store.models import ScheduleVersion
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules import service
 
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"

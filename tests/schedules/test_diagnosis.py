@@ -17,7 +17,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, ScheduleProgress
 from webapp.schedule_store.models import ScheduleDetail
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules import service
 
 DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)

@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.worker_models import Worker
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules import service
 
 

@@ -18,7 +18,8 @@ from webapp.identity.models import AuditEntry
 from webapp.messaging.beat_wakeup import CHANNEL
 from webapp.schedule_store import stored
 from webapp.schedule_store.models import ScheduleDetail, ScheduleTombstone, ScheduleVersion
-from webapp.schedule_store.stored import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS, Stored
+from webapp.schedule_store.rows import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 
 Filled = Callable[..., dict[str, Any]]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from webapp.extensions import db
-from webapp.schedule_store.stored import CRONTABS, DETAILS, TASKS, WORDS
+from webapp.schedule_store.rows import CRONTABS, DETAILS, TASKS, WORDS
 from webapp.schedules.list import listing, ordering, trigrams
 from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.trigrams import SHARES, may_mention, rare_parts

@@ -19,7 +19,7 @@ from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.schedule_store import stored
 from webapp.schedule_store.definition import iso
-from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS
+from webapp.schedule_store.rows import DETAILS, PROGRESS, TASKS
 from webapp.schedules.list import listing
 from webapp.schedules.list.cached_counts import MOST, kept
 from webapp.schedules.list.listing import Filters
@@ -245,7 +245,7 @@ def test_a_page_takes_few_statements_however_long_the_list(context: Flask) -> No
 
 def fill(count: int) -> None:
     """That many schedules, all on one crontab."""
-    from webapp.schedule_store.stored import CRONTABS
+    from webapp.schedule_store.rows import CRONTABS
 
     rule = db.session.execute(sa.insert(CRONTABS).values(minute="5")).inserted_primary_key[0]  # type: ignore[attr-defined]
     rows = [

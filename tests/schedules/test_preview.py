@@ -13,7 +13,7 @@ from tests.support import reading
 from tests.visitors import Visitor, number_of
 from webapp.extensions import db
 from webapp.schedule_store.reader import EntryReader
-from webapp.schedule_store.rows import some_rows
+from webapp.schedule_store.rows import rows_by_id
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -103,7 +103,7 @@ def test_the_preview_shows_the_moments_at_which_beat_will_fire(app: Flask, sched
     printed = app.test_cli_runner().invoke(args=asked).output
     assert json.loads(printed) == shown
     with app.app_context(), reading():
-        (row,) = some_rows(db.session.connection(), [number])
+        (row,) = rows_by_id(db.session.connection(), [number])
         entry = EntryReader(lambda _name: True).read(row, 0.0)
         firing = [entry.firing(datetime.fromisoformat(due["utc"]).timestamp()) for due in shown]
     assert firing == [moment.timestamp() for moment in moments]

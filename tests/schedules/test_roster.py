@@ -71,7 +71,7 @@ def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest
         gathered, one_by_one = Roster(), Roster()
         moment = now()
         gathered.refresh(db.session.connection(), moment)
-        monkeypatch.setattr(grouping, "MOST", 0)
+        monkeypatch.setattr(grouping, "MAX_GROUPS", 0)
         one_by_one.refresh(db.session.connection(), moment)
         assert gathered.groups == one_by_one.groups
         # All but the disabled one, and the paused one besides.

@@ -11,7 +11,8 @@ from flask import Flask
 
 from tests.visitors import Visitor
 from webapp.extensions import db
-from webapp.schedule_store.stored import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS, Stored
+from webapp.schedule_store.rows import CRONTABS, DETAILS, PROGRESS, TASKS, WORDS
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.list import listing, ordering
 from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.ordering import ORDERS, Order

@@ -13,7 +13,7 @@ from flask import Flask
 from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleVersion
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules import history, service
 from webapp.schedules.sources.given import Given
 from webapp.schedules.transfer import export

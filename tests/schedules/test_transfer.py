@@ -13,7 +13,7 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.schedule_store import stored
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS, select_schedules
 from webapp.schedules import service
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.own import from_yaml, to_yaml
@@ -48,7 +48,7 @@ def made(context: Flask) -> None:
 
 
 def snapshots() -> list[dict[str, Any]]:
-    return [found.snapshot for found in stored.load(db.session, stored.select_schedules().order_by(TASKS.c.name))]
+    return [found.snapshot for found in stored.load(db.session, select_schedules().order_by(TASKS.c.name))]
 
 
 def as_given(entries: list[dict[str, Any]]) -> list[Given]:

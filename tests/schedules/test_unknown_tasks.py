@@ -18,7 +18,7 @@ from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.schedule_store import stored
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules import service
 from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.transfer import export

@@ -21,7 +21,7 @@ from webapp.extensions import db
 from webapp.messaging.default_schedules import SCHEDULES
 from webapp.run_store.models import Run
 from webapp.schedule_store.beat_models import Beat
-from webapp.schedule_store.stored import TASKS
+from webapp.schedule_store.rows import TASKS
 
 pytestmark = pytest.mark.slow
 Filled = Callable[..., dict[str, Any]]

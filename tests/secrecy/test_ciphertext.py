@@ -30,7 +30,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
 from webapp.schedule_store import secret_arguments, stored
-from webapp.schedule_store.stored import select_schedules
+from webapp.schedule_store.rows import select_schedules
 from webapp.schedules import service
 from webapp.secrecy import sealing
 from webapp.secrecy.masking import conceal, rule_of

@@ -106,11 +106,6 @@ def insert(bound: Bound, table: Any) -> Any:
     return sqlite.insert(table) if is_sqlite(bound) else postgresql.insert(table)
 
 
-def numbers_joined(bound: Bound, column: str) -> str:
-    """The numbers of a group as one text, with commas: as a row for each, thousands would take longer to fetch."""
-    return f"group_concat({column})" if is_sqlite(bound) else f"string_agg(CAST({column} AS text), ',')"
-
-
 def along(bound: Bound, table: str, index: str) -> str:
     """A table in a FROM that is read along an index; SQLite, which has no statistics, has to be told."""
     return f"{table} INDEXED BY {index}" if is_sqlite(bound) else table

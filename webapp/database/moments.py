@@ -12,13 +12,16 @@ def moment(epoch: float) -> datetime:
     return from_microseconds(round(epoch * 1_000_000))
 
 
-def seconds(value: datetime | str | None) -> float | None:
-    """A stored moment, as either driver gives it out raw, in epoch seconds."""
-    if value is None:
-        return None
+def utc(value: datetime | str | None) -> datetime | None:
+    """A stored moment, as either driver gives it out raw, as an aware datetime in UTC."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=UTC)
-    # Exact to the microsecond: for an aware moment this divides whole microseconds once.
-    return value.timestamp()
+    if value is None:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def seconds(value: datetime | str | None) -> float | None:
+    """The same in epoch seconds, exact to the microsecond: an aware moment divides whole microseconds once."""
+    at = utc(value)
+    return None if at is None else at.timestamp()

@@ -21,8 +21,8 @@ from webapp.messaging.installation import OtherInstallation
 from webapp.recorder import recorder
 from webapp.run_store.worker_models import Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
+from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
-from webapp.schedule_store.stored import PROGRESS, TASKS
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import root
 from webapp.web.transactions import database_clock

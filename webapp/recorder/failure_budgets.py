@@ -28,7 +28,7 @@ from webapp.identity.models import Role, User
 from webapp.mail_store import outbox
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.schedule_store.stored import DETAILS, TASKS
+from webapp.schedule_store.rows import DETAILS, TASKS
 from webapp.schedule_store.writing import Writer
 
 LONGEST_ERROR = 200

@@ -1,4 +1,4 @@
-"""What the beat processes write: which one leads, which are there, how far each schedule has come."""
+"""The tables that beat processes write: the lease, the processes, and the progress of each schedule."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def alive_beats(session: Session | scoped_session[Any], at: datetime) -> Sequenc
 
 
 class ScheduleProgress(Base):
-    """How far a schedule has come. Written by the leading beat only, in the transaction that creates the runs."""
+    """The progress of a schedule. Written by the leading beat only, in the transaction that creates the runs."""
 
     __tablename__ = "schedule_progress"
 
     schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="The last due time accounted for")
     next_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Without a revision they are those of a schedule that beat has switched off, and count no more.
+    # Without a revision they are those of a schedule that beat has switched off, and no longer count.
     runs: Mapped[int] = mapped_column(default=0, server_default="0", comment="Counts toward the maximum")
     broken: Mapped[str | None] = mapped_column(sa.Text, comment="Why it cannot fire; None when it can")
     broken_since: Mapped[datetime | None] = mapped_column(

@@ -1,4 +1,4 @@
-"""What a schedule says, as one value: what validation makes, what is written, what a version remembers.
+"""The definition of a schedule as one value: made by validation, written to the tables, kept in versions.
 
 Pure: no clock, no database, no Flask.
 """
@@ -40,7 +40,7 @@ RULE_FIELDS: dict[Kind, tuple[str, ...]] = {
 ALL_RULE_FIELDS = tuple(name for names in RULE_FIELDS.values() for name in names)
 MOMENTS = ("at", "start", "end")
 
-# What each field is when nobody says anything.
+# The value of each field that is not given.
 DEFAULTS: dict[str, Any] = {
     "timezone": "UTC",
     "args": [],
@@ -69,7 +69,7 @@ FIELDS = ("name", "task", "kind", *ALL_RULE_FIELDS, *DEFAULTS)
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A schedule that was found to be legal. Moments are aware; `jitter` and windows are in seconds."""
+    """A valid schedule. Moments are aware; `jitter` and windows are in seconds."""
 
     name: str
     task: str
@@ -100,7 +100,7 @@ class Definition:
         return kind_of(self.rule)
 
     def recurrence(self) -> Recurrence:
-        """Its due times' rule."""
+        """The recurrence that its due times follow from."""
         return Recurrence(
             rule=self.rule,
             timezone=self.timezone,
@@ -121,17 +121,12 @@ class Definition:
         return values
 
 
+_KIND_OF = {Interval: Kind.INTERVAL, Crontab: Kind.CRONTAB, Solar: Kind.SOLAR, OneTime: Kind.CLOCKED}
+
+
 def kind_of(rule: Rule) -> Kind:
     """Which of the four kinds a rule is."""
-    match rule:
-        case Interval():
-            return Kind.INTERVAL
-        case Crontab():
-            return Kind.CRONTAB
-        case Solar():
-            return Kind.SOLAR
-        case OneTime():
-            return Kind.CLOCKED
+    return _KIND_OF[type(rule)]
 
 
 def rule_values(rule: Rule) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A schedule as beat holds it: small, because there may be 100,000 of them, and sharing whatever is equal."""
+"""A schedule as beat keeps it in memory: small, because there may be 100,000, with equal parts shared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Target(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What is asked when a schedule comes due. Moments are epoch seconds, lengths are seconds."""
+    """What decides about a due time when it comes. Moments are epoch seconds, lengths are seconds."""
 
     misfire: str
     window: int
@@ -29,7 +29,7 @@ class Policy(NamedTuple):
     paused_as: str | None
 
     def paused(self, moment: float) -> bool:
-        """Whether the schedule's own pause holds then; `paused_as` says it in words."""
+        """Whether the schedule's own pause is on at that moment; `paused_as` is its text."""
         if self.paused_from is None or moment < self.paused_from:
             return False
         return self.paused_until is None or moment < self.paused_until
@@ -41,7 +41,7 @@ class Entry:
     `args` and `kwargs` are the raw JSON; where some of it is secret, they are masked and `sealed` holds the call.
     `next_due` is the next due time (epoch seconds, exact to the microsecond), None where there is none; `fires_at` adds
     its jitter. `done` counts the runs made, for the maximum. `generation` grows with each change of either, so that
-    what the agenda holds of an older one is known to be void.
+    older places in the agenda are known to be void.
     """
 
     __slots__ = (

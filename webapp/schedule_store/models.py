@@ -13,7 +13,7 @@ from webapp.database.engine import Base, UtcDateTime, now
 
 
 class Misfire(StrEnum):
-    """What becomes of due times that nobody could fire in time."""
+    """What happens to due times that no beat fired in time."""
 
     SKIP = "skip"
     RUN_ONCE = "run once"
@@ -30,14 +30,14 @@ class Overlap(StrEnum):
 
 
 class Owner(StrEnum):
-    """Where a schedule was first written down."""
+    """Where a schedule is defined: in the code, or by an admin in Beatdesk."""
 
     CODE = "code"
     ADMIN = "admin"
 
 
 class Resume(StrEnum):
-    """What becomes of the due times that fell into a pause, when it ends."""
+    """What happens at the end of a pause to the due times that fell into it."""
 
     SKIP = "skip"
     ONCE = "run once"
@@ -102,8 +102,8 @@ class SchedulePause(Base):
     """A pause of everything or of tags, or a change window that is planned.
 
     Written by `webapp.schedules.pausing.service`.
-    A pause of one schedule lies in its details while it lasts; it comes here when it ends with something to make up
-    for. Beat notes here how far it has caught up.
+    A pause of one schedule is kept in its details while it lasts; it gets a row here when it ends with runs to catch
+    up. Beat records here how far it has caught up.
     """
 
     __tablename__ = "pauses"
@@ -147,7 +147,7 @@ class ScheduleRevision(Base):
 
 
 class ScheduleTombstone(Base):
-    """A schedule that was deleted, and at which revision, so that beat hears of it."""
+    """A schedule that was deleted, and at which revision, so that beat drops it."""
 
     __tablename__ = "schedule_tombstones"
 
@@ -174,7 +174,7 @@ class ScheduleVersion(Base):
 class ScheduleWords(Base):
     """What a search looks through: name, task, description and tags of a schedule, in lower case, one narrow row each.
 
-    The database's triggers write it, whoever writes the schedule.
+    The database's triggers write it, at each write of the schedule by any program.
     """
 
     __tablename__ = "schedule_words"

@@ -1,4 +1,4 @@
-"""Pauses as they lie in the tables, for beat and pages alike. No Flask here."""
+"""Reading and writing the rows of pauses, for beat and pages alike. No Flask here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause, read_tags
-from webapp.schedule_store.stored import DETAILS
+from webapp.schedule_store.rows import DETAILS
 
 PAUSES: sa.Table = SchedulePause.__table__  # type: ignore[assignment]  # a mapped class has a Table here
 _NAMES = ("id", "tags", "reason", "author", "starts_at", "ends_at", "ended_at", "on_resume", "schedule_id")
@@ -27,12 +27,12 @@ _UNSETTLED = (
 
 
 def unsettled(connection: sa.Connection | Session | scoped_session[Any]) -> list[Pause]:
-    """The pauses that are planned, on, or ended and not yet made up for. One statement."""
-    return [value(row) for row in connection.execute(_UNSETTLED)]
+    """The pauses that are planned, on, or ended and not yet caught up. One statement."""
+    return [pause_of(row) for row in connection.execute(_UNSETTLED)]
 
 
-def value(row: Any) -> Pause:
-    """A row of `pauses` as what it means: whoever ended it early ended it then."""
+def pause_of(row: Any) -> Pause:
+    """The pause that a row describes: it ends as planned, or earlier if a person ended it."""
     ends = [end for end in (row.ends_at, row.ended_at) if end is not None]
     return Pause(
         row.id,
@@ -47,30 +47,30 @@ def value(row: Any) -> Pause:
     )
 
 
-# Of one schedule's own pause; beat makes up for no more.
-MOST_OF_ONE = 1000
+# Skipped runs of one schedule's own pause; beat catches up no more.
+MAX_OWN_SKIPPED = 1000
 
 
-def own_skipped(row: Any) -> sa.Select[Any]:
-    """The runs that a schedule's own pause kept from firing, newest first, of a row of `stored.select_schedules`."""
+def skipped_by_own_pause(row: Any) -> sa.Select[Any]:
+    """The runs that a schedule's own pause kept from firing, newest first, of a row of `rows.select_schedules`."""
     mine = (Run.schedule_id == row.id, Run.due_at >= row.paused_at, Run.state == RunState.SKIPPED)
     during = (Run.pause_id.is_(None), Run.reason.like("paused%"))
-    return sa.select(Run.id).where(*mine, *during).order_by(Run.due_at.desc()).limit(MOST_OF_ONE)
+    return sa.select(Run.id).where(*mine, *during).order_by(Run.due_at.desc()).limit(MAX_OWN_SKIPPED)
 
 
-def note_own(session: Session | scoped_session[Any], row: Any, choice: Resume, now: datetime, who: str) -> None:
-    """Note that a schedule's own pause ended and that something is to be made up for; beat does that."""
+def record_own_pause(session: Session | scoped_session[Any], row: Any, choice: Resume, now: datetime, who: str) -> None:
+    """Record that a schedule's own pause ended with runs to catch up, which beat then does."""
     ended = {"ends_at": row.paused_until, "ended_at": now, "ended_by": who}
     values = {"schedule_id": row.id, "reason": row.pause_reason or "", "author": row.paused_by or "", **ended}
     insert = sa.insert(PAUSES).values(starts_at=row.paused_at, on_resume=choice, **values).returning(PAUSES.c.id)
     number = session.execute(insert).scalar_one()
-    chosen = own_skipped(row).scalar_subquery()
+    chosen = skipped_by_own_pause(row).scalar_subquery()
     change = sa.update(Run).where(Run.id.in_(chosen)).values(pause_id=number)
     session.execute(change, execution_options={"synchronize_session": False})
 
 
 def tagged(tags: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Whether a schedule is held by a pause of these tags; of none: everything."""
+    """Whether a pause of these tags concerns a schedule; a pause without tags concerns all."""
     texts = [json.dumps(tag, ensure_ascii=False) for tag in sorted(tags)]
     if not texts:
         return sa.true()

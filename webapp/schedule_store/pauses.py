@@ -1,4 +1,4 @@
-"""What a pause of everything or of tags is, and which one holds a schedule at a moment. Pure; moments are aware."""
+"""Pauses of everything, of tags or of one schedule, and which one holds at a moment. Pure; moments are aware."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from webapp.schedule_store.models import Misfire, Resume
 class Pause(NamedTuple):
     """A pause, or a change window that is planned: from `starts_at` to before `ends_at` (None: until it is ended).
 
-    No `tags` means everything. `schedule_id` stands for one schedule's own pause, which has ended and is only made up
-    for. `caught_up_to` is the last schedule for which that was done.
+    No `tags` means everything. With a `schedule_id` it is one schedule's own pause, which has ended and is only to be
+    caught up. `caught_up_to` is the last schedule that was.
     """
 
     id: int
@@ -29,9 +29,9 @@ class Pause(NamedTuple):
     caught_up_to: int = 0
 
     @property
-    def told(self) -> str:
-        """How a run that it kept from firing says so."""
-        return told(self.reason, self.author)
+    def text(self) -> str:
+        """The reason given at runs that it kept from firing."""
+        return pause_text(self.reason, self.author)
 
     def holds(self, moment: datetime) -> bool:
         """Whether it is on at a moment."""
@@ -49,7 +49,7 @@ class Pause(NamedTuple):
 def covering(pauses: Iterable[Pause], tags: Collection[str], moment: datetime) -> Pause | None:
     """The pause that keeps a schedule with these tags from firing at a moment, or None.
 
-    Of several the one that lasts longest: what comes due is decided about when nothing holds it any more.
+    Of several the one that ends last: what came due is decided about when no pause holds any more.
     """
     held: Pause | None = None
     for pause in pauses:
@@ -73,13 +73,13 @@ def _outlasts(pause: Pause, other: Pause) -> bool:
     return pause.ends_at is None or pause.ends_at > other.ends_at
 
 
-def told(reason: str, author: str) -> str:
+def pause_text(reason: str, author: str) -> str:
     """Why nothing fires during a pause: "paused: REASON, by WHO"."""
     return "paused" + (f": {reason}" if reason else "") + (f", by {author}" if author else "")
 
 
 def read_tags(text: str | None) -> tuple[str, ...]:
-    """The tags in a JSON list; none when somebody wrote something else there."""
+    """The tags in a JSON list; none when it is anything else."""
     try:
         found = json.loads(text or "[]")
     except (ValueError, RecursionError):
@@ -88,17 +88,17 @@ def read_tags(text: str | None) -> tuple[str, ...]:
 
 
 class Choice(NamedTuple):
-    """How due times that fell into a pause are made up for: the pause's choice and the schedule's misfire policy."""
+    """How a schedule catches up after a pause: the pause's choice and the schedule's misfire policy."""
 
     on_resume: Resume
     misfire: str
     window: int
 
 
-def to_make_up(choice: Choice, dues: Sequence[float], ended: float) -> list[float]:
+def due_times_to_catch_up(choice: Choice, dues: Sequence[float], ended: float) -> list[float]:
     """Which of a schedule's due times, in order and in epoch seconds, run after the pause that ended then.
 
-    What came due after the end, before beat had heard of it, always runs. A window reaches back from the end.
+    What came due after the end, before beat knew of it, always runs. A window reaches back from the end.
     """
     during = [due for due in dues if due < ended]
     after = [due for due in dues if due >= ended]

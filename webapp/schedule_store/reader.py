@@ -1,12 +1,16 @@
-"""Rows -> entries. A row that cannot fire becomes its reason instead; no row can stop another."""
+"""What a row of a schedule means: its recurrence, and the entry that beat keeps of it.
+
+A row that cannot fire raises BrokenRow with the reason, so that no row stops another.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
-from webapp.database.moments import moment, seconds
+from webapp.database.moments import seconds, utc
 from webapp.queue_names import target_refusal
 from webapp.recurrence import (
     Crontab,
@@ -19,10 +23,11 @@ from webapp.recurrence import (
     check,
     next_due_timestamp,
 )
+from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
-from webapp.schedule_store.pauses import read_tags, told
-from webapp.schedule_store.rows import Row, policy_columns, rule_columns, target_columns
+from webapp.schedule_store.pauses import pause_text, read_tags
+from webapp.schedule_store.rows import KINDS, Row, policy_columns, rule_columns, target_columns
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
@@ -32,15 +37,15 @@ from webapp.task_catalogue.task_names import is_internal
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9
 # Of what is kept to be shared among entries, at most this many of a kind: beyond it, sharing costs more memory than it
 # saves.
-MOST_SHARED = 10_000
+MAX_SHARED = 10_000
 # A schedule that seems to have come due further in the future than this was written before the clock was set back.
-CLOCK_SET_BACK = 1.0
+CLOCK_SET_BACK_SECONDS = 1.0
 
 # What stands in JSON columns: what an empty one and `null` mean, and what it must be.
 _JSON: dict[str, tuple[str, type]] = {"args": ("[]", list), "kwargs": ("{}", dict), "headers": ("{}", dict)}
 _decoder = json.JSONDecoder()
 
-# Whatever else a row that was written by hand may hold.
+# What else reading a row may raise that was written by hand.
 UNREADABLE = (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError)
 
 Key = TypeVar("Key")
@@ -51,7 +56,7 @@ class BrokenRow(Exception):
     """A schedule cannot fire; the text is the reason, for people."""
 
 
-class _Rule:
+class _SharedRule:
     """A recurrence, and a stretch of time in which its next due time is known to be the same."""
 
     __slots__ = ("after", "due", "recurrence")
@@ -71,7 +76,7 @@ class _Rule:
 class EntryReader:
     """Makes entries of rows, sharing equal parts among them: what was met before is known by its raw columns.
 
-    `known_task` tells whether a task may be scheduled, `rule_for` which of its arguments are secret; each is asked
+    `known_task` says whether a task may be scheduled, `rule_for` which of its arguments are secret; each is called
     once for a target or task, so a reader is for one load, or for a process whose tasks do not change.
     """
 
@@ -80,7 +85,7 @@ class EntryReader:
     ) -> None:
         self._known_task = known_task
         self._rule_for = rule_for
-        self._rules: dict[tuple[Any, ...], _Rule] = {}
+        self._rules: dict[tuple[Any, ...], _SharedRule] = {}
         self._targets: dict[tuple[Any, ...], Target] = {}
         self._policies: dict[tuple[Any, ...], Policy] = {}
         self._secrets: dict[str, Secrets] = {}
@@ -106,11 +111,8 @@ class EntryReader:
         entry = Entry((row.id, row.name), (target, args, kwargs), rule.recurrence, policy)
         entry.sealed = sealed
         tags = self._tags.get(row.tags)
-        entry.tags = _keep(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
-        entry.version, entry.revision = row.version, row.revision
-        # Runs from before beat switched it off do not count once it is enabled again.
-        counted = 0 if row.progress_revision is None else row.runs or 0
-        entry.done = max(counted, 1 if row.fired else 0)
+        entry.tags = _share(self._tags, row.tags, read_tags(row.tags)) if tags is None else tags
+        entry.version, entry.revision, entry.done = row.version, row.revision, row.done
         entry.expect(_resume(row, rule, entry.done, now))
         return entry
 
@@ -119,7 +121,7 @@ class EntryReader:
         args, kwargs = self._json("args", row.args), self._json("kwargs", row.kwargs)
         rule = self._secrets.get(row.task)
         if rule is None:
-            rule = _keep(self._secrets, row.task, self._rule_for(row.task))
+            rule = _share(self._secrets, row.task, self._rule_for(row.task))
         if not rule.concerns(args) and not rule.concerns(kwargs):
             return args, kwargs, None
         call = open_call(rule, row.task, json.loads(args), json.loads(kwargs))
@@ -137,10 +139,10 @@ class EntryReader:
         except ValueError as error:
             raise BrokenRow(f"{field} are not JSON: {error}") from None
         if value is None:
-            return _keep(self._texts[field], text, empty)
+            return _share(self._texts[field], text, empty)
         if not isinstance(value, kind):
             raise BrokenRow(f"{field} must be a JSON {'list' if kind is list else 'object'}")
-        return _keep(self._texts[field], text, given)
+        return _share(self._texts[field], text, given)
 
     def _target(self, row: Row) -> Target:
         if is_internal(row.task):
@@ -160,7 +162,7 @@ class EntryReader:
         if headers:
             options["headers"] = sealed(headers, self._rule_for)
         text = json.dumps(options, sort_keys=True) if options else None
-        return _keep(self._targets, target_columns(row), Target(row.task, row.queue or None, row.priority, text))
+        return _share(self._targets, target_columns(row), Target(row.task, row.queue or None, row.priority, text))
 
     def _policy(self, row: Row) -> Policy:
         policy = Policy(
@@ -171,27 +173,27 @@ class EntryReader:
             seconds(row.expires),
             seconds(row.paused_at),
             seconds(row.paused_until),
-            told(row.pause_reason or "", row.paused_by or "") if row.paused_at is not None else None,
+            pause_text(row.pause_reason or "", row.paused_by or "") if row.paused_at is not None else None,
         )
-        return _keep(self._policies, policy_columns(row), policy)
+        return _share(self._policies, policy_columns(row), policy)
 
-    def _rule(self, row: Row) -> _Rule:
+    def _rule(self, row: Row) -> _SharedRule:
         # A jitter is the schedule's own, the rest is shared.
         key = (*rule_columns(row), row.name) if row.jitter else rule_columns(row)
         known = self._rules.get(key)
         if known is None:
             recurrence = recurrence_of(row)
             check(recurrence)
-            known = _Rule(recurrence)
-            if len(self._rules) >= MOST_SHARED:
+            known = _SharedRule(recurrence)
+            if len(self._rules) >= MAX_SHARED:
                 # Those that edits brought; what is in use is shared already.
                 self._rules.clear()
             self._rules[key] = known
         return known
 
 
-def _keep(known: dict[Key, Value], key: Key, value: Value) -> Value:
-    if len(known) < MOST_SHARED:
+def _share(known: dict[Key, Value], key: Key, value: Value) -> Value:
+    if len(known) < MAX_SHARED:
         known[key] = value
     return value
 
@@ -207,56 +209,62 @@ def _decoded(text: str) -> Any:
 
 def recurrence_of(row: Row) -> Recurrence:
     """When a row comes due, whether that can work or not. Raises BrokenRow when it does not say, and ValueError."""
-    rule = _plain_rule(row)
-    ends = [end for end in (seconds(row.ends_at), seconds(row.expires)) if end is not None]
-    start, anchor = seconds(row.start_time), seconds(row.anchor)
-    # A one-time rule needs no such limit, unless it was given another time after its run, by other hands than ours.
-    once = bool(row.fired or (row.one_off and not isinstance(rule, OneTime)))
     return Recurrence(
-        rule=rule,
-        timezone=(row.crontab_timezone or "UTC") if isinstance(rule, Crontab) else row.timezone,
-        start=None if start is None else moment(start),
-        end=moment(min(ends)) if ends else None,
-        max_runs=1 if once else row.max_runs,
+        rule=rule_of(row),
+        timezone=timezone_of(row),
+        start=utc(row.start_time),
+        end=end_of(row),
+        max_runs=1 if row.fired else row.max_runs,
         jitter=row.jitter or 0.0,
         seed=row.name if row.jitter else "",
-        anchor=None if anchor is None else moment(anchor),
+        anchor=utc(row.anchor),
     )
 
 
-def _plain_rule(row: Row) -> Rule:
+def timezone_of(row: Row) -> str:
+    """A crontab's own zone; for the other kinds the one in which people read its times."""
+    zone: str = (row.crontab_timezone or "UTC") if KINDS.get(row.discriminator) is Kind.CRONTAB else row.timezone
+    return zone
+
+
+def end_of(row: Row) -> datetime | None:
+    """After which nothing is due; the library's own `expires` bounds it too."""
+    ends = [end for end in (utc(row.ends_at), utc(row.expires)) if end is not None]
+    return min(ends, default=None)
+
+
+def rule_of(row: Row) -> Rule:
+    """The rule that its kind's table has. Raises BrokenRow when there is none."""
     if row.rule_id is None:
         raise BrokenRow(f"its {row.discriminator or 'schedule'} row is missing")
-    match row.discriminator:
-        case "intervalschedule":
-            return Interval(row.every or 0, row.period or "")
-        case "crontabschedule":
-            return Crontab(
-                row.minute or "", row.hour or "", row.day_of_month or "", row.month_of_year or "", row.day_of_week or ""
-            )
-        case "solarschedule":
-            return Solar(row.event or "", float(row.latitude), float(row.longitude))
-        case _:
-            at = seconds(row.clocked_time)
+    match KINDS[row.discriminator]:
+        case Kind.INTERVAL:
+            return Interval(row.every, row.period)
+        case Kind.CRONTAB:
+            return Crontab(row.minute, row.hour, row.day_of_month, row.month_of_year, row.day_of_week)
+        case Kind.SOLAR:
+            return Solar(row.event, float(row.latitude), float(row.longitude))
+        case Kind.CLOCKED:
+            at = utc(row.clocked_time)
             if at is None:
                 raise BrokenRow("its time is missing")
-            return OneTime(moment(at))
+            return OneTime(at)
 
 
-def _resume(row: Row, rule: _Rule, done: int, now: float) -> float | None:
+def _resume(row: Row, rule: _SharedRule, done: int, now: float) -> float | None:
     """The due time that a schedule waits for.
 
     1. None if all its runs were made.
     2. The one that was noted when it last fired, if nothing was edited since and the clock was not set back since.
     3. Else the first one after the edit or after the last one accounted for, whichever is later.
 
-    It may have passed while nobody led: then it is a misfire. It never lies before the edit.
+    It may have passed while no beat led: then it is a misfire. It never lies before the edit.
     """
     most = rule.recurrence.max_runs
     if most is not None and done >= most:
         return None
     last = seconds(row.last_due_at)
-    set_back = last is not None and last > now + CLOCK_SET_BACK
+    set_back = last is not None and last > now + CLOCK_SET_BACK_SECONDS
     if row.progress_revision == row.revision and row.next_due_at is not None and not set_back:
         return seconds(row.next_due_at)
     edited = seconds(row.changed_at) or 0.0

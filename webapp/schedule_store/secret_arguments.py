@@ -25,7 +25,7 @@ def sealed(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def exported(snapshot: Snapshot) -> dict[str, Any]:
-    """For who may import it again: all that is sealed names its task and place. What cannot be opened is masked."""
+    """For a file that may be imported: all that is sealed names its task and place. What cannot be opened is masked."""
     if not _is_call(snapshot):
         return shown(snapshot)
     rule, task, *call = _call(snapshot)

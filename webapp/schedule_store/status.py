@@ -16,10 +16,10 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.pause_rows import tagged
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, PROGRESS, TASKS, Stored
+from webapp.schedule_store.rows import CLOCKED, DETAILS, FIRED, MAX_RUNS, PROGRESS, TASKS
+from webapp.schedule_store.stored import Stored
 
 
 class Status(StrEnum):
@@ -55,19 +55,16 @@ def comes_due(schedule: Stored) -> bool:
     return status_of(schedule, held=False) in DUE
 
 
-_CLOCKED = TASKS.c.discriminator == DISCRIMINATORS[Kind.CLOCKED]
-_FIRED = TASKS.c.one_off & (TASKS.c.total_run_count != 0)
-_MAX_RUNS = sa.case((TASKS.c.one_off & ~_CLOCKED, 1), else_=DETAILS.c.max_runs)
 _SWITCHED_OFF = PROGRESS.c.last_due_at.is_not(None) & PROGRESS.c.revision.is_(None)
 _SPENT = sa.or_(
-    _CLOCKED,
-    _MAX_RUNS.is_not(None) & (PROGRESS.c.runs >= _MAX_RUNS),
+    CLOCKED,
+    MAX_RUNS.is_not(None) & (PROGRESS.c.runs >= MAX_RUNS),
     DETAILS.c.ends_at.is_not(None),
     TASKS.c.expires.is_not(None),
 )
-_DONE = sa.or_(_FIRED, TASKS.c.enabled.is_(False) & _SWITCHED_OFF & _SPENT)
+_DONE = sa.or_(FIRED, TASKS.c.enabled.is_(False) & _SWITCHED_OFF & _SPENT)
 # Whether it is to fire at all, and what beat noted of one that cannot.
-ON = TASKS.c.enabled.is_(True) & ~_FIRED
+ON = TASKS.c.enabled.is_(True) & ~FIRED
 OFF = ~ON
 BROKEN, FINE = PROGRESS.c.broken.is_not(None), PROGRESS.c.broken.is_(None)
 _FAILING = DETAILS.c.failing_since.is_not(None)

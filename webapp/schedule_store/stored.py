@@ -1,6 +1,6 @@
-"""Schedules as they lie in the tables: one query with everything, and what it means.
+"""A schedule for pages: what beat reads of its row, in words and as JSON values, and what only people want to know.
 
-A row may have been written by anybody. What cannot be read is told as `problem`, and everything else goes on.
+Other programs may have written the row. Why it cannot fire is its `problem`; the rest of it is shown all the same.
 No Flask here.
 """
 
@@ -10,67 +10,31 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
-from sqlalchemy_celery_beat.models import (
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    SolarSchedule,
-)
 
 from webapp.database.dialects import Many, one_of
 from webapp.recurrence import (
-    Crontab,
     DueTime,
-    Interval,
-    OneTime,
     Recurrence,
     RecurrenceError,
     Rule,
-    Solar,
     describe,
     due_times,
     jitter_seconds,
 )
-from webapp.schedule_store.beat_models import ScheduleProgress
-from webapp.schedule_store.definition import DEFAULTS, TARGETS, Kind, iso
-from webapp.schedule_store.models import ScheduleDetail, ScheduleWords
-from webapp.schedule_store.reader import UNREADABLE, BrokenRow, EntryReader, recurrence_of
-from webapp.schedule_store.rows import Row
+from webapp.schedule_store.definition import DEFAULTS, Kind, iso, rule_values
+from webapp.schedule_store.pauses import read_tags
+from webapp.schedule_store.reader import UNREADABLE, BrokenRow, EntryReader, end_of, recurrence_of, timezone_of
+from webapp.schedule_store.rows import KINDS, TASKS, Row, select_schedules, typed_row
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.formats import plural
 
 AnySession = Session | scoped_session[Any]
-
-
-def _table(model: Any) -> sa.Table:
-    table: sa.Table = model.__table__
-    return table
-
-
-TASKS = _table(PeriodicTask)
-DETAILS = _table(ScheduleDetail)
-PROGRESS = _table(ScheduleProgress)
-WORDS = _table(ScheduleWords)
-INTERVALS = _table(IntervalSchedule)
-CRONTABS = _table(CrontabSchedule)
-SOLARS = _table(SolarSchedule)
-CLOCKEDS = _table(ClockedSchedule)
-RULE_TABLES = {
-    Kind.INTERVAL: INTERVALS,
-    Kind.CRONTAB: CRONTABS,
-    Kind.SOLAR: SOLARS,
-    Kind.CLOCKED: CLOCKEDS,
-}
-DISCRIMINATORS = {kind: f"{kind}schedule" for kind in Kind}
-KINDS = {name: kind for kind, name in DISCRIMINATORS.items()}
-_SAME_FIELDS = ("name", "task", "priority", "expire_seconds", "misfire")
 
 
 @dataclass(frozen=True)
@@ -80,7 +44,7 @@ class Stored:
     `withdrawn`: after an edit, the due times that were to be skipped and are none any more.
     """
 
-    row: sa.Row[Any]
+    row: Row
     withdrawn: Sequence[datetime] = ()
 
     @property
@@ -90,55 +54,39 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, which no other schedule has."""
         return str(self.row.name)
 
     @cached_property
     def kind(self) -> Kind | None:
-        """Which kind its rule is; None when the row names a kind that nobody knows."""
+        """Which kind its rule is; None when the row names an unknown kind."""
         return KINDS.get(self.row.discriminator)
 
-    @cached_property
+    @property
     def rule(self) -> Rule | None:
-        """Its rule; None when the row that it names is gone."""
-        row = self.row
-        if self.kind is None or self._rule_id is None:
-            return None
-        match self.kind:
-            case Kind.INTERVAL:
-                return Interval(row.every, row.period)
-            case Kind.CRONTAB:
-                return Crontab(row.minute, row.hour, row.day_of_month, row.month_of_year, row.day_of_week)
-            case Kind.SOLAR:
-                return Solar(row.event, float(row.latitude), float(row.longitude))
-            case Kind.CLOCKED:
-                at = utc(row.clocked_time)
-                return None if at is None else OneTime(at)
+        """Its rule; None when it cannot be read."""
+        return None if self.recurrence is None else self.recurrence.rule
 
     @property
     def timezone(self) -> str:
-        """A crontab's own zone; for the other kinds the one in which people read its times."""
-        zone = self.row.crontab_timezone if self.kind == Kind.CRONTAB else self.row.timezone
-        return zone or "UTC"
+        """In which people read its times, and a crontab's fields are meant."""
+        return timezone_of(self.row) or "UTC"
 
     @property
     def max_runs(self) -> int | None:
-        """The library's `one_off` means once, whatever the kind."""
-        if self.row.one_off and self.kind != Kind.CLOCKED:
-            return 1
+        """After how many runs it ends; None for never."""
         limit: int | None = self.row.max_runs
         return limit
 
     @property
     def fired(self) -> bool:
-        """Whether it was to run once and has: other programs count its run in the library's own column."""
-        return bool(self.row.one_off and self.row.total_run_count)
+        """Whether it was to run once and has."""
+        return bool(self.row.fired)
 
     @property
     def runs(self) -> int:
         """How many runs were made that its maximum counts; none of those before beat switched it off."""
-        counted = 0 if self.row.progress_revision is None else self.row.runs or 0
-        return max(counted, int(self.fired))
+        return int(self.row.done)
 
     @property
     def made(self) -> int:
@@ -163,26 +111,14 @@ class Stored:
 
     @property
     def end(self) -> datetime | None:
-        """After which nothing is due; the library's own `expires` bounds it too."""
-        ends = [end for end in (self.row.ends_at, utc(self.row.expires)) if end is not None]
-        return min(ends, default=None)
-
-    @cached_property
-    def _as_beat_reads_it(self) -> Row:
-        found = {name: getattr(self.row, name) for name in Row._fields if name not in ("rule_id", "fired")}
-        return Row(**found, rule_id=self._rule_id, fired=self.fired)
-
-    @property
-    def _rule_id(self) -> int | None:
-        """The number of the row that says when, if that is there."""
-        found: int | None = getattr(self.row, f"{self.kind}_id") if self.kind is not None else None
-        return found
+        """After which nothing is due."""
+        return end_of(self.row)
 
     @cached_property
     def recurrence(self) -> Recurrence | None:
-        """Its due times' rule, or None when there is none to read."""
+        """The recurrence that its due times follow from; None when its rule cannot be read."""
         try:
-            return recurrence_of(self._as_beat_reads_it)
+            return recurrence_of(self.row)
         except (BrokenRow, *UNREADABLE):
             return None
 
@@ -190,10 +126,10 @@ class Stored:
     def problem(self) -> str | None:
         """Why it cannot fire: what beat found, or will find."""
         found: str | None = self.row.broken
-        if found or (self.row.revision is not None and self.row.progress_revision == self.row.revision):
+        if found or self.row.progress_revision == self.row.revision:
             return found
         try:
-            EntryReader(lambda name: find_task(name) is not None, rule_for).read(self._as_beat_reads_it, time.time())
+            EntryReader(lambda name: find_task(name) is not None, rule_for).read(self.row, time.time())
         except BrokenRow as error:
             return str(error)
         return None
@@ -219,7 +155,7 @@ class Stored:
 
     def fires_at(self, due: datetime) -> datetime:
         """When beat creates the run of a due time: then, or its jitter later."""
-        if self.recurrence is None or self.recurrence.jitter <= 0:
+        if self.recurrence is None:
             return due
         return due + timedelta(seconds=jitter_seconds(self.recurrence, due.timestamp()))
 
@@ -235,8 +171,7 @@ class Stored:
     @cached_property
     def tags(self) -> list[str]:
         """Its tags; none when they cannot be read."""
-        found = _json(self.row.tags)
-        return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+        return list(read_tags(self.row.tags))
 
     @cached_property
     def code_definition(self) -> dict[str, Any] | None:
@@ -247,53 +182,29 @@ class Stored:
     @cached_property
     def snapshot(self) -> dict[str, Any]:
         """What it says, in the form of `Definition.snapshot`, even when that is not legal."""
-        row, values = self.row, dict(DEFAULTS)
-        values |= {name: getattr(row, name) for name in _SAME_FIELDS if getattr(row, name) is not None}
-        values |= {name: getattr(row, name) or None for name in TARGETS}
-        values |= {
+        row = self.row
+        plain = {name: value for name in DEFAULTS if (value := getattr(row, name, None)) not in (None, "")}
+        return {
+            **DEFAULTS,
+            **plain,
+            "name": self.name,
+            "task": row.task,
+            "kind": self.kind and self.kind.value,
             "enabled": bool(row.enabled) and not self.fired,
-            "kind": self.kind.value if self.kind else None,
             "timezone": self.timezone,
-            "queue": row.queue or None,
             "args": _json(row.args or "[]", []),
             "kwargs": _json(row.kwargs or "{}", {}),
-            "start": _iso(utc(row.start_time)),
-            "end": _iso(self.end),
-            "max_runs": self.max_runs,
-            "jitter": row.jitter or 0.0,
-            "misfire_window": row.misfire_window if row.misfire_window is not None else DEFAULTS["misfire_window"],
-            "overlap": row.overlap or DEFAULTS["overlap"],
-            "failure_budget": row.failure_budget,
-            "description": row.description or "",
+            "start": row.start_time and iso(row.start_time),
+            "end": self.end and iso(self.end),
             "tags": self.tags,
+            **({} if self.rule is None else rule_values(self.rule)),
         }
-        match self.rule:
-            case Interval(every=every, period=period):
-                values |= {"every": every, "period": period}
-            case Crontab() as crontab:
-                values |= {"crontab": crontab.line}
-            case Solar(event=event, latitude=latitude, longitude=longitude):
-                values |= {"event": event, "latitude": latitude, "longitude": longitude}
-            case OneTime(at=at):
-                values |= {"at": iso(at)}
-        return values
 
     @property
     def beat_values(self) -> dict[str, Any]:
         """Its snapshot with what else concerns a beat of Celery's, for `sources.beat_export`."""
         headers = _json(self.row.headers)
         return {**self.snapshot, "headers": headers, "paused": self.paused, "problem": self.problem}
-
-
-def utc(moment: datetime | None) -> datetime | None:
-    """A moment of the library's columns, which SQLite gives without its zone."""
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else iso(moment)
 
 
 def _json(text: str | None, null: Any = None) -> Any:
@@ -307,68 +218,24 @@ def _json(text: str | None, null: Any = None) -> Any:
     return null if found is None else found
 
 
-def select_schedules() -> sa.Select[Any]:
-    """Everything of every schedule: add conditions, order and limit.
-
-    The library's enumerations are read as plain text: one unknown word in one row must not spoil the rest.
-    """
-    return sa.select(
-        *(column for column in TASKS.c if column.name != "schedule_id"),
-        TASKS.c.schedule_id.label("rule_id"),
-        *(column for column in DETAILS.c if column.name != "schedule_id"),
-        PROGRESS.c.last_due_at,
-        PROGRESS.c.next_due_at,
-        PROGRESS.c.runs,
-        PROGRESS.c.broken,
-        PROGRESS.c.revision.label("progress_revision"),
-        INTERVALS.c.id.label("interval_id"),
-        INTERVALS.c.every,
-        sa.type_coerce(INTERVALS.c.period, sa.String).label("period"),
-        CRONTABS.c.id.label("crontab_id"),
-        *(CRONTABS.c[name] for name in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")),
-        CRONTABS.c.timezone.label("crontab_timezone"),
-        SOLARS.c.id.label("solar_id"),
-        sa.type_coerce(SOLARS.c.event, sa.String).label("event"),
-        SOLARS.c.latitude,
-        SOLARS.c.longitude,
-        CLOCKEDS.c.id.label("clocked_id"),
-        CLOCKEDS.c.clocked_time,
-    ).select_from(_joined())
-
-
-def _joined() -> sa.FromClause:
-    joined: sa.FromClause = TASKS.outerjoin(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
-    joined = joined.outerjoin(PROGRESS, PROGRESS.c.schedule_id == TASKS.c.id)
-    for kind, table in RULE_TABLES.items():
-        of_kind = (TASKS.c.discriminator == DISCRIMINATORS[kind]) & (table.c.id == TASKS.c.schedule_id)
-        joined = joined.outerjoin(table, of_kind)
-    return joined
-
-
-def load(session: AnySession | sa.Connection, query: sa.Select[Any]) -> list[Stored]:
-    """The schedules that a query of `select_schedules` finds, in its order."""
-    return [Stored(row) for row in session.execute(query)]
+def load(session: AnySession | sa.Connection, query: sa.Select[Any], **given: Any) -> list[Stored]:
+    """The schedules that a query of `select_schedules` finds, in its order, with these parameters."""
+    return [Stored(typed_row(row)) for row in session.execute(query, given)]
 
 
 def find(session: AnySession | sa.Connection, schedule_id: int) -> Stored | None:
     """One schedule by its number."""
-    found = load(session, select_schedules().where(TASKS.c.id == schedule_id))
-    return found[0] if found else None
+    return next(iter(load(session, select_schedules().where(TASKS.c.id == schedule_id))), None)
 
 
 def find_named(session: AnySession, name: str) -> Stored | None:
     """One schedule by its name."""
-    found = load(session, select_schedules().where(TASKS.c.name == name))
-    return found[0] if found else None
+    return next(iter(load(session, select_schedules().where(TASKS.c.name == name))), None)
+
+
+_BY_IDS = select_schedules().where(one_of(TASKS.c.id, sa.bindparam("ids", type_=Many()))).order_by(TASKS.c.name)
 
 
 def find_many(session: AnySession, ids: Iterable[int]) -> Sequence[Stored]:
     """Several schedules by their numbers, in the order of their names."""
-    return [Stored(row) for row in session.execute(_many(), {"ids": list(ids)})]
-
-
-@cache
-def _many() -> sa.Select[Any]:
-    """Put together once: that takes longer than to read a page of them."""
-    chosen = one_of(TASKS.c.id, sa.bindparam("ids", type_=Many()))
-    return select_schedules().where(chosen).order_by(TASKS.c.name)
+    return load(session, _BY_IDS, ids=list(ids))

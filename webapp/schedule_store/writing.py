@@ -2,11 +2,11 @@
 
 Only what beat itself keeps of a schedule is written elsewhere (`webapp.scheduler.progress`): how far it has come, the
 library's own counts, and that nothing more of it comes due. That is no edit: it has no version and no row in the audit.
-The revision is given by the database's triggers, whoever writes.
+The database's triggers give the revision, at each write by any program.
 
 A rule row (celery_intervalschedule and its like) belongs to one schedule where the library allows it. It is never
-changed: a schedule whose rule is edited gets another row, so that rows which somebody else made two schedules share
-stay as they are for the other one; a row that no schedule uses any more is deleted. A place of the sun can be there
+changed: a schedule whose rule is edited gets another row, so that a row which another program has two schedules
+share stays as it is for the other one; a row that no schedule uses any more is deleted. A place of the sun can be there
 only once in the library's table, so those rows are shared, and found or made under a lock.
 """
 
@@ -15,35 +15,27 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTaskChanged
 
 from webapp.database.dialects import lock
+from webapp.database.moments import utc
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 from webapp.messaging import beat_wakeup, broker
-from webapp.recurrence import Crontab, Interval, OneTime, Rule, Solar
+from webapp.recurrence import Crontab, OneTime, Rule
 from webapp.run_store import sending
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store import pause_rows
-from webapp.schedule_store.definition import Definition, Kind, iso, next_anchor
+from webapp.schedule_store.definition import Definition, Kind, iso, next_anchor, rule_values
 from webapp.schedule_store.models import Owner, Resume, ScheduleVersion
-from webapp.schedule_store.rows import latest_revision
+from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, KINDS, RULE_TABLES, TASKS, latest_revision
 from webapp.schedule_store.secret_arguments import sealed
-from webapp.schedule_store.stored import (
-    DETAILS,
-    DISCRIMINATORS,
-    KINDS,
-    RULE_TABLES,
-    TASKS,
-    AnySession,
-    Stored,
-    find_many,
-)
+from webapp.schedule_store.stored import AnySession, Stored, find_many
 
 Values = Mapping[str, Any]
 
@@ -66,7 +58,7 @@ class Writer:
         self._shared: dict[tuple[Any, ...], int] = {}
 
     def commit(self) -> list[Stored]:
-        """Commit, wake beat and tell pages of withdrawn skips; gives what was written, in that order."""
+        """Commit, wake beat and announce withdrawn skips to pages; gives what was written, in that order."""
         revision = latest_revision(self.session.connection())
         self.session.commit()
         broker.tell(lambda redis: beat_wakeup.wake(redis, str(revision)))
@@ -119,7 +111,7 @@ class Writer:
             return
         self._keep_first_versions(former)
         _set(self.session, TASKS.c.id, tasks)
-        versions = {one.id: {"version": (one.row.version or 0) + 1} for one in former}
+        versions = {one.id: {"version": one.row.version + 1} for one in former}
         self.set_details({number: {**details.get(number, {}), **version} for number, version in versions.items()})
         self._keep(action, {one.id: one for one in former})
 
@@ -135,12 +127,12 @@ class Writer:
         self._set_apart(one, "pause", values, None, {"reason": reason, "until": until and until.isoformat()})
 
     def resume(self, before: Stored, choice: Resume, by: str) -> None:
-        """End a schedule's own pause; beat makes up for what came due meanwhile, as was chosen."""
+        """End a schedule's own pause; beat catches up what came due meanwhile, as chosen."""
         if choice != Resume.SKIP:
-            pause_rows.note_own(self.session, before.row, choice, self.now, by)
+            pause_rows.record_own_pause(self.session, before.row, choice, self.now, by)
         values = dict.fromkeys(("paused_at", "paused_until", "pause_reason", "paused_by"))
-        told = {"reason": before.row.pause_reason}, {"meanwhile": choice.value}
-        self._set_apart(before, "resume", {**values, "failures_from": self.now}, *told)
+        change = {"reason": before.row.pause_reason}, {"meanwhile": choice.value}
+        self._set_apart(before, "resume", {**values, "failures_from": self.now}, *change)
 
     def recover(self, one: Any) -> None:
         """Note that a schedule that was paused for its failures has succeeded again."""
@@ -202,7 +194,7 @@ class Writer:
         self._withdraw_skips([number for number, one in former.items() if one])
 
     def _read_back(self, numbers: Collection[int]) -> None:
-        """Take into `written` what was written; and tell a scheduler of the library's own kind, if there is one.
+        """Read into `written` what was written, and note the change where the library's own scheduler looks for it.
 
         Ours goes by the revision.
         """
@@ -226,14 +218,14 @@ class Writer:
 
     def _keep_first_versions(self, found: Sequence[Stored]) -> None:
         """Remember, before its first edit, what each schedule said that was not written here: it has no version yet."""
-        keys = {(one.id, one.row.version): one for one in found if one.row.version}
+        keys = {(one.id, one.row.version): one for one in found}
         query = sa.select(ScheduleVersion.schedule_id, ScheduleVersion.version)
         same = ScheduleVersion.schedule_id.in_([one.id for one in keys.values()])
         kept = {(row.schedule_id, row.version) for row in self.session.execute(query.where(same))}
         for key in keys.keys() - kept:
             one = keys[key]
             author = "the code" if one.row.owner == Owner.CODE else "another program"
-            self._note_versions([(*key, sealed(one.snapshot))], author, one.row.changed_at or self.now)
+            self._note_versions([(*key, sealed(one.snapshot))], author, one.row.changed_at)
 
     def _note_versions(self, versions: Sequence[tuple[int, int, Values]], author: str, at: datetime) -> None:
         """Keep what schedules say: the number, the version and the snapshot of each."""
@@ -286,7 +278,7 @@ def _task_values(definition: Definition) -> dict[str, Any]:
         "routing_key": definition.routing_key,
         "priority": definition.priority,
         "expire_seconds": definition.expire_seconds,
-        "start_time": _utc(definition.start),
+        "start_time": utc(definition.start),  # SQLite drops the zone of the library's columns
         "enabled": definition.enabled,
         "one_off": definition.kind == Kind.CLOCKED,
         "description": definition.description,
@@ -310,20 +302,13 @@ def _detail_values(definition: Definition) -> dict[str, Any]:
 def _rule_values(rule: Rule, timezone: str) -> dict[str, Any]:
     """The columns of a rule's row."""
     match rule:
-        case Interval(every=every, period=period):
-            return {"every": every, "period": period}
         case Crontab():
             names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
             return {name: getattr(rule, name).replace(" ", "") for name in names} | {"timezone": timezone}
-        case Solar(event=event, latitude=latitude, longitude=longitude):
-            return {"event": event, "latitude": latitude, "longitude": longitude}
         case OneTime(at=at):
-            return {"clocked_time": _utc(at)}
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    """SQLite drops the zone of the library's columns, so it must be UTC before."""
-    return None if moment is None else moment.astimezone(UTC)
+            return {"clocked_time": utc(at)}
+        case _:
+            return rule_values(rule)
 
 
 def _lock_solars(session: AnySession) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu.transport.redis import Channel as RedisChannel
 
-# Whoever consumes may have other steps of priority than we do.
+# Consumers may have other steps of priority than we do.
 PRIORITIES = range(10)
 # Messages and bytes that are read of one queue, or of what workers have in hand, in one look.
 MAX_MESSAGES = 20_000
@@ -34,7 +34,7 @@ class Backlog:
         self._in_hand_known = False
 
     def waiting(self, queue: str, ids: Collection[str]) -> set[str]:
-        """Those of these runs whose message may still wait there: all of them when nobody can say."""
+        """Those of these runs whose message may still wait there: all of them when that cannot be known."""
         if not isinstance(self._channel, RedisChannel):
             return set(ids) if self._depth(queue) else set()
         if queue not in self._queued:

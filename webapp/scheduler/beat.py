@@ -18,11 +18,11 @@ from webapp.scheduler.core import Core
 logger = get_logger(__name__)
 
 # Seconds.
-SWITCH_INTERVAL = 0.001
+SWITCH_INTERVAL_SECONDS = 0.001
 
 
 class Scheduler(DatabaseScheduler):
-    """The library's scheduler with other works: it keeps the tables and the command, and takes over the rest.
+    """The library's scheduler with a core of ours: only the tables and the command are as the library has them.
 
     `tick` waits by itself, so that an announced change ends the wait; it returns 0. `core.step` is a tick without the
     wait.
@@ -40,17 +40,17 @@ class Scheduler(DatabaseScheduler):
             app.loader.import_default_modules()
             # What fires and what sends take turns. By default each may have to wait 5 ms for the other, several times
             # for one due time.
-            sys.setswitchinterval(SWITCH_INTERVAL)
-            if line := installation.problem(app.conf.get("beat_redis_url"), lambda: drop(connect(app))):
+            sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+            if problem := installation.problem(app.conf.get("beat_redis_url"), lambda: drop(connect(app))):
                 # What a SystemExit says is not shown once Celery has taken over the standard streams.
-                logger.critical(line)
+                logger.critical(problem)
                 sys.exit(1)
             self._core = Core(app, self.dburi, app.conf.get("beat_redis_url"))
             self._core.observer.start()
 
     @property
     def core(self) -> Core:
-        """The works. Celery asks for a `lazy` scheduler only to print what it is; that one has none."""
+        """What schedules. A `lazy` scheduler, which Celery makes only to print its name, has none."""
         if self._core is None:
             raise RuntimeError("a lazy scheduler does not schedule")
         return self._core
@@ -65,8 +65,8 @@ class Scheduler(DatabaseScheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Do what is due, then wait until something is, or until a change is announced."""
-        if line := installation.refused():
-            self._end(line)
+        if problem := installation.refused():
+            self._end(problem)
         self._in_step = True
         try:
             wait = self.core.step(self._woken)
@@ -75,9 +75,9 @@ class Scheduler(DatabaseScheduler):
         self._woken = self.core.listener.wait(min(wait, self.max_interval)) if wait > 0 else False
         return 0.0
 
-    def _end(self, line: str) -> None:
-        """Celery's loop takes an exception for an error of ours, and a SystemExit for a wish that it fulfils with 0."""
-        logger.critical(line)
+    def _end(self, problem: str) -> None:
+        """End the process with 1. Celery's loop goes on after an exception, and exits with 0 on SystemExit."""
+        logger.critical(problem)
         self.close()
         logging.shutdown()
         os._exit(1)

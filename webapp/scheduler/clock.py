@@ -1,6 +1,6 @@
-"""Beat's idea of what time it is.
+"""The clock that beat goes by.
 
-All beats go by the database's clock, carried on between two looks at it by this machine's monotonic clock. So two beats
+All beats go by the database's clock, carried on between two readings by this machine's monotonic clock. So two beats
 on machines whose clocks differ agree on what is due, and a step of a wall clock is seen as a step and not as hours that
 passed. On SQLite the database's clock is this machine's.
 """
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 
 # A difference of more than this many seconds between what the monotonic clock says and what the reference says is a
-# step: somebody set a clock, or the machine slept.
-STEP = 0.5
+# step: a clock was set, or the machine slept.
+STEP_SECONDS = 0.5
 # Differences up to this are noise of the measurement.
-NOISE = 0.002
+NOISE_SECONDS = 0.002
 
 
 class Clock:
@@ -38,7 +38,7 @@ class Clock:
         Returns by how many seconds the clock was stepped, forward or back, or 0.0 when it only drifted.
         """
         difference = reference - (self._reference + (at - self._mark))
-        if abs(difference) <= uncertainty + NOISE:
+        if abs(difference) <= uncertainty + NOISE_SECONDS:
             return 0.0
         self._reference, self._mark = reference, at
-        return difference if abs(difference) > STEP + uncertainty else 0.0
+        return difference if abs(difference) > STEP_SECONDS + uncertainty else 0.0

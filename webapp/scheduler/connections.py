@@ -1,4 +1,4 @@
-"""How beat talks to the database: its own engine, reading without locks, moments on the database's clock."""
+"""Beat's connections to the database: its own engine, reading without locks, moments on the database's clock."""
 
 from __future__ import annotations
 

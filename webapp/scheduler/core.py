@@ -2,9 +2,9 @@
 
 A step, in this order:
 
-1. Leading, and something is due: create its runs and hand them to the publisher; a pause is over: make up for a batch
+1. Leading, and something is due: create its runs and hand them to the publisher; a pause is over: catch up a batch
    of what came due in it.
-2. Twice a second, or when somebody announced a change: keep or take the lease, load what changed, release held runs,
+2. Twice a second, or when a change is announced: keep or take the lease, load what changed, release held runs,
    look for lost ones.
 
 With nothing due, a step between two looks touches no database. The lease is taken only after everything was loaded, so
@@ -43,15 +43,15 @@ from webapp.secrecy.masking import rule_of
 logger = get_logger(__name__)
 
 # Seconds between attempts while the database is away: the first and the longest.
-FIRST_RETRY, LONGEST_RETRY = 0.1, 2.0
-# Seconds until another look at whether what was made up for has been sent.
-RESUME_AGAIN = 0.05
-# Seconds within which a step asks only once whether the database is there.
-ONE_STEP = 0.05
-NOTES_AT_ONCE = 1000
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 2.0
+# Seconds until the next check whether the runs that were caught up have been sent.
+RESUME_POLL_SECONDS = 0.05
+# Seconds within which a step checks only once that the database is there.
+STEP_SECONDS = 0.05
+MAX_NOTES = 1000
 # Schedules counted in one transaction, and such transactions in a look. What is due waits for one of them.
-TALLIED_AT_ONCE, TALLIES_AT_A_LOOK = 100, 10
-HELD_AT_ONCE = 1000
+MAX_TALLIED, MAX_TALLIES = 100, 10
+MAX_RELEASED = 1000
 
 
 class Core:
@@ -85,8 +85,8 @@ class Core:
         self._resuming = False
 
     def step(self, woken: bool = False) -> float:
-        """Do what is due. Returns after how many seconds to call again; sooner when somebody announces a change."""
-        token = trusted_for.set(ONE_STEP)
+        """Do what is due. Returns after how many seconds to call again; sooner when a change is announced."""
+        token = trusted_for.set(STEP_SECONDS)
         try:
             self._step(woken)
         except LeaseLost:
@@ -133,7 +133,7 @@ class Core:
         wait = self._next_look - self.clock.monotonic()
         if self.lease.held:
             if self._resuming:
-                wait = min(wait, RESUME_AGAIN) if self.resuming.held_up else 0.0
+                wait = min(wait, RESUME_POLL_SECONDS) if self.resuming.held_up else 0.0
             now = self.clock.now()
             for at in (self.agenda.next_at(), self._next_eta):
                 if at is not None:
@@ -218,8 +218,8 @@ class Core:
         A part at a time, so that nothing due waits for it.
         """
         leads = self.lease.held
-        finished = self.schedules.finished(NOTES_AT_ONCE) if leads else []
-        notes = self.schedules.unwritten(NOTES_AT_ONCE) if leads else []
+        finished = self.schedules.finished(MAX_NOTES) if leads else []
+        notes = self.schedules.unwritten(MAX_NOTES) if leads else []
         if not (notes or finished or acknowledge):
             return
         with self.engine.begin() as connection:
@@ -235,8 +235,8 @@ class Core:
     def _write_tallies(self) -> None:
         """Count in the library's own columns what was fired."""
         tally = self.firing.tally
-        for _ in range(TALLIES_AT_A_LOOK):
-            counted = dict(islice(tally.items(), TALLIED_AT_ONCE))
+        for _ in range(MAX_TALLIES):
+            counted = dict(islice(tally.items(), MAX_TALLIED))
             if not (counted and self.lease.held):
                 return
             with self.engine.begin() as connection:
@@ -253,8 +253,8 @@ class Core:
         if waits or (eta is not None and eta <= now):
             with self.engine.begin() as connection:
                 self.lease.prove(connection)
-                released = statements.release_held(connection, now, HELD_AT_ONCE)
-                released += statements.release_waiting_turn(connection, HELD_AT_ONCE)
+                released = statements.release_held(connection, now, MAX_RELEASED)
+                released += statements.release_waiting_turn(connection, MAX_RELEASED)
                 eta, _ = statements.next_held(connection)
             self.publisher.submit(released)
         self._next_eta = None if eta is None else eta.timestamp()
@@ -270,5 +270,5 @@ class Core:
         if not self._away:
             self._away = True
             logger.warning("The database is away: %s", getattr(error, "orig", None) or error)
-        self._retry_after = min(max(self._retry_after * 2, FIRST_RETRY), LONGEST_RETRY)
+        self._retry_after = min(max(self._retry_after * 2, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
         return self._retry_after

@@ -107,7 +107,7 @@ def _new_runs(made: Plan, now: float, created: datetime) -> list[NewRun]:
 
 
 def _step(made: Plan, runs_of_it: Sequence[NewRun], inserted: set[str]) -> progress.Step:
-    """How far the entry has come. A run that existed already was counted by whoever made it."""
+    """How far the entry has come. A run that existed already was counted when it was made."""
     entry = made.entry
     fired = [run.id for run in runs_of_it if run.state in FIRED]
     counted = len(inserted.intersection(fired))

@@ -19,9 +19,9 @@ from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 
-# PostgreSQL's codes for a lock that somebody else holds for too long, and for two who wait for each other.
+# PostgreSQL's codes for a lock that another transaction holds for too long, and for a deadlock.
 LOCKED = frozenset({"55P03", "40P01"})
-LOCKED_RETRY = 1.0
+LOCKED_RETRY_SECONDS = 1.0
 
 
 class Firing:
@@ -40,7 +40,7 @@ class Firing:
         self.tally: dict[int, int] = {}
 
     def fire(self, go_on: Callable[[], bool]) -> None:
-        """Fire everything that is due, or until `go_on`, which is asked after each batch, says no.
+        """Fire everything that is due, or until `go_on`, which is called after each batch, returns False.
 
         Raises LeaseLost, or the database's errors.
         """
@@ -90,14 +90,14 @@ class Firing:
         entry = plans[0].entry
         if _is_locked(error):
             logger.warning("Schedule %s (%s) is held by another transaction; tried again.", entry.id, entry.name)
-            self._postponed[entry.id] = now + LOCKED_RETRY
+            self._postponed[entry.id] = now + LOCKED_RETRY_SECONDS
         else:
             self._schedules.give_up(entry, f"its run cannot be created: {error.orig}")
 
     def _account(self, outcome: Outcome) -> None:
         self._publisher.submit(outcome.to_send)
         self._publisher.submit(Ahead(outcome.ahead))
-        self._publisher.tell(outcome.unsent)
+        self._publisher.announce(outcome.unsent)
         self._publisher.revoke(outcome.to_end, outcome.to_drop)
         for schedule_id, runs in outcome.fired.items():
             if runs:

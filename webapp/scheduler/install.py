@@ -1,4 +1,4 @@
-"""Brings the schedules that the code defines (Celery's `beat_schedule`) into the tables. The leading beat does it.
+"""Installs the schedules that the code defines (Celery's `beat_schedule`) in the tables. The leading beat does it.
 
 For each name:
 
@@ -36,7 +36,8 @@ from webapp.database.engine import now
 from webapp.database.moments import moment, seconds
 from webapp.schedule_store import stored
 from webapp.schedule_store.models import Owner
-from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored
+from webapp.schedule_store.rows import DETAILS, KINDS, SCHEDULES, TASKS, Row
+from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.scheduler.leader import Lease
 from webapp.secrecy.masking import Rule as Secrets
@@ -48,7 +49,7 @@ logger = get_logger(__name__)
 
 Definition = dict[str, Any]
 
-# Who is named as the one who wrote what the code says.
+# The author of versions, and the actor in the audit, of what the code defines.
 AUTHOR = "the code"
 CHUNK = 500
 
@@ -62,7 +63,7 @@ _TASK_FIELDS = ("queue", "exchange", "routing_key", "priority", "expire_seconds"
 
 
 def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
-    """Do it, in one transaction. Raises LeaseLost when another beat leads, or the database's errors."""
+    """Install them in one transaction. Raises LeaseLost when another beat leads, or the database's errors."""
     wanted: dict[str, Definition] = {}
     for name, entry in app.conf.beat_schedule.items():
         try:
@@ -74,10 +75,10 @@ def install(app: Celery, engine: sa.Engine, lease: Lease) -> None:
     # What the session writes is part of the connection's transaction, and stays when it is closed.
     with engine.begin() as connection, Session(connection, join_transaction_mode="rollback_only") as session:
         lease.prove(connection)
-        bringing, names = _Bringing(session, app), iter(wanted)
+        installation, names = _Installation(session, app), iter(wanted)
         while part := {name: wanted[name] for name in islice(names, CHUNK)}:
-            bringing.bring(part)
-        bringing.retire(set(app.conf.beat_schedule))
+            installation.install(part)
+        installation.retire(set(app.conf.beat_schedule))
 
 
 def definition(entry: Mapping[str, Any], timezone: str) -> Definition:
@@ -124,7 +125,7 @@ def _rule(rule: Any, timezone: str) -> Definition:
     raise TypeError(f"{type(rule).__name__} has no table")
 
 
-def row_definition(row: sa.Row[Any]) -> Definition:
+def row_definition(row: Row) -> Definition:
     """What a row of the tables says, in the same form."""
     kind = row.discriminator or ""
     values = {name: getattr(row, "crontab_timezone" if name == "timezone" else name) for name in _RULE_FIELDS[kind]}
@@ -166,7 +167,7 @@ def _opened(defined: Definition) -> Definition:
     return {**defined, "args": args, "kwargs": kwargs}
 
 
-def _is(row: sa.Row[Any], text: str | None) -> bool:
+def _is(row: Row, text: str | None) -> bool:
     """Whether a row says what a definition said."""
     try:
         said = json.loads(text or "")
@@ -175,18 +176,17 @@ def _is(row: sa.Row[Any], text: str | None) -> bool:
         return False
 
 
-class _Bringing:
-    """One bringing of the code's definitions, in the transaction of a session."""
+class _Installation:
+    """One installation of the code's definitions, in the transaction of a session."""
 
     def __init__(self, session: Session, app: Celery) -> None:
         self.session, self.app = session, app
         self.writer = Writer(session, AUTHOR, now(), actor=AUTHOR)
 
-    def bring(self, wanted: Mapping[str, Definition]) -> None:
+    def install(self, wanted: Mapping[str, Definition]) -> None:
         """Make what is not there, and have what is there follow what is said of it now."""
         columns = (TASKS.c.name, TASKS.c.id, DETAILS.c.owner, DETAILS.c.code_definition)
-        joined = TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
-        query = sa.select(*columns).select_from(joined).where(TASKS.c.name.in_(wanted))
+        query = sa.select(*columns).select_from(SCHEDULES).where(TASKS.c.name.in_(wanted))
         there = {row.name: row for row in self.session.execute(query)}
         new: dict[str, Definition] = {}
         said: dict[int, Definition] = {}
@@ -208,7 +208,7 @@ class _Bringing:
 
     def retire(self, names: Collection[str]) -> None:
         """Disable what the code does not define any more; what an admin has edited becomes the admin's."""
-        mine = sa.select(TASKS.c.id, TASKS.c.name).join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id)
+        mine = sa.select(TASKS.c.id, TASKS.c.name).select_from(SCHEDULES)
         mine = mine.where(DETAILS.c.owner == Owner.CODE, DETAILS.c.code_definition.is_not(None))
         gone = [number for number, name in self.session.execute(mine).all() if name not in names]
         for place in range(0, len(gone), CHUNK):

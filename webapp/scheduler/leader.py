@@ -1,4 +1,4 @@
-"""Who leads: a lease in the database, on the database's clock, with a token that fences former leaders.
+"""The lease of the leading beat, in the database, on the database's clock, with a token that fences former leaders.
 
 1. Take: `UPDATE beat_lease … WHERE it is free, ran out, or is mine RETURNING token`; each taking raises the token.
 2. Keep: renew it every second, for three seconds; only with the token that was taken.
@@ -47,7 +47,7 @@ class Lease:
         return self.token is not None
 
     def fresh(self) -> bool:
-        """Whether nobody else can have taken the lease yet. Asks no database: call it right before publishing."""
+        """Whether no other beat can have taken the lease yet. Asks no database: call it right before publishing."""
         return self.token is not None and self._clock.monotonic() - self._renewed < self._duration.total_seconds()
 
     def take(self, connection: sa.Connection) -> bool:
@@ -81,18 +81,18 @@ class Lease:
         return True
 
     def prove(self, connection: sa.Connection) -> None:
-        """Make sure, until this transaction ends, that nobody takes the lease. Raises LeaseLost when somebody did."""
+        """Make sure that no other beat takes the lease before this transaction ends. Raises LeaseLost when one has."""
         if connection.execute(_PROVE, {"mine": self.holder, "proof": self.token}).scalar() is None:
             self.token = None
             raise LeaseLost
 
     def count_missed(self, connection: sa.Connection, more: int) -> None:
-        """Add to the number of due times that were missed, for monitors; it outlives the rows that tell of each."""
+        """Add to the number of due times that were missed, for monitors; the number outlives their rows."""
         if more:
             connection.execute(sa.text("UPDATE beat_lease SET missed = missed + :more WHERE id = 1"), {"more": more})
 
     def give_back(self, connection: sa.Connection) -> None:
-        """Let another beat lead at once; when that was stays in the row, for who asks since when none leads."""
+        """Let another beat lead at once. The row keeps when that was: since then no beat leads."""
         statement = sa.text(
             f"UPDATE beat_lease SET holder = NULL, expires_at = {now_sql(connection)} "  # noqa: S608 - constants of this file
             "WHERE id = 1 AND holder = :holder AND token = :token"

@@ -1,4 +1,4 @@
-"""Waiting that ends early when somebody announces a change.
+"""A wait that ends early when a change is announced.
 
 A thread listens on Redis, so that a Redis that is slow or away never holds up the scheduler; without Redis the wait
 just takes its time, and changes are found by looking.
@@ -18,8 +18,8 @@ from webapp.messaging.installation import OtherInstallation
 
 logger = get_logger(__name__)
 
-RECONNECT_AFTER = 0.5
-TIMEOUT = 2.0
+RECONNECT_SECONDS = 0.5
+REDIS_TIMEOUT = 2.0
 
 
 class Listener:
@@ -33,7 +33,7 @@ class Listener:
         self.connected = threading.Event()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most so long; whether somebody announced something. Signals interrupt it."""
+        """Wait, at most so long. Gives whether a change was announced. Signals interrupt it."""
         self.start()
         woken = self._woken.wait(seconds)
         self._woken.clear()
@@ -50,7 +50,7 @@ class Listener:
         self._stopping.set()
 
     def announce(self, text: str) -> None:
-        """Tell the other beats to look. Nobody hears it when Redis is away; then they look by themselves."""
+        """Wake the other beats. When Redis is away they find changes by looking, twice a second."""
         if self._url:
             client = self._client()
             with suppress(redis.RedisError, OSError):
@@ -68,7 +68,7 @@ class Listener:
                 if not away and not isinstance(error, OtherInstallation):
                     logger.warning("Redis is away: %s. Changes are found by looking, twice a second.", error)
                 away = True
-                self._stopping.wait(RECONNECT_AFTER)
+                self._stopping.wait(RECONNECT_SECONDS)
             else:
                 return
             if away and self._answers():
@@ -89,8 +89,8 @@ class Listener:
             raise ValueError("there is no Redis to listen to")
         return redis.Redis.from_url(
             self._url,
-            socket_connect_timeout=TIMEOUT,
-            socket_timeout=TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
+            socket_timeout=REDIS_TIMEOUT,
             socket_keepalive=True,
             redis_connect_func=installation.on_connect,
         )
@@ -101,9 +101,9 @@ class Listener:
         try:
             pubsub.subscribe(CHANNEL)
             while not self._stopping.is_set():
-                message = pubsub.get_message(timeout=TIMEOUT)
+                message = pubsub.get_message(timeout=REDIS_TIMEOUT)
                 if message is None:
-                    # Tells a connection that died in silence from one on which nobody speaks.
+                    # Distinguishes a dead connection from a quiet one.
                     pubsub.ping()
                 elif message["type"] == "subscribe":
                     self.connected.set()

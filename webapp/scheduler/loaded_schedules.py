@@ -15,8 +15,8 @@ from webapp.database.reads import reading
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.reader import CLOCK_SET_BACK, BrokenRow, EntryReader
-from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision, news
+from webapp.schedule_store.reader import CLOCK_SET_BACK_SECONDS, BrokenRow, EntryReader, end_of
+from webapp.schedule_store.rows import Row, all_rows, changed_rows, changes_since, deleted_ids, latest_revision
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.progress import Finished, Kept, Note
@@ -39,7 +39,7 @@ class Schedules:
 
     `notes` collects what is to be written to `schedule_progress`, by schedule. None stands for what the entry waits for
     when it is written, so that 100,000 new schedules need no value each.
-    `pauses` are those of everything and of tags that are planned, on, or to be made up for: a few, however many
+    `pauses` are those of everything and of tags that are planned, on, or to be caught up: a few, however many
     schedules they hold.
     """
 
@@ -68,7 +68,7 @@ class Schedules:
                 revision = latest_revision(connection)
                 pauses = unsettled(connection)
             with reading(engine, streaming=True) as connection:
-                for chunk in every_row(connection):
+                for chunk in all_rows(connection):
                     entries += [entry for row in chunk if (entry := self._read(row, now)) is not None]
             self.agenda.replace_all(entries)
             self.pauses, self.revision = pauses, revision
@@ -96,7 +96,7 @@ class Schedules:
         self.agenda.rebuild()
 
     def give_up(self, entry: Entry, reason: str) -> None:
-        """Take an entry that cannot be fired for broken, until its row changes."""
+        """Mark an entry that cannot be fired as broken, until its row changes."""
         logger.warning("Schedule %s (%s) is broken: %s", entry.id, entry.name, reason)
         self.agenda.remove(entry.id)
         self.notes[entry.id] = Note(entry.id, None, reason, entry.revision)
@@ -106,14 +106,14 @@ class Schedules:
         return [Finished(*found) for found in islice(self._finished.items(), most)]
 
     def forget(self, finished: Sequence[Finished]) -> None:
-        """They were switched off."""
+        """Forget schedules that were switched off."""
         for one in finished:
             if self._finished.get(one.schedule_id) == one.revision:
                 del self._finished[one.schedule_id]
                 self.agenda.remove(one.schedule_id)
 
     def unwritten(self, most: int) -> list[Note]:
-        """What is to be noted, a part of it; `written` is to be told."""
+        """The next notes to write; once written, they go to `written`."""
         found = []
         for schedule_id, made in list(islice(self.notes.items(), most)):
             entry = self.agenda.entries.get(schedule_id)
@@ -127,15 +127,13 @@ class Schedules:
         return found
 
     def written(self, notes: Sequence[Note]) -> None:
-        """They were noted."""
+        """Forget notes that were written."""
         for made in notes:
             del self.notes[made.schedule_id]
 
     def ended(self, row: Row, now: float) -> Entry | None:
         """The entry of a schedule that was switched off because nothing more of it comes due; None for others."""
-        over = [
-            end for end in (seconds(row.clocked_time), seconds(row.ends_at), seconds(row.expires)) if end is not None
-        ]
+        over = [end for end in (seconds(row.clocked_time), seconds(end_of(row))) if end is not None]
         if row.enabled or not over or min(over) > now:
             return None
         try:
@@ -151,7 +149,7 @@ class Schedules:
     def look(self, engine: sa.Engine) -> Change | None:
         """What has changed since the revision in force, or None."""
         with reading(engine) as connection:
-            found = news(connection, self.revision)
+            found = changes_since(connection, self.revision)
             if found.revision == self.revision:
                 return None
             if found.revision < self.revision:
@@ -227,7 +225,7 @@ def _catch_up(entry: Entry, kept: Kept, now: float) -> None:
         entry.expect(None)
         return
     last, due = seconds(kept.last_due_at), entry.next_due
-    set_back = last is not None and last > now + CLOCK_SET_BACK
+    set_back = last is not None and last > now + CLOCK_SET_BACK_SECONDS
     if kept.revision == entry.revision and kept.next_due_at is not None and not set_back:
         due = seconds(kept.next_due_at)
     elif last is not None and not set_back and due is not None and due <= last:

@@ -1,4 +1,4 @@
-"""What a schedule does that comes due while its last run has not ended.
+"""Overlap policies: what happens when a schedule comes due while its last run has not ended.
 
 - allow: it fires.
 - skip: the due time is skipped.

@@ -1,11 +1,11 @@
-"""What becomes of the due times of one schedule that have come: which fire, which are missed, which are skipped.
+"""Plans the due times of one schedule that have come: which fire, which are missed, which are skipped.
 
 Pure: the moment is an argument, nothing is read or written.
 
 1. Collect the due times whose moment has come, in order.
 2. Those that would have fired during a pause, and all of them while one is on, are skipped.
 3. Of the others, those that are late beyond a tolerance are misfires; so are all but the last few of a schedule that
-   comes due more often than anyone can fire.
+   comes due more often than beat can fire.
 4. Without misfires, every due time fires.
 5. With misfires, the schedule's policy decides. Skip: only the newest due time fires, if it is no misfire itself. Run
    once: only the newest due time fires, if it is not older than the window; it stands in for the others. Run all: those
@@ -13,8 +13,8 @@ Pure: the moment is an argument, nothing is read or written.
 
 Each missed due time becomes a run with its reason, the newest MISSED_ROWS of them one by one; the newest missed one
 says how many earlier ones there were. A schedule of one second that was off for a day does not make 86,400 rows. Those
-that a pause skipped while nobody led are kept like that too, but for what lies within the schedule's window: it may
-yet be made up for.
+that a pause skipped while no beat led are kept like that too, but for what lies within the schedule's window: it may
+yet be caught up.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TOLERANCE = 10.0
 # How many missed due times of one schedule get a row of their own at a time.
 MISSED_ROWS = 10
 # At most that many due times of one schedule are fired at a time when nothing was missed, or by "run all".
-MOST_AT_ONCE = 200
-MOST_CAUGHT_UP = 1000
+MAX_DUE = 200
+MAX_CAUGHT_UP = 1000
 
 
 class Occurrence(NamedTuple):
-    """One due time and what becomes of it. `state` is queued, missed or skipped; `due` is in epoch seconds.
+    """One due time and what happens to it. `state` is queued, missed or skipped; `due` is in epoch seconds.
 
     `pause_id` is that of the pause of everything or of tags that keeps it from firing.
     """
@@ -92,13 +92,13 @@ def _paused(entry: Entry, due: float, now: float, pauses: Sequence[Pause]) -> Oc
         return Occurrence(due, RunState.SKIPPED, policy.paused_as)
     for at in map(moment, moments):
         if pause := covering(pauses, entry.tags, at):
-            return Occurrence(due, RunState.SKIPPED, pause.told, pause.id)
+            return Occurrence(due, RunState.SKIPPED, pause.text, pause.id)
     return None
 
 
 def _collect(entry: Entry, due: float, now: float) -> _Due:
     """All due times that have come, or the newest of them when there are too many to look at each."""
-    keep = MOST_CAUGHT_UP if entry.policy.misfire == Misfire.RUN_ALL else MOST_AT_ONCE
+    keep = MAX_CAUGHT_UP if entry.policy.misfire == Misfire.RUN_ALL else MAX_DUE
     times: deque[float] = deque(maxlen=keep)
     first, left_out, exact = due, 0, True
     seen = 0

@@ -30,7 +30,7 @@ class Presence:
         connection.execute(statement, {"id": self.id, "host": self.host, "pid": self._pid})
 
     def seen(self, connection: sa.Connection, leading: bool) -> bool:
-        """Say that this beat is alive. False when its row is gone."""
+        """Record a heartbeat. False when the row is gone."""
         statement = sa.text(f'UPDATE beats SET seen_at = {now_sql(connection)}, "leading" = :leading WHERE id = :id')  # noqa: S608
         return connection.execute(statement, {"id": self.id, "leading": leading}).rowcount == 1
 

@@ -111,7 +111,7 @@ _END = sa.text(
 
 
 def disable(connection: sa.Connection, finished: Sequence[Finished]) -> None:
-    """Switch off schedules that have nothing more to wait for, unless somebody edited them meanwhile.
+    """Switch off schedules that have nothing more to wait for, unless they were edited meanwhile.
 
     Its progress has no revision from then on: by that pages know why it is off, and if it is enabled again, its runs
     count anew. This is bookkeeping and no edit: it makes no version and no audit row, but other beats hear of it as of
@@ -138,8 +138,8 @@ _TALLY = BatchStatement(
 def tally(connection: sa.Connection, runs: dict[int, int], now: float) -> None:
     """Add to the library's own count of runs and last run, which its other users read.
 
-    A row in somebody's hand is left out. These columns decide nothing here, so they may be written later than the
-    runs, and are not an edit.
+    A row that another transaction has locked is left out. These columns decide nothing here, so they may be written
+    later than the runs, and are not an edit.
     """
     at = moment(now)
     _TALLY.execute(connection, ((schedule_id, count, at) for schedule_id, count in runs.items()))

@@ -1,4 +1,4 @@
-"""What the leading beat does so that no run is lost, whoever created it.
+"""Recovery of runs that may be lost, by the leading beat, wherever they were created.
 
 - A queued run without a confirmed message, some seconds old, is sent.
 - A queued run whose message the broker lost is sent again. That it lost something is seen by a mark that is kept there
@@ -34,17 +34,17 @@ from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
 
-EVERY = 1.0
-# Whoever created a run sends it at once; what is still unsent after this is not on its way.
+CHECK_SECONDS = 1.0
+# A run is sent as soon as it is created; what is still unsent after this is not on its way.
 UNSENT_FOR = timedelta(seconds=3)
 # After so many sendings, each found in an empty queue, a run that no worker has claimed fails.
 MAX_SENDS = 5
 MARK_KEY = "beatdesk:broker-mark"
 # The mark is renewed every second; a message sent this much later than the mark was sent in another life of the broker.
 MARK_LAG = timedelta(seconds=10)
-# Who marks a run as sent goes by its own clock.
+# Processes mark runs as sent by their own clocks.
 SKEW = timedelta(seconds=2)
-AT_ONCE = 1000
+MAX_RUNS = 1000
 
 
 def is_late(sending: Sending, now: datetime) -> bool:
@@ -84,16 +84,16 @@ class Recovery:
             self._lease.prove(connection)
             changed = self._renew_lost_claims(connection, now)
             changed += statements.expire_unsent(connection, now)
-            unsent = statements.unsent(connection, now - UNSENT_FOR, AT_ONCE, self._publisher.resting)
-        self._publisher.tell(changed)
-        if len(unsent) < AT_ONCE:
-            self._next = self._clock.monotonic() + EVERY
+            unsent = statements.unsent(connection, now - UNSENT_FOR, MAX_RUNS, self._publisher.resting)
+        self._publisher.announce(changed)
+        if len(unsent) < MAX_RUNS:
+            self._next = self._clock.monotonic() + CHECK_SECONDS
         self._publisher.submit(unsent)
         self._publisher.call(self._look_at_broker)
 
     def _renew_lost_claims(self, connection: sa.Connection, now: datetime) -> list[str]:
         """Gives the ids of the runs that it changed."""
-        lost = statements.lost_claims(connection, now, AT_ONCE)
+        lost = statements.lost_claims(connection, now, MAX_RUNS)
         if not lost:
             return []
         consumers = promise.load(connection)
@@ -156,7 +156,7 @@ class Recovery:
         with reading(self._engine) as connection:
             consumers = promise.load(connection)
             guarded = promise.guarded(consumers)
-            candidates = statements.sent_long_ago(connection, guarded, now - WORKER_LOST_AFTER, AT_ONCE)
+            candidates = statements.sent_long_ago(connection, guarded, now - WORKER_LOST_AFTER, MAX_RUNS)
         late = [one for one in candidates if is_late(one, now) and not is_never_claimed(one)]
         depths: dict[str, int] = {}
         lost: list[Sending] = []
@@ -179,7 +179,7 @@ class Recovery:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
                 statements.forget_these(connection, lost)
-                # Sent before anybody noted where it went.
+                # Sent before its queue was recorded.
                 observed.name_queues(connection, elsewhere)
         if lost:
             logger.warning("%s runs wait although their queues are empty; they are sent again.", len(lost))

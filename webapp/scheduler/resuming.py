@@ -1,4 +1,4 @@
-"""What happens when a pause is over: due times that fell into it are made up for, as was chosen, in batches.
+"""Catching up after a pause: the due times that fell into it run as was chosen, in batches.
 
 The pages only note that a pause ended, and the choice: one row, however many schedules it held. The leading beat does
 the rest. For each batch of schedules, in one transaction with the lease's proof:
@@ -31,13 +31,13 @@ from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.models import Resume
 from webapp.schedule_store.pause_rows import PAUSES
 from webapp.schedule_store.pauses import Choice, Pause, covering
-from webapp.schedule_store.rows import some_rows
+from webapp.schedule_store.rows import rows_by_id
 from webapp.scheduler import overlap, progress
 from webapp.scheduler.clock import Clock
 from webapp.scheduler.dispatch import FIRED
 from webapp.scheduler.leader import Lease
 from webapp.scheduler.loaded_schedules import Schedules
-from webapp.scheduler.plan import MOST_CAUGHT_UP, Occurrence, Plan
+from webapp.scheduler.plan import MAX_CAUGHT_UP, Occurrence, Plan
 from webapp.scheduler.sending.publisher import Publisher
 
 logger = get_logger(__name__)
@@ -46,9 +46,9 @@ logger = get_logger(__name__)
 BATCH = 400
 RUNS_IN_BATCH = 1000
 # Messages that may wait to be sent before more are made: what comes due stands in line behind them.
-MOST_AHEAD = 2000
+MAX_UNSENT = 2000
 # Runs of one schedule that are looked at, newest first, where at most one of those that came due in time can run.
-FEW = 20
+MAX_SKIPPED = 20
 
 
 class Skipped(NamedTuple):
@@ -61,7 +61,7 @@ class Skipped(NamedTuple):
 
 
 class Resuming:
-    """Makes up for pauses that are over. `tally` counts the runs, for the library's own columns."""
+    """Catches up after pauses that are over. `tally` counts the runs, for the library's own columns."""
 
     def __init__(  # noqa: PLR0917  # the parts of a beat, each once
         self,
@@ -96,7 +96,7 @@ class Resuming:
     @property
     def held_up(self) -> bool:
         """Whether so much waits to be sent that no more is made for now."""
-        return self._publisher.waiting >= MOST_AHEAD
+        return self._publisher.waiting >= MAX_UNSENT
 
     def _go_on(self, pause: Pause, now: float) -> None:
         with self._engine.begin() as connection:
@@ -106,7 +106,7 @@ class Resuming:
             if row is None or not ids:
                 if row is not None:
                     _settle(connection, pause, row, now)
-                # Without a row somebody changed it a moment ago, of which this beat is about to hear.
+                # Without a row the pause was changed a moment ago, which this beat is about to read.
                 self._schedules.pauses = [other for other in self._schedules.pauses if other.id != pause.id]
                 return
             resolved = overlap.resolve(connection, self._plans(connection, pause, ids, now), now)
@@ -126,7 +126,7 @@ class Resuming:
         for run in _skipped(connection, pause, ids):
             skipped.setdefault(run.schedule_id, []).append(run)
         entries = {number: self._schedules.agenda.entries.get(number) for number in skipped}
-        gone = {row.id: row for row in some_rows(connection, [number for number, it in entries.items() if it is None])}
+        gone = {row.id: row for row in rows_by_id(connection, [number for number, it in entries.items() if it is None])}
         plans = []
         for number, runs in skipped.items():
             entry = entries[number]
@@ -161,7 +161,7 @@ def _over(pause: Pause, now: float) -> sa.Select[tuple[int, object, object]]:
 
 
 def _waiting(pause: Pause) -> list[sa.ColumnElement[bool]]:
-    """The runs that may have to be made up for."""
+    """The runs that may have to be caught up."""
     runs = statements.runs.c
     found = [runs.pause_id == pause.id, runs.state == RunState.SKIPPED]
     if pause.on_resume == Resume.SKIP:
@@ -188,7 +188,7 @@ def _skipped(connection: sa.Connection, pause: Pause, ids: Sequence[int]) -> lis
         .where(*_waiting(pause), runs.schedule_id.in_(ids))
         .subquery()
     )
-    most = FEW if pause.on_resume in (Resume.SKIP, Resume.ONCE) else MOST_CAUGHT_UP
+    most = MAX_SKIPPED if pause.on_resume in (Resume.SKIP, Resume.ONCE) else MAX_CAUGHT_UP
     query = sa.select(newest).where(newest.c.place <= most).order_by(newest.c.schedule_id, newest.c.due_at)
     return [
         Skipped(row.id, row.schedule_id, row.schedule_version, row.due_at.timestamp())
@@ -199,7 +199,7 @@ def _skipped(connection: sa.Connection, pause: Pause, ids: Sequence[int]) -> lis
 def _chosen(pause: Pause, entry: Entry, runs: Sequence[Skipped]) -> list[float]:
     ended = pause.ends_at.timestamp() if pause.ends_at is not None else 0.0
     choice = Choice(pause.on_resume, entry.policy.misfire, entry.policy.window)
-    return rules.to_make_up(choice, [run.due for run in runs], ended)
+    return rules.due_times_to_catch_up(choice, [run.due for run in runs], ended)
 
 
 def _plan(pause: Pause, entry: Entry, dues: Sequence[float]) -> Plan:
@@ -264,6 +264,6 @@ def _hand_over(connection: sa.Connection, pause: Pause, other: Pause, schedule_i
 def _settle(connection: sa.Connection, pause: Pause, row: sa.Row[tuple[int, object, object]], now: float) -> None:
     connection.execute(sa.update(PAUSES).where(PAUSES.c.id == pause.id).values(settled_at=moment(now)))
     if row.ended_at is None:
-        told = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
-        audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=told)
+        after = {"on_resume": pause.on_resume, "made_up_for": row.caught_up}
+        audit.note(connection, "beat", "pause.end", ("pause", pause.id, pause.reason), after=after)
     logger.info("Pause %s has ended: %s runs were caught up.", pause.id, row.caught_up)

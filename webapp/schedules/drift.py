@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
+from webapp.schedule_store.rows import KINDS
 from webapp.schedule_store.secret_arguments import opened, shown
-from webapp.schedule_store.stored import KINDS, Stored
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.history import Change
 from webapp.secrecy.sealing import Unopenable
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from webapp.schedule_store.pauses import Pause, covering, told
+from webapp.schedule_store.pauses import Pause, covering, pause_text
 from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 
@@ -32,9 +32,9 @@ def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold
     """What holds the schedule at a moment."""
     row = schedule.row
     if schedule.paused and row.paused_at <= moment and (row.paused_until is None or moment < row.paused_until):
-        return Hold(told(row.pause_reason or "", row.paused_by or ""), row.paused_until, None)
+        return Hold(pause_text(row.pause_reason or "", row.paused_by or ""), row.paused_until, None)
     pause = covering(pauses, schedule.tags, moment)
-    return None if pause is None else Hold(pause.told, pause.ends_at, pause.id)
+    return None if pause is None else Hold(pause.text, pause.ends_at, pause.id)
 
 
 def next_firing(

@@ -22,7 +22,8 @@ from webapp.runs.call.forms import is_field
 from webapp.schedule_store import stored
 from webapp.schedule_store.definition import Definition
 from webapp.schedule_store.models import Resume
-from webapp.schedule_store.stored import TASKS, Stored
+from webapp.schedule_store.rows import TASKS
+from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.schedules import drift, fields, history
 from webapp.schedules.validation import check_schedule

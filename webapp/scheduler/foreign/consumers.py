@@ -1,4 +1,4 @@
-"""Who consumes which queue: asked of all workers by broadcast, kept in `queue_consumers`.
+"""The consumers of each queue: asked of all workers by broadcast, kept in `queue_consumers`.
 
 1. Every worker that hears answers with its queues, ours and others'; two that share a node name give two answers.
 2. A consumer claims runs if it is a living worker of ours: one that has a row in `workers` under its node name. Of
@@ -32,7 +32,7 @@ ANSWER_SECONDS = 1.0
 RECALL_SECONDS = 3.0
 MAX_ANSWERS = 1_000
 MAX_QUEUES = 100
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 _COLUMNS = ("queue", "node", "claims")
 
 
@@ -81,7 +81,7 @@ def ask_for(
     for reply in replies or ():
         for node, known in reply.items() if isinstance(reply, dict) else ():
             said = known.items() if isinstance(known, dict) else ()
-            states = {run_id: str(told[0]) for run_id, told in said if run_id in wanted and isinstance(told, list)}
+            states = {run_id: str(task[0]) for run_id, task in said if run_id in wanted and isinstance(task, list)}
             found.setdefault(node, {}).update(states)
     return found if found.keys() >= {answer.node for answer in answers} else None
 
@@ -95,7 +95,7 @@ def _answers(reply: Any) -> Iterator[Answer]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()
 
 
 class ConsumerLog:

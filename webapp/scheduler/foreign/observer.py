@@ -1,4 +1,4 @@
-"""Watches who consumes the queues, and settles what only observed workers took: a thread of its own, every ten seconds.
+"""Watches the consumers of queues, and settles what only observed workers took: a thread of its own, every ten seconds.
 
 It has its own connection to the broker. What it asks takes a second and more, and no message that is due waits for it.
 """
@@ -30,7 +30,7 @@ IDLE = 0.5
 
 
 class Observer:
-    """`start` begins the thread, which works while this beat leads; `look` is one look, for whoever has no thread."""
+    """`start` begins the thread, which works while this beat leads; `look` is one look, without a thread."""
 
     def __init__(
         self, app: Celery, engine: sa.Engine, lease: Lease, clock: Clock, redis_url: str | None = None
@@ -55,7 +55,7 @@ class Observer:
         self._thread.start()
 
     def close(self, seconds: float = 3.0) -> None:
-        """End the thread; it is waited for for at most so many seconds."""
+        """End the thread, and wait for that at most so many seconds."""
         self._stopping.set()
         if self._thread is None:
             self._sender.close()
@@ -114,4 +114,4 @@ class Observer:
 
         changed = self._settling.look(backlog, self._sender.queue_of, held)
         changed += self._settling.fail_never_claimed(backlog, self._sender.queue_of, held)
-        self._announcer.tell(changed)
+        self._announcer.announce(changed)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 READ_AT_ONCE = 100
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(minutes=1)
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 _ENDS = {
     states.SUCCESS: Event.SUCCEEDED,
     states.FAILURE: Event.FAILED,
@@ -124,7 +124,7 @@ def _headline(result: Any) -> str:
 
 
 def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable() else None
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable() else None
 
 
 def _moment(value: Any, now: datetime) -> datetime:

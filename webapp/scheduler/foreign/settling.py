@@ -1,4 +1,4 @@
-"""What becomes of runs that are only observed, every ten seconds: their workers say nothing, so others are asked.
+"""Settles runs that are only observed, every ten seconds: their workers report nothing, so others are asked.
 
 1. A run whose message still waits stays queued, however long.
 2. Otherwise the result backend, where that can be read, says that it has begun, or how it ended.

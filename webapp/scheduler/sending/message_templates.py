@@ -37,8 +37,8 @@ _PLACES_OF_ID = 3
 def fits(app: Celery, run: Sendable) -> bool:
     """Whether the run's message can be made from a template.
 
-    Not: another protocol or compression; a router, or a task that names itself by its arguments; somebody
-    who listens to the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
+    Not with another protocol or compression; a router, or a task that names itself by its arguments; a receiver of
+    the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
     """
     conf, task = app.conf, app.tasks.get(run.task)
     return (

@@ -212,14 +212,14 @@ class Sender:
         return self._connection
 
     def mark(self) -> None:
-        """Look whether the broker is this installation's still. Raises OtherInstallation."""
+        """Check that the broker still belongs to this installation. Raises OtherInstallation."""
         installation.mark_broker(self._open().connection)
 
     def queue_of(self, run: message.Addressed) -> str | None:
         """The queue that a run's message goes to; None when that is for an exchange to decide, or cannot be said."""
         try:
             return message.destination_of(self._app, run).queue
-        except Exception as error:  # noqa: BLE001 - a router of somebody's, a row that was written by hand
+        except Exception as error:  # noqa: BLE001 - a router of another project, a row that was written by hand
             logger.debug("The queue of a run of %s is unknown: %s", run.task, reason(error))
             return None
 

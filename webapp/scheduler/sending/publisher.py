@@ -38,7 +38,7 @@ from webapp.scheduler.sending.messages import Ahead, Sender
 logger = get_logger(__name__)
 
 # Runs that may wait here; more are left to recovery, so that a broker that is away does not fill the memory.
-MOST_WAITING = 50_000
+MAX_WAITING = 50_000
 MARK_EVERY = 20_000
 # Seconds between two attempts while the broker is away.
 RETRY_AFTER = 0.5
@@ -96,7 +96,7 @@ class Publisher:
             return
         with self._changed:
             self._start()
-            if self._waiting + len(batch) <= MOST_WAITING and not self._stopping:
+            if self._waiting + len(batch) <= MAX_WAITING and not self._stopping:
                 self._todo.append(batch)
                 self._waiting += len(batch)
                 self._changed.notify_all()
@@ -113,7 +113,7 @@ class Publisher:
                 self._changed.notify_all()
 
     def mark(self) -> None:
-        """Look whether Redis is this installation's still. For the publisher's thread."""
+        """Check that Redis still belongs to this installation. For the publisher's thread."""
         self._announcer.mark()
 
     def revoke(self, to_end: Sequence[str], to_drop: Sequence[str]) -> None:
@@ -123,10 +123,10 @@ class Publisher:
         if to_drop:
             self.call(lambda sender: sender.revoke(to_drop, terminate=False))
 
-    def tell(self, run_ids: Sequence[str]) -> None:
-        """Have live pages told of runs that were made but are not sent: held, skipped, missed."""
+    def announce(self, run_ids: Sequence[str]) -> None:
+        """Announce to live pages runs that were made and are not sent: held, skipped, missed."""
         if run_ids:
-            self.call(lambda _: self._announcer.tell(run_ids))
+            self.call(lambda _: self._announcer.announce(run_ids))
 
     def _start(self) -> None:
         if self._thread is None:
@@ -159,7 +159,7 @@ class Publisher:
 
     def _do(self, work: Sequence[Sendable] | Callable[[Sender], None] | None) -> None:
         if callable(work):
-            # Whoever looks at the broker compares it with the database, which must know what was sent.
+            # A look at the broker is compared with the database, which must know what was sent.
             self._mark()
             self._with_broker(partial(work, self._sender))
         elif work:
@@ -211,7 +211,7 @@ class Publisher:
                 with self._engine.begin() as connection:
                     observed.take_back(connection, sorted(untouched), noted_at)
             self.published += len(sent)
-            self._announcer.tell(sorted(noted))
+            self._announcer.announce(sorted(noted))
 
     def _with_broker(self, work: Callable[[], None]) -> None:
         if time.monotonic() < self._away_until or not self._may_send():
@@ -261,7 +261,7 @@ class Publisher:
             # They stay unsent in the database and are sent again, with the same ids.
             logger.info("%s sent runs could not be marked: %s", len(sent), error.__class__.__name__)
         else:
-            self._announcer.tell(sent)
+            self._announcer.announce(sent)
 
     def _fail_unsendable(self) -> None:
         reasons = dict(self._sender.unsendable)
@@ -278,7 +278,7 @@ class Publisher:
             return
         for run_id in failed:
             logger.warning("Run %s cannot be sent and has failed: %s", run_id, reasons[run_id])
-        self._announcer.tell(failed)
+        self._announcer.announce(failed)
 
     def _note_undelivered(self) -> None:
         reasons = dict(self._sender.undelivered)
@@ -291,7 +291,7 @@ class Publisher:
         except sa.exc.SQLAlchemyError as error:
             logger.info("why runs are not sent could not be noted: %s", error.__class__.__name__)
         else:
-            self._announcer.tell(noted)
+            self._announcer.announce(noted)
 
 
 def _those(runs: Sequence[Sendable], chosen: Callable[[Sendable], bool]) -> Sequence[Sendable]:

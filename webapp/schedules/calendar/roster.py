@@ -26,7 +26,7 @@ from webapp.run_store import sending
 from webapp.run_store.message import Destination
 from webapp.schedule_store.entries import Entry
 from webapp.schedule_store.reader import BrokenRow, EntryReader
-from webapp.schedule_store.rows import Row, changed_rows, deleted_ids, every_row, latest_revision
+from webapp.schedule_store.rows import Row, all_rows, changed_rows, deleted_ids, latest_revision
 from webapp.schedules.calendar.grouping import alike
 from webapp.task_catalogue.registry import known_tasks
 
@@ -114,7 +114,7 @@ class Roster:
             for row, ids in gathered:
                 self._put(self._group(reader, row, now), ids)
         else:
-            for rows in every_row(connection):
+            for rows in all_rows(connection):
                 self._take(reader, rows, now)
                 # Reading a hundred thousand takes seconds: other greenlets of this process get their turn.
                 time.sleep(0)

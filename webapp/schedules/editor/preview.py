@@ -89,8 +89,8 @@ def _held(new: list[DueTime], stored: Stored | None, tags: Collection[str]) -> d
     for due in new:
         own = hold(stored, due.utc, ()) if stored is not None else None
         wide = covering(pauses, tags, due.utc)
-        if found := own or wide:
-            held[due.utc] = found.told
+        if text := own.told if own else wide and wide.text:
+            held[due.utc] = text
     return held
 
 

@@ -16,7 +16,7 @@ from webapp.recurrence import ByMinute, Crontab, DueTime, Recurrence, by_minute,
 from webapp.run_store.skipping import skipped_ahead
 from webapp.schedule_store import stored
 from webapp.schedule_store.pause_rows import unsettled
-from webapp.schedule_store.pauses import Pause, told
+from webapp.schedule_store.pauses import Pause, pause_text
 from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields
@@ -163,9 +163,9 @@ def rehearse(
 def quiet_spans(schedule: Stored, pauses: Sequence[Pause]) -> list[Quiet]:
     """The spans in which a schedule comes due and nothing runs: the one place for it. `pauses` are the wide ones."""
     row = schedule.row
-    spans = [Quiet(pause.starts_at, pause.ends_at, pause.told) for pause in pauses if pause.concerns(schedule.tags)]
+    spans = [Quiet(pause.starts_at, pause.ends_at, pause.text) for pause in pauses if pause.concerns(schedule.tags)]
     if schedule.paused:
-        own = Quiet(row.paused_at, row.paused_until, told(row.pause_reason or "", row.paused_by or ""))
+        own = Quiet(row.paused_at, row.paused_until, pause_text(row.pause_reason or "", row.paused_by or ""))
         return [own, *spans]
     return spans
 

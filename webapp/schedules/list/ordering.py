@@ -26,8 +26,8 @@ from sqlalchemy.sql.visitors import iterate
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
 from webapp.schedule_store.pauses import Pause
+from webapp.schedule_store.rows import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.schedule_store.status import BROKEN, FINE, OFF, ON, is_paused
-from webapp.schedule_store.stored import DETAILS, PROGRESS, TASKS, WORDS
 from webapp.schedules.list.conditions import among, known, needs
 from webapp.web.errors import Invalid
 from webapp.web.parameters import LARGEST_ID

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from webapp.database.dialects import is_sqlite
 from webapp.extensions import db
-from webapp.schedule_store.stored import WORDS
+from webapp.schedule_store.rows import WORDS
 
 LENGTH = 3
 # PostgreSQL goes through the list of each part that it is asked for, and a few rare ones say as much as all of them.

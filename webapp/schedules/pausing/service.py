@@ -25,7 +25,8 @@ from webapp.schedule_store import pause_rows
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause
-from webapp.schedule_store.stored import DETAILS, TASKS, Stored
+from webapp.schedule_store.rows import DETAILS, TASKS
+from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, service
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural
@@ -159,9 +160,11 @@ def meanwhile_own(schedule: Stored) -> Meanwhile:
     """What came due during a schedule's own pause so far."""
     if not schedule.paused:
         return Meanwhile(0, 0)
-    found = db.session.execute(sa.select(sa.func.count()).select_from(pause_rows.own_skipped(schedule.row).subquery()))
+    found = db.session.execute(
+        sa.select(sa.func.count()).select_from(pause_rows.skipped_by_own_pause(schedule.row).subquery())
+    )
     count = int(found.scalar_one())
-    return Meanwhile(count, min(count, 1), count == pause_rows.MOST_OF_ONE)
+    return Meanwhile(count, min(count, 1), count == pause_rows.MAX_OWN_SKIPPED)
 
 
 def concerned(tags: Sequence[str]) -> int:

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from webapp.database.dialects import is_sqlite
 from webapp.database.engine import SCHEMA_MAP, engine_options
+from webapp.database.moments import utc
 from webapp.schedule_store.definition import Kind
+from webapp.schedule_store.rows import DETAILS, KINDS, TASKS, select_schedules
 from webapp.schedule_store.secret_arguments import exported
-from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
+from webapp.schedule_store.stored import load
 from webapp.schedules.sources.given import Given, check_names, refuse
 from webapp.schedules.sources.library import CRON_FIELDS, from_row
 
@@ -49,8 +51,8 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
     inspector = sa.inspect(connection)
     if inspector.has_table(DETAILS.name):
         own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
-        rows = own.execute(select_schedules().order_by(TASKS.c.name))
-        return [Given(found.name, exported(found.snapshot), anchor=found.row.anchor) for found in map(Stored, rows)]
+        found = load(own, select_schedules().order_by(TASKS.c.name))
+        return [Given(one.name, exported(one.snapshot), anchor=one.row.anchor) for one in found]
     schemas = [None] if is_sqlite(connection) else [None, SCHEMA]
     schema = next((one for one in schemas if inspector.has_table(TASKS.name, schema=one)), "")
     if schema == "":

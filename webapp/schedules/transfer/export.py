@@ -15,7 +15,8 @@ from webapp.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_
 from webapp.extensions import db
 from webapp.schedule_store import secret_arguments, stored
 from webapp.schedule_store.definition import DEFAULTS, FIELDS
-from webapp.schedule_store.stored import TASKS, Stored, select_schedules
+from webapp.schedule_store.rows import TASKS, select_schedules
+from webapp.schedule_store.stored import Stored
 from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.python.export import to_source
 from webapp.secrecy.rows import sealed_places

@@ -20,7 +20,8 @@ from webapp.identity import own_tasks
 from webapp.recurrence import describe
 from webapp.schedule_store import stored
 from webapp.schedule_store.definition import DEFAULTS, Definition
-from webapp.schedule_store.stored import TASKS, Stored, select_schedules
+from webapp.schedule_store.rows import TASKS, select_schedules
+from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.schedules import service
 from webapp.schedules.actions import told_withdrawn
