@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service
 from webapp.accounts.answers import even_time
+from webapp.accounts.bodies import MailedLink, PasswordReset, SignIn
 from webapp.identity import recovery
 from webapp.identity.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.identity.models import User
 from webapp.web.access import Permission, access
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid, NotFound, error_response
 from webapp.web.hosts import root
-from webapp.web.parameters import submitted
 from webapp.web.redirects import safe_path
 from webapp.web.rendering import render, see_other, wants_json
 
@@ -39,10 +38,10 @@ def login() -> Response:
 @limit_sign_in
 def sign_in() -> Response:
     """Sign in, then go on to where one wanted to go."""
-    given = submitted()
-    user = service.sign_in(given.get("email"), given.get("password"))
+    given = read_body(SignIn)
+    user = service.sign_in(given.email, given.password)
     if user is None:
-        return _wrong(given)
+        return _wrong(given.email)
     return remember_device(_signed_in(), user)
 
 
@@ -71,7 +70,7 @@ def forgot() -> Response:
 @even_time
 def send_link() -> Response:
     """Mail the link, if there is such an account; the answer does not tell."""
-    service.request_reset(submitted().get("email"))
+    service.request_reset(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered")
     return see_other(url_for("accounts.link_sent"))
@@ -101,7 +100,7 @@ def reset(token: str) -> Response:
         return _over()
     count_link(owner)
     try:
-        user = service.reset_password(owner.id, submitted().get("password"))
+        user = service.reset_password(owner.id, read_body(PasswordReset).password)
     except Invalid as error:
         if wants_json():
             raise
@@ -127,7 +126,7 @@ def confirmation() -> Response:
 @even_time
 def send_confirmation() -> Response:
     """Mail the link, if there is such an address to confirm; the answer does not tell."""
-    service.request_confirmation(submitted().get("email"))
+    service.request_confirmation(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered and not confirmed")
     return see_other(url_for("accounts.confirmation_sent"))
@@ -178,14 +177,13 @@ def _signed_in() -> Response:
     return see_other(_next())
 
 
-def _wrong(given: Any) -> Response:
+def _wrong(email: str) -> Response:
     if wants_json():
         return error_response(WRONG_PASSWORD, service.WRONG)
-    email = given.get("email")
     return render(
         "accounts/login.html",
         status=WRONG_PASSWORD,
-        next=safe_path(given.get("next") or request.args.get("next"), root()) or "",
-        email=email if isinstance(email, str) else "",
+        next=safe_path(request.form.get("next") or request.args.get("next"), root()) or "",
+        email=email,
         errors={"": service.WRONG},
     )

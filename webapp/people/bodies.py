@@ -1,19 +1,19 @@
-"""What may be said about a person: the one home of these rules, for form, JSON and command line."""
+"""Bodies about people, and the rules for what they contain; the command line reads them too."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from datetime import date, timedelta, timezone
+from typing import Annotated
 from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from webapp.accounts import passwords
 from webapp.identity.addresses import checked_email
 from webapp.recurrence.zone_search import meant_zone
-from webapp.web.errors import Invalid
+from webapp.web.bodies import Body, Nullable, Ticked, context_of, needed
 
 LONGEST_NAME = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)
@@ -26,118 +26,86 @@ _NO_NAME = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a person may change about themselves. `birthday` is a calendar date; `timezone` an IANA name."""
-
-    name: str
-    birthday: date | None
-    timezone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """Somebody who wants to join. `password` is what was typed."""
-
-    profile: Profile
-    email: str
-    password: str
-
-
-def check_registration(given: Mapping[str, Any], now: datetime) -> Registration:
-    """A registration from what was typed. Raises Invalid with every field at fault."""
-    errors: dict[str, str] = {}
-    profile = _profile(given, now, errors, birthday_needed=True)
-    email = check_email(given.get("email"), errors)
-    password = given.get("password")
-    if problem := passwords.refusal(password, (email or str(given.get("email", "")), profile.name if profile else "")):
-        errors["password"] = problem
-    if errors or profile is None or email is None:
-        raise Invalid(errors)
-    return Registration(profile, email, str(password))
-
-
-def check_profile(given: Mapping[str, Any], now: datetime) -> Profile:
-    """A profile from what was typed; without a birthday when that is left empty. Raises Invalid."""
-    errors: dict[str, str] = {}
-    profile = _profile(given, now, errors, birthday_needed=False)
-    if errors or profile is None:
-        raise Invalid(errors)
-    return profile
-
-
-def check_email(value: object, errors: dict[str, str]) -> str | None:
-    """The address as it is kept, or None with the reason in `errors`."""
-    try:
-        return checked_email(value)
-    except ValueError as error:
-        errors["email"] = str(error)
-        return None
-
-
-def check_name(value: object, errors: dict[str, str]) -> str | None:
-    """The name as it is kept, or None with the reason in `errors`."""
+def _read_name(value: object) -> str:
     text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
     if not text:
-        errors["name"] = "Enter a name."
-    elif len(text) > LONGEST_NAME:
-        errors["name"] = f"A name has at most {LONGEST_NAME} characters."
-    elif any(unicodedata.category(character) in _NO_NAME or character in _DIRECTIONS for character in text):
-        errors["name"] = "A name cannot contain control characters."
-    else:
-        return text
-    return None
+        raise ValueError("Enter a name.")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"A name has at most {LONGEST_NAME} characters.")
+    if any(unicodedata.category(character) in _NO_NAME or character in _DIRECTIONS for character in text):
+        raise ValueError("A name cannot contain control characters.")
+    return text
 
 
-def check_zone(value: object, errors: dict[str, str]) -> str | None:
-    """The IANA name that was meant, or None with the reason in `errors`."""
+def _read_zone(value: object) -> str:
     found = meant_zone(value) if isinstance(value, str) else None
     if found is None:
-        errors["timezone"] = "Choose a time zone from the list, such as Asia/Kathmandu or UTC."
+        raise ValueError("Choose a time zone from the list, such as Asia/Kathmandu or UTC.")
     return found
 
 
-def check_birthday(
-    value: object, zone: str | None, now: datetime, errors: dict[str, str], *, needed: bool
-) -> date | None:
-    """The day of birth, or None: left empty, or with the reason in `errors`.
-
-    It may be today, where the person lives; without a known zone, today anywhere.
-    """
-    text = value.strip() if isinstance(value, str) else "" if value is None else str(value)
-    if not text:
-        if needed:
-            errors["birthday"] = "Enter your birthday."
-        return None
-    day = _iso_date(text)
-    today = now.astimezone(ZoneInfo(zone) if zone else FIRST_ZONE).date()
-    if day is None:
-        errors["birthday"] = "Enter a date as year-month-day, such as 1990-04-30."
-    elif day > today:
-        errors["birthday"] = "A birthday cannot be in the future."
-    elif day < EARLIEST_BIRTHDAY:
-        errors["birthday"] = f"A birthday cannot be before {EARLIEST_BIRTHDAY.year}."
-    else:
-        return day
-    return None
-
-
-def _profile(
-    given: Mapping[str, Any], now: datetime, errors: dict[str, str], *, birthday_needed: bool
-) -> Profile | None:
-    if now.tzinfo is None:
-        raise ValueError("a moment needs a time zone")
-    name = check_name(given.get("name"), errors)
-    zone = check_zone(given.get("timezone"), errors)
-    birthday = check_birthday(given.get("birthday"), zone, now.astimezone(UTC), errors, needed=birthday_needed)
-    return Profile(name, birthday, zone) if name is not None and zone is not None else None
-
-
-def _iso_date(text: str) -> date | None:
+def _read_birthday(value: object, info: ValidationInfo) -> date:
+    """It may be today, where the person lives; without a known zone, today anywhere."""
     # `fromisoformat` alone takes week dates and dates without dashes too.
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        return None
+    match = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", str(value).strip())
     try:
-        return date.fromisoformat(text)
+        day = date(*map(int, match.groups())) if match else None
     except ValueError:
-        return None
+        day = None
+    if day is None:
+        raise ValueError("Enter a date as year-month-day, such as 1990-04-30.")
+    zone = ZoneInfo(info.data["timezone"]) if "timezone" in info.data else FIRST_ZONE
+    if day > context_of(info)["now"].astimezone(zone).date():
+        raise ValueError("A birthday cannot be in the future.")
+    if day < EARLIEST_BIRTHDAY:
+        raise ValueError(f"A birthday cannot be before {EARLIEST_BIRTHDAY.year}.")
+    return day
+
+
+def _check_password(value: object, info: ValidationInfo) -> object:
+    if problem := passwords.refusal(value, (info.data.get("email", ""), info.data.get("name", ""))):
+        raise ValueError(problem)
+    return value
+
+
+Birthday = Annotated[date, BeforeValidator(_read_birthday)]
+
+
+class Profile(Body):
+    """What a person may change about themselves. `birthday` is a calendar date; `timezone` an IANA name.
+
+    Read with the present moment as `now`.
+    """
+
+    name: Annotated[str, BeforeValidator(_read_name)]
+    timezone: Annotated[str, BeforeValidator(_read_zone)]
+    birthday: Nullable[Birthday] = None
+
+
+class OwnProfile(Profile):
+    """One's own account."""
+
+    wants_birthday_mail: Ticked = False
+
+
+class PersonUpdate(Profile):
+    """What an admin changes about a person."""
+
+    roles: list[str] = Field(default_factory=list)
+    active: Ticked = False
+
+
+class Account(Body):
+    """What a person signs in with, from the command line; without a password a random one."""
+
+    email: Annotated[str, BeforeValidator(checked_email)]
+    name: str
+    password: Annotated[str, BeforeValidator(_check_password)] = Field(default_factory=passwords.random_password)
+
+
+class Registration(Profile):
+    """A new person. `password` is what was typed."""
+
+    birthday: Annotated[Birthday, needed("Enter your birthday.")]
+    email: Annotated[str, BeforeValidator(checked_email)]
+    password: Annotated[str, BeforeValidator(_check_password)]
