@@ -12,14 +12,15 @@ from webapp.database.engine import now
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause, read_tags
 from webapp.schedules import fields, in_force
-from webapp.schedules.asked import given_fields
+from webapp.schedules.bodies import Resumption
 from webapp.schedules.editor.forms import moment_type
 from webapp.schedules.pausing import service
 from webapp.web.access import Permission, access, may
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
-from webapp.web.parameters import text_in_query
+from webapp.web.parameters import submitted, text_in_query
 from webapp.web.rendering import render, render_polled, see_other, wants_json
 from webapp.web.templating import reader_zone
 from webapp.web.transactions import reading
@@ -60,7 +61,7 @@ def banner() -> Response:
 @once
 def create() -> Response:
     """Pause now, or plan a change window."""
-    given, _along = given_fields()
+    given = submitted()
     try:
         row = service.create(given, reader_zone())
     except Invalid as error:
@@ -98,7 +99,7 @@ def show_in_force(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 def update(pause_id: int) -> Response:
     """Change it."""
-    given, _along = given_fields()
+    given = submitted()
     try:
         row = service.update(pause_id, given, reader_zone())
     except Invalid as error:
@@ -114,8 +115,7 @@ def update(pause_id: int) -> Response:
 @once
 def resume(pause_id: int) -> Response:
     """End it, and say what becomes of what came due meanwhile."""
-    given, _along = given_fields()
-    row = service.resume(pause_id, given.get("on_resume") or "")
+    row = service.resume(pause_id, read_body(Resumption).on_resume)
     what = service.told_scope(read_tags(row.tags))
     return _done(row, f"{what} resumed. {service.AFTERWARDS[Resume(row.on_resume)]}")
 
