@@ -27,7 +27,7 @@ LINK_MAIL_EVERY = timedelta(minutes=5)
 
 
 def sign_in(email: str, password: str) -> User | None:
-    """Sign somebody in, or None: unknown, wrong or disabled, and nobody learns which, from the answer or its time."""
+    """Sign a person in; None for an unknown address, a wrong password and a disabled person alike, after equal time."""
     with reading():
         found = by_email(normal_email(email))
         right = passwords.matches(found, password) and found is not None and found.active
@@ -88,12 +88,12 @@ def change_password(user_id: int, current: str, new: str) -> None:
 
 
 def request_reset(email: str) -> None:
-    """Mail a link for a new password, if a person has that address; the asker learns nothing."""
+    """Mail a link to reset the password, if the address is registered; the caller cannot tell."""
     _request_link(email, "password_reset", lambda user: user.active)
 
 
 def request_confirmation(email: str) -> None:
-    """Mail a new link that confirms the address, if it is one to be confirmed; the asker learns nothing."""
+    """Mail a new link that confirms the address, if it is to be confirmed; the caller cannot tell."""
     _request_link(email, "confirm_address", lambda user: user.active and user.confirmed_at is None)
 
 
@@ -119,7 +119,7 @@ def confirm_address(token: str, settings: Settings) -> User | None:
 def _request_link(email: str, kind: str, wanted: Callable[[User], bool]) -> None:
     with reading():
         found = by_email(normal_email(email))
-        # The same work for an address that nobody has.
+        # The same work for an address that is not registered.
         passwords.matches(None, "nothing")
         user_id, asked = found.id if found is not None and wanted(found) else None, _named(found, email)
     refusals.record(f"account.request_{kind}", asked)
@@ -138,7 +138,7 @@ def _request_link(email: str, kind: str, wanted: Callable[[User], bool]) -> None
 
 
 def reset_password(user_id: int, new: str) -> User:
-    """Set the password of somebody who came by a valid link; every session ends.
+    """Set the password of a person who followed a valid link; every session ends.
 
     Raises Invalid with field `password`.
     """

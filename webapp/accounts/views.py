@@ -1,4 +1,4 @@
-"""Signing in and out, and a new password for somebody who forgot theirs."""
+"""Pages for signing in and out, and for resetting a password."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def login() -> Response:
 @access(Permission.PUBLIC)
 @limit_sign_in
 def sign_in() -> Response:
-    """Sign in, then go on to where one wanted to go."""
+    """Sign in, then redirect to the page that was asked for."""
     given = read_body(SignIn)
     user = service.sign_in(given.email, given.password)
     if user is None:
@@ -58,7 +58,7 @@ def logout() -> Response:
 @blueprint.get("/reset")
 @access(Permission.PUBLIC)
 def forgot() -> Response:
-    """Ask for a link by which to choose a new password."""
+    """The form that requests a link to reset a password."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=["email"])
     return render("accounts/forgot.html", over=False)
@@ -69,7 +69,7 @@ def forgot() -> Response:
 @limit_mail
 @even_time
 def send_link() -> Response:
-    """Mail the link, if there is such an account; the answer does not tell."""
+    """Mail the link, if the address is registered; the response is the same if it is not."""
     service.request_reset(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered")
@@ -94,7 +94,7 @@ def choose(token: str) -> Response:
 @blueprint.post("/reset/<token>")
 @access(Permission.PUBLIC)
 def reset(token: str) -> Response:
-    """Set the new password; all sessions end, and one signs in with it."""
+    """Set the new password and end all sessions."""
     owner = _owner(token)
     if owner is None:
         return _over()
@@ -114,7 +114,7 @@ def reset(token: str) -> Response:
 @blueprint.get("/confirm")
 @access(Permission.PUBLIC)
 def confirmation() -> Response:
-    """Ask for a new link that confirms one's address."""
+    """The form that requests a new link to confirm an address."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=["email"])
     return render("accounts/confirm.html", over=False)
@@ -125,7 +125,7 @@ def confirmation() -> Response:
 @limit_mail
 @even_time
 def send_confirmation() -> Response:
-    """Mail the link, if there is such an address to confirm; the answer does not tell."""
+    """Mail the link, if the address is to be confirmed; the response is the same if it is not."""
     service.request_confirmation(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered and not confirmed")
@@ -142,8 +142,8 @@ def confirmation_sent() -> Response:
 @blueprint.get("/confirm/<token>")
 @access(Permission.PUBLIC)
 def confirm(token: str) -> Response:
-    """Confirm the address that this link was mailed to."""
-    # Programs that only look whether a page is there follow no link for anybody.
+    """Confirm the address that the link was mailed to."""
+    # Programs that check whether a link works must not confirm it.
     if request.method == "HEAD":
         return current_app.make_response("")
     if service.confirm_address(token, current_app.extensions["settings"]) is None:
@@ -160,7 +160,7 @@ def _owner(token: str) -> User | None:
 
 
 def _over() -> Response:
-    """A link that was used, is too old, or never was one: what is wanted now is another one."""
+    """The page for a link that is not valid: the form that requests another one."""
     if wants_json():
         raise NotFound("This link is no longer valid: it works once, for an hour. Request a new one.")
     return render("accounts/forgot.html", status=404, over=True)

@@ -1,4 +1,4 @@
-"""`/account`: what everybody sees and changes about themselves."""
+"""`/account`: a person's own profile, password and sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 @blueprint.get("")
 @access(Permission.USE_ACCOUNT)
 def show() -> Response:
-    """Profile, password, and where one is signed in."""
+    """The page: profile, password, and current sessions."""
     if wants_json():
         return jsonify(**snapshot(current_user), csrf_token=generate_csrf())
     return _page(snapshot(current_user))

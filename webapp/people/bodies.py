@@ -17,7 +17,7 @@ from webapp.web.bodies import Body, Nullable, Ticked, context_of, needed
 
 LONGEST_NAME = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)
-# Where the day begins first. Nobody's today is later than today there.
+# Where each day begins first: no zone has a later date.
 FIRST_ZONE = timezone(timedelta(hours=14))
 
 # Control characters, halves of characters, private and unassigned ones, line and paragraph separators.

@@ -73,7 +73,7 @@ def update_own(user_id: int, wanted: OwnProfile) -> User:
 def update_person(user_id: int, wanted: PersonUpdate, *, by: int) -> User:
     """Change a person as an admin. A change of roles, or disabling, ends the person's sessions.
 
-    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or nobody would be an admin.
+    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or no admin would be left.
     """
     _hold_admins()
     user = get_person(user_id)
@@ -104,7 +104,7 @@ def create_person(profile: Profile, account: Account, role: str) -> User:
 
 
 def admins() -> Sequence[User]:
-    """Everybody who may sign in as an admin."""
+    """All admins who may sign in."""
     query = sa.select(User).where(User.active, User.roles.any(Role.name == ADMIN)).order_by(User.id)
     return db.session.scalars(query).all()
 

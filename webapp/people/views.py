@@ -1,4 +1,4 @@
-"""Registering, and what admins do with people."""
+"""Pages for registering, and for admins who manage people."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def register() -> Response:
 @blueprint.get("/register/done")
 @access(Permission.PUBLIC)
 def registered() -> Response:
-    """What happens next."""
+    """The page after registering."""
     return render("people/registered.html")
 
 
 @blueprint.get("/people")
 @access(Permission.MANAGE_PEOPLE)
 def index() -> Response:
-    """Everybody, who came last first."""
+    """The list of people, newest first."""
     filters = {name: text_in_query(name) for name in ("search", "role", "active")}
     active = {"yes": True, "no": False}.get(filters["active"])
     page = requested_page(service.find_people(filters["search"], filters["role"], active), User.id)

@@ -34,7 +34,7 @@ class Addition(Body):
 @blueprint.get("/add-numbers/")
 @access(Permission.RUN_TASKS)
 def form() -> Response:
-    """The two fields."""
+    """The form."""
     return render("runs/add_numbers.html", values={}, errors={})
 
 
@@ -60,7 +60,7 @@ def add() -> Response:
 @blueprint.get("/task-result/<task_id>/")
 @access(Permission.USE_ACCOUNT, tokens=True)
 def result(task_id: str) -> Response:
-    """How far a run is and what came of it; for viewers, and for who launched it."""
+    """The state of a run and its result; for viewers, and for the person who launched it."""
     run = _find(task_id)
     status = 200 if run else 404
     if wants_fragment():
@@ -71,7 +71,7 @@ def result(task_id: str) -> Response:
 
 
 def _find(task_id: str) -> Run | None:
-    """The run, when there is one that whoever asks may see: others' runs are as unknown as none."""
+    """The run, if the person may see it; None for the runs of others as for an unknown ID."""
     try:
         run = service.get_run(task_id)
     except NotFound:
@@ -81,12 +81,12 @@ def _find(task_id: str) -> Run | None:
 
 def as_json(run: Run) -> dict[str, Any]:
     """`{"task_id", "status"}`, and `result` or `error` when the run has ended."""
-    told: dict[str, Any] = {"task_id": run.id, "status": "pending" if run.state in WAITING else run.state}
+    values: dict[str, Any] = {"task_id": run.id, "status": "pending" if run.state in WAITING else run.state}
     if run.state == RunState.SUCCEEDED:
-        told["result"] = _value(run.result)
+        values["result"] = _value(run.result)
     elif run.ended:
-        told["error"] = run.error or run.reason or run.state
-    return told
+        values["error"] = run.error or run.reason or run.state
+    return values
 
 
 def _value(text: str | None) -> Any:

@@ -1,6 +1,6 @@
 """Whether a schedule is legal: the one home of these rules, for form, preview, JSON, command line and import.
 
-What is given may be text (a form) or JSON values; what is found wrong is told at its field, everything at once.
+The values may be text (a form) or JSON; all errors are reported at once, each at its field.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ blueprint.add_app_template_filter(strip, "strip_of_runs")
 @blueprint.get("")
 @access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
-    """The list. Its address is that of what is asked for, also while somebody types that."""
+    """The list. Its address has the filters, also while they are being typed."""
     context = _listed()
     found = context["listed_page"]
     if wants_json():
@@ -293,10 +293,10 @@ def reset(schedule_id: int) -> Response:
     return _done(found, f"Reset “{found.name}” to code.")
 
 
-def _done(schedule: Stored, told: str) -> Response:
+def _done(schedule: Stored, message: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
         return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
-    flash(f"{told} {actions.told_withdrawn([schedule])}".strip(), "success")
+    flash(f"{message} {actions.told_withdrawn([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))

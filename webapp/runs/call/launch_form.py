@@ -24,8 +24,8 @@ from webapp.web.bodies import Body, Nullable, context_of, read_values
 from webapp.web.errors import Invalid
 
 LOWEST_PRIORITY = 9
-# Far enough for everybody, and within every database's calendar.
-FARTHEST = timedelta(days=3650)
+# Within every database's calendar.
+MAX_DELAY = timedelta(days=3650)
 
 
 def _read_duration(value: object) -> timedelta:
@@ -33,7 +33,7 @@ def _read_duration(value: object) -> timedelta:
         found = timedelta(seconds=length(str(value)))
     except Invalid:
         raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
-    if found > FARTHEST:
+    if found > MAX_DELAY:
         raise ValueError("This is longer than ten years.")
     return found
 
@@ -47,7 +47,7 @@ def _read_start(value: object, info: ValidationInfo) -> datetime:
     moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
     if moment < now - timedelta(minutes=1):
         raise ValueError("This time is in the past.")
-    if moment > now + FARTHEST:
+    if moment > now + MAX_DELAY:
         raise ValueError("This is more than ten years from now.")
     if info.data.get("countdown") is not None:
         raise ValueError("Enter a delay or a start time, not both.")

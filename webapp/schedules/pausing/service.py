@@ -80,7 +80,7 @@ def standing(now: datetime) -> Standing:
 
 
 def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]:
-    """What every page tells of: pauses that are on, and windows that begin within a day. One short statement."""
+    """The pauses in the banner of every page: those in force, and windows that begin within a day."""
     pauses = pause_rows.unsettled(db.session) if unsettled is None else unsettled
     return [
         pause for pause in pauses if pause.schedule_id is None and not pause.over(now) and pause.starts_at <= now + NEAR

@@ -1,4 +1,4 @@
-"""Pauses of everything and of tags, change windows, and the banner that tells of them on every page."""
+"""Pages of pauses and change windows, and the banner that every page has."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ blueprint.add_app_template_global(now, "moment_now")
 
 @blueprint.app_template_global("near_pauses")
 def near_pauses(unsettled: Sequence[Pause] | None = None) -> list[Pause]:
-    """What the banner tells, to whoever may see schedules. `unsettled`: those of a page that has just read them."""
+    """The pauses in the banner, for those who may see schedules. `unsettled`: pauses that the page has read already."""
     return service.near(now(), unsettled) if may(Permission.VIEW_SCHEDULES) else []
 
 
 @blueprint.get("")
 @access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
-    """What is paused, what is planned, what was; and the form for another one."""
+    """Active, planned and past pauses, and the form for a new one."""
     if wants_json():
         found = service.standing(now())
         parts = {"active": found.active, "planned": found.planned, "over": found.over}
@@ -52,7 +52,7 @@ def index() -> Response:
 @blueprint.get("/banner")
 @access(Permission.VIEW_SCHEDULES)
 def banner() -> Response:
-    """The banner anew; it asks for itself while there is something to tell."""
+    """The banner alone; it polls while it has something to show."""
     return render_polled("schedules/pausing/_banner.html")
 
 
@@ -80,7 +80,7 @@ def create() -> Response:
 @blueprint.get("/<int:pause_id>")
 @access(Permission.VIEW_SCHEDULES)
 def show(pause_id: int) -> Response:
-    """One of them: what came due meanwhile, how to go on, how to change it."""
+    """One pause: its skipped runs, and the forms to resume and to change it."""
     if wants_json():
         return jsonify(_values(service.get(pause_id)))
     return _one(pause_id)
@@ -114,7 +114,7 @@ def update(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 @once
 def resume(pause_id: int) -> Response:
-    """End it, and say what becomes of what came due meanwhile."""
+    """End a pause; `on_resume` says what happens to runs that came due during it."""
     row = service.resume(pause_id, read_body(Resumption).on_resume)
     what = service.told_scope(read_tags(row.tags))
     return _done(row, f"{what} resumed. {service.AFTERWARDS[Resume(row.on_resume)]}")
@@ -124,7 +124,7 @@ def resume(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 @once
 def delete(pause_id: int) -> Response:
-    """Take a window away that has not begun."""
+    """Delete a window that has not begun."""
     service.delete(pause_id)
     if wants_json():
         return jsonify(deleted=pause_id)
@@ -132,10 +132,10 @@ def delete(pause_id: int) -> Response:
     return see_other(url_for("pauses.index"))
 
 
-def _done(row: SchedulePause, told: str) -> Response:
+def _done(row: SchedulePause, message: str) -> Response:
     if wants_json():
         return jsonify(_values(row))
-    flash(told, "success")
+    flash(message, "success")
     return see_other(url_for("pauses.show", pause_id=row.id))
 
 
@@ -195,5 +195,5 @@ def _form(typed: dict[str, Any], errors: dict[str, str] | None) -> dict[str, Any
 
 def _values(row: SchedulePause) -> dict[str, Any]:
     found = service.meanwhile(row.id)
-    told = {"id": row.id, "author": row.author, "revision": row.revision, "made_up_for": row.caught_up}
-    return {**told, **service.values(row), "meanwhile": {"runs": found.runs, "schedules": found.schedules}}
+    values = {"id": row.id, "author": row.author, "revision": row.revision, "made_up_for": row.caught_up}
+    return {**values, **service.values(row), "meanwhile": {"runs": found.runs, "schedules": found.schedules}}
