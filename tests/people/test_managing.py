@@ -90,12 +90,14 @@ def test_another_admin_can_be_removed_but_never_the_last(app: Flask, admin: Visi
     assert save(admin, other, "member").status_code == 303
     with app.app_context():
         from webapp.people import service
-        from webapp.people.validation import Profile
+        from webapp.people.bodies import PersonUpdate
         from webapp.web.errors import Conflict
 
         own = next(user.id for user in service.admins())
         with pytest.raises(Conflict, match="last admin"):
-            service.update_person(own, Profile("Ada", None, "UTC"), service.Standing(["viewer"], True), by=other)
+            service.update_person(
+                own, PersonUpdate(name="Ada", timezone="UTC", roles=["viewer"], active=True), by=other
+            )
 
 
 @pytest.mark.parametrize("role", ["owner", "", "admin'--", "x" * 500])

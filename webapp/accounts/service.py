@@ -26,8 +26,8 @@ WRONG = "Incorrect email address or password."
 LINK_MAIL_EVERY = timedelta(minutes=5)
 
 
-def sign_in(email: object, password: object) -> User | None:
-    """Sign somebody in, or None: unknown, wrong or disabled, and nobody learns which, from the answer or its time."""
+def sign_in(email: str, password: str) -> User | None:
+    """Sign a person in; None for an unknown address, a wrong password and a disabled person alike, after equal time."""
     with reading():
         found = by_email(normal_email(email))
         right = passwords.matches(found, password) and found is not None and found.active
@@ -65,7 +65,7 @@ def sign_out_elsewhere(user: User) -> int:
     return ended
 
 
-def change_password(user_id: int, current: object, new: object) -> None:
+def change_password(user_id: int, current: str, new: str) -> None:
     """Replace one's password; every session ends, and this browser gets a new one.
 
     Raises WrongPassword for the current one, Invalid with field `new_password` for the new one.
@@ -79,7 +79,7 @@ def change_password(user_id: int, current: object, new: object) -> None:
         raise WrongPassword({"password": "Incorrect current password."})
     if (problem := passwords.refusal(new, about)) or current == new:
         raise Invalid({"new_password": problem or "The new password must differ from the current one."})
-    hashed = passwords.hashed(str(new))
+    hashed = passwords.hashed(new)
     user = _load(user_id)
     set_password(user, hashed)
     audit.record(db.session, "account.change_password", "user", user.id, user.name, actor=user)
@@ -87,13 +87,13 @@ def change_password(user_id: int, current: object, new: object) -> None:
     db.session.commit()
 
 
-def request_reset(email: object) -> None:
-    """Mail a link for a new password, if a person has that address; the asker learns nothing."""
+def request_reset(email: str) -> None:
+    """Mail a link to reset the password, if the address is registered; the caller cannot tell."""
     _request_link(email, "password_reset", lambda user: user.active)
 
 
-def request_confirmation(email: object) -> None:
-    """Mail a new link that confirms the address, if it is one to be confirmed; the asker learns nothing."""
+def request_confirmation(email: str) -> None:
+    """Mail a new link that confirms the address, if it is to be confirmed; the caller cannot tell."""
     _request_link(email, "confirm_address", lambda user: user.active and user.confirmed_at is None)
 
 
@@ -116,10 +116,10 @@ def confirm_address(token: str, settings: Settings) -> User | None:
     return user
 
 
-def _request_link(email: object, kind: str, wanted: Callable[[User], bool]) -> None:
+def _request_link(email: str, kind: str, wanted: Callable[[User], bool]) -> None:
     with reading():
         found = by_email(normal_email(email))
-        # The same work for an address that nobody has.
+        # The same work for an address that is not registered.
         passwords.matches(None, "nothing")
         user_id, asked = found.id if found is not None and wanted(found) else None, _named(found, email)
     refusals.record(f"account.request_{kind}", asked)
@@ -137,8 +137,8 @@ def _request_link(email: object, kind: str, wanted: Callable[[User], bool]) -> N
         send_runs([enqueued[1]])
 
 
-def reset_password(user_id: int, new: object) -> User:
-    """Set the password of somebody who came by a valid link; every session ends.
+def reset_password(user_id: int, new: str) -> User:
+    """Set the password of a person who followed a valid link; every session ends.
 
     Raises Invalid with field `password`.
     """
@@ -146,7 +146,7 @@ def reset_password(user_id: int, new: object) -> User:
         about = _about(db.session.get(User, user_id))
     if problem := passwords.refusal(new, about):
         raise Invalid({"password": problem})
-    hashed = passwords.hashed(str(new))
+    hashed = passwords.hashed(new)
     user = _load(user_id)
     set_password(user, hashed)
     # The link came by mail.
@@ -179,7 +179,7 @@ class WrongPassword(Invalid):
     status = 401
 
 
-def _named(user: User | None, email: object) -> tuple[str, object, str]:
+def _named(user: User | None, email: str) -> tuple[str, object, str]:
     """An account for the audit; of one that is not known the address, never other text: it may be a password."""
     return ("user", user.id, user.name) if user is not None else ("user", "", normal_email(email))
 

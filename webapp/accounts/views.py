@@ -1,8 +1,6 @@
-"""Signing in and out, and a new password for somebody who forgot theirs."""
+"""Pages for signing in and out, and for resetting a password."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from flask import Blueprint, Response, current_app, flash, jsonify, request, url_for
 from flask_security import current_user
@@ -10,13 +8,14 @@ from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service
 from webapp.accounts.answers import even_time
+from webapp.accounts.bodies import MailedLink, PasswordReset, SignIn
 from webapp.identity import recovery
 from webapp.identity.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.identity.models import User
 from webapp.web.access import Permission, access
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid, NotFound, error_response
 from webapp.web.hosts import root
-from webapp.web.parameters import submitted
 from webapp.web.redirects import safe_path
 from webapp.web.rendering import render, see_other, wants_json
 
@@ -38,11 +37,11 @@ def login() -> Response:
 @access(Permission.PUBLIC)
 @limit_sign_in
 def sign_in() -> Response:
-    """Sign in, then go on to where one wanted to go."""
-    given = submitted()
-    user = service.sign_in(given.get("email"), given.get("password"))
+    """Sign in, then redirect to the page that was asked for."""
+    given = read_body(SignIn)
+    user = service.sign_in(given.email, given.password)
     if user is None:
-        return _wrong(given)
+        return _wrong(given.email)
     return remember_device(_signed_in(), user)
 
 
@@ -59,7 +58,7 @@ def logout() -> Response:
 @blueprint.get("/reset")
 @access(Permission.PUBLIC)
 def forgot() -> Response:
-    """Ask for a link by which to choose a new password."""
+    """The form that requests a link to reset a password."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=["email"])
     return render("accounts/forgot.html", over=False)
@@ -70,8 +69,8 @@ def forgot() -> Response:
 @limit_mail
 @even_time
 def send_link() -> Response:
-    """Mail the link, if there is such an account; the answer does not tell."""
-    service.request_reset(submitted().get("email"))
+    """Mail the link, if the address is registered; the response is the same if it is not."""
+    service.request_reset(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered")
     return see_other(url_for("accounts.link_sent"))
@@ -95,13 +94,13 @@ def choose(token: str) -> Response:
 @blueprint.post("/reset/<token>")
 @access(Permission.PUBLIC)
 def reset(token: str) -> Response:
-    """Set the new password; all sessions end, and one signs in with it."""
+    """Set the new password and end all sessions."""
     owner = _owner(token)
     if owner is None:
         return _over()
     count_link(owner)
     try:
-        user = service.reset_password(owner.id, submitted().get("password"))
+        user = service.reset_password(owner.id, read_body(PasswordReset).password)
     except Invalid as error:
         if wants_json():
             raise
@@ -115,7 +114,7 @@ def reset(token: str) -> Response:
 @blueprint.get("/confirm")
 @access(Permission.PUBLIC)
 def confirmation() -> Response:
-    """Ask for a new link that confirms one's address."""
+    """The form that requests a new link to confirm an address."""
     if wants_json():
         return jsonify(csrf_token=generate_csrf(), fields=["email"])
     return render("accounts/confirm.html", over=False)
@@ -126,8 +125,8 @@ def confirmation() -> Response:
 @limit_mail
 @even_time
 def send_confirmation() -> Response:
-    """Mail the link, if there is such an address to confirm; the answer does not tell."""
-    service.request_confirmation(submitted().get("email"))
+    """Mail the link, if the address is to be confirmed; the response is the same if it is not."""
+    service.request_confirmation(read_body(MailedLink).email)
     if wants_json():
         return jsonify(status="sent if the address is registered and not confirmed")
     return see_other(url_for("accounts.confirmation_sent"))
@@ -143,8 +142,8 @@ def confirmation_sent() -> Response:
 @blueprint.get("/confirm/<token>")
 @access(Permission.PUBLIC)
 def confirm(token: str) -> Response:
-    """Confirm the address that this link was mailed to."""
-    # Programs that only look whether a page is there follow no link for anybody.
+    """Confirm the address that the link was mailed to."""
+    # Programs that check whether a link works must not confirm it.
     if request.method == "HEAD":
         return current_app.make_response("")
     if service.confirm_address(token, current_app.extensions["settings"]) is None:
@@ -161,7 +160,7 @@ def _owner(token: str) -> User | None:
 
 
 def _over() -> Response:
-    """A link that was used, is too old, or never was one: what is wanted now is another one."""
+    """The page for a link that is not valid: the form that requests another one."""
     if wants_json():
         raise NotFound("This link is no longer valid: it works once, for an hour. Request a new one.")
     return render("accounts/forgot.html", status=404, over=True)
@@ -178,14 +177,13 @@ def _signed_in() -> Response:
     return see_other(_next())
 
 
-def _wrong(given: Any) -> Response:
+def _wrong(email: str) -> Response:
     if wants_json():
         return error_response(WRONG_PASSWORD, service.WRONG)
-    email = given.get("email")
     return render(
         "accounts/login.html",
         status=WRONG_PASSWORD,
-        next=safe_path(given.get("next") or request.args.get("next"), root()) or "",
-        email=email if isinstance(email, str) else "",
+        next=safe_path(request.form.get("next") or request.args.get("next"), root()) or "",
+        email=email,
         errors={"": service.WRONG},
     )

@@ -1,4 +1,4 @@
-"""`/account`: what everybody sees and changes about themselves."""
+"""`/account`: a person's own profile, password and sessions."""
 
 from __future__ import annotations
 
@@ -10,43 +10,41 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service, sessions
+from webapp.accounts.bodies import PasswordChange
 from webapp.database.engine import now
 from webapp.identity.limits import limit_own_password
 from webapp.people import service as people
+from webapp.people.bodies import OwnProfile
 from webapp.people.snapshot import snapshot
-from webapp.people.validation import check_profile
 from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import Permission, access
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
 from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
-NO = ("", "0", "false", "no", "off", "none")
-
 
 @blueprint.get("")
 @access(Permission.USE_ACCOUNT)
 def show() -> Response:
-    """Profile, password, and where one is signed in."""
+    """The page: profile, password, and current sessions."""
     if wants_json():
         return jsonify(**snapshot(current_user), csrf_token=generate_csrf())
-    return _page(_typed(current_user))
+    return _page(snapshot(current_user))
 
 
 @blueprint.post("")
 @access(Permission.USE_ACCOUNT)
 def update() -> Response:
     """Change the profile."""
-    given = submitted()
-    wants_mail = is_yes(given.get("wants_birthday_mail"))
     try:
-        user = people.update_own(current_user.id, check_profile(given, now()), wants_birthday_mail=wants_mail)
+        user = people.update_own(current_user.id, read_body(OwnProfile, now=now()))
     except Invalid as error:
         if wants_json():
             raise
-        return _page({**given, "wants_birthday_mail": wants_mail}, error)
+        return _page(submitted(), error)
     if wants_json():
         return jsonify(snapshot(user))
     flash("Your profile was saved.", "success")
@@ -58,14 +56,13 @@ def update() -> Response:
 @limit_own_password
 def change_password() -> Response:
     """Change the password; every other browser is signed out."""
-    given = submitted()
-    user_id = current_user.id
+    wanted = read_body(PasswordChange)
     try:
-        service.change_password(user_id, given.get("password"), given.get("new_password"))
+        service.change_password(current_user.id, wanted.password, wanted.new_password)
     except Invalid as error:
         if wants_json():
             raise
-        return _page(_typed(current_user), error)
+        return _page(snapshot(current_user), error)
     if wants_json():
         return jsonify(status="changed", csrf_token=generate_csrf())
     flash("Your password was changed. All other browsers were signed out.", "success")
@@ -81,16 +78,6 @@ def sign_out_elsewhere() -> Response:
         return jsonify(ended=ended)
     flash(f"Signed out of {ended} other session{'' if ended == 1 else 's'}.", "success")
     return see_other(url_for("account.show"))
-
-
-def is_yes(value: Any) -> bool:
-    """Whether a box is ticked: a form sends it or leaves it out, JSON says true or false."""
-    return str(value or "").strip().lower() not in NO
-
-
-def _typed(user: Any) -> Mapping[str, Any]:
-    """What stands in the form's fields before anybody typed."""
-    return snapshot(user)
 
 
 def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.accounts import passwords, tokens
+from webapp.accounts import tokens
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database.engine import now
@@ -18,9 +18,10 @@ from webapp.extensions import db
 from webapp.identity.addresses import normal_email
 from webapp.identity.models import ApiToken, User
 from webapp.people import service
+from webapp.people.bodies import Account, Profile
 from webapp.people.snapshot import snapshot
-from webapp.people.validation import Profile, check_email, check_profile
 from webapp.web.access import ROLES
+from webapp.web.bodies import read_values
 from webapp.web.errors import DomainError, Invalid, NotFound
 
 users = AppGroup("users", help="Create and list people.")
@@ -42,16 +43,16 @@ def create(  # noqa: PLR0917 - click passes them by name
     """Add a person, who can sign in immediately. No email is sent."""
     given = {"name": name, "birthday": birthday, "timezone": timezone or _settings().timezone}
     try:
-        profile = check_profile(given, now())
-        address, chosen = _checked(email, password, name)
-        user = service.create_person(profile, address, chosen, role)
+        profile = read_values(Profile, given, now=now())
+        account = _read_account(email, password, name)
+        user = service.create_person(profile, account, role)
     except DomainError as error:
         raise click.ClickException(str(error)) from error
-    made = {} if password else {"password": chosen}
+    made = {} if password else {"password": account.password}
     if as_json:
         click.echo(json.dumps({"created": True, "id": user.id, "email": user.email, "role": role, **made}))
     else:
-        click.echo(f"Created {user.email} as {role}." + (f" Password: {chosen}" if made else ""))
+        click.echo(f"Created {user.email} as {role}." + (f" Password: {account.password}" if made else ""))
 
 
 @users.command("ensure-admin")
@@ -152,23 +153,17 @@ def _ensure_admin(settings: Settings) -> dict[str, object]:
             )
         return {"created": False, "email": found.email}
     try:
-        address, chosen = _checked(email, settings.admin_password, "")
+        account = _read_account(email, settings.admin_password, "")
     except Invalid as error:
         raise Invalid({f"ADMIN_{name.upper()}": text for name, text in error.fields.items()}) from None
-    service.create_person(Profile("Admin", None, settings.timezone), address, chosen, service.ADMIN)
-    made = {} if settings.admin_password else {"password": chosen}
-    return {"created": True, "email": address, **made}
+    service.create_person(Profile(name="Admin", timezone=settings.timezone), account, service.ADMIN)
+    made = {} if settings.admin_password else {"password": account.password}
+    return {"created": True, "email": account.email, **made}
 
 
-def _checked(email: str, password: str | None, name: str) -> tuple[str, str]:
+def _read_account(email: str, password: str | None, name: str) -> Account:
     """The address as it is kept, and the password or a random one. Raises Invalid."""
-    errors: dict[str, str] = {}
-    address = check_email(email, errors)
-    if password and (problem := passwords.refusal(password, (email, name))):
-        errors["password"] = problem
-    if errors or address is None:
-        raise Invalid(errors)
-    return address, password or passwords.random_password()
+    return read_values(Account, {"email": email, "name": name} | ({"password": password} if password else {}))
 
 
 def _settings() -> Settings:

@@ -15,8 +15,8 @@ from webapp.identity import audit
 from webapp.identity.models import User
 from webapp.identity.roles import role_named
 from webapp.mail_store.outbox import enqueue
+from webapp.people.bodies import Profile, Registration
 from webapp.people.snapshot import snapshot
-from webapp.people.validation import Profile, Registration
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
 from webapp.runs.service import send_runs
@@ -69,7 +69,7 @@ def birthday_key(day: date | None) -> int | None:
 
 def _welcome(wanted: Registration, hashed: str, confirmed: bool) -> Run | None:
     try:
-        user = add_person(wanted.profile, wanted.email, hashed, "member", confirmed=confirmed)
+        user = add_person(wanted, wanted.email, hashed, "member", confirmed=confirmed)
     except IntegrityError:
         # Somebody else took the address between our look and our insert.
         db.session.rollback()

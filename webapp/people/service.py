@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,21 +16,13 @@ from webapp.identity import audit
 from webapp.identity.models import Role, User
 from webapp.identity.roles import roles_named
 from webapp.mail_store.models import Mail
+from webapp.people.bodies import Account, OwnProfile, PersonUpdate, Profile
 from webapp.people.registration import add_person, apply_profile
 from webapp.people.snapshot import snapshot
-from webapp.people.validation import Profile
 from webapp.run_store.models import Run
 from webapp.web.errors import Conflict, Invalid, NotFound
 
 ADMIN = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What only admins change about a person."""
-
-    roles: Collection[str]
-    active: bool
 
 
 def find_people(search: str, role: str, active: bool | None) -> sa.Select[Any]:
@@ -69,57 +60,57 @@ def runs_of(mails: Sequence[Mail]) -> Sequence[Run]:
     return db.session.scalars(sa.select(Run).where(Run.id.in_(numbers)).order_by(Run.created_at.desc())).all()
 
 
-def update_own(user_id: int, profile: Profile, *, wants_birthday_mail: bool) -> User:
+def update_own(user_id: int, wanted: OwnProfile) -> User:
     """Change what a person may change about themselves."""
     user = get_person(user_id)
     before = snapshot(user)
-    apply_profile(user, profile)
-    user.wants_birthday_mail = wants_birthday_mail
+    apply_profile(user, wanted)
+    user.wants_birthday_mail = wanted.wants_birthday_mail
     _note("account.update", user, before)
     return user
 
 
-def update_person(user_id: int, profile: Profile, standing: Standing, *, by: int) -> User:
+def update_person(user_id: int, wanted: PersonUpdate, *, by: int) -> User:
     """Change a person as an admin. A change of roles, or disabling, ends the person's sessions.
 
-    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or nobody would be an admin.
+    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or no admin would be left.
     """
     _hold_admins()
     user = get_person(user_id)
     before = snapshot(user)
-    roles = list(roles_named(standing.roles))
-    _keep_an_admin(user, standing, by)
-    apply_profile(user, profile)
-    changed = {role.name for role in roles} != set(before["roles"]) or standing.active != user.active
+    roles = list(roles_named(wanted.roles))
+    _keep_an_admin(user, wanted, by)
+    apply_profile(user, wanted)
+    changed = {role.name for role in roles} != set(before["roles"]) or wanted.active != user.active
     if changed:
         user.roles = roles
-        user.active = standing.active
+        user.active = wanted.active
         end_sessions(user)
     _note("person.update", user, before)
     return user
 
 
-def create_person(profile: Profile, email: str, password: str, role: str) -> User:
+def create_person(profile: Profile, account: Account, role: str) -> User:
     """Add a person from the command line; no welcome mail. Raises Invalid for a taken address or an unknown role."""
-    hashed = passwords.hashed(password)
+    hashed = passwords.hashed(account.password)
     try:
-        user = add_person(profile, email, hashed, role, confirmed=True)
+        user = add_person(profile, account.email, hashed, role, confirmed=True)
     except IntegrityError:
         db.session.rollback()
-        raise Invalid({"email": f"{email} is already registered."}) from None
+        raise Invalid({"email": f"{account.email} is already registered."}) from None
     audit.record(db.session, "person.create", "user", user.id, user.name, after=snapshot(user))
     db.session.commit()
     return user
 
 
 def admins() -> Sequence[User]:
-    """Everybody who may sign in as an admin."""
+    """All admins who may sign in."""
     query = sa.select(User).where(User.active, User.roles.any(Role.name == ADMIN)).order_by(User.id)
     return db.session.scalars(query).all()
 
 
-def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
-    stays = standing.active and ADMIN in standing.roles
+def _keep_an_admin(user: User, wanted: PersonUpdate, by: int) -> None:
+    stays = wanted.active and ADMIN in wanted.roles
     if stays or not user.active or ADMIN not in {role.name for role in user.roles}:
         return
     if user.id == by:

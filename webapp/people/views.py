@@ -1,4 +1,4 @@
-"""Registering, and what admins do with people."""
+"""Pages for registering, and for admins who manage people."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from webapp.database.engine import now
 from webapp.identity.limits import limit_registrations
 from webapp.identity.models import User
 from webapp.people import registration, service
-from webapp.people.account_views import is_yes
+from webapp.people.bodies import PersonUpdate, Registration
 from webapp.people.snapshot import snapshot
-from webapp.people.validation import check_profile, check_registration
 from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import ROLES, Permission, access, may
+from webapp.web.bodies import read_body, read_values
 from webapp.web.errors import Conflict, DomainError, Invalid
 from webapp.web.paging import requested_page
 from webapp.web.parameters import submitted, text_in_query
@@ -48,7 +48,7 @@ def register() -> Response:
     if request.is_json:
         given = {"timezone": current_app.extensions["settings"].timezone, **given}
     try:
-        registration.register(check_registration(given, now()), confirmed=by_admin)
+        registration.register(read_values(Registration, given, now=now()), confirmed=by_admin)
     except Invalid as error:
         if wants_json():
             raise
@@ -61,14 +61,14 @@ def register() -> Response:
 @blueprint.get("/register/done")
 @access(Permission.PUBLIC)
 def registered() -> Response:
-    """What happens next."""
+    """The page after registering."""
     return render("people/registered.html")
 
 
 @blueprint.get("/people")
 @access(Permission.MANAGE_PEOPLE)
 def index() -> Response:
-    """Everybody, who came last first."""
+    """The list of people, newest first."""
     filters = {name: text_in_query(name) for name in ("search", "role", "active")}
     active = {"yes": True, "no": False}.get(filters["active"])
     page = requested_page(service.find_people(filters["search"], filters["role"], active), User.id)
@@ -92,25 +92,16 @@ def show(user_id: int) -> Response:
 @access(Permission.MANAGE_PEOPLE)
 def update(user_id: int) -> Response:
     """Change name, birthday, zone, roles, and whether they may sign in."""
-    given = submitted()
-    standing = service.Standing(roles=_roles(given), active=is_yes(given.get("active")))
     try:
-        user = service.update_person(user_id, check_profile(given, now()), standing, by=current_user.id)
+        user = service.update_person(user_id, read_body(PersonUpdate, now=now()), by=current_user.id)
     except (Invalid, Conflict) as error:
         if wants_json():
             raise
-        typed = {**given, "roles": list(standing.roles), "active": standing.active}
-        return _person_page(user_id, typed, error)
+        return _person_page(user_id, {**submitted(), "roles": request.form.getlist("roles")}, error)
     if wants_json():
         return jsonify(id=user.id, **snapshot(user))
     flash(f"{user.name} was saved.", "success")
     return see_other(url_for("people.show", user_id=user_id))
-
-
-def _roles(given: Mapping[str, Any]) -> list[str]:
-    """A form sends each ticked box, JSON a list."""
-    values = given.get("roles", []) if request.is_json else request.form.getlist("roles")
-    return [str(value) for value in values] if isinstance(values, list) else [str(values)]
 
 
 def _registration_page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from flask_security import current_user
+from pydantic import BeforeValidator
 
 from webapp.encoding import decode_json
 from webapp.run_store.models import Run
@@ -13,19 +14,27 @@ from webapp.run_store.states import WAITING, RunState
 from webapp.runs import control, service
 from webapp.runs.call.numbers import number
 from webapp.web.access import Permission, access, may
+from webapp.web.bodies import Body, read_body
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.parameters import submitted
 from webapp.web.rendering import render, render_polled, see_other, wants_fragment, wants_json
 
 blueprint = Blueprint("add_numbers", __name__)
 
-FIELDS = ("num1", "num2")
+Number = Annotated[int | float, BeforeValidator(number)]
+
+
+class Addition(Body):
+    """Two numbers to add."""
+
+    num1: Number
+    num2: Number
 
 
 @blueprint.get("/add-numbers/")
 @access(Permission.RUN_TASKS)
 def form() -> Response:
-    """The two fields."""
+    """The form."""
     return render("runs/add_numbers.html", values={}, errors={})
 
 
@@ -33,27 +42,25 @@ def form() -> Response:
 @access(Permission.RUN_TASKS, tokens=True)
 def add() -> Response:
     """Launch `add`. JSON: 202 with the id; htmx: the fragment that polls; a browser: 303 to the result's page."""
-    given = submitted("num1 and num2")
     try:
-        numbers = numbers_from(given)
+        given = read_body(Addition)
     except Invalid as error:
         if wants_json():
             raise
-        shown = {name: given.get(name, "") for name in FIELDS}
         page, fragment = "runs/add_numbers.html", "runs/_add_numbers.html"
-        return render(page, fragment, status=422, values=shown, errors=error.fields)
-    run = control.launch("add", numbers, person=current_user.id)
+        return render(page, fragment, status=422, values=submitted(), errors=error.fields)
+    run = control.launch("add", [given.num1, given.num2], person=current_user.id)
     if wants_json():
         return make_response(jsonify(task_id=run.id), 202)
     if wants_fragment():
-        return render("runs/add_numbers.html", "runs/_add_numbers.html", values=given, errors={}, run=run)
+        return render("runs/add_numbers.html", "runs/_add_numbers.html", values=submitted(), errors={}, run=run)
     return see_other(url_for("add_numbers.result", task_id=run.id))
 
 
 @blueprint.get("/task-result/<task_id>/")
 @access(Permission.USE_ACCOUNT, tokens=True)
 def result(task_id: str) -> Response:
-    """How far a run is and what came of it; for viewers, and for who launched it."""
+    """The state of a run and its result; for viewers, and for the person who launched it."""
     run = _find(task_id)
     status = 200 if run else 404
     if wants_fragment():
@@ -64,7 +71,7 @@ def result(task_id: str) -> Response:
 
 
 def _find(task_id: str) -> Run | None:
-    """The run, when there is one that whoever asks may see: others' runs are as unknown as none."""
+    """The run, if the person may see it; None for the runs of others as for an unknown ID."""
     try:
         run = service.get_run(task_id)
     except NotFound:
@@ -74,12 +81,12 @@ def _find(task_id: str) -> Run | None:
 
 def as_json(run: Run) -> dict[str, Any]:
     """`{"task_id", "status"}`, and `result` or `error` when the run has ended."""
-    told: dict[str, Any] = {"task_id": run.id, "status": "pending" if run.state in WAITING else run.state}
+    values: dict[str, Any] = {"task_id": run.id, "status": "pending" if run.state in WAITING else run.state}
     if run.state == RunState.SUCCEEDED:
-        told["result"] = _value(run.result)
+        values["result"] = _value(run.result)
     elif run.ended:
-        told["error"] = run.error or run.reason or run.state
-    return told
+        values["error"] = run.error or run.reason or run.state
+    return values
 
 
 def _value(text: str | None) -> Any:
@@ -88,17 +95,3 @@ def _value(text: str | None) -> Any:
         return decode_json(text or "null")
     except ValueError:
         return text
-
-
-def numbers_from(given: dict[str, Any]) -> list[int | float]:
-    """Both numbers. Raises Invalid with a sentence at each field that is none."""
-    errors: dict[str, str] = {}
-    numbers: list[int | float] = []
-    for name in FIELDS:
-        try:
-            numbers.append(number(given.get(name)))
-        except ValueError as error:
-            errors[name] = str(error)
-    if errors:
-        raise Invalid(errors)
-    return numbers

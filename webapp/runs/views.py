@@ -35,7 +35,7 @@ blueprint = Blueprint("runs", __name__)
 @blueprint.get("/runs")
 @access(Permission.VIEW_RUNS)
 def index() -> Response:
-    """What ran, runs and will run; everything that narrows it stands in the address."""
+    """The list of runs; its filters are in the address."""
     shown = list_page(request.args, now())
     if wants_fragment():
         return render_polled("runs/list/_list.html", shown=shown, call_line=summary.line, times=timeline.times)
@@ -54,7 +54,7 @@ def rejected_events() -> Response:
 @blueprint.get("/runs/<run_id>")
 @access(Permission.VIEW_RUNS)
 def show(run_id: str) -> Response:
-    """One run with everything that is known of it."""
+    """One run."""
     try:
         run = service.get_run(run_id)
     except NotFound:
@@ -72,7 +72,7 @@ def show(run_id: str) -> Response:
 @blueprint.get("/runs/failures")
 @access(Permission.VIEW_RUNS)
 def failed() -> Response:
-    """What fails, grouped; the span is one of `failures.SPANS`."""
+    """Failures by task and error; the span is one of `failures.SPANS`."""
     span = request.args.get("span", "24h")
     span = span if span in failures.SPANS else "24h"
     found = failures.grouped(failures.SPANS[span], now())
@@ -95,11 +95,11 @@ def new() -> Response:
 @access(Permission.RUN_TASKS)
 @once
 def create() -> Response:
-    """Launch what was sent; what was typed stays when something is wrong with it."""
+    """Launch a run; the form again, with what was typed, when it is not valid."""
     given = launch_form.typed(submitted())
     origin = service.get_run(given["from"]) if given.get("from") else None
     try:
-        call = _read(given, origin)
+        call = _read_call(given, origin)
         run = control.launch(
             call.task,
             call.args,
@@ -116,7 +116,7 @@ def create() -> Response:
     return _made(run, "Launched.")
 
 
-def _read(given: dict[str, str], origin: Run | None) -> launch_form.Call:
+def _read_call(given: dict[str, str], origin: Run | None) -> launch_form.Call:
     try:
         return launch_form.read(given, now(), reader_zone(), queue_names(now()), origin)
     except Invalid as error:
@@ -125,7 +125,7 @@ def _read(given: dict[str, str], origin: Run | None) -> launch_form.Call:
 
 
 def _made(run: Run, done: str) -> Response:
-    """The page of a run that somebody asked for."""
+    """A redirect to a run that was just launched."""
     flash(*control.outcome(run, done))
     return see_other(url_for("runs.show", run_id=run.id))
 
@@ -140,7 +140,7 @@ def _launch_page(form: launch_form.Form, status: int = 200) -> Response:
 @access(Permission.CONTROL_RUNS)
 @once
 def cancel(run_id: str) -> Response:
-    """End a run that waits, or ask the worker to end one that runs."""
+    """Cancel a waiting run, or ask the worker to terminate a started one."""
     run = service.get_run(run_id)
     try:
         done = control.cancel(run)
@@ -157,7 +157,7 @@ def cancel(run_id: str) -> Response:
 @access(Permission.RUN_TASKS)
 @once
 def retry(run_id: str) -> Response:
-    """The same call again, as a new run."""
+    """Launch the same call again, as a new run."""
     run: Run = service.get_run(run_id)
     made = control.retry(run, person=current_user.id)
     return _made(made, "Retried. This is the new run.")

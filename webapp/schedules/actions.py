@@ -24,13 +24,15 @@ from webapp.runs.service import check_call, send_runs
 from webapp.schedule_store.secret_arguments import opened
 from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
-from webapp.schedules import fields, service
+from webapp.schedules import service
+from webapp.schedules.bodies import OtherArguments
 from webapp.schedules.validation import with_call
 from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import rule_for
+from webapp.web.bodies import read_values
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
 
@@ -142,19 +144,16 @@ def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], di
     given, errors = with_call({**given, "task": schedule.row.task}, schedule.snapshot)
     if errors:
         raise Invalid(errors)
-    read = {
-        "args": _value(given, "args", list, "a JSON list such as [1, 2]"),
-        "kwargs": _value(given, "kwargs", dict, 'a JSON object such as {"count": 1}'),
-    }
-    own = _own_call(schedule, needed=None in read.values())
+    read = read_values(OtherArguments, given)
+    own = _own_call(schedule, needed=read.args is None or read.kwargs is None)
     try:
         args, kwargs = Input(rule_for(schedule.row.task), schedule.row.task, own).read(
-            read["args"] or [], read["kwargs"] or {}
+            read.args or [], read.kwargs or {}
         )
     except Refused as error:
         raise Invalid(error.by_argument(forms.PREFIX) if sent_as_fields else error.by_field()) from error
     plain = own.plain if own else ([], {})
-    return plain[0] if read["args"] is None else args, plain[1] if read["kwargs"] is None else kwargs
+    return plain[0] if read.args is None else args, plain[1] if read.kwargs is None else kwargs
 
 
 def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
@@ -170,16 +169,6 @@ def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
         if needed:
             raise Invalid({"args": f"It cannot run: {error}. Enter the secret arguments again."}) from error
         return None
-
-
-def _value(given: Mapping[str, Any], name: str, kind: type, words: str) -> Any:
-    value = given.get(name)
-    if fields.empty(value):
-        return None
-    try:
-        return fields.json_value(value, kind, words)
-    except fields.FieldError as error:
-        raise Invalid({name: str(error)}) from error
 
 
 def message_options(schedule: Stored) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from webapp.recurrence.zone_search import like_zones, meant_zone
 from webapp.recurrence.zones import wall_offsets
 from webapp.runs.call.arguments import read_json
+from webapp.web.bodies import is_empty
 
 LARGEST = 2**31 - 1
 LONGEST_JSON = 65_536
@@ -25,16 +26,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 # Control characters, halves of characters, line and paragraph separators: no database or no page can hold them.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _UNFIT_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-_YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
 
 
 class FieldError(ValueError):
     """The value of one field is invalid; the message is a sentence for people."""
-
-
-def empty(value: Any) -> bool:
-    """Whether nothing was given: absent, null, or an empty text."""
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def line(value: Any, *, most: int = 255) -> str:
@@ -61,7 +56,7 @@ def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
     return text
 
 
-def whole(value: Any, low: int, high: int = LARGEST) -> int:
+def whole(value: Any, low: int = -LARGEST, high: int = LARGEST) -> int:
     """A whole number within bounds."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -96,16 +91,6 @@ def duration(value: Any) -> float:
         raise FieldError("Enter a duration such as 90s, 5m or 2h.") from error
 
 
-def yes_no(value: Any) -> bool:
-    """A tick of a form, or true and false."""
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().lower()
-    if text in _YES or text in _NO:
-        return text in _YES
-    raise FieldError("Use true or false.")
-
-
 def choice(value: Any, options: Iterable[str], synonyms: dict[str, str] | None = None) -> str:
     """One of the options, whatever its case, with spaces, dashes or underscores between its words."""
     known = {_folded(option): option for option in options}
@@ -121,7 +106,8 @@ def _folded(text: str) -> str:
 
 
 def json_value(value: Any, kind: type, words: str) -> Any:
-    """A JSON list or object, from its text or as it is; `null` means an empty one. `words` names it."""
+    """A JSON list or object, from its text or as it is; nothing and `null` mean an empty one. `words` names it."""
+    value = None if is_empty(value) else value
     typed = isinstance(value, str)
     if typed:
         try:

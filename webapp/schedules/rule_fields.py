@@ -1,17 +1,21 @@
-"""When a schedule repeats, read from the fields of a form or of JSON: its rule, or what is wrong at each field."""
+"""When a schedule repeats: one body for each kind, read from a form or from JSON alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab, Interval, OneTime, RecurrenceError, Rule, Solar
-from webapp.schedule_store.definition import RULE_FIELDS, Kind
-from webapp.schedules import fields
-from webapp.schedules.fields import FieldError, empty
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
-Value = TypeVar("Value")
+from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab, Interval, OneTime, RecurrenceError, Rule, Solar
+from webapp.recurrence.zones import zone
+from webapp.schedule_store.definition import Kind
+from webapp.schedules import fields
+from webapp.schedules.fields import FieldError
+from webapp.web.bodies import Body, context_of, needed, read_values
 
 KIND_SYNONYMS = {
     "one time": "clocked", "onetime": "clocked", "once": "clocked", "date": "clocked",
@@ -25,75 +29,13 @@ SHORTCUTS = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
+DEGREES = {"latitude": 90, "longitude": 180}
 # What the library's columns hold.
 CRONTAB_LENGTHS = {"minute": 240, "hour": 96, "day_of_month": 124, "month_of_year": 64, "day_of_week": 64}
 
 
-class Reader:
-    """Reads fields one by one and collects what is wrong with them."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = given
-        self.errors: dict[str, str] = {}
-
-    def read(self, name: str, reader: Callable[[Any], Value], default: Value) -> Value:
-        """One field; `default` stands in for it when it is wrong, so that the others can be looked at."""
-        try:
-            return reader(self.given.get(name))
-        except FieldError as error:
-            self.errors[name] = str(error)
-            return default
-
-    def optional(self, name: str, reader: Callable[[Any], Value]) -> Value | None:
-        """One field that may be left empty."""
-        return None if empty(self.given.get(name)) else self.read(name, reader, None)
-
-
-def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
-    """The rule that the fields of the chosen kind say, or None with the reason in `form.errors`."""
-    if empty(form.given.get("kind")):
-        form.errors["kind"] = "Choose a kind of schedule."
-        return None
-    kind = form.read("kind", lambda value: fields.choice(value, Kind, KIND_SYNONYMS), "")
-    if not kind:
-        return None
-    rule: Rule | None = None
-    match Kind(kind):
-        case Kind.INTERVAL:
-            every = form.read("every", lambda value: fields.whole(_given(value, "Enter a whole number."), 1), 1)
-            period = form.read("period", lambda value: fields.choice(value, PERIODS, PERIOD_SYNONYMS), "")
-            rule = Interval(every, period)
-        case Kind.CRONTAB:
-            rule = form.read("crontab", _crontab, Crontab())
-        case Kind.SOLAR:
-            event = form.read("event", lambda value: fields.choice(value, SOLAR_EVENTS), "")
-            rule = Solar(event, _degrees(form, "latitude", 90), _degrees(form, "longitude", 180))
-        case Kind.CLOCKED:
-            at = form.read("at", lambda value: fields.moment(_given(value, "Enter a date and time."), tz), None)
-            rule = OneTime(at) if at is not None else None
-    return rule if not form.errors.keys() & set(RULE_FIELDS[Kind(kind)]) else None
-
-
-def _given(value: Any, otherwise: str) -> Any:
-    if empty(value):
-        raise FieldError(otherwise)
-    return value
-
-
-def _degrees(form: Reader, name: str, most: int) -> float:
-    def read(value: Any) -> float:
-        # The library's column keeps six decimals: a tenth of a metre.
-        degrees = round(fields.decimal(_given(value, f"Enter the {name} in degrees.")), 6)
-        if not -most <= degrees <= most:
-            raise FieldError(f"It must be from -{most} to {most} degrees.")
-        return degrees
-
-    return form.read(name, read, 0.0)
-
-
-def _crontab(value: Any) -> Crontab:
+def _read_crontab(value: Any) -> Crontab:
     """Five fields or a shortcut such as `@daily`; tabs are blanks. Raises FieldError."""
-    value = _given(value, "Enter five fields such as 30 8 * * mon-fri.")
     text = fields.line(value.replace("\t", " ") if isinstance(value, str) else value, most=600)
     try:
         found = Crontab.from_line(SHORTCUTS.get(text.lower(), text))
@@ -111,3 +53,77 @@ def sentence(error: RecurrenceError) -> str:
     if error.field in CRONTAB_LENGTHS and not text.startswith("this never fires"):
         text = f"{error.field.replace('_', ' ')}: {text}"
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _read_degrees(value: object, info: ValidationInfo) -> float:
+    limit = DEGREES[info.field_name or ""]
+    # The library's column keeps six decimals: a tenth of a metre.
+    degrees = round(fields.decimal(value), 6)
+    if not -limit <= degrees <= limit:
+        raise FieldError(f"It must be from -{limit} to {limit} degrees.")
+    return degrees
+
+
+def read_moment(value: object, info: ValidationInfo) -> datetime:
+    """A moment, on the clock of `zone` in the context or of the body's own time zone where it has no offset."""
+    return fields.moment(value, context_of(info).get("zone") or zone(info.data["timezone"]))
+
+
+Moment = Annotated[datetime, BeforeValidator(read_moment)]
+Degrees = Annotated[float, BeforeValidator(_read_degrees)]
+WHOLE = BeforeValidator(fields.whole)
+
+
+class IntervalRule(Body):
+    """How often."""
+
+    every: Annotated[int, Field(ge=1), WHOLE, needed("Enter a whole number.")]
+    period: Annotated[
+        str,
+        Field(json_schema_extra={"enum": list(PERIODS)}),
+        BeforeValidator(partial(fields.choice, options=PERIODS, synonyms=PERIOD_SYNONYMS)),
+    ]
+
+
+class CrontabRule(Body):
+    """Five fields, or a shortcut such as `@daily`."""
+
+    crontab: Annotated[
+        Crontab,
+        BeforeValidator(_read_crontab),
+        needed("Enter five fields such as 30 8 * * mon-fri."),
+        WithJsonSchema({"type": "string", "examples": ["30 8 * * mon-fri"]}),
+    ]
+
+
+class SolarRule(Body):
+    """An event of the sun at a place."""
+
+    event: Annotated[
+        str,
+        Field(json_schema_extra={"enum": list(SOLAR_EVENTS)}),
+        BeforeValidator(partial(fields.choice, options=SOLAR_EVENTS)),
+    ]
+    latitude: Annotated[Degrees, needed("Enter the latitude in degrees.")]
+    longitude: Annotated[Degrees, needed("Enter the longitude in degrees.")]
+
+
+class OneTimeRule(Body):
+    """One moment."""
+
+    at: Annotated[Moment, needed("Enter a date and time.")]
+
+
+# The body of each kind, and the rule that its fields make.
+RULES: dict[Kind, tuple[type[Body], Callable[..., Rule]]] = {
+    Kind.INTERVAL: (IntervalRule, Interval),
+    Kind.CRONTAB: (CrontabRule, lambda crontab: crontab),
+    Kind.SOLAR: (SolarRule, Solar),
+    Kind.CLOCKED: (OneTimeRule, OneTime),
+}
+
+
+def read_rule(kind: str, given: Mapping[str, Any], tz: ZoneInfo) -> Rule:
+    """The rule of a kind. Raises Invalid at its fields."""
+    body, rule = RULES[Kind(kind)]
+    return rule(**dict(read_values(body, given, zone=tz)))

@@ -25,15 +25,16 @@ from webapp.schedule_store.models import Resume
 from webapp.schedule_store.rows import TASKS
 from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
-from webapp.schedules import drift, fields, history
+from webapp.schedules import drift, history
+from webapp.schedules.bodies import SchedulePausing
 from webapp.schedules.validation import check_schedule
 from webapp.secrecy.rows import ALL_VERSIONS
+from webapp.web.bodies import read_values
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import exact
 from webapp.web.parameters import LARGEST_ID
 from webapp.web.templating import reader_zone
 
-LONGEST_REASON = 500
 CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
@@ -197,39 +198,25 @@ def delete(schedule_id: int) -> None:
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
     """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
     before, moment = get_locked(schedule_id), now()
-    end = _pause_end(until, before.timezone, moment)
-    try:
-        text = fields.line(reason or "", most=LONGEST_REASON)
-    except fields.FieldError as error:
-        raise Invalid({"reason": str(error)}) from error
-    if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
+    zone = ZoneInfo(find_zone(before.timezone) or "UTC")
+    wanted = read_values(SchedulePausing, {"reason": reason, "until": until}, zone=zone, now=moment)
+    if before.paused and (before.row.pause_reason, before.row.paused_until) == (wanted.reason or None, wanted.until):
         return before
     edit = writer(moment)
-    edit.pause(before, text, until=end, by=who())
+    edit.pause(before, wanted.reason, until=wanted.until, by=who())
     return edit.commit()[0]
 
 
-def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
+def resume(schedule_id: int, on_resume: Resume = Resume.SKIP) -> Stored:
     """End a pause. `on_resume` says what becomes of what came due meanwhile: nothing, unless something else is said.
 
-    Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
+    Beat makes up for it. Raises NotFound.
     """
     before, edit = get_locked(schedule_id), writer(now())
-    choice = resume_choice(on_resume)
     if not before.paused:
         return before
-    edit.resume(before, choice, who())
+    edit.resume(before, on_resume, who())
     return edit.commit()[0]
-
-
-def resume_choice(text: str) -> Resume:
-    """What becomes of what came due during a pause. Raises Invalid at `on_resume`."""
-    if fields.empty(text):
-        return Resume.SKIP
-    try:
-        return Resume(fields.choice(text, tuple(Resume)))
-    except fields.FieldError as error:
-        raise Invalid({"on_resume": str(error)}) from error
 
 
 def name_taken(name: str, *, besides: int | None = None) -> bool:
@@ -293,15 +280,3 @@ def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:
     if "name" in str(error.orig).lower():
         return Invalid({"name": "Another schedule has this name."})
     return error
-
-
-def _pause_end(until: str, timezone: str, moment: datetime) -> datetime | None:
-    if fields.empty(until):
-        return None
-    try:
-        end = fields.moment(until, ZoneInfo(find_zone(timezone) or "UTC"))
-    except fields.FieldError as error:
-        raise Invalid({"until": str(error)}) from error
-    if end <= moment:
-        raise Invalid({"until": "This time is in the past."})
-    return end

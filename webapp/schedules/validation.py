@@ -1,6 +1,6 @@
 """Whether a schedule is legal: the one home of these rules, for form, preview, JSON, command line and import.
 
-What is given may be text (a form) or JSON values; what is found wrong is told at its field, everything at once.
+The values may be text (a form) or JSON; all errors are reported at once, each at its field.
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from webapp.queue_names import refusal, target_refusal
+from webapp.queue_names import target_refusal
 from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
 from webapp.recurrence.zones import zone
 from webapp.runs.call import forms
 from webapp.runs.call.arguments import call_faults
 from webapp.schedule_store import secret_arguments
 from webapp.schedule_store.definition import DEFAULTS, FIELDS, TARGETS, Definition, next_anchor
-from webapp.schedule_store.models import Misfire, Overlap
-from webapp.schedules import fields
-from webapp.schedules.fields import FieldError, empty
-from webapp.schedules.rule_fields import Reader, read_rule, sentence
+from webapp.schedules.bodies import ScheduleBody
+from webapp.schedules.rule_fields import read_rule, sentence
 from webapp.secrecy.masked_input import Fault, Input, Refused
 from webapp.secrecy.masking import Concealed
 from webapp.secrecy.rows import ALL_VERSIONS, seal_call
 from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import find_task, is_unknown, rule_for
+from webapp.web.bodies import read_values
 from webapp.web.errors import Invalid
 
-# What brokers know; beat refuses others too.
-HIGHEST_PRIORITY = 9
 BOUNDS = ("start", "end", "max_runs", "jitter")
 
 
@@ -84,30 +80,35 @@ def examine(
     `keeps_unknown` any.
     """
     in_fields = forms.sent_as_fields(given)
-    given, call_errors = with_call(given, current)
-    form = Reader({**DEFAULTS, **(current or {}), **given})
-    form.errors |= call_errors
-    form.errors |= {name: f"Unknown field “{name[:60]}”." for name in given if name not in FIELDS}
-    name = form.read("name", lambda value: _name(value, taken), "")
-    had = None if current is None else current.get("task")
-    task = form.read("task", lambda value: _task(value, keeps=_disabled(form) and (keeps_unknown or value == had)), "")
-    args, kwargs = form.read("args", _args, list[Any]()), form.read("kwargs", _kwargs, dict[str, Any]())
-    timezone = form.read("timezone", fields.timezone, "UTC")
-    rule = read_rule(form, zone(timezone))
-    values = _policies(form, zone(timezone)) | _targets(form, [one for one in (current, like) if one], opens)
-    if not call_errors:
+    given, errors = with_call(given, current)
+    call_errors = bool(errors)
+    errors |= {name: f"Unknown field “{name[:60]}”." for name in given if name not in FIELDS}
+    values = {**DEFAULTS, **(current or {}), **given}
+    body = read_values(ScheduleBody, values, errors=errors)
+    if "name" not in errors and taken(body.name):
+        errors["name"] = "Another schedule has this name."
+    keeps = not body.enabled and (keeps_unknown or (current or {}).get("task") == body.task)
+    if body.task and find_task(body.task) is None and not (keeps and is_unknown(body.task)):
+        errors["task"] = f"The task “{body.task}” is not registered."
+    errors |= _target_faults(body, [one for one in (current, like) if one], allowed=bool(opens))
+    args, kwargs = body.args, body.kwargs
+    if not call_errors and "task" not in errors:
         try:
-            args, kwargs = _check_call(form, (task, args, kwargs), given.keys(), current, like or current, opens)
+            args, kwargs = _check_call(errors, (body.task, args, kwargs), given.keys(), current, like or current, opens)
         except Refused as error:
-            form.errors |= error.by_argument(forms.PREFIX) if in_fields else error.by_field()
-    recurrence = None
-    if rule is not None and "timezone" not in form.errors:
-        recurrence = _check_recurrence(form, rule, timezone, values, now)
-        _check_passed(form, rule, values["enabled"], now, current)
-    if form.errors or rule is None:
-        return Examined(form.errors, None, recurrence)
-    definition = Definition(name=name, task=task, rule=rule, timezone=timezone, args=args, kwargs=kwargs, **values)
-    return Examined({}, definition, recurrence)
+            errors |= error.by_argument(forms.PREFIX) if in_fields else error.by_field()
+    rule, recurrence = None, None
+    try:
+        rule = read_rule(body.kind, values, zone(body.timezone)) if body.kind else None
+    except Invalid as error:
+        errors |= error.fields
+    if rule is not None and "timezone" not in errors:
+        recurrence = _check_recurrence(errors, rule, body, now)
+        _check_passed(errors, rule, body.enabled, now, current)
+    if errors or rule is None:
+        return Examined(errors, None, recurrence)
+    read = {name: getattr(body, name) for name in DEFAULTS} | {"args": args, "kwargs": kwargs}
+    return Examined({}, Definition(body.name, body.task, rule, **read), recurrence)
 
 
 def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -131,90 +132,22 @@ def with_call(given: Mapping[str, Any], current: Mapping[str, Any] | None) -> tu
     return plain | {"args": args, "kwargs": kwargs}, {}
 
 
-def _policies(form: Reader, tz: ZoneInfo) -> dict[str, Any]:
-    """Everything but what runs and when it repeats."""
-    return {
-        "enabled": form.read("enabled", fields.yes_no, default=True),
-        "queue": form.optional("queue", _queue),
-        "priority": form.optional("priority", lambda value: fields.whole(value, 0, HIGHEST_PRIORITY)),
-        "expire_seconds": form.optional("expire_seconds", lambda value: fields.whole(fields.duration(value), 1)),
-        "start": form.optional("start", lambda value: fields.moment(value, tz)),
-        "end": form.optional("end", lambda value: fields.moment(value, tz)),
-        "max_runs": form.optional("max_runs", lambda value: fields.whole(value, 1)),
-        "jitter": form.optional("jitter", fields.duration) or 0.0,
-        "misfire": form.read("misfire", lambda value: fields.choice(value, Misfire), Misfire.RUN_ONCE.value),
-        "misfire_window": form.read("misfire_window", lambda value: fields.whole(fields.duration(value), 0), 3600),
-        "overlap": form.read("overlap", lambda value: fields.choice(value, Overlap), Overlap.ALLOW.value),
-        "failure_budget": form.optional("failure_budget", lambda value: fields.whole(value, 1, 10_000)),
-        "description": form.read("description", lambda value: fields.lines(value or ""), ""),
-        "tags": form.read("tags", lambda value: fields.tags(value or []), list[Any]()),
-    }
-
-
-def _targets(form: Reader, known: Sequence[Mapping[str, Any]], opens: Collection[str]) -> dict[str, Any]:
-    """The exchange and the routing key: kept as they are known, or removed; of our own tables and exports any."""
-
-    def read(name: str) -> Callable[[Any], str]:
-        return lambda value: _target(value, [one.get(name) for one in known], allowed=bool(opens))
-
-    return {name: form.optional(name, read(name)) for name in TARGETS}
-
-
-def _target(value: Any, known: Sequence[Any], *, allowed: bool) -> str:
-    name = fields.line(value)
-    if name in known:
-        return name
-    if not allowed:
-        raise FieldError("This value can be kept or removed, but not changed. Set a queue instead.")
-    if reason := target_refusal(None, name, name):
-        raise FieldError(reason)
-    return name
-
-
-def _name(value: Any, taken: Callable[[str], bool]) -> str:
-    if empty(value):
-        raise FieldError("Enter a name.")
-    name = fields.line(value)
-    if taken(name):
-        raise FieldError("Another schedule has this name.")
-    return name
-
-
-def _disabled(form: Reader) -> bool:
-    try:
-        return not fields.yes_no(form.given.get("enabled"))
-    except FieldError:
-        return False
-
-
-def _task(value: Any, *, keeps: bool) -> str:
-    if empty(value):
-        raise FieldError("Choose a task.")
-    name = fields.line(value)
-    if find_task(name) is None and not (keeps and is_unknown(name)):
-        raise FieldError(f"The task “{name}” is not registered.")
-    return name
-
-
-def _args(value: Any) -> list[Any]:
-    found: list[Any] = [] if empty(value) else fields.json_value(value, list, 'a JSON list such as [1, "two"]')
-    return found
-
-
-def _kwargs(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {} if empty(value) else fields.json_value(value, dict, 'a JSON object such as {"count": 1}')
-    return found
-
-
-def _queue(value: Any) -> str:
-    name = fields.line(value)
-    if reason := refusal(name):
-        raise FieldError(reason)
-    return name
+def _target_faults(body: ScheduleBody, known: Sequence[Mapping[str, Any]], *, allowed: bool) -> dict[str, str]:
+    """The exchange and the routing key are kept as they are known, or removed; of our own tables and exports any."""
+    faults = {}
+    for name in TARGETS:
+        value = getattr(body, name)
+        if value is None or value in [one.get(name) for one in known]:
+            continue
+        if not allowed:
+            faults[name] = "This value can be kept or removed, but not changed. Set a queue instead."
+        elif reason := target_refusal(None, value, value):
+            faults[name] = reason
+    return faults
 
 
 def _check_call(  # noqa: PLR0917  # what was given, and what there is
-    form: Reader,
+    errors: dict[str, str],
     call: tuple[str, list[Any], dict[str, Any]],
     given: Collection[str],
     current: Mapping[str, Any] | None,
@@ -226,12 +159,12 @@ def _check_call(  # noqa: PLR0917  # what was given, and what there is
     Raises Refused.
     """
     task, args, kwargs = call
-    if not task or form.errors.keys() & {"args", "kwargs"}:
+    if errors.keys() & {"args", "kwargs"}:
         return args, kwargs
     known = find_task(task)
     rule = known.rule if known else rule_for(task)
     if known and (reason := known.refuse(args, kwargs)):
-        form.errors["kwargs" if kwargs and not args else "args"] = reason
+        errors["kwargs" if kwargs and not args else "args"] = reason
         return args, kwargs
     as_given = Input(rule, task, _kept(task, like), opens)
     # What was not given comes from the table: sealed for the task that the schedule has had so far.
@@ -248,7 +181,7 @@ def _check_call(  # noqa: PLR0917  # what was given, and what there is
         raise Refused(faults)
     # Arguments that the schedule has already stay as they are: another field of it can be edited all the same.
     if known and [task, args, kwargs] != [(current or {}).get(name) for name in ("task", "args", "kwargs")]:
-        form.errors |= call_faults(known, *read)
+        errors |= call_faults(known, *read)
     former = (current.get("args") or (), current.get("kwargs") or {}) if current else ((), {})
     return seal_call(rule, task, *read, former)
 
@@ -263,26 +196,26 @@ def _kept(task: str, like: Mapping[str, Any] | None) -> Concealed | None:
         return None
 
 
-def _check_recurrence(
-    form: Reader, rule: Rule, timezone: str, values: Mapping[str, Any], now: datetime
-) -> Recurrence | None:
+def _check_recurrence(errors: dict[str, str], rule: Rule, body: ScheduleBody, now: datetime) -> Recurrence | None:
     """What only the whole of it shows: an end before the start, a crontab that never fires."""
-    if form.errors.keys() & set(BOUNDS):
+    if errors.keys() & set(BOUNDS):
         return None
-    recurrence = Recurrence(rule=rule, timezone=timezone, **{name: values[name] for name in BOUNDS})
+    recurrence = Recurrence(rule, body.timezone, **{name: getattr(body, name) for name in BOUNDS})
     try:
         check(recurrence)
     except RecurrenceError as error:
         field = error.field if error.field in FIELDS else "crontab" if isinstance(rule, Crontab) else ""
-        form.errors.setdefault(field, sentence(error))
+        errors.setdefault(field, sentence(error))
         return None
     return dataclasses.replace(recurrence, anchor=next_anchor(rule, now))
 
 
-def _check_passed(form: Reader, rule: Rule, enabled: bool, now: datetime, current: Mapping[str, Any] | None) -> None:
+def _check_passed(
+    errors: dict[str, str], rule: Rule, enabled: bool, now: datetime, current: Mapping[str, Any] | None
+) -> None:
     """A time in the past would never come; only what has had its time may keep it, disabled."""
     if not isinstance(rule, OneTime) or rule.at > now:
         return
     kept = current is not None and current.get("at") == Definition("", "", rule).snapshot()["at"]
     if not kept or enabled:
-        form.errors.setdefault("at", "This time is in the past.")
+        errors.setdefault("at", "This time is in the past.")

@@ -25,6 +25,7 @@ from webapp.schedules.asked import (
     asked_order,
     given_fields,
 )
+from webapp.schedules.bodies import Resumption
 from webapp.schedules.editor.context import detail_context, editor_context, progress_context
 from webapp.schedules.editor.crontab_builder_reading import filled_in
 from webapp.schedules.editor.editing import both_edited, chosen, form_again, run_form
@@ -35,6 +36,7 @@ from webapp.schedules.pausing import service as pausing
 from webapp.schedules.service import Edited
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.access import Permission, access
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
@@ -50,7 +52,7 @@ blueprint.add_app_template_filter(strip, "strip_of_runs")
 @blueprint.get("")
 @access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
-    """The list. Its address is that of what is asked for, also while somebody types that."""
+    """The list. Its address has the filters, also while they are being typed."""
     context = _listed()
     found = context["listed_page"]
     if wants_json():
@@ -219,7 +221,7 @@ def delete(schedule_id: int) -> Response:
 @once
 def pause(schedule_id: int) -> Response:
     """Let nothing fire for a while."""
-    given, _along = given_fields()
+    given = submitted()
     found = service.pause(schedule_id, reason=given.get("reason") or "", until=given.get("until") or "")
     return _done(found, f"Paused “{found.name}”.")
 
@@ -229,9 +231,8 @@ def pause(schedule_id: int) -> Response:
 @once
 def resume(schedule_id: int) -> Response:
     """End its pause, and say what becomes of what came due meanwhile."""
-    given, _along = given_fields()
-    chosen = service.resume_choice(given.get("on_resume") or "")
-    found = service.resume(schedule_id, on_resume=chosen)
+    chosen = read_body(Resumption).on_resume
+    found = service.resume(schedule_id, chosen)
     return _done(found, f"Resumed “{found.name}”. {pausing.AFTERWARDS[chosen]}")
 
 
@@ -292,10 +293,10 @@ def reset(schedule_id: int) -> Response:
     return _done(found, f"Reset “{found.name}” to code.")
 
 
-def _done(schedule: Stored, told: str) -> Response:
+def _done(schedule: Stored, message: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
         return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
-    flash(f"{told} {actions.told_withdrawn([schedule])}".strip(), "success")
+    flash(f"{message} {actions.told_withdrawn([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))

@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class DomainError(Exception):
-    """Something that a person asked for cannot be done. `status` is the HTTP status that says so."""
+    """The base of all refusals of a request. `status` is the HTTP status of the response."""
 
     status = 400
 
 
 class NotFound(DomainError):
-    """There is no such thing."""
+    """What was asked for does not exist."""
 
     status = 404
 
@@ -34,13 +34,13 @@ class Forbidden(DomainError):
 
 
 class Conflict(DomainError):
-    """Somebody else changed it meanwhile, or it is in a state that does not allow it."""
+    """Another person changed it meanwhile, or its state does not allow the action."""
 
     status = 409
 
 
 class Invalid(DomainError):
-    """What was given cannot be taken. `fields` maps each field at fault to a sentence; "" is the whole form."""
+    """Invalid values. `fields` maps each field at fault to a sentence; "" is the whole form."""
 
     status = 422
 
@@ -92,12 +92,12 @@ def register_errors(app: Flask) -> None:
 
 
 def error_response(status: int, message: str, fields: Mapping[str, str] | None = None) -> Response:
-    """The one way in which an error is shown."""
+    """An error as a page, a fragment or JSON."""
     title = TITLES.get(status, "Something went wrong")
     if wants_json() or request.path.startswith("/api/"):
         return json_error(status, message or title, **({"fields": dict(fields)} if fields else {}))
     if status == 503:
-        # Most likely the database: nobody can say who is signed in.
+        # Most likely the database is away, so that the signed-in person cannot be loaded either.
         return _plain(status, title, message)
     try:
         return render(

@@ -178,7 +178,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _is_hidden(value: Any) -> bool:
-    """Whether a text stands for a secret, or it is one that was sealed: whoever typed that saw it checked."""
+    """Whether a text is a mask, or a sealed secret: it was checked when it was typed."""
     if isinstance(value, Mapping):
         return any(isinstance(inner, Opened) for inner in value.values())
     if isinstance(value, list | tuple):
@@ -238,7 +238,7 @@ def _choices(note: Any) -> tuple[tuple[str, str], ...]:
 
 def _chosen(argument: Argument, text: str) -> Any:
     offered = [value for value, _ in argument.choices] or ["true", "false"]
-    # Whoever writes by hand leaves the quotes of a text out.
+    # A text typed by hand often lacks its quotes.
     value = text if text in offered else json.dumps(text)
     if value not in offered:
         raise ValueError(f"Choose one of: {', '.join(shown for _, shown in argument.choices) or 'true, false'}.")
@@ -254,7 +254,7 @@ def _enveloped(kind: str, text: str) -> dict[str, Any]:
 
 
 def _misfit(value: Any, note: Any) -> str:
-    """What an annotation asks for, when the value is not that; empty when it fits, or nobody can say."""
+    """What an annotation asks for, when the value is not that; empty when it fits, or cannot be judged."""
     if _is_hidden(value):
         return ""
     origin, members = typing.get_origin(note) or note, typing.get_args(note)

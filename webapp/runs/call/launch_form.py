@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from webapp.queue_names import refusal
 from webapp.run_store.models import Run
@@ -18,11 +20,77 @@ from webapp.runs.call.numbers import whole
 from webapp.runs.list.search import length
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.task_catalogue.registry import KnownTask, find_task
+from webapp.web.bodies import Body, Nullable, context_of, read_values
 from webapp.web.errors import Invalid
 
 LOWEST_PRIORITY = 9
-# Far enough for everybody, and within every database's calendar.
-FARTHEST = timedelta(days=3650)
+# Within every database's calendar.
+MAX_DELAY = timedelta(days=3650)
+
+
+def _read_duration(value: object) -> timedelta:
+    try:
+        found = timedelta(seconds=length(str(value)))
+    except Invalid:
+        raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
+    if found > MAX_DELAY:
+        raise ValueError("This is longer than ten years.")
+    return found
+
+
+def _read_start(value: object, info: ValidationInfo) -> datetime:
+    now, zone = context_of(info)["now"], context_of(info)["zone"]
+    try:
+        moment = datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise ValueError("Enter a date and time, such as 2027-01-31T08:00.") from None
+    moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
+    if moment < now - timedelta(minutes=1):
+        raise ValueError("This time is in the past.")
+    if moment > now + MAX_DELAY:
+        raise ValueError("This is more than ten years from now.")
+    if info.data.get("countdown") is not None:
+        raise ValueError("Enter a delay or a start time, not both.")
+    return moment
+
+
+def _read_priority(value: object) -> int:
+    found = whole(value)
+    if not 0 <= found <= LOWEST_PRIORITY:
+        raise ValueError(f"Enter a priority from 0 to {LOWEST_PRIORITY}.")
+    return found
+
+
+def _read_queue(value: object, info: ValidationInfo) -> str:
+    queue = str(value).strip()
+    if queue not in context_of(info)["queues"]:
+        raise ValueError(refusal(queue) or f"No worker consumes the queue “{queue}”.")
+    return queue
+
+
+Duration = Annotated[
+    Nullable[Annotated[timedelta, BeforeValidator(_read_duration)]],
+    WithJsonSchema({"type": "string", "examples": ["90s", "5m", "2h"]}),
+]
+
+
+class LaunchOptions(Body):
+    """When, where and for how long a run is launched; what it takes is read by the form of its task.
+
+    Read with the present moment as `now`, the reader's `zone`, and the names of consumed `queues`.
+    """
+
+    countdown: Duration = None
+    eta: Nullable[Annotated[datetime, BeforeValidator(_read_start)]] = None
+    priority: Nullable[Annotated[int, Field(ge=0, le=LOWEST_PRIORITY), BeforeValidator(_read_priority)]] = None
+    expires: Duration = None
+    queue: Nullable[Annotated[str, BeforeValidator(_read_queue)]] = None
+
+    def of_run(self, now: datetime) -> dict[str, Any]:
+        """As the options of `creation.create_run`."""
+        begins = self.eta if self.countdown is None else now + self.countdown
+        expires_at = None if self.expires is None else (begins or now) + self.expires
+        return {"eta": begins, "expires_at": expires_at, "priority": self.priority, "queue": self.queue}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +159,11 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
         args, kwargs = read_texts(given) if given.get(MODE) == "json" else read_fields(task, given)
     except Invalid as error:
         errors |= error.fields
-    options = _options(given, now, zone, queues, errors)
+    options: dict[str, Any] = {}
+    try:
+        options = read_values(LaunchOptions, given, now=now, zone=zone, queues=queues).of_run(now)
+    except Invalid as error:
+        errors |= error.fields
     kept = service.kept_call(origin) if origin is not None and origin.task == task.name else None
     try:
         args, kwargs = Input(task.rule, task.name, kept).read(args, kwargs)
@@ -102,66 +174,3 @@ def read(given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[s
     if errors:
         raise Invalid(errors)
     return Call(task.name, args, kwargs, options)
-
-
-def _options(
-    given: Mapping[str, str], now: datetime, zone: ZoneInfo, queues: list[str], errors: dict[str, str]
-) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for name, reader in (("countdown", _countdown), ("eta", _eta), ("priority", _priority)):
-        try:
-            if text := given.get(name, "").strip():
-                options[name] = reader(text, now, zone)
-        except ValueError as error:
-            errors[name] = str(error)
-    if "countdown" in options and "eta" in options:
-        errors["eta"] = "Enter a delay or a start time, not both."
-    begins = options.pop("countdown", None) or options.pop("eta", None)
-    options["eta"] = begins
-    try:
-        if text := given.get("expires", "").strip():
-            options["expires_at"] = (begins or now) + _time(text)
-    except ValueError as error:
-        errors["expires"] = str(error)
-    if queue := given.get("queue", "").strip():
-        if queue in queues:
-            options["queue"] = queue
-        elif reason := refusal(queue):
-            errors["queue"] = reason
-        else:
-            errors["queue"] = f"No worker consumes the queue “{queue}”."
-    return options
-
-
-def _countdown(text: str, now: datetime, _zone: ZoneInfo) -> datetime:
-    return now + _time(text)
-
-
-def _eta(text: str, now: datetime, zone: ZoneInfo) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("Enter a date and time, such as 2027-01-31T08:00.") from None
-    moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
-    if moment < now - timedelta(minutes=1):
-        raise ValueError("This time is in the past.")
-    if moment > now + FARTHEST:
-        raise ValueError("This is more than ten years from now.")
-    return moment
-
-
-def _priority(text: str, _now: datetime, _zone: ZoneInfo) -> int:
-    found = whole(text)
-    if not 0 <= found <= LOWEST_PRIORITY:
-        raise ValueError(f"Enter a priority from 0 to {LOWEST_PRIORITY}.")
-    return found
-
-
-def _time(text: str) -> timedelta:
-    try:
-        found = timedelta(seconds=length(text))
-    except Invalid:
-        raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
-    if found > FARTHEST:
-        raise ValueError("This is longer than ten years.")
-    return found

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 # Longer than any number that a person types, and short enough for Python to read it quickly.
-LONGEST = 100
+MAX_DIGITS = 100
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -17,12 +17,12 @@ def number(given: Any) -> int | float:
     if given is None or given == "":
         raise ValueError("Enter a number.")
     if isinstance(given, str):
-        given = _read(given.strip())
+        given = _read_text(given.strip())
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ValueError("Enter a number.")  # noqa: TRY004  # it is what was sent, not a type of ours
     if isinstance(given, float) and not math.isfinite(given):
         raise ValueError("This number is too large or not finite.")
-    if isinstance(given, int) and abs(given) >= 10**LONGEST:
+    if isinstance(given, int) and abs(given) >= 10**MAX_DIGITS:
         raise ValueError("This number is too large.")
     return given
 
@@ -35,9 +35,9 @@ def whole(given: Any) -> int:
     return found
 
 
-def _read(text: str) -> int | float:
-    if len(text) > LONGEST:
-        raise ValueError(f"Enter at most {LONGEST} digits.")
+def _read_text(text: str) -> int | float:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"Enter at most {MAX_DIGITS} digits.")
     if _WHOLE.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

@@ -32,7 +32,6 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.schedule_store.beat_models import ScheduleProgress
 from webapp.schedule_store.models import ScheduleDetail
-from webapp.web.errors import Invalid
 
 TASK = "runs.retain"
 DEFAULTS: Mapping[RunState, int | None] = {
@@ -71,12 +70,10 @@ def rules() -> dict[RunState, int | None]:
     return {state: kept.get(state, days) for state, days in DEFAULTS.items()}
 
 
-def set_rules(given: Mapping[str, Any]) -> bool:
-    """Save what was typed as `days_STATE`, empty for "forever"; gives whether it differs from before.
-
-    Raises Invalid at each field that is no number of days.
-    """
-    before, after = rules(), read_rules(given)
+def set_rules(changes: Rules) -> bool:
+    """Save rules; the others stay as they are. Gives whether anything differs from before."""
+    before = rules()
+    after = before | dict(changes)
     if before == after:
         return False
     for state, days in after.items():
@@ -84,25 +81,6 @@ def set_rules(given: Mapping[str, Any]) -> bool:
     record(db.session, "retention.set", "retention", "", "Runs", _words(before), _words(after))
     db.session.commit()
     return True
-
-
-def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
-    """The rules that were typed. What is not given at all stays as it is. Raises Invalid."""
-    found, errors = rules(), {}
-    for state in DEFAULTS:
-        name = f"days_{state}"
-        if name not in given:
-            continue
-        text = "" if given[name] is None else str(given[name]).strip()
-        if text and not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LONGEST):
-            errors[name] = (
-                f"Enter a number of days from 1 to {LONGEST:,}, or leave the field empty to keep them forever."
-            )
-        else:
-            found[state] = int(text) if text else None
-    if errors:
-        raise Invalid(errors)
-    return found
 
 
 def _words(found: Rules) -> dict[str, str]:

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
+from pydantic import BeforeValidator, Field, create_model
 
 from webapp.database.engine import now
+from webapp.run_store.states import RunState
 from webapp.runs import control
 from webapp.runs.retention import service
 from webapp.web.access import Permission, access
+from webapp.web.bodies import Body, Nullable, read_body
 from webapp.web.errors import Invalid
 from webapp.web.idempotency import once
 from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
 
 blueprint = Blueprint("retention", __name__)
+
+
+FIELDS: dict[str, RunState] = {f"days_{state}": state for state in service.DEFAULTS}
+
+
+def _read_days(value: object) -> int:
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= service.LONGEST):
+        raise ValueError(
+            f"Enter a number of days from 1 to {service.LONGEST:,}, or leave the field empty to keep them forever."
+        )
+    return int(text)
+
+
+Days = Nullable[Annotated[int, Field(ge=1, le=service.LONGEST), BeforeValidator(_read_days)]]
+# The body: for how many days runs of each state are kept; null or empty is for ever.
+_DAYS: dict[str, Any] = dict.fromkeys(FIELDS, (Days, None))
+RetentionRules = create_model("RetentionRules", __base__=Body, **_DAYS)
 
 
 @blueprint.get("/runs/retention")
@@ -34,13 +55,13 @@ def show() -> Response:
 @access(Permission.EDIT_RETENTION)
 def save() -> Response:
     """Save the rules; what was typed stays when some of it cannot be taken."""
-    given = submitted()
     try:
-        changed = service.set_rules(given)
+        sent = read_body(RetentionRules).model_dump(exclude_unset=True)
+        changed = service.set_rules({FIELDS[name]: days for name, days in sent.items()})
     except Invalid as error:
         if wants_json():
             raise
-        return _page(given, error)
+        return _page(submitted(), error)
     if wants_json():
         return show()
     flash("Saved. Old runs are deleted at the next cleanup." if changed else "No changes.", "success")

@@ -25,8 +25,8 @@ def moves_in(texts: Sequence[str]) -> list[Asked]:
     found = []
     for text in texts[: moving.MOST + 1]:
         if not is_move(text):
-            told = "Send schedule ID, version, new minute and, if it changes, new hour, such as 7:3:25:4."
-            raise Invalid({"moves": told})
+            example = "Send schedule ID, version, new minute and, if it changes, new hour, such as 7:3:25:4."
+            raise Invalid({"moves": example})
         number, version, *target = map(int, text.split(":"))
         found.append((number, version, Target(*target)))
     if len(found) > moving.MOST:
@@ -35,7 +35,7 @@ def moves_in(texts: Sequence[str]) -> list[Asked]:
 
 
 def only_moves(texts: Iterable[str]) -> list[str]:
-    """Those that are moves, for whoever offers them in a form: an address may say anything."""
+    """The valid moves among texts of an address, to be offered in a form."""
     return [text for text in texts if is_move(text)][: moving.MOST]
 
 

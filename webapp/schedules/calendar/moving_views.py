@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, flash, jsonify, url_for
+from pydantic import Field
 
 from webapp.database.engine import now
 from webapp.recurrence import Crontab
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
-from webapp.schedules import fields, service
+from webapp.schedules import service
 from webapp.schedules.actions import told_withdrawn
 from webapp.schedules.asked import filters_from
 from webapp.schedules.calendar import moving
@@ -25,7 +26,9 @@ from webapp.schedules.calendar.parameters import carried, place
 from webapp.schedules.editor.context import editor_context
 from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import preview
+from webapp.schedules.rule_fields import WHOLE
 from webapp.web.access import Permission, access
+from webapp.web.bodies import Body, read_values
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
 from webapp.web.parameters import ids_sent, list_sent, submitted
@@ -33,6 +36,15 @@ from webapp.web.rendering import render, see_other, wants_json
 from webapp.web.transactions import reading
 
 blueprint = Blueprint("schedule_moves", __name__, url_prefix="/schedules")
+
+Hour = Annotated[int, Field(ge=0, le=23), WHOLE]
+
+
+class AllowedHours(Body):
+    """The hours of the day that schedules may move to, over midnight too."""
+
+    first_hour: Hour
+    last_hour: Hour
 
 
 @blueprint.post("/calendar/move")
@@ -89,19 +101,10 @@ def at_minute(schedule_id: int, wanted: int) -> Response:
 
 def _hours(given: dict[str, Any]) -> list[int]:
     """The hours of the day that schedules may move to, over midnight too; none where they stay in their own."""
-    names = ("first_hour", "last_hour")
-    if given.get("to") == "minutes" or not any(name in given for name in names):
+    if given.get("to") == "minutes" or given.keys().isdisjoint(AllowedHours.model_fields):
         return []
-    hours, errors = [], {}
-    for name in names:
-        try:
-            hours.append(fields.whole(given.get(name), 0, 23))
-        except fields.FieldError as error:
-            errors[name] = str(error)
-    if errors:
-        raise Invalid(errors)
-    first, last = hours
-    return [(first + step) % 24 for step in range((last - first) % 24 + 1)]
+    hours = read_values(AllowedHours, given)
+    return [(hours.first_hour + step) % 24 for step in range((hours.last_hour - hours.first_hour) % 24 + 1)]
 
 
 def _ids(given: dict[str, Any], found: Load, instant: int, now: datetime) -> list[int]:

@@ -15,7 +15,8 @@ from webapp.recurrence.zones import zone
 from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules import fields
 from webapp.schedules.fields import FieldError
-from webapp.schedules.rule_fields import CRONTAB_LENGTHS, Reader, read_rule, sentence
+from webapp.schedules.rule_fields import CRONTAB_LENGTHS, read_rule, sentence
+from webapp.web.errors import Invalid
 
 Lookup = Callable[[str], tuple[Recurrence, int] | None]
 """From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
@@ -129,12 +130,11 @@ def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
             given = {"kind": kind, "event": options["solar"], **place}
         case _:
             given = {"kind": "clocked", "at": options["at"]}
-    form = Reader(given)
-    rule = read_rule(form, zone(timezone))
-    if rule is None:
-        name, text = next(iter(form.errors.items()))
-        raise _Refusal(f"--{OPTIONS.get(name, name)}: {text}")
-    return rule
+    try:
+        return read_rule(given["kind"], given, zone(timezone))
+    except Invalid as error:
+        name, text = next(iter(error.fields.items()))
+        raise _Refusal(f"--{OPTIONS.get(name, name)}: {text}") from error
 
 
 def _interval(text: str) -> dict[str, Any]:

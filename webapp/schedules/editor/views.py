@@ -1,4 +1,4 @@
-"""The editor while somebody types: the form itself, what it would do, its arguments, its builder of crontabs."""
+"""The editor while a person types: the form itself, what it would do, its arguments, its builder of crontabs."""
 
 from __future__ import annotations
 

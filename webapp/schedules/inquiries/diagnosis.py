@@ -37,6 +37,7 @@ from webapp.schedules import fields, in_force
 from webapp.schedules.holding import hold, hold_at
 from webapp.task_catalogue.registry import find_task
 from webapp.web import formats
+from webapp.web.bodies import is_empty
 from webapp.workers import service as workers
 
 # A message that is not sent after this long is late: the leading beat sends again what waits.
@@ -350,7 +351,7 @@ def _run_of(schedule: Stored, due_at: datetime | None) -> Run | None:
 
 def asked_due(text: str, schedule: Stored) -> datetime | None:
     """The due time that somebody asks about; None for none, or for what is no moment."""
-    if fields.empty(text):
+    if is_empty(text):
         return None
     try:
         return fields.moment(text.replace(" ", "+"), zone(schedule.timezone))

@@ -23,6 +23,7 @@ from webapp.schedules import fields
 from webapp.schedules.calendar.grid import Day, day_begins
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
+from webapp.web.bodies import is_empty
 from webapp.web.errors import Invalid
 
 LONGEST = timedelta(days=366)
@@ -119,11 +120,11 @@ def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime,
     Raises Invalid at `from` or `to`.
     """
     try:
-        first = _next_minute(now) if fields.empty(start) else fields.moment(start, zone)
+        first = _next_minute(now) if is_empty(start) else fields.moment(start, zone)
     except fields.FieldError as error:
         raise Invalid({"from": str(error)}) from error
     try:
-        last = first + timedelta(days=7) if fields.empty(end) else fields.moment(end, zone)
+        last = first + timedelta(days=7) if is_empty(end) else fields.moment(end, zone)
     except fields.FieldError as error:
         raise Invalid({"to": str(error)}) from error
     if not first < last <= first + LONGEST:

@@ -27,13 +27,14 @@ from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause
 from webapp.schedule_store.rows import DETAILS, TASKS
 from webapp.schedule_store.stored import Stored
-from webapp.schedules import fields, service
+from webapp.schedules import service
+from webapp.schedules.bodies import Pausing
+from webapp.web.bodies import read_values
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural
 from webapp.web.parameters import LARGEST_ID
 from webapp.web.transactions import database_clock
 
-LONGEST_REASON = 500
 # How long before a change window begins every page says so.
 NEAR = timedelta(hours=24)
 HISTORY = 20
@@ -80,7 +81,7 @@ def standing(now: datetime) -> Standing:
 
 
 def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]:
-    """What every page tells of: pauses that are on, and windows that begin within a day. One short statement."""
+    """The pauses in the banner of every page: those in force, and windows that begin within a day."""
     pauses = pause_rows.unsettled(db.session) if unsettled is None else unsettled
     return [
         pause for pause in pauses if pause.schedule_id is None and not pause.over(now) and pause.starts_at <= now + NEAR
@@ -101,12 +102,10 @@ def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
     Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
     """
     moment = database_clock()
-    reader = _Reader(given, zone)
-    tags = reader.read("tags", _tags)
-    row = SchedulePause(starts_at=reader.start(moment), author=service.who(), created_at=moment)
-    _read_rest(reader, row, moment)
-    reader.check()
-    row.tags = json.dumps(tags, ensure_ascii=False)
+    wanted = read_values(Pausing, given, zone=zone, now=moment)
+    _check_tags_in_use(wanted.tags)
+    row = SchedulePause(starts_at=wanted.starts_at, author=service.who(), created_at=moment)
+    _apply(row, wanted)
     db.session.add(row)
     db.session.flush()
     return _commit("create", row, None)
@@ -118,24 +117,29 @@ def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> ScheduleP
     Raises Invalid, NotFound, and Conflict for one that is over.
     """
     row, moment = _locked(pause_id), database_clock()
-    before = values(row)
-    reader = _Reader({**_texts(row), **given}, zone)
-    if row.starts_at > moment:
-        row.tags = json.dumps(reader.read("tags", _tags) or [], ensure_ascii=False)
-        row.starts_at = reader.start(moment)
-    _read_rest(reader, row, moment)
-    reader.check()
+    before, planned = values(row), row.starts_at > moment
+    own = {**before, "scope": "tags" if before["tags"] else "everything"}
+    fixed = {} if planned else {**{name: own[name] for name in ("scope", "tags")}, "from": None}
+    wanted = read_values(Pausing, {**own, **given, **fixed}, zone=zone, now=moment)
+    if planned:
+        _check_tags_in_use(wanted.tags)
+        row.starts_at = wanted.starts_at
+    _apply(row, wanted)
     return _commit("update", row, before)
 
 
-def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
-    """End a pause that is on, and say what becomes of what came due; beat does that. Raises Conflict, Invalid."""
-    choice = service.resume_choice(on_resume)
+def _apply(row: SchedulePause, wanted: Pausing) -> None:
+    row.tags = json.dumps(wanted.tags, ensure_ascii=False)
+    row.reason, row.ends_at, row.on_resume = wanted.reason, wanted.ends_at, wanted.on_resume
+
+
+def resume(pause_id: int, on_resume: Resume = Resume.SKIP) -> SchedulePause:
+    """End a pause that is on, and say what becomes of what came due; beat does that. Raises Conflict."""
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at > moment:
         raise Conflict("This change window has not started. Delete it instead.")
     before = values(row)
-    row.ended_at, row.ended_by, row.on_resume = moment, service.who(), choice
+    row.ended_at, row.ended_by, row.on_resume = moment, service.who(), on_resume
     return _commit("resume", row, before)
 
 
@@ -186,11 +190,6 @@ def values(row: SchedulePause) -> dict[str, Any]:
     }
 
 
-def _texts(row: SchedulePause) -> dict[str, Any]:
-    told = values(row)
-    return {**told, "scope": "tags" if told["tags"] else "everything"}
-
-
 def _open(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (SchedulePause.ended_at.is_(None), sa.or_(SchedulePause.ends_at.is_(None), SchedulePause.ends_at > now))
 
@@ -222,72 +221,10 @@ def _counted(fell: sa.Subquery) -> Meanwhile:
     return Meanwhile(min(runs, MOST_COUNTED), schedules, runs > MOST_COUNTED)
 
 
-class _Reader:
-    """Reads what was given and keeps what is wrong with it, by field."""
-
-    def __init__(self, given: Mapping[str, Any], zone: ZoneInfo) -> None:
-        self.given = given
-        self.zone = zone
-        self.errors: dict[str, str] = {}
-
-    def read(self, name: str, how: Any) -> Any:
-        try:
-            return how(self.given)
-        except fields.FieldError as error:
-            self.errors[name] = str(error)
-        return None
-
-    def moment(self, name: str) -> datetime | None:
-        if fields.empty(self.given.get(name)):
-            return None
-        found: datetime | None = self.read(name, lambda given: fields.moment(given[name], self.zone))
-        return found
-
-    def start(self, moment: datetime) -> datetime:
-        """When it begins: now, unless something else is said. A picker gives minutes, so that now may be over a bit."""
-        found = self.moment("from") or moment
-        if found < moment - timedelta(minutes=1):
-            self.errors.setdefault("from", "This time is in the past. Leave it empty to start now.")
-        return max(found, moment)
-
-    def check(self) -> None:
-        if self.errors:
-            db.session.rollback()
-            raise Invalid(self.errors)
-
-
-def _read_rest(reader: _Reader, row: SchedulePause, moment: datetime) -> None:
-    row.reason = reader.read("reason", _reason) or ""
-    row.ends_at = reader.moment("until")
-    if row.ends_at is not None and row.ends_at <= max(row.starts_at, moment):
-        reader.errors["until"] = "Choose an end after the start, not in the past."
-    if row.starts_at > moment and row.ends_at is None:
-        reader.errors.setdefault("until", "A change window needs an end.")
-    try:
-        row.on_resume = service.resume_choice(str(reader.given.get("on_resume") or ""))
-    except Invalid as error:
-        reader.errors |= error.fields
-
-
-def _reason(given: Mapping[str, Any]) -> str:
-    text = fields.line(given.get("reason") or "", most=LONGEST_REASON)
-    if not text:
-        raise fields.FieldError("Enter a reason. It is shown on every skipped run.")
-    return text
-
-
-def _tags(given: Mapping[str, Any]) -> list[str]:
-    """The tags; none for everything, which has to be said."""
-    scope = str(given.get("scope") or ("tags" if given.get("tags") else ""))
-    if scope == "everything":
-        return []
-    found = fields.tags(given.get("tags") or "")
-    if not found:
-        raise fields.FieldError("Enter tags, or choose all schedules.")
-    for tag in found:
+def _check_tags_in_use(tags: Sequence[str]) -> None:
+    for tag in tags:
         if not concerned([tag]):
-            raise fields.FieldError(f"No enabled schedule has the tag “{tag}”.")
-    return found
+            raise Invalid({"tags": f"No enabled schedule has the tag “{tag}”."})
 
 
 def told_scope(tags: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pauses of everything and of tags, change windows, and the banner that tells of them on every page."""
+"""Pages of pauses and change windows, and the banner that every page has."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from webapp.database.engine import now
 from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause, read_tags
 from webapp.schedules import fields, in_force
-from webapp.schedules.asked import given_fields
+from webapp.schedules.bodies import Resumption
 from webapp.schedules.editor.forms import moment_type
 from webapp.schedules.pausing import service
 from webapp.web.access import Permission, access, may
+from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
-from webapp.web.parameters import text_in_query
+from webapp.web.parameters import submitted, text_in_query
 from webapp.web.rendering import render, render_polled, see_other, wants_json
 from webapp.web.templating import reader_zone
 from webapp.web.transactions import reading
@@ -32,14 +33,14 @@ blueprint.add_app_template_global(now, "moment_now")
 
 @blueprint.app_template_global("near_pauses")
 def near_pauses(unsettled: Sequence[Pause] | None = None) -> list[Pause]:
-    """What the banner tells, to whoever may see schedules. `unsettled`: those of a page that has just read them."""
+    """The pauses in the banner, for those who may see schedules. `unsettled`: pauses that the page has read already."""
     return service.near(now(), unsettled) if may(Permission.VIEW_SCHEDULES) else []
 
 
 @blueprint.get("")
 @access(Permission.VIEW_SCHEDULES)
 def index() -> Response:
-    """What is paused, what is planned, what was; and the form for another one."""
+    """Active, planned and past pauses, and the form for a new one."""
     if wants_json():
         found = service.standing(now())
         parts = {"active": found.active, "planned": found.planned, "over": found.over}
@@ -51,7 +52,7 @@ def index() -> Response:
 @blueprint.get("/banner")
 @access(Permission.VIEW_SCHEDULES)
 def banner() -> Response:
-    """The banner anew; it asks for itself while there is something to tell."""
+    """The banner alone; it polls while it has something to show."""
     return render_polled("schedules/pausing/_banner.html")
 
 
@@ -60,7 +61,7 @@ def banner() -> Response:
 @once
 def create() -> Response:
     """Pause now, or plan a change window."""
-    given, _along = given_fields()
+    given = submitted()
     try:
         row = service.create(given, reader_zone())
     except Invalid as error:
@@ -79,7 +80,7 @@ def create() -> Response:
 @blueprint.get("/<int:pause_id>")
 @access(Permission.VIEW_SCHEDULES)
 def show(pause_id: int) -> Response:
-    """One of them: what came due meanwhile, how to go on, how to change it."""
+    """One pause: its skipped runs, and the forms to resume and to change it."""
     if wants_json():
         return jsonify(_values(service.get(pause_id)))
     return _one(pause_id)
@@ -98,7 +99,7 @@ def show_in_force(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 def update(pause_id: int) -> Response:
     """Change it."""
-    given, _along = given_fields()
+    given = submitted()
     try:
         row = service.update(pause_id, given, reader_zone())
     except Invalid as error:
@@ -113,9 +114,8 @@ def update(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 @once
 def resume(pause_id: int) -> Response:
-    """End it, and say what becomes of what came due meanwhile."""
-    given, _along = given_fields()
-    row = service.resume(pause_id, given.get("on_resume") or "")
+    """End a pause; `on_resume` says what happens to runs that came due during it."""
+    row = service.resume(pause_id, read_body(Resumption).on_resume)
     what = service.told_scope(read_tags(row.tags))
     return _done(row, f"{what} resumed. {service.AFTERWARDS[Resume(row.on_resume)]}")
 
@@ -124,7 +124,7 @@ def resume(pause_id: int) -> Response:
 @access(Permission.PAUSE_SCHEDULES)
 @once
 def delete(pause_id: int) -> Response:
-    """Take a window away that has not begun."""
+    """Delete a window that has not begun."""
     service.delete(pause_id)
     if wants_json():
         return jsonify(deleted=pause_id)
@@ -132,10 +132,10 @@ def delete(pause_id: int) -> Response:
     return see_other(url_for("pauses.index"))
 
 
-def _done(row: SchedulePause, told: str) -> Response:
+def _done(row: SchedulePause, message: str) -> Response:
     if wants_json():
         return jsonify(_values(row))
-    flash(told, "success")
+    flash(message, "success")
     return see_other(url_for("pauses.show", pause_id=row.id))
 
 
@@ -195,5 +195,5 @@ def _form(typed: dict[str, Any], errors: dict[str, str] | None) -> dict[str, Any
 
 def _values(row: SchedulePause) -> dict[str, Any]:
     found = service.meanwhile(row.id)
-    told = {"id": row.id, "author": row.author, "revision": row.revision, "made_up_for": row.caught_up}
-    return {**told, **service.values(row), "meanwhile": {"runs": found.runs, "schedules": found.schedules}}
+    values = {"id": row.id, "author": row.author, "revision": row.revision, "made_up_for": row.caught_up}
+    return {**values, **service.values(row), "meanwhile": {"runs": found.runs, "schedules": found.schedules}}

@@ -104,10 +104,10 @@ def import_file() -> Response:
 
 def _outcome(steps: list[Step]) -> tuple[str, str]:
     count, refused = transfer.written(steps), sum(bool(step.errors) for step in steps)
-    told = [f"Imported: {count} written, {len(steps) - count - refused} unchanged."]
-    told += [f"{refused} could not be imported."] if refused else []
-    told += ["No run was started.", *(step.withdrawn for step in steps if step.withdrawn)]
-    return " ".join(told), "warning" if refused else "success"
+    parts = [f"Imported: {count} written, {len(steps) - count - refused} unchanged."]
+    parts += [f"{refused} could not be imported."] if refused else []
+    parts += ["No run was started.", *(step.withdrawn for step in steps if step.withdrawn)]
+    return " ".join(parts), "warning" if refused else "success"
 
 
 def _without(given: dict[str, Any]) -> list[str]:
