@@ -6,9 +6,8 @@ import math
 from datetime import UTC, datetime
 
 from webapp.recurrence.cron import compiled
-from webapp.recurrence.due import interval_microseconds, next_due
+from webapp.recurrence.due import check_event, interval_microseconds, next_due
 from webapp.recurrence.errors import RecurrenceError
-from webapp.recurrence.sun import EVENTS
 from webapp.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
 from webapp.recurrence.zones import EPOCH, known_zones, to_microseconds
 
@@ -30,7 +29,9 @@ def check(recurrence: Recurrence) -> None:
     _check_bounds(recurrence)
     match recurrence.rule:
         case Crontab() as crontab:
-            _check_crontab(crontab, recurrence.timezone)
+            if compiled(crontab, recurrence.timezone).never:
+                never = f"there is no day {crontab.day_of_month} in month {crontab.month_of_year}"
+                raise RecurrenceError("day_of_month", f"this never fires: {never}")
         case Interval() as interval:
             if interval_microseconds(interval) > LONGEST_INTERVAL:
                 raise RecurrenceError("every", "an interval is at most a hundred years long")
@@ -61,17 +62,8 @@ def _check_aware(field: str, moment: datetime | None) -> None:
         raise RecurrenceError(field, f"the year must be from {YEARS[0]} to {YEARS[1]}")
 
 
-def _check_crontab(crontab: Crontab, timezone: str) -> None:
-    if compiled(crontab, timezone).never:
-        raise RecurrenceError(
-            "day_of_month",
-            f"this never fires: there is no day {crontab.day_of_month} in month {crontab.month_of_year}",
-        )
-
-
 def _check_solar(rule: Solar) -> None:
-    if rule.event not in EVENTS:
-        raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
+    check_event(rule)
     if not (math.isfinite(rule.latitude) and -90 <= rule.latitude <= 90):
         raise RecurrenceError("latitude", "latitude must be from -90 to 90 degrees")
     if not (math.isfinite(rule.longitude) and -180 <= rule.longitude <= 180):

@@ -89,10 +89,10 @@ def _one_minute_words(minute: int, hours: Sequence[int]) -> str:
 def _hour_words(hours: Sequence[int]) -> str:
     if _is_every_hour(hours):
         return ""
-    spans = _spans(hours)
-    if all(first == last for first, last in spans) and len(spans) > 2:
+    ranges = number_ranges(hours)
+    if all(first == last for first, last in ranges) and len(ranges) > 2:
         return f", in the hours {join_words([f'{hour:02}' for hour in hours])}"
-    return ", " + join_words([f"from {first:02}:00 to {last:02}:59" for first, last in spans])
+    return ", " + join_words([f"from {first:02}:00 to {last:02}:59" for first, last in ranges])
 
 
 def _day_words(days: Sequence[int], months: Sequence[int], weekdays: Sequence[int]) -> str:
@@ -137,7 +137,7 @@ def _runs(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
         return [*names[:3], f"so on up to {names[-1]}"]
     at = dict(zip(numbers, names, strict=True))
     words = []
-    for first, last in _spans(numbers):
+    for first, last in number_ranges(numbers):
         if last - first >= 2:
             words.append(f"{at[first]} to {at[last]}")
         else:
@@ -145,16 +145,15 @@ def _runs(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     return words
 
 
-def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each unbroken row of numbers."""
-    spans = [(numbers[0], numbers[0])]
-    for number in numbers[1:]:
-        first, last = spans[-1]
-        if number == last + 1:
-            spans[-1] = (first, number)
+def number_ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last of each unbroken row of ascending numbers: (1, 3) and (5, 5) of 1, 2, 3, 5."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
         else:
-            spans.append((number, number))
-    return spans
+            ranges.append((number, number))
+    return ranges
 
 
 def _step(numbers: Sequence[int]) -> int | None:

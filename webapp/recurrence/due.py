@@ -89,7 +89,8 @@ def _next(recurrence: Recurrence, after: int, *, endless: bool = False) -> tuple
         case Interval():
             due = _next_on_grid(rule, recurrence, after)
         case Solar():
-            due = next_event(_known_event(rule), after)
+            check_event(rule)
+            due = next_event(rule, after)
         case OneTime():
             at = _aware("at", rule.at)
             due = at if at > after else None
@@ -123,10 +124,10 @@ def interval_microseconds(rule: Interval) -> int:
     return rule.every * MICROSECONDS[rule.period]
 
 
-def _known_event(rule: Solar) -> Solar:
+def check_event(rule: Solar) -> None:
+    """Raises RecurrenceError (field `event`) for an event of the sun that is not known."""
     if rule.event not in EVENTS:
         raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
-    return rule
 
 
 def _explain(recurrence: Recurrence, due: int, gap: Gap | None) -> DueTime:

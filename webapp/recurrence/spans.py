@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from webapp.recurrence.cron import CompiledCrontab, compiled
 from webapp.recurrence.due import grid_origin, interval_microseconds, next_due_timestamp
 from webapp.recurrence.values import Crontab, Interval, Recurrence
-from webapp.recurrence.zones import to_microseconds, wall_offsets, wall_seconds, zone
+from webapp.recurrence.zones import change_between, offset_at, to_microseconds, wall_offsets, wall_seconds, zone
 
 _DAY = timedelta(days=1)
 _SECOND = 1_000_000
@@ -147,21 +147,10 @@ def _plain(tz: ZoneInfo, day: datetime) -> bool:
     return len({offset for near in (-1, 0, 1) for offset in wall_offsets(tz, day + near * _DAY)}) == 1
 
 
-def clock_changes(timezone: str, first: int, end: int) -> list[int]:
-    """Return the instants (epoch seconds) from `first` to before `end` at which a zone's clock jumps."""
+def clock_changes(timezone: str, first: int, end: int) -> Iterator[int]:
+    """Yield the instants (epoch seconds) from `first` to before `end` at which a zone's clock changes."""
     tz = zone(timezone)
-    found: list[int] = []
-    for low in range(first, end, 86_400):
-        high = min(low + 86_400, end)
-        before = datetime.fromtimestamp(low - 1, tz).utcoffset()
-        if datetime.fromtimestamp(high - 1, tz).utcoffset() == before:
-            continue
-        left, right = low - 1, high - 1
-        while right - left > 1:
-            middle = (left + right) // 2
-            if datetime.fromtimestamp(middle, tz).utcoffset() == before:
-                left = middle
-            else:
-                right = middle
-        found.append(right)
-    return found
+    for low in range(first - 1, end - 1, 86_400):
+        high = min(low + 86_400, end - 1)
+        if offset_at(tz, low) != offset_at(tz, high):
+            yield change_between(tz, low, high)

@@ -79,7 +79,14 @@ def transition(tz: ZoneInfo, wall: datetime, first: int, second: int) -> int:
     one that does not exist is read too early with the later offset and too late with the earlier one.
     """
     seconds = wall_seconds(wall)
-    low, high = seconds - max(first, second), seconds - min(first, second)
+    return change_between(tz, seconds - max(first, second), seconds - min(first, second))
+
+
+def change_between(tz: ZoneInfo, low: int, high: int) -> int:
+    """Return the instant after `low`, up to `high`, from which on the zone has another offset than at `low`.
+
+    The offset must change once between the two.
+    """
     before = offset_at(tz, low)
     while high - low > 1:
         middle = (low + high) // 2

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
 from webapp.schedule_store.secret_arguments import opened, shown
 from webapp.schedule_store.stored import KINDS, Stored
@@ -15,7 +16,6 @@ from webapp.secrecy.sealing import Unopenable
 # What the code decides. The rest (policies, tags, description) is the admins' alone.
 PLAIN = ("task", "args", "kwargs", "queue", *TARGETS, "priority", "expire_seconds", "enabled")
 WHEN = "when"
-_CRONTAB = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
     values["kind"] = kind.value
     match kind:
         case Kind.CRONTAB:
-            values["crontab"] = " ".join(str(defined.get(name, "*")) for name in _CRONTAB)
+            values["crontab"] = " ".join(str(defined.get(name, "*")) for name in FIELD_NAMES)
             values["timezone"] = defined.get("timezone", "UTC")
         case Kind.CLOCKED:
             values["at"] = iso(datetime.fromtimestamp(float(defined["clocked_time"]), UTC))

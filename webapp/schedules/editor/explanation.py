@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from webapp.recurrence import Crontab, DueTime, Recurrence, RecurrenceError, due_times
+from webapp.recurrence import Crontab, DueTime, Recurrence, RecurrenceError, clock_changes, due_times
 from webapp.recurrence.cron_words import field_words
 from webapp.recurrence.fields import FIELD_NAMES
 from webapp.recurrence.zone_search import meant_zone, offset_words
-from webapp.recurrence.zones import offset_at, zone
+from webapp.recurrence.zones import zone
 from webapp.schedules.rule_fields import SHORTCUTS
 
 TITLES = ("Minute", "Hour", "Day of month", "Month", "Day of week")
-_A_YEAR = 366
+_YEAR_SECONDS = 365 * 86_400
 # Of changes of clocks, so many are looked at, with so many due times around each: longer before it than clocks go back.
 _CHANGES = 2
 _AROUND = timedelta(hours=4)
@@ -91,15 +91,7 @@ def _noted(due: DueTime) -> str:
 
 
 def _next_change(name: str, now: datetime) -> datetime | None:
-    """The next moment within a year at which the zone's offset changes."""
-    tz, low = zone(name), int(now.timestamp())
-    before = offset_at(tz, low)
-    day = int(timedelta(days=1).total_seconds())
-    high = next((at for at in range(low, low + _A_YEAR * day, day) if offset_at(tz, at) != before), None)
-    if high is None:
-        return None
-    low = high - day
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if offset_at(tz, middle) == before else (low, middle)
-    return datetime.fromtimestamp(high, now.tzinfo)
+    """The next moment within a year at which the clock of a time zone changes; None if there is none."""
+    after = int(now.timestamp()) + 1
+    change = next(clock_changes(name, after, after + _YEAR_SECONDS), None)
+    return None if change is None else datetime.fromtimestamp(change, now.tzinfo)

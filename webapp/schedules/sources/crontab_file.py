@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from webapp.encoding import decode_json
+from webapp.recurrence.cron_words import number_ranges
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.fields import parse_field
 from webapp.schedules.sources.cron_dialect import field_count, has_user_column, names_account, translate, without_user
@@ -140,7 +141,8 @@ def _when(given: Given, line: Line) -> list[Given]:
         f"Cron runs this on the days {parts[2]} of the month, and also on the weekdays {parts[4]}. A schedule is due "
         "on days that match both, so this becomes two of them, without a day in common."
     )
-    others = ",".join(_ranges([day for day in range(1, 32) if day not in days]))
+    ranges = number_ranges([day for day in range(1, 32) if day not in days])
+    others = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
     first = {**rule, "crontab": " ".join([*parts[:4], "*"])}
     second = {**rule, "crontab": " ".join([*parts[:2], others, parts[3], parts[4]])}
     made = [_with(given, f"{given.name} (days of the month)", first, note)]
@@ -148,19 +150,7 @@ def _when(given: Given, line: Line) -> list[Given]:
 
 
 def _with(given: Given, name: str, rule: Mapping[str, Any], *notes: str) -> Given:
-    fields = {**given.fields, "name": name, **rule}
-    return Given(name, fields, given.line, [*given.notes, *notes], given.error, command=given.command)
-
-
-def _ranges(numbers: list[int]) -> list[str]:
-    """[1, 2, 3, 5] as ["1-3", "5"]."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found]
+    return replace(given, name=name, fields={**given.fields, "name": name, **rule}, notes=[*given.notes, *notes])
 
 
 Call = tuple[dict[str, Any], list[str], str | None, str | None]

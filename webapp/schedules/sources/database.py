@@ -10,16 +10,17 @@ import sqlalchemy as sa
 
 from webapp.database.dialects import is_sqlite
 from webapp.database.engine import SCHEMA_MAP, engine_options
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.secret_arguments import exported
 from webapp.schedule_store.stored import DETAILS, KINDS, TASKS, Stored, select_schedules, utc
 from webapp.schedules.sources.given import Given, check_names, refuse
-from webapp.schedules.sources.library import CRON_FIELDS, from_row
+from webapp.schedules.sources.library import from_row
 
 SCHEMA = "celery_schema"
 RULE_COLUMNS: dict[Kind, tuple[str, ...]] = {
     Kind.INTERVAL: ("every", "period"),
-    Kind.CRONTAB: (*CRON_FIELDS, "timezone"),
+    Kind.CRONTAB: (*FIELD_NAMES, "timezone"),
     Kind.SOLAR: ("event", "latitude", "longitude"),
     Kind.CLOCKED: ("clocked_time",),
 }

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from webapp.encoding import MAX_JSON_DEPTH
+from webapp.recurrence.values import MICROSECONDS
 from webapp.web.errors import Invalid
 
 MOST = 10_000
@@ -21,7 +22,6 @@ MAX_VALUES = 500_000
 MAX_DEPTH = MAX_JSON_DEPTH + 4
 MAX_KEY_LENGTH = 255
 UNNAMED = "an entry without a name"
-_UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,5 @@ def interval(every: timedelta) -> dict[str, Any]:
     microseconds = every // timedelta(microseconds=1)
     if microseconds <= 0:
         raise ValueError("an interval must be longer than 0 seconds")
-    for period, size in _UNITS:
-        if microseconds % size == 0:
-            return {"kind": "interval", "every": microseconds // size, "period": period}
-    return {"kind": "interval", "every": microseconds, "period": "microseconds"}
+    period = next(name for name, size in MICROSECONDS.items() if microseconds % size == 0)
+    return {"kind": "interval", "every": microseconds // MICROSECONDS[period], "period": period}

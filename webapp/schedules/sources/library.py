@@ -8,12 +8,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.encoding import decode_json
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.cron_dialect import translate
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
-CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 # What messages may be given there, and schedules here not.
 _NO_PLACE = ("headers",)
 
@@ -89,7 +89,7 @@ def _rule(kind: str, rule: Mapping[str, Any], timezone: str, notes: list[str]) -
 
 def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, str]:
     """Its five fields, day 7 as Sunday, and its zone: rows of old versions name none."""
-    fields = [str(rule.get(name, "*")).replace(" ", "") for name in CRON_FIELDS]
+    fields = [str(rule.get(name, "*")).replace(" ", "") for name in FIELD_NAMES]
     if "7" in fields[-1]:
         # The other fields are Celery's already.
         (*_others, fields[-1]), translated = translate(["*"] * 4 + fields[-1:])

@@ -14,6 +14,7 @@ from celery import Celery
 from celery.app.utils import Settings
 from celery.schedules import crontab, schedule, solar
 
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.given import Given, check_names, interval, refuse
 from webapp.schedules.sources.python.changes import PERIODIC, SCHEDULES
@@ -218,8 +219,7 @@ def _when(rule: Any, zone: Zone) -> tuple[dict[str, Any], list[str]]:
         if zone.error:
             raise ValueError(zone.error)
         # What was written, and not what Celery made of it: "*/5" rather than twelve numbers.
-        names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        fields = [_cron_field(getattr(rule, f"_orig_{name}")) for name in names]
+        fields = [_cron_field(getattr(rule, f"_orig_{name}")) for name in FIELD_NAMES]
         return {"kind": "crontab", "crontab": " ".join(fields), "timezone": zone.name}, zone.notes()
     if isinstance(rule, solar):
         return {"kind": "solar", "event": rule.event, "latitude": rule.lat, "longitude": rule.lon}, []

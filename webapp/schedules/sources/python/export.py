@@ -8,6 +8,7 @@ from textwrap import indent
 from typing import Any
 
 from webapp.encoding import one_line
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
 from webapp.schedule_store.secret_arguments import exported, shown
 from webapp.secrecy.masking import masked_value
@@ -31,7 +32,6 @@ _OPTIONS = {
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", {})
 _SAID = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
-_CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
@@ -94,7 +94,7 @@ def _rule(one: Mapping[str, Any]) -> str:
         case Kind.INTERVAL:
             return f"timedelta({one['period']}={one['every']})"
         case Kind.CRONTAB:
-            parts = zip(_CRON_FIELDS, str(one["crontab"]).split(), strict=True)
+            parts = zip(FIELD_NAMES, str(one["crontab"]).split(), strict=True)
             return f"crontab({', '.join(f'{name}={text!r}' for name, text in parts)})"
         case Kind.SOLAR:
             return f"solar({one['event']!r}, {one['latitude']}, {one['longitude']})"
