@@ -12,7 +12,7 @@ from tests.mail.samples import gateway, mail
 from tests.mail.servers import parse
 from webapp.config import MailSettings
 from webapp.mail.connection import GuardedMail
-from webapp.mail.gateway import UnsafeMessage
+from webapp.mail.errors import UnsafeMessage
 from webapp.mail.message import QuotableMessage, ascii_address, build, check
 
 # Python takes each of these for the end of a header's line, or passes it through to a server that may.

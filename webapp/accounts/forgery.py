@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 
-from webapp.config import Settings
 from webapp.extensions import csrf
+from webapp.web.hosts import current_settings
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -38,8 +38,7 @@ def _is_own_origin(given: str | None) -> bool:
     """Whether no page sent it, or one of ours: under PUBLIC_URL, or the address that was asked."""
     if given is None:
         return True
-    settings: Settings = current_app.extensions["settings"]
-    return _origin(given) in (_origin(settings.public_url), _origin(request.host_url))
+    return _origin(given) in (_origin(current_settings().public_url), _origin(request.host_url))
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None] | None:

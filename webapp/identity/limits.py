@@ -26,12 +26,11 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from werkzeug.exceptions import TooManyRequests
 
-from webapp.config import Settings
 from webapp.extensions import limiter
 from webapp.identity.addresses import normal_email
 from webapp.identity.models import User
 from webapp.web.errors import DomainError
-from webapp.web.hosts import set_cookie
+from webapp.web.hosts import current_settings, set_cookie
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -104,7 +103,7 @@ def limit_sign_in(view: View) -> View:
             return (Count(FAILURES, scope, device),)
         return (
             Count(FAILURES, scope, address()),
-            Count(FAILURES, scope, _account()),
+            Count(FAILURES, scope, f"account:{_hash(_email())}"),
             Count(FAILURES_OVERALL, scope, "everybody"),
         )
 
@@ -166,16 +165,12 @@ def count_mail(user_id: int) -> Attempt | None:
 
 def count_token() -> Attempt:
     """Count the look-up of a bearer token, before it is done; `uncount` it when the token is right. Raises TooMany."""
-    return count_attempt(_token())
+    return count_attempt(Count(TOKEN_FAILURES, "wrong-token", address()))
 
 
 def count_event(name: str, seconds: int) -> int:
     """How often something happened in this window of time, this time included."""
     return int(_stored(lambda storage: storage.incr(f"event:{_hash(name)}", seconds)))
-
-
-def _token() -> Count:
-    return Count(TOKEN_FAILURES, "wrong-token", address())
 
 
 def _limited(
@@ -272,15 +267,13 @@ def address() -> str:
     return f"address:{parsed}"
 
 
-def _account() -> str:
-    """The account that is named, known or not."""
-    return f"account:{_hash(_email())}"
-
-
 def _known_device() -> str:
     """The device whose cookie is for the account that is named; "" for any other."""
-    known = _read_device()
-    return f"device:{known[1]}" if known is not None and known[0] == _hash(_email()) else ""
+    try:
+        account, number = _serializer().loads(request.cookies.get(_cookie_name(), ""), max_age=DEVICE_LIFETIME)
+    except (BadData, TypeError, ValueError):
+        return ""
+    return f"device:{number}" if account == _hash(_email()) else ""
 
 
 def _receiving_domain(email: str) -> str:
@@ -296,14 +289,6 @@ def asker() -> str:
     return _hash(_known_device() or address())[:8]
 
 
-def _read_device() -> tuple[str, str] | None:
-    try:
-        account, number = _serializer().loads(request.cookies.get(_cookie_name(), ""), max_age=DEVICE_LIFETIME)
-    except (BadData, TypeError, ValueError):
-        return None
-    return account, number
-
-
 def _email() -> str:
     """The address of the account that is being tried."""
     given = request.get_json(silent=True) if request.is_json else request.form
@@ -316,13 +301,8 @@ def _hash(email: str) -> str:
 
 
 def _cookie_name() -> str:
-    return f"{_settings().cookie_prefix}beatdesk-device"
+    return f"{current_settings().cookie_prefix}beatdesk-device"
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(_settings().secret_key, salt="beatdesk.device")
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
+    return URLSafeTimedSerializer(current_settings().secret_key, salt="beatdesk.device")

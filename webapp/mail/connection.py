@@ -216,15 +216,10 @@ class GuardedMail(flask_mail.Mail):
     `message.check` for each message; a QUIT that cannot undo what was sent.
     """
 
-    def __init__(self, app: Flask | None = None, settings: MailSettings | None = None) -> None:
-        super().__init__(None)
-        if app is not None:
-            self.init_app(app, settings)
-
-    def init_app(self, app: Flask, settings: MailSettings | None = None) -> _GuardedState:
+    def __init__(self, app: Flask, settings: MailSettings) -> None:
         """Become the app's Flask-Mail. The settings are ours, not the `MAIL_…` keys of the app's configuration."""
-        self.state = app.extensions["mail"] = _GuardedState(settings or MailSettings())
-        return self.state
+        super().__init__(None)
+        self.state = app.extensions["mail"] = _GuardedState(settings)
 
     def connect(self) -> GuardedConnection:
         """A connection of the current app's mail settings, to be entered with `with`."""

@@ -24,17 +24,6 @@ from webapp.mail.connection import GuardedConnection, GuardedMail, Stage
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused, UnsafeMessage, one_line
 from webapp.mail.message import OutgoingMail, ascii_address, build, check_text
 
-__all__ = [
-    "Gateway",
-    "InDoubt",
-    "MailError",
-    "NotHandedOver",
-    "OutgoingMail",
-    "Refused",
-    "UnsafeMessage",
-    "retry_delay",
-]
-
 RETRY_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 25, 120, 720))
 JITTER = 0.2
 

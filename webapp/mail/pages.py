@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from webapp.extensions import db
 from webapp.identity.models import User
@@ -13,6 +12,7 @@ from webapp.mail import unsubscribe
 from webapp.mail_store.models import Mail, MailState
 from webapp.run_store.models import Run
 from webapp.web.errors import NotFound
+from webapp.web.hosts import current_settings
 
 
 def ledger(state: str, search: str) -> sa.Select[Any]:
@@ -46,11 +46,9 @@ def attempts(mail: Mail) -> list[Run]:
 
 def subscriber(token: str) -> User:
     """Whom an unsubscribe link stands for. Raises NotFound for a link that we did not make."""
-    settings = current_app.extensions["settings"]
-    try:
-        subscription = unsubscribe.read_token(settings.secret_key, token)
-    except unsubscribe.InvalidToken:
-        raise NotFound("This link is not valid or has expired.") from None
+    subscription = unsubscribe.read_token(current_settings().secret_key, token)
+    if subscription is None:
+        raise NotFound("This link is not valid or has expired.")
     person = db.session.get(User, subscription.user_id)
     if person is None:
         raise NotFound("This link belongs to an account that was deleted.")

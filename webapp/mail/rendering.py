@@ -9,14 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, StrictUndefined, select_autoescape
 
 from webapp.encoding import encodable
 from webapp.mail.message import check_text
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 # What the shared layout needs. An `unsubscribe_url` of None leaves the link out, for mails that nobody subscribes to.
 _COMMON = {
@@ -85,8 +82,8 @@ KINDS: Mapping[str, Kind] = {
 def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[str, str, str]:
     """The subject, text and HTML of a mail.
 
-    `env` is any Jinja environment that finds our templates, the Flask application's or `environment()`. Whatever its
-    own rules are, only HTML is escaped here, and a missing value is an error.
+    `env` is any Jinja environment that finds our templates. Whatever its own rules are, only HTML is escaped here, and
+    a missing value is an error.
     Raises KeyError for an unknown kind, jinja2.UndefinedError for a missing value, and UnsafeMessage when the subject
     is not one line.
     """
@@ -99,11 +96,6 @@ def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[
     subject = subject.strip()
     check_text("subject", subject)
     return subject, text.strip() + "\n", html
-
-
-def environment() -> Environment:
-    """A Jinja environment for programs without a Flask application."""
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(("html",)))
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 import secrets
 from collections.abc import Mapping
@@ -33,13 +32,14 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
 from webapp.runs.service import send_runs
 from webapp.web.errors import Conflict, NotFound
-
-logger = logging.getLogger(__name__)
+from webapp.web.hosts import current_settings
 
 # Stands for the token in a link on pages: the real one is for the recipient.
 HIDDEN_TOKEN = "hidden"
 # Kinds that nobody has to get: they carry an unsubscribe link.
 OPTIONAL_KINDS = frozenset({"birthday"})
+# The values that every message gets from its row and the settings, whatever its kind.
+COMMON_VALUES = frozenset({"site_name", "site_url", "sign_in_url", "reset_url", "name", "unsubscribe_url"})
 
 
 def deliver(mail_id: int, run_id: str) -> str:
@@ -101,36 +101,30 @@ def _already(mail: Mail, run_id: str) -> str:
 def _not_sent(mail: Mail, error: MailError) -> None:
     """Write down why, and arrange the next attempt where there may be one."""
     text = str(error)
+    runs: list[Run] = []
     if isinstance(error, InDoubt):
         _end(mail, MailState.IN_DOUBT, error=text)
-    elif isinstance(error, Refused):
-        _refused(mail, error, text)
-    else:
-        _again(mail, text)
-    again = mail.state == MailState.PENDING
-    db.session.commit()
-    if again:
-        run = db.session.get(Run, mail.run_id)
-        send_runs([run] if run else [])
-
-
-def _refused(mail: Mail, error: Refused, text: str) -> None:
-    if error.address_refused:
+    elif isinstance(error, Refused) and error.address_refused:
         _end(mail, MailState.SUPPRESSED, error=text)
         db.session.merge(SuppressedAddress(address=mail.recipient, reason=text))
-    else:
+    elif isinstance(error, Refused):
         _end(mail, MailState.FAILED, error=text)
+    else:
+        runs = _schedule_retry(mail, text)
+    db.session.commit()
+    send_runs(runs)
 
 
-def _again(mail: Mail, text: str) -> None:
+def _schedule_retry(mail: Mail, text: str) -> list[Run]:
+    """Add the run of the next attempt; without another attempt the message has failed."""
     delay = retry_delay(max(mail.attempts, 1), random.Random())
     if delay is None:
         _end(mail, MailState.FAILED, error=f"Failed after {mail.attempts} attempts. {text}")
-        return
+        return []
     mail.state = MailState.PENDING
     mail.error = text
     mail.next_attempt_at = now() + delay
-    outbox.add_run(db.session, mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)
+    return [outbox.add_run(db.session, mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)]
 
 
 def _end(mail: Mail, state: MailState, **values: str | None) -> None:
@@ -170,7 +164,7 @@ def settle(mail_id: int) -> Mail:
 
 def send_example(kind: str, user: User) -> Mail:
     """Send one kind of mail, with example values, to the person who asked for it."""
-    example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in common_names()}
+    example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in COMMON_VALUES}
     key = f"example:{kind}:{user.id}:{secrets.token_hex(8)}"
     added = outbox.enqueue(db.session, key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
     if added is None:
@@ -214,7 +208,7 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
     `private` are values for the moment of sending, such as a link by which to choose a new password. Without them the
     link to unsubscribe is one that does nothing.
     """
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_settings()
     link = unsubscribe_url(settings, mail.user_id, mail.kind)
     if link and private is None:
         link = f"{settings.public_url}/unsubscribe/{HIDDEN_TOKEN}"
@@ -246,7 +240,7 @@ def _private_values(mail: Mail) -> dict[str, str]:
         "confirm_address": ("confirm_url", recovery.confirm_url),
     }.get(mail.kind)
     user = db.session.get(User, mail.user_id) if made is not None and mail.user_id else None
-    return {} if made is None or user is None else {made[0]: made[1](user, current_app.extensions["settings"])}
+    return {} if made is None or user is None else {made[0]: made[1](user, current_settings())}
 
 
 def common_context(settings: Settings) -> dict[str, Any]:
@@ -262,11 +256,6 @@ def common_context(settings: Settings) -> dict[str, Any]:
     }
 
 
-def common_names() -> frozenset[str]:
-    """Which values every message gets from its row and the settings, whatever its kind."""
-    return frozenset({"site_name", "site_url", "sign_in_url", "reset_url", "name", "unsubscribe_url"})
-
-
 def unsubscribe_url(settings: Settings, user_id: int | None, kind: str) -> str | None:
     """The link that ends one kind of mail to one person; None for kinds that cannot be ended."""
     if user_id is None or kind not in OPTIONAL_KINDS:
@@ -279,6 +268,6 @@ def gateway() -> Gateway:
     """The one gateway of this process."""
     made: Gateway | None = current_app.extensions.get("gateway")
     if made is None:
-        settings: Settings = current_app.extensions["settings"]
+        settings = current_settings()
         made = current_app.extensions["gateway"] = Gateway(settings.mail, settings.secret_key)
     return made

@@ -14,10 +14,6 @@ from itsdangerous import BadData, URLSafeSerializer
 _SALT = "beatdesk.mail.unsubscribe"
 
 
-class InvalidToken(Exception):
-    """The token was not made by us, or has been changed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """One kind of mail to one person: what a token stands for."""
@@ -31,16 +27,16 @@ def make_token(secret: str, user_id: int | str, kind: str) -> str:
     return _serializer(secret).dumps([user_id, kind])
 
 
-def read_token(secret: str, token: str) -> Subscription:
-    """What a token stands for. Raises InvalidToken for any text that `make_token` did not make with this secret."""
+def read_token(secret: str, token: str) -> Subscription | None:
+    """What a token stands for; None for any text that `make_token` did not make with this secret."""
     try:
         payload = _serializer(secret).loads(token)
-    except BadData as error:
-        raise InvalidToken("This link is not valid") from error
+    except BadData:
+        return None
     match payload:
         case [int() | str() as user_id, str() as kind]:
             return Subscription(user_id, kind)
-    raise InvalidToken("This link is not valid")
+    return None
 
 
 def unsubscribe_headers(url: str) -> dict[str, str]:

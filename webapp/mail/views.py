@@ -7,12 +7,12 @@ from pathlib import Path
 from flask import Blueprint, Response, current_app, flash, make_response, request, url_for
 from flask_security import current_user
 
-from webapp.config import Settings
 from webapp.extensions import csrf
 from webapp.mail import mailbox, pages, rendering, service
 from webapp.mail_store.models import Mail, MailState
 from webapp.web.access import Permission, access
 from webapp.web.errors import NotFound
+from webapp.web.hosts import current_settings
 from webapp.web.idempotency import once
 from webapp.web.paging import requested_page
 from webapp.web.parameters import text_in_query
@@ -122,8 +122,7 @@ def letter(name: str) -> Response:
 @access(Permission.VIEW_MAILBOX)
 def letter_html(name: str) -> Response:
     """Its HTML part alone, for the frame in its page."""
-    found = mailbox.read(_need_folder(), name)
-    return _framed(found.html or "")
+    return _framed(mailbox.read(_need_folder(), name).html or "")
 
 
 @blueprint.get("/unsubscribe/<token>")
@@ -138,8 +137,7 @@ def unsubscribe(token: str) -> Response:
 @access(Permission.PUBLIC)
 def unsubscribe_now(token: str) -> Response:
     """One click (RFC 8058). Without a CSRF token: the signed token in the address is the permission."""
-    person = service.unsubscribe_person(token)
-    return render("mail/unsubscribe.html", person=person, token=token, done=True)
+    return render("mail/unsubscribe.html", person=service.unsubscribe_person(token), token=token, done=True)
 
 
 def _example(kind: str) -> tuple[str, str, str]:
@@ -155,8 +153,7 @@ def _framed(html: str) -> Response:
 
 
 def _folder() -> Path | None:
-    settings: Settings = current_app.extensions["settings"]
-    return settings.mailbox
+    return current_settings().mailbox
 
 
 def _need_folder() -> Path:

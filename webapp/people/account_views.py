@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, current_app, flash, jsonify, url_for
+from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
@@ -18,6 +18,7 @@ from webapp.people.validation import check_profile
 from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid
+from webapp.web.hosts import current_settings
 from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
 
@@ -32,7 +33,7 @@ def show() -> Response:
     """Profile, password, and where one is signed in."""
     if wants_json():
         return jsonify(**snapshot(current_user), csrf_token=generate_csrf())
-    return _page(_typed(current_user))
+    return _page(snapshot(current_user))
 
 
 @blueprint.post("")
@@ -65,7 +66,7 @@ def change_password() -> Response:
     except Invalid as error:
         if wants_json():
             raise
-        return _page(_typed(current_user), error)
+        return _page(snapshot(current_user), error)
     if wants_json():
         return jsonify(status="changed", csrf_token=generate_csrf())
     flash("Your password was changed. All other browsers were signed out.", "success")
@@ -88,11 +89,6 @@ def is_yes(value: Any) -> bool:
     return str(value or "").strip().lower() not in NO
 
 
-def _typed(user: Any) -> Mapping[str, Any]:
-    """What stands in the form's fields before anybody typed."""
-    return snapshot(user)
-
-
 def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
     return render(
         "accounts/account.html",
@@ -101,7 +97,7 @@ def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
         typed=typed,
         errors=error.fields if error else {},
         zones=zone_names(),
-        must_confirm=current_app.extensions["settings"].confirm_addresses,
+        must_confirm=current_settings().confirm_addresses,
         sign_ins=sessions.alive(current_user),
         this_sign_in=sessions.current_id(),
     )

@@ -7,7 +7,6 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from flask import current_app
 
 from webapp.config import Settings
 from webapp.extensions import db
@@ -15,6 +14,7 @@ from webapp.identity.models import User
 from webapp.mail_store.outbox import enqueue
 from webapp.run_store.models import Run
 from webapp.runs.service import send_runs
+from webapp.web.hosts import current_settings
 
 # So many people a transaction: one is short enough not to hold up others.
 BATCH = 200
@@ -26,7 +26,7 @@ def send_birthday_mails(at: datetime, run_id: str | None = None) -> int:
     Each greeting has the key `birthday:USER:YEAR`, so that a second call on the same day, at the same time or after a
     crash, greets only who was left out. `run_id` is the run that does this; the mails' runs name it as their parent.
     """
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_settings()
     today = at.astimezone(ZoneInfo(settings.timezone)).date()
     greeted = 0
     last = 0

@@ -6,7 +6,6 @@ import json
 
 import click
 import sqlalchemy as sa
-from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.accounts import passwords, tokens
@@ -22,6 +21,7 @@ from webapp.people.snapshot import snapshot
 from webapp.people.validation import Profile, check_email, check_profile
 from webapp.web.access import ROLES
 from webapp.web.errors import DomainError, Invalid, NotFound
+from webapp.web.hosts import current_settings
 
 users = AppGroup("users", help="Create and list people.")
 
@@ -40,7 +40,7 @@ def create(  # noqa: PLR0917 - click passes them by name
     email: str, name: str, role: str, password: str | None, birthday: str, timezone: str | None, as_json: bool
 ) -> None:
     """Add a person, who can sign in immediately. No email is sent."""
-    given = {"name": name, "birthday": birthday, "timezone": timezone or _settings().timezone}
+    given = {"name": name, "birthday": birthday, "timezone": timezone or current_settings().timezone}
     try:
         profile = check_profile(given, now())
         address, chosen = _checked(email, password, name)
@@ -59,7 +59,7 @@ def create(  # noqa: PLR0917 - click passes them by name
 def ensure_admin(as_json: bool) -> None:
     """Create the first admin from ADMIN_EMAIL and ADMIN_PASSWORD. Existing people are not changed."""
     try:
-        answer = _ensure_admin(_settings())
+        answer = _ensure_admin(current_settings())
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -169,8 +169,3 @@ def _checked(email: str, password: str | None, name: str) -> tuple[str, str]:
     if errors or address is None:
         raise Invalid(errors)
     return address, password or passwords.random_password()
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings

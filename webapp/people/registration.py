@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date
 
 from sqlalchemy.exc import IntegrityError
 
@@ -58,13 +57,8 @@ def apply_profile(user: User, profile: Profile) -> None:
     """Write a profile into a person's row."""
     user.name = profile.name
     user.birthday = profile.birthday
-    user.birthday_key = birthday_key(profile.birthday)
+    user.birthday_key = profile.birthday.month * 100 + profile.birthday.day if profile.birthday else None
     user.timezone = profile.timezone
-
-
-def birthday_key(day: date | None) -> int | None:
-    """Month * 100 + day, by which today's birthdays are found."""
-    return None if day is None else day.month * 100 + day.day
 
 
 def _welcome(wanted: Registration, hashed: str, confirmed: bool) -> Run | None:

@@ -84,14 +84,14 @@ def update_person(user_id: int, profile: Profile, standing: Standing, *, by: int
 
     Raises Invalid for an unknown role, Conflict when admins would shut themselves out or nobody would be an admin.
     """
-    _hold_admins()
+    # Changes of people's roles wait for each other: two admins cannot remove one another at the same moment.
+    db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
     user = get_person(user_id)
     before = snapshot(user)
     roles = list(roles_named(standing.roles))
     _keep_an_admin(user, standing, by)
     apply_profile(user, profile)
-    changed = {role.name for role in roles} != set(before["roles"]) or standing.active != user.active
-    if changed:
+    if {role.name for role in roles} != set(before["roles"]) or standing.active != user.active:
         user.roles = roles
         user.active = standing.active
         end_sessions(user)
@@ -126,11 +126,6 @@ def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
         raise Conflict("You cannot remove your own admin role or disable yourself. Ask another admin.")
     if all(admin.id == user.id for admin in admins()):
         raise Conflict("This is the last admin. Make another person an admin first.")
-
-
-def _hold_admins() -> None:
-    """Let changes of people's roles wait for each other: two admins cannot remove one another at the same moment."""
-    db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
 
 
 def _note(action: str, user: User, before: dict[str, object]) -> None:

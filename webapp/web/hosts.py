@@ -68,10 +68,15 @@ def init_hosts(app: Flask, settings: Settings) -> None:
         return response
 
 
+def current_settings() -> Settings:
+    """The settings of the current application."""
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
 def root() -> str:
     """The path of PUBLIC_URL, with which every address of ours begins: f"{root()}/runs". Templates have it too."""
-    settings: Settings = current_app.extensions["settings"]
-    return settings.root
+    return current_settings().root
 
 
 def this_page() -> str:

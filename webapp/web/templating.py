@@ -12,7 +12,6 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
-from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
 from webapp.recurrence.zone_search import find_zone
@@ -20,7 +19,7 @@ from webapp.secrecy.masking import masked
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web import formats
 from webapp.web.access import Permission, may
-from webapp.web.hosts import this_page
+from webapp.web.hosts import current_settings, this_page
 from webapp.web.idempotency import new_key
 
 THEME_COOKIE = "theme"
@@ -99,7 +98,7 @@ def reader_zone() -> ZoneInfo:
 
 
 def _find_reader_zone() -> ZoneInfo:
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_settings()
     if not has_request_context():
         return settings.zone
     # Looked up once in a request: a list of runs asks for it a hundred times.
