@@ -176,10 +176,7 @@ def _value(given: Mapping[str, Any], name: str, kind: type, words: str) -> Any:
     value = given.get(name)
     if fields.empty(value):
         return None
-    try:
-        return fields.json_value(value, kind, words)
-    except fields.FieldError as error:
-        raise Invalid({name: str(error)}) from error
+    return fields.validated(name, lambda text: fields.json_value(text, kind, words), value)
 
 
 def message_options(schedule: Stored) -> dict[str, Any]:

@@ -6,14 +6,17 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from webapp.recurrence.zone_search import like_zones, meant_zone
 from webapp.recurrence.zones import wall_offsets
 from webapp.runs.call.arguments import read_json
+from webapp.web.errors import Invalid
+
+Value = TypeVar("Value")
 
 LARGEST = 2**31 - 1
 LONGEST_JSON = 65_536
@@ -30,6 +33,14 @@ _YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no", "")
 
 class FieldError(ValueError):
     """The value of one field is invalid; the message is a sentence for people."""
+
+
+def validated(name: str, reader: Callable[[Any], Value], value: Any) -> Value:
+    """The value of a field that is sent alone. Raises Invalid at `name`."""
+    try:
+        return reader(value)
+    except FieldError as error:
+        raise Invalid({name: str(error)}) from error
 
 
 def empty(value: Any) -> bool:
@@ -49,13 +60,13 @@ def line(value: Any, *, most: int = 255) -> str:
     return text
 
 
-def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
+def lines(value: Any) -> str:
     """Text of several lines."""
     if not isinstance(value, str):
         raise FieldError("Enter text.")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if len(text) > most:
-        raise FieldError(f"Use at most {most:,} characters; this has {len(text):,}.")
+    if len(text) > LONGEST_DESCRIPTION:
+        raise FieldError(f"Use at most {LONGEST_DESCRIPTION:,} characters; this has {len(text):,}.")
     if _UNFIT_IN_LINES.search(text):
         raise FieldError("Remove control characters.")
     return text
@@ -189,10 +200,6 @@ def moment(value: Any, zone: ZoneInfo) -> datetime:
 def moment_text(value: datetime, zone: ZoneInfo) -> str:
     """How a form shows a moment on the zone's clock; with an offset where the clock alone could mean another one."""
     local = value.astimezone(zone)
-    wall = local.replace(tzinfo=None, fold=0)
-    text = wall.isoformat(timespec="auto" if wall.second or wall.microsecond else "minutes")
-    return (
-        text
-        if wall.replace(tzinfo=zone, fold=0).astimezone(UTC) == value
-        else text + f"{local:%z}"[:3] + ":" + f"{local:%z}"[3:5]
-    )
+    if local.replace(fold=0).astimezone(UTC) == value:
+        local = local.replace(tzinfo=None)
+    return local.isoformat(timespec="auto" if local.second or local.microsecond else "minutes")

@@ -167,16 +167,18 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
     require_admin_for_own(before)
     if bool(before.row.enabled) == enabled:
         return before
-    if not enabled:
-        # Even one that is not legal any more, such as one whose task is gone, can be switched off.
-        return _disable(before)
     try:
-        definition = check_schedule({"enabled": True}, moment, current=before.snapshot)
+        definition = check_schedule({"enabled": enabled}, moment, current=before.snapshot)
     except Invalid as error:
+        if not enabled:
+            # A schedule that is no longer valid, such as one whose task is gone, can still be disabled.
+            edit = writer(moment)
+            edit.change([before], {before.id: {"enabled": False}}, {}, "disable")
+            return edit.commit()[0]
         if error.fields.keys() == {"at"}:
             raise Conflict("Its time is in the past. Set a new time, then enable it.") from error
         raise
-    return _write(before, definition, moment, "enable")
+    return _write(before, definition, moment, "enable" if enabled else "disable")
 
 
 def delete(schedule_id: int) -> None:
@@ -197,10 +199,7 @@ def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
     """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
     before, moment = get_locked(schedule_id), now()
     end = _pause_end(until, before.timezone, moment)
-    try:
-        text = fields.line(reason or "", most=LONGEST_REASON)
-    except fields.FieldError as error:
-        raise Invalid({"reason": str(error)}) from error
+    text = fields.validated("reason", lambda value: fields.line(value, most=LONGEST_REASON), reason or "")
     if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
         return before
     edit = writer(moment)
@@ -221,14 +220,14 @@ def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
     return edit.commit()[0]
 
 
+def read_resume(value: Any) -> Resume:
+    """What happens to the runs that came due during a pause; none of them runs by default. Raises FieldError."""
+    return Resume.SKIP if fields.empty(value) else Resume(fields.choice(value, tuple(Resume)))
+
+
 def resume_choice(text: str) -> Resume:
-    """What becomes of what came due during a pause. Raises Invalid at `on_resume`."""
-    if fields.empty(text):
-        return Resume.SKIP
-    try:
-        return Resume(fields.choice(text, tuple(Resume)))
-    except fields.FieldError as error:
-        raise Invalid({"on_resume": str(error)}) from error
+    """The same for a request that says nothing else. Raises Invalid at `on_resume`."""
+    return fields.validated("on_resume", read_resume, text)
 
 
 def name_taken(name: str, *, besides: int | None = None) -> bool:
@@ -264,16 +263,6 @@ def require_admin_for_own(before: Stored, after: Definition | None = None) -> No
     own_tasks.require(*tasks, number=before.id, name=before.name)
 
 
-def _disable(before: Stored) -> Stored:
-    edit = writer(moment := now())
-    try:
-        definition = check_schedule({"enabled": False}, moment, current=before.snapshot)
-    except Invalid:
-        edit.change([before], {before.id: {"enabled": False}}, {}, "disable")
-        return edit.commit()[0]
-    return _write(before, definition, moment, "disable")
-
-
 def _write(before: Stored, definition: Definition, moment: datetime, action: str) -> Stored:
     require_admin_for_own(before, definition)
     if definition.snapshot() == before.snapshot:
@@ -297,10 +286,8 @@ def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:
 def _pause_end(until: str, timezone: str, moment: datetime) -> datetime | None:
     if fields.empty(until):
         return None
-    try:
-        end = fields.moment(until, ZoneInfo(find_zone(timezone) or "UTC"))
-    except fields.FieldError as error:
-        raise Invalid({"until": str(error)}) from error
+    zone = ZoneInfo(find_zone(timezone) or "UTC")
+    end = fields.validated("until", lambda value: fields.moment(value, zone), until)
     if end <= moment:
         raise Invalid({"until": "This time is in the past."})
     return end

@@ -118,14 +118,12 @@ def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime,
 
     Raises Invalid at `from` or `to`.
     """
-    try:
-        first = _next_minute(now) if fields.empty(start) else fields.moment(start, zone)
-    except fields.FieldError as error:
-        raise Invalid({"from": str(error)}) from error
-    try:
-        last = first + timedelta(days=7) if fields.empty(end) else fields.moment(end, zone)
-    except fields.FieldError as error:
-        raise Invalid({"to": str(error)}) from error
+
+    def moment(value: str) -> datetime:
+        return fields.moment(value, zone)
+
+    first = _next_minute(now) if fields.empty(start) else fields.validated("from", moment, start)
+    last = first + timedelta(days=7) if fields.empty(end) else fields.validated("to", moment, end)
     if not first < last <= first + LONGEST:
         raise Invalid({"to": f"Choose an end after the start, at most {LONGEST.days} days later."})
     return _next_minute(first), last.replace(second=0, microsecond=0)

@@ -84,10 +84,7 @@ def _action(action: str, given: Mapping[str, Any]) -> Callable[[Stored], object]
 
 
 def _tags(text: Any) -> list[str]:
-    try:
-        found = fields.tags(text or "")
-    except fields.FieldError as error:
-        raise Invalid({"add": str(error)}) from error
+    found = fields.validated("add", fields.tags, text or "")
     if not found:
         raise Invalid({"add": "Enter a tag."})
     return found

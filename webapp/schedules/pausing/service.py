@@ -27,12 +27,12 @@ from webapp.schedule_store.models import Resume, SchedulePause
 from webapp.schedule_store.pauses import Pause
 from webapp.schedule_store.stored import DETAILS, TASKS, Stored
 from webapp.schedules import fields, service
+from webapp.schedules.rule_fields import Reader
 from webapp.web.errors import Conflict, Invalid, NotFound
 from webapp.web.formats import plural
 from webapp.web.parameters import LARGEST_ID
 from webapp.web.transactions import database_clock
 
-LONGEST_REASON = 500
 # How long before a change window begins every page says so.
 NEAR = timedelta(hours=24)
 HISTORY = 20
@@ -100,11 +100,10 @@ def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
     Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
     """
     moment = database_clock()
-    reader = _Reader(given, zone)
-    tags = reader.read("tags", _tags)
-    row = SchedulePause(starts_at=reader.start(moment), author=service.who(), created_at=moment)
-    _read_rest(reader, row, moment)
-    reader.check()
+    reader = Reader(given)
+    tags = reader.read("tags", lambda _value: _tags(given), list[str]())
+    row = SchedulePause(starts_at=_start(reader, zone, moment), author=service.who(), created_at=moment)
+    _read_rest(reader, row, zone, moment)
     row.tags = json.dumps(tags, ensure_ascii=False)
     db.session.add(row)
     db.session.flush()
@@ -118,12 +117,13 @@ def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> ScheduleP
     """
     row, moment = _locked(pause_id), database_clock()
     before = values(row)
-    reader = _Reader({**_texts(row), **given}, zone)
+    given = {**before, "scope": "tags" if before["tags"] else "everything", **given}
+    reader = Reader(given)
     if row.starts_at > moment:
-        row.tags = json.dumps(reader.read("tags", _tags) or [], ensure_ascii=False)
-        row.starts_at = reader.start(moment)
-    _read_rest(reader, row, moment)
-    reader.check()
+        tags = reader.read("tags", lambda _value: _tags(given), list[str]())
+        row.tags = json.dumps(tags, ensure_ascii=False)
+        row.starts_at = _start(reader, zone, moment)
+    _read_rest(reader, row, zone, moment)
     return _commit("update", row, before)
 
 
@@ -183,11 +183,6 @@ def values(row: SchedulePause) -> dict[str, Any]:
     }
 
 
-def _texts(row: SchedulePause) -> dict[str, Any]:
-    told = values(row)
-    return {**told, "scope": "tags" if told["tags"] else "everything"}
-
-
 def _open(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (SchedulePause.ended_at.is_(None), sa.or_(SchedulePause.ends_at.is_(None), SchedulePause.ends_at > now))
 
@@ -219,55 +214,30 @@ def _counted(fell: sa.Subquery) -> Meanwhile:
     return Meanwhile(min(runs, MOST_COUNTED), schedules, runs > MOST_COUNTED)
 
 
-class _Reader:
-    """Reads what was given and keeps what is wrong with it, by field."""
-
-    def __init__(self, given: Mapping[str, Any], zone: ZoneInfo) -> None:
-        self.given = given
-        self.zone = zone
-        self.errors: dict[str, str] = {}
-
-    def read(self, name: str, how: Any) -> Any:
-        try:
-            return how(self.given)
-        except fields.FieldError as error:
-            self.errors[name] = str(error)
-        return None
-
-    def moment(self, name: str) -> datetime | None:
-        if fields.empty(self.given.get(name)):
-            return None
-        found: datetime | None = self.read(name, lambda given: fields.moment(given[name], self.zone))
-        return found
-
-    def start(self, moment: datetime) -> datetime:
-        """When it begins: now, unless something else is said. A picker gives minutes, so that now may be over a bit."""
-        found = self.moment("from") or moment
-        if found < moment - timedelta(minutes=1):
-            self.errors.setdefault("from", "This time is in the past. Leave it empty to start now.")
-        return max(found, moment)
-
-    def check(self) -> None:
-        if self.errors:
-            db.session.rollback()
-            raise Invalid(self.errors)
+def _start(reader: Reader, zone: ZoneInfo, moment: datetime) -> datetime:
+    """When a pause begins: now by default. A date picker gives minutes, so this one may have begun already."""
+    found = reader.optional("from", lambda value: fields.moment(value, zone)) or moment
+    if found < moment - timedelta(minutes=1):
+        reader.errors.setdefault("from", "This time is in the past. Leave it empty to start now.")
+    return max(found, moment)
 
 
-def _read_rest(reader: _Reader, row: SchedulePause, moment: datetime) -> None:
-    row.reason = reader.read("reason", _reason) or ""
-    row.ends_at = reader.moment("until")
+def _read_rest(reader: Reader, row: SchedulePause, zone: ZoneInfo, moment: datetime) -> None:
+    """Read reason, end and what follows the pause into its row. Raises Invalid with every field at fault."""
+    row.reason = reader.read("reason", _reason, "")
+    row.ends_at = reader.optional("until", lambda value: fields.moment(value, zone))
     if row.ends_at is not None and row.ends_at <= max(row.starts_at, moment):
         reader.errors["until"] = "Choose an end after the start, not in the past."
     if row.starts_at > moment and row.ends_at is None:
         reader.errors.setdefault("until", "A change window needs an end.")
-    try:
-        row.on_resume = service.resume_choice(str(reader.given.get("on_resume") or ""))
-    except Invalid as error:
-        reader.errors |= error.fields
+    row.on_resume = reader.read("on_resume", service.read_resume, Resume.SKIP)
+    if reader.errors:
+        db.session.rollback()
+        raise Invalid(reader.errors)
 
 
-def _reason(given: Mapping[str, Any]) -> str:
-    text = fields.line(given.get("reason") or "", most=LONGEST_REASON)
+def _reason(value: Any) -> str:
+    text = fields.line(value or "", most=service.LONGEST_REASON)
     if not text:
         raise fields.FieldError("Enter a reason. It is shown on every skipped run.")
     return text

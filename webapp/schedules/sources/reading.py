@@ -9,14 +9,12 @@ from datetime import datetime
 
 from webapp.encoding import encodable_value
 from webapp.schedules import fields
-from webapp.schedules.fields import FieldError
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
 from webapp.schedules.sources.own import from_yaml, looks_like_own
 from webapp.schedules.sources.python.beat_schedule import from_source, looks_like_beat_schedule
 from webapp.task_catalogue.registry import is_unknown
-from webapp.web.errors import Invalid
 
 _UNKNOWN = "The task “{}” is not registered, so it is imported disabled. It can be enabled once the task is registered."
 # As people choose them.
@@ -64,10 +62,7 @@ def decode(data: bytes) -> str:
 
 def read_zone(text: str) -> str:
     """The name of the zone for times that name none. Raises Invalid at `timezone`."""
-    try:
-        return fields.timezone(text)
-    except FieldError as error:
-        raise Invalid({"timezone": str(error)}) from error
+    return fields.validated("timezone", fields.timezone, text)
 
 
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
