@@ -42,9 +42,5 @@ def init_accounts(app: Flask, settings: Settings) -> None:
     login_manager = app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     login_manager.user_loader(sessions.load)
     # The library's signed tokens would outlive a sign-out.
-    login_manager.request_loader(_nobody)
+    login_manager.request_loader(lambda _request: None)
     user_authenticated.connect(sessions.started, app)
-
-
-def _nobody(_request: object) -> None:
-    return None

@@ -45,14 +45,13 @@ def note(
     action: str,
     what: tuple[str, object, str],
     *,
-    before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
     """The row for a state change that a process of ours makes by itself: `actor` is its name.
 
     `what` is the object's type, id and name.
     """
-    connection.execute(row(action, what, at=now(), actor=actor, before=before, after=after))
+    connection.execute(row(action, what, at=now(), actor=actor, after=after))
 
 
 def row(action: str, what: tuple[str, object, str], **values: Any) -> sa.Insert:

@@ -24,6 +24,7 @@ from webapp.run_store.models import Run
 from webapp.web.errors import Conflict, Invalid, NotFound
 
 ADMIN = "admin"
+MAILS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def get_person(user_id: int) -> User:
     return user
 
 
-def mails_of(user: User, count: int = 20) -> Sequence[Mail]:
+def mails_of(user: User) -> Sequence[Mail]:
     """The newest messages to a person."""
     query = sa.select(Mail).where(Mail.user_id == user.id).order_by(Mail.created_at.desc(), Mail.id.desc())
-    return db.session.scalars(query.limit(count)).all()
+    return db.session.scalars(query.limit(MAILS_SHOWN)).all()
 
 
 def runs_of(mails: Sequence[Mail]) -> Sequence[Run]:

@@ -41,10 +41,9 @@ def due_times(recurrence: Recurrence, after: datetime, count: int, done: int = 0
     return found
 
 
-def next_due(recurrence: Recurrence, after: datetime, done: int = 0) -> DueTime | None:
+def next_due(recurrence: Recurrence, after: datetime) -> DueTime | None:
     """Return the first due time strictly after `after` (aware), or None. See `due_times`."""
-    found = due_times(recurrence, after, 1, done)
-    return found[0] if found else None
+    return next(iter(due_times(recurrence, after, 1)), None)
 
 
 def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> float | None:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 # Names that the database of zones carries for other purposes.
 NO_PLACES = ("Factory", "localtime", "posixrules")
 SHORTEST_SEARCH = 3
+MAX_SUGGESTIONS = 4
 
 
 @cache
@@ -46,7 +47,7 @@ def meant_zone(text: str) -> str | None:
     return find_zone(found.pop()) if len(found) == 1 else None
 
 
-def like_zones(text: str, most: int = 4) -> list[str]:
+def like_zones(text: str) -> list[str]:
     """Zones whose name, city or country begins with what was typed, or has it in it."""
     asked = _folded(text)
     if len(asked) < SHORTEST_SEARCH:
@@ -55,7 +56,7 @@ def like_zones(text: str, most: int = 4) -> list[str]:
     has = [
         name for name, words in _search_words().items() if name not in begins and any(asked in word for word in words)
     ]
-    return [name for name in [*begins, *has] if name not in _links()][:most]
+    return [name for name in [*begins, *has] if name not in _links()][:MAX_SUGGESTIONS]
 
 
 def zone_options(now: datetime) -> Markup:

@@ -78,6 +78,5 @@ def _when_words(values: Mapping[str, Any]) -> str:
     kind = values.get("kind")
     if kind not in tuple(Kind):
         return "nothing"
-    parts = [str(values.get(name)) for name in RULE_FIELDS[Kind(kind)]]
-    zone = [str(values["timezone"])] if kind == Kind.CRONTAB else []
-    return f"{kind} {' '.join(parts)}" + (f" ({zone[0]})" if zone else "")
+    words = " ".join(str(value) for value in (kind, *map(values.get, RULE_FIELDS[Kind(kind)])))
+    return f"{words} ({values['timezone']})" if kind == Kind.CRONTAB else words

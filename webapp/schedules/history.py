@@ -42,10 +42,10 @@ class Version:
     changes: Sequence[Change]
 
 
-def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
+def versions(schedule_id: int) -> list[Version]:
     """The last versions, newest first."""
     query = sa.select(ScheduleVersion).where(ScheduleVersion.schedule_id == schedule_id)
-    rows = list(db.session.scalars(query.order_by(ScheduleVersion.version.desc()).limit(limit + 1)))
+    rows = list(db.session.scalars(query.order_by(ScheduleVersion.version.desc()).limit(SHOWN + 1)))
     snapshots = [json.loads(row.snapshot) for row in rows]
     return [
         Version(
@@ -56,7 +56,7 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
             differences(snapshots[place + 1], snapshot) if place + 1 < len(rows) else [],
         )
         for place, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True))
-    ][:limit]
+    ][:SHOWN]
 
 
 def last_save(schedule: Stored) -> tuple[str, datetime]:

@@ -98,5 +98,4 @@ def pretty_json(text: str | None) -> str:
 
 def plural(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: "1 run", "1,204 runs"."""
-    noun = one if count == 1 else many or f"{one}s"
-    return f"{count:,} {noun}"
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

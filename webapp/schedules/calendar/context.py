@@ -228,17 +228,13 @@ def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: i
             count,
             *_times(coming, reckoned.load, span, zone),
             reckoned.times.of(schedule.id, schedule.row.task),
-            moving.fixed_minute(schedule.rule) is not None,
+            is_movable(coming),
             advice.calmer(coming, schedule),
         )
         for schedule_id, coming, count in shown
         if schedule_id in schedules
     ]
-    movable = sum(
-        len(coming.ids)
-        for coming, _count in found
-        if moving.fixed_minute(coming.group.when.recurrence.rule) is not None
-    )
+    movable = sum(len(coming.ids) for coming, _count in found if is_movable(coming))
     fires = sum(count * len(coming.ids) for coming, count in found)
     return Firings(rows, sum(len(coming.ids) for coming, _count in found), movable, fires, number)
 

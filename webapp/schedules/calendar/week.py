@@ -134,8 +134,11 @@ def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckone
     def loaded(chosen: frozenset[int] | None) -> Load:
         found = kept.loads.get((*key, chosen))
         if found is None:
+            groups = members.groups
+            if chosen is not None:
+                groups = {group: some for group, ids in groups.items() if (some := ids & chosen)}
             found = load.reckon(
-                members.groups if chosen is None else _only(members.groups, chosen),
+                groups,
                 (first, minutes),
                 slots,
                 lambda group: queues[group.aim],
@@ -166,10 +169,6 @@ def around(hour: Hour, first: date, zone: ZoneInfo, filters: Filters, now: datet
     if not first <= hour.day < first + timedelta(days=DAYS):
         first = hour.day
     return week(first, zone, filters, now)[1]
-
-
-def _only(groups: Mapping[Group, set[int]], chosen: frozenset[int]) -> dict[Group, set[int]]:
-    return {group: found for group, ids in groups.items() if (found := ids & chosen)}
 
 
 def _queue_of(aim: Destination) -> str:

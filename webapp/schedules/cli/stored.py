@@ -22,7 +22,6 @@ from webapp.schedules.cli.next import make_next_command
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters, Listed
 from webapp.task_catalogue.registry import is_unknown
-from webapp.web.errors import DomainError
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")
 
@@ -95,11 +94,6 @@ def find(name: str) -> Stored:
     if found is None:
         raise click.ClickException(f"there is no schedule '{name}'")
     return found
-
-
-def refuse(error: DomainError) -> click.ClickException:
-    """An error of a service as one line on standard error."""
-    return click.ClickException(str(error))
 
 
 def _said(value: Any) -> str:

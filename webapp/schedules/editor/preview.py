@@ -33,7 +33,6 @@ class Preview:
     words: str = ""
     new: list[DueTime] = field(default_factory=list)
     old: list[DueTime] | None = None
-    old_words: str = ""
     changes: bool = False
     enabled: bool = True
     errors: dict[str, str] = field(default_factory=dict)
@@ -58,10 +57,9 @@ def preview(
     """
     examined = examine(given, now, current=stored.snapshot if stored else None, like=like)
     old = stored.due_times(now, COUNT) if stored else None
-    old_words = stored.words if stored else ""
     recurrence = examined.recurrence
     if recurrence is None:
-        return Preview(old=old, old_words=old_words, errors=examined.errors, call=_call(given, stored))
+        return Preview(old=old, errors=examined.errors, call=_call(given, stored))
     name = str(given.get("name") or (stored.name if stored else "")).strip()
     recurrence = dataclasses.replace(recurrence, seed=name)
     if stored is not None:
@@ -73,7 +71,6 @@ def preview(
         words=describe(recurrence),
         new=new,
         old=old,
-        old_words=old_words,
         changes=old is None or [due.fires_at for due in old] != [due.fires_at for due in new],
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
@@ -99,24 +96,18 @@ def _call(given: Mapping[str, Any], stored: Stored | None) -> str:
     known = find_task(str(given.get("task") or (stored.row.task if stored else "")))
     if known is None:
         return ""
-    parameters = [parameter.replace(annotation=_plain(parameter)) for parameter in known.signature.parameters.values()]
+    parameters = [
+        one.replace(annotation=_Annotation(one.annotation)) if isinstance(one.annotation, str) else one
+        for one in known.signature.parameters.values()
+    ]
     return f"{known.name}{inspect.Signature(parameters)}"
 
 
-def _plain(parameter: inspect.Parameter) -> Any:
-    """Annotations that are texts, because their module delays them, would be shown with quotes."""
-    note = parameter.annotation
-    return _Text(note) if isinstance(note, str) else note
+class _Annotation(str):
+    """An annotation that is text, because its module delays it; a signature would show plain text with quotes."""
 
-
-class _Text:
-    """Shows as the text that it was made of."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:

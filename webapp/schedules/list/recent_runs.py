@@ -52,7 +52,7 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
     return found
 
 
-def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP) -> dict[int, list[str]]:
+def recent_states(schedule_ids: Sequence[int], now: datetime) -> dict[int, list[str]]:
     """The states of the last runs of each schedule's due times, newest first."""
     # Joined by the database: one row for each schedule, and not one for each of thousands of runs.
     if is_sqlite(db.engine):
@@ -60,7 +60,7 @@ def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP
     else:
         joined = "string_agg(state, ',' ORDER BY due_at DESC)"
         columns = (f"schedule_id, {joined} AS states", "state, due_at", "GROUP BY schedule_id")
-    rows = _walks(columns, schedule_ids, now, count)
+    rows = _walks(columns, schedule_ids, now, STRIP)
     return {row.schedule_id: row.states.split(",") for row in rows if row.states}
 
 

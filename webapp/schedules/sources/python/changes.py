@@ -125,9 +125,9 @@ class Changes(Calls):
             self.seen |= {id(part) for part in parts}
         return why
 
-    def put(self, table: Table, key: ast.expr | None, node: ast.expr, line: int | None = None) -> None:
+    def put(self, table: Table, key: ast.expr | None, node: ast.expr) -> None:
         """Write one pair of a dict, which may be a schedule among other settings."""
-        super().put(table, key, node, line)
+        super().put(table, key, node)
         if isinstance(key, ast.Constant) and is_schedule(key.value):
             self.schedules.append((table, key.value))
 

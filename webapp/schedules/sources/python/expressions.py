@@ -245,12 +245,11 @@ class Expressions:
             self.put(made, key, value)
         return made
 
-    def put(self, table: Table, key: ast.expr | None, node: ast.expr, line: int | None = None) -> None:
+    def put(self, table: Table, key: ast.expr | None, node: ast.expr) -> None:
         """Write one pair of a dict; without a key all that another dict has, as `**` does."""
         value = self.value(node)
         if key is not None:
-            named = self.key_of(key)
-            table.write(named, value, line or key.lineno)
+            table.write(self.key_of(key), value, key.lineno)
         elif (
             tables := [Write(value, 0)]
             if isinstance(value, Table)

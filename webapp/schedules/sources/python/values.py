@@ -173,10 +173,10 @@ class Table:
         sure = [write for write in self.slots.get(key, []) if write.when <= when]
         return bool(sure) and sure[-1].value is not REMOVED
 
-    def add_all(self, other: Table, line: int | None = None, when: When = ALWAYS) -> None:
-        """Write everything that another table has, on its own lines or on the one given."""
+    def add_all(self, other: Table, when: When = ALWAYS) -> None:
+        """Write everything that another table has."""
         for key, write in other.items():
-            self.write(key, write.value, line or write.line, when | write.when)
+            self.write(key, write.value, write.line, when | write.when)
 
     def items(self) -> list[tuple[Any, Write]]:
         """Every write there is, with its key, but for keys that were taken out."""
@@ -207,13 +207,9 @@ class Table:
             return REMOVED
         if all(_same(write.value, writes[0].value) for write in writes):
             return writes[0].value
-        return Unknown(f"“{key!s:.80}” {differ(writes)}", writes[0].line, writes=tuple(writes))
-
-
-def differ(writes: Sequence[Write]) -> str:
-    """The words for values that depend on which branch runs."""
-    lines = join_lines({write.line for write in writes})
-    return f"has different values in {lines}, depending on whether {said(writes[:1])}"
+        lines = join_lines({write.line for write in writes})
+        why = f"“{key!s:.80}” has different values in {lines}, depending on whether {said(writes[:1])}"
+        return Unknown(why, writes[0].line, writes=tuple(writes))
 
 
 def complete(whens: Collection[When]) -> bool:
