@@ -1,4 +1,4 @@
-"""What templates may use: filters for moments, durations and JSON, static addresses, and who is asking."""
+"""Filters and globals of templates: moments, durations, JSON, static URLs, permissions, theme and time zone."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def init_templating(app: Flask) -> None:
 
 
 def static_url(path: str) -> str:
-    """The address of a file of `static/`, with a hash of its content, so that browsers may keep it for good.
+    """The URL of a file of `static/`, with a hash of its content, so that browsers may cache it for a year.
 
-    Vendored files have their version in their folder and need none. Raises FileNotFoundError for a misspelt path.
+    Vendored files have their version in their path and need none. Raises FileNotFoundError for a misspelt path.
     """
     made: dict[str, str] = g.setdefault("static_urls", {})
     if path not in made:
-        # A list shows the same few drawings some hundred times.
+        # A list shows the same few icons hundreds of times.
         file = Path(str(current_app.static_folder)) / path
         made[path] = url_for("static", filename=path, v=None if path.startswith("vendor/") else _content_hash(file))
     return made[path]
@@ -79,19 +79,19 @@ def _content_hash(file: Path) -> str:
 
 
 def theme() -> str:
-    """What this browser chose: "auto" (as its system), "light" or "dark"."""
+    """The theme that this browser chose: "auto" (follows the system), "light" or "dark"."""
     chosen = request.cookies.get(THEME_COOKIE, "auto") if has_request_context() else "auto"
     return chosen if chosen in THEMES else "auto"
 
 
 def is_current(address: str) -> bool:
-    """Whether the page shown lies at or below an address; below the front page's lies nothing."""
+    """Whether the current page is at or below a path. No page counts as below the front page."""
     shown = request.script_root + request.path
     return shown == address or shown.startswith(f"{address}/")
 
 
 def reader_zone() -> ZoneInfo:
-    """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
+    """The time zone in which the current user sees moments: their own, else the setting TIMEZONE."""
     zone: ZoneInfo = g.setdefault("reader_zone", None) or _find_reader_zone()
     g.reader_zone = zone
     return zone
@@ -101,7 +101,7 @@ def _find_reader_zone() -> ZoneInfo:
     settings = current_settings()
     if not has_request_context():
         return settings.zone
-    # Looked up once in a request: a list of runs asks for it a hundred times.
+    # Looked up once in each request: a list of runs needs it a hundred times.
     zone: ZoneInfo | None = request.environ.get(_READER_ZONE)
     if zone is None:
         chosen = current_user.is_authenticated and find_zone(current_user.timezone)
@@ -129,7 +129,7 @@ def _clock(moment: datetime) -> str:
 
 
 def _urlencode(text: str) -> str:
-    """As Jinja's, which fails for half a surrogate."""
+    """Jinja's filter, which fails for a half surrogate, with such text escaped first."""
     return do_urlencode(encodable(text))
 
 
