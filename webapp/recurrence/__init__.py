@@ -1,6 +1,6 @@
 """Due times of schedules: pure functions, the one source for beat, preview and command line.
 
-Nothing here reads a clock, a database or Flask: the moment is always an argument.
+Nothing here reads a clock, a database or Flask: the current time is always an argument.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from webapp.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, O
 from webapp.recurrence.zones import from_microseconds, to_microseconds, zone
 
 _SECOND = 1_000_000
-# A year of room at both ends, so that no zone's offset leads beyond what datetime can hold.
+# A year inside datetime's limits at both ends, so that no zone's offset leads beyond them.
 _FIRST = to_microseconds(datetime.fromisoformat("0002-01-01T00:00:00Z"))
 _LAST = to_microseconds(datetime.fromisoformat("9998-12-31T00:00:00Z"))
 _UNIT = 2**53  # the integers that a float holds exactly
@@ -49,7 +49,7 @@ def next_due(recurrence: Recurrence, after: datetime) -> DueTime | None:
 def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> float | None:
     """Return what `next_due` finds, from epoch seconds to epoch seconds, without its words and its jitter.
 
-    This is for beat, which asks often. The result is the due time's own identity, exact to the microsecond.
+    For beat, which calls it often. The result identifies the due time, exactly to the microsecond.
     """
     if recurrence.max_runs is not None and done >= recurrence.max_runs:
         return None
@@ -58,9 +58,9 @@ def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> f
 
 
 def jitter_seconds(recurrence: Recurrence, due: float) -> float:
-    """Return how many seconds after a due time (epoch seconds) it fires, the same each time.
+    """Return how many seconds after a due time (epoch seconds) it fires; always the same for one due time.
 
-    In [0, jitter), and before the next due time, so that runs keep their order and their distance.
+    In [0, jitter), and before the next due time, so that runs keep their order.
     """
     return _jitter(recurrence, round(due * _SECOND)) / _SECOND
 
@@ -144,13 +144,13 @@ def _explain(recurrence: Recurrence, due: int, gap: Gap | None) -> DueTime:
 
 
 def _jitter(recurrence: Recurrence, due: int) -> int:
-    """Return the jitter in microseconds. A hash, not a random number: two beats must come to the same."""
+    """Return the jitter in microseconds. It is a hash and no random number, so that all beats agree on it."""
     if recurrence.jitter <= 0:
         return 0
     digest = blake2b(f"{recurrence.seed}:{due}".encode(), digest_size=8).digest()
     share = (int.from_bytes(digest) >> 11) / _UNIT
     longest = recurrence.jitter * _SECOND
-    # Also of the last due time before the end.
+    # `endless`, so that the last due time before the end has a limit as well.
     following = _next(recurrence, due, endless=True)
     if following is not None:
         longest = min(longest, following[0] - due)
