@@ -1,4 +1,4 @@
-"""`/account`: what everybody sees and changes about themselves."""
+"""`/account`: the user's own profile, password and sessions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from webapp.web.rendering import render, see_other, wants_json
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
-NO = ("", "0", "false", "no", "off", "none")
+FALSE_VALUES = ("", "0", "false", "no", "off", "none")
 
 
 @blueprint.get("")
 @access(Permission.USE_ACCOUNT)
 def show() -> Response:
-    """Profile, password, and where one is signed in."""
+    """Profile, password and sessions."""
     if wants_json():
         return jsonify(**snapshot(current_user), csrf_token=generate_csrf())
     return _page(snapshot(current_user))
@@ -85,8 +85,8 @@ def sign_out_elsewhere() -> Response:
 
 
 def is_yes(value: Any) -> bool:
-    """Whether a box is ticked: a form sends it or leaves it out, JSON says true or false."""
-    return str(value or "").strip().lower() not in NO
+    """Whether a checkbox is ticked: forms leave it out when it is not, JSON has true or false."""
+    return str(value or "").strip().lower() not in FALSE_VALUES
 
 
 def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:

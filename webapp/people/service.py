@@ -1,4 +1,4 @@
-"""People: who there is, and what is changed about them. The only writer of `users`, besides registration."""
+"""Searching and changing people. The only writer of `users` besides registration."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MAILS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What only admins change about a person."""
+    """The properties of a person that only admins change."""
 
     roles: Collection[str]
     active: bool
 
 
 def find_people(search: str, role: str, active: bool | None) -> sa.Select[Any]:
-    """The query for people; `search` is a part of a name or an address."""
+    """The query for people; `search` matches a part of the name or the email address."""
     query = sa.select(User)
     if search:
         query = query.where(
@@ -65,7 +65,7 @@ def mails_of(user: User) -> Sequence[Mail]:
 
 
 def runs_of(mails: Sequence[Mail]) -> Sequence[Run]:
-    """The runs that send these messages, the newest first."""
+    """The runs that send these messages, newest first."""
     numbers = [mail.run_id for mail in mails if mail.run_id]
     return db.session.scalars(sa.select(Run).where(Run.id.in_(numbers)).order_by(Run.created_at.desc())).all()
 
@@ -76,14 +76,14 @@ def update_own(user_id: int, profile: Profile, *, wants_birthday_mail: bool) -> 
     before = snapshot(user)
     apply_profile(user, profile)
     user.wants_birthday_mail = wants_birthday_mail
-    _note("account.update", user, before)
+    _commit("account.update", user, before)
     return user
 
 
 def update_person(user_id: int, profile: Profile, standing: Standing, *, by: int) -> User:
     """Change a person as an admin. A change of roles, or disabling, ends the person's sessions.
 
-    Raises Invalid for an unknown role, Conflict when admins would shut themselves out or nobody would be an admin.
+    Raises Invalid for an unknown role, Conflict if admins would remove their own access, or the last admin would go.
     """
     # Changes of people's roles wait for each other: two admins cannot remove one another at the same moment.
     db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
@@ -96,7 +96,7 @@ def update_person(user_id: int, profile: Profile, standing: Standing, *, by: int
         user.roles = roles
         user.active = standing.active
         end_sessions(user)
-    _note("person.update", user, before)
+    _commit("person.update", user, before)
     return user
 
 
@@ -114,7 +114,7 @@ def create_person(profile: Profile, email: str, password: str, role: str) -> Use
 
 
 def admins() -> Sequence[User]:
-    """Everybody who may sign in as an admin."""
+    """All active admins."""
     query = sa.select(User).where(User.active, User.roles.any(Role.name == ADMIN)).order_by(User.id)
     return db.session.scalars(query).all()
 
@@ -129,8 +129,8 @@ def _keep_an_admin(user: User, standing: Standing, by: int) -> None:
         raise Conflict("This is the last admin. Make another person an admin first.")
 
 
-def _note(action: str, user: User, before: dict[str, object]) -> None:
-    """Commit, with an audit row when something has changed."""
+def _commit(action: str, user: User, before: dict[str, object]) -> None:
+    """Commit, with an audit row if something has changed."""
     after = snapshot(user)
     if after != before:
         audit.record(db.session, action, "user", user.id, user.name, before, after)

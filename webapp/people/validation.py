@@ -1,4 +1,4 @@
-"""What may be said about a person: the one home of these rules, for form, JSON and command line."""
+"""Validates the properties of people, for forms, JSON and command line alike."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from webapp.identity.addresses import checked_email
 from webapp.recurrence.zone_search import meant_zone
 from webapp.web.errors import Invalid
 
-LONGEST_NAME = 120
+MAX_NAME_LENGTH = 120
 EARLIEST_BIRTHDAY = date(1900, 1, 1)
-# Where the day begins first. Nobody's today is later than today there.
+# The first time zone in which a day begins: no local date is later.
 FIRST_ZONE = timezone(timedelta(hours=14))
 
-# Control characters, halves of characters, private and unassigned ones, line and paragraph separators.
-_NO_NAME = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
-# They turn the direction of the text that follows, beyond the name.
+# Control characters, half surrogates, private and unassigned characters, line and paragraph separators.
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
+# Characters that change the direction of the text after the name.
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a person may change about themselves. `birthday` is a calendar date; `timezone` an IANA name."""
+    """The properties that a person may change. `birthday` is a calendar date, `timezone` an IANA name."""
 
     name: str
     birthday: date | None
@@ -37,7 +37,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Somebody who wants to join. `password` is what was typed."""
+    """A validated registration. `password` is plain text."""
 
     profile: Profile
     email: str
@@ -45,7 +45,7 @@ class Registration:
 
 
 def check_registration(given: Mapping[str, Any], now: datetime) -> Registration:
-    """A registration from what was typed. Raises Invalid with every field at fault."""
+    """A registration from submitted values. Raises Invalid with every field at fault."""
     errors: dict[str, str] = {}
     profile = _profile(given, now, errors, birthday_needed=True)
     email = check_email(given.get("email"), errors)
@@ -58,7 +58,7 @@ def check_registration(given: Mapping[str, Any], now: datetime) -> Registration:
 
 
 def check_profile(given: Mapping[str, Any], now: datetime) -> Profile:
-    """A profile from what was typed; without a birthday when that is left empty. Raises Invalid."""
+    """A profile from submitted values; the birthday may be empty. Raises Invalid with every field at fault."""
     errors: dict[str, str] = {}
     profile = _profile(given, now, errors, birthday_needed=False)
     if errors or profile is None:
@@ -67,7 +67,7 @@ def check_profile(given: Mapping[str, Any], now: datetime) -> Profile:
 
 
 def check_email(value: object, errors: dict[str, str]) -> str | None:
-    """The address as it is kept, or None with the reason in `errors`."""
+    """The address as it is stored; None with the reason in `errors` if it is invalid."""
     try:
         return checked_email(value)
     except ValueError as error:
@@ -75,34 +75,36 @@ def check_email(value: object, errors: dict[str, str]) -> str | None:
         return None
 
 
-def check_name(value: object, errors: dict[str, str]) -> str | None:
-    """The name as it is kept, or None with the reason in `errors`."""
+def validate_name(value: object, errors: dict[str, str]) -> str | None:
+    """The name as it is stored; None with the reason in `errors` if it is invalid."""
     text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
     if not text:
         errors["name"] = "Enter a name."
-    elif len(text) > LONGEST_NAME:
-        errors["name"] = f"A name has at most {LONGEST_NAME} characters."
-    elif any(unicodedata.category(character) in _NO_NAME or character in _DIRECTIONS for character in text):
+    elif len(text) > MAX_NAME_LENGTH:
+        errors["name"] = f"A name has at most {MAX_NAME_LENGTH} characters."
+    elif any(
+        unicodedata.category(character) in _FORBIDDEN_CATEGORIES or character in _DIRECTIONS for character in text
+    ):
         errors["name"] = "A name cannot contain control characters."
     else:
         return text
     return None
 
 
-def check_zone(value: object, errors: dict[str, str]) -> str | None:
-    """The IANA name that was meant, or None with the reason in `errors`."""
+def validate_zone(value: object, errors: dict[str, str]) -> str | None:
+    """The IANA name of a zone; None with the reason in `errors` if there is no such zone."""
     found = meant_zone(value) if isinstance(value, str) else None
     if found is None:
         errors["timezone"] = "Choose a time zone from the list, such as Asia/Kathmandu or UTC."
     return found
 
 
-def check_birthday(
+def validate_birthday(
     value: object, zone: str | None, now: datetime, errors: dict[str, str], *, needed: bool
 ) -> date | None:
-    """The day of birth, or None: left empty, or with the reason in `errors`.
+    """The date of birth; None if it is empty, or if it is invalid, with the reason in `errors`.
 
-    It may be today, where the person lives; without a known zone, today anywhere.
+    The latest date allowed is today in the person's time zone; without a valid zone, today anywhere.
     """
     text = value.strip() if isinstance(value, str) else "" if value is None else str(value)
     if not text:
@@ -127,14 +129,14 @@ def _profile(
 ) -> Profile | None:
     if now.tzinfo is None:
         raise ValueError("a moment needs a time zone")
-    name = check_name(given.get("name"), errors)
-    zone = check_zone(given.get("timezone"), errors)
-    birthday = check_birthday(given.get("birthday"), zone, now.astimezone(UTC), errors, needed=birthday_needed)
+    name = validate_name(given.get("name"), errors)
+    zone = validate_zone(given.get("timezone"), errors)
+    birthday = validate_birthday(given.get("birthday"), zone, now.astimezone(UTC), errors, needed=birthday_needed)
     return Profile(name, birthday, zone) if name is not None and zone is not None else None
 
 
 def _iso_date(text: str) -> date | None:
-    # `fromisoformat` alone takes week dates and dates without dashes too.
+    # `fromisoformat` also accepts week dates and dates without dashes.
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return None
     try:
