@@ -23,20 +23,20 @@ def planned_text(one: Move) -> str:
 def moves_in(texts: Sequence[str]) -> list[Asked]:
     """What these texts say. Raises Invalid."""
     found = []
-    for text in texts[: moving.MOST + 1]:
+    for text in texts[: moving.MAX_MOVES + 1]:
         if not is_move(text):
             told = "Send schedule ID, version, new minute and, if it changes, new hour, such as 7:3:25:4."
             raise Invalid({"moves": told})
         number, version, *target = map(int, text.split(":"))
         found.append((number, version, Target(*target)))
-    if len(found) > moving.MOST:
-        raise Invalid({"moves": f"Move at most {moving.MOST} schedules at a time."})
+    if len(found) > moving.MAX_MOVES:
+        raise Invalid({"moves": f"Move at most {moving.MAX_MOVES} schedules at a time."})
     return found
 
 
 def only_moves(texts: Iterable[str]) -> list[str]:
     """Those that are moves, for whoever offers them in a form: an address may say anything."""
-    return [text for text in texts if is_move(text)][: moving.MOST]
+    return [text for text in texts if is_move(text)][: moving.MAX_MOVES]
 
 
 def is_move(text: str) -> bool:

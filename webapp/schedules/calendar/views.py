@@ -142,7 +142,7 @@ def _inside(*, whole_hour: bool) -> Response:
         more=carried(given, filters),
         filters=filters,
         calendar_only=carried(given, Filters()),
-        most=moving.MOST,
+        most=moving.MAX_MOVES,
     )
 
 
