@@ -1,4 +1,4 @@
-"""What a schedule would do, before it is saved: computed by what beat computes with."""
+"""The preview of a schedule before it is saved, computed by the functions that beat uses."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COUNT = 10
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None).
+    """The next due times of the typed schedule (`new`) and, for an edit, of the saved one (`old`, else None).
 
-    `held` says which of the new ones a pause would skip, and why; `clock_notes` what changes of clocks do.
+    `held` has the reasons for those of the new ones that a pause skips, `clock_notes` the effects of clock changes.
     """
 
     timezone: str = "UTC"
@@ -42,7 +42,7 @@ class Preview:
 
 
 def unchanged(stored: Stored, now: datetime) -> Preview:
-    """What is known of a schedule before anything is typed."""
+    """The preview of a schedule before anything is typed."""
     if stored.recurrence is None or stored.problem:
         return Preview()
     return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs))
@@ -51,9 +51,9 @@ def unchanged(stored: Stored, now: datetime) -> Preview:
 def preview(
     given: Mapping[str, Any], stored: Stored | None, now: datetime, like: Mapping[str, Any] | None = None
 ) -> Preview:
-    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time.
+    """The preview of the given fields, with all their errors. `new` needs only the fields about time.
 
-    `like` as of `examine`.
+    `like` as in `examine`.
     """
     examined = examine(given, now, current=stored.snapshot if stored else None, like=like)
     old = stored.due_times(now, COUNT) if stored else None
@@ -92,7 +92,7 @@ def _held(new: list[DueTime], stored: Stored | None, tags: Collection[str]) -> d
 
 
 def _call(given: Mapping[str, Any], stored: Stored | None) -> str:
-    """How the chosen task is called: its name with the signature of its function; empty when none is chosen."""
+    """The chosen task with the signature of its function; empty if none is chosen."""
     known = find_task(str(given.get("task") or (stored.row.task if stored else "")))
     if known is None:
         return ""
@@ -111,6 +111,6 @@ class _Annotation(str):
 
 
 def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:
-    """The recurrence as it would be after a save: an interval that is not changed keeps its grid."""
+    """The recurrence as it is after saving: an unchanged interval keeps its grid."""
     anchor = stored.row.anchor if recurrence.rule == stored.rule else recurrence.anchor
     return dataclasses.replace(recurrence, anchor=anchor)

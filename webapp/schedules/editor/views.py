@@ -15,7 +15,7 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 from webapp.schedules.asked import given_fields
 from webapp.schedules.editor import crontab_builder
-from webapp.schedules.editor.context import editor_context, told_errors
+from webapp.schedules.editor.context import editor_context, visible_errors
 from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, is_typed
 from webapp.schedules.editor.editing import chosen, shown_again
 from webapp.schedules.editor.forms import form_values
@@ -106,7 +106,7 @@ def _editor(
 ) -> Response:
     looked = preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone"))))
     context = shown_again(given, along, edited, looked)
-    context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
+    context["errors"] = visible_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
     page = "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html"
     return render(page, fragment, built_note=note, typed=typed, **context)
 
