@@ -17,7 +17,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedules.calendar.grid import Hour
 from webapp.schedules.list import listing
-from webapp.schedules.list.cached_counts import kept
+from webapp.schedules.list.cached_counts import cached
 from webapp.schedules.list.listing import Filters
 
 # How many runs are read, in the order of their creation.
@@ -55,7 +55,7 @@ def by_hour(hours: Sequence[Hour], filters: Filters, now: datetime) -> dict[int,
     starts = sorted(hour.start for hour in hours if hour.start <= now.timestamp())
     if not starts:
         return {}
-    return kept(("hours", tuple(starts), filters), lambda: _by_hour(starts, filters, now))
+    return cached(("hours", tuple(starts), filters), lambda: _by_hour(starts, filters, now))
 
 
 def _by_hour(starts: Sequence[int], filters: Filters, now: datetime) -> dict[int, ByState]:

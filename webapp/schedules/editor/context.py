@@ -117,5 +117,5 @@ def progress_context(schedule: Stored, moment: datetime, pauses: Sequence[Pause]
 def _last_runs(schedule: Stored, now: datetime) -> list[recent_runs.LastRun]:
     """The last scheduled and manual runs together, newest first."""
     due = recent_runs.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
-    together = [*due, *recent_runs.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    together = [*due, *recent_runs.manual_runs(schedule.id, RUNS_SHOWN)]
     return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

@@ -1,15 +1,15 @@
-"""Why didn't it run? Follows a due time from the schedule to its result and names the first link that is broken.
+"""Why didn't it run? Follows a due time from the schedule to its result and finds the first link that is broken.
 
 1. The schedule itself: enabled, able to fire, within its bounds.
 2. No pause holds it back.
-3. Beat: one leads, did already when it came due, and knows the last edit.
-4. The occurrence: the run of the due time, and why it is as it is.
-5. The broker answers and took the message.
-6. The queue: a worker that is alive consumes it.
-7. The task: such a worker has it registered.
+3. Beat: one leads, led already when it came due, and has loaded the last edit.
+4. The occurrence: the run of the due time, and its state.
+5. The broker answers and accepted the message.
+6. The queue: an online worker consumes it.
+7. The task: such a worker has registered it.
 8. The result of the run.
 
-What a run has come through is known to have held then, whatever is the case now.
+If the run got past a link, that link was fine then, whatever its current state.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from webapp.task_catalogue.registry import find_task
 from webapp.web import formats
 from webapp.workers import service as workers
 
-# A message that is not sent after this long is late: the leading beat sends again what waits.
-UNSENT = timedelta(seconds=30)
-# A due time younger than this may be about to be accounted for.
-AT_ONCE = timedelta(seconds=5)
-# So many consumers are named in a sentence.
-NAMED = 3
+# After this time, a message that is not sent is late: the leading beat should have sent it.
+UNSENT_TIMEOUT = timedelta(seconds=30)
+# Beat may still be processing a due time that is more recent than this.
+PROCESSING_TIME = timedelta(seconds=5)
+# How many consumers a sentence names.
+MAX_NAMED = 3
 NEVER_MADE = (RunState.MISSED, RunState.SKIPPED)
 _ENDS = {RunState.FAILED: "failed", RunState.EXPIRED: "expired before it started", RunState.REVOKED: "was revoked"}
 _PAUSES = "It is a global or tag pause: see the page Pauses."
@@ -53,7 +53,7 @@ _POLICIES = "The settings for missed runs and overlap decide this. Edit the sche
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link of the chain: whether it holds (None: nobody can say), what was found, what to do about it."""
+    """One link of the chain: whether it is fine (None if unknown), what was found, and what to do."""
 
     name: str
     holds: bool | None
@@ -63,9 +63,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All links in order; `due_at` is the due time that was asked about, None when there was none yet.
+    """All links in order; `due_at` is the due time in question, None if there was none yet.
 
-    `by_hand` is the newest run that was started by hand and has not ended, where the due time has no run.
+    `by_hand` is the newest manual run that has not ended, if the due time has no run.
     """
 
     due_at: datetime | None
@@ -75,37 +75,37 @@ class Diagnosis:
 
     @property
     def broken(self) -> Link | None:
-        """The first link that does not hold."""
+        """The first link that is not fine."""
         return next((link for link in self.links if link.holds is False), None)
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ran after all, and well."""
+        """Whether the run has succeeded."""
         return self.run is not None and self.run.state == RunState.SUCCEEDED
 
 
 def diagnose(schedule: Stored, now: datetime, due_at: datetime | None = None) -> Diagnosis:
-    """Look at the given due time; else at the first that nobody accounted for, else at the last that beat did."""
-    due_at = due_at or _in_question(schedule, now)
+    """Examine the given due time; by default the first one without a run, otherwise the latest."""
+    due_at = due_at or _default_due_time(schedule, now)
     return _Chain(schedule, due_at, _run_of(schedule, due_at), now).diagnosis()
 
 
 class _Chain:
-    """One due time of one schedule, with what is known of it."""
+    """The chain of one due time of a schedule."""
 
     def __init__(self, schedule: Stored, due_at: datetime | None, run: Run | None, now: datetime) -> None:
         self.schedule, self.due_at, self.run, self.now = schedule, due_at, run, now
         self.made = run if run is not None and run.state not in NEVER_MADE else None
         self.by_hand = _unended_by_hand(schedule) if self.made is None else None
         self.begun = self.made if self.made is not None and self.made.started_at is not None else None
-        self.aim = _aim(schedule, run)
-        self.queues = _led_to(self.aim)
+        self.aim = _destination(schedule, run)
+        self.queues = _queues_of(self.aim)
         self.queue = "”, “".join(self.queues or ())
         consumers = promise.load(db.session.connection())
         others = {one.node for one in consumers if one.queue in (self.queues or ()) and not one.claims}
-        self.others = ", ".join(sorted(others)[:NAMED])
-        alive = [line for line in workers.workers(now) if line.alive]
-        self.consumers = [line for line in alive if set(line.queues).intersection(self.queues or ())]
+        self.others = ", ".join(sorted(others)[:MAX_NAMED])
+        alive = [worker for worker in workers.workers(now) if worker.alive]
+        self.consumers = [worker for worker in alive if set(worker.queues).intersection(self.queues or ())]
 
     def diagnosis(self) -> Diagnosis:
         links = [self._enabled(), self._pause(), self._beat(), self._occurrence()]
@@ -164,7 +164,7 @@ class _Chain:
             return Link(name, False, "Beat runs without a leader.", "Wait five seconds, then check its logs.")
         if in_force.judge(self.schedule, beats, self.now).host is None:
             return Link(name, False, f"Beat on {leader.host} has not loaded the last edit yet.", "Check its log.")
-        if self._nobody_led(beats):
+        if self._had_no_leader(beats):
             return Link(
                 name,
                 False,
@@ -174,8 +174,8 @@ class _Chain:
             )
         return Link(name, True, f"Beat on {leader.host} is the leader and has loaded the last edit.")
 
-    def _nobody_led(self, beats: Sequence[Beat]) -> bool:
-        """Whether it was missed, and no beat that is there now was there when it came due."""
+    def _had_no_leader(self, beats: Sequence[Beat]) -> bool:
+        """Whether it was missed before the beats that are online now were started."""
         missed = self.run is not None and self.run.state == RunState.MISSED
         return missed and self.due_at is not None and all(beat.started_at > self.due_at for beat in beats)
 
@@ -213,7 +213,7 @@ class _Chain:
         if run.state == RunState.HELD:
             until = f", until {run.eta:%Y-%m-%d %H:%M:%S} UTC" if run.eta else ""
             return Link(name, None, f"The broker answers. The run is held{until}; no message was sent yet.")
-        if run.sent_at is None and self.now - run.created_at > UNSENT:
+        if run.sent_at is None and self.now - run.created_at > UNSENT_TIMEOUT:
             why, advice = "the message was not sent", "Start beat; it sends the message."
             if (run.reason or "").startswith(NOT_SENT):
                 why = str(run.reason).removeprefix(NOT_SENT)
@@ -237,8 +237,9 @@ class _Chain:
                 f"No online worker consumes the queue “{self.queue}”.",
                 f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
-        names = ", ".join(line.row.name for line in self.consumers[:3])
-        busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
+        names = ", ".join(worker.row.name for worker in self.consumers[:MAX_NAMED])
+        busy = sum(worker.busy for worker in self.consumers)
+        slots = sum(worker.row.concurrency for worker in self.consumers)
         return Link(
             name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
@@ -250,7 +251,7 @@ class _Chain:
         return Link(name, False, f"No queue is bound to the {self.aim.place}.", advice)
 
     def _foreign_queue(self, name: str) -> Link:
-        """What consumes the queue is not, or not only, ours; and whether the run waits behind others."""
+        """The queue has consumers that are not our workers; adds how many messages wait in it."""
         found = (
             f"“{self.queue}” is consumed by workers that do not report to Beatdesk ({self.others}). Runs are sent once."
         )
@@ -270,13 +271,13 @@ class _Chain:
             return Link(name, True, f"The worker had {task} registered.")
         if find_task(task) is None:
             return Link(name, False, f"{task} is not registered.", "Add its module to TASK_MODULES.")
-        knowing = [line for line in self.consumers if line.knows(task)]
+        knowing = [worker for worker in self.consumers if worker.knows(task)]
         if self.consumers and not knowing:
             return Link(
                 name, False, f"No worker on this queue has registered {task}.", "Restart them with code that has it."
             )
         if len(knowing) < len(self.consumers):
-            lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
+            lacking = ", ".join(worker.row.name for worker in self.consumers if worker not in knowing)
             return Link(name, False, f"{lacking} consumes this queue but has not registered {task}.", "Restart it.")
         if not self.consumers:
             rest = f"unknown whether {self.others} has registered it" if self.others else "no worker is online to check"
@@ -312,15 +313,15 @@ class _Chain:
         return f"{none}. The run started manually {begun} is {run.state}{where}."
 
 
-def _aim(schedule: Stored, run: Run | None) -> Destination:
-    """Where the messages of a run go, which may have been made before an edit, or those of the schedule."""
+def _destination(schedule: Stored, run: Run | None) -> Destination:
+    """The destination of the run's message, which may be older than the last edit; without a run, the schedule's."""
     row = schedule.row
     if run is None or run.state in NEVER_MADE:
         return sending.destination_of(row.task, row.queue, row.exchange, row.routing_key)
     return sending.destination_of_run(run)
 
 
-def _led_to(aim: Destination) -> list[str] | None:
+def _queues_of(aim: Destination) -> list[str] | None:
     try:
         return sending.led_to(aim)
     except broker.BrokerAway:
@@ -332,12 +333,12 @@ def _unended_by_hand(schedule: Stored) -> Run | None:
     return db.session.scalars(sa.select(Run).where(*mine).order_by(Run.created_at.desc()).limit(1)).first()
 
 
-def _in_question(schedule: Stored, now: datetime) -> datetime | None:
-    """What somebody means who names no time."""
+def _default_due_time(schedule: Stored, now: datetime) -> datetime | None:
+    """The due time to examine by default."""
     last: datetime | None = schedule.row.last_due_at
     since = max((moment for moment in (last, schedule.row.changed_at) if moment is not None), default=None)
     following = [] if since is None else schedule.due_times(since, 1)
-    if following and following[0].utc < now - AT_ONCE:
+    if following and following[0].utc < now - PROCESSING_TIME:
         return following[0].utc
     return last
 
@@ -348,8 +349,8 @@ def _run_of(schedule: Stored, due_at: datetime | None) -> Run | None:
     return db.session.scalars(sa.select(Run).where(Run.schedule_id == schedule.id, Run.due_at == due_at)).first()
 
 
-def asked_due(text: str, schedule: Stored) -> datetime | None:
-    """The due time that somebody asks about; None for none, or for what is no moment."""
+def parse_due_time(text: str, schedule: Stored) -> datetime | None:
+    """The due time in a query string; None if it is empty or invalid."""
     if fields.empty(text):
         return None
     try:

@@ -130,7 +130,7 @@ def _for_the_button(schedule: Stored, args: list[Any], kwargs: dict[str, Any]) -
 def why(schedule_id: int) -> Response:
     """Why didn't it run? At `due`, or at its last due time."""
     schedule, asked = service.get(schedule_id), text_in_query("due")
-    found = diagnosis.diagnose(schedule, now(), diagnosis.asked_due(asked, schedule))
+    found = diagnosis.diagnose(schedule, now(), diagnosis.parse_due_time(asked, schedule))
     if wants_json():
         links = [dataclasses.asdict(link) for link in found.links]
         return jsonify(
