@@ -1,4 +1,4 @@
-"""When a schedule repeats, read from the fields of a form or of JSON: its rule, or what is wrong at each field."""
+"""Parses the rule of a schedule from the fields of a form or of JSON."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SHORTCUTS = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
-# What the library's columns hold.
+# The lengths of the library's columns.
 CRONTAB_LENGTHS = {"minute": 240, "hour": 96, "day_of_month": 124, "month_of_year": 64, "day_of_week": 64}
 
 
 class Reader:
-    """Reads fields one by one and collects what is wrong with them."""
+    """Parses fields one by one and collects their errors."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
         self.errors: dict[str, str] = {}
 
     def read(self, name: str, reader: Callable[[Any], Value], default: Value) -> Value:
-        """One field; `default` stands in for it when it is wrong, so that the others can be looked at."""
+        """One field; `default` if it is invalid, so that the other fields can be checked too."""
         try:
             return reader(self.given.get(name))
         except FieldError as error:
@@ -45,12 +45,12 @@ class Reader:
             return default
 
     def optional(self, name: str, reader: Callable[[Any], Value]) -> Value | None:
-        """One field that may be left empty."""
+        """One field that may be empty."""
         return None if empty(self.given.get(name)) else self.read(name, reader, None)
 
 
 def read_rule(form: Reader, tz: ZoneInfo) -> Rule | None:
-    """The rule that the fields of the chosen kind say, or None with the reason in `form.errors`."""
+    """The rule from the fields of the chosen kind; None with the reasons in `form.errors` if it is invalid."""
     if empty(form.given.get("kind")):
         form.errors["kind"] = "Choose a kind of schedule."
         return None
@@ -82,7 +82,7 @@ def _given(value: Any, otherwise: str) -> Any:
 
 def _degrees(form: Reader, name: str, most: int) -> float:
     def read(value: Any) -> float:
-        # The library's column keeps six decimals: a tenth of a metre.
+        # The library's column has six decimals: a tenth of a metre.
         degrees = round(fields.decimal(_given(value, f"Enter the {name} in degrees.")), 6)
         if not -most <= degrees <= most:
             raise FieldError(f"It must be from -{most} to {most} degrees.")
@@ -92,7 +92,7 @@ def _degrees(form: Reader, name: str, most: int) -> float:
 
 
 def _crontab(value: Any) -> Crontab:
-    """Five fields or a shortcut such as `@daily`; tabs are blanks. Raises FieldError."""
+    """Five fields or a shortcut such as `@daily`; tabs count as blanks. Raises FieldError."""
     value = _given(value, "Enter five fields such as 30 8 * * mon-fri.")
     text = fields.line(value.replace("\t", " ") if isinstance(value, str) else value, most=600)
     try:
@@ -106,7 +106,7 @@ def _crontab(value: Any) -> Crontab:
 
 
 def sentence(error: RecurrenceError) -> str:
-    """A message of the recurrences as a sentence that names the crontab's field."""
+    """The message of a RecurrenceError as a sentence, with the name of the crontab's field."""
     text = str(error)
     if error.field in CRONTAB_LENGTHS and not text.startswith("this never fires"):
         text = f"{error.field.replace('_', ' ')}: {text}"

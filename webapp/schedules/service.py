@@ -1,6 +1,6 @@
-"""What people do to schedules: each action is one transaction of `schedule_store.writing`.
+"""Changes of schedules by users. Each action is one transaction of `schedule_store.writing`.
 
-Nothing here fires anything: beat looks for the first due time after the edit.
+Nothing here fires a schedule: beat continues with the first due time after the edit.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from webapp.web.formats import exact
 from webapp.web.parameters import LARGEST_ID
 from webapp.web.templating import reader_zone
 
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
 class Edited(Conflict):
-    """Another save came first: `schedule` as it is now, `version` as it was shown, who saved `by` when (`at`, UTC)."""
+    """Another save came first. `schedule` is as it is now, `version` the edited one; saved by `by`, at `at` (UTC)."""
 
     def __init__(self, schedule: Stored, version: int) -> None:
         self.schedule, self.version = schedule, version
@@ -57,14 +57,14 @@ def get(schedule_id: int) -> Stored:
 
 
 def get_locked(schedule_id: int) -> Stored:
-    """One schedule, to be changed: of several changes at the same moment each sees what the one before it did."""
-    # Read to its end: a cursor that is left open keeps SQLite's write lock after the transaction.
+    """One schedule, locked for a change, so that parallel changes see each other. Raises NotFound."""
+    # `scalar` reads the result to its end: an open cursor would keep SQLite's write lock after the transaction.
     db.session.scalar(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
     return get(schedule_id)
 
 
 def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
-    """Make a schedule from what was given; masked arguments are those of the one that it is `like`.
+    """Create a schedule; masked arguments are taken from the schedule that it is `like`.
 
     Raises Invalid, Forbidden.
     """
@@ -75,12 +75,12 @@ def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
     try:
         edit.create(definition)
     except sa.exc.IntegrityError as error:
-        raise _taken_meanwhile(error) from error
+        raise _name_conflict(error) from error
     return edit.commit()[0]
 
 
 def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
-    """What the schedule says that a new one is to be like; None where there is none, or none any more."""
+    """The snapshot of the schedule that a new one is copied from; None if there is none, or it was deleted."""
     found = stored.find(db.session, schedule_id) if schedule_id else None
     return found.snapshot if found else None
 
@@ -88,9 +88,9 @@ def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
 def save(
     schedule_id: int, given: Mapping[str, Any], *, version: int | None = None, opens: Collection[str] = ()
 ) -> Stored:
-    """Change what is given; the rest stays. A save that changes nothing writes nothing. `opens` as of `examine`.
+    """Change the given fields. Without a change, nothing is written. `opens` as in `examine`.
 
-    Raises Invalid, NotFound, Forbidden, and Conflict when `version` is given and is no longer the last one.
+    Raises Invalid, NotFound, Forbidden, and Conflict if `version` is given and is no longer the last one.
     """
     before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
@@ -108,10 +108,9 @@ def save(
 
 
 def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list[Stored]:
-    """Change several schedules in one transaction: number, fields, and the version that was looked at, of each.
+    """Change several schedules in one transaction, all or none. `changes` has id, fields and edited version of each.
 
-    All or none. Raises Conflict when one was edited since; Invalid, NotFound or Forbidden for the first that cannot be
-    changed.
+    Raises Conflict if one was edited since; Invalid, NotFound or Forbidden for the first that cannot be changed.
     """
     edit = writer(moment := now())
     for schedule_id, given, version in changes:
@@ -127,7 +126,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
 
 
 def record_refusal(what: tuple[str, object, str], errors: Mapping[str, str]) -> None:
-    """Note in the audit that a task or its arguments were refused; any other mistake in a form is not noted."""
+    """Record in the audit that a task or its arguments were refused; other errors are not recorded."""
     found = {name: text for name, text in errors.items() if name in CALL_FIELDS or is_field(name)}
     if found:
         refusals.record("schedule.refuse", what, str(Invalid(found)))
@@ -142,7 +141,7 @@ def _checked(what: tuple[str, object, str], given: Mapping[str, Any], moment: da
 
 
 def restore(schedule_id: int, version: int) -> Stored:
-    """Save what a version said, as a new version; whether it is enabled stays as it is. Raises NotFound, Invalid."""
+    """Save an earlier version as a new one, except for whether it is enabled. Raises NotFound, Invalid."""
     before = get(schedule_id)
     snapshot = history.snapshot_of(schedule_id, version)
     if snapshot is None:
@@ -151,7 +150,7 @@ def restore(schedule_id: int, version: int) -> Stored:
 
 
 def reset(schedule_id: int, names: list[str]) -> Stored:
-    """Make these fields what the code says, or all that differ. Raises Conflict when the code does not define it."""
+    """Reset these fields, or all that differ, to the code's values. Raises Conflict if it is not defined in code."""
     before = get(schedule_id)
     if before.code_definition is None:
         raise Conflict("This schedule is not defined in code.")
@@ -159,9 +158,9 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
-    """Enable or disable. Enabling fires nothing now.
+    """Enable or disable a schedule. Enabling does not fire it now.
 
-    Raises Conflict when its time has passed, Invalid, NotFound, Forbidden.
+    Raises Conflict if its time is in the past, Invalid, NotFound, Forbidden.
     """
     before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
@@ -184,7 +183,7 @@ def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
 def delete(schedule_id: int) -> None:
     """Delete a schedule; its runs and versions stay.
 
-    Raises NotFound, Forbidden, Conflict for one that the code defines.
+    Raises NotFound, Forbidden, and Conflict if it is defined in code.
     """
     before = get_locked(schedule_id)
     require_admin_for_own(before)
@@ -196,27 +195,27 @@ def delete(schedule_id: int) -> None:
 
 
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
-    """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
+    """Pause a schedule until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
     before, moment = get_locked(schedule_id), now()
     end = _pause_end(until, before.timezone, moment)
-    text = fields.validated("reason", lambda value: fields.line(value, most=LONGEST_REASON), reason or "")
+    text = fields.validated("reason", lambda value: fields.line(value, most=MAX_REASON_LENGTH), reason or "")
     if before.paused and (before.row.pause_reason, before.row.paused_until) == (text or None, end):
         return before
     edit = writer(moment)
-    edit.pause(before, text, until=end, by=who())
+    edit.pause(before, text, until=end, by=author_name())
     return edit.commit()[0]
 
 
 def resume(schedule_id: int, *, on_resume: str = "") -> Stored:
-    """End a pause. `on_resume` says what becomes of what came due meanwhile: nothing, unless something else is said.
+    """End a pause. `on_resume` chooses what happens to the runs that came due; they are skipped by default.
 
-    Beat makes up for it. Raises Invalid at `on_resume`, NotFound.
+    Beat catches up. Raises Invalid at `on_resume`, NotFound.
     """
     before, edit = get_locked(schedule_id), writer(now())
     choice = resume_choice(on_resume)
     if not before.paused:
         return before
-    edit.resume(before, choice, who())
+    edit.resume(before, choice, author_name())
     return edit.commit()[0]
 
 
@@ -226,7 +225,7 @@ def read_resume(value: Any) -> Resume:
 
 
 def resume_choice(text: str) -> Resume:
-    """The same for a request that says nothing else. Raises Invalid at `on_resume`."""
+    """The same for a request with no other fields. Raises Invalid at `on_resume`."""
     return fields.validated("on_resume", read_resume, text)
 
 
@@ -239,26 +238,26 @@ def name_taken(name: str, *, besides: int | None = None) -> bool:
 
 
 def author() -> str:
-    """Who acts, for the versions."""
+    """The acting user with their email address, for versions."""
     if has_request_context() and current_user.is_authenticated:
         return f"{current_user.name} <{current_user.email}>"
     return history.COMMAND_LINE
 
 
 def writer(moment: datetime) -> Writer:
-    """What one who acts writes in the request's transaction."""
+    """A writer for the acting user, in the request's transaction."""
     return Writer(db.session, author(), moment)
 
 
-def who() -> str:
-    """Who acts, for reasons that everybody reads."""
+def author_name() -> str:
+    """The acting user's name, for texts that all users can read."""
     if has_request_context() and current_user.is_authenticated:
         return str(current_user.name)
     return "the command line"
 
 
 def require_admin_for_own(before: Stored, after: Definition | None = None) -> None:
-    """Refuse whoever may not change a schedule of Beatdesk's own tasks, or make it one. Raises Forbidden."""
+    """Refuse a user who may not change a schedule of Beatdesk's own tasks, or make it one. Raises Forbidden."""
     tasks = (before.row.task,) if after is None else (before.row.task, after.task)
     own_tasks.require(*tasks, number=before.id, name=before.name)
 
@@ -271,12 +270,12 @@ def _write(before: Stored, definition: Definition, moment: datetime, action: str
     try:
         edit.update(before, definition, action)
     except sa.exc.IntegrityError as error:
-        raise _taken_meanwhile(error) from error
+        raise _name_conflict(error) from error
     return edit.commit()[0]
 
 
-def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:
-    """Two people chose one name at once; anything else is a fault of ours."""
+def _name_conflict(error: sa.exc.IntegrityError) -> Exception:
+    """The error for a name that was taken between check and insert; any other error is returned as it is."""
     db.session.rollback()
     if "name" in str(error.orig).lower():
         return Invalid({"name": "Another schedule has this name."})

@@ -1,7 +1,7 @@
-"""Pausing everything or tags, and planning change windows: the only writer of `pauses` on the pages' side.
+"""Global and tag pauses, and change windows. The only writer of `pauses` besides beat.
 
-Each action writes one row, its audit and its revision, however many schedules it holds; after the commit beat is woken.
-What has begun stays in the table as history; a window that has not begun can be deleted.
+Each action writes one row, its audit and its revision, however many schedules it holds, and wakes beat after the
+commit. A pause that has begun stays in the table as history; a change window that has not begun can be deleted.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from webapp.web.formats import plural
 from webapp.web.parameters import LARGEST_ID
 from webapp.web.transactions import database_clock
 
-# How long before a change window begins every page says so.
+# A change window is announced on every page this long before it begins.
 NEAR = timedelta(hours=24)
-HISTORY = 20
-# Counting stops there.
-MOST_COUNTED = 100_000
+HISTORY_LENGTH = 20
+# The limit of counting.
+MAX_COUNTED = 100_000
 
 RESUME_WORDS = {
     Resume.SKIP: "Skip them",
@@ -53,7 +53,7 @@ AFTERWARDS = {
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """How many due times of how many schedules fell into a pause; at least so many, when it is `cut`."""
+    """How many due times of how many schedules fell into a pause. If `cut`, there are more."""
 
     runs: int
     schedules: int
@@ -62,7 +62,7 @@ class Meanwhile:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The pauses that are on, the windows that are planned, and the last ones that are over."""
+    """The active pauses, the planned change windows, and the last pauses that are over."""
 
     active: Sequence[SchedulePause]
     planned: Sequence[SchedulePause]
@@ -70,16 +70,16 @@ class Standing:
 
 
 def standing(now: datetime) -> Standing:
-    """All of them, those of single schedules left out."""
+    """All global and tag pauses by their status."""
     wide = sa.select(SchedulePause).where(SchedulePause.schedule_id.is_(None))
     open_ones = db.session.scalars(wide.where(*_open(now)).order_by(SchedulePause.starts_at)).all()
-    over = wide.where(sa.not_(sa.and_(*_open(now)))).order_by(SchedulePause.id.desc()).limit(HISTORY)
+    over = wide.where(sa.not_(sa.and_(*_open(now)))).order_by(SchedulePause.id.desc()).limit(HISTORY_LENGTH)
     active = [row for row in open_ones if row.starts_at <= now]
     return Standing(active, [row for row in open_ones if row.starts_at > now], db.session.scalars(over).all())
 
 
 def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]:
-    """What every page tells of: pauses that are on, and windows that begin within a day. One short statement."""
+    """The pauses that every page shows: active ones, and change windows that begin within a day."""
     pauses = pause_rows.unsettled(db.session) if unsettled is None else unsettled
     return [
         pause for pause in pauses if pause.schedule_id is None and not pause.over(now) and pause.starts_at <= now + NEAR
@@ -87,7 +87,7 @@ def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]
 
 
 def get(pause_id: int) -> SchedulePause:
-    """One of them. Raises NotFound."""
+    """One global or tag pause. Raises NotFound."""
     row = db.session.get(SchedulePause, pause_id) if pause_id <= LARGEST_ID else None
     if row is None or row.schedule_id is not None:
         raise NotFound(f"There is no pause with the ID {pause_id}.")
@@ -95,14 +95,14 @@ def get(pause_id: int) -> SchedulePause:
 
 
 def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
-    """Pause now, or plan a window. Moments without an offset are meant on the zone's clock.
+    """Pause now, or plan a change window. Moments without an offset are local times in `zone`.
 
     Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
     """
     moment = database_clock()
     reader = Reader(given)
     tags = reader.read("tags", lambda _value: _tags(given), list[str]())
-    row = SchedulePause(starts_at=_start(reader, zone, moment), author=service.who(), created_at=moment)
+    row = SchedulePause(starts_at=_start(reader, zone, moment), author=service.author_name(), created_at=moment)
     _read_rest(reader, row, zone, moment)
     row.tags = json.dumps(tags, ensure_ascii=False)
     db.session.add(row)
@@ -111,9 +111,9 @@ def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
 
 
 def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
-    """Change a window that is planned; of a pause that is on only its reason, its end, and what comes after it.
+    """Change a planned window; of an active pause only its reason, its end, and what happens after it.
 
-    Raises Invalid, NotFound, and Conflict for one that is over.
+    Raises Invalid, NotFound, and Conflict if it is over.
     """
     row, moment = _locked(pause_id), database_clock()
     before = values(row)
@@ -128,18 +128,18 @@ def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> ScheduleP
 
 
 def resume(pause_id: int, on_resume: str = "") -> SchedulePause:
-    """End a pause that is on, and say what becomes of what came due; beat does that. Raises Conflict, Invalid."""
+    """End an active pause, and choose what happens to the runs that came due. Raises Conflict, Invalid."""
     choice = service.resume_choice(on_resume)
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at > moment:
         raise Conflict("This change window has not started. Delete it instead.")
     before = values(row)
-    row.ended_at, row.ended_by, row.on_resume = moment, service.who(), choice
+    row.ended_at, row.ended_by, row.on_resume = moment, service.author_name(), choice
     return _commit("resume", row, before)
 
 
 def delete(pause_id: int) -> None:
-    """Delete a window that has not begun. Raises NotFound, Conflict."""
+    """Delete a change window that has not begun. Raises NotFound, Conflict."""
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at <= moment:
         raise Conflict("This pause has started. Resume it instead.")
@@ -150,13 +150,13 @@ def delete(pause_id: int) -> None:
 
 
 def meanwhile(pause_id: int) -> Meanwhile:
-    """What came due during a pause so far, and did not run."""
+    """The skipped runs that came due during a pause so far."""
     fell = sa.select(Run.schedule_id).where(Run.pause_id == pause_id, Run.state == RunState.SKIPPED)
-    return _counted(fell.limit(MOST_COUNTED + 1).subquery())
+    return _counted(fell.limit(MAX_COUNTED + 1).subquery())
 
 
 def meanwhile_own(schedule: Stored) -> Meanwhile:
-    """What came due during a schedule's own pause so far."""
+    """The skipped runs that came due during a schedule's own pause so far."""
     if not schedule.paused:
         return Meanwhile(0, 0)
     found = db.session.execute(sa.select(sa.func.count()).select_from(pause_rows.own_skipped(schedule.row).subquery()))
@@ -165,13 +165,13 @@ def meanwhile_own(schedule: Stored) -> Meanwhile:
 
 
 def concerned(tags: Sequence[str]) -> int:
-    """How many enabled schedules a pause of these tags holds; of none: everything."""
+    """How many enabled schedules a pause of these tags holds; without tags, all."""
     count = sa.select(sa.func.count()).select_from(TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id))
     return int(db.session.execute(count.where(TASKS.c.enabled.is_(True), pause_rows.tagged(tags))).scalar_one())
 
 
 def values(row: SchedulePause) -> dict[str, Any]:
-    """What it says, for the audit and for programs. Moments are ISO text in UTC."""
+    """A pause as JSON values, for the audit and for programs. Moments are ISO 8601 text in UTC."""
     return {
         "tags": json.loads(row.tags),
         "reason": row.reason,
@@ -188,7 +188,7 @@ def _open(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _locked(pause_id: int) -> SchedulePause:
-    """One that is not over, so that it cannot be settled meanwhile. Raises NotFound, Conflict."""
+    """A locked pause that is not over, so that beat cannot settle it meanwhile. Raises NotFound, Conflict."""
     get(pause_id)
     row = db.session.get_one(SchedulePause, pause_id, populate_existing=True, with_for_update=True)
     moment = database_clock()
@@ -200,7 +200,7 @@ def _locked(pause_id: int) -> SchedulePause:
 def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> SchedulePause:
     audit.record(db.session, f"pause.{action}", "pause", row.id, row.reason, before, values(row))
     db.session.commit()
-    # The database's trigger gave it its revision.
+    # A trigger in the database has set the revision.
     db.session.refresh(row)
     revision = row.revision
     db.session.commit()
@@ -211,7 +211,7 @@ def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> S
 def _counted(fell: sa.Subquery) -> Meanwhile:
     query = sa.select(sa.func.count(), sa.func.count(fell.c.schedule_id.distinct()))
     runs, schedules = db.session.execute(query.select_from(fell)).one()
-    return Meanwhile(min(runs, MOST_COUNTED), schedules, runs > MOST_COUNTED)
+    return Meanwhile(min(runs, MAX_COUNTED), schedules, runs > MAX_COUNTED)
 
 
 def _start(reader: Reader, zone: ZoneInfo, moment: datetime) -> datetime:
@@ -237,14 +237,14 @@ def _read_rest(reader: Reader, row: SchedulePause, zone: ZoneInfo, moment: datet
 
 
 def _reason(value: Any) -> str:
-    text = fields.line(value or "", most=service.LONGEST_REASON)
+    text = fields.line(value or "", most=service.MAX_REASON_LENGTH)
     if not text:
         raise fields.FieldError("Enter a reason. It is shown on every skipped run.")
     return text
 
 
 def _tags(given: Mapping[str, Any]) -> list[str]:
-    """The tags; none for everything, which has to be said."""
+    """The tags of a pause; empty for a global one, which must be requested explicitly."""
     scope = str(given.get("scope") or ("tags" if given.get("tags") else ""))
     if scope == "everything":
         return []
@@ -257,25 +257,25 @@ def _tags(given: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def told_scope(tags: Sequence[str]) -> str:
-    """What a pause holds, as the beginning of a sentence."""
+def scope_text(tags: Sequence[str]) -> str:
+    """The scope of a pause, as the beginning of a sentence."""
     if not tags:
         return "All schedules"
     return f"{'Tag' if len(tags) == 1 else 'Tags'} {', '.join(f'“{tag}”' for tag in sorted(tags))}"
 
 
-def told_meanwhile(found: Meanwhile) -> str:
-    """How much came due, in words."""
+def meanwhile_text(found: Meanwhile) -> str:
+    """How many runs came due during a pause, in words."""
     if not found.runs:
         return "No runs came due during the pause."
     at_least = "More than " if found.cut else ""
     return f"{at_least}{plural(found.runs, 'run')} of {plural(found.schedules, 'schedule')} came due during the pause."
 
 
-def told_caught_up(row: SchedulePause) -> str:
-    """How many runs beat made for what came due, after a pause that is over, in words."""
+def caught_up_text(row: SchedulePause) -> str:
+    """How many runs beat has caught up after a pause, in words."""
     made = plural(row.caught_up, "run")
     if row.on_resume == Resume.SKIP:
-        # Beat may hear of the end late: what came due since then runs whatever was chosen.
+        # Beat may learn of the end late: runs due after it are executed whatever was chosen.
         return f"{made} that came due after it ended" if row.caught_up else "None: these runs are skipped"
     return made if row.settled_at else f"{made} so far, still catching up"

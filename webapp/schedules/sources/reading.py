@@ -1,4 +1,4 @@
-"""Which format a text has, and what it says."""
+"""Detects the format of an import and parses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webapp.schedules.sources.python.beat_schedule import from_source, looks_lik
 from webapp.task_catalogue.registry import is_unknown
 
 _UNKNOWN = "The task “{}” is not registered, so it is imported disabled. It can be enabled once the task is registered."
-# As people choose them.
+# The formats, with their names on pages.
 FORMATS = {
     "yaml": "YAML or JSON, as the export writes it",
     "beat_schedule": "Celery's beat_schedule, Python source",
@@ -28,10 +28,10 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is.
+    """Options of an import. Without a format it is detected; `tasks` maps the commands of a crontab to tasks.
 
-    `timezone` is where times are meant that name no zone. Celery's beat_schedule, which has a default of its own, takes
-    it only where a person has chosen it.
+    `timezone` is the default for times without a time zone. Celery's beat_schedule has a default of its own, so it
+    applies there only if the user has chosen it.
     """
 
     format: str = ""
@@ -41,7 +41,7 @@ class Asked:
 
 
 def guess(text: str) -> str:
-    """The format that a text most likely has."""
+    """The most probable format of a text."""
     if looks_like_own(text):
         return "yaml"
     if looks_like_dumpdata(text):
@@ -61,23 +61,23 @@ def decode(data: bytes) -> str:
 
 
 def read_zone(text: str) -> str:
-    """The name of the zone for times that name none. Raises Invalid at `timezone`."""
+    """The IANA name of the default time zone. Raises Invalid at `timezone`."""
     return fields.validated("timezone", fields.timezone, text)
 
 
 def read(text: str, asked: Asked, now: datetime) -> list[Given]:
-    """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
+    """The entries of a text, with half surrogates escaped. Raises Invalid if the text as a whole is invalid."""
     if len(text) > MAX_FILE_LENGTH:
         raise refuse(f"Use at most {MAX_FILE_LENGTH:,} characters; this has {len(text):,}. Import it in parts.")
     asked = replace(asked, timezone=read_zone(asked.timezone))
-    # What Windows puts before a text in UTF-8, and what remains of it in a text that was pasted or printed.
+    # The byte order mark, which Windows puts before UTF-8 text, also when it was pasted or printed.
     found = _read(text.removeprefix("\ufeff"), asked, now)
     check_values(found)
     return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 
 
 def disable_unknown(found: Sequence[Given]) -> list[Given]:
-    """Another program's entries, disabled where no worker knows the task. A file of ours is refused there instead."""
+    """The entries of other programs, disabled if their task is not registered, which is an error in our own files."""
     return [
         replace(one, fields={**one.fields, "enabled": False}, notes=[*one.notes, _UNKNOWN.format(one.fields["task"])])
         if is_unknown(str(one.fields.get("task") or "").strip())

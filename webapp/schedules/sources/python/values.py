@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP, refuse
-from webapp.schedules.sources.given import MOST as MAX_ENTRIES
+from webapp.schedules.sources.given import MAX_DEPTH, MAX_ENTRIES, TOO_DEEP, refuse
 
 MAX_TEXT_LENGTH = 80  # characters of source that a message repeats
 # A schedule with everything takes about a hundred.
