@@ -1,4 +1,4 @@
-"""In which time zone Celery means the times of a `beat_schedule`, and why: its setting, else UTC."""
+"""Determines the time zone of the times in a `beat_schedule`: Celery's setting, else UTC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from webapp.schedules.sources.python.module import Module
 from webapp.schedules.sources.python.values import REMOVED, Table, Write, join_lines
 
-# In the order in which Celery asks for them.
+# In the order in which Celery reads them.
 ZONES = ("timezone", "CELERY_TIMEZONE")
 DJANGO = ("TIME_ZONE",)
 ENABLED = ("enable_utc", "CELERY_ENABLE_UTC")
@@ -18,19 +18,19 @@ ENABLED = ("enable_utc", "CELERY_ENABLE_UTC")
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A time zone and where it comes from; `error` is why a person has to choose it."""
+    """A time zone and its source; `error` is why the user has to choose one."""
 
     name: str = "UTC"
     why: str = ""
     error: str | None = None
 
     def notes(self) -> list[str]:
-        """The words for a schedule that has it."""
+        """The notes for a schedule in this time zone."""
         return [f"Times are in {self.name}, {self.why}."] if self.why else []
 
 
 def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
-    """What holds where a source names no zone: the one that was chosen, else Celery's default, or an error."""
+    """The zone of a source that names none: the chosen one, else Celery's default, or an error."""
     if chosen:
         return Zone(chosen, f"as chosen, because {why}")
     if error:
@@ -39,7 +39,7 @@ def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
 
 
 class SourceZones:
-    """The zones of the schedules in Python source; `chosen` is for those that name none."""
+    """The time zones of the schedules in Python source; `chosen` is for those without one."""
 
     def __init__(self, module: Module, chosen: str) -> None:
         self.module = module
@@ -50,11 +50,11 @@ class SourceZones:
         }
 
     def of(self, table: Table, key: str) -> Zone:
-        """The zone of the schedule that is `key` of `table`: from a setting beside it, else from any in the file."""
+        """The zone of the schedule at `key` of `table`: from a setting beside it, else from any in the file."""
         prefix = key.rpartition(".")[0]
         for names in (ZONES, DJANGO):
             places = [(table, f"{prefix}.{name}".lstrip(".")) for name in names]
-            # A scope has other things of that name too, such as modules and arguments.
+            # A scope may have other things with this name, such as modules and arguments.
             own = [place for place in places if not table.scope or place in self.module.settings]
             if found := self._writes(own) or self._in_file[names]:
                 return _from_writes(found, self.chosen)
@@ -90,7 +90,7 @@ def _name(value: Any) -> str:
 
 
 def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
-    """The zone of a schedule that was imported: `owners` are what it was found in, the nearest first."""
+    """The zone of an imported schedule; `owners` are the objects that contain it, the nearest first."""
     for name in (*ZONES, *DJANGO):
         for found in (_setting(owner, name) for owner in owners):
             if isinstance(found, str | tzinfo):
@@ -106,5 +106,5 @@ def _setting(owner: Any, name: str) -> Any:
 
 
 def needs_choice(why: str) -> str:
-    """The words that ask for a time zone."""
+    """The message that asks for a time zone."""
     return f"{why[:1].upper()}{why[1:]}. Choose the time zone: --timezone, or its field on the page."
