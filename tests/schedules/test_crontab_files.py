@@ -9,8 +9,8 @@ import pytest
 from tests import servers
 from webapp import create_app
 from webapp.schedules.sources.crontab_file import from_crontab
+from webapp.schedules.sources.formats import Asked, guess, read
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.reading import Asked, guess, read
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
 

@@ -11,8 +11,8 @@ from webapp.recurrence import Crontab, Interval, Recurrence
 from webapp.run_store.message import Destination
 from webapp.schedule_store.pauses import Pause, spans
 from webapp.schedules.calendar import load
+from webapp.schedules.calendar.due_index import Group, When
 from webapp.schedules.calendar.load import Load, bursts, calmest
-from webapp.schedules.calendar.roster import Group, When
 from webapp.schedules.calendar.run_times import UNKNOWN, usual
 from webapp.workers.capacity import Pool
 

@@ -6,7 +6,7 @@ from flask import Flask
 from flask_security import SQLAlchemyUserDatastore, user_authenticated
 
 from webapp.accounts import sessions
-from webapp.accounts.answers import MIN_RESPONSE_SECONDS
+from webapp.accounts.constant_time import MIN_RESPONSE_SECONDS
 from webapp.config import Settings
 from webapp.extensions import db, security
 from webapp.identity.models import Role, User

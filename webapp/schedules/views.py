@@ -18,7 +18,6 @@ from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, in_force, service
-from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.asked import (
     asked_edge,
     asked_filters,
@@ -26,12 +25,13 @@ from webapp.schedules.asked import (
     given_fields,
 )
 from webapp.schedules.editor.context import detail_context, editor_context, progress_context
-from webapp.schedules.editor.crontab_builder_reading import filled_in
-from webapp.schedules.editor.editing import both_edited, chosen, form_again, run_form
+from webapp.schedules.editor.crontab_parser import filled_in
+from webapp.schedules.editor.form_responses import both_edited, chosen, form_again, run_form
 from webapp.schedules.editor.forms import empty_form, field_label, form_values, said, strip
 from webapp.schedules.list import listing
 from webapp.schedules.list.ordering import ORDER_WORDS
 from webapp.schedules.pausing import service as pausing
+from webapp.schedules.schedule_json import listed_values, schedule_values
 from webapp.schedules.service import Edited
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.access import Permission, access

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, repeat
 
 from webapp.recurrence import ByMinute, by_minute
-from webapp.schedules.calendar.roster import Group, When
+from webapp.schedules.calendar.due_index import Group, When
 from webapp.workers.capacity import Pool
 
 # The limit of work for one page. Further schedules are left out, and the page shows how many.

@@ -14,8 +14,8 @@ from webapp.recurrence import Crontab, DueTime, Rule, due_times
 from webapp.schedule_store import stored
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
+from webapp.schedules.calendar.due_index import When
 from webapp.schedules.calendar.load import Coming, PoolLoad, calmest, rank
-from webapp.schedules.calendar.roster import When
 from webapp.schedules.calendar.week import Reckoned
 from webapp.web.errors import Invalid
 

@@ -18,10 +18,10 @@ from webapp.run_store import sending
 from webapp.run_store.message import Destination
 from webapp.schedule_store import pause_rows
 from webapp.schedule_store.pauses import spans
-from webapp.schedules.calendar import load, roster, run_times
+from webapp.schedules.calendar import due_index, load, run_times
+from webapp.schedules.calendar.due_index import DueIndex, Group
 from webapp.schedules.calendar.grid import Grid, Hour, grid
 from webapp.schedules.calendar.load import Load
-from webapp.schedules.calendar.roster import Group, Roster
 from webapp.schedules.calendar.run_times import UNKNOWN, Usual
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
@@ -67,7 +67,7 @@ class Reckoned:
     load: Load
     whole: Load
     times: Times
-    roster: Roster
+    index: DueIndex
     queues: Mapping[Destination, str]
     matched: int | None = None
 
@@ -122,7 +122,7 @@ def chosen_zone(text: str, otherwise: ZoneInfo) -> ZoneInfo:
 
 def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckoned:
     """The load of `minutes` from `first` on (epoch seconds, a whole minute), of all schedules and of the matches."""
-    members = roster.current(now)
+    members = due_index.current(now)
     cache: _Cache = current_app.extensions.setdefault("schedule_calendar", _Cache())
     times = _times(cache, members, now)
     queues = {aim: _queue_of(aim) for aim in {group.aim for group in members.groups}}
@@ -183,7 +183,7 @@ def _sorted(times: Times) -> tuple[Any, ...]:
     return (*sorted(times.tasks.items(), key=str), *sorted(times.schedules.items(), key=str))
 
 
-def _times(cache: _Cache, members: Roster, now: datetime) -> Times:
+def _times(cache: _Cache, members: DueIndex, now: datetime) -> Times:
     if cache.times is not None:
         generation, until, times = cache.times
         if generation == members.generation and time.monotonic() < until:

@@ -17,10 +17,10 @@ from webapp.schedule_store.definition import due_values
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
-from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.cli.next import make_next_command
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters, Listed
+from webapp.schedules.schedule_json import listed_values, schedule_values
 from webapp.task_catalogue.registry import is_unknown
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")

@@ -19,11 +19,11 @@ from webapp.schedule_store.pauses import Pause
 from webapp.schedule_store.status import status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import drift, history, in_force
-from webapp.schedules.editor import crontab_builder, crontab_builder_reading
+from webapp.schedules.editor import crontab_builder, crontab_parser
 from webapp.schedules.editor.explanation import crontab_parts, zone_words
 from webapp.schedules.editor.forms import CHOICES, moment_type
 from webapp.schedules.editor.preview import COUNT, Preview, unchanged
-from webapp.schedules.holding import hold, hold_at, next_firing
+from webapp.schedules.holds import hold, hold_at, next_firing
 from webapp.schedules.list import recent_runs
 from webapp.schedules.pausing import service
 from webapp.task_catalogue.registry import is_unknown, known_tasks
@@ -60,7 +60,7 @@ def editor_context(
         "zone_options": zone_options(moment),
         "zone_words": zone_words(values.get("timezone", ""), moment),
         "parts": crontab_parts(values.get("crontab", "")),
-        "built": crontab_builder_reading.shown(values.get("crontab", ""), built),
+        "built": crontab_parser.shown(values.get("crontab", ""), built),
         "builder": crontab_builder,
         "choices": CHOICES,
         "moment_type": moment_type,

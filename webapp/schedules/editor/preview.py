@@ -15,7 +15,7 @@ from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import covering
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.editor.explanation import clock_notes
-from webapp.schedules.holding import hold
+from webapp.schedules.holds import hold
 from webapp.schedules.validation import examine
 from webapp.task_catalogue.registry import find_task
 

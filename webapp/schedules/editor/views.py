@@ -16,8 +16,8 @@ from webapp.schedules import service
 from webapp.schedules.asked import given_fields
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.editor.context import editor_context, visible_errors
-from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, is_typed
-from webapp.schedules.editor.editing import chosen, shown_again
+from webapp.schedules.editor.crontab_parser import LINE, filled_in, is_typed
+from webapp.schedules.editor.form_responses import chosen, shown_again
 from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import COUNT, Preview, preview, unchanged
 from webapp.web.access import Permission, access

@@ -34,7 +34,7 @@ from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.status import Status, status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
-from webapp.schedules.holding import hold, hold_at
+from webapp.schedules.holds import hold, hold_at
 from webapp.task_catalogue.registry import find_task
 from webapp.web import formats
 from webapp.workers import service as workers

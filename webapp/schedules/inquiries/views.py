@@ -16,7 +16,7 @@ from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, service
 from webapp.schedules.asked import asked_filters, given_fields
-from webapp.schedules.editor.editing import run_form
+from webapp.schedules.editor.form_responses import run_form
 from webapp.schedules.inquiries import diagnosis, rehearsal
 from webapp.schedules.inquiries.dry_run import dry_run
 from webapp.schedules.inquiries.rehearsal_export import rehearsal_csv, rehearsal_values

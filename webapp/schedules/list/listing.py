@@ -19,7 +19,7 @@ from webapp.schedule_store.pause_rows import tagged, unsettled
 from webapp.schedule_store.pauses import Pause, read_tags
 from webapp.schedule_store.status import DUE, Status, has_status, status_of
 from webapp.schedule_store.stored import DETAILS, DISCRIMINATORS, TASKS, WORDS, Stored, find_many
-from webapp.schedules.holding import Hold, hold_at, next_firing
+from webapp.schedules.holds import Hold, hold_at, next_firing
 from webapp.schedules.list.cached_counts import cached
 from webapp.schedules.list.ordering import Order, edge_text, find, matches, parse_edge, segments
 from webapp.schedules.list.recent_runs import LastRun, recent_runs, recent_states

@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp.encoding import STRICT_NUMBERS
 from webapp.schedules.sources.given import Given, refuse
-from webapp.schedules.sources.own import read_list
+from webapp.schedules.sources.yaml_file import read_list
 
 # The beginning of a fixture. Log output before it may have brackets or JSON as well.
 _KEY = r"(?:model|pk|fields)"

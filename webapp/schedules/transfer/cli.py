@@ -15,9 +15,9 @@ from webapp.extensions import db
 from webapp.schedules.cli.stored import schedules
 from webapp.schedules.editor.forms import said
 from webapp.schedules.sources.database import from_database
+from webapp.schedules.sources.formats import FORMATS, Asked, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_module
-from webapp.schedules.sources.reading import FORMATS, Asked, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
 from webapp.schedules.transfer import service
 from webapp.schedules.transfer.export import FORMATS as EXPORT_FORMATS

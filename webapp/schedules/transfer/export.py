@@ -16,8 +16,8 @@ from webapp.extensions import db
 from webapp.schedule_store import secret_arguments, stored
 from webapp.schedule_store.definition import DEFAULTS, FIELDS
 from webapp.schedule_store.stored import TASKS, Stored, select_schedules
-from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.python.export import to_source
+from webapp.schedules.sources.yaml_file import to_yaml
 from webapp.secrecy.rows import sealed_places
 
 TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"

@@ -16,7 +16,7 @@ from webapp.recurrence.zone_search import zone_names
 from webapp.schedules import service
 from webapp.schedules.asked import asked_filters
 from webapp.schedules.list import listing
-from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
+from webapp.schedules.sources.formats import FORMATS, Asked, decode, guess, read
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.schedules.transfer.service import Step

@@ -12,8 +12,8 @@ from webapp.schedules import fields
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
-from webapp.schedules.sources.own import from_yaml, looks_like_own
 from webapp.schedules.sources.python.beat_schedule import from_source, looks_like_beat_schedule
+from webapp.schedules.sources.yaml_file import from_yaml, looks_like_own
 from webapp.task_catalogue.registry import is_unknown
 
 _UNKNOWN = "The task “{}” is not registered, so it is imported disabled. It can be enabled once the task is registered."

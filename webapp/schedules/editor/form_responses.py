@@ -16,8 +16,8 @@ from webapp.schedules import history, service
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.editor.context import editor_context
 from webapp.schedules.editor.forms import empty_form, form_values, typed
-from webapp.schedules.editor.merging import merge
 from webapp.schedules.editor.preview import Preview, preview
+from webapp.schedules.editor.three_way_merge import merge
 from webapp.schedules.service import Edited
 from webapp.schedules.validation import with_call
 from webapp.web.errors import Invalid

@@ -59,7 +59,7 @@ class Group(NamedTuple):
     tags: frozenset[str] = frozenset()
 
 
-class Roster:
+class DueIndex:
     """The enabled schedules that can fire. `generation` grows with each change."""
 
     def __init__(self) -> None:
@@ -158,11 +158,11 @@ class Roster:
                 del self._groups[group]
 
 
-def current(now: datetime) -> Roster:
+def current(now: datetime) -> DueIndex:
     """This process's index, up to date."""
-    roster: Roster = current_app.extensions.setdefault("schedule_roster", Roster())
-    roster.refresh(db.session.connection(), now)
-    return roster
+    index: DueIndex = current_app.extensions.setdefault("schedule_due_index", DueIndex())
+    index.refresh(db.session.connection(), now)
+    return index
 
 
 def _when(entry: Entry, now: float, plain: dict[Recurrence, Recurrence]) -> When:
