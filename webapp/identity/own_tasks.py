@@ -25,7 +25,7 @@ def refusal(task: str) -> str | None:
     return None if allowed(task) else f"Only admins can run or schedule “{task}”: it is one of Beatdesk's own tasks."
 
 
-def check(task: str) -> None:
+def require_form_access(task: str) -> None:
     """Refuse to show a form that the signed-in user could not send. Raises Forbidden."""
     if reason := refusal(task):
         raise Forbidden(reason)

@@ -5,7 +5,7 @@ Nothing here reads a clock, a database or Flask: the current time is always an a
 
 from __future__ import annotations
 
-from webapp.recurrence.checks import check
+from webapp.recurrence.checks import validate_recurrence
 from webapp.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.spans import ByMinute, by_minute, clock_changes
@@ -29,11 +29,11 @@ __all__ = [
     "Rule",
     "Solar",
     "by_minute",
-    "check",
     "clock_changes",
     "describe",
     "due_times",
     "jitter_seconds",
     "next_due",
     "next_due_timestamp",
+    "validate_recurrence",
 ]

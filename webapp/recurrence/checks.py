@@ -16,7 +16,7 @@ YEARS = (1900, 9998)  # beyond them, datetime cannot represent the local time of
 MAX_JITTER_SECONDS = 7 * 86_400.0
 
 
-def check(recurrence: Recurrence) -> None:
+def validate_recurrence(recurrence: Recurrence) -> None:
     """Refuse a recurrence that can never work, independently of the current time.
 
     Raises RecurrenceError for the first problem found: an unknown time zone or event, a field that cannot be parsed, a

@@ -16,8 +16,8 @@ from webapp.recurrence import (
     RecurrenceError,
     Rule,
     Solar,
-    check,
     next_due_timestamp,
+    validate_recurrence,
 )
 from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
@@ -181,7 +181,7 @@ class EntryReader:
         known = self._rules.get(key)
         if known is None:
             recurrence = recurrence_of(row)
-            check(recurrence)
+            validate_recurrence(recurrence)
             known = _Rule(recurrence)
             if len(self._rules) >= MOST_SHARED:
                 # Those that edits brought; what is in use is shared already.

@@ -121,7 +121,7 @@ def unskip(schedule_id: int) -> int:
     return len(gone)
 
 
-def told_withdrawn(saved: Sequence[Stored]) -> str:
+def withdrawn_text(saved: Sequence[Stored]) -> str:
     """A sentence about the skips that edits withdrew; empty if there are none."""
     found = [(one, due) for one in saved for due in one.withdrawn]
     if not found:

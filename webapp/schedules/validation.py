@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.queue_names import refusal, target_refusal
-from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
+from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, validate_recurrence
 from webapp.recurrence.zones import zone
 from webapp.runs.call import forms
 from webapp.runs.call.arguments import call_faults
@@ -271,7 +271,7 @@ def _check_recurrence(
         return None
     recurrence = Recurrence(rule=rule, timezone=timezone, **{name: values[name] for name in BOUNDS})
     try:
-        check(recurrence)
+        validate_recurrence(recurrence)
     except RecurrenceError as error:
         field = error.field if error.field in FIELDS else "crontab" if isinstance(rule, Crontab) else ""
         form.errors.setdefault(field, sentence(error))

@@ -108,7 +108,7 @@ def new() -> Response:
     values = empty_form(current_app.extensions["settings"].timezone)
     if (number := id_in_query("clone")) is not None:
         found = service.get(number)
-        own_tasks.check(found.row.task)
+        own_tasks.require_form_access(found.row.task)
         values = form_values({**shown(found.snapshot), "name": f"{found.name[:249]} copy"})
     return render("schedules/editor/new.html", clone=number, **editor_context(values, None, None))
 
@@ -296,6 +296,6 @@ def _done(schedule: Stored, told: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
         return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
-    flash(f"{told} {actions.told_withdrawn([schedule])}".strip(), "success")
+    flash(f"{told} {actions.withdrawn_text([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))

@@ -46,8 +46,8 @@ def init_templating(app: Flask) -> None:
     env.filters.update(
         clock=_clock,
         countdown=_countdown,
-        moment=_moment,
-        moment_after=_moment_after,
+        moment=_exact,
+        moment_after=_exact_after,
         iso=iso,
         duration=formats.duration,
         masked=masked,
@@ -114,13 +114,13 @@ def _countdown(moment: datetime) -> str:
     return formats.countdown(moment, engine.now())
 
 
-def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
+def _exact(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
     if isinstance(zone, str):
         zone = ZoneInfo(zone)
     return formats.exact(moment, zone or reader_zone())
 
 
-def _moment_after(moment: datetime, former: datetime) -> str:
+def _exact_after(moment: datetime, former: datetime) -> str:
     return formats.exact_after(moment, former, reader_zone())
 
 

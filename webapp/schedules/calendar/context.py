@@ -16,7 +16,7 @@ from webapp.schedules.calendar import load, moving
 from webapp.schedules.calendar.grid import Grid, Hour
 from webapp.schedules.calendar.load import Burst, Coming, Load, PoolLoad
 from webapp.schedules.calendar.run_times import Usual
-from webapp.schedules.calendar.week import DAYS, Reckoned, Times
+from webapp.schedules.calendar.week import DAYS, CalendarLoad, Times
 from webapp.workers.capacity import Pool
 
 BURSTS_SHOWN = 10
@@ -124,26 +124,24 @@ def instant_text(instant: int) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
 
 
-def week_view(grid: Grid, reckoned: Reckoned, zone: ZoneInfo, now: datetime) -> WeekView:
+def week_view(grid: Grid, loads: CalendarLoad, zone: ZoneInfo, now: datetime) -> WeekView:
     """The view of a week's page, cached in the load that it is made from. Times before `now` are left out.
 
     Cells count the schedules that match the filters. Spikes are those of all schedules, if one that matches takes part.
     """
-    found = reckoned.load
+    found = loads.load
     ahead = ahead_of(found, now)
     key = (zone.key, grid.start, ahead)
     view = found.views.get(key)
     if not isinstance(view, WeekView):
-        by_hour = {
-            hour: _bursts_of(hour, reckoned, ahead) for row in grid.rows for hour in row.hours if hour is not None
-        }
+        by_hour = {hour: _bursts_of(hour, loads, ahead) for row in grid.rows for hour in row.hours if hour is not None}
         cells = [
             [None if hour is None else _cell(hour, found, ahead, by_hour[hour]) for hour in row.hours]
             for row in grid.rows
         ]
         while len(found.views) >= MAX_CACHED_VIEWS:
             del found.views[next(iter(found.views))]
-        view = found.views[key] = WeekView(cells, *_burst_times(by_hour, reckoned, zone))
+        view = found.views[key] = WeekView(cells, *_burst_times(by_hour, loads, zone))
     return view
 
 
@@ -172,14 +170,14 @@ def shares(found: Load, first: int, end: int) -> list[tuple[Pool, int, float]]:
     return [(pool.pool, sum(pool.fires[first:end]), _share(pool, first, end)) for pool in found.pools]
 
 
-def _bursts_of(hour: Hour, reckoned: Reckoned, ahead: int) -> list[Burst]:
-    found = reckoned.whole
+def _bursts_of(hour: Hour, loads: CalendarLoad, ahead: int) -> list[Burst]:
+    found = loads.whole
     first, end = max(found.minute_of(hour.start), ahead), found.minute_of(hour.end)
     if first >= end:
         return []
     return [
         burst
-        for pool, shown in zip(found.pools, reckoned.load.pools, strict=True)
+        for pool, shown in zip(found.pools, loads.load.pools, strict=True)
         # Most hours have no spike: two passes over arrays rule them out quickly.
         if max(pool.waits[first:end]) >= load.MIN_DELAY_SECONDS or max(pool.fires[first:end]) >= load.MIN_SPIKE_FIRES
         for burst in load.bursts(pool, first, end)
@@ -188,23 +186,23 @@ def _bursts_of(hour: Hour, reckoned: Reckoned, ahead: int) -> list[Burst]:
 
 
 def _burst_times(
-    by_hour: Mapping[Hour, Sequence[Burst]], reckoned: Reckoned, zone: ZoneInfo
+    by_hour: Mapping[Hour, Sequence[Burst]], loads: CalendarLoad, zone: ZoneInfo
 ) -> tuple[list[BurstTime], int]:
     """The worst spikes, grouped by time of day, and the number of such groups."""
     together: dict[tuple[int, int, Pool], list[tuple[Burst, Hour]]] = {}
     for hour, bursts in by_hour.items():
         for burst in bursts:
-            local = datetime.fromtimestamp(reckoned.whole.first + 60 * burst.minute, zone)
+            local = datetime.fromtimestamp(loads.whole.first + 60 * burst.minute, zone)
             together.setdefault((local.hour, local.minute, burst.pool), []).append((burst, hour))
     ranked = sorted(together.items(), key=lambda item: max((one.late, one.fires) for one, _ in item[1]), reverse=True)
-    return [_burst_time(key, bursts, reckoned) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
+    return [_burst_time(key, bursts, loads) for key, bursts in ranked[:BURSTS_SHOWN]], len(ranked)
 
 
-def _burst_time(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], reckoned: Reckoned) -> BurstTime:
+def _burst_time(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]], loads: CalendarLoad) -> BurstTime:
     hour, minute, pool = key
     worst = max((burst for burst, _ in bursts), key=lambda burst: (burst.late, burst.fires))
-    found = reckoned.whole
-    of_pool, shown = next(pair for pair in zip(found.pools, reckoned.load.pools, strict=True) if pair[0].pool == pool)
+    found = loads.whole
+    of_pool, shown = next(pair for pair in zip(found.pools, loads.load.pools, strict=True) if pair[0].pool == pool)
     seconds = of_pool.work[worst.minute] / worst.fires
     calmer = load.calmest(of_pool, [burst.minute - minute for burst, _ in bursts], math.ceil(seconds / 60), [minute])
     days = sorted({one.day for _, one in bursts})
@@ -214,20 +212,20 @@ def _burst_time(key: tuple[int, int, Pool], bursts: Sequence[tuple[Burst, Hour]]
     )  # fmt: skip
 
 
-def firings(reckoned: Reckoned, span: tuple[int, int], zone: ZoneInfo, number: int) -> Firings:
+def firings(loads: CalendarLoad, span: tuple[int, int], zone: ZoneInfo, number: int) -> Firings:
     """A page of the schedules that come due within a span of minutes of the load, those with most work first."""
-    found = coming_within(reckoned.load, *span)
-    shown = list(islice(_by_work(found, reckoned.times), (number - 1) * PAGE, number * PAGE))
+    found = coming_within(loads.load, *span)
+    shown = list(islice(_by_work(found, loads.times), (number - 1) * PAGE, number * PAGE))
     schedules = {
         one.id: one for one in stored.find_many(db.session, [schedule_id for schedule_id, _coming, _count in shown])
     }
-    advice = moving.Advice(reckoned)
+    advice = moving.Advice(loads)
     rows = [
         Firing(
             (schedule := schedules[schedule_id]),
             count,
-            *_times(coming, reckoned.load, span, zone),
-            reckoned.times.of(schedule.id, schedule.row.task),
+            *_times(coming, loads.load, span, zone),
+            loads.times.of(schedule.id, schedule.row.task),
             is_movable(coming),
             advice.calmer(coming, schedule),
         )

@@ -7,11 +7,11 @@ from typing import Any
 
 from webapp.schedules.calendar.context import BurstTime, Firing, WeekView
 from webapp.schedules.calendar.past import ByState, PastRuns
-from webapp.schedules.calendar.week import Reckoned
+from webapp.schedules.calendar.week import CalendarLoad
 from webapp.workers.capacity import Pool
 
 
-def week_values(view: WeekView, found: Reckoned, past: Mapping[int, ByState]) -> dict[str, Any]:
+def week_values(view: WeekView, found: CalendarLoad, past: Mapping[int, ByState]) -> dict[str, Any]:
     """A week: its hours in order, the pools of workers, and the worst spikes.
 
     `fires` and `load` are about coming runs, `runs` counts past runs by state: null if there are too many.

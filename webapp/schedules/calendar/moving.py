@@ -16,7 +16,7 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 from webapp.schedules.calendar.due_index import When
 from webapp.schedules.calendar.load import Coming, PoolLoad, calmest, rank
-from webapp.schedules.calendar.week import Reckoned
+from webapp.schedules.calendar.week import CalendarLoad
 from webapp.web.errors import Invalid
 
 MAX_MOVES = 200
@@ -39,7 +39,7 @@ class Target:
 
 
 # A schedule's id, the version that the user saw, and the new time.
-Asked = tuple[int, int, Target]
+MoveRequest = tuple[int, int, Target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ def at_minute(rule: Crontab, minute: int) -> Crontab:
 class Advice:
     """Finds quieter minutes, with a cache for schedules with the same due times, queue and run time."""
 
-    def __init__(self, reckoned: Reckoned) -> None:
-        self._reckoned = reckoned
-        self._pools = {queue: pool for pool in reckoned.whole.pools for queue in pool.pool.queues}
+    def __init__(self, loads: CalendarLoad) -> None:
+        self._loads = loads
+        self._pools = {queue: pool for pool in loads.whole.pools for queue in pool.pool.queues}
         self._known: dict[tuple[When, str, int], int | None] = {}
 
     def calmer(self, coming: Coming, schedule: Stored) -> int | None:
@@ -108,7 +108,7 @@ class Advice:
         if minute is None:
             return None
         lasts = self.minutes_of(schedule)
-        queue = self._reckoned.queue_of(coming.group)
+        queue = self._loads.queue_of(coming.group)
         key = (coming.group.when, queue, lasts)
         if key not in self._known:
             pool, hours = self._pools[queue], hours_of(coming, minute)
@@ -118,7 +118,7 @@ class Advice:
 
     def minutes_of(self, schedule: Stored) -> int:
         """How many minutes a run of it occupies a slot."""
-        return math.ceil(self._reckoned.times.of(schedule.id, schedule.row.task).median / 60)
+        return math.ceil(self._loads.times.of(schedule.id, schedule.row.task).median / 60)
 
 
 def hours_of(coming: Coming, minute: int) -> list[int]:
@@ -126,7 +126,7 @@ def hours_of(coming: Coming, minute: int) -> list[int]:
     return [due - minute for due in coming.due.minutes[:HOURS]]
 
 
-def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: datetime) -> Plan:
+def propose(ids: Sequence[int], hours: Sequence[int], loads: CalendarLoad, now: datetime) -> Plan:
     """A plan that spreads these schedules over the quietest minutes, one after the other.
 
     `hours` are the hours of the day to which they may move, in their own time zones; if empty, their hours stay. Raises
@@ -137,7 +137,7 @@ def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: d
     chosen = stored.find_many(db.session, ids)
     if not chosen:
         raise Invalid({"": "Select at least one schedule."})
-    spreading = _Spreading(reckoned, hours)
+    spreading = _Spreading(loads, hours)
     moves: list[Move] = []
     refused: dict[str, str] = {}
     for schedule in chosen:
@@ -172,12 +172,12 @@ def _move(schedule: Stored, target: Target, now: datetime) -> Move:
 class _Spreading:
     """A copy of the load in which schedules are moved one by one."""
 
-    def __init__(self, reckoned: Reckoned, hours: Sequence[int]) -> None:
-        self._reckoned, self._advice, self._hours = reckoned, Advice(reckoned), hours
-        self.coming = {schedule_id: coming for coming in reckoned.whole.coming for schedule_id in coming.ids}
+    def __init__(self, loads: CalendarLoad, hours: Sequence[int]) -> None:
+        self._loads, self._advice, self._hours = loads, Advice(loads), hours
+        self.coming = {schedule_id: coming for coming in loads.whole.coming for schedule_id in coming.ids}
         self._pools = {
             queue: dataclasses.replace(pool, fires=array("q", pool.fires), busy=array("d", pool.busy))
-            for pool in reckoned.whole.pools
+            for pool in loads.whole.pools
             for queue in pool.pool.queues[:1]
         }
         self._touched: list[tuple[PoolLoad, int]] = []
@@ -220,7 +220,7 @@ class _Spreading:
         return max((_at(pool.fires, minute) for pool, minute in self._touched), default=0)
 
     def _pool_of(self, coming: Coming) -> PoolLoad:
-        queue = self._reckoned.queue_of(coming.group)
+        queue = self._loads.queue_of(coming.group)
         return next(pool for pool in self._pools.values() if queue in pool.pool.queues)
 
 
@@ -236,7 +236,7 @@ def _shift(pool: PoolLoad, minute: int, count: int, lasts: int) -> None:
         pool.fires[minute] += count
 
 
-def carry_out(moves: Sequence[Asked]) -> tuple[list[Stored], list[Asked]]:
+def carry_out(moves: Sequence[MoveRequest]) -> tuple[list[Stored], list[MoveRequest]]:
     """Move schedules, all or none; gives the schedules and the moves that undo this.
 
     Raises Conflict if one was edited meanwhile, Invalid, NotFound.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from webapp.schedules.calendar import moving
-from webapp.schedules.calendar.moving import Asked, Move, Target
+from webapp.schedules.calendar.moving import Move, MoveRequest, Target
 from webapp.web.errors import Invalid
 
 
@@ -20,7 +20,7 @@ def planned_text(one: Move) -> str:
     return move_text(one.schedule.id, one.schedule.row.version, one.target)
 
 
-def moves_in(texts: Sequence[str]) -> list[Asked]:
+def moves_in(texts: Sequence[str]) -> list[MoveRequest]:
     """What these texts say. Raises Invalid."""
     found = []
     for text in texts[: moving.MAX_MOVES + 1]:

@@ -44,7 +44,7 @@ class PastRuns:
         return set(self.states) == {RunState.SUCCEEDED}
 
 
-def told(states: Mapping[str, int]) -> str:
+def state_counts_text(states: Mapping[str, int]) -> str:
     """The counts of runs that did not succeed, by state; "succeeded" if all did."""
     others = [state for state in RunState if state != RunState.SUCCEEDED and states.get(state)]
     return ", ".join(f"{states[state]:,} {state}" for state in others) or RunState.SUCCEEDED.value

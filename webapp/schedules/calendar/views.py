@@ -39,7 +39,7 @@ from webapp.web.templating import reader_zone
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(day_words, "day_words")
 blueprint.add_app_template_filter(share_words, "share_words")
-blueprint.add_app_template_filter(happened.told, "told_states")
+blueprint.add_app_template_filter(happened.state_counts_text, "told_states")
 
 ZONES_OFFERED = 10
 # Of an address that offers to undo a move of as many as can be moved at a time.

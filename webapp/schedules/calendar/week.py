@@ -58,7 +58,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoned:
+class CalendarLoad:
     """A load and what it is computed from. `load` is that of the schedules that match the filters, `whole` that of all.
 
     `matched` is the number of matches; None without filters, when both loads are the same.
@@ -120,7 +120,7 @@ def chosen_zone(text: str, otherwise: ZoneInfo) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckoned:
+def calendar_load(first: int, minutes: int, filters: Filters, now: datetime) -> CalendarLoad:
     """The load of `minutes` from `first` on (epoch seconds, a whole minute), of all schedules and of the matches."""
     members = due_index.current(now)
     cache: _Cache = current_app.extensions.setdefault("schedule_calendar", _Cache())
@@ -153,18 +153,18 @@ def reckon(first: int, minutes: int, filters: Filters, now: datetime) -> Reckone
 
     whole = loaded(None)
     if not filters.given():
-        return Reckoned(whole, whole, times, members, queues)
+        return CalendarLoad(whole, whole, times, members, queues)
     matched = listing.all_matching(filters, now)
-    return Reckoned(loaded(matched), whole, times, members, queues, len(matched))
+    return CalendarLoad(loaded(matched), whole, times, members, queues, len(matched))
 
 
-def week(first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> tuple[Grid, Reckoned]:
+def week(first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> tuple[Grid, CalendarLoad]:
     """The grid of a week in a time zone, and its load."""
     cells = grid(first, DAYS, zone)
-    return cells, reckon(cells.start, cells.minutes, filters, now)
+    return cells, calendar_load(cells.start, cells.minutes, filters, now)
 
 
-def around(hour: Hour, first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> Reckoned:
+def around(hour: Hour, first: date, zone: ZoneInfo, filters: Filters, now: datetime) -> CalendarLoad:
     """The load of the week from `first` on if the hour lies in it, else of the one that begins on the hour's day."""
     if not first <= hour.day < first + timedelta(days=DAYS):
         first = hour.day

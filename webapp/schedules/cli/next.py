@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 
 import click
 
-from webapp.recurrence import SOLAR_EVENTS, DueTime, Recurrence, RecurrenceError, Rule, check, describe, due_times
+from webapp.recurrence import (
+    SOLAR_EVENTS,
+    DueTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    describe,
+    due_times,
+    validate_recurrence,
+)
 from webapp.recurrence.zones import zone
 from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules import fields
@@ -109,7 +118,7 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
         start=_time_option("start", options["start"], timezone),
         end=_time_option("end", options["end"], timezone),
     )
-    check(recurrence)
+    validate_recurrence(recurrence)
     return recurrence, 0
 
 

@@ -34,7 +34,7 @@ blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
-    own_tasks.check(found.row.task)
+    own_tasks.require_form_access(found.row.task)
     moment = now()
     context = editor_context(form_values(shown(found.snapshot)), found, unchanged(found, moment))
     return render("schedules/editor/edit.html", unchanged=True, due_now=found.due_times(moment, COUNT), **context)

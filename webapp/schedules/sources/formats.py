@@ -27,7 +27,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ImportOptions:
     """Options of an import. Without a format it is detected; `tasks` maps the commands of a crontab to tasks.
 
     `timezone` is the default for times without a time zone. Celery's beat_schedule has a default of its own, so it
@@ -65,13 +65,13 @@ def read_zone(text: str) -> str:
     return fields.validated("timezone", fields.timezone, text)
 
 
-def read(text: str, asked: Asked, now: datetime) -> list[Given]:
+def read(text: str, options: ImportOptions, now: datetime) -> list[Given]:
     """The entries of a text, with half surrogates escaped. Raises Invalid if the text as a whole is invalid."""
     if len(text) > MAX_FILE_LENGTH:
         raise refuse(f"Use at most {MAX_FILE_LENGTH:,} characters; this has {len(text):,}. Import it in parts.")
-    asked = replace(asked, timezone=read_zone(asked.timezone))
+    options = replace(options, timezone=read_zone(options.timezone))
     # The byte order mark, which Windows puts before UTF-8 text, also when it was pasted or printed.
-    found = _read(text.removeprefix("\ufeff"), asked, now)
+    found = _read(text.removeprefix("\ufeff"), options, now)
     check_values(found)
     return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 
@@ -86,13 +86,13 @@ def disable_unknown(found: Sequence[Given]) -> list[Given]:
     ]
 
 
-def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
-    match asked.format if asked.format in FORMATS else guess(text):
+def _read(text: str, options: ImportOptions, now: datetime) -> list[Given]:
+    match options.format if options.format in FORMATS else guess(text):
         case "beat_schedule":
-            return disable_unknown(from_source(text, asked.timezone if asked.timezone_chosen else ""))
+            return disable_unknown(from_source(text, options.timezone if options.timezone_chosen else ""))
         case "dumpdata":
-            return disable_unknown(from_dumpdata(text, now, asked.timezone))
+            return disable_unknown(from_dumpdata(text, now, options.timezone))
         case "crontab":
-            return disable_unknown(from_crontab(text, asked.timezone, asked.tasks))
+            return disable_unknown(from_crontab(text, options.timezone, options.tasks))
         case _:
             return from_yaml(text)

@@ -47,8 +47,8 @@ def from_row(
         **{key: row.get(key) or None for key in TARGETS},
         "priority": row.get("priority"),
         "expire_seconds": row.get("expire_seconds"),
-        "start": _moment(row.get("start_time"), timezone, notes),
-        "end": _moment(row.get("expires"), timezone, notes),
+        "start": _parse_moment(row.get("start_time"), timezone, notes),
+        "end": _parse_moment(row.get("expires"), timezone, notes),
         "description": row.get("description") or "",
         **_rule(kind, rule, timezone, notes),
     }
@@ -62,7 +62,7 @@ def from_row(
             fields["enabled"] = False
             notes.append("It has run once, as set: it is imported disabled.")
     has_phase = kind == "interval" and not row.get("start_time")
-    last_run = _moment(row.get("last_run_at"), timezone, []) if has_phase else None
+    last_run = _parse_moment(row.get("last_run_at"), timezone, []) if has_phase else None
     return Given(name, fields, line, notes, anchor=_phase(last_run, now))
 
 
@@ -86,7 +86,7 @@ def _rule(kind: str, rule: Mapping[str, Any], timezone: str, notes: list[str]) -
                 if name in ("event", "latitude", "longitude")
             }
         case _:
-            return {"kind": "clocked", "at": _moment(rule.get("clocked_time"), timezone, notes)}
+            return {"kind": "clocked", "at": _parse_moment(rule.get("clocked_time"), timezone, notes)}
 
 
 def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def _decoded(value: Any, none: list[Any] | dict[str, Any]) -> Any:
     return none if value in (None, {}, []) else value
 
 
-def _moment(value: Any, timezone: str, notes: list[str]) -> Any:
+def _parse_moment(value: Any, timezone: str, notes: list[str]) -> Any:
     """An aware moment; a value that is not a moment is returned as it is."""
     if isinstance(value, str):
         try:

@@ -15,7 +15,7 @@ from webapp.extensions import db
 from webapp.schedules.cli.stored import schedules
 from webapp.schedules.editor.forms import said
 from webapp.schedules.sources.database import from_database
-from webapp.schedules.sources.formats import FORMATS, Asked, decode, disable_unknown, read, read_zone
+from webapp.schedules.sources.formats import FORMATS, ImportOptions, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_module
 from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
@@ -126,7 +126,7 @@ def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     assert file is not None  # noqa: S101  # one source is there
     # Split at the last "=": commands may contain it, names of tasks do not.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(decode(file.read()), Asked(source["format_"] or "", zone, mapped, bool(chosen)), now())
+    return read(decode(file.read()), ImportOptions(source["format_"] or "", zone, mapped, bool(chosen)), now())
 
 
 def _as_json(steps: list[Step]) -> str:

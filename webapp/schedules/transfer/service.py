@@ -22,7 +22,7 @@ from webapp.schedule_store.definition import DEFAULTS, Definition
 from webapp.schedule_store.stored import TASKS, Stored, select_schedules
 from webapp.schedule_store.writing import Writer
 from webapp.schedules import service
-from webapp.schedules.actions import told_withdrawn
+from webapp.schedules.actions import withdrawn_text
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.validation import examine
@@ -144,7 +144,7 @@ def _write(edit: Writer, ready: _Ready) -> Step:
         edit.create(definition, "import", anchor=ready.anchor)
     else:
         edit.update(before, definition, "import")
-        return replace(step, withdrawn=told_withdrawn([edit.written[before.id]]))
+        return replace(step, withdrawn=withdrawn_text([edit.written[before.id]]))
     return step
 
 
