@@ -6,8 +6,6 @@ header by themselves. At all other routes the header is ignored.
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Flask, Response, abort, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.datastructures import WWWAuthenticate
@@ -29,7 +27,8 @@ class Sessions(SecureCookieSessionInterface):
 def authenticate() -> None:
     """Make the token's person the current user, or refuse the request. Runs before anything reads the session."""
     given = request.authorization
-    if given is None or given.type != "bearer" or not _takes_tokens(request.endpoint):
+    view = current_app.view_functions.get(request.endpoint or "")
+    if given is None or given.type != "bearer" or not getattr(view, "takes_tokens", False):
         return
     g.by_token = True
     session.clear()
@@ -40,8 +39,3 @@ def authenticate() -> None:
         abort(401, "This token is unknown or revoked.", www_authenticate=WWWAuthenticate("bearer"))
     attempt.uncount()
     act_as(user)
-
-
-def _takes_tokens(endpoint: str | None) -> bool:
-    view: Any = current_app.view_functions.get(endpoint or "")
-    return getattr(view, "takes_tokens", False)

@@ -171,15 +171,11 @@ def crontab_note(crontab: CompiledCrontab, instant: int, swallowed: Gap | None) 
     if first > second:
         which = "second" if local.fold else "first"
         return f"clocks go back: {which} of two passes" + ("" if crontab.wild else ", runs only once")
-    if crontab.wild:
-        return _swallowed_note(swallowed)
-    return _moved_note(crontab, instant, wall)
-
-
-def _swallowed_note(gap: Gap | None) -> str:
-    if gap is None:
+    if not crontab.wild:
+        return _moved_note(crontab, instant, wall)
+    if swallowed is None:
         return ""
-    return f"clocks go forward: {gap[0]:%Y-%m-%d %H:%M} to {gap[1] - _MINUTE:%H:%M} does not exist"
+    return f"clocks go forward: {swallowed[0]:%Y-%m-%d %H:%M} to {swallowed[1] - _MINUTE:%H:%M} does not exist"
 
 
 def _moved_note(crontab: CompiledCrontab, instant: int, wall: datetime) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
-from webapp.recurrence.cron import CompiledCrontab, Gap, compiled, crontab_note
+from webapp.recurrence.cron import Gap, compiled, crontab_note
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.sun import EVENTS, next_event
 from webapp.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Solar
@@ -131,13 +131,11 @@ def check_event(rule: Solar) -> None:
 
 def _explain(recurrence: Recurrence, due: int, gap: Gap | None) -> DueTime:
     utc = from_microseconds(due)
-    note = ""
-    if isinstance(recurrence.rule, Crontab):
-        crontab: CompiledCrontab = compiled(recurrence.rule, recurrence.timezone)
-        note = crontab_note(crontab, due // _SECOND, gap)
+    rule, timezone = recurrence.rule, recurrence.timezone
+    note = crontab_note(compiled(rule, timezone), due // _SECOND, gap) if isinstance(rule, Crontab) else ""
     return DueTime(
         utc=utc,
-        local=utc.astimezone(zone(recurrence.timezone)),
+        local=utc.astimezone(zone(timezone)),
         note=note,
         fires_at=utc + timedelta(microseconds=_jitter(recurrence, due)),
     )

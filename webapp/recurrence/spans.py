@@ -8,6 +8,7 @@ step by step.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -69,9 +70,7 @@ def _one_by_one(recurrence: Recurrence, first: int, end: int, done: int) -> Iter
 
 
 def _gathered(minutes: list[int]) -> ByMinute:
-    counts = dict.fromkeys(minutes, 0)
-    for minute in minutes:
-        counts[minute] += 1
+    counts = Counter(minutes)
     if len(counts) == len(minutes):
         return ByMinute(array("I", minutes), None)
     return ByMinute(array("I", counts), array("I", counts.values()))

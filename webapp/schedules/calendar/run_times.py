@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,10 +40,8 @@ def usual(seconds: Sequence[float]) -> Usual:
     if not seconds:
         return UNKNOWN
     ordered = sorted(seconds)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
     p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-    return Usual(_rounded(median), _rounded(p95), len(ordered))
+    return Usual(_rounded(statistics.median(ordered)), _rounded(p95), len(ordered))
 
 
 def of_tasks(tasks: Iterable[str]) -> dict[str, Usual]:

@@ -86,7 +86,7 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
             after = _time_option("after", options["after"], recurrence.timezone) or now()
             found = due_times(recurrence, after, options["count"], done)
         except RecurrenceError as error:
-            raise _Refusal(_with_option(error)) from error
+            raise _Refusal(f"--{OPTIONS.get(error.field, error.field)}: {sentence(error)}") from error
         as_json = options["as_json"]
         click.echo(json.dumps([*map(due_values, found)]) if as_json else _as_table(recurrence, found))
 
@@ -163,11 +163,6 @@ def _parse_option(option: str, reader: Callable[[str], Value], text: str) -> Val
         return reader(text)
     except FieldError as error:
         raise _Refusal(f"--{option}: {error}") from error
-
-
-def _with_option(error: RecurrenceError) -> str:
-    """Put the option at fault before the message."""
-    return f"--{OPTIONS.get(error.field, error.field)}: {sentence(error)}"
 
 
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:

@@ -64,7 +64,9 @@ def read_back(line: str) -> Read:
     if month is None or not times or not days:
         return Read(beyond=_beyond(given, month=month is None, time=not times))
     tried = [{**DEFAULTS, **time, **day, "build.month": month} for time in times for day in days]
-    fitting = [(built, choices) for choices in tried if (built := _built(choices)) and _same(built, given)]
+    fitting = [
+        (built, choices) for choices in tried if (built := _built(choices)) and _fields(built).meaning == given.meaning
+    ]
     if not fitting:
         return Read(beyond="its exact form matters when clocks change")
     # Of several equivalent ones, the one with exactly the same text.
@@ -128,10 +130,6 @@ def _built(choices: Choices) -> str:
         return build(choices).line
     except Invalid:
         return ""
-
-
-def _same(line: str, given: _Fields) -> bool:
-    return _fields(line).meaning == given.meaning
 
 
 def _times(given: _Fields) -> Iterator[dict[str, str]]:

@@ -86,7 +86,9 @@ def _parse(text: str) -> tuple[Any, list[int]]:
     """The list of schedules, and the line on which each begins."""
     # JSON is parsed as YAML as well, to check its size and to find the lines.
     plain = _NOT_PLAIN.sub("?", text) if _may_be_json(text) else text
-    _check_size(plain)
+    size = _Size()
+    for event in yaml.parse(plain, Loader=_LOADER):
+        size.add(event)
     is_json, read = _read_json(text)
     loader = _LOADER(plain if is_json else text)
     try:
@@ -119,13 +121,6 @@ def _read_json(text: str) -> tuple[bool, Any]:
         return False, None
     except ValueError as error:
         raise refuse(f"This is not JSON: {error}.") from error
-
-
-def _check_size(text: str) -> None:
-    """Refuse a text that is too large before values are made from it. Raises Invalid, YAMLError."""
-    size = _Size()
-    for event in yaml.parse(text, Loader=_LOADER):
-        size.add(event)
 
 
 class _Size:

@@ -83,12 +83,7 @@ def from_module(path: str, timezone: str = "") -> list[Given]:
         raise refuse(f"{path} is not a dict of entries.")
     settings = [one.conf if isinstance(one, Celery) else one for one in owners if isinstance(one, Celery | Settings)]
     zone = of_objects(settings or owners[::-1], path, timezone)
-    return check_names([_entry(str(name), value, zone, None) for name, value in found.items()])
-
-
-def from_entry(name: str, value: Any, zone: Zone) -> Given:
-    """One entry in Celery's form, whose schedule is one of Celery's objects."""
-    return _entry(name, value, zone, None)
+    return check_names([from_entry(str(name), value, zone) for name, value in found.items()])
 
 
 class _Found:
@@ -145,7 +140,7 @@ class _Found:
             name, value, notes = entry_values(self.module, key, write.value)
         except Unreadable as error:
             return Given(name, line=error.line or write.line, error=_sentence(str(error)))
-        given = _entry(name, value, zone, write.line)
+        given = from_entry(name, value, zone, write.line)
         notes += [f"It replaces what {join_lines(set(write.replaced))} says."] if write.replaced else []
         return replace(given, notes=[*given.notes, *notes])
 
@@ -175,7 +170,8 @@ def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
     return first
 
 
-def _entry(name: str, value: Any, zone: Zone, line: int | None) -> Given:
+def from_entry(name: str, value: Any, zone: Zone, line: int | None = None) -> Given:
+    """One entry in Celery's form, whose schedule is one of Celery's objects."""
     if not isinstance(value, Mapping) or not {"task", "schedule"} <= value.keys():
         return Given(name, line=line, error="Use a dict with “task” and “schedule”.")
     try:

@@ -29,11 +29,12 @@ class Zone:
         return [f"Times are in {self.name}, {self.why}."] if self.why else []
 
 
-def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
+def chosen_or(chosen: str, why: str, *, must_choose: bool = False) -> Zone:
     """The zone of a source that names none: the chosen one, else Celery's default, or an error."""
     if chosen:
         return Zone(chosen, f"as chosen, because {why}")
-    if error:
+    if must_choose:
+        error = f"{why[:1].upper()}{why[1:]}. Choose the time zone: --timezone, or its field on the page."
         return Zone(error=error)
     return Zone("UTC", f"Celery's default, because {why}")
 
@@ -61,7 +62,7 @@ class SourceZones:
         for write in self._in_file[ENABLED]:
             if write.value is False:
                 why = f"line {write.line} turns enable_utc off, so that Celery takes the zone of the machine it runs on"
-                return chosen_or(self.chosen, why, needs_choice(why))
+                return chosen_or(self.chosen, why, must_choose=True)
         why = "the file names no zone"
         for one in self.module.imports[:1]:
             why += f" (line {one.line} takes settings from elsewhere, which may name one)"
@@ -82,7 +83,7 @@ def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:
         why = f"the time zone in line {unread.line} cannot be read without running it"
     else:
         why = f"{lines} name different time zones"
-    return chosen_or(chosen, why, needs_choice(why))
+    return chosen_or(chosen, why, must_choose=True)
 
 
 def _name(value: Any) -> str:
@@ -97,14 +98,9 @@ def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
                 return Zone(str(found), f"from “{name}” in the settings of {path}")
     if any(_setting(owner, name) is False for owner in owners for name in ENABLED):
         why = f"the settings of {path} turn enable_utc off, so that Celery takes the zone of the machine it runs on"
-        return chosen_or(chosen, why, needs_choice(why))
+        return chosen_or(chosen, why, must_choose=True)
     return chosen_or(chosen, f"the settings of {path} name no zone")
 
 
 def _setting(owner: Any, name: str) -> Any:
     return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
-
-
-def needs_choice(why: str) -> str:
-    """The message that asks for a time zone."""
-    return f"{why[:1].upper()}{why[1:]}. Choose the time zone: --timezone, or its field on the page."
