@@ -44,10 +44,10 @@ def init_templating(app: Flask) -> None:
         idempotency_key=new_key,
     )
     env.filters.update(
-        clock=_clock,
-        countdown=_countdown,
+        clock=lambda moment: formats.clock(moment, engine.now(), reader_zone()),
+        countdown=lambda moment: formats.countdown(moment, engine.now()),
         moment=_exact,
-        moment_after=_exact_after,
+        moment_after=lambda moment, former: formats.exact_after(moment, former, reader_zone()),
         iso=iso,
         duration=formats.duration,
         masked=masked,
@@ -110,22 +110,10 @@ def _find_reader_zone() -> ZoneInfo:
     return zone
 
 
-def _countdown(moment: datetime) -> str:
-    return formats.countdown(moment, engine.now())
-
-
 def _exact(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
     if isinstance(zone, str):
         zone = ZoneInfo(zone)
     return formats.exact(moment, zone or reader_zone())
-
-
-def _exact_after(moment: datetime, former: datetime) -> str:
-    return formats.exact_after(moment, former, reader_zone())
-
-
-def _clock(moment: datetime) -> str:
-    return formats.clock(moment, engine.now(), reader_zone())
 
 
 def _urlencode(text: str) -> str:

@@ -216,7 +216,7 @@ class _Counting:
     def _count(self, found: ByMinute, quiet: Sequence[Quiet], skipped: Collection[datetime]) -> int:
         """Add the runs to the counts of the hours; gives how many due times are held back."""
         held = 0
-        silent = Counter(self._minute_of(due) for due in skipped)
+        silent = Counter(int(due.timestamp() - self._first) // 60 for due in skipped)
         for minute, count in found.pairs():
             kept = count
             if quiet and held_back(self._moment(minute), (), quiet):
@@ -229,9 +229,6 @@ class _Counting:
 
     def _moment(self, minute: int) -> datetime:
         return datetime.fromtimestamp(self._first + 60 * minute, UTC)
-
-    def _minute_of(self, due: datetime) -> int:
-        return int(due.timestamp() - self._first) // 60
 
     def _hour(self, minute: int) -> tuple[date, int]:
         # Cached by quarter of an hour: clock changes occur only at whole quarters.

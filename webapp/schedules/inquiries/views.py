@@ -83,7 +83,7 @@ def _rehearsed(asked: dict[str, str]) -> rehearsal.Rehearsal:
 
 def _chosen_ids() -> list[int]:
     """The numbers of single schedules, `id=7&id=9`."""
-    return read_ids(request.args.getlist("id")[: rehearsal.MOST_SCHEDULES + 1])
+    return read_ids(request.args.getlist("id")[: rehearsal.MAX_SCHEDULES + 1])
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")
