@@ -24,7 +24,6 @@ from webapp.web.idempotency import new_key
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
-_READER_ZONE = "beatdesk.reader_zone"
 
 
 def init_templating(app: Flask) -> None:
@@ -92,21 +91,11 @@ def is_current(address: str) -> bool:
 
 def reader_zone() -> ZoneInfo:
     """The time zone in which the current user sees moments: their own, else the setting TIMEZONE."""
-    zone: ZoneInfo = g.setdefault("reader_zone", None) or _find_reader_zone()
-    g.reader_zone = zone
-    return zone
-
-
-def _find_reader_zone() -> ZoneInfo:
-    settings = current_settings()
-    if not has_request_context():
-        return settings.zone
     # Looked up once in each request: a list of runs needs it a hundred times.
-    zone: ZoneInfo | None = request.environ.get(_READER_ZONE)
-    if zone is None:
-        chosen = current_user.is_authenticated and find_zone(current_user.timezone)
-        zone = ZoneInfo(current_user.timezone) if chosen else settings.zone
-        request.environ[_READER_ZONE] = zone
+    if "reader_zone" not in g:
+        name = has_request_context() and current_user.is_authenticated and find_zone(current_user.timezone)
+        g.reader_zone = ZoneInfo(name) if name else current_settings().zone
+    zone: ZoneInfo = g.reader_zone
     return zone
 
 
