@@ -30,7 +30,7 @@ class Stage(enum.IntEnum):
     OPENING = 1  # connect, greeting, EHLO, STARTTLS, AUTH
     SENDER = 2  # MAIL FROM
     RECIPIENT = 3  # RCPT TO
-    DATA = 4  # DATA asked, not yet allowed
+    DATA = 4  # DATA sent, not yet accepted
     CONTENT = 5  # the server waits for the mail; its end has not been sent
     HANDED_OVER = 6  # the end may have been sent; the server has not replied
     ACCEPTED = 7  # the server has confirmed the mail

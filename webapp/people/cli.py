@@ -59,17 +59,17 @@ def create(  # noqa: PLR0917 - click passes them by name
 def ensure_admin(as_json: bool) -> None:
     """Create the first admin from ADMIN_EMAIL and ADMIN_PASSWORD. Existing people are not changed."""
     try:
-        answer = _ensure_admin(current_settings())
+        result = _ensure_admin(current_settings())
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(answer))
-    elif answer["created"]:
+        click.echo(json.dumps(result))
+    elif result["created"]:
         click.echo(
-            f"Created the admin {answer['email']}. Password: {answer.get('password', 'as set in ADMIN_PASSWORD')}"
+            f"Created the admin {result['email']}. Password: {result.get('password', 'as set in ADMIN_PASSWORD')}"
         )
     else:
-        click.echo(f"The admin {answer['email']} exists already.")
+        click.echo(f"The admin {result['email']} exists already.")
 
 
 @users.command("list")

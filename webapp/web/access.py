@@ -24,7 +24,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Permission(StrEnum):
-    """The permissions, each as a route, a view or a template asks for it; `ROLES` grants them."""
+    """The permissions that routes, views and templates check by name; `ROLES` grants them."""
 
     PUBLIC = "public"
     USE_ACCOUNT = "account.use"

@@ -31,7 +31,7 @@ _OPTIONS = {
     "priority": "priority", "expire_seconds": "expires",
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", {})
-_SAID = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
+_EXPRESSED = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
 
 
 def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
@@ -62,7 +62,7 @@ def _zone(schedules: Sequence[Mapping[str, Any]]) -> str:
 def _entry(one: Mapping[str, Any], zone: str) -> tuple[str, Set[str]]:
     """The source of one entry, and the names that it uses."""
     try:
-        entry = _lines(one, zone)
+        entry = _entry_source(one, zone)
         names = frozenset(compile(f"{{{entry}}}", "beat_schedule", "eval").co_names)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return f"# {one['name']!r} is left out: its arguments are nested too deep.\n", frozenset()
@@ -71,17 +71,17 @@ def _entry(one: Mapping[str, Any], zone: str) -> tuple[str, Set[str]]:
     return entry, names
 
 
-def _lines(one: Mapping[str, Any], zone: str) -> str:
-    said = {"task": repr(one["task"])}
+def _entry_source(one: Mapping[str, Any], zone: str) -> str:
+    entry = {"task": repr(one["task"])}
     if rule := _rule(one):
-        said["schedule"] = rule
+        entry["schedule"] = rule
     # Secrets are masked: Celery cannot decrypt them, and would pass the ciphertext to the task.
-    said |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
+    entry |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
     options = {called: masked_value(one[name]) for name, called in _OPTIONS.items() if one.get(name) not in _NOTHING}
     if options:
-        said["options"] = repr(options)
-    notes = "".join(f"    # {text}\n" for text in _notes(one, zone, said))
-    fields = "".join(f"    {name!r}: {text},\n" for name, text in said.items())
+        entry["options"] = repr(options)
+    notes = "".join(f"    # {text}\n" for text in _notes(one, zone, entry))
+    fields = "".join(f"    {name!r}: {text},\n" for name, text in entry.items())
     return f"{one['name']!r}: {{\n{notes}{fields}}},\n"
 
 
@@ -108,13 +108,13 @@ def _left_out(one: Mapping[str, Any]) -> list[str]:
     return reasons if one["enabled"] else [*reasons, "Disabled."]
 
 
-def _notes(one: Mapping[str, Any], zone: str, said: Mapping[str, str]) -> list[str]:
+def _notes(one: Mapping[str, Any], zone: str, entry: Mapping[str, str]) -> list[str]:
     """Notes on what the entry cannot express."""
-    rule = RULE_FIELDS[Kind(one["kind"])] if "schedule" in said else ()
-    unsaid = [name for name in (*ALL_RULE_FIELDS, *DEFAULTS) if name in one and name not in _SAID and name not in rule]
+    expressed = {*_EXPRESSED, *(RULE_FIELDS[Kind(one["kind"])] if "schedule" in entry else ())}
+    missing = [name for name in (*ALL_RULE_FIELDS, *DEFAULTS) if name in one and name not in expressed]
     found = [
         f"Celery has no equivalent: {name} = {one[name]!r}"
-        for name in unsaid
+        for name in missing
         if name not in DEFAULTS or one[name] != DEFAULTS[name]
     ]
     if one["timezone"] != zone:
