@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from webapp.accounts.passwords import LONGEST, SHORTEST, random_password, refusal
+from webapp.accounts.passwords import MAX_LENGTH, MIN_LENGTH, random_password, refusal
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -77,16 +77,16 @@ def test_it_takes_long_ones_of_any_composition(password: str) -> None:
 
 
 def test_the_limits_are_those_of_the_rules() -> None:
-    assert SHORTEST == 12
-    assert LONGEST >= 64
+    assert MIN_LENGTH == 12
+    assert MAX_LENGTH >= 64
     mixed = "seven quiet umbrellas "
     assert refusal((mixed * 4)[:64]) is None
-    assert refusal((mixed * 20)[:LONGEST]) is None
-    assert refusal((mixed * 20)[: LONGEST + 1]) is not None
+    assert refusal((mixed * 20)[:MAX_LENGTH]) is None
+    assert refusal((mixed * 20)[: MAX_LENGTH + 1]) is not None
 
 
 def test_one_that_unfolds_beyond_what_can_be_hashed_is_refused() -> None:
-    assert refusal("\ufdfa" * LONGEST) is not None
+    assert refusal("\ufdfa" * MAX_LENGTH) is not None
 
 
 def test_however_it_is_made_it_is_looked_at_quickly() -> None:

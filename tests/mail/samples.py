@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.config import MailSettings
-from webapp.mail.gateway import Gateway, OutgoingMail
+from webapp.mail.gateway import Gateway
+from webapp.mail.message import OutgoingMail
 
 SECRET = "a secret for tests only"
 

@@ -113,7 +113,7 @@ def test_mail_of_other_extensions_is_guarded_too() -> None:
     box, app = Mailbox(), Flask(__name__)
     app.testing = True
     with Server(box) as server, app.app_context():
-        GuardedMail().init_app(app, MailSettings(port=server.port, sender="beatdesk@example.com"))
+        GuardedMail(app, MailSettings(port=server.port, sender="beatdesk@example.com"))
         flask = app.extensions["mail"]
         flask.send(flask_mail.Message("Reset", recipients=["maya@example.com"], body="x"))
         with pytest.raises(UnsafeMessage):

@@ -12,8 +12,8 @@ from tests.mail.samples import gateway, mail
 from tests.mail.servers import parse
 from webapp.config import MailSettings
 from webapp.mail.connection import GuardedMail
-from webapp.mail.gateway import UnsafeMessage
-from webapp.mail.message import QuotableMessage, ascii_address, build, check
+from webapp.mail.errors import UnsafeMessage
+from webapp.mail.message import QuotableMessage, ascii_address, build, check_message
 
 # Python takes each of these for the end of a header's line, or passes it through to a server that may.
 BREAKS = [
@@ -66,7 +66,7 @@ def test_line_breaks_in_a_message_of_other_extensions_are_refused(carrier: Flask
         message = flask_mail.Message("Hi", recipients=["a@example.com"], sender="b@example.com", body="x")
         setattr(message, field, f"c@example.com{text}Bcc: d@example.com")
         with pytest.raises(UnsafeMessage):
-            check(message)
+            check_message(message)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_message_goes_to_one_recipient_and_nowhere_else(carrier: Flask, more: 
     with carrier.app_context():
         message = flask_mail.Message("Hi", sender="b@example.com", body="x", **more)
         with pytest.raises(UnsafeMessage):
-            check(message)
+            check_message(message)
 
 
 def test_text_that_is_not_unicode_is_refused() -> None:

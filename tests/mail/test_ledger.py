@@ -16,7 +16,8 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry, User
 from webapp.mail import service
-from webapp.mail.gateway import Gateway, InDoubt, NotHandedOver, Refused
+from webapp.mail.errors import InDoubt, NotHandedOver, Refused
+from webapp.mail.gateway import Gateway
 from webapp.mail_store import outbox
 from webapp.mail_store.models import Mail, MailState, SuppressedAddress
 from webapp.run_store.models import Run

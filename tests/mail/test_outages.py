@@ -13,7 +13,7 @@ import pytest
 
 from tests.mail.samples import gateway, mail
 from tests.mail.servers import HOST, Action, ScriptedServer, Step
-from webapp.mail.gateway import InDoubt, NotHandedOver
+from webapp.mail.errors import InDoubt, NotHandedOver
 
 BEFORE_THE_END = ["connect", "ehlo", "mail", "rcpt", "data"]
 TIMEOUT = 0.3

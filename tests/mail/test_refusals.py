@@ -6,7 +6,7 @@ import pytest
 
 from tests.mail.samples import gateway, mail
 from tests.mail.servers import Mailbox, ScriptedServer, Server
-from webapp.mail.gateway import NotHandedOver, Refused
+from webapp.mail.errors import NotHandedOver, Refused
 
 STEPS = ["connect", "ehlo", "mail", "rcpt", "data", "end"]
 

@@ -11,7 +11,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from tests.mail.samples import gateway, mail
 from tests.mail.servers import HOST, Action, Mailbox, ScriptedServer, Server, Step, make_certificate
-from webapp.mail.gateway import NotHandedOver
+from webapp.mail.errors import NotHandedOver
 
 Certificate = tuple[Path, ssl.SSLContext]
 

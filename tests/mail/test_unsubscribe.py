@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from webapp.mail.unsubscribe import InvalidToken, Subscription, make_token, read_token, unsubscribe_headers
+from webapp.mail.unsubscribe import Subscription, make_token, read_token, unsubscribe_headers
 
 SECRET = "a secret for tests only"
 
@@ -19,28 +19,24 @@ def test_a_token_is_read_as_it_was_made(user_id: int | str, kind: str) -> None:
 
 @given(st.text(max_size=80))
 def test_any_other_text_is_refused(text: str) -> None:
-    with pytest.raises(InvalidToken):
-        read_token(SECRET, text)
+    assert read_token(SECRET, text) is None
 
 
 def test_a_changed_token_is_refused() -> None:
     mine, other = make_token(SECRET, 7, "birthday"), make_token(SECRET, 8, "birthday")
-    with pytest.raises(InvalidToken):
-        read_token(SECRET, other.split(".")[0] + "." + mine.split(".")[1])
+    assert read_token(SECRET, other.split(".")[0] + "." + mine.split(".")[1]) is None
 
 
 def test_a_token_of_another_secret_or_purpose_is_refused() -> None:
     elsewhere = URLSafeSerializer(SECRET, salt="password-reset").dumps([7, "birthday"])
     for token in (make_token("another secret", 7, "birthday"), elsewhere):
-        with pytest.raises(InvalidToken):
-            read_token(SECRET, token)
+        assert read_token(SECRET, token) is None
 
 
 @pytest.mark.parametrize("payload", [7, [7], [7, 8], [None, "birthday"], {"user": 7}, [True, "birthday", 1]])
 def test_a_token_of_another_form_is_refused(payload: object) -> None:
     token = URLSafeSerializer(SECRET, salt="beatdesk.mail.unsubscribe").dumps(payload)
-    with pytest.raises(InvalidToken):
-        read_token(SECRET, token)
+    assert read_token(SECRET, token) is None
 
 
 def test_the_headers_follow_rfc_8058() -> None:

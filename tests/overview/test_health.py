@@ -47,8 +47,8 @@ def signs(context: Flask, redis: redis_client.Redis) -> Callable[[], dict[str, S
         db.session.commit()
         monitor = context.extensions["health"]
         for part in monitor._parts:
-            part.looked_at = float("-inf")
-        return {sign.key: sign for sign in monitor.health(patience=10.0).signs}
+            part.checked_at = float("-inf")
+        return {sign.key: sign for sign in monitor.health(timeout=10.0).signs}
 
     return look
 
@@ -238,11 +238,11 @@ def test_many_pages_at_once_look_once(signs: Callable[[], dict[str, Sign]], cont
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         statements.append(statement)
 
-    looked_at = [part.looked_at for part in context.extensions["health"]._parts]
+    checked_at = [part.checked_at for part in context.extensions["health"]._parts]
     sa.event.listen(db.engine, "before_cursor_execute", note)
     began = time.monotonic()
     for _ in range(20):
         viewer.get("/account")
     looks = sum("beat_lease" in statement for statement in statements)
     assert looks <= time.monotonic() - began + 1
-    wait_for(lambda: [part.looked_at for part in context.extensions["health"]._parts] != looked_at or not looks)
+    wait_for(lambda: [part.checked_at for part in context.extensions["health"]._parts] != checked_at or not looks)

@@ -122,7 +122,7 @@ def test_what_is_recorded_twice_is_counted_once(
 def test_runs_queues_and_the_recorders_lag(
     context: Flask, redis: redis_client.Redis, figures: Callable[[], Figures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webapp.overview.metrics.COUNTED", 20)
+    monkeypatch.setattr("webapp.overview.metrics.MAX_COUNTED", 20)
     make_worker("a@host", id_="a")
     make_runs(30)
     make_run(RunState.QUEUED, age=90, queue="slow")

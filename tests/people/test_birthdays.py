@@ -88,7 +88,7 @@ def test_29_february_moves_in_years_without_it(today: date, setting: str, expect
 
 
 def test_many_people_are_greeted_in_several_transactions(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(birthdays, "BATCH", 2)
+    monkeypatch.setattr(birthdays, "BATCH_SIZE", 2)
     for number in range(5):
         add_person(f"{number}@example.com", birthday=date(1990, 11, 23))
     assert send_birthday_mails(EIGHT) == 5

@@ -18,8 +18,8 @@ from webapp.recurrence import (
     Recurrence,
     RecurrenceError,
     Solar,
-    check,
     due_times,
+    validate_recurrence,
 )
 
 HOURLY = Crontab.from_line("0 * * * *")
@@ -64,7 +64,7 @@ NAIVE = at("2027-01-01T00:00:00")
 )
 def test_it_refuses_what_can_never_work(recurrence: Recurrence, field: str) -> None:
     with pytest.raises(RecurrenceError) as refused:
-        check(recurrence)
+        validate_recurrence(recurrence)
     assert refused.value.field == field
     assert str(refused.value)
     assert "\n" not in str(refused.value)
@@ -75,10 +75,10 @@ def test_berlin_start_and_end_in_the_repeated_hour_are_compared_as_instants() ->
     first = datetime(2027, 10, 31, 2, 30, tzinfo=berlin)
     second = datetime(2027, 10, 31, 2, 10, tzinfo=berlin, fold=1)
     every_minute = Crontab.from_line("* * * * *")
-    check(Recurrence(every_minute, "Europe/Berlin", start=first, end=second))
+    validate_recurrence(Recurrence(every_minute, "Europe/Berlin", start=first, end=second))
     assert len(due_times(Recurrence(every_minute, "Europe/Berlin", start=first, end=second), NEW_YEAR, 99)) == 41
     with pytest.raises(RecurrenceError, match="after the start"):
-        check(Recurrence(every_minute, "Europe/Berlin", start=second, end=first))
+        validate_recurrence(Recurrence(every_minute, "Europe/Berlin", start=second, end=first))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_berlin_start_and_end_in_the_repeated_hour_are_compared_as_instants() ->
     ],
 )
 def test_it_accepts_what_works(recurrence: Recurrence) -> None:
-    check(recurrence)
+    validate_recurrence(recurrence)
     assert due_times(recurrence, datetime.fromisoformat("2026-12-31T00:00:00Z"), 1)
 
 

@@ -7,7 +7,7 @@ from celery.schedules import crontab as celery_crontab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.recurrence import Crontab, Recurrence, RecurrenceError, check
+from webapp.recurrence import Crontab, Recurrence, RecurrenceError, validate_recurrence
 from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS, parse_field
 
 LIMITS = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month_of_year": (1, 12), "day_of_week": (0, 6)}
@@ -97,12 +97,12 @@ def test_from_line_reads_the_usual_order_and_line_writes_it() -> None:
 @pytest.mark.parametrize("line", ["0 0 31 2 *", "0 0 30 feb *", "0 0 31 4,6,9,11 *", "* * 30,31 2 mon"])
 def test_a_crontab_that_can_never_fire_is_refused(line: str) -> None:
     with pytest.raises(RecurrenceError, match="never fires") as refused:
-        check(Recurrence(Crontab.from_line(line)))
+        validate_recurrence(Recurrence(Crontab.from_line(line)))
     assert refused.value.field == "day_of_month"
 
 
 @pytest.mark.parametrize("line", ["0 0 29 2 *", "0 0 29 2 mon", "0 0 31 1-12 *", "0 0 30,31 2,4 *"])
 def test_a_crontab_that_fires_rarely_is_accepted(line: str) -> None:
     recurrence = Recurrence(Crontab.from_line(line))
-    check(recurrence)
+    validate_recurrence(recurrence)
     assert recurrence.rule == Crontab.from_line(line)

@@ -72,4 +72,4 @@ def test_a_week_in_berlin_when_the_clocks_go_back() -> None:
 def test_clock_changes(timezone: str) -> None:
     first, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2026, 2029))
     expected = [change.instant for change in changes(timezone) if first <= change.instant < end]
-    assert clock_changes(timezone, first, end) == expected
+    assert list(clock_changes(timezone, first, end)) == expected

@@ -23,8 +23,8 @@ from webapp.schedule_store.reader import BrokenRow, EntryReader
 from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, Row, rows_by_id
 from webapp.schedule_store.stored import Stored, find_many
 from webapp.schedules.calendar import grouping
-from webapp.schedules.calendar.roster import Roster
-from webapp.schedules.holding import hold_at, next_firing
+from webapp.schedules.calendar.due_index import DueIndex
+from webapp.schedules.holds import hold_at, next_firing
 from webapp.task_catalogue.registry import find_task, rule_for
 
 BEGIN = now().replace(microsecond=0)
@@ -267,7 +267,7 @@ def test_pages_say_of_a_row_what_beat_does_with_it(app: Flask, rows: list[Made])
 @given(rows=st.lists(_rows(), min_size=6, max_size=6))
 def test_gathered_by_the_database_rows_say_the_same(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows * 2):
-        gathered, one_by_one = Roster(), Roster()
+        gathered, one_by_one = DueIndex(), DueIndex()
         gathered.refresh(db.session.connection(), BEGIN)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(grouping, "MAX_GROUPS", 0)

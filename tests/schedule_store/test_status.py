@@ -20,7 +20,7 @@ from webapp.schedule_store.status import DUE, Status, comes_due, has_status, sta
 from webapp.schedule_store.stored import Stored, find_many
 from webapp.scheduler import progress
 from webapp.scheduler.progress import Note
-from webapp.schedules.holding import hold_at
+from webapp.schedules.holds import hold_at
 
 HOUR = timedelta(hours=1)
 PAUSES = [

@@ -9,10 +9,10 @@ import pytest
 
 from tests import servers
 from webapp import create_app
+from webapp.schedules.sources.formats import guess
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_source
 from webapp.schedules.sources.python.values import RUN_IT
-from webapp.schedules.sources.reading import guess
 from webapp.web.errors import Invalid
 
 IMPORTS = "from celery.schedules import crontab\n"

@@ -11,7 +11,7 @@ import pytest
 from webapp.recurrence import Crontab, Recurrence, describe, due_times
 from webapp.recurrence.zone_search import like_zones, meant_zone, zone_options
 from webapp.schedules.editor.crontab_builder import HOUR_STEPS, MONTH_CHOICES, NTH, STEPS, WEEK, build
-from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, read_back
+from webapp.schedules.editor.crontab_parser import LINE, filled_in, read_back
 from webapp.schedules.editor.explanation import clock_notes, crontab_parts, zone_words
 from webapp.web.errors import Invalid
 

@@ -9,8 +9,8 @@ import pytest
 from tests import servers
 from webapp import create_app
 from webapp.schedules.sources.crontab_file import from_crontab
+from webapp.schedules.sources.formats import ImportOptions, guess, read
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.reading import Asked, guess, read
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
 
@@ -95,7 +95,7 @@ def test_a_line_that_is_none_refuses_itself_only() -> None:
         "CRON_TZ=Asia/Tokyo\n1 1 * * * add\t5 6\n"
     )
     assert guess(text.removeprefix("\ufeff")) == "crontab"
-    found = read(text, Asked(timezone="UTC"), NOW)
+    found = read(text, ImportOptions(timezone="UTC"), NOW)
     assert [(one.line, bool(one.error)) for one in found] == [(1, False), (2, True), (3, True), (4, False), (6, False)]
     assert "Use five fields and a command" in str(found[1].error)
     assert "minute" in str(examine(found[3].fields, NOW).errors)

@@ -13,7 +13,7 @@ from webapp.extensions import db
 from webapp.schedule_store.rows import CRONTABS, DETAILS, TASKS, WORDS
 from webapp.schedules.list import listing, ordering, trigrams
 from webapp.schedules.list.listing import Filters
-from webapp.schedules.list.trigrams import SHARES, may_mention, rare_parts
+from webapp.schedules.list.trigrams import SHARES, may_mention, rare_trigrams
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {
@@ -113,8 +113,8 @@ def test_what_is_too_short_has_no_parts(q: str) -> None:
 
 
 def test_parts_whose_lower_case_depends_on_others_are_not_asked_for() -> None:
-    assert rare_parts("ΟΔΟΣ Büro ÖDE", {}) == ["üro", "ro "]
-    assert rare_parts("ΔΟΣ", {}) == []
+    assert rare_trigrams("ΟΔΟΣ Büro ÖDE", {}) == ["üro", "ro "]
+    assert rare_trigrams("ΔΟΣ", {}) == []
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_parts_whose_lower_case_depends_on_others_are_not_asked_for() -> None:
     ],
 )
 def test_a_few_rare_parts_are_asked_for(shares: dict[str, float], parts: list[str]) -> None:
-    assert rare_parts("schedule 77", shares) == parts
-    assert rare_parts("SCHEDULE 77", shares) == [part.upper() for part in parts]
+    assert rare_trigrams("schedule 77", shares) == parts
+    assert rare_trigrams("SCHEDULE 77", shares) == [part.upper() for part in parts]
 
 
 def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
@@ -141,7 +141,7 @@ def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
     db.session.execute(sa.text("ANALYZE schedule_words"))
     shares = trigrams._shares()
     assert shares["off"] > 0.9
-    assert rare_parts("office 123", shares) == ["123", " 12"]
+    assert rare_trigrams("office 123", shares) == ["123", " 12"]
     db.session.execute(sa.text("DELETE FROM schedule_words"))
     assert trigrams._shares() is shares
 

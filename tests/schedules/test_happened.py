@@ -108,7 +108,7 @@ def test_bursts_of_today_are_those_ahead(app: Flask, scheduler: Visitor, hour: d
 def test_more_runs_than_are_looked_at_are_not_guessed(
     app: Flask, scheduler: Visitor, monkeypatch: pytest.MonkeyPatch, hour: datetime, walked: int
 ) -> None:
-    monkeypatch.setattr(past, "WALKED", walked)
+    monkeypatch.setattr(past, "MAX_RUNS", walked)
     number = make(app, {"name": "s1", "crontab": "30 * * * *"})[0]
     older, newer = hour - timedelta(hours=3), hour - timedelta(hours=2)
     add_rows(app, *(due(number, at + timedelta(minutes=n), "failed") for at in (older, newer) for n in (1, 2)))

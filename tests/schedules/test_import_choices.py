@@ -14,7 +14,7 @@ from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedules import service
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.sources.yaml_file import from_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid

@@ -21,7 +21,7 @@ from webapp.schedule_store import stored
 from webapp.schedule_store.definition import iso
 from webapp.schedule_store.rows import DETAILS, PROGRESS, TASKS
 from webapp.schedules.list import listing
-from webapp.schedules.list.cached_counts import MOST, kept
+from webapp.schedules.list.cached_counts import MAX_ENTRIES, cached
 from webapp.schedules.list.listing import Filters
 
 Filled = Callable[..., dict[str, Any]]
@@ -283,11 +283,11 @@ def test_what_took_long_to_find_is_kept_as_many_times_as_long(context: Flask, mo
     def after(seconds: float, takes: float, key: str = "it") -> int:
         clock["now"] += seconds
         clock["takes"] = takes
-        return kept(key, find)
+        return cached(key, find)
 
     # What is quick is found each time; what takes 100 ms is kept for 20 s.
     assert [after(0, 0.005), after(0, 0.005), after(0, 0.1), after(19, 0.1), after(2, 0.1)] == [0, 1, 2, 2, 3]
     assert after(0, 0.1, "another") == 4
-    for number in range(MOST):
+    for number in range(MAX_ENTRIES):
         after(0, 0.1, f"key {number}")
-    assert after(0, 0.0) == 5 + MOST
+    assert after(0, 0.0) == 5 + MAX_ENTRIES

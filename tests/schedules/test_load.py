@@ -11,8 +11,8 @@ from webapp.recurrence import Crontab, Interval, Recurrence
 from webapp.run_store.message import Destination
 from webapp.schedule_store.pauses import Pause, spans
 from webapp.schedules.calendar import load
+from webapp.schedules.calendar.due_index import Group, When
 from webapp.schedules.calendar.load import Load, bursts, calmest
-from webapp.schedules.calendar.roster import Group, When
 from webapp.schedules.calendar.run_times import UNKNOWN, usual
 from webapp.workers.capacity import Pool
 
@@ -38,7 +38,7 @@ def reckoned(groups: dict[Group, int], seconds: float = 60.0, slots: int = 2, mi
 
     members = {found: range(count) for found, count in groups.items()}
     pools = [Pool(("celery",), slots), Pool(("slow",), 1)]
-    return load.reckon(members, (MONDAY, minutes), pools, lambda found: found.aim.routing_key, lengths)
+    return load.compute_load(members, (MONDAY, minutes), pools, lambda found: found.aim.routing_key, lengths)
 
 
 def test_fires_and_work_are_counted_in_their_pool() -> None:
@@ -54,7 +54,7 @@ def test_what_a_wide_pause_holds_does_not_fire() -> None:
     everything = Pause(2, frozenset(), "", "", at(30), None)
 
     def fires(*pauses: Pause) -> int:
-        found = load.reckon(
+        found = load.compute_load(
             {nightly: [1, 2], other: [3]},
             (MONDAY, 2 * DAY),
             [Pool(("celery",), 1)],
@@ -114,7 +114,7 @@ def test_the_calmest_minute_is_free_for_the_whole_run_and_far_from_others() -> N
 
 
 def test_what_takes_too_long_to_reckon_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "MOST_STEPS", 1000)
+    monkeypatch.setattr(load, "MAX_STEPS", 1000)
     found = reckoned({group("* * * * *"): 3, group("0 1 * * *"): 2, group("0 2 * * *"): 1})
     assert found.left_out == 3
 

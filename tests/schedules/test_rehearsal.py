@@ -118,14 +118,14 @@ def test_as_a_table_for_spreadsheets(viewer: Visitor, monkeypatch: pytest.Monkey
         "yes",
         "moved from 02:30, which does not exist that day",
     )
-    monkeypatch.setattr("webapp.schedules.inquiries.rehearsal_export.MOST_EXPORTED", 5)
+    monkeypatch.setattr("webapp.schedules.inquiries.rehearsal_export.MAX_EXPORTED", 5)
     rows = viewer.get("/schedules/rehearsal.csv").text.splitlines()
     assert len(rows) == 7
     assert "Only the first 5 runs are exported" in rows[-1]
 
 
 def test_what_is_too_much_to_count_is_named(viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "MOST_COUNTED", 0)
+    monkeypatch.setattr(rehearsal, "MAX_COUNTED", 0)
     assert "there are too many runs: often" in viewer.get("/schedules/rehearsal").text
 
 

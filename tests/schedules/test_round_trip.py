@@ -16,8 +16,8 @@ from tests import servers
 from webapp import create_app
 from webapp.extensions import celery
 from webapp.schedule_store.definition import DEFAULTS
-from webapp.schedules.sources.own import to_yaml
-from webapp.schedules.sources.reading import Asked, read
+from webapp.schedules.sources.formats import ImportOptions, read
+from webapp.schedules.sources.yaml_file import to_yaml
 from webapp.schedules.transfer.export import entry_of, to_json
 from webapp.schedules.validation import examine
 from webapp.secrecy.names import is_secret
@@ -50,7 +50,7 @@ def check_round_trip(**fields: Any) -> None:
     snapshot = define({**interval, **fields})
     for text in (to_yaml([entry_of(snapshot)]), to_json([entry_of(snapshot)])):
         text.encode()
-        (again,) = read(text, Asked(), NOW)
+        (again,) = read(text, ImportOptions(), NOW)
         assert define(dict(again.fields)) == snapshot
 
 

@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 from tests.visitors import Visitor
 from webapp.extensions import celery, db
 from webapp.schedules import service
-from webapp.schedules.sources.own import from_yaml
+from webapp.schedules.sources.yaml_file import from_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.secrecy import sealing

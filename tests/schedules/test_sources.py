@@ -14,12 +14,12 @@ from webapp import create_app
 from webapp.recurrence import Crontab, Recurrence, due_times
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata
+from webapp.schedules.sources.formats import guess
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.own import from_yaml
 from webapp.schedules.sources.python.beat_schedule import from_module, from_source
 from webapp.schedules.sources.python.export import to_source
 from webapp.schedules.sources.python.values import RUN_IT
-from webapp.schedules.sources.reading import guess
+from webapp.schedules.sources.yaml_file import from_yaml
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
 

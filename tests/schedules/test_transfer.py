@@ -16,7 +16,7 @@ from webapp.schedule_store import stored
 from webapp.schedule_store.rows import TASKS, select_schedules
 from webapp.schedules import service
 from webapp.schedules.sources.given import Given
-from webapp.schedules.sources.own import from_yaml, to_yaml
+from webapp.schedules.sources.yaml_file import from_yaml, to_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid

@@ -1,1 +1,1 @@
-"""Sign-in, roles, access rules and the audit."""
+"""Sign-in, sessions, passwords, API tokens, and the pages of the audit."""

@@ -1,4 +1,4 @@
-"""`/audit`: who did what."""
+"""`/audit`: the list of audit entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ blueprint = Blueprint("audit", __name__)
 @blueprint.get("/audit")
 @access(Permission.VIEW_AUDIT)
 def index() -> Response:
-    """The newest first, narrowed by actor, action and object."""
+    """The entries, newest first, filtered by actor, action and object."""
     filters = {name: text_in_query(name) for name in ("actor", "action", "object")}
     query = audit.entries(actor=filters["actor"], action=filters["action"], thing=filters["object"])
     page = requested_page(query, AuditEntry.id)

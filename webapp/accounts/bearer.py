@@ -1,12 +1,10 @@
-"""Requests that a program proves by `Authorization: Bearer …` instead of a cookie, at the routes that take it.
+"""Authentication by `Authorization: Bearer …` instead of a cookie, at the routes that accept it.
 
-Such a request has no session: what a cookie says is not read, none is set, and no token of a form is needed, since no
-browser sends that header by itself. At every other route the header means nothing.
+Such a request has no session: no cookie is read or set, and no CSRF token is needed, since browsers do not send that
+header by themselves. At all other routes the header is ignored.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from flask import Flask, Response, abort, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -18,18 +16,19 @@ from webapp.web.access import act_as
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Flask's, which keeps nothing of a request that brought a token."""
+    """Flask's sessions, except for requests with a bearer token, whose session is not saved."""
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write the cookie, unless the request had none to go by."""
+        """Set the cookie, unless the request has a bearer token."""
         if "by_token" not in g:
             super().save_session(app, session, response)
 
 
 def authenticate() -> None:
-    """Before everything that reads the session: let the request be that of the token's person, or refuse it."""
+    """Make the token's person the current user, or refuse the request. Runs before anything reads the session."""
     given = request.authorization
-    if given is None or given.type != "bearer" or not _takes_tokens(request.endpoint):
+    view = current_app.view_functions.get(request.endpoint or "")
+    if given is None or given.type != "bearer" or not getattr(view, "takes_tokens", False):
         return
     g.by_token = True
     session.clear()
@@ -40,8 +39,3 @@ def authenticate() -> None:
         abort(401, "This token is unknown or revoked.", www_authenticate=WWWAuthenticate("bearer"))
     attempt.uncount()
     act_as(user)
-
-
-def _takes_tokens(endpoint: str | None) -> bool:
-    view: Any = current_app.view_functions.get(endpoint or "")
-    return getattr(view, "takes_tokens", False)

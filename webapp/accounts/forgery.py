@@ -1,8 +1,8 @@
-"""Which unsafe requests need the token of a form, against forgery by other sites: all, but for two kinds.
+"""Protection against cross-site request forgery: unsafe requests need a CSRF token, with two exceptions.
 
-- Those proved by a bearer token, which no browser sends by itself.
-- Those of programs without a session, at a route that says `open_json=True`: JSON, no session cookie, and no sign that
-  another site's page sent it. What such a request may do, anybody may.
+- Requests with a bearer token, which browsers do not send by themselves.
+- JSON requests without a session cookie, at a route with `open_json=True`, unless a header shows that another site's
+  page sent them. These routes are public.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 
-from webapp.config import Settings
 from webapp.extensions import csrf
+from webapp.web.hosts import current_settings
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def check_form_token() -> None:
-    """Before each request: raises CSRFError where a token is needed and is missing or wrong."""
+    """Check each request before its view. Raises CSRFError if a token is needed and is missing or wrong."""
     if "by_token" not in g and not _is_open_json():
         csrf.protect(apply_exemptions=True)
 
@@ -35,11 +35,10 @@ def _is_open_json() -> bool:
 
 
 def _is_own_origin(given: str | None) -> bool:
-    """Whether no page sent it, or one of ours: under PUBLIC_URL, or the address that was asked."""
+    """Whether an `Origin` header is absent, or names this site: PUBLIC_URL, or the host of the request."""
     if given is None:
         return True
-    settings: Settings = current_app.extensions["settings"]
-    return _origin(given) in (_origin(settings.public_url), _origin(request.host_url))
+    return _origin(given) in (_origin(current_settings().public_url), _origin(request.host_url))
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None] | None:

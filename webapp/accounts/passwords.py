@@ -1,6 +1,6 @@
-"""Which passwords are taken, and how they are kept and checked.
+"""Validating, hashing and checking passwords.
 
-At least twelve characters, no rules of composition, guessable ones refused (OWASP ASVS 5.0, 6.2). Kept as argon2id.
+At least twelve characters, no rules of composition, guessable ones refused (OWASP ASVS 5.0, 6.2). Hashed by argon2id.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from flask_security.utils import hash_password, verify_password
 
 from webapp.identity.models import User
 
-SHORTEST = 12
-# Far above the 64 that must be allowed; without an end, a request of megabytes would be hashed.
-LONGEST = 200
-# The hashing library refuses more, counted after Unicode has been unfolded.
-LONGEST_IN_BYTES = 4096
+MIN_LENGTH = 12
+# Far above the 64 that must be allowed; without a limit, a request of megabytes would be hashed.
+MAX_LENGTH = 200
+# The hashing library refuses more, counted after Unicode normalisation.
+MAX_BYTES = 4096
 
-# How many characters the estimate reads: its time grows with their cube, and what begins strong is strong.
-ESTIMATED_LENGTH = 48
-# Powers of ten. The lower one is for words alone, as people join them to phrases.
-LEAST_GUESSES = 10.0
-LEAST_GUESSES_OF_WORDS = 8.0
-# Signs that stand for one letter, as one sign: zxcvbn tries every assignment of signs to letters, which would be
-# hundreds for a text that has them all.
+# How many characters are rated: the time grows with their cube, and a password with a strong beginning is strong.
+RATED_LENGTH = 48
+# Powers of ten. The lower one is for passphrases, which are made of words alone.
+MIN_GUESSES = 10.0
+MIN_GUESSES_OF_WORDS = 8.0
+# Of several signs for one letter, only one is kept: zxcvbn tries every combination of signs and letters, which would be
+# hundreds for a text that has all of them.
 _SIGNS = str.maketrans("@{[<!|$+", "4(((1157")
-# What many choose because it is long; each word counts for nothing beside the others.
+# Long passwords that many people choose; their words add nothing to each other.
 _PHRASES = tuple(Path(__file__).with_name("known_phrases.txt").read_text("ascii").split())
-# zxcvbn keeps the words about the owner in a table of its module.
+# zxcvbn stores the words about the owner in a global table.
 _estimating = Lock()
 
 
 def refusal(password: object, about: Iterable[str] = ()) -> str | None:
-    """Why a password cannot be taken, or None; `about` are words about its owner, such as name and address."""
+    """Why a password is refused, or None; `about` are words about its owner, such as name and address."""
     if not isinstance(password, str) or not password:
         return "Choose a password."
-    if len(password) < SHORTEST:
-        return f"Use at least {SHORTEST} characters. A few unrelated words are easy to remember."
-    if len(password) > LONGEST or len(_normal(password).encode()) > LONGEST_IN_BYTES:
-        return f"Use at most {LONGEST} characters."
+    if len(password) < MIN_LENGTH:
+        return f"Use at least {MIN_LENGTH} characters. A few unrelated words are easy to remember."
+    if len(password) > MAX_LENGTH or len(_normal(password).encode()) > MAX_BYTES:
+        return f"Use at most {MAX_LENGTH} characters."
     if _is_guessable(password, about):
         return (
             "This password would be guessed quickly: it is made of common words, names or patterns. "
@@ -54,14 +54,14 @@ def refusal(password: object, about: Iterable[str] = ()) -> str | None:
 
 
 def hashed(password: str) -> str:
-    """What is stored of a password."""
+    """The hash of a password, as it is stored."""
     return str(hash_password(_normal(password)))
 
 
 def matches(user: User | None, password: object) -> bool:
-    """Whether this is the person's password. Takes as long for somebody unknown as for a wrong password."""
+    """Whether this is the user's password. Takes as long for an unknown user as for a wrong password."""
     text = _normal(password) if isinstance(password, str) else ""
-    if len(text.encode()) > LONGEST_IN_BYTES:
+    if len(text.encode()) > MAX_BYTES:
         text = ""
     if user is None or not text:
         hash_password(text or "nothing was given")
@@ -70,18 +70,18 @@ def matches(user: User | None, password: object) -> bool:
 
 
 def random_password() -> str:
-    """A password that nobody can guess and that can be read out."""
+    """A random password that is easy to read aloud."""
     return "-".join(secrets.token_hex(2) for _ in range(6))
 
 
 def _normal(password: str) -> str:
-    """One spelling of the same characters, whatever the keyboard composed."""
+    """The password in Unicode normal form, independent of how the keyboard composes characters."""
     return str(_security.password_util.normalize(password))
 
 
 def _is_guessable(password: str, about: Iterable[str]) -> bool:
-    """Whether it takes few guesses as it is, or with everything left out that is neither letter nor digit."""
-    text = password.casefold()[:ESTIMATED_LENGTH]
+    """Whether few guesses suffice for the password as it is, or for its letters and digits alone."""
+    text = password.casefold()[:RATED_LENGTH]
     words = _words((*about, "beatdesk"))
     with _estimating:
         return any(_guesses(form, words) < least for form, least in _forms(text))
@@ -89,14 +89,14 @@ def _is_guessable(password: str, about: Iterable[str]) -> bool:
 
 def _forms(text: str) -> Iterator[tuple[str, float]]:
     plain = text.translate(_SIGNS)
-    yield plain, LEAST_GUESSES
+    yield plain, MIN_GUESSES
     only_words = plain == text and not re.search(r"\d", text)
     for form in {re.sub(r"[\W_]+", "", text), re.sub(r"[\W_]+", "", plain)} - {plain, ""}:
-        yield form, LEAST_GUESSES_OF_WORDS if only_words else LEAST_GUESSES
+        yield form, MIN_GUESSES_OF_WORDS if only_words else MIN_GUESSES
 
 
 def _words(about: Iterable[str]) -> list[str]:
-    """Words about the owner, which are known to whoever guesses, and those words written as one."""
+    """Words that an attacker tries first: those about the owner, singly and joined, and common phrases."""
     found = []
     for text in about:
         pieces = re.findall(r"[^\W_]+", text.casefold())
@@ -105,11 +105,11 @@ def _words(about: Iterable[str]) -> list[str]:
 
 
 def _guesses(text: str, words: list[str]) -> float:
-    """How many guesses the parts take in any order, as a power of ten.
+    """The number of guesses for the parts in any order, as a power of ten.
 
-    zxcvbn's own sum gives each further part four digits more, so that four trivial ones would be strong.
+    zxcvbn's own sum adds four digits for each further part, so that four trivial parts would be strong.
     """
-    # Here, because only what sets a password needs its lists, which take 15 MB.
+    # Imported here because its word lists take 15 MB, and are needed only where a password is set.
     from zxcvbn import zxcvbn
 
     parts = zxcvbn(text, words)["sequence"]

@@ -129,7 +129,7 @@ def _request_link(email: str, kind: str, wanted: Callable[[User], bool]) -> None
     # Once in a while for each asker, so that strangers do not use up what the owner may ask for.
     user = _load(user_id)
     slot = int(now().timestamp() // LINK_MAIL_EVERY.total_seconds())
-    enqueued = enqueue(db.session, key=f"{kind}:{user.id}:{slot}:{limits.asker()}", kind=kind, user=user)
+    enqueued = enqueue(db.session, key=f"{kind}:{user.id}:{slot}:{limits.client_digest()}", kind=kind, user=user)
     db.session.commit()
     if enqueued is None:
         attempt.uncount()

@@ -1,7 +1,7 @@
-"""Being signed in, kept on the server.
+"""Sessions of signed-in users, stored on the server.
 
-The signed cookie names a `SignIn` row by a random token; the row is asked at each request, together with the person.
-Ending the row ends the session wherever a copy of the cookie is.
+The signed cookie names a `SignIn` row by a random token; each request loads the row together with the user. Ending the
+row ends the session for every copy of the cookie.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from webapp.extensions import db
 from webapp.identity.models import Role, SignIn, User, roles_users
 from webapp.web.access import Permission, granted
 
-# What the token is called in the cookie.
+# The key of the token in the session cookie.
 TOKEN = "sign_in"
-# After so long one signs in again, used or not.
+# After this time a session ends, whether or not it is in use.
 LIFETIME = timedelta(days=30)
 
 
-# Put together once, for each request asks it. The roles are joined one table after the other: `joinedload` nests the
-# joins, and SQLite would read all of `roles_users` for it.
-_WHO = (
+# Built once, because each request runs it. The roles are joined one table after the other: `joinedload` nests the
+# joins, for which SQLite would read all of `roles_users`.
+_LOAD_USER = (
     sa.select(User)
     .join(SignIn, SignIn.user_id == User.id)
     .outerjoin(roles_users, roles_users.c.user_id == User.id)
@@ -42,14 +42,14 @@ _WHO = (
 
 
 def load(uniquifier: str) -> User | None:
-    """The person of this request, if the cookie's sign-in is alive; Flask-Login's loader, with one query."""
+    """The user of this request if the cookie's session has not ended. Flask-Login's user loader; one query."""
     row = current_id()
     if row is None:
         return None
     given = {"id": row, "since": now() - LIFETIME, "uniquifier": uniquifier}
-    user = db.session.scalars(_WHO, given).unique().one_or_none()
+    user = db.session.scalars(_LOAD_USER, given).unique().one_or_none()
     if user is not None:
-        # A rollback expires what the session holds: the user would be loaded again for the view of a POST.
+        # A rollback expires the objects of the session: the user would be loaded again in the view of a POST.
         db.session.expunge(user)
         set_request_attr("fs_authn_via", "session")
         set_request_attr("fs_paa", session.get("fs_paa", 0))
@@ -57,16 +57,16 @@ def load(uniquifier: str) -> User | None:
 
 
 def begin(user: User) -> None:
-    """Sign a person in, in a session with nothing of the one before; the caller commits."""
+    """Sign a user in, with an empty session; the caller commits."""
     end_current()
     session.clear()
-    # The token for forms is kept for the request too, and would be put back into the new session.
+    # The CSRF token is cached for the request as well, and would be put back into the new session.
     g.pop("csrf_token", None)
     login_user(user, remember=False, authn_via=["password"])
 
 
 def started(_sender: Any, *, user: User, **_more: Any) -> None:
-    """Flask-Security has signed somebody in, by whatever means: give the session its row."""
+    """Add the row of a new session; receives Flask-Security's signal for every sign-in."""
     token = secrets.token_urlsafe(32)
     session[TOKEN] = token
     db.session.add(
@@ -87,25 +87,25 @@ def leave() -> None:
 
 
 def end_current() -> None:
-    """End the row of this browser's session, if it has one."""
+    """End this browser's session, if there is one; the caller commits."""
     row = current_id()
     if row is not None:
         _end(SignIn.id == row)
 
 
 def end_all(user: User, *, but: str | None = None) -> int:
-    """End every session of a person, one excepted; gives how many were alive. The caller commits."""
+    """End every session of a user but `but`; gives how many were active. The caller commits."""
     return _end(SignIn.user_id == user.id, *([] if but is None else [SignIn.id != but]))
 
 
 def current_id() -> str | None:
-    """The row's id that this request's cookie names, alive or not."""
+    """The id of the row that this request's cookie names; the session may have ended."""
     token = session.get(TOKEN)
     return digest(token) if isinstance(token, str) else None
 
 
 def alive(user: User) -> Sequence[SignIn]:
-    """Where a person is signed in, the newest first."""
+    """The active sessions of a user, newest first."""
     query = (
         sa.select(SignIn)
         .where(SignIn.user_id == user.id, SignIn.ended_at.is_(None), SignIn.created_at > now() - LIFETIME)
@@ -116,7 +116,7 @@ def alive(user: User) -> Sequence[SignIn]:
 
 
 def still_allowed(rows: Collection[str], permission: Permission) -> set[str]:
-    """Which of these sign-ins are alive, of people whose roles grant a permission. One query for all of them."""
+    """Which of these sessions are active and belong to users with a permission. One query for all of them."""
     query = (
         sa.select(SignIn.id, Role.name)
         .join(User, User.id == SignIn.user_id)
@@ -135,7 +135,7 @@ def _end(*which: sa.ColumnElement[bool]) -> int:
 
 
 def digest(token: str) -> str:
-    """The database keeps what proves a token, not the token: a copy of the table signs nobody in."""
+    """The SHA-256 of a token, which is stored instead of it: a copy of the table does not let anyone sign in."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Tokens by which a program acts as a person: made and revoked on the command line, brought as `Authorization: Bearer`.
+"""API tokens, with which a program acts as a person by `Authorization: Bearer`. Created on the command line.
 
-A token is 256 random bits, shown once; the database keeps its SHA-256. What it may do is what its person may do at the
-moment, so that a change of roles counts at once and a disabled person's tokens are dead. It does not expire.
+A token is 256 random bits, shown once; the database stores its SHA-256. It has the permissions that its person has at
+the moment, so that a change of roles applies at once and the tokens of a disabled person do not work. It never expires.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from webapp.identity.models import ApiToken, Role, User, roles_users
 from webapp.web.errors import Invalid, NotFound
 from webapp.web.transactions import write_apart
 
-# By which scanners of source code recognise one.
+# Secret scanners recognise tokens by it.
 PREFIX = "beatdesk_"
 MAX_LABEL = 120
-# When a token was last used is kept to the minute: a program that polls must not write at each request.
-USED_PRECISION = timedelta(minutes=1)
+# `last_used_at` is exact to a minute, so that a program that polls does not cause a write at each request.
+LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 def create(user: User, label: str) -> tuple[ApiToken, str]:
-    """Make a token and commit; gives its row and the text, which nobody can read again. Raises Invalid."""
+    """Create a token and commit; gives its row and its text, which is not stored. Raises Invalid."""
     if not user.active:
         raise Invalid({"": f"{user.email} is disabled."})
     if len(label) > MAX_LABEL or not label.isprintable():
@@ -43,7 +43,7 @@ def create(user: User, label: str) -> tuple[ApiToken, str]:
 
 
 def revoke(user: User, number: int) -> ApiToken:
-    """End one of a person's tokens and commit. Raises NotFound."""
+    """Revoke one of a person's tokens and commit. Raises NotFound."""
     token = next((token for token in of_person(user) if token.id == number), None)
     if token is None:
         raise NotFound(f"{user.email} has no token {number}.")
@@ -53,13 +53,13 @@ def revoke(user: User, number: int) -> ApiToken:
 
 
 def of_person(user: User) -> Sequence[ApiToken]:
-    """A person's tokens that are not revoked, the oldest first."""
+    """A person's tokens that are not revoked, oldest first."""
     query = sa.select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None)).order_by(ApiToken.id)
     return db.session.scalars(query).all()
 
 
 def authenticate(text: str) -> User | None:
-    """The person whose token this is; None for one that is unknown, revoked, or of a disabled person."""
+    """The person of a token; None if it is unknown or revoked, or the person is disabled."""
     query = (
         sa.select(ApiToken)
         .join(ApiToken.user)
@@ -74,7 +74,7 @@ def authenticate(text: str) -> User | None:
     user = token.user
     # As in `webapp.accounts.sessions.load`.
     db.session.expunge(user)
-    if token.last_used_at is None or token.last_used_at < now() - USED_PRECISION:
+    if token.last_used_at is None or token.last_used_at < now() - LAST_USED_PRECISION:
         used = sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now())
         write_apart(lambda connection: connection.execute(used))
     return user

@@ -7,8 +7,8 @@ from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
 from webapp.accounts import service
-from webapp.accounts.answers import even_time
 from webapp.accounts.bodies import MailedLink, PasswordReset, SignIn
+from webapp.accounts.constant_time import even_time
 from webapp.identity import recovery
 from webapp.identity.limits import WRONG_PASSWORD, count_link, limit_mail, limit_sign_in, remember_device
 from webapp.identity.models import User

@@ -1,1 +1,1 @@
-"""Who people are and what they may do; the audit's record of what they did."""
+"""People, roles and rate limits, and the audit."""

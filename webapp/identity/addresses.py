@@ -1,4 +1,4 @@
-"""E-mail addresses as they are kept: one spelling for each mailbox."""
+"""Email addresses in the one spelling under which they are stored."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 import email_validator
 from email_validator import EmailNotValidError, validate_email
 
-LONGEST = 254
+MAX_ADDRESS_LENGTH = 254
 
-# Names that mean something inside a network only, which may be where we run. Changing this list is the library's own
-# way of taking them.
+# Domains that exist only inside a private network, where Beatdesk may run. Editing the library's list is the documented
+# way to make it accept them.
 LOCAL_DOMAINS = frozenset({"local", "localhost", "test"})
 email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = [
     name for name in email_validator.SPECIAL_USE_DOMAIN_NAMES if name not in LOCAL_DOMAINS
@@ -18,10 +18,9 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = [
 
 
 def checked_email(value: object) -> str:
-    """The address as it is kept: lower case, its domain in ASCII. Nothing is asked of the network.
+    """The address as it is stored: lower case, its domain in ASCII. The network is not queried.
 
-    Raises ValueError with a sentence for what is no address. Names that only mean something inside a network
-    (`.local`, `.test`) are taken, since that may be where we run.
+    Raises ValueError with a sentence for anything else. Domains of private networks (`.local`, `.test`) are accepted.
     """
     text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else ""
     if not text:
@@ -33,15 +32,15 @@ def checked_email(value: object) -> str:
     except EmailNotValidError as error:
         raise ValueError(f"This is not an email address: {str(error)[0].lower()}{str(error)[1:]}") from None
     address = str(parsed.ascii_email or parsed.normalized).lower()
-    if len(address) > LONGEST:
-        raise ValueError(f"An email address has at most {LONGEST} characters.")
+    if len(address) > MAX_ADDRESS_LENGTH:
+        raise ValueError(f"An email address has at most {MAX_ADDRESS_LENGTH} characters.")
     if "." not in parsed.domain and parsed.domain != "localhost":
         raise ValueError("The part after the @ must be a full domain, such as example.com.")
     return address
 
 
 def normal_email(value: object) -> str:
-    """The spelling under which an address would be kept, for looking it up; "" for what cannot be one."""
+    """The address as it would be stored, for looking it up; "" for text that is not an address."""
     try:
         return checked_email(value)
     except ValueError:

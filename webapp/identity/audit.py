@@ -1,4 +1,4 @@
-"""The audit: who did what, to what, before and after. One row for each state change, in its transaction."""
+"""The audit: one row for each state change, in the transaction that makes it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, b
 ) -> AuditEntry:
     """Add the row for one state change to the session; the caller commits both together.
 
-    `before` and `after` may be whole objects: only what differs is kept. The actor is whoever is signed in, or
-    "system"; `actor` names somebody who is only just becoming known.
+    `before` and `after` may be whole objects: only the fields that differ are stored. The actor is the signed-in user,
+    else "system"; `actor` names a person who is not signed in yet, such as one who registers.
     """
     what = (object_type, object_id, object_name)
     entry = AuditEntry(**row_values(action, what, before=before, after=after, **acting(actor)))
@@ -45,23 +45,22 @@ def note(
     action: str,
     what: tuple[str, object, str],
     *,
-    before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """The row for a state change that a process of ours makes by itself: `actor` is its name.
+    """Insert the row for a state change made by one of our processes; `actor` is the process's name.
 
     `what` is the object's type, id and name.
     """
-    connection.execute(row(action, what, at=now(), actor=actor, before=before, after=after))
+    connection.execute(row(action, what, at=now(), actor=actor, after=after))
 
 
 def row(action: str, what: tuple[str, object, str], **values: Any) -> sa.Insert:
-    """The statement that adds one row, of what `row_values` takes."""
+    """The INSERT statement of one row; `values` as in `row_values`."""
     return sa.insert(AuditEntry).values(**row_values(action, what, **values))
 
 
 def acting(actor: User | None = None) -> dict[str, Any]:
-    """The columns that say who acts, and from where."""
+    """The columns for the acting user and their network address."""
     who = actor or signed_in()
     address = ((request.remote_addr or "") if has_request_context() else "")[:64]
     return {"actor_id": who.id if who else None, "actor": name_of(who) if who else "system", "address": address}
@@ -75,7 +74,7 @@ def row_values(
     after: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> dict[str, Any]:
-    """The columns of one row; `what` is the object's type, id and name, `values` are the other columns'."""
+    """The columns of one row. `what` is the object's type, id and name; `values` are added as they are."""
     before, after = _differences(before, after)
     kind, number, name = what
     return {
@@ -108,12 +107,12 @@ def entries(*, actor: str = "", action: str = "", thing: str = "") -> sa.Select[
 
 
 def name_of(user: User) -> str:
-    """How a user is called in the audit."""
+    """A user's name and email address, as the audit shows them."""
     return f"{user.name} <{user.email}>"[:255]
 
 
 def signed_in() -> Any:
-    """The user who acts; None where nothing says who."""
+    """The signed-in user; None outside of a request, or in one without a sign-in."""
     if not has_request_context() or not current_user.is_authenticated:
         return None
     return current_user

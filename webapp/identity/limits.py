@@ -1,10 +1,10 @@
-"""Against guessing passwords and sending mail to strangers: how many attempts may be made, and whose.
+"""Rate limits against guessing passwords and against sending mail to strangers.
 
-An attempt is counted before it is checked, so that many at once are no more than one after the other, and uncounted
-when it succeeds. Counts are in Redis; while that is away, in this process.
+An attempt is counted before it is checked, so that parallel attempts count like consecutive ones, and uncounted when it
+succeeds. Counts are stored in Redis, or in this process's memory while Redis is down.
 
-Strangers can close an account for a while, but never to its owner: a browser in which the owner has signed in before
-carries a signed device cookie and is counted by itself, and so is one that followed a link for a new password.
+Other people's wrong attempts can lock an account for a while, but never for its owner: a browser in which the owner has
+signed in, or has followed a link to reset the password, carries a signed device cookie and has limits of its own.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from werkzeug.exceptions import TooManyRequests
 
-from webapp.config import Settings
 from webapp.extensions import limiter
 from webapp.identity.addresses import normal_email
 from webapp.identity.models import User
 from webapp.web.errors import DomainError
-from webapp.web.hosts import set_cookie
+from webapp.web.hosts import current_settings, set_cookie
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 FAILURES = parse("10 per 5 minutes")
 FAILURES_OVERALL = parse("1000 per 5 minutes")
-# Whoever follows a link has what nobody can guess; only the work is bounded.
+# The token in a link cannot be guessed; this limit only bounds the work.
 LINK_USES = parse("30 per 5 minutes")
-# A right token is uncounted when it is found; many may be looked up at the same moment.
+# A valid token is uncounted once it is found; until then, parallel look-ups count.
 TOKEN_FAILURES = parse("100 per 5 minutes")
 REQUESTS = "1000 per 5 minutes"
-# Below the hour that a link is valid: when no further mail goes out, the latest link still has half an hour.
+# The period is shorter than the hour for which a link is valid: once no further mail is sent, the last link is still
+# valid for half an hour.
 MAILS_TO_ACCOUNT = parse("6 per 30 minutes")
 REGISTRATIONS = parse("20 per hour")
 REGISTRATIONS_AT_DOMAIN = parse("100 per hour")
@@ -58,45 +58,45 @@ WRONG_PASSWORD = 401
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One limit, and what is counted under it."""
+    """A limit, and the scope and key under which attempts count against it."""
 
     limit: RateLimitItem
     scope: str
     key: str
 
 
-class TooMany(TooManyRequests):
-    """An attempt over the limit. It was not counted, so that trying on does not prolong the wait."""
+class TooManyAttempts(TooManyRequests):
+    """An attempt over the limit. It is not counted, so that further attempts do not prolong the wait."""
 
 
 class Attempt:
-    """One attempt, counted under each of its limits."""
+    """An attempt that was counted against each of its limits."""
 
     def __init__(self, counts: tuple[Count, ...]) -> None:
         self._counts = counts
 
     def uncount(self) -> None:
-        """Forget it: it succeeded, or nothing was tried."""
+        """Remove it from the counts: it succeeded, or nothing was checked."""
         for count in self._counts:
-            _stored(functools.partial(_remove, count))
+            _use_storage(functools.partial(_remove, count))
         self._counts = ()
 
 
 def count_attempt(*counts: Count, message: str = TOO_MANY) -> Attempt:
-    """Count an attempt before it is checked. Raises TooMany, a 429, when one of the limits is reached."""
+    """Count an attempt before it is checked. Raises TooManyAttempts, a 429, when one of the limits is reached."""
     if not limiter.enabled:
         return Attempt(())
     counted: tuple[Count, ...] = ()
     for count in counts:
-        if not _stored(functools.partial(_add, count)):
+        if not _use_storage(functools.partial(_add, count)):
             Attempt(counted).uncount()
-            raise TooMany(message, retry_after=_stored(functools.partial(_wait, count)))
+            raise TooManyAttempts(message, retry_after=_use_storage(functools.partial(_seconds_until_free, count)))
         counted += (count,)
     return Attempt(counted)
 
 
 def limit_sign_in(view: View) -> View:
-    """Limit wrong passwords by account, by address and overall; those from a known device by the device alone."""
+    """Limit wrong passwords by account, by network address and overall; from a known device by the device alone."""
 
     def counts() -> tuple[Count, ...]:
         scope = "wrong-password"
@@ -104,7 +104,7 @@ def limit_sign_in(view: View) -> View:
             return (Count(FAILURES, scope, device),)
         return (
             Count(FAILURES, scope, address()),
-            Count(FAILURES, scope, _account()),
+            Count(FAILURES, scope, f"account:{_hash(_email())}"),
             Count(FAILURES_OVERALL, scope, "everybody"),
         )
 
@@ -112,15 +112,15 @@ def limit_sign_in(view: View) -> View:
 
 
 def limit_own_password(view: View) -> View:
-    """Limit guesses of the password of whoever is signed in, whatever the request says about itself.
+    """Limit guesses of the signed-in user's password.
 
-    By the cookie, which is signed: to ask who it is would take a lock.
+    The user is taken from the signed session cookie: loading the user would take a lock in the database.
     """
     return _limited(view, lambda: (Count(FAILURES, "own-password", f"user:{_hash(str(session.get('_user_id')))}"),))
 
 
 def limit_mail(view: View) -> View:
-    """Limit how often a view that mails a link is asked, by address; see `count_mail` for what an account gets."""
+    """Limit requests for a link by mail, by network address; `count_mail` limits the mails to one account."""
 
     def counts() -> tuple[Count, ...]:
         return (Count(FAILURES, "mail", _known_device() or address()),)
@@ -129,7 +129,7 @@ def limit_mail(view: View) -> View:
 
 
 def limit_registrations(view: View) -> View:
-    """Limit registrations by address, by receiving domain and overall; a form with a mistake in it does not count."""
+    """Limit registrations by network address, by mail domain and overall; a form with a mistake does not count."""
 
     def counts() -> tuple[Count, ...]:
         scope = "registration"
@@ -149,33 +149,29 @@ def limit_registrations(view: View) -> View:
 
 
 def count_link(user: User) -> None:
-    """Count one use of a link that was mailed to a person. Raises TooMany."""
+    """Count one use of a link that was mailed to a person. Raises TooManyAttempts."""
     count_attempt(Count(LINK_USES, "link", f"user:{user.id}"))
 
 
 def count_mail(user_id: int) -> Attempt | None:
-    """Count one more link mailed to a person on request; None where the account has had enough of them.
+    """Count one more link mailed to a person on request; None when the account's limit is reached.
 
-    A known device has its own share.
+    A known device has a limit of its own.
     """
     try:
         return count_attempt(Count(MAILS_TO_ACCOUNT, "mails", _known_device() or f"user:{user_id}"))
-    except TooMany:
+    except TooManyAttempts:
         return None
 
 
 def count_token() -> Attempt:
-    """Count the look-up of a bearer token, before it is done; `uncount` it when the token is right. Raises TooMany."""
-    return count_attempt(_token())
+    """Count the look-up of a bearer token beforehand; call `uncount` when it is valid. Raises TooManyAttempts."""
+    return count_attempt(Count(TOKEN_FAILURES, "wrong-token", address()))
 
 
 def count_event(name: str, seconds: int) -> int:
-    """How often something happened in this window of time, this time included."""
-    return int(_stored(lambda storage: storage.incr(f"event:{_hash(name)}", seconds)))
-
-
-def _token() -> Count:
-    return Count(TOKEN_FAILURES, "wrong-token", address())
+    """Count an event; gives how often it has happened within `seconds`, this time included."""
+    return int(_use_storage(lambda storage: storage.incr(f"event:{_hash(name)}", seconds)))
 
 
 def _limited(
@@ -186,7 +182,7 @@ def _limited(
     requests: str = REQUESTS,
     counts_when: Callable[[int], bool] = lambda status: status == WRONG_PASSWORD,
 ) -> View:
-    """Count each POST before the view; `counts_when` says by the status of its response whether it stays counted."""
+    """Count each POST before the view runs; `counts_when` decides by the response's status whether it stays counted."""
 
     @functools.wraps(view)
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -205,33 +201,34 @@ def _limited(
                 attempt.uncount()
         return response
 
-    # Requests, whatever comes of them: they cost a password's hash. This one also finds out that Redis is back.
+    # All requests, whatever their outcome: each costs the hashing of a password. This limit also notices that Redis is
+    # back.
     limit = limiter.limit(requests, key_func=address, methods=["POST"], error_message=TOO_MANY)
     return cast("View", limit(counted))
 
 
-# Flask-Limiter has these two, but none that takes an entry back.
+# Flask-Limiter adds entries and reads them, but cannot remove one.
 
 
-def _stored(use: Callable[[Any], Any]) -> Any:
-    """What comes of using the storage: Redis, or this process's memory while Redis is away."""
+def _use_storage(use: Callable[[Any], Any]) -> Any:
+    """Call `use` with the storage: Redis, or this process's memory while Redis is down."""
     try:
         return use(limiter.limiter.storage)
     except Exception:
-        if limiter._storage_dead:  # noqa: SLF001  # it has no public name for what it found out
+        if limiter._storage_dead:  # noqa: SLF001  # it has no public name for this
             raise
         limiter._storage_dead = True  # noqa: SLF001
         return use(limiter.limiter.storage)
 
 
 def _add(count: Count, storage: Any) -> bool:
-    # The library's memory is not safe from its own clearing of old entries.
+    # The library's memory storage is not protected against its own thread that clears old entries.
     with _memory if isinstance(storage, MemoryStorage) else nullcontext():
         return bool(storage.acquire_entry(_key(count), count.limit.amount, count.limit.get_expiry()))
 
 
 def _remove(count: Count, storage: Any) -> None:
-    """Take back the newest entry, which is this attempt's or was made at the same moment."""
+    """Remove the newest entry, which is this attempt's or was added at the same moment."""
     key = _key(count)
     if isinstance(storage, MemoryStorage):
         with _memory, storage.locks[key]:
@@ -240,7 +237,7 @@ def _remove(count: Count, storage: Any) -> None:
         storage.get_connection().lpop(storage.prefixed_key(key))
 
 
-def _wait(count: Count, storage: Any) -> int:
+def _seconds_until_free(count: Count, storage: Any) -> int:
     """Seconds until the oldest entry no longer counts."""
     oldest, _ = storage.get_moving_window(_key(count), count.limit.amount, count.limit.get_expiry())
     return max(1, int(oldest + count.limit.get_expiry() - time.time()))
@@ -254,14 +251,14 @@ _memory = threading.Lock()
 
 
 def remember_device(response: Response, user: User) -> Response:
-    """Let this browser be counted by itself from now on."""
+    """Give this browser a device cookie, with which it has limits of its own."""
     value = _serializer().dumps([_hash(user.email), secrets.token_hex(8)])
     set_cookie(response, _cookie_name(), value, DEVICE_LIFETIME)
     return response
 
 
 def address() -> str:
-    """Who counts as one asker: an IPv4 address, or the /64 that one IPv6 subscriber has to themselves."""
+    """The client's network address as a key: an IPv4 address, or the /64 network that one IPv6 subscriber has."""
     text = request.remote_addr or "unknown"
     try:
         parsed = ipaddress.ip_address(text)
@@ -272,57 +269,42 @@ def address() -> str:
     return f"address:{parsed}"
 
 
-def _account() -> str:
-    """The account that is named, known or not."""
-    return f"account:{_hash(_email())}"
-
-
 def _known_device() -> str:
-    """The device whose cookie is for the account that is named; "" for any other."""
-    known = _read_device()
-    return f"device:{known[1]}" if known is not None and known[0] == _hash(_email()) else ""
+    """The key of the device cookie, if it belongs to the account that the request names; else ""."""
+    try:
+        account, number = _serializer().loads(request.cookies.get(_cookie_name(), ""), max_age=DEVICE_LIFETIME)
+    except (BadData, TypeError, ValueError):
+        return ""
+    return f"device:{number}" if account == _hash(_email()) else ""
 
 
 def _receiving_domain(email: str) -> str:
-    """The domain as it is registered, near enough: subdomains are free to whoever has it."""
+    """The registered domain of an address, approximately: the owner of a domain can make any number of subdomains."""
     labels = email.rpartition("@")[2].split(".")
     # co.uk, com.np; abc.com is registered itself.
     below_country = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
     return ".".join(labels[-3 if below_country else -2 :])
 
 
-def asker() -> str:
-    """Who asks for a mail, as short text that says nothing about them."""
+def client_digest() -> str:
+    """A short digest of the client that requests a mail, from which it cannot be identified."""
     return _hash(_known_device() or address())[:8]
 
 
-def _read_device() -> tuple[str, str] | None:
-    try:
-        account, number = _serializer().loads(request.cookies.get(_cookie_name(), ""), max_age=DEVICE_LIFETIME)
-    except (BadData, TypeError, ValueError):
-        return None
-    return account, number
-
-
 def _email() -> str:
-    """The address of the account that is being tried."""
+    """The email address that the request names."""
     given = request.get_json(silent=True) if request.is_json else request.form
     return normal_email(given.get("email")) if isinstance(given, dict) else ""
 
 
-def _hash(email: str) -> str:
-    """Addresses of people stand neither in Redis nor in cookies."""
-    return hashlib.sha256(email.encode("utf-8", "replace")).hexdigest()[:32]
+def _hash(text: str) -> str:
+    """The SHA-256 of a text, shortened: neither Redis nor cookies hold people's addresses."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _cookie_name() -> str:
-    return f"{_settings().cookie_prefix}beatdesk-device"
+    return f"{current_settings().cookie_prefix}beatdesk-device"
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(_settings().secret_key, salt="beatdesk.device")
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
+    return URLSafeTimedSerializer(current_settings().secret_key, salt="beatdesk.device")

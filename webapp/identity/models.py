@@ -1,4 +1,4 @@
-"""People who may sign in, what they may do, where they are signed in, and what was done."""
+"""The tables of people, roles, sessions, API tokens and the audit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class User(Base, UserMixin):
 
 
 class SignIn(Base):
-    """One browser's session. The signed cookie names it; ending the row ends the session wherever the cookie is."""
+    """One browser's session. A signed cookie names the row; ending the row ends the session for every copy of it."""
 
     __tablename__ = "sign_ins"
 
@@ -69,7 +69,7 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """By which a program acts as a person: see `webapp.accounts.tokens`."""
+    """A token with which a program acts as a person; see `webapp.accounts.tokens`."""
 
     __tablename__ = "api_tokens"
 
@@ -85,7 +85,7 @@ class ApiToken(Base):
 
 
 class AuditEntry(Base):
-    """One state change: who, what, before, after, from where, when. Written in the same transaction, never updated."""
+    """One state change, inserted in the transaction that makes it and never updated."""
 
     __tablename__ = "audit"
 

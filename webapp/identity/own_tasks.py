@@ -1,7 +1,7 @@
-"""Refusals to run or schedule Beatdesk's own tasks, which only admins may (`webapp.web.access.covers`).
+"""Access to Beatdesk's own tasks, which only admins may run and schedule (`webapp.web.access.covers`).
 
-They are made where a person launches or retries a run, and where they write a schedule. What the application does by
-itself, as sending a mail after a registration, and the command line are not asked.
+It is checked where a person launches or retries a run, and where they save a schedule; not for the command line, nor
+for runs that the application creates itself, such as the one that sends the welcome mail.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from webapp.web.errors import Forbidden
 
 
 def allowed(task: str) -> bool:
-    """Whether the signed-in person may run and schedule this task; without a request always."""
+    """Whether the signed-in user may run and schedule this task. Always True outside of a request."""
     return not has_request_context() or covers(current_user, Permission.RUN_TASKS, Subject("task", task, task))
 
 
 def refusal(task: str) -> str | None:
-    """Why the signed-in person may not run or schedule this task, or None when they may."""
+    """Why the signed-in user may not run or schedule this task; None when they may."""
     return None if allowed(task) else f"Only admins can run or schedule “{task}”: it is one of Beatdesk's own tasks."
 
 
-def check(task: str) -> None:
-    """Refuse a form for what could not be sent. Raises Forbidden."""
+def require_form_access(task: str) -> None:
+    """Refuse to show a form that the signed-in user could not send. Raises Forbidden."""
     if reason := refusal(task):
         raise Forbidden(reason)
 
 
 def require(*tasks: str, kind: str = "schedule", number: object = "", name: str = "") -> None:
-    """Refuse a person who may not run these tasks; what was not committed is rolled back, the refusal is audited.
+    """Refuse a user who may not run one of these tasks: roll back, record the refusal in the audit, raise Forbidden.
 
-    `kind`, `number` and `name` are the object that was to be changed. Raises Forbidden.
+    `kind`, `number` and `name` are those of the object that was to be changed.
     """
     reasons = [reason for task in tasks if (reason := refusal(task))]
     if reasons:
@@ -45,6 +45,6 @@ def require(*tasks: str, kind: str = "schedule", number: object = "", name: str 
 
 
 def note(reason: str, *, kind: str, number: object, name: str) -> None:
-    """Add the audit's row for a refusal to the session; the response needs no other one."""
+    """Add the audit row of a refusal to the session; none is added for the response then."""
     g.refusal_noted = True
     audit.record(db.session, f"{kind}.refuse", kind, number, name, None, {"reason": reason})

@@ -1,7 +1,7 @@
-"""Links in mails that prove who has the mailbox: for a new password, and to confirm the address.
+"""Signed links in mails that prove ownership of a mailbox: to reset the password, and to confirm the address.
 
-A link is a signed text with a fingerprint of what it is about, and no row has to be kept for it. It is made when the
-mail is sent, so that the ledger never holds one. The one for a new password works once, for an hour.
+A link carries the user's id and a fingerprint of what it is valid for, so that no row is stored for it. It is made when
+the mail is sent, so that the table of mails never contains one. A reset link is valid once, for an hour.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ CONFIRM_WITHIN = timedelta(days=7)
 
 
 def reset_url(user: User, settings: Settings) -> str:
-    """The address at which a person chooses a new password; needs no request, and believes no Host header."""
+    """The URL at which a person chooses a new password. Made from PUBLIC_URL, never from a Host header."""
     return f"{settings.public_url}/reset/{_serializer(settings).dumps([user.id, _fingerprint(user)])}"
 
 
 def user_of(token: str, settings: Settings) -> User | None:
-    """Whose link this is, or None: too old, used, changed, or for somebody who may not sign in."""
+    """The user of a reset link; None if it has expired, was used or changed, or the user is disabled."""
     try:
         number, fingerprint = _serializer(settings).loads(token, max_age=int(VALID_FOR.total_seconds()))
     except (BadData, TypeError, ValueError):
@@ -37,13 +37,13 @@ def user_of(token: str, settings: Settings) -> User | None:
 
 
 def confirm_url(user: User, settings: Settings) -> str:
-    """The address at which a person confirms that they get what is sent to theirs."""
-    token = _serializer(settings, "confirm").dumps([user.id, _of_address(user)])
+    """The URL at which a person confirms their email address."""
+    token = _serializer(settings, "confirm").dumps([user.id, _address_fingerprint(user)])
     return f"{settings.public_url}/confirm/{token}"
 
 
 def user_to_confirm(token: str, settings: Settings) -> User | None:
-    """Whose address the link confirms, or None: too old, unless it did its work before, or never made by us."""
+    """The user whose address a link confirms; None if it is invalid, or has expired before it was first used."""
     expired = False
     try:
         payload = _serializer(settings, "confirm").loads(token, max_age=int(CONFIRM_WITHIN.total_seconds()))
@@ -52,17 +52,17 @@ def user_to_confirm(token: str, settings: Settings) -> User | None:
     except (BadData, TypeError, ValueError):
         return None
     user = db.session.get(User, payload[0])
-    if user is None or not user.active or payload[1] != _of_address(user):
+    if user is None or not user.active or payload[1] != _address_fingerprint(user):
         return None
     return None if expired and user.confirmed_at is None else user
 
 
-def _of_address(user: User) -> str:
+def _address_fingerprint(user: User) -> str:
     return hashlib.sha256(user.email.encode()).hexdigest()[:32]
 
 
 def _fingerprint(user: User) -> str:
-    """Changes with the password and with whatever ends a person's sessions."""
+    """A digest that changes with the password, and with everything that ends a person's sessions."""
     return hashlib.sha256(f"{user.fs_uniquifier}:{user.password}".encode()).hexdigest()[:32]
 
 

@@ -1,7 +1,7 @@
-"""Refusals in the audit: wrong passwords and tokens, missing roles, unlisted tasks, arguments that do not fit.
+"""Refusals in the audit: wrong passwords and tokens, missing roles, unregistered tasks, invalid arguments.
 
-A repeated refusal is a row for the 1st, the 10th, the 100th time and so on, with the count, and what is refused of one
-user or address is at most `MAX_OF_ONE` rows in `WINDOW` seconds, so that an attack cannot fill the table.
+A repeated refusal gets a row for the 1st, 10th, 100th time and so on, with the count, and one user or network address
+at most `MAX_OF_ONE` rows of an action in `WINDOW_SECONDS`, so that an attack cannot fill the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from webapp.web.transactions import write_apart
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 3600  # seconds
+WINDOW_SECONDS = 3600
 MAX_OF_ONE = 20
 MAX_OF_ACTION = 200
 MAX_REASON = 500
@@ -28,9 +28,9 @@ _ACTIONS = {403: "access.refuse", 429: "access.limit"}
 
 
 def record(action: str, what: tuple[str, object, str], reason: str = "") -> None:
-    """Note a refusal in a transaction of its own; the request's own transaction is rolled back.
+    """Record a refusal in a transaction of its own; the request's own transaction is rolled back.
 
-    `what` is the object's type, id and name. Never raises: what is refused stays refused while nothing can be noted.
+    `what` is the object's type, id and name. Never raises: the request is refused even if the audit cannot be written.
     """
     actor = audit.signed_in()
     address = limits.address() if has_request_context() else "command line"
@@ -42,7 +42,7 @@ def record(action: str, what: tuple[str, object, str], reason: str = "") -> None
     }
     db.session.rollback()
     try:
-        if count := _count(action, who, f"{what[0]}:{what[1]}:{what[2]}"):
+        if count := _count_if_due(action, who, f"{what[0]}:{what[1]}:{what[2]}"):
             after = {"reason": reason[:MAX_REASON], "times": count} if reason else {"times": count}
             row = audit.row(action, what, at=now(), after=after, **values)
             write_apart(lambda connection: connection.execute(row))
@@ -51,24 +51,24 @@ def record(action: str, what: tuple[str, object, str], reason: str = "") -> None
 
 
 def init_refusals(app: Flask) -> None:
-    """Note every response that refuses access, whatever view or hook made it."""
-    app.after_request(_note)
+    """Record every response that refuses access, whichever view or hook made it."""
+    app.after_request(_record_response)
 
 
-def _note(response: Response) -> Response:
+def _record_response(response: Response) -> Response:
     action = _ACTIONS.get(response.status_code)
     if action and "refusal_noted" not in g:
         record(action, ("route", request.endpoint or "", f"{request.method} {request.path}"))
     return response
 
 
-def _count(action: str, who: str, what: str) -> int:
-    """How often this was refused in the window, where that is to be noted; else 0."""
-    times = limits.count_event(f"{action}:{who}:{what}", WINDOW)
+def _count_if_due(action: str, who: str, what: str) -> int:
+    """How often this was refused within the window; 0 if no row is due for this time."""
+    times = limits.count_event(f"{action}:{who}:{what}", WINDOW_SECONDS)
     if times > 1:
         return times if _is_power_of_ten(times) else 0
-    of_one = limits.count_event(f"{action}:{who}", WINDOW)
-    of_action = limits.count_event(action, WINDOW) if of_one <= MAX_OF_ONE else 0
+    of_one = limits.count_event(f"{action}:{who}", WINDOW_SECONDS)
+    of_action = limits.count_event(action, WINDOW_SECONDS) if of_one <= MAX_OF_ONE else 0
     if of_one > MAX_OF_ONE:
         return of_one if _is_power_of_ten(of_one) else 0
     return times if of_action <= MAX_OF_ACTION or _is_power_of_ten(of_action) else 0

@@ -1,4 +1,4 @@
-"""The rows of the roles."""
+"""Looking up roles by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from webapp.web.errors import Invalid
 
 
 def role_named(name: str) -> Role:
-    """One role. Raises Invalid at `role` for a name that is none."""
-    found = roles_named([name], field="role")
-    return found[0]
+    """One role. Raises Invalid at `role` for an unknown name."""
+    return roles_named([name], field="role")[0]
 
 
 def roles_named(names: Iterable[str], *, field: str = "roles") -> Sequence[Role]:
-    """Roles by name, weaker ones first; Invalid at `field` for a name that is none. A missing row is made."""
+    """Roles by name, weaker ones first; rows that are missing are created. Raises Invalid at `field`."""
     wanted = set(names)
     if unknown := wanted - set(ROLES):
         raise Invalid({field: f"There is no role “{sorted(unknown)[0][:40]}”; there are {', '.join(ROLES)}."})

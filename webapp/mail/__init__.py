@@ -1,1 +1,1 @@
-"""Messages, the ledger of what was sent, and the SMTP gateway."""
+"""Sending mails, their pages, unsubscribing, and the SMTP gateway."""

@@ -1,4 +1,4 @@
-"""Flask-Mail with the connection it lacks: bounded in time, verified, and knowing how far it got."""
+"""An SMTP connection for Flask-Mail with time-outs, verified TLS, and a record of how far it got."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ import flask_mail
 from flask import Flask, current_app
 
 from webapp.config import MailSettings
-from webapp.mail.message import check
+from webapp.mail.message import check_message
 
-# The mail is already accepted or refused when QUIT is sent: nothing is worth waiting for long.
+# Seconds. When QUIT is sent, the mail is already accepted or refused, so the reply is not worth a long wait.
 QUIT_TIMEOUT = 1.0
 _END_OF_MAIL = b".\r\n"
 _BUFFER = 8192
 
 
 class Stage(enum.IntEnum):
-    """How far a conversation got, which decides what an error means."""
+    """How far an SMTP conversation got, which decides what an error means."""
 
     OPENING = 1  # connect, greeting, EHLO, STARTTLS, AUTH
     SENDER = 2  # MAIL FROM
     RECIPIENT = 3  # RCPT TO
-    DATA = 4  # DATA asked, not yet allowed
-    CONTENT = 5  # the server waits for the mail; the end of it has not been sent
-    HANDED_OVER = 6  # the end has been sent, perhaps; the server has not answered
-    ACCEPTED = 7  # the server has said that it has the mail
+    DATA = 4  # DATA sent, not yet accepted
+    CONTENT = 5  # the server waits for the mail; its end has not been sent
+    HANDED_OVER = 6  # the end may have been sent; the server has not replied
+    ACCEPTED = 7  # the server has confirmed the mail
 
 
 class _ReplyReader:
-    """Reads reply lines until a deadline for the whole reply.
+    """Reads the lines of a reply, with a deadline for the whole reply.
 
-    A socket's own time-out begins anew with each received byte, so that a server that drips would never time out.
+    A socket's own time-out starts again with each received byte, so a server that sends slowly would never time out.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -75,7 +75,7 @@ class _Session(smtplib.SMTP):
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("The connection is closed")
         if not isinstance(self.file, _ReplyReader):
-            self.file: Any = _ReplyReader(self.sock)  # smtplib drops it after STARTTLS, and what was read ahead with it
+            self.file: Any = _ReplyReader(self.sock)  # smtplib drops it after STARTTLS, with its buffer
         self.file.deadline = time.monotonic() + self.timeout
         code, text = super().getreply()
         if self.stage is Stage.DATA and code == 354:
@@ -88,8 +88,8 @@ class _Session(smtplib.SMTP):
         if self.stage is not Stage.CONTENT:
             super().send(s)
             return
-        # In two parts: until the last one is given to the socket, the server cannot have the mail, so that an
-        # error in a long mail is still safe to repeat.
+        # In two parts: until the last one is passed to the socket, the server cannot have the whole mail, so that
+        # sending it again after an error is safe.
         super().send(s[: -len(_END_OF_MAIL)])
         self.stage = Stage.HANDED_OVER
         super().send(s[-len(_END_OF_MAIL) :])
@@ -103,41 +103,41 @@ class _Session(smtplib.SMTP):
         return super().rcpt(recip, options)
 
     def data(self, msg: Any) -> tuple[int, bytes]:
-        # The end of the mail is a write of its own (see send) and must not wait for the first part's acknowledgement.
+        # The end of the mail is a separate write (see send), which must not wait for the first part's acknowledgement.
         if self.sock is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stage = Stage.DATA
         code, text = super().data(msg)
         if 200 <= code <= 299:
             self.stage = Stage.ACCEPTED
-            return 250, text  # any 2xx means yes (RFC 5321, 4.2.1); smtplib knows only 250
+            return 250, text  # any 2xx is success (RFC 5321, 4.2.1); smtplib accepts only 250
         return code, text
 
     def rset(self) -> tuple[int, bytes]:
-        # smtplib resets after each refusal, for a next mail. There is none: one connection carries one mail, and
-        # the answer would be one more step that can hang.
+        # smtplib resets after each refusal, for the next mail. A connection of ours carries only one, and the reply
+        # would be one more step that can hang.
         return 250, b""
 
 
 class _TLSSession(_Session, smtplib.SMTP_SSL):
-    """The same over TLS from the first byte."""
+    """The same over TLS from the beginning."""
 
 
 class GuardedConnection(flask_mail.Connection):
-    """Flask-Mail's connection, made safe; see `GuardedMail`."""
+    """Flask-Mail's connection with what `GuardedMail` adds."""
 
     host: _Session | None
 
     @property
     def stage(self) -> Stage:
-        """How far the conversation got. OPENING while nothing is open; kept after the end."""
+        """How far the conversation got; OPENING before it begins. Kept after the end."""
         return self.host.stage if self.host is not None else Stage.OPENING
 
     def configure_host(self) -> _Session:
         """Connect, and set up TLS and sign-in as the settings say.
 
-        Raises OSError (smtplib's exceptions and ssl's are OSErrors) or ValueError. Never goes on without the TLS that
-        was asked for.
+        Raises OSError (as are smtplib's and ssl's exceptions) or ValueError. Never continues without TLS if the
+        settings require it.
         """
         settings: MailSettings = self.mail.settings
         options: dict[str, Any] = {"timeout": settings.timeout, "local_hostname": _local_name()}
@@ -158,18 +158,18 @@ class GuardedConnection(flask_mail.Connection):
         return host
 
     def send(self, message: flask_mail.Message, envelope_from: str | tuple[str, str] | None = None) -> None:
-        """Check the message whole (UnsafeMessage), then let Flask-Mail send it."""
-        check(message)
+        """Check the message, then let Flask-Mail send it. Raises UnsafeMessage."""
+        check_message(message)
         super().send(message, envelope_from)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Take leave. Whatever happens here changes nothing about the mail and raises nothing."""
+        """Send QUIT and close. Errors in this are ignored: they do not change whether the mail was sent."""
         if self.host is None:
             return
         try:
-            # After an error of another kind, such as a task's time limit, there is no time for politeness.
+            # After other errors, such as a task's time limit, there is no time for QUIT.
             if self.host.sock is not None and (exc_value is None or isinstance(exc_value, smtplib.SMTPException)):
                 self.host.timeout = min(self.host.timeout, QUIT_TIMEOUT)
                 with contextlib.suppress(OSError):
@@ -179,7 +179,7 @@ class GuardedConnection(flask_mail.Connection):
 
 
 class _GuardedState(flask_mail._Mail):  # noqa: SLF001 - the only place where Flask-Mail makes its connections
-    """What Flask-Mail keeps in `app.extensions["mail"]`."""
+    """Flask-Mail's state in `app.extensions["mail"]`."""
 
     def __init__(self, settings: MailSettings) -> None:
         super().__init__(
@@ -192,14 +192,14 @@ class _GuardedState(flask_mail._Mail):  # noqa: SLF001 - the only place where Fl
             default_sender=settings.sender,
             debug=0,  # smtplib's debug output shows the password
             max_emails=None,
-            suppress=False,  # Flask-Mail sends nothing under TESTING and calls it sent
+            suppress=False,  # under TESTING, Flask-Mail would report mails as sent without sending them
             ascii_attachments=False,
         )
         self.settings = settings
 
     @functools.cached_property
     def tls(self) -> ssl.SSLContext:
-        """Verifies the server's certificate and name, against `ca_file` alone when there is one.
+        """The TLS context, which verifies the server's certificate and name, against `ca_file` alone if it is set.
 
         Raises OSError when `ca_file` cannot be read.
         """
@@ -210,30 +210,25 @@ class _GuardedState(flask_mail._Mail):  # noqa: SLF001 - the only place where Fl
 
 
 class GuardedMail(flask_mail.Mail):
-    """Flask-Mail's extension; everything sent through it, Flask-Security's mails included, uses a GuardedConnection.
+    """Flask-Mail's extension with a GuardedConnection for everything sent through it, Flask-Security's mails included.
 
-    What is added: a time limit for connecting and for each reply; TLS with the certificate verified, or no mail at all;
-    `message.check` for each message; a QUIT that cannot undo what was sent.
+    It adds a time limit for connecting and for each reply, TLS with a verified certificate or no mail at all,
+    `check_message` for each message, and a QUIT whose errors do not turn a sent mail into a failed one.
     """
 
-    def __init__(self, app: Flask | None = None, settings: MailSettings | None = None) -> None:
+    def __init__(self, app: Flask, settings: MailSettings) -> None:
+        """Bind to the app. The settings are ours, not the `MAIL_…` keys of the app's configuration."""
         super().__init__(None)
-        if app is not None:
-            self.init_app(app, settings)
-
-    def init_app(self, app: Flask, settings: MailSettings | None = None) -> _GuardedState:
-        """Become the app's Flask-Mail. The settings are ours, not the `MAIL_…` keys of the app's configuration."""
-        self.state = app.extensions["mail"] = _GuardedState(settings or MailSettings())
-        return self.state
+        self.state = app.extensions["mail"] = _GuardedState(settings)
 
     def connect(self) -> GuardedConnection:
-        """A connection of the current app's mail settings, to be entered with `with`."""
+        """A connection with the current app's mail settings, as a context manager."""
         state: _GuardedState = current_app.extensions["mail"]
         return state.connect()
 
 
 @functools.cache
 def _local_name() -> str:
-    """The name to greet with. smtplib asks the resolver for it at each connection, which can take seconds."""
+    """The host name for EHLO. smtplib would resolve it at each connection, which can take seconds."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

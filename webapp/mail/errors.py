@@ -1,21 +1,21 @@
-"""What can go wrong with one mail, sorted by what is to be done about it.
+"""The errors of sending a mail, by what to do next.
 
-Three classes, three actions: `NotHandedOver` is tried again, `Refused` is never tried again, `InDoubt` is shown to a
-person and never sent again by itself.
+`NotHandedOver`: try again. `Refused`: never try again. `InDoubt`: show it to a person, and never send it again
+automatically.
 """
 
 from __future__ import annotations
 
-REPLY_LIMIT = 300
+MAX_REPLY_LENGTH = 300
 
 
 class MailError(Exception):
-    """A mail was not, or perhaps not, sent.
+    """A mail that was not sent, or perhaps not.
 
     Attributes:
-        code: the server's three-digit reply, or None when it did not answer or was never asked.
-        reply: the server's words, on one line, at most REPLY_LIMIT characters; empty without a reply.
-        retry: whether the same mail may be tried again without danger of sending it twice.
+        code: the server's three-digit reply code; None without a reply.
+        reply: the text of the reply, on one line, at most MAX_REPLY_LENGTH characters; empty without a reply.
+        retry: whether the mail can be tried again without the risk of sending it twice.
     """
 
     retry = False
@@ -27,10 +27,9 @@ class MailError(Exception):
 
 
 class NotHandedOver(MailError):
-    """The server surely does not have the mail; another attempt may succeed.
+    """The server certainly does not have the mail; another attempt may succeed.
 
-    `notice` says that waiting alone will not help: our own settings are at fault (sign-in, sender, TLS), so a person
-    has to be told.
+    `notice` means that waiting alone will not help, because our settings are wrong (sign-in, sender, TLS).
     """
 
     retry = True
@@ -43,7 +42,7 @@ class NotHandedOver(MailError):
 class Refused(MailError):
     """The mail cannot be sent as it is, now or later.
 
-    `address_refused` says that the fault lies with the recipient's address, which should get no further mail.
+    `address_refused` means that the recipient's address is at fault and should get no further mail.
     """
 
     def __init__(
@@ -54,15 +53,15 @@ class Refused(MailError):
 
 
 class InDoubt(MailError):
-    """The whole mail was given to the server, which did not say whether it took it. Sending again could send twice."""
+    """The server got the whole mail but did not confirm it. Sending it again could send it twice."""
 
 
 class UnsafeMessage(Refused):
-    """Refused by ourselves before any connection: a header, address or recipient list that must never be sent."""
+    """A mail refused by us before connecting: a header, address or list of recipients that must never be sent."""
 
 
 def one_line(reply: bytes | str) -> str:
-    """What a server said, as one printable line that is safe in logs and pages."""
+    """The text of a server's reply as one printable line, safe for logs and pages."""
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:REPLY_LIMIT]
+    return " ".join(printable.split())[:MAX_REPLY_LENGTH]

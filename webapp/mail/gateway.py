@@ -1,7 +1,7 @@
-"""The one way by which mail leaves.
+"""The SMTP gateway: the only code that sends mail.
 
-`Gateway.send` either returns, and the server has the mail, or raises one of three errors that say what to do:
-`NotHandedOver` (try again after `retry_delay`), `Refused` (never again), `InDoubt` (ask a person).
+`Gateway.send` returns once the server has accepted the mail, or raises one of three errors: `NotHandedOver` (try again
+after `retry_delay`), `Refused` (never again), `InDoubt` (ask a person).
 """
 
 from __future__ import annotations
@@ -24,17 +24,6 @@ from webapp.mail.connection import GuardedConnection, GuardedMail, Stage
 from webapp.mail.errors import InDoubt, MailError, NotHandedOver, Refused, UnsafeMessage, one_line
 from webapp.mail.message import OutgoingMail, ascii_address, build, check_text
 
-__all__ = [
-    "Gateway",
-    "InDoubt",
-    "MailError",
-    "NotHandedOver",
-    "OutgoingMail",
-    "Refused",
-    "UnsafeMessage",
-    "retry_delay",
-]
-
 RETRY_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 25, 120, 720))
 JITTER = 0.2
 
@@ -42,7 +31,7 @@ JITTER = 0.2
 # no such mailbox, no such domain, bad syntax, moved, null MX; mailbox disabled.
 _ADDRESS_STATUSES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 _ADDRESS_CODES = frozenset({550, 551, 553, 554, 556})
-# What a server says to RCPT when it is us that it objects to: commands out of order, or no sign-in.
+# Replies to RCPT that are about us and not about the recipient: commands out of order, or no sign-in.
 _OUR_CODES = frozenset({500, 502, 503, 504, 530, 535, 538})
 _ENHANCED = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\S)")
 
@@ -50,27 +39,27 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Sends mails by Flask-Mail, one connection a mail. Safe to share between threads and after a fork.
+    """Sends mails by Flask-Mail, with one connection for each. Safe to share between threads and after a fork.
 
-    `secret` keeps Message-IDs from being guessed from keys; give the application's secret key. Raises ConfigError when
-    the sender in the settings is not an address.
+    `secret`, the application's secret key, prevents Message-IDs from being guessed. Raises ConfigError if the sender in
+    the settings is not an address.
     """
 
     def __init__(self, settings: MailSettings, secret: str) -> None:
         self._sender = read_sender(settings.sender)
         self._secret = secret.encode()
-        # Flask-Mail works only inside an application. This one carries nothing but it, so that mail can be sent from
-        # any process and never pops a context that belongs to a request or task.
+        # Flask-Mail needs an application. This one has nothing else, so that mail can be sent from any process and
+        # never pops the context of a request or a task.
         self._app = Flask("webapp.mail", static_folder=None, template_folder=None)
         self._mail = GuardedMail(self._app, settings)
 
     def message_id(self, key: str) -> str:
-        """The Message-ID of the mail with this key, angle brackets included; the same at each attempt."""
+        """The Message-ID of the mail with this key, with angle brackets; the same for each attempt."""
         digest = hmac.new(self._secret, key.encode(), hashlib.sha256).hexdigest()[:40]
         return f"<{digest}@{self._sender[1].rpartition('@')[2]}>"
 
     def send(self, mail: OutgoingMail) -> str:
-        """Hand one mail over to the server; returns its Message-ID once the server has accepted it.
+        """Send one mail; returns its Message-ID once the server has accepted it.
 
         Takes at most `MailSettings.timeout` seconds for each step of the conversation.
         Raises NotHandedOver, Refused (UnsafeMessage before anything is sent) or InDoubt.
@@ -82,20 +71,20 @@ class Gateway:
             try:
                 with connection:
                     connection.send(message)
-            except Exception as error:  # noqa: BLE001 - _raise_for sorts it, unless the mail is out already
+            except Exception as error:  # noqa: BLE001 - _raise_for classifies it, unless the mail is sent already
                 if connection.stage is not Stage.ACCEPTED:
                     _raise_for(error, connection)
-                # The mail is out. An error in a listener of Flask-Mail's signal, or a task's time limit that strikes
-                # during QUIT, must not have it sent again.
+                # The mail is sent. An error in a receiver of Flask-Mail's signal, or a task's time limit during QUIT,
+                # must not cause it to be sent again.
                 log.warning("An email was accepted, but then: %r", error)
         return message_id
 
 
 def retry_delay(attempt: int, rng: random.Random) -> timedelta | None:
-    """How long to wait after attempt number `attempt` (1 is the first) has failed; None when it was the last.
+    """The delay after attempt number `attempt` (1 is the first) has failed; None after the last one.
 
-    1, 5 and 25 minutes, 2 and 12 hours, each up to 20 % shorter or longer, so that the mails that one outage stopped do
-    not come back all at once.
+    1, 5 and 25 minutes, 2 and 12 hours, each up to 20 % shorter or longer, so that the mails of one outage are not all
+    retried at once.
     """
     if attempt < 1:
         raise ValueError(f"Attempts count from 1, not {attempt}.")
@@ -105,7 +94,7 @@ def retry_delay(attempt: int, rng: random.Random) -> timedelta | None:
 
 
 def read_sender(text: str) -> tuple[str, str]:
-    """Name and address of MAIL_DEFAULT_SENDER. Raises ConfigError where no mail could bear them."""
+    """Name and address of MAIL_DEFAULT_SENDER. Raises ConfigError if they are invalid."""
     name, address = parseaddr(text)
     try:
         check_text("sender", text)
@@ -115,8 +104,8 @@ def read_sender(text: str) -> tuple[str, str]:
 
 
 def _raise_for(error: Exception, connection: GuardedConnection) -> None:
-    """Raise what the error means for the mail, given how far the conversation got."""
-    if not isinstance(error, (OSError, ValueError)):  # not of the conversation: a task's time limit, a bug
+    """Raise the MailError for an error, given how far the conversation got."""
+    if not isinstance(error, (OSError, ValueError)):  # not from the conversation: a task's time limit, a bug
         if connection.stage is Stage.HANDED_OVER:
             raise InDoubt(f"Interrupted while waiting for the server's answer: {error!r}") from error
         raise error
@@ -131,7 +120,7 @@ def _raise_for(error: Exception, connection: GuardedConnection) -> None:
 
 
 def _reply(error: Exception) -> tuple[int | None, str]:
-    """The server's answer that an error of smtplib carries."""
+    """The code and text of the server's reply in an error of smtplib."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))
         return code, one_line(text)
@@ -141,7 +130,7 @@ def _reply(error: Exception) -> tuple[int | None, str]:
 
 
 def _after_the_end(error: Exception, code: int | None, reply: str) -> MailError:
-    """The whole mail was sent. Only a clear no, which smtplib calls SMTPDataError, means that it was not taken."""
+    """The error after the whole mail was sent. Only a refusal (SMTPDataError) means that it was not accepted."""
     if isinstance(error, smtplib.SMTPDataError) and code is not None:
         if 400 <= code <= 499:
             return NotHandedOver("The mail server temporarily refused the email", code=code, reply=reply)
@@ -151,7 +140,7 @@ def _after_the_end(error: Exception, code: int | None, reply: str) -> MailError:
 
 
 def _permanent(stage: Stage, code: int, reply: str) -> MailError:
-    """A 5xx reply before the mail itself was sent."""
+    """The error for a 5xx reply before the mail itself was sent."""
     if stage < Stage.RECIPIENT:
         return NotHandedOver(
             "The mail server refused the connection; check the mail settings", code=code, reply=reply, notice=True
@@ -159,8 +148,8 @@ def _permanent(stage: Stage, code: int, reply: str) -> MailError:
     if stage > Stage.RECIPIENT:
         return _refusal("The mail server refused the email", code, reply, address_codes=frozenset())
     if code in _OUR_CODES or _enhanced(reply).startswith("5.7."):
-        # "Relay access denied" and the like come as 550 or 554 too. They blame us; without this, one wrong setting
-        # would suppress everybody's address.
+        # "Relay access denied" and the like have the code 550 or 554 too. They are about us; without this, one wrong
+        # setting would suppress all addresses.
         return NotHandedOver(
             "The mail server does not allow sending to this address", code=code, reply=reply, notice=True
         )
@@ -176,13 +165,13 @@ def _refusal(message: str, code: int, reply: str, *, address_codes: frozenset[in
 
 
 def _enhanced(reply: str) -> str:
-    """The enhanced status code at the beginning of a reply, or an empty text."""
+    """The enhanced status code at the beginning of a reply; else empty."""
     match = _ENHANCED.match(reply)
     return match[0] if match else ""
 
 
 def _is_our_fault(error: Exception) -> bool:
-    """Whether waiting will not help: no such server, no TLS or sign-in offered, an untrusted certificate."""
+    """Whether our settings are at fault: no such server, no TLS or sign-in offered, an untrusted certificate."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_NONAME
     if isinstance(error, (smtplib.SMTPNotSupportedError, FileNotFoundError, PermissionError, ValueError)):

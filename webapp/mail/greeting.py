@@ -1,4 +1,4 @@
-"""The name in a mail: what a stranger typed into a form must not carry a message of theirs to a third person."""
+"""The name in the greeting of a mail, checked so that a stranger cannot send a message to a third person by it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ADDRESSES = re.compile(r"www|https?", re.IGNORECASE)
 
 
 def greeting_name(name: str) -> str:
-    """The name as a mail may greet with it, whole words up to 40 letters; "" where it could be anything but a name."""
-    # Compatibility forms hide signs: a full-width solidus, a one dot leader.
+    """The name for a greeting, in whole words up to 40 letters; "" for text that may be something other than a name."""
+    # Without NFKC, compatibility characters such as a full-width solidus would hide a URL.
     text = " ".join(unicodedata.normalize("NFKC", name).split())
-    # Marks belong to the letter before them.
+    # Combining marks belong to the letter before them.
     bare = "".join(character for character in text if not unicodedata.category(character).startswith("M"))
     if not all(_PARTS.fullmatch(part) for part in bare.split()) or _ADDRESSES.search(bare):
         return ""

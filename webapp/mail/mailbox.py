@@ -1,4 +1,4 @@
-"""The local mailbox: what the SMTP sink of `make run` took, one `.eml` file a message."""
+"""The local mailbox: the messages that the SMTP sink of `make run` received, one `.eml` file each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from webapp.web.errors import NotFound
 
 NAME = re.compile(r"[A-Za-z0-9._-]+\.eml")
-# A message larger than this is not read into a page.
-LARGEST = 4 * 1024 * 1024
+# Larger messages are not shown.
+MAX_BYTES = 4 * 1024 * 1024
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message of the mailbox, as text. `html` is None for a message without that part."""
+    """One message of the mailbox, decoded. `html` is None for a message without an HTML part."""
 
     name: str
     arrived: datetime
@@ -29,20 +30,20 @@ class Letter:
     html: str | None
 
 
-def names(folder: Path, *, before: str = "", count: int = 50) -> list[str]:
-    """The newest messages' file names, newest first; `before` is the last one of the page before."""
+def names(folder: Path, *, before: str) -> list[str]:
+    """The file names of a page of messages, newest first; `before` is the last name of the page before, or empty."""
     if not folder.is_dir():
         return []
     found = sorted((path.name for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
     if before:
         found = [name for name in found if name < before]
-    return found[:count]
+    return found[:PAGE_SIZE]
 
 
-def read(folder: Path, name: str) -> Letter:
-    """One message. Raises NotFound for a name that is no message of this mailbox."""
+def read_message(folder: Path, name: str) -> Letter:
+    """One message. Raises NotFound if the mailbox has no message of this name."""
     path = folder / name
-    if not NAME.fullmatch(name) or not path.is_file() or path.stat().st_size > LARGEST:
+    if not NAME.fullmatch(name) or not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise NotFound(f"The mailbox has no email {name}.")
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     return Letter(

@@ -1,7 +1,7 @@
-"""A mail as a value, and the Flask-Mail message made from it.
+"""Mails as values, and the Flask-Mail messages built from them.
 
-Flask-Mail checks only part of what it writes into headers. `check` is the one place that decides what may be in a
-message; the connection calls it for every message, whoever made it.
+Flask-Mail checks only a part of what it writes into headers. `check_message` decides what may be in a message; the
+connection calls it for every message, those of other extensions included.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import idna
 
 from webapp.mail.errors import UnsafeMessage
 
-# A line of a message may have 998 octets (RFC 5322, 2.1.1). Headers are kept below it, so that none is ever refolded:
-# Python's refolding breaks long URLs, such as those in List-Unsubscribe, into encoded words.
-LINE_LIMIT = 998
-VALUE_LIMIT = 900
-ADDRESS_LIMIT = 254
+# A line of a message may have 998 octets (RFC 5322, 2.1.1). Headers are kept below that, so that none is refolded:
+# Python would break long URLs, such as those in List-Unsubscribe, into encoded words.
+MAX_LINE_LENGTH = 998
+MAX_VALUE_BYTES = 900
+MAX_ADDRESS_LENGTH = 254
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
@@ -42,12 +42,12 @@ class OutgoingMail:
     """One mail to one person.
 
     Attributes:
-        key: names the mail for good, such as `birthday:17:2027`; the same key always gives the same Message-ID.
+        key: identifies the mail, such as `birthday:17:2027`; the same key always gives the same Message-ID.
         recipient: one address, without a name.
         recipient_name: may be empty.
         subject: one line.
-        text: the plain form.
-        html: the HTML form.
+        text: the plain text part.
+        html: the HTML part.
         headers: further headers, such as those of `webapp.mail.unsubscribe`.
     """
 
@@ -61,10 +61,10 @@ class OutgoingMail:
 
 
 class QuotableMessage(flask_mail.Message):
-    """Flask-Mail's message in a form that every server can carry unchanged.
+    """Flask-Mail's message with bodies that every server passes on unchanged.
 
     Flask-Mail sends bodies as 8-bit text with lines of any length, which a server without 8BITMIME may refuse and one
-    with the usual line limit may break. Quoted-printable has neither problem, nor bare CR or LF.
+    with a line limit may break. Quoted-printable avoids both, and bare CR and LF as well.
     """
 
     def _mimetext(self, text: str | None, subtype: str = "plain") -> MIMEText:
@@ -74,7 +74,7 @@ class QuotableMessage(flask_mail.Message):
 
     def _message(self) -> Any:
         message = super()._message()
-        message.policy = policy.SMTP.clone(max_line_length=LINE_LIMIT)
+        message.policy = policy.SMTP.clone(max_line_length=MAX_LINE_LENGTH)
         return message
 
 
@@ -89,21 +89,21 @@ def build(mail: OutgoingMail, *, sender: tuple[str, str], message_id: str) -> Qu
         body=mail.text,
         html=mail.html,
         sender=sender[1],
-        # Says to out-of-office answers that there is nobody to answer (RFC 3834).
+        # Keeps out-of-office programs from replying (RFC 3834).
         extra_headers={"Auto-Submitted": "auto-generated", **mail.headers},
     )
-    # The constructor glues name and address together without quoting; a comma in the name would lose the address.
+    # The constructor would join name and address without quoting; with a comma in the name, the address would be lost.
     message.sender = sender
     message.msgId = message_id
-    check(message)
+    check_message(message)
     return message
 
 
-def check(message: flask_mail.Message) -> None:
-    """Refuse what must never reach a server, with UnsafeMessage.
+def check_message(message: flask_mail.Message) -> None:
+    """Refuse a message that must never reach a server. Raises UnsafeMessage.
 
-    That is: other than one recipient; control characters (CR, LF and NUL among them) in any header name or value; an
-    extra header that would stand beside one of our own; attachments and SMTP options, which nothing of ours uses.
+    Refused are: any number of recipients but one; control characters (CR, LF and NUL among them) in a header's name or
+    value; an extra header that duplicates one of ours; attachments and SMTP options, which we never use.
     """
     if len(message.recipients) != 1 or message.cc or message.bcc:
         raise UnsafeMessage("An email must have exactly one recipient and no copies")
@@ -125,23 +125,23 @@ def check(message: flask_mail.Message) -> None:
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse text that cannot stand in a header on one line, with UnsafeMessage.
+    """Refuse text that is not valid in a one-line header. Raises UnsafeMessage.
 
-    All control characters and line separators are refused, not only CR, LF and NUL: Python's e-mail package takes
-    a vertical tab or a form feed for the end of a line too and writes a new header line there.
+    All control characters and line separators are refused, not only CR, LF and NUL: Python's email package also takes a
+    vertical tab or a form feed for the end of a line, and starts a new header line there.
     """
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
             raise UnsafeMessage(f"The {what} contains the forbidden character U+{ord(character):04X}")
-    if len(text.encode()) > VALUE_LIMIT:
-        raise UnsafeMessage(f"The {what} is longer than {VALUE_LIMIT} octets")
+    if len(text.encode()) > MAX_VALUE_BYTES:
+        raise UnsafeMessage(f"The {what} is longer than {MAX_VALUE_BYTES} octets")
 
 
 def ascii_address(address: str) -> str:
-    """The address in the form that every server knows: an international domain becomes Punycode (IDNA 2008).
+    """The address in ASCII: an international domain becomes Punycode (IDNA 2008).
 
-    Raises UnsafeMessage for what is not exactly one address, and for a part before the @ outside ASCII: that would need
-    SMTPUTF8 on every server up to the mailbox, which Flask-Mail cannot speak.
+    Raises UnsafeMessage for text that is not exactly one address, and for characters outside ASCII before the @: they
+    need SMTPUTF8 on every server up to the mailbox, which Flask-Mail does not support.
     """
     local, _, domain = address.rpartition("@")
     if not local.isascii():
@@ -151,13 +151,13 @@ def ascii_address(address: str) -> str:
     except idna.IDNAError as error:
         raise UnsafeMessage("The address has an invalid domain", address_refused=True) from error
     result = f"{local}@{domain}"
-    if len(result) > ADDRESS_LIMIT or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
+    if len(result) > MAX_ADDRESS_LENGTH or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         raise UnsafeMessage("This is not a single email address", address_refused=True)
     return result
 
 
 def _check_mailbox(what: str, mailbox: str | tuple[str, str]) -> None:
-    """Check a name and address; Flask-Mail takes them as a pair or as `Name <address>`."""
+    """Check a name and address; Flask-Mail accepts them as a pair or as `Name <address>`."""
     if isinstance(mailbox, str):
         check_text(what, mailbox)
         pairs = getaddresses([mailbox])

@@ -1,11 +1,10 @@
-"""What the mail pages read."""
+"""Queries of the mail pages."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from webapp.extensions import db
 from webapp.identity.models import User
@@ -13,10 +12,11 @@ from webapp.mail import unsubscribe
 from webapp.mail_store.models import Mail, MailState
 from webapp.run_store.models import Run
 from webapp.web.errors import NotFound
+from webapp.web.hosts import current_settings
 
 
-def ledger(state: str, search: str) -> sa.Select[Any]:
-    """The query for messages; `search` is the beginning of an address or of a key."""
+def messages(state: str, search: str) -> sa.Select[Any]:
+    """The query for messages; `search` matches the beginning of the address or the key."""
     query = sa.select(Mail)
     if state in set(MailState):
         query = query.where(Mail.state == state)
@@ -32,7 +32,7 @@ def ledger(state: str, search: str) -> sa.Select[Any]:
 
 
 def attempts(mail: Mail) -> list[Run]:
-    """The runs that tried to send a message, newest first; each names the one before it."""
+    """The last 20 runs that tried to send a message, newest first; each links the one before it."""
     found: list[Run] = []
     next_id = mail.run_id
     while next_id is not None and len(found) < 20:
@@ -45,12 +45,10 @@ def attempts(mail: Mail) -> list[Run]:
 
 
 def subscriber(token: str) -> User:
-    """Whom an unsubscribe link stands for. Raises NotFound for a link that we did not make."""
-    settings = current_app.extensions["settings"]
-    try:
-        subscription = unsubscribe.read_token(settings.secret_key, token)
-    except unsubscribe.InvalidToken:
-        raise NotFound("This link is not valid or has expired.") from None
+    """The person of an unsubscribe link. Raises NotFound for an invalid link."""
+    subscription = unsubscribe.read_token(current_settings().secret_key, token)
+    if subscription is None:
+        raise NotFound("This link is not valid or has expired.")
     person = db.session.get(User, subscription.user_id)
     if person is None:
         raise NotFound("This link belongs to an account that was deleted.")

@@ -1,7 +1,7 @@
-"""From wording to a mail: the templates in `templates/email/KIND/`, filled in.
+"""Renders mails from the templates in `templates/email/KIND/`.
 
-Each kind has `subject.txt`, `body.txt` and `body.html`. What it needs is listed in `KINDS`, with an example of each
-value for the page on which admins look at the wording.
+Each kind has `subject.txt`, `body.txt` and `body.html`. `KINDS` has the values that each kind needs, with an example of
+each for the page that shows admins the wording.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, StrictUndefined, select_autoescape
 
 from webapp.encoding import encodable
 from webapp.mail.message import check_text
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
-
-# What the shared layout needs. An `unsubscribe_url` of None leaves the link out, for mails that nobody subscribes to.
+# Values of the shared layout. An `unsubscribe_url` of None leaves the link out, for mails that cannot be unsubscribed.
 _COMMON = {
     "site_name": "Beatdesk",
     "site_url": "https://beatdesk.example",
@@ -32,7 +29,7 @@ _SCHEDULE: dict[str, object] = {"schedule": "Nightly report", "schedule_id": 7}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of mail: what it is for, and an example of each value that its templates use."""
+    """A kind of mail: its purpose, and an example of each value that its templates use."""
 
     name: str
     purpose: str
@@ -85,10 +82,9 @@ KINDS: Mapping[str, Kind] = {
 def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[str, str, str]:
     """The subject, text and HTML of a mail.
 
-    `env` is any Jinja environment that finds our templates, the Flask application's or `environment()`. Whatever its
-    own rules are, only HTML is escaped here, and a missing value is an error.
-    Raises KeyError for an unknown kind, jinja2.UndefinedError for a missing value, and UnsafeMessage when the subject
-    is not one line.
+    `env` is any Jinja environment that finds our templates; its own rules for escaping and missing values are replaced.
+    Raises KeyError for an unknown kind, jinja2.UndefinedError for a missing value, and UnsafeMessage if the subject is
+    not one line.
     """
     folder = f"email/{KINDS[kind].name}"
     strict = _strict(env)
@@ -101,14 +97,9 @@ def render(kind: str, context: Mapping[str, object], env: Environment) -> tuple[
     return subject, text.strip() + "\n", html
 
 
-def environment() -> Environment:
-    """A Jinja environment for programs without a Flask application."""
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(("html",)))
-
-
 @functools.lru_cache(maxsize=8)
 def _strict(env: Environment) -> Environment:
-    """The same environment with the rules for mail; kept, because each overlay has its own cache of templates."""
+    """The environment with the rules for mail; cached because each overlay has its own cache of templates."""
     return env.overlay(
         autoescape=select_autoescape(("html",), default=False),
         undefined=StrictUndefined,

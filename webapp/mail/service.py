@@ -1,14 +1,14 @@
-"""The mail ledger: who gets which message, once.
+"""Sends each message of the table of mails once.
 
-1. `outbox.enqueue` writes the message's row and the run that will send it, in the transaction of what causes it.
-2. The run calls `deliver`: it claims the row by an UPDATE, hands the message over, and writes what became of it.
-3. What was surely not handed over is tried again by a later run; what may have been is left in doubt, for a person.
+1. `outbox.enqueue` inserts the message and the run that will send it, in the transaction of their cause.
+2. The run calls `deliver`: it claims the row by an UPDATE, sends the message, and stores the outcome.
+3. A message that was certainly not sent is retried by a later run; one that may have been sent is left in doubt, for a
+   person to decide.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import random
 import secrets
 from collections.abc import Mapping
@@ -33,19 +33,20 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
 from webapp.runs.service import send_runs
 from webapp.web.errors import Conflict, NotFound
+from webapp.web.hosts import current_settings
 
-logger = logging.getLogger(__name__)
-
-# Stands for the token in a link on pages: the real one is for the recipient.
+# Replaces the token of a link on pages: only the recipient may see the real one.
 HIDDEN_TOKEN = "hidden"
-# Kinds that nobody has to get: they carry an unsubscribe link.
+# Kinds that can be unsubscribed.
 OPTIONAL_KINDS = frozenset({"birthday"})
+# The values that every message gets from its row and the settings, whatever its kind.
+COMMON_VALUES = frozenset({"site_name", "site_url", "sign_in_url", "reset_url", "name", "unsubscribe_url"})
 
 
 def deliver(mail_id: int, run_id: str) -> str:
-    """Send one message now; gives what became of it. Called by the task, in the run that the message names.
+    """Send one message now; gives the outcome in words. Called by the task, in the run that the message names.
 
-    Raises MailError when it was not sent, after the ledger says so and the next attempt is arranged.
+    Raises MailError if it was not sent, after storing that and scheduling the next attempt.
     """
     claimed = _claim(mail_id, run_id)
     if isinstance(claimed, str):
@@ -57,7 +58,7 @@ def deliver(mail_id: int, run_id: str) -> str:
         _not_sent(claimed, error)
         raise
     except Exception as error:
-        # A fault in the wording, or the task's time limit before anything was handed over: nothing is out.
+        # A fault in the wording, or the task's time limit before anything was sent.
         _not_sent(claimed, NotHandedOver(f"{type(error).__name__}: {error}", notice=True))
         raise
     _end(claimed, MailState.SENT, message_id=message_id, subject=outgoing.subject[:255], error=None)
@@ -66,7 +67,7 @@ def deliver(mail_id: int, run_id: str) -> str:
 
 
 def _claim(mail_id: int, run_id: str) -> Mail | str:
-    """Take a pending message for this run, or say why it is not sent now."""
+    """Claim a pending message for this run; gives a text with the reason if it cannot be sent."""
     taken = db.session.execute(
         sa.update(Mail)
         .where(Mail.id == mail_id, Mail.run_id == run_id, Mail.state == MailState.PENDING)
@@ -78,7 +79,7 @@ def _claim(mail_id: int, run_id: str) -> Mail | str:
         db.session.rollback()
         return "not sent: the email was deleted"
     if taken.rowcount == 0:  # type: ignore[attr-defined]  # an UPDATE has one
-        return _already(mail, run_id)
+        return _unclaimable(mail, run_id)
     if db.session.get(SuppressedAddress, mail.recipient) is not None:
         _end(mail, MailState.SUPPRESSED, error="The address is unsubscribed or suppressed")
         db.session.commit()
@@ -87,8 +88,8 @@ def _claim(mail_id: int, run_id: str) -> Mail | str:
     return mail
 
 
-def _already(mail: Mail, run_id: str) -> str:
-    """Why a message cannot be claimed. One that this very run was sending was cut off, and nobody knows where."""
+def _unclaimable(mail: Mail, run_id: str) -> str:
+    """The reason why a message cannot be claimed. If this run was sending it before, it is in doubt: raises InDoubt."""
     if mail.state == MailState.SENDING and mail.run_id == run_id:
         _end(mail, MailState.IN_DOUBT, error="The worker was lost while it sent this email")
         db.session.commit()
@@ -99,38 +100,32 @@ def _already(mail: Mail, run_id: str) -> str:
 
 
 def _not_sent(mail: Mail, error: MailError) -> None:
-    """Write down why, and arrange the next attempt where there may be one."""
+    """Store why a message was not sent, and schedule the next attempt if there is one."""
     text = str(error)
+    runs: list[Run] = []
     if isinstance(error, InDoubt):
         _end(mail, MailState.IN_DOUBT, error=text)
-    elif isinstance(error, Refused):
-        _refused(mail, error, text)
-    else:
-        _again(mail, text)
-    again = mail.state == MailState.PENDING
-    db.session.commit()
-    if again:
-        run = db.session.get(Run, mail.run_id)
-        send_runs([run] if run else [])
-
-
-def _refused(mail: Mail, error: Refused, text: str) -> None:
-    if error.address_refused:
+    elif isinstance(error, Refused) and error.address_refused:
         _end(mail, MailState.SUPPRESSED, error=text)
         db.session.merge(SuppressedAddress(address=mail.recipient, reason=text))
-    else:
+    elif isinstance(error, Refused):
         _end(mail, MailState.FAILED, error=text)
+    else:
+        runs = _schedule_retry(mail, text)
+    db.session.commit()
+    send_runs(runs)
 
 
-def _again(mail: Mail, text: str) -> None:
+def _schedule_retry(mail: Mail, text: str) -> list[Run]:
+    """Add the run of the next attempt; without another attempt the message has failed."""
     delay = retry_delay(max(mail.attempts, 1), random.Random())
     if delay is None:
         _end(mail, MailState.FAILED, error=f"Failed after {mail.attempts} attempts. {text}")
-        return
+        return []
     mail.state = MailState.PENDING
     mail.error = text
     mail.next_attempt_at = now() + delay
-    outbox.add_run(db.session, mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)
+    return [outbox.add_run(db.session, mail, origin=Origin.RETRY, eta=mail.next_attempt_at, retry_of=mail.run_id)]
 
 
 def _end(mail: Mail, state: MailState, **values: str | None) -> None:
@@ -142,7 +137,7 @@ def _end(mail: Mail, state: MailState, **values: str | None) -> None:
 
 
 def send_again(mail_id: int) -> Mail:
-    """A person decided to send a message in doubt or failed once more. Raises NotFound, Conflict."""
+    """Send a message again that is in doubt or failed, as a person decided. Raises NotFound, Conflict."""
     mail = get_mail(mail_id, locked=True)
     if mail.state not in (MailState.IN_DOUBT, MailState.FAILED):
         raise Conflict(f"This email is {mail.state}; only emails that failed or are in doubt can be sent again.")
@@ -157,7 +152,7 @@ def send_again(mail_id: int) -> Mail:
 
 
 def settle(mail_id: int) -> Mail:
-    """A person found that a message in doubt did arrive. Raises NotFound, Conflict."""
+    """Mark a message in doubt as sent, as a person decided. Raises NotFound, Conflict."""
     mail = get_mail(mail_id, locked=True)
     if mail.state != MailState.IN_DOUBT:
         raise Conflict(f"This email is {mail.state}, not in doubt.")
@@ -169,8 +164,8 @@ def settle(mail_id: int) -> Mail:
 
 
 def send_example(kind: str, user: User) -> Mail:
-    """Send one kind of mail, with example values, to the person who asked for it."""
-    example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in common_names()}
+    """Send one kind of mail, with example values, to a user."""
+    example = {name: value for name, value in rendering.KINDS[kind].example.items() if name not in COMMON_VALUES}
     key = f"example:{kind}:{user.id}:{secrets.token_hex(8)}"
     added = outbox.enqueue(db.session, key=key, kind=kind, user=user, context=example, origin=Origin.LAUNCH)
     if added is None:
@@ -183,13 +178,13 @@ def send_example(kind: str, user: User) -> Mail:
 
 
 def unsubscribe_person(token: str) -> User:
-    """End the kind of mail that a link stands for. Raises NotFound for a link that we did not make."""
+    """Unsubscribe the person of a link from birthday mails. Raises NotFound for an invalid link."""
     person = pages.subscriber(token)
     wanted = sa.update(User).where(User.id == person.id, User.wants_birthday_mail)
     done = db.session.execute(wanted.values(wants_birthday_mail=False))
     if cast("sa.CursorResult[Any]", done).rowcount:
         before, after = {"wants_birthday_mail": True}, {"wants_birthday_mail": False, "by": "a link in an email"}
-        # Whoever is signed in used the link; without a sign-in it is the person whom it was mailed to.
+        # Without a sign-in, the person who got the link is the one who acts.
         actor = audit.signed_in() or person
         audit.record(db.session, "person.unsubscribe", "person", person.id, person.name, before, after, actor=actor)
     db.session.commit()
@@ -201,7 +196,7 @@ def _audit(action: str, mail: Mail, before: str) -> None:
 
 
 def get_mail(mail_id: int, *, locked: bool = False) -> Mail:
-    """One message of the ledger; `locked` to change it. Raises NotFound."""
+    """One message; `locked` to change it. Raises NotFound."""
     mail = db.session.get(Mail, mail_id, with_for_update=locked or None)
     if mail is None:
         raise NotFound(f"There is no email {mail_id}.")
@@ -209,12 +204,12 @@ def get_mail(mail_id: int, *, locked: bool = False) -> Mail:
 
 
 def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMail:
-    """The message as it is (or was) sent, from its wording; without what only its recipient may know.
+    """The message as it is sent, rendered from its wording.
 
-    `private` are values for the moment of sending, such as a link by which to choose a new password. Without them the
-    link to unsubscribe is one that does nothing.
+    `private` are values for the recipient only, such as a link to reset the password. Without them, as for pages, the
+    links in the message do not work.
     """
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_settings()
     link = unsubscribe_url(settings, mail.user_id, mail.kind)
     if link and private is None:
         link = f"{settings.public_url}/unsubscribe/{HIDDEN_TOKEN}"
@@ -239,36 +234,31 @@ def compose(mail: Mail, private: Mapping[str, str] | None = None) -> OutgoingMai
 
 
 def _private_values(mail: Mail) -> dict[str, str]:
-    """Links that prove their owner: made when the message is sent, and kept nowhere."""
+    """Links with secret tokens: made when the message is sent, and not stored."""
     made = {
         "password_reset": ("choose_url", recovery.reset_url),
         "welcome": ("confirm_url", recovery.confirm_url),
         "confirm_address": ("confirm_url", recovery.confirm_url),
     }.get(mail.kind)
     user = db.session.get(User, mail.user_id) if made is not None and mail.user_id else None
-    return {} if made is None or user is None else {made[0]: made[1](user, current_app.extensions["settings"])}
+    return {} if made is None or user is None else {made[0]: made[1](user, current_settings())}
 
 
 def common_context(settings: Settings) -> dict[str, Any]:
-    """What every wording may use."""
+    """The values that every wording may use."""
     return {
         "site_name": "Beatdesk",
         "site_url": settings.public_url,
         "sign_in_url": f"{settings.public_url}/login",
         "reset_url": f"{settings.public_url}/reset",
-        # Where to ask for a link; sending replaces it by the link itself.
+        # Pages on which a link can be requested; when a message is sent, the links themselves replace them.
         "choose_url": f"{settings.public_url}/reset",
         "confirm_url": f"{settings.public_url}/confirm",
     }
 
 
-def common_names() -> frozenset[str]:
-    """Which values every message gets from its row and the settings, whatever its kind."""
-    return frozenset({"site_name", "site_url", "sign_in_url", "reset_url", "name", "unsubscribe_url"})
-
-
 def unsubscribe_url(settings: Settings, user_id: int | None, kind: str) -> str | None:
-    """The link that ends one kind of mail to one person; None for kinds that cannot be ended."""
+    """The unsubscribe link of one kind of mail to one person; None for kinds that cannot be unsubscribed."""
     if user_id is None or kind not in OPTIONAL_KINDS:
         return None
     token = unsubscribe.make_token(settings.secret_key, user_id, kind)
@@ -276,9 +266,9 @@ def unsubscribe_url(settings: Settings, user_id: int | None, kind: str) -> str |
 
 
 def gateway() -> Gateway:
-    """The one gateway of this process."""
+    """This process's gateway, created on first use."""
     made: Gateway | None = current_app.extensions.get("gateway")
     if made is None:
-        settings: Settings = current_app.extensions["settings"]
+        settings = current_settings()
         made = current_app.extensions["gateway"] = Gateway(settings.mail, settings.secret_key)
     return made

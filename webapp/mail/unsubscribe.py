@@ -1,7 +1,7 @@
-"""Unsubscribing with one click (RFC 8058): the headers of a mail, and the signed token in its link.
+"""One-click unsubscribe (RFC 8058): the headers of a mail, and the signed token in its link.
 
-Whoever has the token may end one kind of mail to one person, and nothing else; it needs no sign-in and does not expire,
-because mail is kept for years.
+The token allows ending one kind of mail to one person, and nothing else. It needs no sign-in and does not expire,
+because people keep mail for years.
 """
 
 from __future__ import annotations
@@ -14,39 +14,35 @@ from itsdangerous import BadData, URLSafeSerializer
 _SALT = "beatdesk.mail.unsubscribe"
 
 
-class InvalidToken(Exception):
-    """The token was not made by us, or has been changed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One kind of mail to one person: what a token stands for."""
+    """One kind of mail to one person, as a token names it."""
 
     user_id: int | str
     kind: str
 
 
 def make_token(secret: str, user_id: int | str, kind: str) -> str:
-    """A token for a link, of URL-safe characters. `secret` is the application's secret key."""
+    """A token for a link, in URL-safe characters. `secret` is the application's secret key."""
     return _serializer(secret).dumps([user_id, kind])
 
 
-def read_token(secret: str, token: str) -> Subscription:
-    """What a token stands for. Raises InvalidToken for any text that `make_token` did not make with this secret."""
+def read_token(secret: str, token: str) -> Subscription | None:
+    """The subscription that a token names; None for any text that `make_token` did not make with this secret."""
     try:
         payload = _serializer(secret).loads(token)
-    except BadData as error:
-        raise InvalidToken("This link is not valid") from error
+    except BadData:
+        return None
     match payload:
         case [int() | str() as user_id, str() as kind]:
             return Subscription(user_id, kind)
-    raise InvalidToken("This link is not valid")
+    return None
 
 
 def unsubscribe_headers(url: str) -> dict[str, str]:
-    """The two headers that let a mail program offer "Unsubscribe", which it does by a POST to `url`.
+    """The two headers that let a mail program offer "Unsubscribe", which sends a POST to `url`.
 
-    Mail programs follow only https. Raises ValueError for what is not one absolute http or https URL in ASCII.
+    Mail programs accept only https. Raises ValueError unless `url` is one absolute http or https URL in ASCII.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

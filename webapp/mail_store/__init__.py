@@ -1,1 +1,1 @@
-"""The ledger of mails as it lies in its table, and what puts mails into it."""
+"""The tables of mails, and adding mails to them."""

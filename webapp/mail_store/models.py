@@ -1,4 +1,4 @@
-"""The mail ledger: one row for each message, so that nobody gets the same one twice."""
+"""The tables of mails. Each message has one row with a unique key, so that it is sent only once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.database.engine import Base, UtcDateTime, now
 
 
 class MailState(StrEnum):
-    """What became of a message."""
+    """The state of a message."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -23,7 +23,7 @@ class MailState(StrEnum):
 
 
 class Mail(Base):
-    """One message to one person. `key` says what for, for example `birthday:7:2026`, and is unique."""
+    """One message to one person. Its unique `key` names the occasion, for example `birthday:7:2026`."""
 
     __tablename__ = "mails"
 
@@ -52,7 +52,7 @@ class Mail(Base):
 
 
 class SuppressedAddress(Base):
-    """An address that its server refused for good, or whose owner wants nothing more."""
+    """An address that its mail server refused permanently."""
 
     __tablename__ = "suppressed_addresses"
 

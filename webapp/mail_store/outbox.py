@@ -1,7 +1,7 @@
-"""New messages in the mail ledger, each with the run that will send it: the one place that inserts into `mails`.
+"""Adds messages to the table of mails, each with the run that sends it: the only place that inserts into `mails`.
 
-Both are part of the caller's transaction; after its commit, give the run to `webapp.runs.service.send_runs`, or leave
-it to the leading beat. No Flask here.
+Both belong to the caller's transaction. After its commit, pass the run to `webapp.runs.service.send_runs`; otherwise
+the leading beat sends it. Needs no Flask application.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def enqueue(
     origin: Origin = Origin.TASK,
     parent_id: str | None = None,
 ) -> tuple[Mail, Run] | None:
-    """Add a message and its run, perhaps one that another run makes; None when that key has a message already."""
+    """Add a message and its run, `parent_id` being the run that causes it; None if the key has a message already."""
     mail = Mail(
         key=key,
         kind=kind,
@@ -49,7 +49,7 @@ def enqueue(
 
 
 def add_run(session: AnySession, mail: Mail, *, origin: Origin, **options: Any) -> Run:
-    """Add the run that will send a message; the message knows it. `options` are those of `create_run`."""
+    """Add the run that will send a message, and link it in the message. `options` are those of `create_run`."""
     run = create_run(session, SEND_TASK, [mail.id], origin=origin, **options)
     mail.run_id = run.id
     return run

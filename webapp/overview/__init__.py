@@ -1,1 +1,1 @@
-"""The front page and what monitors ask."""
+"""The front page, health checks and metrics."""

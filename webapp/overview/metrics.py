@@ -1,10 +1,10 @@
-"""What `/metrics` tells, read from database, Redis and broker at each request: right whichever web process answers.
+"""The metrics of `/metrics`, read from database, Redis and broker at each request, so that all web processes agree.
 
-The cost is bounded however many runs are kept: counts go along an index and stop at `COUNTED`, everything else concerns
-what runs or waits now. A part that does not answer leaves its figures out and `beatdesk_up` at 0 for it.
+The cost does not grow with the number of stored runs: counts follow an index and stop at `MAX_COUNTED`, all else is
+about what runs or waits now. If a part is down, its metrics are left out and its `beatdesk_up` is 0.
 
-The names that begin with `flower_` are Flower's and mean what they mean there, so that its dashboards and alert rules
-go on. Left out is `flower_worker_prefetched_tasks`: which worker holds a message before it begins, no row tells.
+Names that begin with `flower_` have the same meaning as in Flower, so that its dashboards and alert rules work.
+`flower_worker_prefetched_tasks` is left out, because it is not stored which worker has prefetched a message.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from webapp.workers import service as workers
 
 logger = logging.getLogger(__name__)
 
-# Runs of a state beyond so many are not counted.
-COUNTED = 10_000
-# Lateness is that of the newest scheduled runs, of so long and so many.
-LATENESS_SPAN = timedelta(minutes=5)
+# The limit of counting runs by state.
+MAX_COUNTED = 10_000
+# Lateness is that of the scheduled runs of this period, at most so many.
+LATENESS_PERIOD = timedelta(minutes=5)
 LATENESS_ROWS = 500
 
 Family = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
@@ -50,39 +50,39 @@ Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 def page(accept: str, now: datetime) -> tuple[bytes, str]:
-    """The figures in the form that was asked for, and its content type."""
+    """All metrics in the format that the Accept header prefers, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(now))
+    registry.register(_CurrentMetrics(now))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
-class _Now(Collector):
-    """Every figure as of a moment."""
+class _CurrentMetrics(Collector):
+    """Collects all metrics as of one moment."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
 
     def collect(self) -> Iterator[Family]:
-        """Each part by itself, so that one that is away takes only its own figures along."""
+        """Read each part separately, so that only its own metrics are missing when one is down."""
         up: list[tuple[tuple[str, ...], float]] = []
-        lines: list[workers.WorkerLine] = []
+        workers_seen: list[workers.WorkerLine] = []
         parts: list[tuple[str, Callable[[], Iterable[Family]]]] = [
-            ("database", lambda: _database(self._now, lines)),
-            ("redis", lambda: _redis([line.row.name for line in lines])),
+            ("database", lambda: _database(self._now, workers_seen)),
+            ("redis", lambda: _redis([worker.row.name for worker in workers_seen])),
             ("broker", lambda: _queues(self._now)),
         ]
         for name, part in parts:
             try:
                 families = list(part())
-            except Exception as error:  # noqa: BLE001  # whatever it is, the part is away, and that is a figure too
+            except Exception as error:  # noqa: BLE001  # any error means that the part is down, which is a metric too
                 logger.warning("no metrics of the %s: %s", name, error)
                 db.session.rollback()
                 up.append(((name,), 0))
             else:
                 up.append(((name,), 1))
                 yield from families
-        signs = Counter(sign.key for sign in monitor().health(patience=1.0).signs)
+        signs = Counter(sign.key for sign in monitor().health(timeout=1.0).signs)
         text = "Whether a problem is shown on every page, by kind"
         yield _gauge("beatdesk_wrong", text, ["sign"], (((key,), signs[key]) for key in KEYS))
         yield _gauge("beatdesk_up", "Whether the part answers", ["part"], up)
@@ -99,12 +99,13 @@ def _single(name: str, text: str, value: float) -> Family:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family]:
-    lines += workers.workers(now)
-    yield from _workers(lines)
+def _database(now: datetime, workers_seen: list[workers.WorkerLine]) -> Iterator[Family]:
+    """The metrics from the database; adds the workers to `workers_seen`."""
+    workers_seen += workers.workers(now)
+    yield from _workers(workers_seen)
     yield from _beats(now)
-    counted = counted_by_state(COUNTED).items()
-    text = f"Stored runs by state; counted up to {COUNTED}"
+    counted = counted_by_state(MAX_COUNTED).items()
+    text = f"Stored runs by state; counted up to {MAX_COUNTED}"
     yield _gauge("beatdesk_runs", text, ["state"], (((state.value,), number) for state, number in counted))
     yield _single("beatdesk_due_lateness_seconds", _LATENESS_TEXT, _lateness(now))
     text = "Longest prefetch time of the tasks executing now, from received to started, by task and worker"
@@ -115,18 +116,18 @@ def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
 
 
-def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
+def _workers(workers_seen: list[workers.WorkerLine]) -> Iterator[Family]:
     online: dict[str, float] = {}
     busy: dict[str, float] = {}
-    for line in lines:
-        # A worker that was started anew has its name in several rows.
-        online[line.row.name] = max(online.get(line.row.name, 0), line.alive)
-        busy[line.row.name] = busy.get(line.row.name, 0) + line.busy
+    for worker in workers_seen:
+        # A worker that was restarted has several rows with its name.
+        online[worker.row.name] = max(online.get(worker.row.name, 0), worker.alive)
+        busy[worker.row.name] = busy.get(worker.row.name, 0) + worker.busy
     text = "Whether the worker has a recent heartbeat"
     yield _gauge("flower_worker_online", text, ["worker"], (((name,), value) for name, value in online.items()))
     text = "Tasks that the worker is executing"
     name = "flower_worker_number_of_currently_executing_tasks"
-    yield _gauge(name, text, ["worker"], (((worker,), value) for worker, value in busy.items()))
+    yield _gauge(name, text, ["worker"], (((label,), value) for label, value in busy.items()))
 
 
 def _beats(now: datetime) -> Iterator[Family]:
@@ -160,17 +161,17 @@ _LATENESS_TEXT = (
 
 
 def _lateness(now: datetime) -> float:
-    """How late beat was lately, in seconds; jitter, which is late on purpose, is part of it."""
+    """The largest recent delay of beat in seconds. Includes jitter, which is intended."""
     newest = (
         sa.select(Run.created_at, Run.due_at, Run.state)
-        .where(Run.created_at > now - LATENESS_SPAN, Run.origin == Origin.SCHEDULE)
+        .where(Run.created_at > now - LATENESS_PERIOD, Run.origin == Origin.SCHEDULE)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(LATENESS_ROWS)
     )
     late = [
         (row.created_at - row.due_at).total_seconds()
         for row in db.session.execute(newest)
-        # What was skipped beforehand, or noted as missed afterwards, was not fired at all.
+        # Runs skipped in advance or recorded as missed were not fired at all.
         if row.due_at is not None and row.state not in (RunState.SKIPPED, RunState.MISSED)
     ]
     return max(late, default=0.0)
@@ -187,13 +188,13 @@ def _promises(now: datetime) -> Samples:
 
 
 def _prefetch_times() -> Samples:
-    going = (
+    executing = (
         sa.select(Run.task, Run.worker, Run.received_at, Run.started_at)
         .where(Run.state.in_(sorted(ACTIVE)), Run.received_at.is_not(None), Run.started_at.is_not(None))
-        .limit(COUNTED)
+        .limit(MAX_COUNTED)
     )
     longest: dict[tuple[str, ...], float] = {}
-    for row in db.session.execute(going):
+    for row in db.session.execute(executing):
         key = (row.task, row.worker or "")
         longest[key] = max(longest.get(key, 0.0), (row.started_at - row.received_at).total_seconds())
     return longest.items()
@@ -204,10 +205,10 @@ def _redis(names: list[str]) -> Iterator[Family]:
     events = CounterMetricFamily("flower_events", "Number of events", labels=["task", "type", "worker"])
     text = "Runtime of tasks that succeeded"
     runtimes = HistogramMetricFamily("flower_task_runtime_seconds", text, labels=["task", "worker"])
-    for (worker, task), tally in counters.read(client, sorted(set(names))).items():
-        for kind, number in tally.events.items():
+    for (worker, task), counted in counters.read(client, sorted(set(names))).items():
+        for kind, number in counted.events.items():
             events.add_metric([task, kind, worker], number)
-        runtimes.add_metric([task, worker], _cumulative(tally.buckets), tally.seconds)
+        runtimes.add_metric([task, worker], _cumulative(counted.buckets), counted.seconds)
     yield events
     yield runtimes
     yield _single("beatdesk_recorders", "Recorders with a recent heartbeat", len(recorder.present(client)))
@@ -235,8 +236,8 @@ def _queues(now: datetime) -> Iterator[Family]:
     found = workers.queues(now)
     if found.away is not None:
         raise broker.BrokerAway(found.away)
-    depths = (((line.name,), float(line.depth)) for line in found.lines if line.depth is not None)
+    depths = (((queue.name,), float(queue.depth)) for queue in found.lines if queue.depth is not None)
     yield _gauge("beatdesk_queue_depth", "Messages that wait in the queue", ["queue"], depths)
-    waits = (((line.name,), (now - line.oldest).total_seconds() if line.oldest else 0.0) for line in found.lines)
+    waits = (((queue.name,), (now - queue.oldest).total_seconds() if queue.oldest else 0.0) for queue in found.lines)
     text = "Seconds that the oldest waiting run of the queue has been ready to start"
     yield _gauge("beatdesk_queue_oldest_seconds", text, ["queue"], waits)

@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus and what speaks its language."""
+"""`/metrics`, for Prometheus and compatible programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def _has_token() -> bool:
-    """Whether the request brings the token of the setting METRICS_TOKEN; 401 for another one."""
+    """Whether the request has the bearer token of the setting METRICS_TOKEN; 401 for any other token."""
     given = request.authorization
     if given is None or given.type != "bearer":
         return False
@@ -28,7 +28,7 @@ def _has_token() -> bool:
 @blueprint.get("/metrics")
 @access(Permission.VIEW_METRICS, also=_has_token)
 def show() -> Response:
-    """Every figure as of now, in Prometheus' text or as OpenMetrics."""
+    """All metrics, in Prometheus' text format or as OpenMetrics."""
     body, content_type = metrics.page(request.headers.get("Accept", ""), now())
     response = Response(body, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""The numbers of the front page."""
+"""The counts of the front page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs.list.listing import counted_by_state
 
-WINDOW = timedelta(hours=24)
+PERIOD = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of what there are; `runs` has every state, in the order of a run's life, for runs made in `WINDOW`.
+    """The counts; `runs` has those of each state, in the order of a run's life, for runs created within `PERIOD`.
 
-    `rejected` is the last state change within `WINDOW` that could not be recorded.
+    `rejected` is the last state change within `PERIOD` that could not be recorded.
     """
 
     schedules: int
@@ -35,12 +35,12 @@ class Counts:
 
 
 def counts(now: datetime) -> Counts:
-    """Three aggregate queries, each along an index, however many runs are kept."""
+    """Count in a few queries that each use an index, however many runs are stored."""
     schedules, enabled = db.session.execute(
         sa.select(sa.func.count(), sa.func.count().filter(PeriodicTask.enabled)).select_from(PeriodicTask)
     ).one()
-    # State by state, each along its index: by groups SQLite walks through all that are kept.
-    by_state = counted_by_state(None, Run.created_at > now - WINDOW)
+    # State by state, each by its index: with GROUP BY, SQLite would read all runs.
+    by_state = counted_by_state(None, Run.created_at > now - PERIOD)
     in_doubt = db.session.scalar(sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT))
-    last = broker.ask_redis(lambda client: rejected.latest_since(client, WINDOW))
+    last = broker.ask_redis(lambda client: rejected.latest_since(client, PERIOD))
     return Counts(schedules, enabled, tuple(by_state.items()), in_doubt or 0, last)

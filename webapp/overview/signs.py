@@ -1,7 +1,7 @@
-"""What can be wrong, and what a page says of it. Each function looks at one thing and yields a sign if it is wrong.
+"""The problems that pages show. Each function checks for one problem and yields a `Sign` if there is one.
 
-`overview.health` calls them. To say one thing more, add a function to the signs of the part that knows it, and its key
-to `KEYS`.
+`overview.health` calls them. To add a problem, add a function to the signs of the part where it shows, and its key to
+`KEYS`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from webapp.web.transactions import database_clock
 from webapp.worker_process import discards
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
 
-# A worker that was killed is reported for this long, unless one of its name is back.
+# A lost worker is shown for this long, unless a worker with its name is back.
 LOST_WORKER_SHOWN = timedelta(minutes=10)
-# Beyond so many, broken schedules and all enabled ones are not counted.
+# The limit of counting broken and enabled schedules.
 MAX_SCHEDULES_COUNTED = 1_000
 MAX_NAMES = 3
 
-# Discarded messages are reported for this long after the last one.
+# Discarded messages are shown for this long after the last one.
 DISCARDED_SHOWN = timedelta(hours=1)
 
 WORKER_COMMAND = "celery -A wsgi:celery worker -n beatdesk@%h"
@@ -43,11 +43,11 @@ WORKER_COMMAND = "celery -A wsgi:celery worker -n beatdesk@%h"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something that is wrong.
+    """A problem and what to do about it.
 
-    `text` says what, `since_text` and `since` since when that is known, `action` and `command` what to do; `link` is
-    the path of the page that shows it, below the application's root, and the words of the link. A sign with a `check`
-    makes `/readyz` answer 503, with that word at the sign's key.
+    `text` says what is wrong, `since_text` and `since` since when, if that is known, `action` and `command` what to do.
+    `link` is the path of a page with details, below the application's root, and the words of the link. With a `check`,
+    `/readyz` responds with 503 and has that text at the sign's key.
     """
 
     key: str
@@ -62,11 +62,11 @@ class Sign:
 
     @property
     def address(self) -> str | None:
-        """The address of the page that shows it."""
+        """The URL path of the page with details."""
         return f"{root()}{self.link[0]}" if self.link else None
 
     def as_json(self) -> dict[str, object]:
-        """For programs; the moment is ISO 8601."""
+        """The sign as JSON values; `since` is ISO 8601."""
         return {
             "key": self.key,
             "severity": self.severity,
@@ -80,21 +80,21 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What the signs of the database are read from; `now` is its clock."""
+    """The input of the database's signs; `now` is the database's clock."""
 
     now: datetime
     workers: Sequence[Heartbeat]
 
 
-def of_database() -> list[Sign]:
-    """What the rows say. Raises sqlalchemy.exc.SQLAlchemyError when the database does not answer."""
+def database_signs() -> list[Sign]:
+    """The problems that show in the database. Raises sqlalchemy.exc.SQLAlchemyError if it does not answer."""
     at = database_clock()
     rows = Rows(at, heartbeats(at))
     return [sign for find in DATABASE_SIGNS for sign in find(rows)]
 
 
-def of_redis() -> list[Sign]:
-    """What Redis says. Raises redis.RedisError when it does not answer."""
+def redis_signs() -> list[Sign]:
+    """The problems that show in Redis. Raises redis.RedisError if it does not answer."""
     client = broker.client()
     try:
         client.ping()
@@ -105,8 +105,8 @@ def of_redis() -> list[Sign]:
     return [sign for find in REDIS_SIGNS for sign in find(client)]
 
 
-def of_broker() -> list[Sign]:
-    """Nothing, where the broker answers. Raises broker.BrokerAway."""
+def broker_signs() -> list[Sign]:
+    """No problems if the broker answers. Raises broker.BrokerAway if it does not."""
     broker.check()
     return []
 
@@ -118,7 +118,7 @@ def _beat(rows: Rows) -> Iterator[Sign]:
     lease = db.session.execute(sa.select(BeatLease.holder, BeatLease.expires_at)).first()
     given_back = lease.expires_at if lease is not None and lease.holder is None else None
     if alive and given_back is not None and rows.now - given_back < BEAT_TAKEOVER:
-        # The leader has stopped, and another one is there.
+        # The leader has stopped, and another beat is about to take over.
         return
     led = db.session.scalars(sa.select(Beat.seen_at).where(Beat.leading)).all()
     yield Sign(
@@ -151,19 +151,19 @@ def _worker(rows: Rows) -> Iterator[Sign]:
 
 
 def _lost_workers(rows: Rows) -> Iterator[Sign]:
-    """Workers that fell silent without a word, while others are alive."""
+    """Workers that stopped responding without shutting down, while others are online."""
     known: set[str] = set()
     lost = []
     for worker in rows.workers:
-        silent = worker.stopped_at is None and not worker.alive
-        if silent and worker.name not in known and rows.now - worker.seen_at < LOST_WORKER_SHOWN:
+        is_lost = worker.stopped_at is None and not worker.alive
+        if is_lost and worker.name not in known and rows.now - worker.seen_at < LOST_WORKER_SHOWN:
             lost.append(worker)
         known.add(worker.name)
     if lost:
         one = len(lost) == 1
         yield Sign(
             "lost-worker",
-            f"{'Worker' if one else 'Workers'} {_list(worker.name for worker in lost)} stopped responding.",
+            f"{'Worker' if one else 'Workers'} {_name_list(worker.name for worker in lost)} stopped responding.",
             "Its runs are taken over by other workers." if one else "Their runs are taken over by other workers.",
             severity="warning",
             since=max(worker.seen_at for worker in lost),
@@ -182,7 +182,7 @@ def _queues(rows: Rows) -> Iterator[Sign]:
     names = [queue.queue for queue in queues]
     yield Sign(
         "queue",
-        f"No worker consumes the {'queue' if len(names) == 1 else 'queues'} {_list(names)}.",
+        f"No worker consumes the {'queue' if len(names) == 1 else 'queues'} {_name_list(names)}.",
         f"A worker last consumed {'it' if len(names) == 1 else 'one of them'} "
         f"{duration((rows.now - last).total_seconds() // 60 * 60)} ago. Start one that does:"
         if last and rows.now - last >= timedelta(minutes=1)
@@ -271,8 +271,8 @@ def _discarded(client: Any) -> Iterator[Sign]:
     )
 
 
-def _list(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+def _name_list(names: Iterable[str]) -> str:
+    """The first few names, and the number of further ones."""
     given = list(names)
     shown = ", ".join(f"“{name}”" for name in given[:MAX_NAMES])
     return f"{shown} and {len(given) - MAX_NAMES} more" if len(given) > MAX_NAMES else shown
@@ -281,24 +281,24 @@ def _list(names: Iterable[str]) -> str:
 DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _schedules)
 REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder, _discarded)
 
-# Every sign that there can be, for monitors.
+# The keys of all signs, for monitoring.
 KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules", "discarded")
-SILENT = "does not answer"
-# What is said of a part that fails or does not answer.
-AWAY = {
+DOWN = "does not answer"
+# The signs of parts that are down.
+DOWN_SIGNS = {
     "database": Sign(
         "database",
         "The database does not answer.",
         "Pages cannot be loaded and schedules do not fire until it is back. Check the server of DATABASE_URL.",
         since_text="No answer since",
-        check=SILENT,
+        check=DOWN,
     ),
     "redis": Sign(
         "redis",
         "Redis does not answer.",
         "Pages poll instead of updating live; workers write to the database directly. Check the server of REDIS_URL.",
         since_text="No answer since",
-        check=SILENT,
+        check=DOWN,
     ),
     "broker": Sign(
         "broker",
@@ -306,6 +306,6 @@ AWAY = {
         "Runs are stored and sent when it is back. Check the server of CELERY_BROKER_URL.",
         since_text="No answer since",
         link=("/queues", "Show queues"),
-        check=SILENT,
+        check=DOWN,
     ),
 }

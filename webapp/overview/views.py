@@ -1,4 +1,4 @@
-"""The front page, and whether this process and what it needs are well."""
+"""The front page, and the health of this process and of the servers that it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("overview", __name__)
 @blueprint.get("/")
 @access(Permission.USE_ACCOUNT)
 def index() -> Response:
-    """What is wrong now first, then what runs; a member, who may see neither, is welcomed."""
+    """The front page: current problems and counts; for a member, who may not see these, a welcome."""
     counts = service.counts(now()) if may(Permission.VIEW_STATUS) else None
     if counts is not None and wants_fragment():
         return render_polled("overview/_counts.html", counts=counts)
@@ -23,13 +23,13 @@ def index() -> Response:
 
 
 @blueprint.get("/health")
-@access(Permission.VIEW_STATUS, also=lambda: health.monitor().database_is_away())
+@access(Permission.VIEW_STATUS, also=lambda: health.monitor().database_is_down())
 def what_is_wrong() -> Response:
-    """What is wrong now: what every page shows first and asks for again; JSON for programs.
+    """The current problems, which every page shows and polls; JSON for programs.
 
-    With the database away nobody can say who asks; then it says no more than `/readyz` does.
+    While the database is down no user can be identified, so this is public then; it shows no more than `/readyz`.
     """
-    found = health.monitor().health(patience=1.0)
+    found = health.monitor().health(timeout=1.0)
     if wants_json():
         return jsonify(ready=found.ready, checks=found.checks, signs=[sign.as_json() for sign in found.signs])
     return render_polled("overview/_health.html", signs=found.signs)
@@ -38,14 +38,14 @@ def what_is_wrong() -> Response:
 @blueprint.get("/healthz")
 @access(Permission.PUBLIC)
 def answers() -> Response:
-    """Whether this process answers; asks nobody else."""
+    """200 if this process responds; nothing else is checked."""
     return jsonify(status="ok")
 
 
 @blueprint.get("/readyz")
 @access(Permission.PUBLIC)
 def ready() -> Response:
-    """Whether everything that a run needs is there: 200 if all is well, 503 if not, within about 3 s."""
+    """Whether everything that a run needs is available: 200 if it is, 503 if not, within about 3 s."""
     found = health.monitor().health()
-    told = jsonify(status="ok" if found.ready else "unavailable", checks=found.checks)
-    return make_response(told, 200 if found.ready else 503)
+    body = jsonify(status="ok" if found.ready else "unavailable", checks=found.checks)
+    return make_response(body, 200 if found.ready else 503)

@@ -1,1 +1,1 @@
-"""Registration, birthdays, and who gets which mail."""
+"""Registration, accounts, managing people, birthday mails."""

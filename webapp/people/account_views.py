@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, current_app, flash, jsonify, url_for
+from flask import Blueprint, Response, flash, jsonify, url_for
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
@@ -20,6 +20,7 @@ from webapp.recurrence.zone_search import zone_names
 from webapp.web.access import Permission, access
 from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
+from webapp.web.hosts import current_settings
 from webapp.web.parameters import submitted
 from webapp.web.rendering import render, see_other, wants_json
 
@@ -88,7 +89,7 @@ def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
         typed=typed,
         errors=error.fields if error else {},
         zones=zone_names(),
-        must_confirm=current_app.extensions["settings"].confirm_addresses,
+        must_confirm=current_settings().confirm_addresses,
         sign_ins=sessions.alive(current_user),
         this_sign_in=sessions.current_id(),
     )

@@ -1,4 +1,4 @@
-"""Whose birthday it is, and their mail."""
+"""Birthday mails: to whom they go on a day, and sending them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from flask import current_app
 
 from webapp.config import Settings
 from webapp.extensions import db
@@ -15,18 +14,19 @@ from webapp.identity.models import User
 from webapp.mail_store.outbox import enqueue
 from webapp.run_store.models import Run
 from webapp.runs.service import send_runs
+from webapp.web.hosts import current_settings
 
-# So many people a transaction: one is short enough not to hold up others.
-BATCH = 200
+# People in one transaction, which stays short enough not to delay others.
+BATCH_SIZE = 200
 
 
 def send_birthday_mails(at: datetime, run_id: str | None = None) -> int:
-    """Send a mail to everyone whose birthday is today in the configured zone; gives how many were newly greeted.
+    """Send a mail to everyone whose birthday is today in the configured zone; gives how many mails were added.
 
-    Each greeting has the key `birthday:USER:YEAR`, so that a second call on the same day, at the same time or after a
-    crash, greets only who was left out. `run_id` is the run that does this; the mails' runs name it as their parent.
+    Each mail has the key `birthday:USER:YEAR`, so that a second call on the same day, parallel or after a crash, only
+    adds those that are missing. `run_id` is the run that calls this, the parent of the mails' runs.
     """
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_settings()
     today = at.astimezone(ZoneInfo(settings.timezone)).date()
     greeted = 0
     last = 0
@@ -40,7 +40,7 @@ def send_birthday_mails(at: datetime, run_id: str | None = None) -> int:
 
 
 def birthday_keys(today: date, leap_day_birthday: str) -> list[int]:
-    """Which birthdays (month * 100 + day) are celebrated on a day; 29 February moves in years that have none."""
+    """The birthdays (month * 100 + day) celebrated on a day. In years without a 29 February, that one is moved."""
     keys = [today.month * 100 + today.day]
     if not isleap(today.year) and f"{today:%m-%d}" == leap_day_birthday:
         keys.append(229)
@@ -58,7 +58,7 @@ def _celebrating(today: date, settings: Settings, *, after: int) -> list[User]:
             User.id > after,
         )
         .order_by(User.id)
-        .limit(BATCH)
+        .limit(BATCH_SIZE)
     )
     if settings.confirm_addresses:
         query = query.where(User.confirmed_at.is_not(None))

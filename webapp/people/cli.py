@@ -6,7 +6,6 @@ import json
 
 import click
 import sqlalchemy as sa
-from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.accounts import tokens
@@ -23,6 +22,7 @@ from webapp.people.snapshot import snapshot
 from webapp.web.access import ROLES
 from webapp.web.bodies import read_values
 from webapp.web.errors import DomainError, Invalid, NotFound
+from webapp.web.hosts import current_settings
 
 users = AppGroup("users", help="Create and list people.")
 
@@ -41,7 +41,7 @@ def create(  # noqa: PLR0917 - click passes them by name
     email: str, name: str, role: str, password: str | None, birthday: str, timezone: str | None, as_json: bool
 ) -> None:
     """Add a person, who can sign in immediately. No email is sent."""
-    given = {"name": name, "birthday": birthday, "timezone": timezone or _settings().timezone}
+    given = {"name": name, "birthday": birthday, "timezone": timezone or current_settings().timezone}
     try:
         profile = read_values(Profile, given, now=now())
         account = _read_account(email, password, name)
@@ -60,17 +60,17 @@ def create(  # noqa: PLR0917 - click passes them by name
 def ensure_admin(as_json: bool) -> None:
     """Create the first admin from ADMIN_EMAIL and ADMIN_PASSWORD. Existing people are not changed."""
     try:
-        answer = _ensure_admin(_settings())
+        result = _ensure_admin(current_settings())
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(answer))
-    elif answer["created"]:
+        click.echo(json.dumps(result))
+    elif result["created"]:
         click.echo(
-            f"Created the admin {answer['email']}. Password: {answer.get('password', 'as set in ADMIN_PASSWORD')}"
+            f"Created the admin {result['email']}. Password: {result.get('password', 'as set in ADMIN_PASSWORD')}"
         )
     else:
-        click.echo(f"The admin {answer['email']} exists already.")
+        click.echo(f"The admin {result['email']} exists already.")
 
 
 @users.command("list")
@@ -104,21 +104,21 @@ def token(email: str, label: str, listing: bool, revoke: int | None, as_json: bo
     try:
         user = _person(email)
         if revoke is not None:
-            shown, said = [tokens.revoke(user, revoke)], f"Revoked token {revoke} of {user.email}."
+            shown, text = [tokens.revoke(user, revoke)], f"Revoked token {revoke} of {user.email}."
         elif listing:
             shown = list(tokens.of_person(user))
-            said = "\n".join(map(_token_line, shown)) or f"{user.email} has no tokens."
+            text = "\n".join(map(_token_row, shown)) or f"{user.email} has no tokens."
         else:
-            made, text = tokens.create(user, label)
-            shown, said = [made], f"{text}\nToken {made.id} of {user.email}. It is not shown again."
+            made, secret = tokens.create(user, label)
+            shown, text = [made], f"{secret}\nToken {made.id} of {user.email}. It is not shown again."
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         rows = [_token_json(row) for row in shown]
-        secret = {} if listing or revoke is not None else {"token": text}
-        click.echo(json.dumps(rows if listing else rows[0] | secret))
+        created = {} if listing or revoke is not None else {"token": secret}
+        click.echo(json.dumps(rows if listing else rows[0] | created))
     else:
-        click.echo(said)
+        click.echo(text)
 
 
 def _person(email: str) -> User:
@@ -128,26 +128,26 @@ def _person(email: str) -> User:
     return user
 
 
-def _token_line(token: ApiToken) -> str:
+def _token_row(token: ApiToken) -> str:
     used = f"last used {token.last_used_at:%Y-%m-%d %H:%M} UTC" if token.last_used_at else "never used"
     return f"{token.id:>6}  created {token.created_at:%Y-%m-%d %H:%M} UTC  {used:<31}  {token.label}"
 
 
 def _token_json(token: ApiToken) -> dict[str, object]:
     moments = {"created_at": token.created_at, "last_used_at": token.last_used_at, "revoked_at": token.revoked_at}
-    told = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
-    return {"id": token.id, "label": token.label, **told}
+    texts = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
+    return {"id": token.id, "label": token.label, **texts}
 
 
 def _ensure_admin(settings: Settings) -> dict[str, object]:
-    there = service.admins()
-    if settings.admin_email is None and there:
-        return {"created": False, "email": there[0].email}
+    admins = service.admins()
+    if settings.admin_email is None and admins:
+        return {"created": False, "email": admins[0].email}
     email = settings.admin_email or DEFAULT_ADMIN_EMAIL
-    # Before the password is looked at: one that was set at an earlier start stays, whatever would be refused today.
+    # Before the password is checked: the one of an earlier start stays valid, even if it would be refused now.
     found = by_email(normal_email(email))
     if found is not None:
-        if found.id not in {admin.id for admin in there}:
+        if found.id not in {admin.id for admin in admins}:
             raise Invalid(
                 {"": f"ADMIN_EMAIL: {found.email} is registered, but not as an active admin. Use another address."}
             )
@@ -164,8 +164,3 @@ def _ensure_admin(settings: Settings) -> dict[str, object]:
 def _read_account(email: str, password: str | None, name: str) -> Account:
     """The address as it is kept, and the password or a random one. Raises Invalid."""
     return read_values(Account, {"email": email, "name": name} | ({"password": password} if password else {}))
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings

@@ -1,9 +1,8 @@
-"""How somebody registers: the person, the welcome mail and the run that sends it, in one transaction."""
+"""Registration: adds the person, the welcome mail and the run that sends it in one transaction."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import date
 
 from sqlalchemy.exc import IntegrityError
 
@@ -23,13 +22,12 @@ from webapp.runs.service import send_runs
 
 
 def register(wanted: Registration, *, confirmed: bool = False) -> None:
-    """Register somebody, or tell the owner of a taken address by mail; the caller cannot tell which.
+    """Register a person; if the address is taken, send a mail to its owner instead. The caller cannot see which.
 
-    `confirmed` says that an admin adds them, which counts as if they had followed the link in the welcome mail.
-
-    Never waits for the worker; a broker that is away is given up after a short time, and beat sends the mail later.
+    `confirmed` is for people that an admin adds: their address counts as confirmed. Never waits for a worker; without a
+    broker, beat sends the mail later.
     """
-    # Before the transaction, which holds SQLite's write lock; and for a taken address too, so that it takes as long.
+    # Before the transaction, which holds SQLite's write lock; and for a taken address too, so that both take as long.
     hashed = passwords.hashed(wanted.password)
     run = _welcome(wanted, hashed, confirmed) if by_email(wanted.email) is None else _address_taken(wanted.email)
     if run is not None:
@@ -39,7 +37,7 @@ def register(wanted: Registration, *, confirmed: bool = False) -> None:
 def add_person(profile: Profile, email: str, hashed: str, role: str, *, confirmed: bool) -> User:
     """Add a person with one role, and the audit row; the caller commits.
 
-    Raises IntegrityError at the flush when somebody has that address.
+    Raises IntegrityError at the flush if the address is taken.
     """
     user = User(
         email=email,
@@ -58,20 +56,15 @@ def apply_profile(user: User, profile: Profile) -> None:
     """Write a profile into a person's row."""
     user.name = profile.name
     user.birthday = profile.birthday
-    user.birthday_key = birthday_key(profile.birthday)
+    user.birthday_key = profile.birthday.month * 100 + profile.birthday.day if profile.birthday else None
     user.timezone = profile.timezone
-
-
-def birthday_key(day: date | None) -> int | None:
-    """Month * 100 + day, by which today's birthdays are found."""
-    return None if day is None else day.month * 100 + day.day
 
 
 def _welcome(wanted: Registration, hashed: str, confirmed: bool) -> Run | None:
     try:
         user = add_person(wanted, wanted.email, hashed, "member", confirmed=confirmed)
     except IntegrityError:
-        # Somebody else took the address between our look and our insert.
+        # The address was taken between the check and the insert.
         db.session.rollback()
         return _address_taken(wanted.email)
     enqueued = enqueue(db.session, key=f"welcome:{user.id}", kind="welcome", user=user, origin=Origin.REGISTRATION)

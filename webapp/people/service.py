@@ -1,4 +1,4 @@
-"""People: who there is, and what is changed about them. The only writer of `users`, besides registration."""
+"""Searching and changing people. The only writer of `users` besides registration."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from webapp.run_store.models import Run
 from webapp.web.errors import Conflict, Invalid, NotFound
 
 ADMIN = "admin"
+MAILS_SHOWN = 20
 
 
 def find_people(search: str, role: str, active: bool | None) -> sa.Select[Any]:
-    """The query for people; `search` is a part of a name or an address."""
+    """The query for people; `search` matches a part of the name or the email address."""
     query = sa.select(User)
     if search:
         query = query.where(
@@ -48,14 +49,14 @@ def get_person(user_id: int) -> User:
     return user
 
 
-def mails_of(user: User, count: int = 20) -> Sequence[Mail]:
+def mails_of(user: User) -> Sequence[Mail]:
     """The newest messages to a person."""
     query = sa.select(Mail).where(Mail.user_id == user.id).order_by(Mail.created_at.desc(), Mail.id.desc())
-    return db.session.scalars(query.limit(count)).all()
+    return db.session.scalars(query.limit(MAILS_SHOWN)).all()
 
 
 def runs_of(mails: Sequence[Mail]) -> Sequence[Run]:
-    """The runs that send these messages, the newest first."""
+    """The runs that send these messages, newest first."""
     numbers = [mail.run_id for mail in mails if mail.run_id]
     return db.session.scalars(sa.select(Run).where(Run.id.in_(numbers)).order_by(Run.created_at.desc())).all()
 
@@ -66,7 +67,7 @@ def update_own(user_id: int, wanted: OwnProfile) -> User:
     before = snapshot(user)
     apply_profile(user, wanted)
     user.wants_birthday_mail = wanted.wants_birthday_mail
-    _note("account.update", user, before)
+    _commit("account.update", user, before)
     return user
 
 
@@ -75,7 +76,8 @@ def update_person(user_id: int, wanted: PersonUpdate, *, by: int) -> User:
 
     Raises Invalid for an unknown role, Conflict when admins would shut themselves out or no admin would be left.
     """
-    _hold_admins()
+    # Changes of people's roles wait for each other: two admins cannot remove one another at the same moment.
+    db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
     user = get_person(user_id)
     before = snapshot(user)
     roles = list(roles_named(wanted.roles))
@@ -86,7 +88,7 @@ def update_person(user_id: int, wanted: PersonUpdate, *, by: int) -> User:
         user.roles = roles
         user.active = wanted.active
         end_sessions(user)
-    _note("person.update", user, before)
+    _commit("person.update", user, before)
     return user
 
 
@@ -119,13 +121,8 @@ def _keep_an_admin(user: User, wanted: PersonUpdate, by: int) -> None:
         raise Conflict("This is the last admin. Make another person an admin first.")
 
 
-def _hold_admins() -> None:
-    """Let changes of people's roles wait for each other: two admins cannot remove one another at the same moment."""
-    db.session.scalar(sa.select(Role.id).where(Role.name == ADMIN).with_for_update())
-
-
-def _note(action: str, user: User, before: dict[str, object]) -> None:
-    """Commit, with an audit row when something has changed."""
+def _commit(action: str, user: User, before: dict[str, object]) -> None:
+    """Commit, with an audit row if something has changed."""
     after = snapshot(user)
     if after != before:
         audit.record(db.session, action, "user", user.id, user.name, before, after)

@@ -1,4 +1,4 @@
-"""What the audit keeps about a person."""
+"""The properties of a person as JSON values, for the audit and for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from webapp.identity.models import User
 
 
 def snapshot(user: User) -> dict[str, Any]:
-    """What can be changed about a person, without the password."""
+    """Everything that can be changed about a person, without the password."""
     return {
         "email": user.email,
         "name": user.name,

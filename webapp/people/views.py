@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, flash, jsonify, make_respons
 from flask_security import current_user
 from flask_wtf.csrf import generate_csrf
 
-from webapp.accounts.answers import even_time
+from webapp.accounts.constant_time import even_time
 from webapp.database.engine import now
 from webapp.identity.limits import limit_registrations
 from webapp.identity.models import User

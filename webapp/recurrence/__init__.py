@@ -1,11 +1,11 @@
 """Due times of schedules: pure functions, the one source for beat, preview and command line.
 
-Nothing here reads a clock, a database or Flask: the moment is always an argument.
+Nothing here reads a clock, a database or Flask: the current time is always an argument.
 """
 
 from __future__ import annotations
 
-from webapp.recurrence.checks import check
+from webapp.recurrence.checks import validate_recurrence
 from webapp.recurrence.due import due_times, jitter_seconds, next_due, next_due_timestamp
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.spans import ByMinute, by_minute, clock_changes
@@ -29,11 +29,11 @@ __all__ = [
     "Rule",
     "Solar",
     "by_minute",
-    "check",
     "clock_changes",
     "describe",
     "due_times",
     "jitter_seconds",
     "next_due",
     "next_due_timestamp",
+    "validate_recurrence",
 ]

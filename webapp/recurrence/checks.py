@@ -1,4 +1,4 @@
-"""Whether a recurrence can work at all: the one place that decides it for form, API, import and command line."""
+"""Validates recurrences, for forms, API, import and command line alike."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import math
 from datetime import UTC, datetime
 
 from webapp.recurrence.cron import compiled
-from webapp.recurrence.due import interval_microseconds, next_due
+from webapp.recurrence.due import check_event, interval_microseconds, next_due
 from webapp.recurrence.errors import RecurrenceError
-from webapp.recurrence.sun import EVENTS
 from webapp.recurrence.values import MICROSECONDS, Crontab, Interval, OneTime, Recurrence, Solar
 from webapp.recurrence.zones import EPOCH, known_zones, to_microseconds
 
-LONGEST_INTERVAL = 36_525 * MICROSECONDS["days"]
-YEARS = (1900, 9998)  # no schedule needs others, and beyond them some zone's local time cannot be written
-LONGEST_JITTER = 7 * 86_400.0
+MAX_INTERVAL_MICROSECONDS = 36_525 * MICROSECONDS["days"]
+YEARS = (1900, 9998)  # beyond them, datetime cannot represent the local time of some zones
+MAX_JITTER_SECONDS = 7 * 86_400.0
 
 
-def check(recurrence: Recurrence) -> None:
-    """Refuse what can never work, whatever the time is now.
+def validate_recurrence(recurrence: Recurrence) -> None:
+    """Refuse a recurrence that can never work, independently of the current time.
 
-    Raises RecurrenceError for the first thing found: an unknown zone or event, a field that cannot be read, a crontab
-    that never fires (31 February), an interval below 1 or above a hundred years, a place off the globe or where the sun
-    never does that, an end that is not after the start, a start and end with no due time between them, a time without a
-    zone, a negative jitter or one above a week.
+    Raises RecurrenceError for the first problem found: an unknown time zone or event, a field that cannot be parsed, a
+    crontab that never fires (31 February), an interval below 1 or above a hundred years, coordinates out of range or at
+    which the solar event never occurs, an end that is not after the start, no due time between start and end, a time
+    without a time zone, a jitter that is negative or above a week.
     """
     if recurrence.timezone not in known_zones():
         raise RecurrenceError("timezone", f"there is no time zone named '{recurrence.timezone}'")
     _check_bounds(recurrence)
     match recurrence.rule:
         case Crontab() as crontab:
-            _check_crontab(crontab, recurrence.timezone)
+            if compiled(crontab, recurrence.timezone).never:
+                never = f"there is no day {crontab.day_of_month} in month {crontab.month_of_year}"
+                raise RecurrenceError("day_of_month", f"this never fires: {never}")
         case Interval() as interval:
-            if interval_microseconds(interval) > LONGEST_INTERVAL:
+            if interval_microseconds(interval) > MAX_INTERVAL_MICROSECONDS:
                 raise RecurrenceError("every", "an interval is at most a hundred years long")
         case Solar() as solar:
             _check_solar(solar)
@@ -48,7 +49,7 @@ def _check_bounds(recurrence: Recurrence) -> None:
         raise RecurrenceError("end", "the end must be after the start")
     if recurrence.max_runs is not None and recurrence.max_runs < 1:
         raise RecurrenceError("max_runs", "the maximum number of runs must be at least 1")
-    if not 0 <= recurrence.jitter <= LONGEST_JITTER:  # NaN fails this too
+    if not 0 <= recurrence.jitter <= MAX_JITTER_SECONDS:  # NaN fails this too
         raise RecurrenceError("jitter", "jitter must be from 0 seconds to a week")
 
 
@@ -61,22 +62,13 @@ def _check_aware(field: str, moment: datetime | None) -> None:
         raise RecurrenceError(field, f"the year must be from {YEARS[0]} to {YEARS[1]}")
 
 
-def _check_crontab(crontab: Crontab, timezone: str) -> None:
-    if compiled(crontab, timezone).never:
-        raise RecurrenceError(
-            "day_of_month",
-            f"this never fires: there is no day {crontab.day_of_month} in month {crontab.month_of_year}",
-        )
-
-
 def _check_solar(rule: Solar) -> None:
-    if rule.event not in EVENTS:
-        raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
+    check_event(rule)
     if not (math.isfinite(rule.latitude) and -90 <= rule.latitude <= 90):
         raise RecurrenceError("latitude", "latitude must be from -90 to 90 degrees")
     if not (math.isfinite(rule.longitude) and -180 <= rule.longitude <= 180):
         raise RecurrenceError("longitude", "longitude must be from -180 to 180 degrees")
-    # Any year will do: what the sun never does at a place in one year, it never does there.
+    # One year is enough: the sun does the same at a place every year.
     if next_due(Recurrence(rule), EPOCH.replace(year=2027)) is None:
         event = rule.event.replace("_", " ")
         raise RecurrenceError("event", f"there is no {event} at this place on any day of the year")
@@ -98,5 +90,5 @@ def _check_window(recurrence: Recurrence) -> None:
 
 
 def _is_before(earlier: datetime, later: datetime) -> bool:
-    # Two moments of one zone compare by their wall clocks, which a repeated hour puts in the wrong order.
+    # Python compares two datetimes of one zone by their local times, which is wrong in an hour that clocks repeat.
     return to_microseconds(earlier) < to_microseconds(later)

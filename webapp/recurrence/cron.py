@@ -3,15 +3,15 @@
 Debian's cron sorts its jobs into two kinds, and so does this module:
 
 - **wildcard**: the minute or the hour field *begins* with `*` (`*`, `*/15`, `*,5`). It is due at every instant whose
-  wall clock matches. So it keeps its rhythm through both passes of an hour that autumn repeats, and whatever spring
-  skips is simply not there.
+  wall clock matches. So it keeps its rhythm through both passes of an hour that autumn repeats, and times that spring
+  skips do not occur.
 - **fixed**: every other one, `0-59/15 1-3` and `0,*/15 9` included: a list, range or step that does not begin with `*`
   names times. A time that spring skips is due right after the gap (several skipped times are due once, together); a
   time that autumn repeats is due once, the first time.
 
-The rule asks only whether the wall clock jumped, not by how much or why: half an hour on Lord Howe, two hours at Troll,
-a whole day in Samoa. (Debian's daemon sees a jump of three hours or more as a correction of the clock and forgets the
-times in it. Here the zone's data tell the two apart, and nothing is forgotten.)
+The rules depend only on whether the local clock jumped, not by how much or why: half an hour on Lord Howe, two hours
+at Troll, a whole day in Samoa. (Debian's daemon takes a jump of three hours or more for a correction of the clock and
+drops the times in it. Here the zone's data distinguish the two, and nothing is dropped.)
 
 Instants are whole seconds since 1970-01-01T00:00Z; walls are naive datetimes in the crontab's zone.
 """
@@ -29,7 +29,7 @@ from webapp.recurrence.values import Crontab
 from webapp.recurrence.zones import transition, wall_from_seconds, wall_offsets, wall_seconds, zone
 
 _MINUTE = timedelta(minutes=1)
-_LAST_YEAR = MAXYEAR - 1  # a year of room, so that no zone's offset leads beyond what datetime can hold
+_LAST_YEAR = MAXYEAR - 1  # a year before datetime's limit, so that no zone's offset leads beyond it
 LAST_INSTANT = wall_seconds(datetime(_LAST_YEAR, 12, 31))  # noqa: DTZ001 - a wall clock
 
 Gap = tuple[datetime, datetime]
@@ -171,15 +171,11 @@ def crontab_note(crontab: CompiledCrontab, instant: int, swallowed: Gap | None) 
     if first > second:
         which = "second" if local.fold else "first"
         return f"clocks go back: {which} of two passes" + ("" if crontab.wild else ", runs only once")
-    if crontab.wild:
-        return _swallowed_note(swallowed)
-    return _moved_note(crontab, instant, wall)
-
-
-def _swallowed_note(gap: Gap | None) -> str:
-    if gap is None:
+    if not crontab.wild:
+        return _moved_note(crontab, instant, wall)
+    if swallowed is None:
         return ""
-    return f"clocks go forward: {gap[0]:%Y-%m-%d %H:%M} to {gap[1] - _MINUTE:%H:%M} does not exist"
+    return f"clocks go forward: {swallowed[0]:%Y-%m-%d %H:%M} to {swallowed[1] - _MINUTE:%H:%M} does not exist"
 
 
 def _moved_note(crontab: CompiledCrontab, instant: int, wall: datetime) -> str:

@@ -1,6 +1,6 @@
 """The five fields of a crontab in plain English.
 
-Everything is said of the numbers, so that `*/2` and the list it stands for read alike.
+The words are made from the numbers of a field, so that `*/2` and the equivalent list read the same.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from webapp.recurrence.fields import MONTHS, WEEKDAYS, parse_field
 from webapp.recurrence.values import Crontab
 
 _HOURS_A_DAY, _MINUTES_AN_HOUR = 24, 60
-_MOST_DAYS = 31
+_DAYS_A_MONTH = 31
 _DAYS_A_WEEK, _FIFTH_WEEK = 7, 29
 _ORDINALS = ("first", "second", "third", "fourth")
-# February has no length of its own: its last Sunday cannot be said by days.
+# February's length varies, so its last Sunday cannot be given by days.
 _MONTH_LENGTHS = (31, 0, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_MOST_TIMES = 6  # as many clock times as are still read at a glance
+_MAX_TIMES = 6  # more clock times are not readable at a glance
 _MONDAY_FIRST = (1, 2, 3, 4, 5, 6, 0)
 
 
-# A list says the same of many schedules.
+# Many schedules of a list have the same crontab.
 @lru_cache(maxsize=4096)
 def crontab_words(crontab: Crontab) -> str:
     """Return the words for a crontab without its zone. Raises RecurrenceError for a field that cannot be read."""
@@ -42,7 +42,7 @@ def crontab_words(crontab: Crontab) -> str:
 def field_words(name: str, text: str) -> str:
     """Return the words for one of the five fields. Raises RecurrenceError when it cannot be read."""
     numbers = parse_field(name, text)
-    every = {"minute": 60, "hour": 24, "day_of_month": _MOST_DAYS, "month_of_year": len(MONTHS), "day_of_week": 7}
+    every = {"minute": 60, "hour": 24, "day_of_month": _DAYS_A_MONTH, "month_of_year": len(MONTHS), "day_of_week": 7}
     if len(numbers) == every[name]:
         return f"every {name.partition('_')[0]}"
     if name == "day_of_week":
@@ -60,7 +60,7 @@ def join_words(words: Sequence[str], last: str = " and") -> str:
 
 
 def _time_words(minutes: Sequence[int], hours: Sequence[int]) -> str:
-    if len(minutes) * len(hours) <= _MOST_TIMES and not _is_every_hour(hours):
+    if len(minutes) * len(hours) <= _MAX_TIMES and not _is_every_hour(hours):
         return "at " + join_words([f"{hour:02}:{minute:02}" for hour, minute in product(hours, minutes)])
     step = _step(minutes)
     if len(minutes) == 1:
@@ -89,16 +89,16 @@ def _one_minute_words(minute: int, hours: Sequence[int]) -> str:
 def _hour_words(hours: Sequence[int]) -> str:
     if _is_every_hour(hours):
         return ""
-    spans = _spans(hours)
-    if all(first == last for first, last in spans) and len(spans) > 2:
+    ranges = number_ranges(hours)
+    if all(first == last for first, last in ranges) and len(ranges) > 2:
         return f", in the hours {join_words([f'{hour:02}' for hour in hours])}"
-    return ", " + join_words([f"from {first:02}:00 to {last:02}:59" for first, last in spans])
+    return ", " + join_words([f"from {first:02}:00 to {last:02}:59" for first, last in ranges])
 
 
 def _day_words(days: Sequence[int], months: Sequence[int], weekdays: Sequence[int]) -> str:
     month = "" if len(months) == len(MONTHS) else _month_words(months)
     every_day_of_week = len(weekdays) == len(WEEKDAYS)
-    if len(days) == _MOST_DAYS:
+    if len(days) == _DAYS_A_MONTH:
         in_month = f"in {month}" if month else ""
         return in_month if every_day_of_week else f"{_weekday_words(weekdays)} {in_month}".strip()
     if nth := _nth_weekday_words(days, months, weekdays):
@@ -133,11 +133,11 @@ def _month_words(months: Sequence[int]) -> str:
 def _runs(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Write three or more neighbours as `first to last`, and a long row of even steps by its beginning and end."""
     step = _step(numbers)
-    if step is not None and step > 1 and len(numbers) > _MOST_TIMES:
+    if step is not None and step > 1 and len(numbers) > _MAX_TIMES:
         return [*names[:3], f"so on up to {names[-1]}"]
     at = dict(zip(numbers, names, strict=True))
     words = []
-    for first, last in _spans(numbers):
+    for first, last in number_ranges(numbers):
         if last - first >= 2:
             words.append(f"{at[first]} to {at[last]}")
         else:
@@ -145,16 +145,15 @@ def _runs(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     return words
 
 
-def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each unbroken row of numbers."""
-    spans = [(numbers[0], numbers[0])]
-    for number in numbers[1:]:
-        first, last = spans[-1]
-        if number == last + 1:
-            spans[-1] = (first, number)
+def number_ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last of each unbroken row of ascending numbers: (1, 3) and (5, 5) of 1, 2, 3, 5."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
         else:
-            spans.append((number, number))
-    return spans
+            ranges.append((number, number))
+    return ranges
 
 
 def _step(numbers: Sequence[int]) -> int | None:
@@ -164,7 +163,7 @@ def _step(numbers: Sequence[int]) -> int | None:
 
 
 def _fills(numbers: Sequence[int], step: int, size: int) -> bool:
-    """Whether the row goes on without a break from the end of one hour or day to the beginning of the next."""
+    """Whether the steps continue evenly from one hour or day to the next; `size` is the length of the hour or day."""
     return numbers[0] + size - numbers[-1] == step
 
 

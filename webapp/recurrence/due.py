@@ -8,14 +8,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
-from webapp.recurrence.cron import CompiledCrontab, Gap, compiled, crontab_note
+from webapp.recurrence.cron import Gap, compiled, crontab_note
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.sun import EVENTS, next_event
 from webapp.recurrence.values import MICROSECONDS, Crontab, DueTime, Interval, OneTime, Recurrence, Solar
 from webapp.recurrence.zones import from_microseconds, to_microseconds, zone
 
 _SECOND = 1_000_000
-# A year of room at both ends, so that no zone's offset leads beyond what datetime can hold.
+# A year inside datetime's limits at both ends, so that no zone's offset leads beyond them.
 _FIRST = to_microseconds(datetime.fromisoformat("0002-01-01T00:00:00Z"))
 _LAST = to_microseconds(datetime.fromisoformat("9998-12-31T00:00:00Z"))
 _UNIT = 2**53  # the integers that a float holds exactly
@@ -41,16 +41,15 @@ def due_times(recurrence: Recurrence, after: datetime, count: int, done: int = 0
     return found
 
 
-def next_due(recurrence: Recurrence, after: datetime, done: int = 0) -> DueTime | None:
+def next_due(recurrence: Recurrence, after: datetime) -> DueTime | None:
     """Return the first due time strictly after `after` (aware), or None. See `due_times`."""
-    found = due_times(recurrence, after, 1, done)
-    return found[0] if found else None
+    return next(iter(due_times(recurrence, after, 1)), None)
 
 
 def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> float | None:
     """Return what `next_due` finds, from epoch seconds to epoch seconds, without its words and its jitter.
 
-    This is for beat, which asks often. The result is the due time's own identity, exact to the microsecond.
+    For beat, which calls it often. The result identifies the due time, exactly to the microsecond.
     """
     if recurrence.max_runs is not None and done >= recurrence.max_runs:
         return None
@@ -59,9 +58,9 @@ def next_due_timestamp(recurrence: Recurrence, after: float, done: int = 0) -> f
 
 
 def jitter_seconds(recurrence: Recurrence, due: float) -> float:
-    """Return how many seconds after a due time (epoch seconds) it fires, the same each time.
+    """Return how many seconds after a due time (epoch seconds) it fires; always the same for one due time.
 
-    In [0, jitter), and before the next due time, so that runs keep their order and their distance.
+    In [0, jitter), and before the next due time, so that runs keep their order.
     """
     return _jitter(recurrence, round(due * _SECOND)) / _SECOND
 
@@ -89,7 +88,8 @@ def _next(recurrence: Recurrence, after: int, *, endless: bool = False) -> tuple
         case Interval():
             due = _next_on_grid(rule, recurrence, after)
         case Solar():
-            due = next_event(_known_event(rule), after)
+            check_event(rule)
+            due = next_event(rule, after)
         case OneTime():
             at = _aware("at", rule.at)
             due = at if at > after else None
@@ -123,34 +123,32 @@ def interval_microseconds(rule: Interval) -> int:
     return rule.every * MICROSECONDS[rule.period]
 
 
-def _known_event(rule: Solar) -> Solar:
+def check_event(rule: Solar) -> None:
+    """Raises RecurrenceError (field `event`) for an event of the sun that is not known."""
     if rule.event not in EVENTS:
         raise RecurrenceError("event", f"'{rule.event}' is not one of {', '.join(EVENTS)}")
-    return rule
 
 
 def _explain(recurrence: Recurrence, due: int, gap: Gap | None) -> DueTime:
     utc = from_microseconds(due)
-    note = ""
-    if isinstance(recurrence.rule, Crontab):
-        crontab: CompiledCrontab = compiled(recurrence.rule, recurrence.timezone)
-        note = crontab_note(crontab, due // _SECOND, gap)
+    rule, timezone = recurrence.rule, recurrence.timezone
+    note = crontab_note(compiled(rule, timezone), due // _SECOND, gap) if isinstance(rule, Crontab) else ""
     return DueTime(
         utc=utc,
-        local=utc.astimezone(zone(recurrence.timezone)),
+        local=utc.astimezone(zone(timezone)),
         note=note,
         fires_at=utc + timedelta(microseconds=_jitter(recurrence, due)),
     )
 
 
 def _jitter(recurrence: Recurrence, due: int) -> int:
-    """Return the jitter in microseconds. A hash, not a random number: two beats must come to the same."""
+    """Return the jitter in microseconds. It is a hash and no random number, so that all beats agree on it."""
     if recurrence.jitter <= 0:
         return 0
     digest = blake2b(f"{recurrence.seed}:{due}".encode(), digest_size=8).digest()
     share = (int.from_bytes(digest) >> 11) / _UNIT
     longest = recurrence.jitter * _SECOND
-    # Also of the last due time before the end.
+    # `endless`, so that the last due time before the end has a limit as well.
     following = _next(recurrence, due, endless=True)
     if following is not None:
         longest = min(longest, following[0] - due)

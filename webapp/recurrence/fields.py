@@ -1,8 +1,8 @@
-"""The five fields of a crontab: what is accepted, and which numbers it stands for.
+"""Parses the five fields of a crontab into numbers.
 
-Celery's own parser gives the meaning, so that a row means here what it means to any Celery beat. Before it is asked,
-the shape is checked, because that parser overlooks what follows a valid beginning (`1-5-9` is `1-5` to it, `mon#1` and
-`monkey` are `mon`), takes a name of a day for a minute, and explains itself in terms of its own code.
+Celery's own parser defines their meaning, so that a row means the same here as to any Celery beat. The syntax is
+checked before, because that parser ignores what follows a valid beginning (it reads `1-5-9` as `1-5`, and `mon#1` and
+`monkey` as `mon`), accepts the name of a day as a minute, and raises errors about its own code.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _check_part(name: str, kind: _Kind, part: str) -> None:
 
 
 def _nth_words(kind: _Kind, part: str) -> str:
-    """How the first Monday of a month is said, to people who write `mon#1` as other crons have it; else empty."""
+    """How to write the first Monday of a month, for a field such as `mon#1` of other crons; else empty."""
     nth = _NTH.fullmatch(part) if kind.names == WEEKDAYS else None
     if nth is None or not _is_value(kind, nth["day"]):
         return ""

@@ -1,13 +1,14 @@
-"""Every due time of a span at once, counted by minute: for looking at weeks of many schedules.
+"""All due times of a period at once, counted by minute, for calendars of many schedules.
 
-The same due times as `due_times` gives one by one (tests hold both against each other), without their words. A crontab
-is not asked again for each of them: on a day on which its zone's clock does not jump, the times of one day are the
-times of every other. Around a jump it is asked step by step.
+The due times are those of `due_times` (tests compare both), without notes. A crontab is not evaluated for each of them:
+on a day without a clock change, its times are the same as on any other day. Only around a clock change it is evaluated
+step by step.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo
 from webapp.recurrence.cron import CompiledCrontab, compiled
 from webapp.recurrence.due import grid_origin, interval_microseconds, next_due_timestamp
 from webapp.recurrence.values import Crontab, Interval, Recurrence
-from webapp.recurrence.zones import to_microseconds, wall_offsets, wall_seconds, zone
+from webapp.recurrence.zones import change_between, offset_at, to_microseconds, wall_offsets, wall_seconds, zone
 
 _DAY = timedelta(days=1)
 _SECOND = 1_000_000
@@ -25,14 +26,14 @@ _MINUTE = 60 * _SECOND
 
 
 class ByMinute(NamedTuple):
-    """Minutes of a span in which something is due, ascending, and how often in each; None: once in each."""
+    """The minutes of a period in which something is due, ascending, and how often in each; None if once in each."""
 
     minutes: array[int]
     counts: array[int] | None
 
     @property
     def total(self) -> int:
-        """How many due times that are."""
+        """The number of due times."""
         return len(self.minutes) if self.counts is None else sum(self.counts)
 
     def pairs(self) -> Iterator[tuple[int, int]]:
@@ -41,7 +42,7 @@ class ByMinute(NamedTuple):
 
 
 def by_minute(recurrence: Recurrence, first: int, minutes: int, done: int = 0) -> ByMinute:
-    """Return the due times of so many minutes from `first` on (epoch seconds, a whole minute).
+    """Return the due times within `minutes` minutes from `first` on (epoch seconds, a whole minute).
 
     Minute 0 is the one that begins at `first`. `done` is how many runs were already made, which `max_runs` counts.
     Raises RecurrenceError for a rule that cannot be read.
@@ -60,7 +61,7 @@ def by_minute(recurrence: Recurrence, first: int, minutes: int, done: int = 0) -
 
 
 def _one_by_one(recurrence: Recurrence, first: int, end: int, done: int) -> Iterator[float]:
-    # Half a microsecond before the span: what is due at its very beginning belongs to it.
+    # A microsecond before the period, so that a due time exactly at its beginning is included.
     due = next_due_timestamp(recurrence, first - 1e-6, done)
     while due is not None and due < end:
         yield due
@@ -69,16 +70,14 @@ def _one_by_one(recurrence: Recurrence, first: int, end: int, done: int) -> Iter
 
 
 def _gathered(minutes: list[int]) -> ByMinute:
-    counts = dict.fromkeys(minutes, 0)
-    for minute in minutes:
-        counts[minute] += 1
+    counts = Counter(minutes)
     if len(counts) == len(minutes):
         return ByMinute(array("I", minutes), None)
     return ByMinute(array("I", counts), array("I", counts.values()))
 
 
 def _bounds(recurrence: Recurrence, first: int, end: int) -> tuple[int, int]:
-    """The whole seconds of the span in which it may be due: `start` and `end` of the recurrence are inclusive."""
+    """The whole seconds of the period in which it can be due: `start` and `end` of the recurrence are inclusive."""
     if recurrence.start is not None:
         first = max(first, -(-to_microseconds(recurrence.start) // _SECOND))
     if recurrence.end is not None:
@@ -87,7 +86,7 @@ def _bounds(recurrence: Recurrence, first: int, end: int) -> tuple[int, int]:
 
 
 def _on_grid(rule: Interval, recurrence: Recurrence, first: int, minutes: int) -> ByMinute:
-    """The points of an interval's grid; arithmetic alone where several lie in one minute."""
+    """The points of an interval's grid, counted by arithmetic if several are in one minute."""
     step, origin = interval_microseconds(rule), grid_origin(recurrence)
     low, high = max(first * _SECOND, origin), (first + 60 * minutes) * _SECOND
     if recurrence.end is not None:
@@ -110,7 +109,7 @@ def _on_grid(rule: Interval, recurrence: Recurrence, first: int, minutes: int) -
 
 
 def _crontab(crontab: CompiledCrontab, first: int, end: int) -> Iterator[int]:
-    """The due instants of the local days that the span touches, and so perhaps some outside of it."""
+    """The due instants on the local days that overlap the period, so possibly some outside of it."""
     if first >= end:
         return
     times = _times(crontab.hours, crontab.minutes)
@@ -132,7 +131,7 @@ def _stepped(crontab: CompiledCrontab, first: int, end: int) -> Iterator[int]:
 
 @lru_cache(maxsize=4096)
 def _times(hours: tuple[int, ...], minutes: tuple[int, ...]) -> tuple[int, ...]:
-    """Minutes of the day."""
+    """The times as minutes of the day."""
     return tuple(60 * hour + minute for hour in hours for minute in minutes)
 
 
@@ -143,25 +142,14 @@ def _day_begins(tz: ZoneInfo, day: datetime) -> int:
 
 @lru_cache(maxsize=16_384)
 def _plain(tz: ZoneInfo, day: datetime) -> bool:
-    """Whether the clock jumps neither on that day nor on the one before, whose skipped times may be due on it."""
+    """Whether no clock change is near that day; times that one skips may become due on the next day."""
     return len({offset for near in (-1, 0, 1) for offset in wall_offsets(tz, day + near * _DAY)}) == 1
 
 
-def clock_changes(timezone: str, first: int, end: int) -> list[int]:
-    """Return the instants (epoch seconds) from `first` to before `end` at which a zone's clock jumps."""
+def clock_changes(timezone: str, first: int, end: int) -> Iterator[int]:
+    """Yield the instants (epoch seconds) from `first` to before `end` at which a zone's clock changes."""
     tz = zone(timezone)
-    found: list[int] = []
-    for low in range(first, end, 86_400):
-        high = min(low + 86_400, end)
-        before = datetime.fromtimestamp(low - 1, tz).utcoffset()
-        if datetime.fromtimestamp(high - 1, tz).utcoffset() == before:
-            continue
-        left, right = low - 1, high - 1
-        while right - left > 1:
-            middle = (left + right) // 2
-            if datetime.fromtimestamp(middle, tz).utcoffset() == before:
-                left = middle
-            else:
-                right = middle
-        found.append(right)
-    return found
+    for low in range(first - 1, end - 1, 86_400):
+        high = min(low + 86_400, end - 1)
+        if offset_at(tz, low) != offset_at(tz, high):
+            yield change_between(tz, low, high)

@@ -1,12 +1,13 @@
 """The due times of solar events, as Celery's `solar` computes them, with the library `ephem`.
 
-Celery asks for "the next one after the last run", and the answer depends in its last digits on where the search began.
+Celery searches for "the next event after the last run", and the result depends in its last digits on where the search
+begins.
 Two beats must agree on a due time to the microsecond, so here each solar day is searched from its own fixed beginning,
 and an event is rounded to the whole second. A day without the event is skipped.
 
-`ephem` turns the sky from the hour angle at which it begins to the one at which the event lies, and takes an event just
-behind it for the next one when it is in doubt. So a search begins six hours of the sky's turning away from where the
-event can lie: risings lie between midnight and noon and are looked for from 18:00, settings and noon from 06:00.
+`ephem` may take an event just before the beginning of its search for the next one. So a search begins six hours away
+from where the event can be: risings are between midnight and noon and are searched for from 18:00, settings and noon
+from 06:00.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from webapp.recurrence.zones import EPOCH, from_microseconds, to_microseconds
 DAY = 86_400_000_000
 _SECOND = 1_000_000
 SEARCH_DAYS = 366
-"""How many days ahead an event is looked for. Polar night and polar day end within a year."""
+"""How many days ahead an event is searched for. Polar night and polar day end within a year."""
 
-_YEARS = (1900, 2999)  # outside of them the sun's place is not computed well enough to be worth a promise
+_YEARS = (1900, 2999)  # outside of them the position of the sun is not computed exactly enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class _Event:
 
     @property
     def begin(self) -> int:
-        """Where in a mean solar day, from its midnight on, the search for its event begins, in microseconds."""
+        """The beginning of the search for the event of a mean solar day, in microseconds from its midnight."""
         return -DAY // 4 if self.method == "next_rising" else DAY // 4
 
 
@@ -76,7 +77,7 @@ def _event_of_day(rule: Solar, number: int) -> int | None:
     if not _YEARS[0] <= EPOCH.year + begin // (365 * DAY) <= _YEARS[1]:
         return None
     event = EVENTS[rule.event]
-    place = ephem.Observer()  # a new one each time: it holds state while it computes, and threads may ask at once
+    place = ephem.Observer()  # a new one each time: it has state while it computes, and threads may run this at once
     place.lat, place.lon, place.elevation = str(rule.latitude), str(rule.longitude), 0
     place.horizon, place.pressure = event.horizon, 0
     start = ephem.Date(from_microseconds(begin + event.begin).replace(tzinfo=None))

@@ -1,4 +1,4 @@
-"""What a schedule's rule and its due times are, as plain values without behaviour.
+"""The rules of schedules and their due times, as plain values without behaviour.
 
 Every datetime here is aware. Nothing here reads a clock, a database or Flask.
 """
@@ -22,7 +22,7 @@ MICROSECONDS = {
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Every so many of a period (`days`, `hours`, `minutes`, `seconds`, `microseconds`) of real, elapsed time."""
+    """A fixed length of elapsed time: a number of `days`, `hours`, `minutes`, `seconds` or `microseconds`."""
 
     every: int
     period: str
@@ -30,7 +30,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Crontab:
-    """Five fields in Celery's own meaning: a day must match day of month *and* day of week."""
+    """Five fields with Celery's meaning: a day must match day of month *and* day of week."""
 
     minute: str = "*"
     hour: str = "*"
@@ -62,7 +62,7 @@ class Crontab:
 
 @dataclass(frozen=True, slots=True)
 class Solar:
-    """An event of the sun at a place. Latitude is in degrees north, longitude in degrees east."""
+    """A solar event at a place. Latitude is in degrees north, longitude in degrees east."""
 
     event: str
     latitude: float
@@ -71,7 +71,7 @@ class Solar:
 
 @dataclass(frozen=True, slots=True)
 class OneTime:
-    """Once, at an instant."""
+    """A single due time."""
 
     at: datetime
 
@@ -81,7 +81,7 @@ Rule = Interval | Crontab | Solar | OneTime
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A rule with everything that bounds it.
+    """A rule with its limits, time zone and jitter.
 
     `timezone` is the IANA zone in which a crontab's fields are meant and local times are shown. `start` and `end` are
     both inclusive: a due time exactly at either one counts. `max_runs` bounds the number of runs over the whole life.
@@ -103,10 +103,10 @@ class Recurrence:
 class DueTime:
     """One due time.
 
-    `utc` identifies it; `local` is the same instant in the schedule's zone, for showing (Python calls a time of a
-    repeated hour unequal to the same instant in another zone, so compare `utc`); `note` says in a few words what
-    daylight saving did to it, or is empty; `fires_at` is `utc` plus a jitter in [0, jitter) that is the same for
-    whoever asks, ends before the next due time, and may lie after the recurrence's end.
+    `utc` identifies it; `local` is the same instant in the schedule's zone, for display only (for Python, a time in a
+    repeated hour does not equal the same instant in another zone, so compare `utc`); `note` says in a few words how
+    daylight saving changed it, or is empty; `fires_at` is `utc` plus a jitter in [0, jitter), which is always the same
+    for one due time, ends before the next one, and may reach beyond the recurrence's end.
     """
 
     utc: datetime

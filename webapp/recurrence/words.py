@@ -24,7 +24,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
 def describe(recurrence: Recurrence) -> str:
-    """Say when a recurrence is due, in its zone's local time, such as `every day at 08:00, Europe/Berlin time`.
+    """Describe when a recurrence is due, in its zone's local time, such as `every day at 08:00, Europe/Berlin time`.
 
     Raises RecurrenceError for a crontab field or a zone that cannot be read.
     """

@@ -1,4 +1,4 @@
-"""The time zones that people can choose, and how they are found: by name, by city, by country."""
+"""The time zones that people can choose, and the search for them by name, city or country."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from markupsafe import Markup
 
-# Names that the database of zones carries for other purposes.
-NO_PLACES = ("Factory", "localtime", "posixrules")
-SHORTEST_SEARCH = 3
+# Names in the time zone database that are not time zones.
+NOT_ZONES = ("Factory", "localtime", "posixrules")
+MIN_SEARCH_LENGTH = 3
+MAX_SUGGESTIONS = 4
 
 
 @cache
@@ -22,7 +23,7 @@ def zone_names() -> tuple[str, ...]:
         sorted(
             name
             for name in available_timezones()
-            if name not in NO_PLACES and not name.startswith(("posix/", "right/"))
+            if name not in NOT_ZONES and not name.startswith(("posix/", "right/"))
         )
     )
 
@@ -33,33 +34,32 @@ def _by_lower_case() -> dict[str, str]:
 
 
 def find_zone(text: str) -> str | None:
-    """The IANA name that was meant, whatever its case, or None."""
+    """The IANA name, in its correct case, of a zone given in any case; None if there is none."""
     return _by_lower_case().get(text.strip().lower())
 
 
 def meant_zone(text: str) -> str | None:
-    """The zone that was meant: by its IANA name, or by a city or country that has only one. None otherwise."""
+    """The zone with this IANA name, or the only zone of this city or country; None if there is no single one."""
     if exact := find_zone(text):
         return exact
-    asked = _folded(text)
-    found = {_links().get(name, name) for name, words in _search_words().items() if asked in words} if asked else set()
+    wanted = _folded(text)
+    found = {_links().get(name, name) for name, words in _search_words().items() if wanted and wanted in words}
     return find_zone(found.pop()) if len(found) == 1 else None
 
 
-def like_zones(text: str, most: int = 4) -> list[str]:
-    """Zones whose name, city or country begins with what was typed, or has it in it."""
-    asked = _folded(text)
-    if len(asked) < SHORTEST_SEARCH:
+def like_zones(text: str) -> list[str]:
+    """Zones whose name, city or country begins with a text or contains it."""
+    wanted = _folded(text)
+    if len(wanted) < MIN_SEARCH_LENGTH:
         return []
-    begins = [name for name, words in _search_words().items() if any(word.startswith(asked) for word in words)]
-    has = [
-        name for name, words in _search_words().items() if name not in begins and any(asked in word for word in words)
-    ]
-    return [name for name in [*begins, *has] if name not in _links()][:most]
+    found = [name for name, words in _search_words().items() if any(wanted in word for word in words)]
+    # Those that begin with the text first.
+    found.sort(key=lambda name: not any(word.startswith(wanted) for word in _search_words()[name]))
+    return [name for name in found if name not in _links()][:MAX_SUGGESTIONS]
 
 
 def zone_options(now: datetime) -> Markup:
-    """Every zone as an option of a list to search in, with its offset at the moment and its country or newer name."""
+    """Every zone as an HTML option, with its current offset and its country or current name."""
     return _options(now.replace(minute=now.minute // 30 * 30, second=0, microsecond=0))
 
 
@@ -69,7 +69,7 @@ def offset_words(zone: ZoneInfo, moment: datetime) -> str:
     return f"UTC{text[:3]}:{text[3:5]}"
 
 
-# An offset changes when clocks do, on a half hour: reading six hundred zones takes some tenths of a second.
+# Cached for half an hour, in which no offset changes: reading six hundred zones takes some tenths of a second.
 @lru_cache(maxsize=1)
 def _options(moment: datetime) -> Markup:
     option = Markup('<option value="{}">{}</option>')
@@ -83,7 +83,7 @@ def _label(name: str, moment: datetime) -> str:
 
 @cache
 def _search_words() -> Mapping[str, tuple[str, ...]]:
-    """What each zone is found by, folded: its name, its city, its country."""
+    """Name, city and country of each zone, folded for the search."""
     found = {}
     for name in zone_names():
         country = _countries().get(_links().get(name, name), "")
@@ -97,7 +97,7 @@ def _folded(text: str) -> str:
 
 @cache
 def _countries() -> Mapping[str, str]:
-    """The country of each zone that is a place."""
+    """The country of each zone that belongs to a country."""
     named = dict(line.split("\t")[:2] for line in _table("iso3166.tab"))
     rows = (line.split("\t") for line in _table("zone.tab"))
     return {row[2]: named[row[0]] for row in rows if row[0] in named}
@@ -105,7 +105,7 @@ def _countries() -> Mapping[str, str]:
 
 @cache
 def _links() -> Mapping[str, str]:
-    """Former and other names of zones, with the name that they stand for."""
+    """Former and alternative names of zones, with the current name of each."""
     rows = (line.split(" ") for line in _table("tzdata.zi"))
     places = _countries()
     return {row[2]: row[1] for row in rows if row[0] == "L" and row[2] not in places and row[1] in places}

@@ -1,4 +1,4 @@
-"""Time zones and where their clocks jump.
+"""Time zones, their offsets and clock changes.
 
 Instants are whole seconds since 1970-01-01T00:00Z; walls are naive datetimes.
 """
@@ -51,13 +51,13 @@ def offset_at(tz: ZoneInfo, instant: int) -> int:
 
 
 def wall_offsets(tz: ZoneInfo, wall: datetime) -> tuple[int, int]:
-    """Return the offsets before and after the change of clocks that a wall time falls into, in seconds.
+    """Return the offsets before and after the clock change in which a wall time lies, in seconds.
 
     Equal: the wall time happens once. First one greater: it happens twice. Second one greater: it does not exist.
     """
     first = tz.utcoffset(wall.replace(fold=0))
     second = tz.utcoffset(wall.replace(fold=1))
-    if first is None or second is None:  # cannot be for an IANA zone; the type allows it
+    if first is None or second is None:  # not for an IANA zone, but the type allows it
         return 0, 0
     return first // _SECOND, second // _SECOND
 
@@ -73,13 +73,20 @@ def wall_from_seconds(seconds: int) -> datetime:
 
 
 def transition(tz: ZoneInfo, wall: datetime, first: int, second: int) -> int:
-    """Return the instant of the change of clocks that a wall time with two different offsets falls into.
+    """Return the instant of the clock change in which a wall time with two different offsets lies.
 
-    Both kinds of change lie between the two readings of the wall time: a repeated one is read once on each side, and
-    one that does not exist is read too early with the later offset and too late with the earlier one.
+    Both kinds of change lie between the two instants that the wall time can mean: of a repeated time there is one on
+    each side, and a time that does not exist is too early with the later offset and too late with the earlier one.
     """
     seconds = wall_seconds(wall)
-    low, high = seconds - max(first, second), seconds - min(first, second)
+    return change_between(tz, seconds - max(first, second), seconds - min(first, second))
+
+
+def change_between(tz: ZoneInfo, low: int, high: int) -> int:
+    """Return the instant after `low`, up to `high`, from which on the zone has another offset than at `low`.
+
+    The offset must change once between the two.
+    """
     before = offset_at(tz, low)
     while high - low > 1:
         middle = (low + high) // 2

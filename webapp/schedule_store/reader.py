@@ -20,8 +20,8 @@ from webapp.recurrence import (
     RecurrenceError,
     Rule,
     Solar,
-    check,
     next_due_timestamp,
+    validate_recurrence,
 )
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.entries import Entry, Policy, Target
@@ -183,7 +183,7 @@ class EntryReader:
         known = self._rules.get(key)
         if known is None:
             recurrence = recurrence_of(row)
-            check(recurrence)
+            validate_recurrence(recurrence)
             known = _SharedRule(recurrence)
             if len(self._rules) >= MAX_SHARED:
                 # Those that edits brought; what is in use is shared already.

@@ -1,1 +1,1 @@
-"""What admins edit: when which task runs."""
+"""Pages, JSON and commands of schedules."""

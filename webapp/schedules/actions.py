@@ -1,4 +1,4 @@
-"""What people do with a schedule without changing it: run it now, skip its next due time."""
+"""Actions that do not change a schedule: running it now, skipping its next due time."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from webapp.web.bodies import read_values
 from webapp.web.errors import Conflict, Invalid
 from webapp.web.formats import plural
 
-# How far ahead one may skip.
-MOST_SKIPPED = 50
-# Of skips that an edit withdrew, so many are named.
-MOST_NAMED = 5
+# How many due times ahead can be skipped.
+MAX_SKIPPED = 50
+# How many of the skips that an edit withdrew are listed.
+MAX_LISTED = 5
 
 
 def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
-    """Run its task once, now, with its own arguments or others; its due times stay as they are.
+    """Run the schedule's task once, now, with its own arguments or others. Its due times do not change.
 
-    Works on a disabled or paused schedule too: somebody asked for it. Raises Invalid at `args` or `kwargs`, NotFound,
-    Forbidden, and Conflict when its messages may not go where it says.
+    Works for disabled and paused schedules too. Raises Invalid at `args` or `kwargs`, NotFound, Forbidden, and Conflict
+    if its messages must not be sent to its queue or exchange.
     """
     schedule, moment = service.get(schedule_id), now()
     service.require_admin_for_own(schedule)
@@ -76,21 +76,21 @@ def run_now(schedule_id: int, given: Mapping[str, Any]) -> Run:
         schedule_version=schedule.row.version,
         options=json.dumps(options, sort_keys=True) if options else None,
     )
-    # As the run keeps them: without their secrets.
-    told = {"run": run.id, "args": json.loads(run.args), "kwargs": json.loads(run.kwargs)}
-    audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, told)
+    # As stored in the run: without their secrets.
+    after = {"run": run.id, "args": json.loads(run.args), "kwargs": json.loads(run.kwargs)}
+    audit.record(db.session, "schedule.run", "schedule", schedule.id, schedule.name, None, after)
     db.session.commit()
     send_runs([run])
     return run
 
 
 def skip_next(schedule_id: int) -> datetime:
-    """Skip the next due time that is not skipped yet; gives it. Raises Conflict when nothing is due, NotFound."""
+    """Skip the next due time that is not skipped yet; gives that time. Raises Conflict if there is none, NotFound."""
     schedule, moment = service.get_locked(schedule_id), now()
     if not comes_due(schedule):
         raise Conflict("This schedule has no upcoming run to skip.")
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
-    ahead = [due.utc for due in schedule.due_times(moment, MOST_SKIPPED) if due.utc not in skipped]
+    ahead = [due.utc for due in schedule.due_times(moment, MAX_SKIPPED) if due.utc not in skipped]
     if not ahead:
         raise Conflict("This schedule has no further run to skip.")
     due_at = ahead[0]
@@ -112,7 +112,7 @@ def skip_next(schedule_id: int) -> datetime:
 
 
 def unskip(schedule_id: int) -> int:
-    """Let everything fire that was to be skipped; gives how many due times that are. Raises NotFound."""
+    """Undo all skips of coming due times; gives how many there were. Raises NotFound."""
     schedule = service.get(schedule_id)
     gone = unskip_due(schedule.id, now())
     if gone:
@@ -123,22 +123,22 @@ def unskip(schedule_id: int) -> int:
     return len(gone)
 
 
-def told_withdrawn(saved: Sequence[Stored]) -> str:
-    """A sentence about the skips that edits withdrew; empty where there are none."""
+def withdrawn_text(saved: Sequence[Stored]) -> str:
+    """A sentence about the skips that edits withdrew; empty if there are none."""
     found = [(one, due) for one in saved for due in one.withdrawn]
     if not found:
         return ""
-    named = [f"“{one.name}” {due.astimezone(zone(one.timezone)):%Y-%m-%d %H:%M} {one.timezone}" for one, due in found]
-    if len(named) > MOST_NAMED:
-        named[MOST_NAMED:] = [f"{len(named) - MOST_NAMED} more"]
+    texts = [f"“{one.name}” {due.astimezone(zone(one.timezone)):%Y-%m-%d %H:%M} {one.timezone}" for one, due in found]
+    if len(texts) > MAX_LISTED:
+        texts[MAX_LISTED:] = [f"{len(texts) - MAX_LISTED} more"]
     reason = "these times are" if len(found) > 1 else "this time is"
-    return f"{plural(len(found), 'skip')} withdrawn, because {reason} no longer due: {', '.join(named)}."
+    return f"{plural(len(found), 'skip')} withdrawn, because {reason} no longer due: {', '.join(texts)}."
 
 
 def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that were given, else the schedule's own, opened. Raises Invalid at their fields.
+    """The given arguments, else the schedule's own, with secrets decrypted. Raises Invalid at their fields.
 
-    A mask among those that were given stands for what the schedule has there.
+    A mask in the given arguments stands for the schedule's own value at this place.
     """
     sent_as_fields = forms.sent_as_fields(given)
     given, errors = with_call({**given, "task": schedule.row.task}, schedule.snapshot)
@@ -157,7 +157,7 @@ def arguments(schedule: Stored, given: Mapping[str, Any]) -> tuple[list[Any], di
 
 
 def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
-    """The schedule's arguments, opened. Raises Invalid where some of them are needed and cannot be had."""
+    """The schedule's arguments, decrypted; None if that is impossible. Raises Invalid then if they are `needed`."""
     for name, kind, words in (("args", list, "list"), ("kwargs", dict, "object")):
         if not isinstance(schedule.snapshot[name], kind):
             if needed:
@@ -172,7 +172,7 @@ def _own_call(schedule: Stored, *, needed: bool) -> Concealed | None:
 
 
 def message_options(schedule: Stored) -> dict[str, Any]:
-    """What else its messages carry; pages cannot set these, rows that others wrote can have them."""
+    """Exchange, routing key and headers of its messages. Pages cannot set them; other programs' rows may have them."""
     row = schedule.row
     options: dict[str, Any] = {name: getattr(row, name) for name in ("exchange", "routing_key") if getattr(row, name)}
     try:

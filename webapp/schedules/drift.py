@@ -1,4 +1,4 @@
-"""How a schedule that the code defines differs from what the code says."""
+"""Differences between a schedule that is defined in code and its definition there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
 from webapp.schedule_store.rows import KINDS
 from webapp.schedule_store.secret_arguments import opened, shown
@@ -13,14 +14,13 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules.history import Change
 from webapp.secrecy.sealing import Unopenable
 
-# What the code decides. The rest (policies, tags, description) is the admins' alone.
+# The fields that code can define. The others (policies, tags, description) belong to admins.
 PLAIN = ("task", "args", "kwargs", "queue", *TARGETS, "priority", "expire_seconds", "enabled")
 WHEN = "when"
-_CRONTAB = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
 def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
-    """What the code says, in the fields of a snapshot; only those that it decides."""
+    """The definition in code, in the fields of a snapshot; only those that code can define."""
     values = {name: defined[name] for name in PLAIN if name in defined}
     kind = KINDS.get(str(defined.get("kind")))
     if kind is None:
@@ -28,7 +28,7 @@ def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
     values["kind"] = kind.value
     match kind:
         case Kind.CRONTAB:
-            values["crontab"] = " ".join(str(defined.get(name, "*")) for name in _CRONTAB)
+            values["crontab"] = " ".join(str(defined.get(name, "*")) for name in FIELD_NAMES)
             values["timezone"] = defined.get("timezone", "UTC")
         case Kind.CLOCKED:
             values["at"] = iso(datetime.fromtimestamp(float(defined["clocked_time"]), UTC))
@@ -38,10 +38,10 @@ def code_snapshot(defined: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drifted(schedule: Stored) -> list[Change]:
-    """The fields in which it is not what the code says: `before` is the code's. When it runs counts as one field."""
+    """The fields that differ from the code; `before` is the code's value. The rule counts as one field."""
     if schedule.code_definition is None:
         return []
-    code, current = _opened(code_snapshot(schedule.code_definition)), _opened(schedule.snapshot)
+    code, current = _decrypted(code_snapshot(schedule.code_definition)), _decrypted(schedule.snapshot)
     names = [name for name in PLAIN if name in code and code[name] != current.get(name)]
     code_shown, shown_here = shown({**current, **code}), shown(current)
     changes = [Change(name, code_shown[name], shown_here.get(name)) for name in names]
@@ -50,8 +50,8 @@ def drifted(schedule: Stored) -> list[Change]:
     return changes
 
 
-def _opened(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """With its secrets as they are, since each sealing of one is another text; as it is where they cannot be opened."""
+def _decrypted(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot with decrypted secrets, which compare by value; unchanged if they cannot be decrypted."""
     try:
         args, kwargs = opened({"args": [], "kwargs": {}, **snapshot}).plain
     except (Unopenable, AttributeError, TypeError):
@@ -60,10 +60,10 @@ def _opened(snapshot: dict[str, Any]) -> dict[str, Any]:
 
 
 def reset_values(schedule: Stored, names: list[str]) -> dict[str, Any]:
-    """What to save so that these fields are the code's again; all of them when none is named."""
+    """The values to save in order to reset these fields to the code's, or all fields if none is named."""
     if schedule.code_definition is None:
         return {}
-    code = _opened(code_snapshot(schedule.code_definition))
+    code = _decrypted(code_snapshot(schedule.code_definition))
     chosen = names or [change.field for change in drifted(schedule)]
     values = {name: code[name] for name in chosen if name in PLAIN and name in code}
     if WHEN in chosen:
@@ -79,6 +79,5 @@ def _when_words(values: Mapping[str, Any]) -> str:
     kind = values.get("kind")
     if kind not in tuple(Kind):
         return "nothing"
-    parts = [str(values.get(name)) for name in RULE_FIELDS[Kind(kind)]]
-    zone = [str(values["timezone"])] if kind == Kind.CRONTAB else []
-    return f"{kind} {' '.join(parts)}" + (f" ({zone[0]})" if zone else "")
+    words = " ".join(str(value) for value in (kind, *map(values.get, RULE_FIELDS[Kind(kind)])))
+    return f"{words} ({values['timezone']})" if kind == Kind.CRONTAB else words

@@ -1,4 +1,4 @@
-"""Reading single fields, from the text of a form or from JSON alike. Each raises FieldError with a sentence."""
+"""Parsers of single fields, from the text of a form or from JSON. Each raises FieldError with a sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from webapp.recurrence.zone_search import like_zones, meant_zone
@@ -16,14 +16,16 @@ from webapp.recurrence.zones import wall_offsets
 from webapp.runs.call.arguments import read_json
 from webapp.web.bodies import is_empty
 
-LARGEST = 2**31 - 1
-LONGEST_JSON = 65_536
-LONGEST_DESCRIPTION = 4_000
-MOST_TAGS, LONGEST_TAG = 20, 40
+Value = TypeVar("Value")
+
+MAX_INTEGER = 2**31 - 1
+MAX_JSON_LENGTH = 65_536
+MAX_DESCRIPTION_LENGTH = 4_000
+MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 _DURATION = re.compile(r"([0-9.,]+)\s*([smhd])", re.IGNORECASE)
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
-# Control characters, halves of characters, line and paragraph separators: no database or no page can hold them.
+# Control characters, half surrogates, line and paragraph separators, which databases or pages cannot represent.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _UNFIT_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 
@@ -33,7 +35,7 @@ class FieldError(ValueError):
 
 
 def line(value: Any, *, most: int = 255) -> str:
-    """One line of text, without spaces around it."""
+    """One line of text, stripped."""
     if not isinstance(value, str):
         raise FieldError("Enter text.")
     text = unicodedata.normalize("NFC", value).strip()
@@ -44,19 +46,19 @@ def line(value: Any, *, most: int = 255) -> str:
     return text
 
 
-def lines(value: Any, *, most: int = LONGEST_DESCRIPTION) -> str:
+def lines(value: Any) -> str:
     """Text of several lines."""
     if not isinstance(value, str):
         raise FieldError("Enter text.")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if len(text) > most:
-        raise FieldError(f"Use at most {most:,} characters; this has {len(text):,}.")
+    if len(text) > MAX_DESCRIPTION_LENGTH:
+        raise FieldError(f"Use at most {MAX_DESCRIPTION_LENGTH:,} characters; this has {len(text):,}.")
     if _UNFIT_IN_LINES.search(text):
         raise FieldError("Remove control characters.")
     return text
 
 
-def whole(value: Any, low: int = -LARGEST, high: int = LARGEST) -> int:
+def whole(value: Any, low: int = -MAX_INTEGER, high: int = MAX_INTEGER) -> int:
     """A whole number within bounds."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -92,7 +94,7 @@ def duration(value: Any) -> float:
 
 
 def choice(value: Any, options: Iterable[str], synonyms: dict[str, str] | None = None) -> str:
-    """One of the options, whatever its case, with spaces, dashes or underscores between its words."""
+    """One of the options, in any case, and with spaces, dashes or underscores between its words."""
     known = {_folded(option): option for option in options}
     text = _folded(value) if isinstance(value, str) else ""
     text = _folded((synonyms or {}).get(text, text))
@@ -121,17 +123,17 @@ def json_value(value: Any, kind: type, words: str) -> Any:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         if not typed:
-            # In JSON text a half surrogate is spelt out, and stays so; as a value it has passed the gate for text by.
+            # JSON text has half surrogates as escapes, which are kept; in a value, they are not escaped yet.
             text.encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise FieldError("This cannot be stored as JSON.") from error
-    if len(text) > LONGEST_JSON:
-        raise FieldError(f"Use at most {LONGEST_JSON:,} characters; this has {len(text):,}.")
+    if len(text) > MAX_JSON_LENGTH:
+        raise FieldError(f"Use at most {MAX_JSON_LENGTH:,} characters; this has {len(text):,}.")
     return value
 
 
 def timezone(value: Any) -> str:
-    """The IANA name of the time zone that was meant: in any case, or by a city or country."""
+    """The IANA name of a time zone given by its name in any case, or by a city or country."""
     found = meant_zone(value) if isinstance(value, str) else None
     if found is None:
         like = like_zones(value) if isinstance(value, str) else []
@@ -141,22 +143,22 @@ def timezone(value: Any) -> str:
 
 
 def tags(value: Any) -> list[str]:
-    """Tags from a comma-separated text or a list: trimmed, each once, in the order given."""
+    """Tags from comma-separated text or a list: stripped, without duplicates, in the given order."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list):
         raise FieldError("Enter tags separated by commas.")
-    found = list(dict.fromkeys(tag for tag in (line(part, most=LONGEST_TAG) for part in parts) if tag))
+    found = list(dict.fromkeys(tag for tag in (line(part, most=MAX_TAG_LENGTH) for part in parts) if tag))
     if any("," in tag for tag in found):
         raise FieldError("A tag cannot contain a comma.")
-    if len(found) > MOST_TAGS:
-        raise FieldError(f"Use at most {MOST_TAGS} tags.")
+    if len(found) > MAX_TAGS:
+        raise FieldError(f"Use at most {MAX_TAGS} tags.")
     return found
 
 
 def moment(value: Any, zone: ZoneInfo) -> datetime:
-    """A moment from ISO 8601; without an offset it is meant on the zone's clock. Given in UTC.
+    """A moment in UTC from ISO 8601 text; without an offset it is a local time in the zone.
 
-    A local time that autumn repeats is the first of the two, as it is for a crontab; one that spring skips is refused.
+    Of a local time that clocks repeat, the first is used, as for a crontab; one that they skip is refused.
     """
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
@@ -173,12 +175,8 @@ def moment(value: Any, zone: ZoneInfo) -> datetime:
 
 
 def moment_text(value: datetime, zone: ZoneInfo) -> str:
-    """How a form shows a moment on the zone's clock; with an offset where the clock alone could mean another one."""
+    """A moment as a form shows it: its local time, with an offset only if that is needed to identify it."""
     local = value.astimezone(zone)
-    wall = local.replace(tzinfo=None, fold=0)
-    text = wall.isoformat(timespec="auto" if wall.second or wall.microsecond else "minutes")
-    return (
-        text
-        if wall.replace(tzinfo=zone, fold=0).astimezone(UTC) == value
-        else text + f"{local:%z}"[:3] + ":" + f"{local:%z}"[3:5]
-    )
+    if local.replace(fold=0).astimezone(UTC) == value:
+        local = local.replace(tzinfo=None)
+    return local.isoformat(timespec="auto" if local.second or local.microsecond else "minutes")

@@ -1,4 +1,4 @@
-"""The versions of a schedule: what it said at each save."""
+"""The versions of a schedule: its definition at each save."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from webapp.schedule_store.stored import Stored
 from webapp.web.parameters import LARGEST_ID
 
 SHOWN = 50
-# The author of what is not done by a person on a page.
+# The author of changes made on the command line.
 COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that differs between two versions; None where a version does not have it."""
+    """A field that differs between two versions; None if a version does not have it."""
 
     field: str
     before: Any
@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What was saved, by whom, when, and what differs from the version before it."""
+    """A saved version, with its author, its time, and the differences from the version before."""
 
     version: int
     author: str
@@ -42,10 +42,10 @@ class Version:
     changes: Sequence[Change]
 
 
-def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
+def versions(schedule_id: int) -> list[Version]:
     """The last versions, newest first."""
     query = sa.select(ScheduleVersion).where(ScheduleVersion.schedule_id == schedule_id)
-    rows = list(db.session.scalars(query.order_by(ScheduleVersion.version.desc()).limit(limit + 1)))
+    rows = list(db.session.scalars(query.order_by(ScheduleVersion.version.desc()).limit(SHOWN + 1)))
     snapshots = [json.loads(row.snapshot) for row in rows]
     return [
         Version(
@@ -56,22 +56,22 @@ def versions(schedule_id: int, limit: int = SHOWN) -> list[Version]:
             differences(snapshots[place + 1], snapshot) if place + 1 < len(rows) else [],
         )
         for place, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True))
-    ][:limit]
+    ][:SHOWN]
 
 
 def last_save(schedule: Stored) -> tuple[str, datetime]:
-    """Who saved the version that a schedule has, and when; as the beginning of a sentence."""
+    """Who saved the current version, as the beginning of a sentence, and when."""
     query = sa.select(ScheduleVersion.author, ScheduleVersion.created_at).where(
         ScheduleVersion.schedule_id == schedule.id, ScheduleVersion.version == schedule.row.version
     )
-    # A schedule that another program has written has no version of ours before its first edit.
+    # Before its first edit on a page, a schedule of another program has no version.
     author, at = db.session.execute(query).first() or ("another program", schedule.row.changed_at)
     name = "the command line" if author == COMMAND_LINE else author.partition(" <")[0]
     return name[:1].upper() + name[1:], at
 
 
 def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
-    """What a version said; None when there is no such version."""
+    """The snapshot of a version; None if there is no such version."""
     if version > LARGEST_ID:
         return None
     query = sa.select(ScheduleVersion.snapshot).where(
@@ -82,8 +82,8 @@ def snapshot_of(schedule_id: int, version: int) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """The fields that differ, in the order of the form, with their secrets masked."""
-    # Versions of former releases do not say what has become a field since.
+    """The fields that differ, in the order of the form, with secrets masked."""
+    # Versions of earlier releases lack fields that were added later.
     before = {name: after.get(name) for name in TARGETS} | dict(before)
     names = [name for name in FIELDS if before.get(name) != after.get(name)]
     if {"args", "kwargs"}.intersection(names):

@@ -48,7 +48,7 @@ def _read_crontab(value: Any) -> Crontab:
 
 
 def sentence(error: RecurrenceError) -> str:
-    """A message of the recurrences as a sentence that names the crontab's field."""
+    """The message of a RecurrenceError as a sentence, with the name of the crontab's field."""
     text = str(error)
     if error.field in CRONTAB_LENGTHS and not text.startswith("this never fires"):
         text = f"{error.field.replace('_', ' ')}: {text}"

@@ -1,6 +1,6 @@
-"""What people do to schedules: each action is one transaction of `schedule_store.writing`.
+"""Changes of schedules by users. Each action is one transaction of `schedule_store.writing`.
 
-Nothing here fires anything: beat looks for the first due time after the edit.
+Nothing here fires a schedule: beat continues with the first due time after the edit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CALL_FIELDS = frozenset({"task", "args", "kwargs"})
 
 
 class Edited(Conflict):
-    """Another save came first: `schedule` as it is now, `version` as it was shown, who saved `by` when (`at`, UTC)."""
+    """Another save came first. `schedule` is as it is now, `version` the edited one; saved by `by`, at `at` (UTC)."""
 
     def __init__(self, schedule: Stored, version: int) -> None:
         self.schedule, self.version = schedule, version
@@ -59,14 +59,14 @@ def get(schedule_id: int) -> Stored:
 
 
 def get_locked(schedule_id: int) -> Stored:
-    """One schedule, to be changed: of several changes at the same moment each sees what the one before it did."""
-    # Read to its end: a cursor that is left open keeps SQLite's write lock after the transaction.
+    """One schedule, locked for a change, so that parallel changes see each other. Raises NotFound."""
+    # `scalar` reads the result to its end: an open cursor would keep SQLite's write lock after the transaction.
     db.session.scalar(sa.select(TASKS.c.id).where(TASKS.c.id == min(schedule_id, LARGEST_ID)).with_for_update())
     return get(schedule_id)
 
 
 def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
-    """Make a schedule from what was given; masked arguments are those of the one that it is `like`.
+    """Create a schedule; masked arguments are taken from the schedule that it is `like`.
 
     Raises Invalid, Forbidden.
     """
@@ -77,12 +77,12 @@ def create(given: Mapping[str, Any], *, like: int | None = None) -> Stored:
     try:
         edit.create(definition)
     except sa.exc.IntegrityError as error:
-        raise _taken_meanwhile(error) from error
+        raise _name_conflict(error) from error
     return edit.commit()[0]
 
 
 def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
-    """What the schedule says that a new one is to be like; None where there is none, or none any more."""
+    """The snapshot of the schedule that a new one is copied from; None if there is none, or it was deleted."""
     found = stored.find(db.session, schedule_id) if schedule_id else None
     return found.snapshot if found else None
 
@@ -90,9 +90,9 @@ def snapshot_like(schedule_id: int | None) -> dict[str, Any] | None:
 def save(
     schedule_id: int, given: Mapping[str, Any], *, version: int | None = None, opens: Collection[str] = ()
 ) -> Stored:
-    """Change what is given; the rest stays. A save that changes nothing writes nothing. `opens` as of `examine`.
+    """Change the given fields. Without a change, nothing is written. `opens` as in `examine`.
 
-    Raises Invalid, NotFound, Forbidden, and Conflict when `version` is given and is no longer the last one.
+    Raises Invalid, NotFound, Forbidden, and Conflict if `version` is given and is no longer the last one.
     """
     before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
@@ -110,10 +110,9 @@ def save(
 
 
 def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list[Stored]:
-    """Change several schedules in one transaction: number, fields, and the version that was looked at, of each.
+    """Change several schedules in one transaction, all or none. `changes` has id, fields and edited version of each.
 
-    All or none. Raises Conflict when one was edited since; Invalid, NotFound or Forbidden for the first that cannot be
-    changed.
+    Raises Conflict if one was edited since; Invalid, NotFound or Forbidden for the first that cannot be changed.
     """
     edit = writer(moment := now())
     for schedule_id, given, version in changes:
@@ -129,7 +128,7 @@ def save_together(changes: Sequence[tuple[int, Mapping[str, Any], int]]) -> list
 
 
 def record_refusal(what: tuple[str, object, str], errors: Mapping[str, str]) -> None:
-    """Note in the audit that a task or its arguments were refused; any other mistake in a form is not noted."""
+    """Record in the audit that a task or its arguments were refused; other errors are not recorded."""
     found = {name: text for name, text in errors.items() if name in CALL_FIELDS or is_field(name)}
     if found:
         refusals.record("schedule.refuse", what, str(Invalid(found)))
@@ -144,7 +143,7 @@ def _checked(what: tuple[str, object, str], given: Mapping[str, Any], moment: da
 
 
 def restore(schedule_id: int, version: int) -> Stored:
-    """Save what a version said, as a new version; whether it is enabled stays as it is. Raises NotFound, Invalid."""
+    """Save an earlier version as a new one, except for whether it is enabled. Raises NotFound, Invalid."""
     before = get(schedule_id)
     snapshot = history.snapshot_of(schedule_id, version)
     if snapshot is None:
@@ -153,7 +152,7 @@ def restore(schedule_id: int, version: int) -> Stored:
 
 
 def reset(schedule_id: int, names: list[str]) -> Stored:
-    """Make these fields what the code says, or all that differ. Raises Conflict when the code does not define it."""
+    """Reset these fields, or all that differ, to the code's values. Raises Conflict if it is not defined in code."""
     before = get(schedule_id)
     if before.code_definition is None:
         raise Conflict("This schedule is not defined in code.")
@@ -161,30 +160,32 @@ def reset(schedule_id: int, names: list[str]) -> Stored:
 
 
 def set_enabled(schedule_id: int, *, enabled: bool) -> Stored:
-    """Enable or disable. Enabling fires nothing now.
+    """Enable or disable a schedule. Enabling does not fire it now.
 
-    Raises Conflict when its time has passed, Invalid, NotFound, Forbidden.
+    Raises Conflict if its time is in the past, Invalid, NotFound, Forbidden.
     """
     before, moment = get_locked(schedule_id), now()
     require_admin_for_own(before)
     if bool(before.row.enabled) == enabled:
         return before
-    if not enabled:
-        # Even one that is not legal any more, such as one whose task is gone, can be switched off.
-        return _disable(before)
     try:
-        definition = check_schedule({"enabled": True}, moment, current=before.snapshot)
+        definition = check_schedule({"enabled": enabled}, moment, current=before.snapshot)
     except Invalid as error:
+        if not enabled:
+            # A schedule that is no longer valid, such as one whose task is gone, can still be disabled.
+            edit = writer(moment)
+            edit.change([before], {before.id: {"enabled": False}}, {}, "disable")
+            return edit.commit()[0]
         if error.fields.keys() == {"at"}:
             raise Conflict("Its time is in the past. Set a new time, then enable it.") from error
         raise
-    return _write(before, definition, moment, "enable")
+    return _write(before, definition, moment, "enable" if enabled else "disable")
 
 
 def delete(schedule_id: int) -> None:
     """Delete a schedule; its runs and versions stay.
 
-    Raises NotFound, Forbidden, Conflict for one that the code defines.
+    Raises NotFound, Forbidden, and Conflict if it is defined in code.
     """
     before = get_locked(schedule_id)
     require_admin_for_own(before)
@@ -196,14 +197,14 @@ def delete(schedule_id: int) -> None:
 
 
 def pause(schedule_id: int, *, reason: str = "", until: str = "") -> Stored:
-    """Let nothing fire until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
+    """Pause a schedule until a moment, or until it is resumed. Raises Invalid at `reason` or `until`, NotFound."""
     before, moment = get_locked(schedule_id), now()
     zone = ZoneInfo(find_zone(before.timezone) or "UTC")
     wanted = read_values(SchedulePausing, {"reason": reason, "until": until}, zone=zone, now=moment)
     if before.paused and (before.row.pause_reason, before.row.paused_until) == (wanted.reason or None, wanted.until):
         return before
     edit = writer(moment)
-    edit.pause(before, wanted.reason, until=wanted.until, by=who())
+    edit.pause(before, wanted.reason, until=wanted.until, by=author_name())
     return edit.commit()[0]
 
 
@@ -215,7 +216,7 @@ def resume(schedule_id: int, on_resume: Resume = Resume.SKIP) -> Stored:
     before, edit = get_locked(schedule_id), writer(now())
     if not before.paused:
         return before
-    edit.resume(before, on_resume, who())
+    edit.resume(before, on_resume, author_name())
     return edit.commit()[0]
 
 
@@ -228,38 +229,28 @@ def name_taken(name: str, *, besides: int | None = None) -> bool:
 
 
 def author() -> str:
-    """Who acts, for the versions."""
+    """The acting user with their email address, for versions."""
     if has_request_context() and current_user.is_authenticated:
         return f"{current_user.name} <{current_user.email}>"
     return history.COMMAND_LINE
 
 
 def writer(moment: datetime) -> Writer:
-    """What one who acts writes in the request's transaction."""
+    """A writer for the acting user, in the request's transaction."""
     return Writer(db.session, author(), moment)
 
 
-def who() -> str:
-    """Who acts, for reasons that everybody reads."""
+def author_name() -> str:
+    """The acting user's name, for texts that all users can read."""
     if has_request_context() and current_user.is_authenticated:
         return str(current_user.name)
     return "the command line"
 
 
 def require_admin_for_own(before: Stored, after: Definition | None = None) -> None:
-    """Refuse whoever may not change a schedule of Beatdesk's own tasks, or make it one. Raises Forbidden."""
+    """Refuse a user who may not change a schedule of Beatdesk's own tasks, or make it one. Raises Forbidden."""
     tasks = (before.row.task,) if after is None else (before.row.task, after.task)
     own_tasks.require(*tasks, number=before.id, name=before.name)
-
-
-def _disable(before: Stored) -> Stored:
-    edit = writer(moment := now())
-    try:
-        definition = check_schedule({"enabled": False}, moment, current=before.snapshot)
-    except Invalid:
-        edit.change([before], {before.id: {"enabled": False}}, {}, "disable")
-        return edit.commit()[0]
-    return _write(before, definition, moment, "disable")
 
 
 def _write(before: Stored, definition: Definition, moment: datetime, action: str) -> Stored:
@@ -270,12 +261,12 @@ def _write(before: Stored, definition: Definition, moment: datetime, action: str
     try:
         edit.update(before, definition, action)
     except sa.exc.IntegrityError as error:
-        raise _taken_meanwhile(error) from error
+        raise _name_conflict(error) from error
     return edit.commit()[0]
 
 
-def _taken_meanwhile(error: sa.exc.IntegrityError) -> Exception:
-    """Two people chose one name at once; anything else is a fault of ours."""
+def _name_conflict(error: sa.exc.IntegrityError) -> Exception:
+    """The error for a name that was taken between check and insert; any other error is returned as it is."""
     db.session.rollback()
     if "name" in str(error.orig).lower():
         return Invalid({"name": "Another schedule has this name."})

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from webapp.queue_names import target_refusal
-from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, check
+from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, validate_recurrence
 from webapp.recurrence.zones import zone
 from webapp.runs.call import forms
 from webapp.runs.call.arguments import call_faults
@@ -202,7 +202,7 @@ def _check_recurrence(errors: dict[str, str], rule: Rule, body: ScheduleBody, no
         return None
     recurrence = Recurrence(rule, body.timezone, **{name: getattr(body, name) for name in BOUNDS})
     try:
-        check(recurrence)
+        validate_recurrence(recurrence)
     except RecurrenceError as error:
         field = error.field if error.field in FIELDS else "crontab" if isinstance(rule, Crontab) else ""
         errors.setdefault(field, sentence(error))

@@ -18,7 +18,6 @@ from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, in_force, service
-from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.asked import (
     asked_edge,
     asked_filters,
@@ -27,12 +26,13 @@ from webapp.schedules.asked import (
 )
 from webapp.schedules.bodies import Resumption
 from webapp.schedules.editor.context import detail_context, editor_context, progress_context
-from webapp.schedules.editor.crontab_builder_reading import filled_in
-from webapp.schedules.editor.editing import both_edited, chosen, form_again, run_form
+from webapp.schedules.editor.crontab_parser import filled_in
+from webapp.schedules.editor.form_responses import both_edited, chosen, form_again, run_form
 from webapp.schedules.editor.forms import empty_form, field_label, form_values, said, strip
 from webapp.schedules.list import listing
 from webapp.schedules.list.ordering import ORDER_WORDS
 from webapp.schedules.pausing import service as pausing
+from webapp.schedules.schedule_json import listed_values, schedule_values
 from webapp.schedules.service import Edited
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.access import Permission, access
@@ -110,7 +110,7 @@ def new() -> Response:
     values = empty_form(current_app.extensions["settings"].timezone)
     if (number := id_in_query("clone")) is not None:
         found = service.get(number)
-        own_tasks.check(found.row.task)
+        own_tasks.require_form_access(found.row.task)
         values = form_values({**shown(found.snapshot), "name": f"{found.name[:249]} copy"})
     return render("schedules/editor/new.html", clone=number, **editor_context(values, None, None))
 
@@ -297,6 +297,6 @@ def _done(schedule: Stored, message: str) -> Response:
     """After an action: the schedule as JSON, or back to the page where it was asked for."""
     if wants_json():
         return jsonify(schedule_values(schedule) | {"withdrawn": [iso(due) for due in schedule.withdrawn]})
-    flash(f"{message} {actions.told_withdrawn([schedule])}".strip(), "success")
+    flash(f"{message} {actions.withdrawn_text([schedule])}".strip(), "success")
     back = request.form.get("back")
     return see_other(own_path(back) if back else url_for("schedules.show", schedule_id=schedule.id))

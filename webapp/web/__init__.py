@@ -1,1 +1,1 @@
-"""How pages are made: rendering, what a request carries, errors, access rules, components."""
+"""Rendering, request parameters, errors, access rules and components of pages."""

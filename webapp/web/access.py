@@ -1,7 +1,7 @@
 """Permissions, the roles that grant them, and the check of each route. A route without a rule answers 500.
 
-A view and a template ask for a permission by name, with the subject where there is one. Which roles grant it is said in
-`ROLES`, which subjects it reaches in `covers`.
+Views and templates ask for a permission by name, with the subject if there is one. `ROLES` defines which roles grant a
+permission, `covers` for which subjects it is valid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Permission(StrEnum):
-    """What a route, a view or a template asks for by name; `ROLES` says who has it."""
+    """The permissions that routes, views and templates check by name; `ROLES` grants them."""
 
     PUBLIC = "public"
     USE_ACCOUNT = "account.use"
@@ -47,7 +47,7 @@ class Permission(StrEnum):
 
 
 class Subject(NamedTuple):
-    """What a permission is asked for where no row is at hand: kind and key as an address has them (`schedule`, 7)."""
+    """An object named by kind and key, as in a URL (`schedule`, 7), for a permission check without its row."""
 
     kind: str
     key: object
@@ -78,7 +78,7 @@ ROLES: dict[str, tuple[frozenset[Permission], str]] = {
     "admin": (frozenset(Permission), "Manages people and settings"),
 }
 
-# What these permissions reach depends on the task: Beatdesk's own need `RUN_OWN_TASKS` as well.
+# These permissions depend on the task: for Beatdesk's own tasks, `RUN_OWN_TASKS` is needed as well.
 _BY_TASK = frozenset({Permission.RUN_TASKS, Permission.EDIT_SCHEDULES})
 
 # Routes of the libraries we use; our own carry `@access`.
@@ -88,11 +88,11 @@ LIBRARY_ROUTES = {"static": Permission.PUBLIC}
 def access(
     permission: Permission, *, also: Callable[[], bool] | None = None, tokens: bool = False, open_json: bool = False
 ) -> Callable[[View], View]:
-    """Name the permission that a view needs: `@access(Permission.VIEW_RUNS)`, directly below the route.
+    """A decorator that declares the permission a view needs: `@access(Permission.VIEW_RUNS)`, directly below the route.
 
-    `also` says whether the current request may pass without it, by something that only this view takes.
-    With `tokens` a program may prove by a bearer token who it acts for; with `open_json` one without a session may send
-    JSON without the token of a form (see `webapp.accounts.forgery`).
+    `also` may let a request pass without the permission, for credentials that only this view accepts. With `tokens` the
+    view accepts bearer tokens; with `open_json` it accepts JSON without a session and without a CSRF token (see
+    `webapp.accounts.forgery`).
     """
 
     def mark(view: View) -> View:
@@ -106,22 +106,22 @@ def access(
 
 
 def rule_of(app: Flask, endpoint: str) -> Permission | None:
-    """The permission that a route needs; None for a route without a rule."""
+    """The permission that a route needs; None if it has no rule."""
     if endpoint in LIBRARY_ROUTES:
         return LIBRARY_ROUTES[endpoint]
     return getattr(app.view_functions[endpoint], "access", None)
 
 
 def may(permission: Permission, subject: object = None) -> bool:
-    """Whether the signed-in person has a permission, for a subject where one is given.
+    """Whether the signed-in user has a permission, for a subject if one is given.
 
-    `subject` is a `Subject` or a row of a schedule or a run.
+    `subject` is a `Subject`, or the row of a schedule or a run.
     """
     return has(current_user, permission) and covers(current_user, permission, subject)
 
 
 def has(user: Any, permission: Permission) -> bool:
-    """Whether a role of this user grants a permission; a user without any role is a member."""
+    """Whether one of the user's roles grants a permission. A user without a role counts as a member."""
     if not user.is_authenticated or not user.is_active:
         return permission is Permission.PUBLIC
     return permission in _MEMBER or granted(permission, (role.name for role in user.roles))
@@ -133,13 +133,13 @@ def granted(permission: Permission, roles: Iterable[str]) -> bool:
 
 
 def covers(user: Any, permission: Permission, subject: object) -> bool:
-    """Whether a permission that this user has reaches a subject. Each route asks with the subject of its address."""
+    """Whether a permission that this user has is valid for a subject. Checked for the subject in each request's URL."""
     task = getattr(subject, "task", "")
     return not task or permission not in _BY_TASK or not is_own(task) or has(user, Permission.RUN_OWN_TASKS)
 
 
 def enforce() -> Response | None:
-    """Before each request: refuse, ask to sign in, or let pass."""
+    """Check each request before its view: let it pass, refuse it, or redirect to the sign-in page."""
     if request.endpoint is None:
         return None
     needed = rule_of(current_app, request.endpoint)
@@ -157,13 +157,13 @@ def enforce() -> Response | None:
 
 
 def _subject() -> Subject | None:
-    """What the address names: `/schedules/<int:schedule_id>/run` that schedule."""
+    """The subject in the request's URL: the schedule for `/schedules/<int:schedule_id>/run`."""
     ids = ((name[:-3], key) for name, key in (request.view_args or {}).items() if name.endswith("_id"))
     return next((Subject(kind, key) for kind, key in ids), None)
 
 
 def act_as(user: Any) -> None:
-    """Let the request be that person's, or nobody's, without a sign-in."""
+    """Make this user the current one for this request only, without a session; None for an anonymous request."""
     manager = current_app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager._update_request_context_with_user(user)  # noqa: SLF001  # it has no public name for a request without session
 
@@ -172,7 +172,7 @@ def _sign_in_first() -> Response:
     if wants_json() or request.path.startswith("/api/"):
         return error_response(401, "Sign in first.")
     if wants_fragment():
-        # The page that polls or posts is left for the sign-in page, which leads back to it.
+        # The page that polls or posts is replaced by the sign-in page, which leads back to it.
         return see_other(_login_url(request.headers.get("HX-Current-URL", f"{root()}/")))
     return see_other(_login_url(this_page()))
 

@@ -1,4 +1,4 @@
-"""The two parts of pages that a list shows some hundred of: icons and moments. Everything else is a macro.
+"""Icons and moments, drawn in Python because a list shows hundreds of them. Everything else is a macro.
 
 As macros they would cost the list of 40 schedules (158 icons) 1.9 ms on top of 15 ms of CPU, and that of 50 runs (61
 moments) 0.6 ms on top of 9 ms. Templates import them from `_macros/icons.html` and `_macros/data.html`, like the macros
@@ -22,16 +22,16 @@ SPRITE = "vendor/tabler-icons@3.51.0/icons.svg"
 
 
 def init_components(app: Flask) -> None:
-    """Give them to templates, as `components`."""
+    """Make the components available to templates, as `components`."""
     app.jinja_env.globals["components"] = SimpleNamespace(icon=icon, when=when, sprite=SPRITE)
 
 
 def icon(name: str, label: str | None = None, **more: str) -> Markup:
-    """A drawing from the sprite. Decoration unless it is given a label. `class` adds classes."""
+    """An icon from the sprite; decorative unless it has a label. `class` adds CSS classes."""
     return _icon(name, label, more.get("class", ""), static_url(SPRITE))
 
 
-# The address of the sprite begins with the application's root.
+# The sprite's URL is a parameter because it begins with the application's root.
 @lru_cache(maxsize=1024)
 def _icon(name: str, label: str | None, classes: str, sprite: str) -> Markup:
     role = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
@@ -40,9 +40,9 @@ def _icon(name: str, label: str | None, classes: str, sprite: str) -> Markup:
 
 
 def when(moment: datetime | None, empty: str = formats.NOTHING) -> Markup | str:
-    """How long ago a moment was, exact on hover; beatdesk.js keeps it true while the page stays open."""
+    """A moment as relative time, with the exact time on hover; beatdesk.js updates it while the page stays open."""
     if not moment:
         return empty
     exact, ago = formats.exact(moment, reader_zone()), formats.ago(moment, engine.now())
-    # Nothing of it is from outside, nor has it anything to escape.
+    # None of the parts comes from outside or needs escaping.
     return Markup(f'<time datetime="{iso(moment)}" title="{exact}" data-ago>{ago}</time>')  # noqa: S704

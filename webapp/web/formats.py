@@ -1,4 +1,4 @@
-"""How moments, durations, counts and JSON read on a page. Pure functions; all moments are aware."""
+"""Formats of moments, durations, counts and JSON on pages. Pure functions; all moments are aware."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 NOTHING = "\N{EN DASH}"
 
-# (below so many seconds, seconds in a unit, the unit's name); static/beatdesk.js says the same in the browser.
+# (upper limit in seconds, seconds in a unit, the unit's name); static/beatdesk.js has the same table.
 _AGO = (
     (60, 1, "s"),
     (3600, 60, "min"),
@@ -34,7 +34,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
 
 
 def countdown(moment: datetime, now: datetime) -> str:
-    """How long it is until a moment, to the second: "4:59", "1:04:59", "2 d 1:04:59"; beatdesk.js says the same."""
+    """How long it is until a moment, to the second: "4:59", "1:04:59", "2 d 1:04:59"; beatdesk.js does the same."""
     left = max(math.ceil((moment - now).total_seconds()), 0)
     days, hours, minutes, seconds = left // 86400, left // 3600 % 24, left // 60 % 60, left % 60
     clock = f"{hours}:{minutes:02}:{seconds:02}" if left >= 3600 else f"{minutes}:{seconds:02}"
@@ -45,7 +45,7 @@ def exact(moment: datetime | None, zone: ZoneInfo) -> str:
     """A moment to the second in a zone, with its offset, so that the two 02:30 of an autumn night differ."""
     if moment is None:
         return NOTHING
-    # Not by strftime, which takes several times as long: a page may tell some hundred moments.
+    # strftime would take several times as long, and a page may show hundreds of moments.
     text = moment.astimezone(zone).isoformat(" ", "seconds")
     return f"{text[:19]} {zone.key} (UTC{text[19:25]})"
 
@@ -57,11 +57,11 @@ def clock(moment: datetime, now: datetime, zone: ZoneInfo) -> str:
 
 
 def exact_after(moment: datetime, former: datetime, zone: ZoneInfo) -> str:
-    """A moment after one that is told in full: only the time on the same day of the same offset, and how much later."""
+    """A moment that follows one shown in full: only its time if day and offset are the same, and how much later."""
     local, before = moment.astimezone(zone), former.astimezone(zone)
     same = (local.date(), local.utcoffset()) == (before.date(), before.utcoffset())
     text = f"{local:%H:%M:%S}" if same else exact(moment, zone)
-    # What clocks of several machines say may be a little out of order.
+    # The clocks of several machines may differ a little.
     later = (moment - former).total_seconds()
     return f"{text}, {duration(later)} later" if later >= 0.0005 else text
 
@@ -87,7 +87,7 @@ def duration(seconds: float | None) -> str:
 
 
 def pretty_json(text: str | None) -> str:
-    """JSON text with indents; whatever is not JSON as it is."""
+    """JSON text with indentation; any other text unchanged."""
     if not text:
         return ""
     try:
@@ -98,5 +98,4 @@ def pretty_json(text: str | None) -> str:
 
 def plural(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: "1 run", "1,204 runs"."""
-    noun = one if count == 1 else many or f"{one}s"
-    return f"{count:,} {noun}"
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -1,4 +1,4 @@
-"""The headers that every answer carries."""
+"""The headers of every response: security, caching and what it varies by."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TLS_ONLY = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
 
 class SecurityHeaders:
-    """The outermost WSGI application: adds the headers to what Flask answers, and to what never reaches Flask."""
+    """The outermost WSGI application; adds the headers to Flask's responses and to those that never reach Flask."""
 
     def __init__(self, application: WSGIApplication, *, secure: bool) -> None:
         self._application = application
         self._added = [*SECURITY, TLS_ONLY] if secure else list(SECURITY)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer; a header that the answer has already stays as it is."""
+        """Respond; headers that the response has already are not changed."""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             there = {name.lower() for name, _ in headers}
@@ -54,15 +54,15 @@ class SecurityHeaders:
 
 
 def init_headers(app: Flask, settings: Settings) -> None:
-    """Add the security headers to everything, static files and errors included, and say how pages may be kept."""
-    # That a host and those below it are reached by TLS only is for whoever has the host; with a path it is not ours.
+    """Add the security headers to every response, static files and errors included, and forbid caching of pages."""
+    # Strict-Transport-Security covers a host and its subdomains. Below a path, Beatdesk does not own the host.
     secure = settings.secure_cookies and not settings.root
     app.wsgi_app = SecurityHeaders(app.wsgi_app, secure=secure)  # type: ignore[method-assign]
 
     @app.after_request
     def keep_private(response: Response) -> Response:
-        # Pages show what only this person may see; no cache between us may keep them.
+        # Pages show what only this user may see; no cache on the way may store them.
         response.headers.setdefault("Cache-Control", "no-store")
-        # The same address answers as page, fragment and JSON.
+        # One URL responds with a page, a fragment or JSON.
         response.vary.update(("Accept", "Cookie", "HX-Request"))
         return response

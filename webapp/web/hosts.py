@@ -1,4 +1,4 @@
-"""Where this site is, its host and its path, and redirects that repeat no host that a request names."""
+"""The site's own host and path, and redirects that never repeat the host that a request names."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from webapp.config import ConfigError, Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# What monitors ask, by the address of one machine behind the proxy; nothing in the answers is a link.
+# Endpoints that monitors query at the address of one machine behind the proxy; their responses contain no links.
 FOR_MONITORS = frozenset({"overview.answers", "overview.ready", "metrics.show"})
 REDIRECTS = ("Location", "HX-Redirect")
 
 
 class BelowRoot:
-    """Serves an application below a path, which the proxy in front may pass on or have stripped."""
+    """Serves an application below a path, whether or not the proxy in front strips that path."""
 
     def __init__(self, application: WSGIApplication, root: str) -> None:
         self._application = application
         self._root = root
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer. What a server has put into SCRIPT_NAME, from its environment or a header, does not count."""
+        """Respond. A SCRIPT_NAME that the server took from its environment or from a header is ignored."""
         path = environ["PATH_INFO"]
         if path == self._root or path.startswith(f"{self._root}/"):
             environ["PATH_INFO"] = path[len(self._root) :] or "/"
@@ -36,10 +36,10 @@ class BelowRoot:
 
 
 def init_hosts(app: Flask, settings: Settings) -> None:
-    """Refuse requests for other hosts than PUBLIC_URL's where that is set; make every redirect relative.
+    """Refuse requests for other hosts than PUBLIC_URL's if that is set, and make every redirect relative.
 
-    The routing's own redirects, to a path with its slash, repeat the `Host` or `X-Forwarded-Host` of the request.
-    Raises ConfigError where PUBLIC_URL's path begins like one of our pages: a proxy that strips it would be misread.
+    Werkzeug's own redirects, which add a missing slash, repeat the `Host` or `X-Forwarded-Host` of the request. Raises
+    ConfigError if PUBLIC_URL's path begins like one of our pages, since a proxy may or may not strip that path.
     """
     own = urlsplit(settings.public_url).hostname
     beginning = settings.root.split("/")[:2]
@@ -53,7 +53,7 @@ def init_hosts(app: Flask, settings: Settings) -> None:
                 "pass on the Host header."
             )
 
-    # Before what the extensions look at.
+    # Before the functions of the extensions.
     app.before_request_funcs[None].insert(0, refuse_other_hosts)
 
     @app.after_request
@@ -63,24 +63,29 @@ def init_hosts(app: Flask, settings: Settings) -> None:
                 before = response.headers[name]
                 response.headers[name] = _relative(before)
                 if response.headers[name] != before:
-                    # It repeats the address as a link.
+                    # The body repeats the URL as a link.
                     response.set_data(b"")
         return response
 
 
-def root() -> str:
-    """The path of PUBLIC_URL, with which every address of ours begins: f"{root()}/runs". Templates have it too."""
+def current_settings() -> Settings:
+    """The settings of the current application."""
     settings: Settings = current_app.extensions["settings"]
-    return settings.root
+    return settings
+
+
+def root() -> str:
+    """The path of PUBLIC_URL, with which every URL path of ours begins: f"{root()}/runs". Templates have it too."""
+    return current_settings().root
 
 
 def this_page() -> str:
-    """The address to come back to after a small form; the answer to a POST has no address of its own."""
+    """The URL to return to after a small form. The response to a POST has no URL of its own: the front page then."""
     return root() + request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else f"{root()}/"
 
 
 def set_cookie(response: Response, name: str, value: str, max_age: int) -> None:
-    """Have the browser keep a value for so many seconds, for this application only and out of reach of scripts."""
+    """Set a cookie for `max_age` seconds, for this application only and inaccessible to scripts."""
     secure = current_app.config["SESSION_COOKIE_SECURE"]
     path = root() or "/"
     response.set_cookie(name, value, max_age=max_age, path=path, secure=secure, httponly=True, samesite="Lax")

@@ -1,8 +1,8 @@
-"""Forms that are sent twice, by a double click or a repeated request, and handled once.
+"""Handles a form once that is sent twice, by a double click or a repeated request.
 
-Each rendering of a form has a key of its own in a hidden field. The key is written before what the form asks for is
-done, so that of many at the same moment one is handled; the others are led to where the first one led. A program that
-sends no key is handled each time.
+Each rendering of a form has its own key in a hidden field. The key is stored before the form is handled, so that of
+several requests at the same moment one is handled; the others are redirected to where the first one was. Requests
+without a key, as programs send them, are always handled.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from webapp.web.rendering import see_other, wants_json
 from webapp.web.transactions import reading, write_apart
 
 FIELD = "idempotency_key"
-KEPT_FOR = timedelta(days=1)
-# How long a repeated form waits for the first one to be answered.
+KEY_LIFETIME = timedelta(days=1)
+# How long a repeated request waits for the response to the first one.
 WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.05
-# What differs between two sendings of one form and does not matter.
-_PASSING = ("csrf_token", FIELD)
+# Fields that differ between two requests of one form without making them different.
+_IGNORED_FIELDS = ("csrf_token", FIELD)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 class HandledForm(Base):
-    """A form that was handled, and where its response led."""
+    """A form that was handled, and the target of its redirect."""
 
     __tablename__ = "handled_forms"
 
@@ -54,7 +54,7 @@ def new_key() -> str:
 
 
 def once(view: View) -> View:
-    """Handle a form with a key once: `@once`, directly above a view that redirects when it has done what was asked."""
+    """A decorator that handles each key once: `@once`, directly above a view that redirects when it has succeeded."""
 
     @functools.wraps(view)
     def handled(*args: Any, **kwargs: Any) -> Any:
@@ -75,23 +75,23 @@ def once(view: View) -> View:
 
 
 def _digest() -> str:
-    """Of the key, the user, the address and the fields: a form that is sent with other fields asks for other things."""
-    fields = sorted((name, values) for name, values in request.form.lists() if name not in _PASSING)
+    """The digest of key, user, path and fields: with other fields it is another request."""
+    fields = sorted((name, values) for name, values in request.form.lists() if name not in _IGNORED_FIELDS)
     parts = [request.form[FIELD], current_user.get_id(), request.path, fields]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _claim(digest: str) -> bool:
-    """Write the key; whether this is the first one to do so."""
+    """Store the key; gives whether this request is the first to do so."""
     moment = now()
-    old = sa.delete(HandledForm).where(HandledForm.handled_at < moment - KEPT_FOR)
+    old = sa.delete(HandledForm).where(HandledForm.handled_at < moment - KEY_LIFETIME)
     claim = sa.insert(HandledForm).values(digest=digest, handled_at=moment)
 
     def write(connection: sa.Connection) -> None:
         connection.execute(old)
         connection.execute(claim)
 
-    # On SQLite a transaction of the session would keep this one from writing.
+    # On SQLite an open transaction of the session would block this one.
     db.session.rollback()
     try:
         write_apart(write)
@@ -101,7 +101,7 @@ def _claim(digest: str) -> bool:
 
 
 def _end(digest: str, location: str | None) -> None:
-    """Say where the response leads; where nothing was done, and the form is shown again, it can be sent again."""
+    """Store the target of the redirect. Without one the form is shown again, so its key becomes free again."""
     db.session.rollback()
     this = HandledForm.digest == digest
     if location:
@@ -112,7 +112,7 @@ def _end(digest: str, location: str | None) -> None:
 
 
 def _first_response(digest: str) -> Response:
-    """To where the first one led. Raises Conflict while that is not answered."""
+    """A redirect to where the first request was redirected. Raises Conflict if that one takes too long."""
     give_up = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < give_up:
         with reading():

@@ -1,4 +1,4 @@
-"""Page, fragment or JSON: the only place that looks at how somebody asked."""
+"""Whether a request wants a page, a fragment or JSON, and how each is rendered."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from htmx_flask.requests import HtmxHeaders
 
 from webapp.encoding import encodable_bytes
 
-# What differs at each rendering and means nothing: the token and the key of a form, and "3 s ago", which the browser
-# keeps true.
-_PASSING = re.compile(
+# What differs at each rendering without being a change: the CSRF token and the key of a form, and relative times such
+# as "3 s ago", which the browser updates by itself.
+_VOLATILE = re.compile(
     r'(?<=name="csrf_token" value=")[^"]*|(?<=name="idempotency_key" value=")[^"]*'
     r"|(?<=data-ago>)[^<]*|(?<=data-countdown>)[^<]*"
 )
 
 
 def wants_fragment() -> bool:
-    """Whether htmx asked for a part of a page. A boosted link and a history restore want the whole page."""
+    """Whether htmx requests a part of a page. A boosted link and a history restore want the whole page."""
     htmx = cast("HtmxHeaders", request.htmx)  # type: ignore[attr-defined]  # htmx-flask adds it to the request class
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
 
 def wants_json() -> bool:
-    """Whether JSON was sent, or is preferred to HTML, or a program proves itself by a token. Browsers never do."""
+    """Whether the request sends JSON, prefers it to HTML, or has a bearer token. Browsers do none of these."""
     if request.is_json or "by_token" in g:
         return True
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
 
 
 def render(page: str, fragment: str | None = None, /, *, status: int = 200, **context: Any) -> Response:
-    """The page, or its fragment when htmx asked and there is one."""
+    """The page, or its fragment if there is one and htmx requests it."""
     template = fragment if fragment is not None and wants_fragment() else page
     return make_response(render_template(template, **context), status)
 
 
 def render_polled(fragment: str, *, status: int = 200, **context: Any) -> Response:
-    """A fragment that is polled: 304 when its content is what the asker already has (header `HX-PTag`)."""
+    """A fragment that is polled: 304 if the client has this content already (header `HX-PTag`)."""
     html = render_template(fragment, **context)
-    tag = hashlib.sha256(encodable_bytes(_PASSING.sub("", html))).hexdigest()[:32]
+    tag = hashlib.sha256(encodable_bytes(_VOLATILE.sub("", html))).hexdigest()[:32]
     if request.headers.get("HX-PTag") == tag and status == 200:
         response = make_response("", 304)
     else:
@@ -52,7 +52,7 @@ def render_polled(fragment: str, *, status: int = 200, **context: Any) -> Respon
 
 
 def see_other(location: str) -> Response:
-    """After an action: 303 to the page that shows its effect; htmx is told to load that page."""
+    """The response after an action: a 303 to the page that shows its effect; htmx loads that page by `HX-Redirect`."""
     if wants_fragment():
         response = make_response("", 204)
         response.headers["HX-Redirect"] = location

@@ -1,4 +1,4 @@
-"""Responses and JSON that every client can read: text that UTF-8 cannot hold leaves escaped."""
+"""Responses and JSON that every client can read: text that UTF-8 cannot represent is escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.encoding import decode_json, encodable_bytes, encodable_json, strict
 
 
 class Response(flask.Response):
-    """The class of every response of text. Views that stream text make one themselves."""
+    """The class of every text response. Views that stream text create one themselves."""
 
     def set_data(self, value: str | bytes) -> None:
         """As Flask's, with text escaped."""
@@ -25,10 +25,10 @@ class Response(flask.Response):
 
 
 class JSONProvider(DefaultJSONProvider):
-    """Flask's JSON, strict both ways. `loads` raises ValueError, which is a 400; see `webapp.encoding.decode_json`."""
+    """Flask's JSON, strict in both directions. `loads` raises ValueError, which becomes a 400; see `decode_json`."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        """JSON text without `NaN`, with its texts escaped for clients that cannot hold half a character either."""
+        """JSON text without `NaN`, and with half surrogates escaped."""
         try:
             text = super().dumps(obj, allow_nan=False, **kwargs)
         except ValueError:
@@ -36,5 +36,5 @@ class JSONProvider(DefaultJSONProvider):
         return encodable_json(text)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value of JSON text; what a text in it holds is for `webapp.web.parameters` to escape."""
+        """The value of JSON text; `webapp.web.parameters` escapes the strings in it."""
         return decode_json(s, **kwargs)

@@ -1,4 +1,4 @@
-"""Serving `static/`: compressed once at each release, kept by browsers for good."""
+"""Serves `static/`: compressed once at each release, cached by browsers for a year."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from flask.cli import AppGroup
 from whitenoise import WhiteNoise
 from whitenoise.compress import Compressor
 
-# Seconds. Vendored files carry their version in their folder, ours are addressed with a hash of their content.
-MAX_AGE = 31_536_000
+# Vendored files have their version in their path, ours a hash of their content in their URL.
+MAX_AGE_SECONDS = 31_536_000
 COMPRESSED = (".gz", ".br")
 
 static = AppGroup("static", help="Prepare static files.")
 
 
 def init_static(app: Flask) -> None:
-    """Serve static files ahead of Flask. Tests use Flask's own route, which never shows an older, compressed file."""
+    """Serve static files in front of Flask. Tests use Flask's own route, which never serves an old copy."""
     if app.testing:
         return
     app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]  # how WSGI applications are wrapped
-        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=MAX_AGE, allow_all_origins=False
+        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=MAX_AGE_SECONDS, allow_all_origins=False
     )
 
 
 @static.command("compress")
 def compress() -> None:
-    """Write a compressed copy beside each file that gains by it; what an earlier release left is removed first."""
+    """Write a compressed copy beside each file that it makes smaller; copies of earlier releases are removed first."""
     folder = Path(str(current_app.static_folder))
     try:
         click.echo(f"{compress_folder(folder)} files compressed")

@@ -1,4 +1,4 @@
-"""What templates may use: filters for moments, durations and JSON, static addresses, and who is asking."""
+"""Filters and globals of templates: moments, durations, JSON, static URLs, permissions, theme and time zone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
-from webapp.config import Settings
 from webapp.database import engine
 from webapp.encoding import encodable
 from webapp.recurrence.zone_search import find_zone
@@ -20,12 +19,11 @@ from webapp.secrecy.masking import masked
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web import formats
 from webapp.web.access import Permission, may
-from webapp.web.hosts import this_page
+from webapp.web.hosts import current_settings, this_page
 from webapp.web.idempotency import new_key
 
 THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
-_READER_ZONE = "beatdesk.reader_zone"
 
 
 def init_templating(app: Flask) -> None:
@@ -45,10 +43,10 @@ def init_templating(app: Flask) -> None:
         idempotency_key=new_key,
     )
     env.filters.update(
-        clock=_clock,
-        countdown=_countdown,
-        moment=_moment,
-        moment_after=_moment_after,
+        clock=lambda moment: formats.clock(moment, engine.now(), reader_zone()),
+        countdown=lambda moment: formats.countdown(moment, engine.now()),
+        moment=_exact,
+        moment_after=lambda moment, former: formats.exact_after(moment, former, reader_zone()),
         iso=iso,
         duration=formats.duration,
         masked=masked,
@@ -62,13 +60,13 @@ def init_templating(app: Flask) -> None:
 
 
 def static_url(path: str) -> str:
-    """The address of a file of `static/`, with a hash of its content, so that browsers may keep it for good.
+    """The URL of a file of `static/`, with a hash of its content, so that browsers may cache it for a year.
 
-    Vendored files have their version in their folder and need none. Raises FileNotFoundError for a misspelt path.
+    Vendored files have their version in their path and need none. Raises FileNotFoundError for a misspelt path.
     """
     made: dict[str, str] = g.setdefault("static_urls", {})
     if path not in made:
-        # A list shows the same few drawings some hundred times.
+        # A list shows the same few icons hundreds of times.
         file = Path(str(current_app.static_folder)) / path
         made[path] = url_for("static", filename=path, v=None if path.startswith("vendor/") else _content_hash(file))
     return made[path]
@@ -80,57 +78,35 @@ def _content_hash(file: Path) -> str:
 
 
 def theme() -> str:
-    """What this browser chose: "auto" (as its system), "light" or "dark"."""
+    """The theme that this browser chose: "auto" (follows the system), "light" or "dark"."""
     chosen = request.cookies.get(THEME_COOKIE, "auto") if has_request_context() else "auto"
     return chosen if chosen in THEMES else "auto"
 
 
 def is_current(address: str) -> bool:
-    """Whether the page shown lies at or below an address; below the front page's lies nothing."""
+    """Whether the current page is at or below a path. No page counts as below the front page."""
     shown = request.script_root + request.path
     return shown == address or shown.startswith(f"{address}/")
 
 
 def reader_zone() -> ZoneInfo:
-    """In which zone whoever reads this wants to see moments: their own, else the setting TIMEZONE."""
-    zone: ZoneInfo = g.setdefault("reader_zone", None) or _find_reader_zone()
-    g.reader_zone = zone
+    """The time zone in which the current user sees moments: their own, else the setting TIMEZONE."""
+    # Looked up once in each request: a list of runs needs it a hundred times.
+    if "reader_zone" not in g:
+        name = has_request_context() and current_user.is_authenticated and find_zone(current_user.timezone)
+        g.reader_zone = ZoneInfo(name) if name else current_settings().zone
+    zone: ZoneInfo = g.reader_zone
     return zone
 
 
-def _find_reader_zone() -> ZoneInfo:
-    settings: Settings = current_app.extensions["settings"]
-    if not has_request_context():
-        return settings.zone
-    # Looked up once in a request: a list of runs asks for it a hundred times.
-    zone: ZoneInfo | None = request.environ.get(_READER_ZONE)
-    if zone is None:
-        chosen = current_user.is_authenticated and find_zone(current_user.timezone)
-        zone = ZoneInfo(current_user.timezone) if chosen else settings.zone
-        request.environ[_READER_ZONE] = zone
-    return zone
-
-
-def _countdown(moment: datetime) -> str:
-    return formats.countdown(moment, engine.now())
-
-
-def _moment(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
+def _exact(moment: datetime | None, zone: ZoneInfo | str | None = None) -> str:
     if isinstance(zone, str):
         zone = ZoneInfo(zone)
     return formats.exact(moment, zone or reader_zone())
 
 
-def _moment_after(moment: datetime, former: datetime) -> str:
-    return formats.exact_after(moment, former, reader_zone())
-
-
-def _clock(moment: datetime) -> str:
-    return formats.clock(moment, engine.now(), reader_zone())
-
-
 def _urlencode(text: str) -> str:
-    """As Jinja's, which fails for half a surrogate."""
+    """Jinja's filter, which fails for a half surrogate, with such text escaped first."""
     return do_urlencode(encodable(text))
 
 

@@ -1,4 +1,4 @@
-"""Reading in the middle of a request that will write, and the clock that all hosts agree on."""
+"""Transactions within a request beside its own, and the database's clock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from webapp.extensions import db
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Look something up without holding SQLite's write lock, for what takes long, such as checking a password.
+    """A context for slow reads, such as checking a password, that does not hold SQLite's write lock.
 
-    What was loaded is stale afterwards: load it again to change it.
+    Rows loaded before or in it are stale afterwards: load them again to change them.
     """
     db.session.rollback()
     before = read_only.set(True)
@@ -29,7 +29,7 @@ def reading() -> Iterator[None]:
 
 
 def write_apart(write: Callable[[sa.Connection], object]) -> None:
-    """Write in a transaction of its own: the request may be one that only reads."""
+    """Write in a transaction of its own, in requests that otherwise only read too."""
     before = read_only.set(False)
     try:
         with db.engine.begin() as connection:
@@ -39,9 +39,9 @@ def write_apart(write: Callable[[sa.Connection], object]) -> None:
 
 
 def database_clock() -> datetime:
-    """This moment by the database's clock: who is alive, and what is paused, must not depend on a web host's."""
+    """The current time by the database's clock: heartbeats and pauses must not depend on a web host's clock."""
     if is_sqlite(db.engine):
-        # SQLite has the clock of the host that asks.
+        # SQLite uses the clock of this host.
         return now()
     found: datetime = db.session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return found

@@ -1,4 +1,4 @@
-"""Hours by days on a zone's clock, with the days of 23 and 25 hours as they are. Pure functions."""
+"""The calendar's grid of hours by days in a time zone, with days of 23 and 25 hours. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webapp.recurrence import clock_changes
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of a day: it begins at `start` (epoch seconds) and has 60 minutes, or fewer where the clock jumps."""
+    """An hour of a day. It begins at `start` (epoch seconds) and has 60 minutes, or fewer at a clock change."""
 
     start: int
     minutes: int
@@ -23,26 +23,26 @@ class Hour:
 
     @property
     def end(self) -> int:
-        """When the next one begins, in epoch seconds."""
+        """The end of the hour, in epoch seconds."""
         return self.start + 60 * self.minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A date and how many minutes it has."""
+    """A date and its length in minutes."""
 
     date: date
     minutes: int
 
     @property
     def odd(self) -> str:
-        """How long it is when it is not 24 hours: "23 h"."""
+        """The length of a day that does not have 24 hours, such as "23 h"; else empty."""
         return "" if self.minutes == 1440 else f"{self.minutes / 60:g} h"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One hour of the clock in all days; None in a day that does not have it. `again`: autumn's second pass."""
+    """One hour of the clock on all days; None on a day that does not have it. `again` is 1 for a repeated hour."""
 
     hour: int
     again: int
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Some days in a row."""
+    """Consecutive days."""
 
     days: Sequence[Day]
     rows: Sequence[Row]
@@ -60,12 +60,12 @@ class Grid:
 
     @property
     def minutes(self) -> int:
-        """How long all of it is."""
+        """The total length in minutes."""
         return (self.end - self.start) // 60
 
 
 def grid(first: date, days: int, zone: ZoneInfo) -> Grid:
-    """So many days from `first` on."""
+    """The grid of a number of days from `first` on."""
     dates = [first + timedelta(days=number) for number in range(days + 1)]
     begins = [day_begins(day, zone) for day in dates]
     hours = {day: _hours(day, begins[n], begins[n + 1], zone) for n, day in enumerate(dates[:-1])}
@@ -77,12 +77,12 @@ def grid(first: date, days: int, zone: ZoneInfo) -> Grid:
 
 
 def day_begins(day: date, zone: ZoneInfo) -> int:
-    """The first instant of a day, in epoch seconds; where midnight is skipped, the end of the gap."""
+    """The beginning of a day, in epoch seconds; if clocks skip midnight, the end of the gap."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
 
 
 def hour_at(moment: datetime, zone: ZoneInfo) -> Hour:
-    """The hour of the clock that a moment lies in."""
+    """The hour of the clock in which a moment lies."""
     instant, day = int(moment.timestamp()), moment.astimezone(zone).date()
     hours = _hours(day, day_begins(day, zone), day_begins(day + timedelta(days=1), zone), zone)
     return next((hour for hour in hours if instant < hour.end), hours[-1])

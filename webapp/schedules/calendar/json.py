@@ -1,20 +1,20 @@
-"""The calendar as JSON values, for programs. Moments are ISO text in UTC, lengths are seconds."""
+"""Serializes the calendar as JSON values. Moments are ISO 8601 text in UTC, durations are seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.schedules.calendar.context import BurstLine, Firing, WeekView
-from webapp.schedules.calendar.past import ByState, Came
-from webapp.schedules.calendar.week import Reckoned
+from webapp.schedules.calendar.context import BurstTime, Firing, WeekView
+from webapp.schedules.calendar.past import ByState, PastRuns
+from webapp.schedules.calendar.week import CalendarLoad
 from webapp.workers.capacity import Pool
 
 
-def week_values(view: WeekView, found: Reckoned, past: Mapping[int, ByState]) -> dict[str, Any]:
-    """A week: its hours in order, who executes what, and its worst bursts.
+def week_values(view: WeekView, found: CalendarLoad, past: Mapping[int, ByState]) -> dict[str, Any]:
+    """A week: its hours in order, the pools of workers, and the worst spikes.
 
-    `fires` and `load` are what is ahead, `runs` what has happened by state: null where those are too many.
+    `fires` and `load` are about coming runs, `runs` counts past runs by state: null if there are too many.
     """
     hours = [
         {
@@ -31,7 +31,7 @@ def week_values(view: WeekView, found: Reckoned, past: Mapping[int, ByState]) ->
     return {
         "hours": sorted(hours, key=lambda values: str(values["at"])),
         "pools": [_pool_values(one.pool) for one in found.load.pools],
-        "bursts": [_burst_values(line) for line in view.bursts],
+        "bursts": [_burst_values(burst) for burst in view.bursts],
         "burst_count": view.burst_count,
         "left_out": found.load.left_out,
         "matched": found.matched,
@@ -39,7 +39,7 @@ def week_values(view: WeekView, found: Reckoned, past: Mapping[int, ByState]) ->
 
 
 def firing_values(row: Firing) -> dict[str, Any]:
-    """A schedule that fires in an hour."""
+    """A schedule that fires in an hour or minute."""
     usual = {"median": row.usual.median, "p95": row.usual.p95, "runs": row.usual.runs}
     return {
         "id": row.schedule.id,
@@ -51,15 +51,15 @@ def firing_values(row: Firing) -> dict[str, Any]:
     }
 
 
-def came_values(came: Came) -> dict[str, Any]:
-    """A schedule that came due in an hour that has passed, or has begun."""
-    return {"id": came.schedule_id, "name": came.name, "runs": came.states}
+def came_values(past: PastRuns) -> dict[str, Any]:
+    """A schedule with past runs in an hour or minute."""
+    return {"id": past.schedule_id, "name": past.name, "runs": past.states}
 
 
 def _pool_values(pool: Pool) -> dict[str, Any]:
     return {"queues": pool.queues, "slots": pool.slots, "known": pool.standing, "workers": pool.workers}
 
 
-def _burst_values(line: BurstLine) -> dict[str, Any]:
-    late, days = round(line.late, 1), [day.isoformat() for day in line.days]
-    return {"at": line.at, "fires": line.fires, "own": line.own, "late": late, "days": days, "calmer": line.calmer}
+def _burst_values(burst: BurstTime) -> dict[str, Any]:
+    late, days = round(burst.late, 1), [day.isoformat() for day in burst.days]
+    return {"at": burst.at, "fires": burst.fires, "own": burst.own, "late": late, "days": days, "calmer": burst.calmer}

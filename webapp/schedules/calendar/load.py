@@ -1,10 +1,10 @@
-"""What the schedules of some days would make their workers do, minute by minute. Pure: no clock, no database.
+"""The expected load of workers by schedules over some days, minute by minute. Pure: no clock, no database.
 
-What is reckoned with, and said on the page:
+The assumptions, which the page states:
 
-- a fire takes as long as its runs usually do (the median);
-- a pool works off what waits at once, with all of its slots: what came in a minute and is not done by its end waits;
-- a jitter spreads the fires of schedules with the same rule evenly.
+- a run takes the median run time of its schedule or task;
+- a pool works on waiting runs with all of its slots; work that is not done at the end of a minute waits;
+- jitter spreads the fires of schedules with the same rule evenly.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, repeat
 
 from webapp.recurrence import ByMinute, by_minute
-from webapp.schedules.calendar.roster import Group, When
+from webapp.schedules.calendar.due_index import Group, When
 from webapp.workers.capacity import Pool
 
-# Steps of reckoning for one page; what exceeds it is left out, and the page says how many schedules that are.
-MOST_STEPS = 1_000_000
-# A burst is worth telling when the last of it begins so many seconds late,
-WORTH_TELLING = 5.0
-# or when so many fire at once, and so many times the usual number of a minute of that hour.
-MANY, MANY_TIMES = 10, 3.0
-# A run does not keep its slot for longer than this in our reckoning, in minutes.
-LONGEST_RUN = 24 * 60
-# Nor does one look for longer than this at what else runs meanwhile, when a calm minute is looked for.
-LONGEST_MET = 60
+# The limit of work for one page. Further schedules are left out, and the page shows how many.
+MAX_STEPS = 1_000_000
+# A minute is a spike if its last run is expected to start at least this late,
+MIN_DELAY_SECONDS = 5.0
+# or if at least so many fire in it, and so many times the mean of that hour.
+MIN_SPIKE_FIRES, MIN_SPIKE_RATIO = 10, 3.0
+# Longer runs are counted as if they took this long.
+MAX_RUN_MINUTES = 24 * 60
+# The search for a quiet minute looks at no more than this much of a run.
+MAX_OVERLAP_MINUTES = 60
 
 SecondsOf = Callable[[Group, Sequence[int]], Sequence[float]]
-"""How many seconds the runs of each schedule of a group usually take, or one number for all of them."""
+"""The usual run time in seconds of each schedule of a group, or one number for all of them."""
 
 Spans = tuple[tuple[float, float], ...]
-"""From when to before when, in epoch seconds."""
+"""Pairs of beginning and end (exclusive), in epoch seconds."""
 
 Quiet = Callable[[frozenset[str]], Iterable[tuple[float, float]]]
 
 
 @dataclass(slots=True)
 class PoolLoad:
-    """One pool, minute by minute: how many fire, the seconds of work that comes, how many slots would be busy."""
+    """The load of one pool, minute by minute: fires, seconds of new work, busy slots, and the delay of the last run."""
 
     pool: Pool
     fires: array[int]
@@ -52,18 +52,18 @@ class PoolLoad:
 
     @classmethod
     def empty(cls, pool: Pool, minutes: int) -> PoolLoad:
-        """Without any fire."""
+        """A pool without any load."""
         nothing = bytes(8 * minutes)
         return cls(pool, array("q", nothing), array("d", nothing), array("d", nothing))
 
     def add(self, minute: int, count: int, seconds: float) -> None:
-        """So many fires in a minute, each with so many seconds of work."""
+        """Add `count` fires in a minute, each with `seconds` of work."""
         self.fires[minute] += count
         self.work[minute] += count * seconds
         whole, rest = divmod(seconds, 60.0)
-        ends = minute + min(int(whole), LONGEST_RUN)
+        ends = minute + min(int(whole), MAX_RUN_MINUTES)
         size = len(self.changes)
-        # Full slots until `ends`, a part of one in the last minute: as changes, summed up when all is there.
+        # Whole slots until `ends`, and a part of one in the last minute; stored as changes, which `finish` adds up.
         self.changes[minute] += count
         if ends < size:
             self.changes[ends] -= count * (1 - rest / 60)
@@ -71,21 +71,21 @@ class PoolLoad:
             self.changes[ends + 1] -= count * rest / 60
 
     def finish(self) -> None:
-        """Sum up, and let those wait for whom there is no slot."""
+        """Compute busy slots and delays once all fires are added."""
         self.busy = array("d", accumulate(self.changes))
         waiting = 0.0
         slots = self.pool.slots
         for count, work in zip(self.fires, self.work, strict=True):
-            # First what waits already, then, slot by slot, those before the last of this minute.
+            # The work that is waiting already, then the runs before the last one of this minute.
             self.waits.append(waiting / slots + (count - 1) // slots * work / count if count else 0.0)
             waiting = max(0.0, waiting + work - 60.0 * slots)
 
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """Schedules that come due together: the minutes in which they do.
+    """Schedules that come due together, and the minutes in which they do.
 
-    `fires` has how many of them fire how many minutes later (their jitter), and take how many seconds.
+    `fires` maps (minutes of jitter, run time in seconds) to the number of schedules.
     """
 
     group: Group
@@ -94,15 +94,15 @@ class Coming:
     fires: Mapping[tuple[int, float], int]
 
     def within(self, first: int, end: int) -> int:
-        """How often each comes due from minute `first` to before `end`, its jitter left aside."""
+        """How often each comes due from minute `first` to before `end`, without jitter."""
         return sum(count for minute, count in self.due.pairs() if first <= minute < end)
 
 
 @dataclass(slots=True)
 class Load:
-    """So many minutes from `first` (epoch seconds) on; `left_out` schedules are not in it.
+    """The load of `minutes` from `first` (epoch seconds) on, without `left_out` schedules.
 
-    `views` is for whoever makes something of it and wants to keep that as long as the load itself.
+    `views` caches what is made from it.
     """
 
     first: int
@@ -113,13 +113,13 @@ class Load:
     views: dict[object, object] = field(default_factory=dict)
 
     def minute_of(self, instant: int) -> int:
-        """Which minute of it an instant lies in."""
+        """The minute of the load in which an instant lies."""
         return (instant - self.first) // 60
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """A minute in which many fire: how many, in which pool, and how late the last of them would begin, in seconds."""
+    """A spike: a minute in which many fire, with its pool and the expected delay of the last run in seconds."""
 
     minute: int
     fires: int
@@ -128,11 +128,11 @@ class Burst:
 
     @property
     def exceeds(self) -> bool:
-        """Whether more fire than there are slots, noticeably."""
-        return self.late >= WORTH_TELLING
+        """Whether the last run would be noticeably late."""
+        return self.late >= MIN_DELAY_SECONDS
 
 
-def reckon(
+def compute_load(
     groups: Mapping[Group, Iterable[int]],
     span: tuple[int, int],
     pools: Sequence[Pool],
@@ -141,9 +141,9 @@ def reckon(
     *,
     quiet: Quiet = lambda _tags: (),
 ) -> Load:
-    """The load of a span (its first instant and its minutes), those whens first that most schedules share.
+    """The load of a span (its first instant and its minutes). Groups with most schedules come first.
 
-    `quiet` tells during which spans pauses of everything or of tags keep schedules with these tags from firing.
+    `quiet` gives the spans in which global and tag pauses hold schedules with certain tags.
     """
     first, minutes = span
     loads = [PoolLoad.empty(pool, minutes) for pool in pools]
@@ -153,7 +153,7 @@ def reckon(
     steps = left_out = 0
     for group, members in sorted(groups.items(), key=lambda item: -len(item[1])):  # type: ignore[arg-type]  # a set
         ids = sorted(members)
-        if steps > MOST_STEPS:
+        if steps > MAX_STEPS:
             left_out += len(ids)
             continue
         spans = tuple(quiet(group.tags))
@@ -185,7 +185,7 @@ def _due(when: When, spans: Spans, first: int, minutes: int) -> ByMinute:
 
 
 def _jitter(when: When, due: ByMinute) -> float:
-    """The jitter as far as it matters here: at most as long as the shortest time between two due times."""
+    """The effective jitter: at most the shortest time between two due times."""
     jitter = when.recurrence.jitter
     if jitter <= 60:
         return jitter
@@ -196,7 +196,7 @@ def _jitter(when: When, due: ByMinute) -> float:
 
 
 def _fires(jitter: float, schedules: int, seconds: Sequence[float]) -> Mapping[tuple[int, float], int]:
-    """How many of the schedules fire after how many minutes and take how many seconds."""
+    """The number of schedules by minutes of jitter and run time in seconds."""
     if jitter <= 0 and len(seconds) == 1:
         return {(0, seconds[0]): schedules}
     shifts = (int((place + 0.5) / schedules * jitter // 60) for place in range(schedules))
@@ -211,20 +211,20 @@ def _add(load: PoolLoad, coming: Coming, minutes: int) -> None:
 
 
 def bursts(load: PoolLoad, first: int, end: int) -> Iterator[Burst]:
-    """The minutes from `first` to before `end`, one hour at most, in which too many or very many fire at once."""
+    """The spikes from minute `first` to before `end`, one hour at most."""
     mean = sum(load.fires[first:end]) / max(1, end - first)
     for minute in range(first, end):
         count, late = load.fires[minute], load.waits[minute]
-        many = count >= MANY and count >= MANY_TIMES * mean
-        if many or (late >= WORTH_TELLING and count > load.pool.slots):
+        many = count >= MIN_SPIKE_FIRES and count >= MIN_SPIKE_RATIO * mean
+        if many or (late >= MIN_DELAY_SECONDS and count > load.pool.slots):
             yield Burst(minute, count, load.pool, late)
 
 
 def calmest(load: PoolLoad, hours: Sequence[int], minutes: int, besides: Iterable[int] = ()) -> int | None:
-    """The minute of the hour, 0 to 59, at which a run of so many minutes meets the fewest others.
+    """The minute of the hour, 0 to 59, at which a run of `minutes` overlaps with the fewest others.
 
-    `hours` are the minutes of the load at which the hours begin. Of equal ones the one farthest from any other fire,
-    then the earliest. None when there is no other minute.
+    `hours` are the minutes of the load at which the hours begin; minutes in `besides` are not considered. Of equal ones
+    the one farthest from any other fire, then the earliest. None if there is no other minute.
     """
     found = rank(load, hours, minutes, besides)
     return None if found is None else found[-1]
@@ -233,9 +233,10 @@ def calmest(load: PoolLoad, hours: Sequence[int], minutes: int, besides: Iterabl
 def rank(
     load: PoolLoad, hours: Sequence[int], minutes: int, besides: Iterable[int] = ()
 ) -> tuple[float, int, int, int] | None:
-    """The calmest minute as `calmest` finds it, last in a tuple that is the smaller the calmer its hours are.
+    """The minute that `calmest` finds, as the last part of a tuple that sorts quieter hours first.
 
-    Before it: what a run meets there, all that fires in these hours, and how near the next fire is, negative.
+    The parts before it: the overlap of a run there, all fires in these hours, and the negative distance to the next
+    fire.
     """
     taken = set(besides)
     end = len(load.busy)
@@ -245,12 +246,12 @@ def rank(
         return None
     fires, met = [0] * 60, [0.0] * 60
     for hour in inside:
-        # Up to each minute, so that what a run meets is one difference.
-        until = [0.0, *accumulate(load.busy[hour : hour + 60 + LONGEST_MET])]
+        # Sums up to each minute, so that the overlap of a run is one difference.
+        until = [0.0, *accumulate(load.busy[hour : hour + 60 + MAX_OVERLAP_MINUTES])]
         last = len(until) - 1
         for minute, count in enumerate(load.fires[hour : hour + 60]):
             fires[minute] += count
-            met[minute] += until[min(minute + min(max(1, minutes), LONGEST_MET), last)] - until[minute]
+            met[minute] += until[min(minute + min(max(1, minutes), MAX_OVERLAP_MINUTES), last)] - until[minute]
     meets = [round(met[minute], 3) + fires[minute] for minute in range(60)]
     least = min(meets[minute] for minute in candidates)
     occupied = [minute for minute in range(60) if fires[minute] or minute in taken]
@@ -259,5 +260,5 @@ def rank(
 
 
 def _nearness(minute: int, occupied: Sequence[int]) -> int:
-    """How near the next of these minutes of the hour is: the greatest is 0, the smallest -30."""
+    """The negative distance to the next of these minutes of the hour, from -30 to 0."""
     return -min((min(abs(minute - other), 60 - abs(minute - other)) for other in occupied), default=30)

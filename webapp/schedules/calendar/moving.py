@@ -1,4 +1,4 @@
-"""Moving schedules to calmer times: proposed first, then done in one transaction, or not at all."""
+"""Moving schedules to quieter times: a plan first, then all of it in one transaction."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from webapp.recurrence import Crontab, DueTime, Rule, due_times
 from webapp.schedule_store import stored
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
+from webapp.schedules.calendar.due_index import When
 from webapp.schedules.calendar.load import Coming, PoolLoad, calmest, rank
-from webapp.schedules.calendar.roster import When
-from webapp.schedules.calendar.week import Reckoned
+from webapp.schedules.calendar.week import CalendarLoad
 from webapp.web.errors import Invalid
 
-MOST = 200
-# Of a schedule that fires each hour, so many hours are looked at; of one that fires each day, so many days.
+MAX_MOVES = 200
+# How many hours are considered for a schedule that fires each hour, and how many days for one that fires each day.
 HOURS, DAYS = 24, 7
 NO_MINUTE = "it is not a crontab with one fixed minute"
 NO_HOUR = "it is not a crontab with one fixed hour and minute"
@@ -28,23 +28,23 @@ NO_HOUR = "it is not a crontab with one fixed hour and minute"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to: `hour` is None where the hours stay as they are."""
+    """The new time of a schedule; `hour` is None if its hours do not change."""
 
     minute: int
     hour: int | None = None
 
     def of(self, rule: Crontab) -> Crontab:
-        """The same crontab there."""
+        """A crontab moved to this time."""
         return at_minute(rule if self.hour is None else dataclasses.replace(rule, hour=str(self.hour)), self.minute)
 
 
-# A schedule's number, the version that was looked at, and where to.
-Asked = tuple[int, int, Target]
+# A schedule's id, the version that the user saw, and the new time.
+MoveRequest = tuple[int, int, Target]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One schedule, its crontab as it is and as it would be, and its next due time with each."""
+    """A planned move: the crontab before and after, and the next due time with each."""
 
     schedule: Stored
     before: str
@@ -55,14 +55,14 @@ class Move:
 
     @property
     def sooner(self) -> bool:
-        """Whether it comes due sooner than it would now; what ran today already may then run again today."""
+        """Whether the next due time is earlier than before. A schedule that has run today may then run again today."""
         before, after = self.next_before, self.next_after
         return before is not None and after is not None and after.utc < before.utc
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be moved, and by name what cannot be and why. `most_*`: most fires of one of its minutes."""
+    """Planned moves, and by name why others cannot be moved. `most_*` are the most fires in one of their minutes."""
 
     moves: Sequence[Move]
     refused: dict[str, str]
@@ -71,19 +71,19 @@ class Plan:
 
     @property
     def sooner(self) -> int:
-        """How many come due sooner than they would now."""
+        """How many schedules come due earlier than before."""
         return sum(move.sooner for move in self.moves)
 
 
 def fixed_minute(rule: Rule | None) -> int | None:
-    """The minute of a crontab that names one minute of the hour, whatever its hours; None for every other rule."""
+    """The minute of a crontab with one fixed minute; None for any other rule."""
     if isinstance(rule, Crontab) and rule.minute.strip().isdigit():
         return int(rule.minute)
     return None
 
 
 def fixed_hour(rule: Rule | None) -> int | None:
-    """The hour of a crontab that names one time of the day; None for every other rule."""
+    """The hour of a crontab with one fixed time of day; None for any other rule."""
     if fixed_minute(rule) is not None and isinstance(rule, Crontab) and rule.hour.strip().isdigit():
         return int(rule.hour)
     return None
@@ -95,20 +95,20 @@ def at_minute(rule: Crontab, minute: int) -> Crontab:
 
 
 class Advice:
-    """Looks for calmer minutes, one answer for all that come due together and take as long."""
+    """Finds quieter minutes, with a cache for schedules with the same due times, queue and run time."""
 
-    def __init__(self, reckoned: Reckoned) -> None:
-        self._reckoned = reckoned
-        self._pools = {queue: pool for pool in reckoned.whole.pools for queue in pool.pool.queues}
+    def __init__(self, loads: CalendarLoad) -> None:
+        self._loads = loads
+        self._pools = {queue: pool for pool in loads.whole.pools for queue in pool.pool.queues}
         self._known: dict[tuple[When, str, int], int | None] = {}
 
     def calmer(self, coming: Coming, schedule: Stored) -> int | None:
-        """The least loaded minute of the schedule's hours; None when its own is as calm, or it does not come due."""
+        """The least loaded minute of the schedule's hours; None if nothing else fires in its own minute."""
         minute = fixed_minute(schedule.rule)
         if minute is None:
             return None
         lasts = self.minutes_of(schedule)
-        queue = self._reckoned.queue_of(coming.group)
+        queue = self._loads.queue_of(coming.group)
         key = (coming.group.when, queue, lasts)
         if key not in self._known:
             pool, hours = self._pools[queue], hours_of(coming, minute)
@@ -117,27 +117,27 @@ class Advice:
         return self._known[key]
 
     def minutes_of(self, schedule: Stored) -> int:
-        """For how many minutes a run of it keeps its slot."""
-        return math.ceil(self._reckoned.times.of(schedule.id, schedule.row.task).median / 60)
+        """How many minutes a run of it occupies a slot."""
+        return math.ceil(self._loads.times.of(schedule.id, schedule.row.task).median / 60)
 
 
 def hours_of(coming: Coming, minute: int) -> list[int]:
-    """Where the hours of its due times begin, as minutes of the load."""
+    """The beginnings of the hours of its due times, as minutes of the load."""
     return [due - minute for due in coming.due.minutes[:HOURS]]
 
 
-def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: datetime) -> Plan:
-    """Spread these schedules over the calmest minutes, one after the other.
+def propose(ids: Sequence[int], hours: Sequence[int], loads: CalendarLoad, now: datetime) -> Plan:
+    """A plan that spreads these schedules over the quietest minutes, one after the other.
 
-    `hours` are those of the day that they may move to, on the clock of each; without any, each stays in its own ones.
-    Raises Invalid for no schedules, or for more than MOST.
+    `hours` are the hours of the day to which they may move, in their own time zones; if empty, their hours stay. Raises
+    Invalid for no schedules, or for more than MAX_MOVES.
     """
-    if len(ids) > MOST:
-        raise Invalid({"": f"Move at most {MOST} schedules at a time."})
+    if len(ids) > MAX_MOVES:
+        raise Invalid({"": f"Move at most {MAX_MOVES} schedules at a time."})
     chosen = stored.find_many(db.session, ids)
     if not chosen:
         raise Invalid({"": "Select at least one schedule."})
-    spreading = _Spreading(reckoned, hours)
+    spreading = _Spreading(loads, hours)
     moves: list[Move] = []
     refused: dict[str, str] = {}
     for schedule in chosen:
@@ -152,7 +152,7 @@ def propose(ids: Sequence[int], hours: Sequence[int], reckoned: Reckoned, now: d
 
 
 def refusal(rule: Rule | None, *, to_hour: bool) -> str | None:
-    """Why a rule cannot be moved to another minute, or another hour; None when it can."""
+    """Why a rule cannot be moved to another minute, or another hour; None if it can."""
     if to_hour:
         return NO_HOUR if fixed_hour(rule) is None else None
     return NO_MINUTE if fixed_minute(rule) is None else None
@@ -160,7 +160,7 @@ def refusal(rule: Rule | None, *, to_hour: bool) -> str | None:
 
 def _move(schedule: Stored, target: Target, now: datetime) -> Move:
     rule = schedule.rule
-    assert isinstance(rule, Crontab)  # noqa: S101  # `refusal` has looked
+    assert isinstance(rule, Crontab)  # noqa: S101  # as `refusal` has checked
     after = target.of(rule)
     following: list[DueTime] = []
     if schedule.recurrence is not None:
@@ -170,21 +170,21 @@ def _move(schedule: Stored, target: Target, now: datetime) -> Move:
 
 
 class _Spreading:
-    """The load while schedules are moved in it, one by one; the load that was given stays as it is."""
+    """A copy of the load in which schedules are moved one by one."""
 
-    def __init__(self, reckoned: Reckoned, hours: Sequence[int]) -> None:
-        self._reckoned, self._advice, self._hours = reckoned, Advice(reckoned), hours
-        self.coming = {schedule_id: coming for coming in reckoned.whole.coming for schedule_id in coming.ids}
+    def __init__(self, loads: CalendarLoad, hours: Sequence[int]) -> None:
+        self._loads, self._advice, self._hours = loads, Advice(loads), hours
+        self.coming = {schedule_id: coming for coming in loads.whole.coming for schedule_id in coming.ids}
         self._pools = {
             queue: dataclasses.replace(pool, fires=array("q", pool.fires), busy=array("d", pool.busy))
-            for pool in reckoned.whole.pools
+            for pool in loads.whole.pools
             for queue in pool.pool.queues[:1]
         }
         self._touched: list[tuple[PoolLoad, int]] = []
         self.most_before = 0
 
     def place(self, schedule: Stored, coming: Coming) -> Target:
-        """Move it to the calmest time that it may have, and give that."""
+        """Move a schedule to the quietest time that is allowed; gives that time."""
         minute = fixed_minute(schedule.rule) or 0
         pool, lasts = self._pool_of(coming), self._advice.minutes_of(schedule)
         if self._hours:
@@ -205,7 +205,7 @@ class _Spreading:
         return target
 
     def _calmest_hour(self, pool: PoolLoad, days: Sequence[int], lasts: int, own: Target) -> Target:
-        """Of the hours that are allowed the one with the calmest minute; of equal ones that in which least fires."""
+        """The allowed hour with the quietest minute; of equal ones that with the fewest fires."""
         found = []
         for hour in self._hours:
             besides = [own.minute] if hour == own.hour else []
@@ -216,11 +216,11 @@ class _Spreading:
         return Target(minute, hour)
 
     def most_after(self) -> int:
-        """The most fires of a minute that something was moved to."""
+        """The most fires in a minute to which a schedule was moved."""
         return max((_at(pool.fires, minute) for pool, minute in self._touched), default=0)
 
     def _pool_of(self, coming: Coming) -> PoolLoad:
-        queue = self._reckoned.queue_of(coming.group)
+        queue = self._loads.queue_of(coming.group)
         return next(pool for pool in self._pools.values() if queue in pool.pool.queues)
 
 
@@ -236,10 +236,10 @@ def _shift(pool: PoolLoad, minute: int, count: int, lasts: int) -> None:
         pool.fires[minute] += count
 
 
-def carry_out(moves: Sequence[Asked]) -> tuple[list[Stored], list[Asked]]:
-    """Move schedules, and give with them what would move them back.
+def carry_out(moves: Sequence[MoveRequest]) -> tuple[list[Stored], list[MoveRequest]]:
+    """Move schedules, all or none; gives the schedules and the moves that undo this.
 
-    All of them or none: raises Conflict when somebody edited one meanwhile, Invalid, NotFound.
+    Raises Conflict if one was edited meanwhile, Invalid, NotFound.
     """
     changes, origins = [], {}
     for schedule_id, version, target in moves:

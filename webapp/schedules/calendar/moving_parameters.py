@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from webapp.schedules.calendar import moving
-from webapp.schedules.calendar.moving import Asked, Move, Target
+from webapp.schedules.calendar.moving import Move, MoveRequest, Target
 from webapp.web.errors import Invalid
 
 
@@ -20,23 +20,23 @@ def planned_text(one: Move) -> str:
     return move_text(one.schedule.id, one.schedule.row.version, one.target)
 
 
-def moves_in(texts: Sequence[str]) -> list[Asked]:
+def moves_in(texts: Sequence[str]) -> list[MoveRequest]:
     """What these texts say. Raises Invalid."""
     found = []
-    for text in texts[: moving.MOST + 1]:
+    for text in texts[: moving.MAX_MOVES + 1]:
         if not is_move(text):
             example = "Send schedule ID, version, new minute and, if it changes, new hour, such as 7:3:25:4."
             raise Invalid({"moves": example})
         number, version, *target = map(int, text.split(":"))
         found.append((number, version, Target(*target)))
-    if len(found) > moving.MOST:
-        raise Invalid({"moves": f"Move at most {moving.MOST} schedules at a time."})
+    if len(found) > moving.MAX_MOVES:
+        raise Invalid({"moves": f"Move at most {moving.MAX_MOVES} schedules at a time."})
     return found
 
 
 def only_moves(texts: Iterable[str]) -> list[str]:
     """The valid moves among texts of an address, to be offered in a form."""
-    return [text for text in texts if is_move(text)][: moving.MOST]
+    return [text for text in texts if is_move(text)][: moving.MAX_MOVES]
 
 
 def is_move(text: str) -> bool:

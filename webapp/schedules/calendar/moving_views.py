@@ -15,12 +15,12 @@ from webapp.schedule_store.definition import iso
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
-from webapp.schedules.actions import told_withdrawn
+from webapp.schedules.actions import withdrawn_text
 from webapp.schedules.asked import filters_from
 from webapp.schedules.calendar import moving
 from webapp.schedules.calendar.context import coming_within, instant_text, is_movable
 from webapp.schedules.calendar.load import Load
-from webapp.schedules.calendar.moving import Asked
+from webapp.schedules.calendar.moving import MoveRequest
 from webapp.schedules.calendar.moving_parameters import move_text, moves_in, planned_text
 from webapp.schedules.calendar.parameters import carried, place
 from webapp.schedules.editor.context import editor_context
@@ -74,7 +74,7 @@ def move() -> Response:
         return render("schedules/calendar/move.html", plan=plan, hours=hours, move_text=planned_text, at=at, more=more)
 
 
-def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked]) -> Response:
+def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[MoveRequest]) -> Response:
     """Back to the calendar, which offers to undo it."""
     texts = [move_text(*one) for one in back]
     if wants_json():
@@ -83,7 +83,7 @@ def _moved(given: dict[str, Any], done: Sequence[Stored], back: Sequence[Asked])
             for one in done
         ]
         return jsonify(moved=moved, back=texts)
-    flash(f"Moved {plural(len(done), 'schedule')}. No run was started. {told_withdrawn(done)}".strip(), "success")
+    flash(f"Moved {plural(len(done), 'schedule')}. No run was started. {withdrawn_text(done)}".strip(), "success")
     more = carried(given, filters_from(given))
     return see_other(url_for("schedule_calendar.week", **more, back=",".join(texts) or None))
 

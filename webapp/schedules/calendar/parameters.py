@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from webapp.schedules import fields
 from webapp.schedules.calendar import week
 from webapp.schedules.calendar.grid import hour_at
-from webapp.schedules.calendar.week import DAYS, FARTHEST, Reckoned
+from webapp.schedules.calendar.week import DAYS, FARTHEST, CalendarLoad
 from webapp.schedules.list.listing import Filters
 from webapp.web.errors import Invalid
 from webapp.web.templating import reader_zone
 
 
-def place(given: Mapping[str, Any], filters: Filters, moment: datetime) -> tuple[ZoneInfo, int, Reckoned]:
+def place(given: Mapping[str, Any], filters: Filters, moment: datetime) -> tuple[ZoneInfo, int, CalendarLoad]:
     """The zone, the minute that is asked about (its first second), and the load around it. Raises Invalid."""
     zone = week.chosen_zone(str(given.get("zone") or ""), reader_zone())
     first = week.first_day(str(given.get("from") or ""), zone, moment)

@@ -39,7 +39,7 @@ from webapp.web.templating import reader_zone
 blueprint = Blueprint("schedule_calendar", __name__, url_prefix="/schedules")
 blueprint.add_app_template_filter(day_words, "day_words")
 blueprint.add_app_template_filter(share_words, "share_words")
-blueprint.add_app_template_filter(happened.told, "told_states")
+blueprint.add_app_template_filter(happened.state_counts_text, "told_states")
 
 ZONES_OFFERED = 10
 # Of an address that offers to undo a move of as many as can be moved at a time.
@@ -75,7 +75,7 @@ def week() -> Response:
         view=view,
         past=past,
         zone=zone,
-        zones=list(dict.fromkeys([reader_zone().key, "UTC", *found.roster.zones(ZONES_OFFERED)])),
+        zones=list(dict.fromkeys([reader_zone().key, "UTC", *found.index.zones(ZONES_OFFERED)])),
         asked=asked,
         errors=errors,
         today=today,
@@ -83,7 +83,7 @@ def week() -> Response:
         week_at=lambda weeks: _week_at(first or today, weeks, today, more),
         filters=filters,
         statuses=list(Status),
-        tasks=sorted({group.task for group in found.roster.groups}),
+        tasks=sorted({group.task for group in found.index.groups}),
         queues=sorted({aim.queue for aim in found.queues if aim.queue}),
         calendar_only=carried(asked, Filters()),
         more=more,
@@ -142,7 +142,7 @@ def _inside(*, whole_hour: bool) -> Response:
         more=carried(given, filters),
         filters=filters,
         calendar_only=carried(given, Filters()),
-        most=moving.MOST,
+        most=moving.MAX_MOVES,
     )
 
 

@@ -1,4 +1,4 @@
-"""`flask schedules next`: the coming due times of a stored schedule, or of a rule given by options."""
+"""`flask schedules next`: the next due times of a stored schedule, or of a rule given by options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 
 import click
 
-from webapp.recurrence import SOLAR_EVENTS, DueTime, Recurrence, RecurrenceError, Rule, check, describe, due_times
+from webapp.recurrence import (
+    SOLAR_EVENTS,
+    DueTime,
+    Recurrence,
+    RecurrenceError,
+    Rule,
+    describe,
+    due_times,
+    validate_recurrence,
+)
 from webapp.recurrence.zones import zone
 from webapp.schedule_store.definition import due_values, iso
 from webapp.schedules import fields
@@ -19,14 +28,14 @@ from webapp.schedules.rule_fields import CRONTAB_LENGTHS, read_rule, sentence
 from webapp.web.errors import Invalid
 
 Lookup = Callable[[str], tuple[Recurrence, int] | None]
-"""From a stored schedule's name to its recurrence and the number of runs already made, or None when there is none."""
+"""Finds the recurrence and the number of past runs of a stored schedule by its name; None if there is none."""
 
 Value = TypeVar("Value")
 
-MOST_DUE_TIMES = 10_000
+MAX_DUE_TIMES = 10_000
 _LENGTH = re.compile(r"(?P<every>[0-9]+)\s*(?P<unit>us|s|m|h|d)")
 _PERIODS = {"us": "microseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-# The fields that an option of another name gives.
+# The options for fields that have another name.
 OPTIONS = {"every": "interval", "period": "interval", "event": "solar"} | dict.fromkeys(CRONTAB_LENGTHS, "crontab")
 
 
@@ -37,7 +46,7 @@ class _Refusal(click.ClickException):
 
 
 class _OneLineCommand(click.Command):
-    """A command whose wrong options are told in one line, without the usage around it."""
+    """A command that reports invalid options in one line, without the usage text."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
@@ -65,7 +74,7 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
     @click.option("--start", metavar="TIME", help="No run before this time; intervals count from it.")
     @click.option("--end", metavar="TIME", help="No run after this time.")
     @click.option("--after", metavar="TIME", help="Show due times after this time.  [default: now]")
-    @click.option("--count", type=click.IntRange(1, MOST_DUE_TIMES), default=10, show_default=True)
+    @click.option("--count", type=click.IntRange(1, MAX_DUE_TIMES), default=10, show_default=True)
     @click.option("--json", "as_json", is_flag=True, help="Print a list of objects with utc, local and note.")
     def next_command(**options: Any) -> None:
         """Show the next due times of the schedule NAME, or of the rule that the options give.
@@ -75,10 +84,10 @@ def make_next_command(lookup: Lookup, now: Callable[[], datetime] = lambda: date
         """
         try:
             recurrence, done = parse_options(options, lookup)
-            after = _moment("after", options["after"], recurrence.timezone) or now()
+            after = _time_option("after", options["after"], recurrence.timezone) or now()
             found = due_times(recurrence, after, options["count"], done)
         except RecurrenceError as error:
-            raise _Refusal(_with_option(error)) from error
+            raise _Refusal(f"--{OPTIONS.get(error.field, error.field)}: {sentence(error)}") from error
         as_json = options["as_json"]
         click.echo(json.dumps([*map(due_values, found)]) if as_json else _as_table(recurrence, found))
 
@@ -89,7 +98,7 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
     """Return the recurrence that a name or options mean, checked, and how many runs it has already made.
 
     Raises RecurrenceError for a rule that cannot work, and click's exception (exit code 2) for options that do not fit
-    together or a name that nobody knows.
+    together or an unknown name.
     """
     name = options["name"]
     kinds = [kind for kind in ("crontab", "interval", "solar", "at") if options[kind] is not None]
@@ -103,19 +112,19 @@ def parse_options(options: dict[str, Any], lookup: Lookup) -> tuple[Recurrence, 
         return stored
     if len(kinds) != 1:
         raise _Refusal("use the name of a schedule, or one of --crontab, --interval, --solar and --at")
-    timezone = _read("timezone", fields.timezone, options["timezone"] or "UTC")
+    timezone = _parse_option("timezone", fields.timezone, options["timezone"] or "UTC")
     recurrence = Recurrence(
         rule=_rule(kinds[0], options, timezone),
         timezone=timezone,
-        start=_moment("start", options["start"], timezone),
-        end=_moment("end", options["end"], timezone),
+        start=_time_option("start", options["start"], timezone),
+        end=_time_option("end", options["end"], timezone),
     )
-    check(recurrence)
+    validate_recurrence(recurrence)
     return recurrence, 0
 
 
 def _rule(kind: str, options: dict[str, Any], timezone: str) -> Rule:
-    """The rule, read as the editor reads the fields of a form."""
+    """The rule, parsed like the fields of a form."""
     place = {name: options[name] for name in ("latitude", "longitude") if options[name] is not None}
     if kind != "solar" and place:
         raise _Refusal("--latitude and --longitude belong to --solar")
@@ -144,21 +153,16 @@ def _interval(text: str) -> dict[str, Any]:
     return {"every": match["every"], "period": _PERIODS[match["unit"]]}
 
 
-def _moment(option: str, text: str | None, timezone: str) -> datetime | None:
-    return None if text is None else _read(option, lambda value: fields.moment(value, zone(timezone)), text)
+def _time_option(option: str, text: str | None, timezone: str) -> datetime | None:
+    return None if text is None else _parse_option(option, lambda value: fields.moment(value, zone(timezone)), text)
 
 
-def _read(option: str, reader: Callable[[str], Value], text: str) -> Value:
-    """An option as the editor reads its field, refused in the editor's words."""
+def _parse_option(option: str, reader: Callable[[str], Value], text: str) -> Value:
+    """The value of an option, parsed like the field of a form, with the same error message."""
     try:
         return reader(text)
     except FieldError as error:
         raise _Refusal(f"--{option}: {error}") from error
-
-
-def _with_option(error: RecurrenceError) -> str:
-    """Put the option at fault before the message."""
-    return f"--{OPTIONS.get(error.field, error.field)}: {sentence(error)}"
 
 
 def _as_table(recurrence: Recurrence, found: list[DueTime]) -> str:

@@ -17,18 +17,17 @@ from webapp.schedule_store.definition import due_values
 from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
-from webapp.schedules.answers import listed_values, schedule_values
 from webapp.schedules.cli.next import make_next_command
 from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters, Listed
+from webapp.schedules.schedule_json import listed_values, schedule_values
 from webapp.task_catalogue.registry import is_unknown
-from webapp.web.errors import DomainError
 
 schedules = AppGroup("schedules", help="List, show, preview, export and import schedules.")
 
 
 def lookup(name: str) -> tuple[Recurrence, int] | None:
-    """A stored schedule's recurrence by its name, and how many runs it has made."""
+    """The recurrence and the number of past runs of a schedule; None if no schedule has this name."""
     found = stored.find_named(db.session, name)
     if found is None:
         return None
@@ -39,7 +38,7 @@ def lookup(name: str) -> tuple[Recurrence, int] | None:
 
 next_command = make_next_command(lookup)
 if next_command.callback is not None:
-    # A group adds the application's context only to commands that it makes itself.
+    # A group adds the application context only to commands that it creates itself.
     next_command.callback = with_appcontext(next_command.callback)
 schedules.add_command(next_command)
 
@@ -82,13 +81,13 @@ def show_schedule(name: str, as_json: bool) -> None:
     for field, value in values.items():
         if field == "next":
             continue
-        click.echo(f"{field:>16}  {without_controls(_said(value))}")
+        click.echo(f"{field:>16}  {without_controls(_value_text(value))}")
     for due in values["next"]:
         click.echo(f"{'next':>16}  {due['utc']}  {due['local']}  {due['note']}".rstrip())
 
 
 def find(name: str) -> Stored:
-    """A schedule by its name, else by its number. Raises click's exception when there is none."""
+    """A schedule by its name, else by its id. Raises click's exception if there is none."""
     found = stored.find_named(db.session, name)
     if found is None and name.isascii() and name.isdigit() and len(name) < 10:
         found = stored.find(db.session, int(name))
@@ -97,12 +96,7 @@ def find(name: str) -> Stored:
     return found
 
 
-def refuse(error: DomainError) -> click.ClickException:
-    """An error of a service as one line on standard error."""
-    return click.ClickException(str(error))
-
-
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None or value == "":
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

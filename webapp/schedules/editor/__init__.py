@@ -1,1 +1,1 @@
-"""The editor of a schedule: form, preview, explanation, builder of crontabs."""
+"""The editor of a schedule: form, preview, explanation, crontab builder."""

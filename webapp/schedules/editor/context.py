@@ -1,4 +1,4 @@
-"""What the templates of one schedule are given."""
+"""The context of the templates of one schedule."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from webapp.schedule_store.pauses import Pause
 from webapp.schedule_store.status import status_of
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import drift, history, in_force
-from webapp.schedules.editor import crontab_builder, crontab_builder_reading
+from webapp.schedules.editor import crontab_builder, crontab_parser
 from webapp.schedules.editor.explanation import crontab_parts, zone_words
 from webapp.schedules.editor.forms import CHOICES, moment_type
 from webapp.schedules.editor.preview import COUNT, Preview, unchanged
-from webapp.schedules.holding import hold, hold_at, next_firing
+from webapp.schedules.holds import hold, hold_at, next_firing
 from webapp.schedules.list import recent_runs
 from webapp.schedules.pausing import service
 from webapp.task_catalogue.registry import is_unknown, known_tasks
@@ -38,9 +38,9 @@ def editor_context(
     errors: Mapping[str, str] | None = None,
     built: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """For the form: its values as text, its choices, what is wrong, and what it would do.
+    """The context of the form: its values as text, its choices, its errors, and the preview.
 
-    `built` is what was chosen in the builder of crontabs.
+    `built` are the choices made in the crontab builder.
     """
     moment = now()
     task_name = values.get("task", "")
@@ -55,12 +55,12 @@ def editor_context(
             for task in known_tasks().values()
             if own_tasks.allowed(task.name)
         ]
-        # A schedule may have had it while it was known; it stays chosen.
+        # The schedule's task may no longer be known; it stays selected.
         + ([(task_name, f"{task_name} — task unknown")] if is_unknown(task_name) else []),
         "zone_options": zone_options(moment),
         "zone_words": zone_words(values.get("timezone", ""), moment),
         "parts": crontab_parts(values.get("crontab", "")),
-        "built": crontab_builder_reading.shown(values.get("crontab", ""), built),
+        "built": crontab_parser.shown(values.get("crontab", ""), built),
         "builder": crontab_builder,
         "choices": CHOICES,
         "moment_type": moment_type,
@@ -68,8 +68,8 @@ def editor_context(
     }
 
 
-def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> dict[str, str]:
-    """What is said to be wrong while somebody types: what is still empty is not wrong before they tried to save."""
+def visible_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> dict[str, str]:
+    """The errors to show while the form is filled in: empty fields count only once the user has tried to save."""
     about_all = {"", "kind"}
     return {
         name: text
@@ -79,7 +79,7 @@ def told_errors(preview: Preview, values: Mapping[str, str], *, tried: bool) -> 
 
 
 def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any]:
-    """For the page of one schedule."""
+    """The context of a schedule's page."""
     moment, pauses = now(), unsettled(db.session)
     return editor_context(values, schedule, unchanged(schedule, moment)) | {
         "unchanged": True,
@@ -98,7 +98,7 @@ def detail_context(schedule: Stored, values: Mapping[str, str]) -> dict[str, Any
 
 
 def progress_context(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> dict[str, Any]:
-    """For what each run of it changes: its last runs and its next times."""
+    """The context of the parts that each run changes: the last runs and the next due times."""
     due = schedule.due_times(moment, COUNT)
     skipped = skipped_ahead([schedule.id], moment).get(schedule.id, set())
     next_due_at = next_firing(schedule, moment, pauses, skipped)
@@ -115,7 +115,7 @@ def progress_context(schedule: Stored, moment: datetime, pauses: Sequence[Pause]
 
 
 def _last_runs(schedule: Stored, now: datetime) -> list[recent_runs.LastRun]:
-    """Due ones and those by hand together, newest first."""
+    """The last scheduled and manual runs together, newest first."""
     due = recent_runs.recent_runs([schedule.id], now, RUNS_SHOWN).get(schedule.id, [])
-    together = [*due, *recent_runs.runs_by_hand(schedule.id, RUNS_SHOWN)]
+    together = [*due, *recent_runs.manual_runs(schedule.id, RUNS_SHOWN)]
     return sorted(together, key=lambda run: run.due_at or run.created_at, reverse=True)[:RUNS_SHOWN]

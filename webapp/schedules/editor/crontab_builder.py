@@ -27,9 +27,9 @@ DAYS = (
     ("last", "last weekday of a month"),
 )
 NTH = (("1", "first"), ("8", "second"), ("15", "third"), ("22", "fourth"))
-# Steps that fill an hour evenly; a crontab begins anew at every full hour.
+# Steps that divide an hour evenly; a crontab's steps start again at every full hour.
 STEPS = ("1", "2", "3", "4", "5", "6", "10", "12", "15", "20", "30")
-# The same for a day, which begins anew at midnight.
+# The same for a day; steps of hours start again at midnight.
 HOUR_STEPS = ("2", "3", "4", "6", "8", "12")
 WEEK = tuple((name[:3], name.capitalize()) for name in (*WEEKDAYS[1:], WEEKDAYS[0]))
 HOURS = tuple((str(hour), f"{hour:02}:00") for hour in range(25))
@@ -39,7 +39,7 @@ DEFAULTS = {
     "build.from": "", "build.to": "", "build.days": "all", "build.week": "", "build.day": "1", "build.nth": "1",
     "build.weekday": "sun", "build.month": "*", "build.of": "jan",
 }  # fmt: skip
-# The last day that every year has.
+# The last day of each month that every year has.
 LAST_DAYS = {
     "jan": 31, "feb": 28, "mar": 31, "apr": 30, "may": 31, "jun": 30,
     "jul": 31, "aug": 31, "sep": 30, "oct": 31, "nov": 30, "dec": 31,
@@ -50,19 +50,19 @@ _LEAP_DAY = 29
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A line of five fields, and what one should know about it."""
+    """A crontab of five fields, and a note for the user about it."""
 
     line: str
     note: str = ""
 
 
 def build(given: Mapping[str, str]) -> Built:
-    """The crontab that the choices say; `given` has the names of DEFAULTS. Raises Invalid at them."""
+    """The crontab for the choices; `given` has the names of DEFAULTS. Raises Invalid at them."""
     chosen = {**DEFAULTS, **given}
     errors: dict[str, str] = {}
     minute, hour, about_time = _time(chosen, errors)
     day, weekday, about_day = _day(chosen, errors)
-    # Months differ in length: of a last weekday one crontab can only say that of one month.
+    # Months differ in length, so a crontab can have the last weekday of one month only.
     name = "build.of" if chosen["build.days"] == "last" else "build.month"
     month = chosen[name]
     if month not in dict(MONTH_CHOICES[1:] if name == "build.of" else MONTH_CHOICES):
@@ -73,7 +73,7 @@ def build(given: Mapping[str, str]) -> Built:
 
 
 def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
-    """The first two fields."""
+    """The fields for minute and hour, and a note."""
     if chosen["build.time"] == "at":
         try:
             at = time.fromisoformat(chosen["build.at"])
@@ -96,10 +96,10 @@ def _time(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, 
 
 
 def _hours(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str]:
-    """The field for the hours between two; the second one is where it ends."""
+    """The field for hours from one up to another, which is excluded, and a note."""
     if not chosen["build.from"].strip() and not chosen["build.to"].strip():
         return "*", ""
-    # Where only one is given, the day itself begins or ends it.
+    # If only one of them is given, the other is the beginning or the end of the day.
     first = _number(chosen, "build.from", 0, 23, errors) if chosen["build.from"].strip() else 0
     end = _number(chosen, "build.to", 1, 24, errors) if chosen["build.to"].strip() else 24
     if errors.keys() & {"build.from", "build.to"}:
@@ -112,7 +112,7 @@ def _hours(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str]
 
 
 def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
-    """Day of month, day of week, and a note."""
+    """The fields for day of month and day of week, and a note."""
     match chosen["build.days"]:
         case "all":
             return "*", "*", ""
@@ -130,8 +130,8 @@ def _day(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, s
 
 
 def _weekdays(text: str, errors: dict[str, str]) -> str:
-    asked = {part.strip() for part in text.split(",")}
-    found = [name for name, _ in WEEK if name in asked]
+    chosen = {part.strip() for part in text.split(",")}
+    found = [name for name, _ in WEEK if name in chosen]
     if not found:
         errors["build.week"] = "Choose at least one day."
     return ",".join(found) if len(found) < len(WEEK) else "*"
@@ -150,7 +150,7 @@ def _day_of_month(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[st
 
 
 def _nth(chosen: Mapping[str, str], errors: dict[str, str]) -> tuple[str, str, str]:
-    """The weekday within seven days in a row: a crontab's day must match both."""
+    """The weekday within seven consecutive days: a crontab's day must match both fields."""
     which, weekday = chosen["build.nth"], _weekday(chosen, errors)
     if which not in dict(NTH):
         errors["build.nth"] = "Choose which one."

@@ -1,4 +1,4 @@
-"""What a schedule would do, before it is saved: computed by what beat computes with."""
+"""The preview of a schedule before it is saved, computed by the functions that beat uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.pauses import covering
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.editor.explanation import clock_notes
-from webapp.schedules.holding import hold
+from webapp.schedules.holds import hold
 from webapp.schedules.validation import examine
 from webapp.task_catalogue.registry import find_task
 
@@ -24,16 +24,15 @@ COUNT = 10
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The next due times of what is typed (`new`) and, on an edit, of what is in force (`old`, else None).
+    """The next due times of the typed schedule (`new`) and, for an edit, of the saved one (`old`, else None).
 
-    `held` says which of the new ones a pause would skip, and why; `clock_notes` what changes of clocks do.
+    `held` has the reasons for those of the new ones that a pause skips, `clock_notes` the effects of clock changes.
     """
 
     timezone: str = "UTC"
     words: str = ""
     new: list[DueTime] = field(default_factory=list)
     old: list[DueTime] | None = None
-    old_words: str = ""
     changes: bool = False
     enabled: bool = True
     errors: dict[str, str] = field(default_factory=dict)
@@ -43,7 +42,7 @@ class Preview:
 
 
 def unchanged(stored: Stored, now: datetime) -> Preview:
-    """What is known of a schedule before anything is typed."""
+    """The preview of a schedule before anything is typed."""
     if stored.recurrence is None or stored.problem:
         return Preview()
     return Preview(clock_notes=clock_notes(stored.recurrence, now, stored.runs))
@@ -52,16 +51,15 @@ def unchanged(stored: Stored, now: datetime) -> Preview:
 def preview(
     given: Mapping[str, Any], stored: Stored | None, now: datetime, like: Mapping[str, Any] | None = None
 ) -> Preview:
-    """What the given fields mean. `errors` has everything wrong with them; `new` needs only what is about time.
+    """The preview of the given fields, with all their errors. `new` needs only the fields about time.
 
-    `like` as of `examine`.
+    `like` as in `examine`.
     """
     examined = examine(given, now, current=stored.snapshot if stored else None, like=like)
     old = stored.due_times(now, COUNT) if stored else None
-    old_words = stored.words if stored else ""
     recurrence = examined.recurrence
     if recurrence is None:
-        return Preview(old=old, old_words=old_words, errors=examined.errors, call=_call(given, stored))
+        return Preview(old=old, errors=examined.errors, call=_call(given, stored))
     name = str(given.get("name") or (stored.name if stored else "")).strip()
     recurrence = dataclasses.replace(recurrence, seed=name)
     if stored is not None:
@@ -73,7 +71,6 @@ def preview(
         words=describe(recurrence),
         new=new,
         old=old,
-        old_words=old_words,
         changes=old is None or [due.fires_at for due in old] != [due.fires_at for due in new],
         enabled=examined.definition.enabled if examined.definition else True,
         errors=examined.errors,
@@ -95,31 +92,25 @@ def _held(new: list[DueTime], stored: Stored | None, tags: Collection[str]) -> d
 
 
 def _call(given: Mapping[str, Any], stored: Stored | None) -> str:
-    """How the chosen task is called: its name with the signature of its function; empty when none is chosen."""
+    """The chosen task with the signature of its function; empty if none is chosen."""
     known = find_task(str(given.get("task") or (stored.row.task if stored else "")))
     if known is None:
         return ""
-    parameters = [parameter.replace(annotation=_plain(parameter)) for parameter in known.signature.parameters.values()]
+    parameters = [
+        one.replace(annotation=_Annotation(one.annotation)) if isinstance(one.annotation, str) else one
+        for one in known.signature.parameters.values()
+    ]
     return f"{known.name}{inspect.Signature(parameters)}"
 
 
-def _plain(parameter: inspect.Parameter) -> Any:
-    """Annotations that are texts, because their module delays them, would be shown with quotes."""
-    note = parameter.annotation
-    return _Text(note) if isinstance(note, str) else note
+class _Annotation(str):
+    """An annotation that is text, because its module delays it; a signature would show plain text with quotes."""
 
-
-class _Text:
-    """Shows as the text that it was made of."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def as_saved(recurrence: Recurrence, stored: Stored) -> Recurrence:
-    """The recurrence as it would be after a save: an interval that is not changed keeps its grid."""
+    """The recurrence as it is after saving: an unchanged interval keeps its grid."""
     anchor = stored.row.anchor if recurrence.rule == stored.rule else recurrence.anchor
     return dataclasses.replace(recurrence, anchor=anchor)

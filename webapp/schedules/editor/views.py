@@ -15,9 +15,9 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 from webapp.schedules.asked import given_fields
 from webapp.schedules.editor import crontab_builder
-from webapp.schedules.editor.context import editor_context, told_errors
-from webapp.schedules.editor.crontab_builder_reading import LINE, filled_in, is_typed
-from webapp.schedules.editor.editing import chosen, shown_again
+from webapp.schedules.editor.context import editor_context, visible_errors
+from webapp.schedules.editor.crontab_parser import LINE, filled_in, is_typed
+from webapp.schedules.editor.form_responses import chosen, shown_again
 from webapp.schedules.editor.forms import form_values
 from webapp.schedules.editor.preview import COUNT, Preview, preview, unchanged
 from webapp.web.access import Permission, access
@@ -34,7 +34,7 @@ blueprint = Blueprint("schedule_editor", __name__, url_prefix="/schedules")
 def edit(schedule_id: int) -> Response:
     """The form for one that is there, on a page of its own."""
     found = service.get(schedule_id)
-    own_tasks.check(found.row.task)
+    own_tasks.require_form_access(found.row.task)
     moment = now()
     context = editor_context(form_values(shown(found.snapshot)), found, unchanged(found, moment))
     return render("schedules/editor/edit.html", unchanged=True, due_now=found.due_times(moment, COUNT), **context)
@@ -106,7 +106,7 @@ def _editor(
 ) -> Response:
     looked = preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone"))))
     context = shown_again(given, along, edited, looked)
-    context["errors"] = told_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
+    context["errors"] = visible_errors(looked, context["values"], tried=context["tried"]) | (errors or {})
     page = "schedules/editor/new.html" if edited is None else "schedules/editor/edit.html"
     return render(page, fragment, built_note=note, typed=typed, **context)
 

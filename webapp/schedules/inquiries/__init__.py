@@ -1,1 +1,1 @@
-"""Questions about schedules: why one did not run, what running it would do, a rehearsal."""
+"""Questions about schedules: why one did not run, a dry run, a rehearsal."""

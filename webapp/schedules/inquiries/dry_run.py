@@ -1,4 +1,4 @@
-"""What running a schedule's task now would do, found out without sending anything."""
+"""The effect of running a schedule's task now, determined without sending anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webapp.workers import service as workers
 
 @dataclass(frozen=True, slots=True)
 class Taker:
-    """A living worker that takes from the queue and knows the task: how many of its slots are busy."""
+    """An online worker that consumes the queue and has registered the task."""
 
     name: str
     slots: int
@@ -31,12 +31,11 @@ class Taker:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Where the message would go, what it would carry, and who would take it.
+    """Where the message would go, what it would contain, and which workers would execute it.
 
-    `queue` is None where only the broker knows it; several are separated by commas.
-    `body` is the message's body as the serializer makes it, secrets masked, and `bytes` its real length; `waiting` is
-    how many messages wait before it, None where the broker does not say; `away` is why the broker does not
-    answer; `problem` is why it would not run at all.
+    `queue` is None if only the broker knows it; several queues are separated by commas. `body` is the serialized body
+    of the message, secrets masked, and `bytes` its real length. `waiting` is how many messages wait before it, None if
+    unknown; `away` is why the broker does not answer; `problem` is why it would not run at all.
     """
 
     queue: str | None
@@ -55,12 +54,12 @@ class DryRun:
 
     @property
     def workers(self) -> list[str]:
-        """The names of those who would take it."""
+        """The names of the workers that would execute it."""
         return [taker.name for taker in self.takers]
 
 
 def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: datetime) -> DryRun:
-    """Resolve the route, serialise the arguments, and look who would take it."""
+    """Resolve the route, serialize the arguments, and find the workers that would execute it."""
     task = schedule.row.task
     known = find_task(task)
     problem: str | None = f"The task “{task}” is not registered."
@@ -76,10 +75,12 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         aim = sending.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
         problem = problem or f"The message cannot be created: {error}"
-    queues, waiting, away = _look(aim)
+    queues, waiting, away = _queues_of(aim)
     if queues == []:
         problem = problem or f"No queue is bound to the {aim.place}."
-    alive = [line for line in workers.workers(now) if line.alive and set(line.queues).intersection(queues or ())]
+    alive = [
+        worker for worker in workers.workers(now) if worker.alive and set(worker.queues).intersection(queues or ())
+    ]
     return DryRun(
         queue=", ".join(queues or ()) or None,
         exchange=aim.exchange,
@@ -89,16 +90,16 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         bytes=len(real.encode()),
         priority=schedule.row.priority,
         expire_seconds=schedule.row.expire_seconds,
-        takers=[Taker(line.row.name, line.row.concurrency, line.busy) for line in alive if line.knows(task)],
-        others=[line.row.name for line in alive if not line.knows(task)],
+        takers=[Taker(worker.row.name, worker.row.concurrency, worker.busy) for worker in alive if worker.knows(task)],
+        others=[worker.row.name for worker in alive if not worker.knows(task)],
         waiting=waiting,
         away=away,
         problem=problem,
     )
 
 
-def _look(aim: Destination) -> tuple[list[str] | None, int | None, str | None]:
-    """To which queues a message goes, how many wait there, and why the broker does not answer."""
+def _queues_of(aim: Destination) -> tuple[list[str] | None, int | None, str | None]:
+    """The queues of a destination, how many messages wait there, and why the broker does not answer."""
     try:
         queues = sending.led_to(aim)
         depths = broker.queue_depths(queues or ()).values()

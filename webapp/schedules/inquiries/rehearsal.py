@@ -1,4 +1,4 @@
-"""A rehearsal: what the schedules would fire in a span of dates, computed by what beat computes with."""
+"""A rehearsal: what schedules would fire in a period, computed by the functions that beat uses."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from webapp.schedules.list.listing import Filters
 from webapp.web.bodies import is_empty
 from webapp.web.errors import Invalid
 
-LONGEST = timedelta(days=366)
-MOST_SCHEDULES = 500
-# Due times that are counted, of all schedules together, and those that are listed or exported one by one.
-MOST_COUNTED = 400_000
+MAX_PERIOD = timedelta(days=366)
+MAX_SCHEDULES = 500
+# The limits of counting, listing and exporting due times, for all schedules together.
+MAX_COUNTED = 400_000
 SHOWN = 50
-MOST_EXPORTED = 20_000
-# Up to so many days are shown hour by hour, longer spans day by day.
-HOURLY = 31
-# How many due times are asked for at once, and of one schedule around one change of clocks.
-PART, AROUND = 32, 400
-NEARBY = timedelta(hours=3)
+MAX_EXPORTED = 20_000
+# Up to this many days are shown hour by hour, longer periods day by day.
+MAX_HOURLY_DAYS = 31
+# How many due times are computed at once, and at most for one schedule around one clock change.
+BATCH_SIZE, MAX_AROUND_CHANGE = 32, 400
+AROUND_CHANGE = timedelta(hours=3)
 INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """One due time of one schedule; `held` is why nothing runs then, or empty."""
+    """One due time of a schedule; `held` is why nothing runs then, or empty."""
 
     schedule: Stored
     due: DueTime
@@ -51,20 +51,20 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """A span in which nothing runs, without its end where `end` is None, and why."""
+    """A span in which nothing runs, and why; open-ended if `end` is None."""
 
     start: datetime
     end: datetime | None
     reason: str
 
     def has(self, moment: datetime) -> bool:
-        """Whether a moment lies in it."""
+        """Whether a moment lies in the span."""
         return self.start <= moment and (self.end is None or moment < self.end)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One schedule: how often it would fire, when first and last, and what is special about single due times."""
+class RehearsedSchedule:
+    """One schedule: how often it would fire, its first and last due time, and due times with a note."""
 
     schedule: Stored
     fires: int
@@ -76,15 +76,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """How often each schedule would fire, and all together in each hour of each day on the zone's clock.
+    """How often each schedule would fire, and all schedules together in each hour of each day in a time zone.
 
-    `cut` names schedules that are not counted because there is too much to count; `left_out` tells that more schedules
-    match than are rehearsed.
+    `cut` names schedules that are not counted because there are too many due times; `left_out` is whether more
+    schedules match than are rehearsed.
     """
 
     start: datetime
     end: datetime
-    lines: Sequence[Line]
+    rehearsed: Sequence[RehearsedSchedule]
     total: int
     days: Sequence[Day]
     counts: Counter[tuple[date, int]]
@@ -100,22 +100,22 @@ class Rehearsal:
 
     @property
     def hourly(self) -> bool:
-        """Whether it is short enough to be shown hour by hour."""
-        return len(self.days) <= HOURLY
+        """Whether the period is short enough to be shown hour by hour."""
+        return len(self.days) <= MAX_HOURLY_DAYS
 
-    def fires(self, most: int) -> list[Fire]:
+    def fires(self, count: int) -> list[Fire]:
         """The first due times of all schedules together, in order."""
-        each = (_fires(line.schedule, self) for line in self.lines)
+        each = (_fires(one.schedule, self) for one in self.rehearsed)
         merged = heapq.merge(*each, key=lambda fire: (fire.due.utc, fire.schedule.name))
-        return list(islice(merged, most))
+        return list(islice(merged, count))
 
     def of_day(self, day: date) -> int:
-        """How many fire on a day."""
+        """The number of fires on a day."""
         return sum(self.counts[day, hour] for hour in range(24))
 
 
 def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
-    """The span that was asked for, in whole minutes: a week from now unless something else is said.
+    """The requested period in whole minutes, by default a week from now.
 
     Raises Invalid at `from` or `to`.
     """
@@ -127,8 +127,8 @@ def span(start: str, end: str, zone: ZoneInfo, now: datetime) -> tuple[datetime,
         last = first + timedelta(days=7) if is_empty(end) else fields.moment(end, zone)
     except fields.FieldError as error:
         raise Invalid({"to": str(error)}) from error
-    if not first < last <= first + LONGEST:
-        raise Invalid({"to": f"Choose an end after the start, at most {LONGEST.days} days later."})
+    if not first < last <= first + MAX_PERIOD:
+        raise Invalid({"to": f"Choose an end after the start, at most {MAX_PERIOD.days} days later."})
     return _next_minute(first), last.replace(second=0, microsecond=0)
 
 
@@ -138,31 +138,31 @@ def _next_minute(moment: datetime) -> datetime:
 
 
 def rehearse(
-    filters: Filters, asked: tuple[datetime, datetime], zone: ZoneInfo, now: datetime, ids: Sequence[int] = ()
+    filters: Filters, period: tuple[datetime, datetime], zone: ZoneInfo, now: datetime, ids: Sequence[int] = ()
 ) -> Rehearsal:
-    """What the enabled schedules that match would fire from the first moment to before the second.
+    """What the enabled schedules that match would fire within a period, whose end is exclusive.
 
-    `ids` are the numbers of some schedules, instead of all that match.
+    With `ids`, the schedules with these ids instead of those that match.
     """
-    start, end = asked
-    wanted = list(ids) or listing.matching_ids(filters, now, MOST_SCHEDULES + 1)
-    chosen = stored.find_many(db.session, wanted[:MOST_SCHEDULES])
+    start, end = period
+    wanted = list(ids) or listing.matching_ids(filters, now, MAX_SCHEDULES + 1)
+    chosen = stored.find_many(db.session, wanted[:MAX_SCHEDULES])
     schedules = [schedule for schedule in chosen if comes_due(schedule)]
     skipped = skipped_ahead([schedule.id for schedule in schedules], now)
     pauses = unsettled(db.session)
-    counting = _Counting(asked, zone, skipped, pauses)
+    counting = _Counting(period, zone, skipped, pauses)
     for schedule in schedules:
         counting.add(schedule)
-    lines = sorted(counting.lines, key=lambda line: (not line.notes, -line.fires, line.schedule.name))
+    rehearsed = sorted(counting.rehearsed, key=lambda one: (not one.notes, -one.fires, one.schedule.name))
     days = _days(start, end, zone)
     return Rehearsal(
-        start, end, lines, sum(line.fires for line in lines), days, counting.counts, counting.cut,
-        len(wanted) > MOST_SCHEDULES, skipped, pauses,
+        start, end, rehearsed, sum(one.fires for one in rehearsed), days, counting.counts, counting.cut,
+        len(wanted) > MAX_SCHEDULES, skipped, pauses,
     )  # fmt: skip
 
 
 def quiet_spans(schedule: Stored, pauses: Sequence[Pause]) -> list[Quiet]:
-    """The spans in which a schedule comes due and nothing runs: the one place for it. `pauses` are the wide ones."""
+    """The spans in which a schedule does not run: its own pause, and those of `pauses`, which are global or by tag."""
     row = schedule.row
     spans = [Quiet(pause.starts_at, pause.ends_at, pause.text) for pause in pauses if pause.concerns(schedule.tags)]
     if schedule.paused:
@@ -172,14 +172,14 @@ def quiet_spans(schedule: Stored, pauses: Sequence[Pause]) -> list[Quiet]:
 
 
 def held_back(due: datetime, skipped: Collection[datetime], quiet: Sequence[Quiet]) -> str:
-    """Why nothing runs at a due time, or an empty text."""
+    """Why nothing runs at a due time; else empty."""
     if due in skipped:
         return "skipped in advance"
     return next((span.reason for span in quiet if span.has(due)), "")
 
 
 class _Counting:
-    """Counts one schedule after the other, as long as there is not too much of it."""
+    """Counts the due times of one schedule after the other, up to MAX_COUNTED."""
 
     def __init__(
         self,
@@ -190,20 +190,20 @@ class _Counting:
     ) -> None:
         start, end = self.start, self.end = span
         self.zone, self.skipped, self.pauses = zone, skipped, pauses
-        self.lines: list[Line] = []
+        self.rehearsed: list[RehearsedSchedule] = []
         self.counts: Counter[tuple[date, int]] = Counter()
         self.cut: list[str] = []
         self._first = int(start.timestamp())
         self._minutes = int(end.timestamp() - self._first) // 60
         self._counted = 0
         self._hours: dict[int, tuple[date, int]] = {}
-        self._noted: dict[Recurrence, list[DueTime]] = {}
+        self._changes: dict[Recurrence, list[DueTime]] = {}
 
     def add(self, schedule: Stored) -> None:
         recurrence = schedule.recurrence
         if recurrence is None:
             return
-        if self._counted > MOST_COUNTED:
+        if self._counted > MAX_COUNTED:
             self.cut.append(schedule.name)
             return
         found = by_minute(recurrence, self._first, self._minutes, schedule.runs)
@@ -213,13 +213,13 @@ class _Counting:
         quiet, skipped = quiet_spans(schedule, self.pauses), self.skipped.get(schedule.id, ())
         held = self._count(found, quiet, skipped)
         first, last = (self._moment(found.minutes[end]) for end in (0, -1))
-        special = self._special(schedule, recurrence, quiet)
-        self.lines.append(Line(schedule, found.total - held, held, first, last, special))
+        noted = self._with_notes(schedule, recurrence, quiet)
+        self.rehearsed.append(RehearsedSchedule(schedule, found.total - held, held, first, last, noted))
 
     def _count(self, found: ByMinute, quiet: Sequence[Quiet], skipped: Collection[datetime]) -> int:
-        """Add what runs to the hours; gives how many due times are held back."""
+        """Add the runs to the counts of the hours; gives how many due times are held back."""
         held = 0
-        silent = Counter(self._minute_of(due) for due in skipped)
+        silent = Counter(int(due.timestamp() - self._first) // 60 for due in skipped)
         for minute, count in found.pairs():
             kept = count
             if quiet and held_back(self._moment(minute), (), quiet):
@@ -233,57 +233,54 @@ class _Counting:
     def _moment(self, minute: int) -> datetime:
         return datetime.fromtimestamp(self._first + 60 * minute, UTC)
 
-    def _minute_of(self, due: datetime) -> int:
-        return int(due.timestamp() - self._first) // 60
-
     def _hour(self, minute: int) -> tuple[date, int]:
-        # Clocks jump at whole quarters of an hour, and there are fewer of those than of minutes.
+        # Cached by quarter of an hour: clock changes occur only at whole quarters.
         quarter = (self._first + 60 * minute) // 900
         if quarter not in self._hours:
             local = datetime.fromtimestamp(900 * quarter, self.zone)
             self._hours[quarter] = (local.date(), local.hour)
         return self._hours[quarter]
 
-    def _special(self, schedule: Stored, recurrence: Recurrence, quiet: Sequence[Quiet]) -> list[Fire]:
-        """Due times that daylight saving touches or that are skipped, and the first one of a pause."""
+    def _with_notes(self, schedule: Stored, recurrence: Recurrence, quiet: Sequence[Quiet]) -> list[Fire]:
+        """Due times with a note: those that a clock change affects, skipped ones, and the first one of each pause."""
         skipped = self.skipped.get(schedule.id, ())
-        special = {due.utc: due for due in self._changed(recurrence)}
+        noted = {due.utc: due for due in self._changed(recurrence)}
         for at in skipped:
             if self.start <= at < self.end:
-                special |= {due.utc: due for due in schedule.due_times(at - INSTANT, 1)}
+                noted |= {due.utc: due for due in schedule.due_times(at - INSTANT, 1)}
         for span in quiet:
             first = schedule.due_times(max(span.start, self.start) - INSTANT, 1)
-            special |= {due.utc: due for due in first if due.utc < self.end}
-        return [Fire(schedule, special[at], held_back(at, skipped, quiet)) for at in sorted(special)]
+            noted |= {due.utc: due for due in first if due.utc < self.end}
+        return [Fire(schedule, noted[at], held_back(at, skipped, quiet)) for at in sorted(noted)]
 
     def _changed(self, recurrence: Recurrence) -> list[DueTime]:
-        """What daylight saving does to a crontab in the span. The same for all with this rule."""
+        """The due times of a crontab that a clock change affects, cached for schedules with the same rule."""
         if not isinstance(recurrence.rule, Crontab):
             return []
         key = dataclasses.replace(recurrence, jitter=0.0, seed="")
-        if key not in self._noted:
+        if key not in self._changes:
             changes = clock_changes(recurrence.timezone, int(self.start.timestamp()), int(self.end.timestamp()))
             moments = [datetime.fromtimestamp(change, UTC) for change in changes]
             found = [due for moment in moments for due in _around(key, moment) if self.start <= due.utc < self.end]
-            self._noted[key] = found
-        return self._noted[key]
+            self._changes[key] = found
+        return self._changes[key]
 
 
 def _around(recurrence: Recurrence, change: datetime) -> list[DueTime]:
-    """The noted due times near a change of clocks; with what it skipped, told by the first one after it."""
+    """The due times with a note near a clock change. The first one after it has the note about skipped times."""
     found: list[DueTime] = []
     unlimited = dataclasses.replace(recurrence, max_runs=None)
-    for due in islice(_following(unlimited, change - NEARBY, 0), AROUND):
+    for due in islice(_following(unlimited, change - AROUND_CHANGE, 0), MAX_AROUND_CHANGE):
         if due.note:
             found.append(due)
-        if due.utc > change + NEARBY:
+        if due.utc > change + AROUND_CHANGE:
             break
     return found
 
 
 def _following(recurrence: Recurrence, after: datetime, done: int) -> Iterator[DueTime]:
-    """Due times one after the other, asked for in parts."""
-    while found := due_times(recurrence, after, PART, done):
+    """Yields due times, computed in batches."""
+    while found := due_times(recurrence, after, BATCH_SIZE, done):
         yield from found
         after, done = found[-1].utc, done + len(found)
 

@@ -1,4 +1,4 @@
-"""A rehearsal for programs: as JSON values, and as a table that spreadsheets read."""
+"""Exports a rehearsal as JSON values and as CSV."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from webapp.runs.list.export import harmless
 from webapp.schedule_store.definition import due_values, iso
-from webapp.schedules.inquiries.rehearsal import MOST_EXPORTED, Fire, Line, Rehearsal
+from webapp.schedules.inquiries.rehearsal import MAX_EXPORTED, Fire, Rehearsal, RehearsedSchedule
 
 JSON_FIRES = 1_000
 COLUMNS = ("utc", "local", "timezone", "schedule", "name", "task", "runs", "note")
 
 
 def rehearsal_values(found: Rehearsal) -> dict[str, Any]:
-    """The first due times in order, and each schedule with what is special about it. Moments are ISO text in UTC."""
+    """The first due times in order, and each schedule with its notes. Moments are ISO 8601 text in UTC."""
     return {
         "total": found.total,
         "fires": [_fire_values(fire) for fire in found.fires(JSON_FIRES)],
-        "schedules": [_line_values(line) for line in found.lines],
+        "schedules": [_schedule_values(one) for one in found.rehearsed],
         "cut": found.cut,
         "left_out": found.left_out,
     }
@@ -30,28 +30,28 @@ def _fire_values(fire: Fire) -> dict[str, Any]:
     return values | ({"held": fire.held} if fire.held else {})
 
 
-def _line_values(line: Line) -> dict[str, Any]:
+def _schedule_values(one: RehearsedSchedule) -> dict[str, Any]:
     return {
-        "id": line.schedule.id,
-        "name": line.schedule.name,
-        "fires": line.fires,
-        "held": line.held,
-        "first": iso(line.first),
-        "last": iso(line.last),
-        "notes": [_fire_values(fire) for fire in line.notes],
+        "id": one.schedule.id,
+        "name": one.schedule.name,
+        "fires": one.fires,
+        "held": one.held,
+        "first": iso(one.first),
+        "last": iso(one.last),
+        "notes": [_fire_values(fire) for fire in one.notes],
     }
 
 
 def rehearsal_csv(found: Rehearsal) -> str:
-    """One line a due time, in order; the last line says so when there are more than may be exported."""
+    """CSV with a row for each due time, in order. If there are more than MAX_EXPORTED, the last row says so."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
-    fires = found.fires(MOST_EXPORTED + 1)
-    for fire in fires[:MOST_EXPORTED]:
+    fires = found.fires(MAX_EXPORTED + 1)
+    for fire in fires[:MAX_EXPORTED]:
         schedule, due = fire.schedule, fire.due
         row = (iso(due.utc), due.local.isoformat(), schedule.timezone, schedule.id, schedule.name, schedule.row.task)
         writer.writerow([harmless(value) for value in (*row, "no" if fire.held else "yes", fire.held or due.note)])
-    if len(fires) > MOST_EXPORTED:
-        writer.writerow([f"Only the first {MOST_EXPORTED:,} runs are exported. Choose a shorter period."])
+    if len(fires) > MAX_EXPORTED:
+        writer.writerow([f"Only the first {MAX_EXPORTED:,} runs are exported. Choose a shorter period."])
     return buffer.getvalue()

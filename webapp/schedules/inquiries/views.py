@@ -16,7 +16,7 @@ from webapp.schedule_store.status import Status
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import actions, service
 from webapp.schedules.asked import asked_filters, given_fields
-from webapp.schedules.editor.editing import run_form
+from webapp.schedules.editor.form_responses import run_form
 from webapp.schedules.inquiries import diagnosis, rehearsal
 from webapp.schedules.inquiries.dry_run import dry_run
 from webapp.schedules.inquiries.rehearsal_export import rehearsal_csv, rehearsal_values
@@ -83,7 +83,7 @@ def _rehearsed(asked: dict[str, str]) -> rehearsal.Rehearsal:
 
 def _chosen_ids() -> list[int]:
     """The numbers of single schedules, `id=7&id=9`."""
-    return read_ids(request.args.getlist("id")[: rehearsal.MOST_SCHEDULES + 1])
+    return read_ids(request.args.getlist("id")[: rehearsal.MAX_SCHEDULES + 1])
 
 
 @blueprint.post("/<int:schedule_id>/dry-run")
@@ -130,7 +130,7 @@ def _for_the_button(schedule: Stored, args: list[Any], kwargs: dict[str, Any]) -
 def why(schedule_id: int) -> Response:
     """Why didn't it run? At `due`, or at its last due time."""
     schedule, asked = service.get(schedule_id), text_in_query("due")
-    found = diagnosis.diagnose(schedule, now(), diagnosis.asked_due(asked, schedule))
+    found = diagnosis.diagnose(schedule, now(), diagnosis.parse_due_time(asked, schedule))
     if wants_json():
         links = [dataclasses.asdict(link) for link in found.links]
         return jsonify(

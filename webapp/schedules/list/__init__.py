@@ -1,1 +1,1 @@
-"""The list of schedules: filters, order, last runs, actions on many."""
+"""The list of schedules: filters, order, last runs, bulk actions."""

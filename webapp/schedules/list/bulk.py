@@ -1,4 +1,4 @@
-"""One action on many schedules: each in its own transaction, so that one that cannot does not stop the others."""
+"""Applies one action to many schedules, each in its own transaction, so that a failure does not affect the others."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from webapp.schedules.list import listing
 from webapp.schedules.list.listing import Filters
 from webapp.web.errors import DomainError, Invalid
 
-MOST = 500
+MAX_SCHEDULES = 500
 PAUSING = ("pause", "resume")
 EDITING = ("enable", "disable", "tag", "delete")
-# What a person reads on the button, and afterwards.
+# The texts of the button and of the message afterwards.
 WORDS = {
     "pause": ("Pause", "paused"),
     "resume": ("Resume", "resumed"),
@@ -32,17 +32,17 @@ WORDS = {
 
 @dataclass(slots=True)
 class Outcome:
-    """How many it was done to, and why not to the others, by name."""
+    """How many schedules were changed, and by name why others were not."""
 
     done: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
 
 def chosen(ids: Sequence[int], filters: Filters | None, now: datetime) -> list[Stored]:
-    """The schedules of these numbers, or all that match. Raises Invalid for none, or for more than MOST."""
-    wanted = listing.matching_ids(filters, now, MOST + 1) if filters is not None else ids
-    if len(wanted) > MOST:
-        raise Invalid({"": f"Select at most {MOST} schedules: narrow the search."})
+    """The schedules with these ids, or all that match. Raises Invalid for none, or for more than MAX_SCHEDULES."""
+    wanted = listing.matching_ids(filters, now, MAX_SCHEDULES + 1) if filters is not None else ids
+    if len(wanted) > MAX_SCHEDULES:
+        raise Invalid({"": f"Select at most {MAX_SCHEDULES} schedules: narrow the search."})
     found = list(stored.find_many(db.session, wanted))
     if not found:
         raise Invalid({"": "Select at least one schedule."})
@@ -50,7 +50,7 @@ def chosen(ids: Sequence[int], filters: Filters | None, now: datetime) -> list[S
 
 
 def apply(action: str, schedules: Sequence[Stored], given: Mapping[str, Any]) -> Outcome:
-    """Do it to each. `given` may have `reason` and `until` for a pause, `add` for tags. Raises Invalid for those."""
+    """Apply an action to each. `given` may have `reason` and `until` for a pause, `add` for tags. Raises Invalid."""
     act = _action(action, given)
     outcome = Outcome()
     for schedule in schedules:

@@ -1,4 +1,4 @@
-"""Actions on many schedules: first how many and which, then, confirmed, it is done."""
+"""Actions on many schedules, which a page confirms first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN = 50
 @once
 def pause(action: str) -> Response:
     """Pause or resume many."""
-    return _many(action)
+    return _apply(action)
 
 
 @blueprint.post("/run")
@@ -36,7 +36,7 @@ def pause(action: str) -> Response:
 @once
 def run() -> Response:
     """Run many once, now."""
-    return _many("run")
+    return _apply("run")
 
 
 @blueprint.post(f"/<any({','.join(bulk.EDITING)}):action>")
@@ -44,15 +44,15 @@ def run() -> Response:
 @once
 def edit(action: str) -> Response:
     """Enable, disable, tag or delete many."""
-    return _many(action)
+    return _apply(action)
 
 
-def _many(action: str) -> Response:
+def _apply(action: str) -> Response:
     given = submitted()
     ids = ids_sent(given)
     filters = filters_from(given) if given.get("all") else None
     if not request.is_json and not given.get("confirmed"):
-        return _ask(action, ids, given)
+        return _confirmation(action, ids, given)
     outcome = bulk.apply(action, bulk.chosen(ids, filters, now()), given)
     if wants_json():
         return jsonify(done=outcome.done, refused=outcome.refused)
@@ -60,18 +60,18 @@ def _many(action: str) -> Response:
     if outcome.refused:
         some = "; ".join(f"{name}: {text}" for name, text in list(outcome.refused.items())[:5])
         flash(f"{plural(len(outcome.refused), 'schedule')} unchanged: {some}", "warning")
-    return see_other(_list(filters_from(given)))
+    return see_other(_list_url(filters_from(given)))
 
 
-def _ask(action: str, ids: list[int], given: dict[str, Any]) -> Response:
-    """The question, with the count and the names."""
+def _confirmation(action: str, ids: list[int], given: dict[str, Any]) -> Response:
+    """The page that asks for confirmation, with the names of the schedules."""
     filters = filters_from(given)
     with reading():
         try:
             schedules = bulk.chosen(ids, filters if given.get("all") else None, now())
         except Invalid as error:
             flash(str(error), "warning")
-            return see_other(_list(filters))
+            return see_other(_list_url(filters))
         return render(
             "schedules/list/bulk.html",
             action=action,
@@ -83,6 +83,6 @@ def _ask(action: str, ids: list[int], given: dict[str, Any]) -> Response:
         )
 
 
-def _list(filters: Filters) -> str:
-    wishes: dict[str, Any] = dict(filters.given())
-    return url_for("schedules.index", **wishes)
+def _list_url(filters: Filters) -> str:
+    parameters: dict[str, Any] = dict(filters.given())
+    return url_for("schedules.index", **parameters)

@@ -1,4 +1,4 @@
-"""What takes long to find is kept in this process for as many times as long as it took."""
+"""A cache for slow queries: a result is cached for a multiple of the time that it took."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flask import current_app
 
 Found = TypeVar("Found")
 
-# Found in fewer seconds than that, it is not kept.
-QUICK = 0.01
-TIMES = 200
-MOST = 50
+# Faster results are not cached.
+MIN_SECONDS = 0.01
+LIFETIME_FACTOR = 200
+MAX_ENTRIES = 50
 
 
-def kept(key: Hashable, find: Callable[[], Found]) -> Found:
-    """What `find` gives, or gave not long ago; `key` names it."""
+def cached(key: Hashable, find: Callable[[], Found]) -> Found:
+    """The result of `find`, or its cached result for this key."""
     store: dict[Hashable, tuple[float, object]] = current_app.extensions.setdefault("schedules_kept", {})
     began = time.monotonic()
     until, value = store.get(key, (0.0, None))
@@ -26,8 +26,8 @@ def kept(key: Hashable, find: Callable[[], Found]) -> Found:
     found = find()
     took = time.monotonic() - began
     store.pop(key, None)
-    if took > QUICK:
-        while len(store) >= MOST:
+    if took > MIN_SECONDS:
+        while len(store) >= MAX_ENTRIES:
             del store[next(iter(store))]
-        store[key] = (began + TIMES * took, found)
+        store[key] = (began + LIFETIME_FACTOR * took, found)
     return found

@@ -20,8 +20,8 @@ from webapp.schedule_store.pauses import Pause, read_tags
 from webapp.schedule_store.rows import DETAILS, DISCRIMINATORS, TASKS, WORDS
 from webapp.schedule_store.status import DUE, Status, has_status, status_of
 from webapp.schedule_store.stored import Stored, find_many
-from webapp.schedules.holding import Hold, hold_at, next_firing
-from webapp.schedules.list.cached_counts import kept
+from webapp.schedules.holds import Hold, hold_at, next_firing
+from webapp.schedules.list.cached_counts import cached
 from webapp.schedules.list.ordering import Order, edge_text, find, matches, parse_edge, segments
 from webapp.schedules.list.recent_runs import LastRun, recent_runs, recent_states
 from webapp.schedules.list.trigrams import may_mention
@@ -163,7 +163,7 @@ def any_schedule() -> bool:
 
 def tags_in_use() -> list[tuple[str, int]]:
     """The tags that most schedules have, by name, each with how many. With many schedules some seconds old."""
-    return kept("tags", _tags_in_use)
+    return cached("tags", _tags_in_use)
 
 
 def _tags_in_use() -> list[tuple[str, int]]:

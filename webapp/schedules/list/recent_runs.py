@@ -1,4 +1,4 @@
-"""The last runs of schedules: of many at once, each by a short walk along an index."""
+"""The last runs of many schedules in one statement, each read by its index."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from webapp.database.engine import array_literal
 from webapp.extensions import db
 from webapp.run_store.models import Run
 
-# How many runs of a schedule are drawn in its row.
-STRIP = 60
+# How many runs the strip in a schedule's row shows.
+STRIP_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The last run of a schedule, or one of its last."""
+    """One of the last runs of a schedule."""
 
     id: str
     state: str
@@ -33,7 +33,7 @@ class LastRun:
 
 
 _COLUMNS = (Run.id, Run.state, Run.reason, Run.due_at, Run.created_at, Run.started_at, Run.ended_at)
-# The index has (schedule, due time). A run by hand has no due time; one skipped beforehand lies in the future.
+# Uses the index on (schedule, due time). Manual runs have no due time; those skipped in advance are in the future.
 _WALK = "FROM runs WHERE schedule_id = {id} AND due_at <= :now ORDER BY due_at DESC LIMIT :most"
 # PostgreSQL plans each part of a union anew, which takes longer than the walks themselves.
 _LATERAL = (
@@ -52,22 +52,22 @@ def recent_runs(schedule_ids: Sequence[int], now: datetime, count: int) -> dict[
     return found
 
 
-def recent_states(schedule_ids: Sequence[int], now: datetime, count: int = STRIP) -> dict[int, list[str]]:
+def recent_states(schedule_ids: Sequence[int], now: datetime) -> dict[int, list[str]]:
     """The states of the last runs of each schedule's due times, newest first."""
-    # Joined by the database: one row for each schedule, and not one for each of thousands of runs.
+    # The database joins the states, for one row for each schedule instead of thousands of rows.
     if is_sqlite(db.engine):
         columns = ("{id} AS schedule_id, group_concat(state, ',') AS states", "state, due_at", "")
     else:
         joined = "string_agg(state, ',' ORDER BY due_at DESC)"
         columns = (f"schedule_id, {joined} AS states", "state, due_at", "GROUP BY schedule_id")
-    rows = _walks(columns, schedule_ids, now, count)
+    rows = _walks(columns, schedule_ids, now, STRIP_LENGTH)
     return {row.schedule_id: row.states.split(",") for row in rows if row.states}
 
 
-def runs_by_hand(schedule_id: int, count: int) -> list[LastRun]:
-    """The last runs of a schedule that somebody asked for, newest first."""
-    asked = sa.select(*_COLUMNS).where(Run.schedule_id == schedule_id, Run.due_at.is_(None))
-    return [LastRun(*row) for row in db.session.execute(asked.order_by(Run.created_at.desc()).limit(count))]
+def manual_runs(schedule_id: int, count: int) -> list[LastRun]:
+    """The last manual runs of a schedule, newest first."""
+    query = sa.select(*_COLUMNS).where(Run.schedule_id == schedule_id, Run.due_at.is_(None))
+    return [LastRun(*row) for row in db.session.execute(query.order_by(Run.created_at.desc()).limit(count))]
 
 
 def _walks(
@@ -85,7 +85,7 @@ def _walks(
 
 @lru_cache(maxsize=64)
 def _statement(columns: tuple[str, str, str], count: int | None, typed: bool) -> sa.Executable:
-    """Made once; `count` is the number of schedules on SQLite, `typed` whether the columns of a run are given."""
+    """The statement, cached. `count` is how many schedules SQLite has to walk, `typed` whether rows are whole runs."""
     if count is None:
         outer, inner, end = columns
         walk = _WALK.format(id="wanted.number")
@@ -98,7 +98,7 @@ def _statement(columns: tuple[str, str, str], count: int | None, typed: bool) ->
 
 
 def _union(outer: str, inner: str, count: int) -> sa.TextClause:
-    """A union keeps the order of each of its parts: one is read after the other."""
+    """A union of one query for each schedule, which SQLite reads one after the other, so that their order is kept."""
     parts = []
     for place in range(count):
         number = f"CAST(:id{place} AS INTEGER)"

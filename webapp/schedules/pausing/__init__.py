@@ -1,1 +1,1 @@
-"""Pauses of everything and of tags, and change windows."""
+"""Global and tag pauses, and change windows."""

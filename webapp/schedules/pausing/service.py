@@ -1,7 +1,7 @@
-"""Pausing everything or tags, and planning change windows: the only writer of `pauses` on the pages' side.
+"""Global and tag pauses, and change windows. The only writer of `pauses` besides beat.
 
-Each action writes one row, its audit and its revision, however many schedules it holds; after the commit beat is woken.
-What has begun stays in the table as history; a window that has not begun can be deleted.
+Each action writes one row, its audit and its revision, however many schedules it holds, and wakes beat after the
+commit. A pause that has begun stays in the table as history; a change window that has not begun can be deleted.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from webapp.web.transactions import database_clock
 
 # How long before a change window begins every page says so.
 NEAR = timedelta(hours=24)
-HISTORY = 20
-# Counting stops there.
-MOST_COUNTED = 100_000
+HISTORY_LENGTH = 20
+# The limit of counting.
+MAX_COUNTED = 100_000
 
 RESUME_WORDS = {
     Resume.SKIP: "Skip them",
@@ -55,7 +55,7 @@ AFTERWARDS = {
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """How many due times of how many schedules fell into a pause; at least so many, when it is `cut`."""
+    """How many due times of how many schedules fell into a pause. If `cut`, there are more."""
 
     runs: int
     schedules: int
@@ -64,7 +64,7 @@ class Meanwhile:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The pauses that are on, the windows that are planned, and the last ones that are over."""
+    """The active pauses, the planned change windows, and the last pauses that are over."""
 
     active: Sequence[SchedulePause]
     planned: Sequence[SchedulePause]
@@ -72,10 +72,10 @@ class Standing:
 
 
 def standing(now: datetime) -> Standing:
-    """All of them, those of single schedules left out."""
+    """All global and tag pauses by their status."""
     wide = sa.select(SchedulePause).where(SchedulePause.schedule_id.is_(None))
     open_ones = db.session.scalars(wide.where(*_open(now)).order_by(SchedulePause.starts_at)).all()
-    over = wide.where(sa.not_(sa.and_(*_open(now)))).order_by(SchedulePause.id.desc()).limit(HISTORY)
+    over = wide.where(sa.not_(sa.and_(*_open(now)))).order_by(SchedulePause.id.desc()).limit(HISTORY_LENGTH)
     active = [row for row in open_ones if row.starts_at <= now]
     return Standing(active, [row for row in open_ones if row.starts_at > now], db.session.scalars(over).all())
 
@@ -89,7 +89,7 @@ def near(now: datetime, unsettled: Sequence[Pause] | None = None) -> list[Pause]
 
 
 def get(pause_id: int) -> SchedulePause:
-    """One of them. Raises NotFound."""
+    """One global or tag pause. Raises NotFound."""
     row = db.session.get(SchedulePause, pause_id) if pause_id <= LARGEST_ID else None
     if row is None or row.schedule_id is not None:
         raise NotFound(f"There is no pause with the ID {pause_id}.")
@@ -97,14 +97,14 @@ def get(pause_id: int) -> SchedulePause:
 
 
 def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
-    """Pause now, or plan a window. Moments without an offset are meant on the zone's clock.
+    """Pause now, or plan a change window. Moments without an offset are local times in `zone`.
 
     Raises Invalid at `tags`, `reason`, `from`, `until` or `on_resume`.
     """
     moment = database_clock()
     wanted = read_values(Pausing, given, zone=zone, now=moment)
     _check_tags_in_use(wanted.tags)
-    row = SchedulePause(starts_at=wanted.starts_at, author=service.who(), created_at=moment)
+    row = SchedulePause(starts_at=wanted.starts_at, author=service.author_name(), created_at=moment)
     _apply(row, wanted)
     db.session.add(row)
     db.session.flush()
@@ -112,9 +112,9 @@ def create(given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
 
 
 def update(pause_id: int, given: Mapping[str, Any], zone: ZoneInfo) -> SchedulePause:
-    """Change a window that is planned; of a pause that is on only its reason, its end, and what comes after it.
+    """Change a planned window; of an active pause only its reason, its end, and what happens after it.
 
-    Raises Invalid, NotFound, and Conflict for one that is over.
+    Raises Invalid, NotFound, and Conflict if it is over.
     """
     row, moment = _locked(pause_id), database_clock()
     before, planned = values(row), row.starts_at > moment
@@ -139,12 +139,12 @@ def resume(pause_id: int, on_resume: Resume = Resume.SKIP) -> SchedulePause:
     if row.starts_at > moment:
         raise Conflict("This change window has not started. Delete it instead.")
     before = values(row)
-    row.ended_at, row.ended_by, row.on_resume = moment, service.who(), on_resume
+    row.ended_at, row.ended_by, row.on_resume = moment, service.author_name(), on_resume
     return _commit("resume", row, before)
 
 
 def delete(pause_id: int) -> None:
-    """Delete a window that has not begun. Raises NotFound, Conflict."""
+    """Delete a change window that has not begun. Raises NotFound, Conflict."""
     row, moment = _locked(pause_id), database_clock()
     if row.starts_at <= moment:
         raise Conflict("This pause has started. Resume it instead.")
@@ -155,13 +155,13 @@ def delete(pause_id: int) -> None:
 
 
 def meanwhile(pause_id: int) -> Meanwhile:
-    """What came due during a pause so far, and did not run."""
+    """The skipped runs that came due during a pause so far."""
     fell = sa.select(Run.schedule_id).where(Run.pause_id == pause_id, Run.state == RunState.SKIPPED)
-    return _counted(fell.limit(MOST_COUNTED + 1).subquery())
+    return _counted(fell.limit(MAX_COUNTED + 1).subquery())
 
 
 def meanwhile_own(schedule: Stored) -> Meanwhile:
-    """What came due during a schedule's own pause so far."""
+    """The skipped runs that came due during a schedule's own pause so far."""
     if not schedule.paused:
         return Meanwhile(0, 0)
     found = db.session.execute(
@@ -172,13 +172,13 @@ def meanwhile_own(schedule: Stored) -> Meanwhile:
 
 
 def concerned(tags: Sequence[str]) -> int:
-    """How many enabled schedules a pause of these tags holds; of none: everything."""
+    """How many enabled schedules a pause of these tags holds; without tags, all."""
     count = sa.select(sa.func.count()).select_from(TASKS.join(DETAILS, DETAILS.c.schedule_id == TASKS.c.id))
     return int(db.session.execute(count.where(TASKS.c.enabled.is_(True), pause_rows.tagged(tags))).scalar_one())
 
 
 def values(row: SchedulePause) -> dict[str, Any]:
-    """What it says, for the audit and for programs. Moments are ISO text in UTC."""
+    """A pause as JSON values, for the audit and for programs. Moments are ISO 8601 text in UTC."""
     return {
         "tags": json.loads(row.tags),
         "reason": row.reason,
@@ -195,7 +195,7 @@ def _open(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _locked(pause_id: int) -> SchedulePause:
-    """One that is not over, so that it cannot be settled meanwhile. Raises NotFound, Conflict."""
+    """A locked pause that is not over, so that beat cannot settle it meanwhile. Raises NotFound, Conflict."""
     get(pause_id)
     row = db.session.get_one(SchedulePause, pause_id, populate_existing=True, with_for_update=True)
     moment = database_clock()
@@ -207,7 +207,7 @@ def _locked(pause_id: int) -> SchedulePause:
 def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> SchedulePause:
     audit.record(db.session, f"pause.{action}", "pause", row.id, row.reason, before, values(row))
     db.session.commit()
-    # The database's trigger gave it its revision.
+    # A trigger in the database has set the revision.
     db.session.refresh(row)
     revision = row.revision
     db.session.commit()
@@ -218,7 +218,7 @@ def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> S
 def _counted(fell: sa.Subquery) -> Meanwhile:
     query = sa.select(sa.func.count(), sa.func.count(fell.c.schedule_id.distinct()))
     runs, schedules = db.session.execute(query.select_from(fell)).one()
-    return Meanwhile(min(runs, MOST_COUNTED), schedules, runs > MOST_COUNTED)
+    return Meanwhile(min(runs, MAX_COUNTED), schedules, runs > MAX_COUNTED)
 
 
 def _check_tags_in_use(tags: Sequence[str]) -> None:
@@ -227,25 +227,25 @@ def _check_tags_in_use(tags: Sequence[str]) -> None:
             raise Invalid({"tags": f"No enabled schedule has the tag “{tag}”."})
 
 
-def told_scope(tags: Sequence[str]) -> str:
-    """What a pause holds, as the beginning of a sentence."""
+def scope_text(tags: Sequence[str]) -> str:
+    """The scope of a pause, as the beginning of a sentence."""
     if not tags:
         return "All schedules"
     return f"{'Tag' if len(tags) == 1 else 'Tags'} {', '.join(f'“{tag}”' for tag in sorted(tags))}"
 
 
-def told_meanwhile(found: Meanwhile) -> str:
-    """How much came due, in words."""
+def meanwhile_text(found: Meanwhile) -> str:
+    """How many runs came due during a pause, in words."""
     if not found.runs:
         return "No runs came due during the pause."
     at_least = "More than " if found.cut else ""
     return f"{at_least}{plural(found.runs, 'run')} of {plural(found.schedules, 'schedule')} came due during the pause."
 
 
-def told_caught_up(row: SchedulePause) -> str:
-    """How many runs beat made for what came due, after a pause that is over, in words."""
+def caught_up_text(row: SchedulePause) -> str:
+    """How many runs beat has caught up after a pause, in words."""
     made = plural(row.caught_up, "run")
     if row.on_resume == Resume.SKIP:
-        # Beat may hear of the end late: what came due since then runs whatever was chosen.
+        # Beat may learn of the end late: runs due after it are executed whatever was chosen.
         return f"{made} that came due after it ended" if row.caught_up else "None: these runs are skipped"
     return made if row.settled_at else f"{made} so far, still catching up"

@@ -26,7 +26,7 @@ from webapp.web.templating import reader_zone
 from webapp.web.transactions import reading
 
 blueprint = Blueprint("pauses", __name__, url_prefix="/schedules/pauses")
-blueprint.add_app_template_filter(service.told_scope, "told_scope")
+blueprint.add_app_template_filter(service.scope_text, "told_scope")
 blueprint.add_app_template_filter(read_tags, "read_tags")
 blueprint.add_app_template_global(now, "moment_now")
 
@@ -72,7 +72,7 @@ def create() -> Response:
     if wants_json():
         return make_response(jsonify(_values(row)), 201, {"Location": url_for("pauses.show", pause_id=row.id)})
     tags = read_tags(row.tags)
-    held = f"{service.told_scope(tags)}: {plural(service.concerned(tags), 'schedule')}"
+    held = f"{service.scope_text(tags)}: {plural(service.concerned(tags), 'schedule')}"
     flash(f"{held} {'will be paused' if row.starts_at > now() else 'paused'}.", "success")
     return see_other(url_for("pauses.index"))
 
@@ -116,7 +116,7 @@ def update(pause_id: int) -> Response:
 def resume(pause_id: int) -> Response:
     """End a pause; `on_resume` says what happens to runs that came due during it."""
     row = service.resume(pause_id, read_body(Resumption).on_resume)
-    what = service.told_scope(read_tags(row.tags))
+    what = service.scope_text(read_tags(row.tags))
     return _done(row, f"{what} resumed. {service.AFTERWARDS[Resume(row.on_resume)]}")
 
 
@@ -187,8 +187,8 @@ def _form(typed: dict[str, Any], errors: dict[str, str] | None) -> dict[str, Any
         "errors": errors or {},
         "zone": reader_zone(),
         "resume_words": list(service.RESUME_WORDS.items()),
-        "told_meanwhile": service.told_meanwhile,
-        "told_caught_up": service.told_caught_up,
+        "told_meanwhile": service.meanwhile_text,
+        "told_caught_up": service.caught_up_text,
         "moment_type": moment_type,
     }
 

@@ -1,1 +1,1 @@
-"""Where schedules come from besides people: files of several formats, other programs' tables. Nothing is executed."""
+"""Import sources of schedules: files of several formats and other programs' tables. No imported code is executed."""

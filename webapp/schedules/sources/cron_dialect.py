@@ -1,6 +1,6 @@
-"""What cron writes and Celery's crontab does not: day 7, steps without a range, a user column, a sixth field.
+"""Translates cron's syntax into that of Celery's crontab: day 7, steps without a range, a user column, a sixth field.
 
-Also what both read alike and people often do not: steps that begin again, days that must match both.
+Adds notes on what people often misunderstand, such as steps that start again with each hour.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Sequence
 
 from webapp.recurrence.fields import FIELD_NAMES, MONTHS, WEEKDAYS
 
-# For cron, each field's first and last number; Sunday is 0 and 7.
+# First and last number of each field in cron; Sunday is 0 and 7.
 _SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES = {name[:3]: index for index, name in enumerate(WEEKDAYS)} | {
     name[:3]: index for index, name in enumerate(MONTHS, 1)
 }
-# In which stretch of time a step begins again.
-_WHOLES = ("hour", "day", "month", "year", "week")
+# The period after which the steps of a field start again.
+_PERIODS = ("hour", "day", "month", "year", "week")
 _MAX_SHOWN = 4
 _STEPS = re.compile(r"\*/([1-9][0-9]{0,2})")
 _PART = re.compile(r"([0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?(?:/([1-9][0-9]*))?", re.IGNORECASE)
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
 _SIXTH = re.compile(rf"[*?\d][\d*?/,\-LW#]*|{_DAY}(?:[-,#]\w+)*", re.IGNORECASE)
 _USER = re.compile(r"([a-z_][a-z0-9_-]*\$?)\s+(\S.*)", re.DOTALL)
-# Accounts that no program is named after, by which a system-wide table is recognised.
+# Accounts that are not names of programs, by which a system-wide crontab is recognised.
 _ACCOUNTS = frozenset({"root", "nobody", "www-data", "ubuntu", "debian", "ec2-user", "centos"})
 
 
 def field_count(line: str) -> int:
-    """How many fields of a crontab a line begins with; five and a command are right."""
+    """The number of crontab fields at the beginning of a line; five are expected."""
     count = 0
     for word in line.split():
         if count >= len(FIELD_NAMES) and not _SIXTH.fullmatch(word):
@@ -38,26 +38,26 @@ def field_count(line: str) -> int:
 
 
 def translate(fields: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Five fields of cron's as Celery reads them, and a note on each that is written otherwise or read with doubt."""
+    """Cron's five fields in Celery's syntax, and a note on each that is changed or ambiguous."""
     made: list[str] = []
     notes: list[str] = []
-    for name, text, span, whole in zip(FIELD_NAMES, fields, _SPANS, _WHOLES, strict=True):
+    for name, text, span, period in zip(FIELD_NAMES, fields, _SPANS, _PERIODS, strict=True):
         parts = [_part(part, span) for part in text.split(",")]
         made.append(",".join(written for written, _ in parts))
-        told = [note for _, note in parts] + [_restart(text, span, whole)]
-        notes += [f"{name.replace('_', ' ').capitalize()}: {note}" for note in told if note]
+        about = [note for _, note in parts] + [_restart_note(text, span, period)]
+        notes += [f"{name.replace('_', ' ').capitalize()}: {note}" for note in about if note]
     return made, notes
 
 
-def _restart(text: str, span: tuple[int, int], whole: str) -> str:
-    """That a step such as `*/45` is no length of time: it begins again with each hour."""
+def _restart_note(text: str, span: tuple[int, int], period: str) -> str:
+    """A note that a step such as `*/45` is not an interval: it starts again with each hour. Else empty."""
     match = _STEPS.fullmatch(text)
-    numbers = range(span[0], span[1] + (whole != "week"))  # Sunday once
+    numbers = range(span[0], span[1] + (period != "week"))  # Sunday once
     if match is None or len(numbers) % int(match[1]) == 0:
         return ""
     found = numbers[:: int(match[1])]
     shown = ", ".join(map(str, found[:_MAX_SHOWN])) + (" and so on" if len(found) > _MAX_SHOWN else "")
-    return f"“{text}” begins again with each {whole}: {shown}."
+    return f"“{text}” begins again with each {period}: {shown}."
 
 
 def _part(text: str, span: tuple[int, int]) -> tuple[str, str]:
@@ -68,7 +68,7 @@ def _part(text: str, span: tuple[int, int]) -> tuple[str, str]:
     low = _number(first)
     high = _number(last) if last else span[1] if step else low
     if not all(span[0] <= number <= span[1] for number in (low, high)):
-        return text, ""  # which the check of the field refuses, and says why
+        return text, ""  # the field's validation refuses it with a reason
     if low > high:
         return text, f"“{text}” runs backwards, which some crons refuse; it is read as wrapping around."
     weekday = span[1] == len(WEEKDAYS)
@@ -88,17 +88,17 @@ def _number(text: str) -> int:
 
 
 def has_user_column(commands: Sequence[str]) -> bool:
-    """Whether all commands of a table begin with a user, as in `/etc/crontab`."""
+    """Whether all commands of a crontab begin with a user, as in `/etc/crontab`."""
     users = [match[1] for match in map(_USER.match, commands) if match]
     return len(users) == len(commands) and any(user in _ACCOUNTS for user in users)
 
 
 def without_user(command: str) -> tuple[str, str]:
-    """The user that a command begins with, and the command itself."""
+    """The user at the beginning of a command, and the command without it."""
     match = _USER.match(command)
     return (match[1], match[2]) if match else ("", command)
 
 
 def names_account(command: str) -> bool:
-    """Whether a command begins with a well-known account, as a line copied from a system-wide table does."""
+    """Whether a command begins with a well-known account, as in a system-wide crontab."""
     return without_user(command)[0] in _ACCOUNTS

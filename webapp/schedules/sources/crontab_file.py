@@ -1,7 +1,7 @@
-"""A crontab file: its lines, its time zones, and which task each command is.
+"""Imports crontab files: their lines, their time zones, and the task for each command.
 
-Where both days are restricted, cron runs on the days that match *either*; Celery on those that match both. Such a line
-becomes two schedules whose days have none in common, so that together they are due exactly when cron would run it.
+If both day fields are restricted, cron runs on days that match *either* of them, Celery on days that match both. Such a
+line becomes two schedules without a day in common, which together are due exactly when cron would run it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from webapp.encoding import decode_json
+from webapp.recurrence.cron_words import number_ranges
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.fields import parse_field
 from webapp.schedules.sources.cron_dialect import field_count, has_user_column, names_account, translate, without_user
@@ -25,12 +26,12 @@ _SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 _LINE = re.compile(r"\s*(@\w+|(?:[\w*/,\-]+\s+){4}[\w*/,\-]+)\s+(\S.*?)\s*$")
 _TIME = re.compile(r"\s*[@*\d]")
 _ZONES = ("CRON_TZ", "TZ")
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that runs something."""
+    """A line of a crontab file that runs a command."""
 
     number: int
     when: str
@@ -42,17 +43,17 @@ class Line:
 
 
 def looks_like_crontab(text: str) -> bool:
-    """Whether a text is most likely this: of what is no comment and no setting, most is five fields and a command."""
+    """Whether a text is probably a crontab: most lines except comments and settings are five fields and a command."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     lines = [line for line in lines if not _SETTING.match(line)]
     return 2 * sum(bool(_TIME.match(line) and _LINE.match(line)) for line in lines) > len(lines)
 
 
 def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Given]:
-    """The schedules of a file. `tasks` maps commands to tasks, "" stands for all others.
+    """The schedules of a crontab file. `tasks` maps commands to tasks; the key "" is for all others.
 
-    `timezone` holds where the file does not say. A line that is none of a crontab's is an entry with an error. Raises
-    Invalid where no line is one.
+    `timezone` is the default for lines without one. An invalid line is an entry with an error. Raises Invalid if all
+    lines are invalid.
     """
     known = known_tasks()
     found: list[Given] = []
@@ -60,7 +61,7 @@ def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Giv
     for line in _without_users(_lines(text, timezone)):
         fields, notes, error, unmapped = _call(line.command, tasks, known)
         notes = [*line.notes, *notes]
-        base = " ".join(line.command.split())[:LONGEST_NAME]
+        base = " ".join(line.command.split())[:MAX_NAME_LENGTH]
         counted[base] = counted.get(base, 0) + 1
         name = base if counted[base] == 1 else f"{base} ({counted[base]})"
         if line.when == "@reboot":
@@ -75,7 +76,7 @@ def from_crontab(text: str, timezone: str, tasks: Mapping[str, str]) -> list[Giv
 
 
 def _without_users(lines: list[Line]) -> list[Line]:
-    """The lines without the user of a system-wide table, which a task has nothing like."""
+    """The lines without the user column of a system-wide crontab, for which tasks have no equivalent."""
     named = has_user_column([line.command for line in lines if not line.error])
     return [_without_user(line) if named or names_account(line.command) else line for line in lines]
 
@@ -109,11 +110,11 @@ def _lines(text: str, timezone: str) -> list[Line]:
 def _line(number: int, text: str, timezone: str, comment: str) -> Line:
     count, ran = field_count(text), _LINE.match(text)
     if count > 5 and not text.lstrip().startswith("@"):
-        said = f"This line has {count} fields; a crontab has five, without seconds and years."
-        return Line(number, "", "", timezone, comment, error=said)
+        reason = f"This line has {count} fields; a crontab has five, without seconds and years."
+        return Line(number, "", "", timezone, comment, error=reason)
     if ran is None:
-        said = f"“{text.strip()[:80]}” is not a crontab line. Use five fields and a command."
-        return Line(number, "", "", timezone, comment, error=said)
+        reason = f"“{text.strip()[:80]}” is not a crontab line. Use five fields and a command."
+        return Line(number, "", "", timezone, comment, error=reason)
     if ran[1].startswith("@"):
         return Line(number, ran[1].lower(), ran[2], timezone, comment)
     fields, notes = translate(ran[1].split())
@@ -121,7 +122,7 @@ def _line(number: int, text: str, timezone: str, comment: str) -> Line:
 
 
 def _when(given: Given, line: Line) -> list[Given]:
-    """One schedule, or the two that together are due when cron would run the line."""
+    """The one or two schedules that are due when cron would run the line."""
     parts = line.when.split()
     rule = {"kind": "crontab", "crontab": line.when, "timezone": line.timezone}
     if len(parts) != 5 or "*" in (parts[2], parts[4]):
@@ -135,12 +136,13 @@ def _when(given: Given, line: Line) -> list[Given]:
     try:
         days, _weekdays = parse_field("day_of_month", parts[2]), parse_field("day_of_week", parts[4])
     except RecurrenceError:
-        return [_with(given, given.name, rule)]  # which says what is wrong with it
+        return [_with(given, given.name, rule)]  # the field's validation refuses it with a reason
     note = (
         f"Cron runs this on the days {parts[2]} of the month, and also on the weekdays {parts[4]}. A schedule is due "
         "on days that match both, so this becomes two of them, without a day in common."
     )
-    others = ",".join(_ranges([day for day in range(1, 32) if day not in days]))
+    ranges = number_ranges([day for day in range(1, 32) if day not in days])
+    others = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
     first = {**rule, "crontab": " ".join([*parts[:4], "*"])}
     second = {**rule, "crontab": " ".join([*parts[:2], others, parts[3], parts[4]])}
     made = [_with(given, f"{given.name} (days of the month)", first, note)]
@@ -148,26 +150,14 @@ def _when(given: Given, line: Line) -> list[Given]:
 
 
 def _with(given: Given, name: str, rule: Mapping[str, Any], *notes: str) -> Given:
-    fields = {**given.fields, "name": name, **rule}
-    return Given(name, fields, given.line, [*given.notes, *notes], given.error, command=given.command)
-
-
-def _ranges(numbers: list[int]) -> list[str]:
-    """[1, 2, 3, 5] as ["1-3", "5"]."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found]
+    return replace(given, name=name, fields={**given.fields, "name": name, **rule}, notes=[*given.notes, *notes])
 
 
 Call = tuple[dict[str, Any], list[str], str | None, str | None]
 
 
 def _call(command: str, tasks: Mapping[str, str], known: Mapping[str, KnownTask]) -> Call:
-    """Which task a command is: its fields, notes, what is wrong, and the command where nobody has said yet."""
+    """The task of a command: its fields, notes, an error, and the command itself if its task can be chosen."""
     notes: list[str] = []
     text = re.sub(r"(?<!\\)%.*", "", command, flags=re.DOTALL).replace("\\%", "%").strip()
     if "%" in re.sub(r"\\%", "", command):
@@ -201,7 +191,7 @@ def _named(text: str, known: Mapping[str, KnownTask]) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return {"task": name, "args": [_scalar(word) for word in _words(rest)]}
     except ValueError:
-        # JSON that is refused, such as NaN: the text says why, where its field is read.
+        # Invalid JSON such as NaN is kept as text, which the field's validation refuses with a reason.
         return {"task": name, "kwargs" if rest[0] == "{" else "args": rest}
     if isinstance(value, dict):
         return {"task": name, "kwargs": value}
@@ -223,7 +213,7 @@ def _words(text: str) -> list[str]:
 
 
 def _celery_call(text: str) -> dict[str, Any] | None:
-    """`celery -A app call TASK --args='[1]' --kwargs='{}' --queue=q`, with whatever stands before it."""
+    """`celery -A app call TASK --args='[1]' --kwargs='{}' --queue=q`, with anything before it."""
     words = _words(text)
     names = [word.rsplit("/", 1)[-1] for word in words]
     if "celery" not in names or "call" not in words[names.index("celery") :]:

@@ -1,4 +1,4 @@
-"""The schedules of another database: sqlalchemy-celery-beat's, in its schema or without, or one of ours. Read only."""
+"""Imports the schedules of another database: sqlalchemy-celery-beat's, with or without its schema, or Beatdesk's."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import sqlalchemy as sa
 from webapp.database.dialects import is_sqlite
 from webapp.database.engine import SCHEMA_MAP, engine_options
 from webapp.database.moments import utc
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.rows import DETAILS, KINDS, TASKS, select_schedules
 from webapp.schedule_store.secret_arguments import exported
 from webapp.schedule_store.stored import load
 from webapp.schedules.sources.given import Given, check_names, refuse
-from webapp.schedules.sources.library import CRON_FIELDS, from_row
+from webapp.schedules.sources.library import from_row
 
 SCHEMA = "celery_schema"
 RULE_COLUMNS: dict[Kind, tuple[str, ...]] = {
     Kind.INTERVAL: ("every", "period"),
-    Kind.CRONTAB: (*CRON_FIELDS, "timezone"),
+    Kind.CRONTAB: (*FIELD_NAMES, "timezone"),
     Kind.SOLAR: ("event", "latitude", "longitude"),
     Kind.CLOCKED: ("clocked_time",),
 }
 
 
 def from_database(url: str, now: datetime) -> list[Given]:
-    """Every schedule there is. Raises Invalid when the database cannot be read, without the address in its words."""
+    """All schedules of a database. Raises Invalid if it cannot be read; the message does not contain the URL."""
     try:
-        # Without what we set up for a database of our own, such as its journal and where its tables lie.
+        # Without the execution options for our own database, such as its journal and schema.
         engine = sa.create_engine(url, **(engine_options(url) | {"execution_options": {}}))
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError):
         raise refuse("Enter the URL of a database, such as postgresql+psycopg://… or sqlite:///….") from None
     file = engine.url.database
     if is_sqlite(engine) and (not file or not Path(file).is_file()):
-        raise refuse("There is no SQLite file of this name.")  # which would otherwise be made, and be empty
+        raise refuse("There is no SQLite file of this name.")  # SQLite would create an empty one
     try:
         with engine.connect() as connection:
-            return check_names(_read(connection, now))
+            return check_names(_read_schedules(connection, now))
     except sa.exc.DatabaseError as error:
         reason = " ".join(str(error.orig).split())
         raise refuse(f"The database cannot be read: {reason[:300]}.") from None
@@ -47,7 +48,7 @@ def from_database(url: str, now: datetime) -> list[Given]:
         engine.dispose()
 
 
-def _read(connection: sa.Connection, now: datetime) -> list[Given]:
+def _read_schedules(connection: sa.Connection, now: datetime) -> list[Given]:
     inspector = sa.inspect(connection)
     if inspector.has_table(DETAILS.name):
         own = connection.execution_options(schema_translate_map=SCHEMA_MAP)
@@ -61,7 +62,7 @@ def _read(connection: sa.Connection, now: datetime) -> list[Given]:
 
 
 def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) -> list[Given]:
-    """As the tables are there, whichever version of the library made them."""
+    """The rows of the library's tables, with the columns of whichever version created them."""
     tables = sa.MetaData()
     rules: dict[tuple[str, int], dict[str, Any]] = {}
     for kind, columns in RULE_COLUMNS.items():
@@ -87,10 +88,10 @@ def _library_rows(connection: sa.Connection, schema: str | None, now: datetime) 
 
 
 def _aware(value: Any) -> Any:
-    """SQLite gives the library's moments, which are UTC, without a zone."""
+    """SQLite returns the library's moments, which are UTC, without a time zone."""
     return utc(value) if isinstance(value, datetime) else value
 
 
 def _type(name: str) -> Any:
-    """Enumerations as the text that they are."""
+    """The type of a column; enumerations are read as text."""
     return sa.DateTime(timezone=True) if name == "clocked_time" else sa.Integer() if name == "every" else sa.String()

@@ -1,4 +1,4 @@
-"""What `manage.py dumpdata django_celery_beat` writes: objects with model, primary key and fields."""
+"""Imports the output of `manage.py dumpdata django_celery_beat`: objects with model, primary key and fields."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Row = tuple[Mapping[str, Any], int]
 
 
 def looks_like_dumpdata(text: str) -> bool:
-    """Whether a text is most likely this."""
+    """Whether a text is probably such a dump."""
     return APP in text and find_fixture(text) is not None
 
 
 def from_dumpdata(text: str, now: datetime, timezone: str) -> list[Given]:
-    """The schedules of a dump; objects of other applications are passed over.
+    """The schedules of a dump; objects of other applications are ignored.
 
-    `timezone` is where crontabs of old versions and other times are meant that name no zone. Raises Invalid.
+    `timezone` is the default for crontabs and times without a time zone. Raises Invalid.
     """
     rules: dict[tuple[str, str], list[Row]] = {}
     tasks: list[tuple[Row, str]] = []

@@ -1,4 +1,4 @@
-"""A fixture of Django's as a JSON list, JSON lines or YAML, with what else a command printed before and after it."""
+"""Parses Django fixtures in JSON, JSON lines or YAML, with other output of the command before and after them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from webapp.encoding import STRICT_NUMBERS
 from webapp.schedules.sources.given import Given, refuse
-from webapp.schedules.sources.own import read_list
+from webapp.schedules.sources.yaml_file import read_list
 
-# Where it begins. Logging that a command printed before it may be in brackets or JSON too.
+# The beginning of a fixture. Log output before it may have brackets or JSON as well.
 _KEY = r"(?:model|pk|fields)"
 _BEGINS = re.compile(rf"^[ \t]*(?:\[\s*\{{\s*\"{_KEY}\"|-[ \t]+{_KEY}:|\{{\s*\"{_KEY}\")", re.MULTILINE)
 _MAX_SHOWN = 80
@@ -18,20 +18,20 @@ Objects = list[tuple[Any, int]]
 
 
 def find_fixture(text: str) -> int | None:
-    """Where in the text a fixture begins; None where there is none."""
+    """The position at which a fixture begins; None if there is none."""
     found = _BEGINS.search(text)
     return None if found is None else found.start()
 
 
 def read_fixture(text: str) -> tuple[Objects, list[Given]]:
-    """Each object of a fixture with its line; and the lines around them as entries that are left out.
+    """Each object of a fixture with its line, and the lines around them as entries that are left out.
 
     Raises Invalid.
     """
     start = find_fixture(text)
     if start is None:
         raise refuse("This is not a dump. Use JSON, JSON lines or YAML as manage.py dumpdata writes it.")
-    # Blanks in the place of what stands before it keep the numbers of the lines.
+    # Newlines in place of the text before it keep the line numbers.
     body = "\n" * text.count("\n", 0, start) + text[start:]
     around = [_stray(line, number) for number, line in enumerate(text[:start].splitlines(), 1) if line.strip()]
     first = body.lstrip()[0]

@@ -1,4 +1,4 @@
-"""What a source says of one schedule, in the fields of ours, before anything is checked."""
+"""Entries of an import: one schedule of a source in Beatdesk's fields, before they are validated."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from itertools import islice
 from typing import Any
 
 from webapp.encoding import MAX_JSON_DEPTH
+from webapp.recurrence.values import MICROSECONDS
 from webapp.web.errors import Invalid
 
-MOST = 10_000
+MAX_ENTRIES = 10_000
 MAX_FILE_LENGTH = 8_000_000  # characters
-# Values in a whole file, with what an alias or a name repeats counted each time, and how deep they lie in each other.
+# Limits of a whole file; values that an alias or a name repeats count each time.
 MAX_VALUES = 500_000
-# Of the arguments, and of the file, its list and the entry around them.
+# The depth of arguments, and of the file, the list and the entry around them.
 MAX_DEPTH = MAX_JSON_DEPTH + 4
 MAX_KEY_LENGTH = 255
 UNNAMED = "an entry without a name"
-_UNITS = (("days", 86_400_000_000), ("hours", 3_600_000_000), ("minutes", 60_000_000), ("seconds", 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One entry: its fields, the line where it stands, and what people should know of its translation.
+    """One entry: its fields, its line, and notes on its translation.
 
-    `error` says why it cannot be translated; `skipped` why it is left out, which stops nothing. `command` is what a
-    line of a crontab runs, where nobody has said yet which task that is. `anchor` is where a new interval's grid
-    begins, so that it keeps the phase that it had.
+    `error` is why it cannot be translated; `skipped` is why it is left out, which does not prevent the import.
+    `command` is the command of a crontab's line whose task can be chosen. `anchor` is the beginning of a new
+    interval's grid, so that it keeps its phase.
     """
 
     name: str
@@ -48,14 +48,14 @@ TOO_DEEP = f"It is nested deeper than {MAX_DEPTH} levels."
 
 
 def refuse(text: str, line: int | None = None) -> Invalid:
-    """What is wrong with a whole file, and on which line."""
+    """The error for a whole file, with the line if there is one."""
     return Invalid({"file": text if line is None else f"Line {line}: {text}"})
 
 
 def check_values(found: Sequence[Given]) -> None:
-    """Raises Invalid where the fields of all entries together are more than `MAX_VALUES`, or too deep.
+    """Refuse entries with more than `MAX_VALUES` values in total, or nested too deep. Raises Invalid.
 
-    A few lines whose names or aliases repeat each other can stand for more values than a machine can walk through.
+    With names or aliases that repeat each other, a few lines can produce more values than can be processed.
     """
     left = MAX_VALUES
     for one in found:
@@ -80,17 +80,17 @@ def _inner(level: Sequence[Any]) -> Iterator[Any]:
 
 
 def check_names(found: Sequence[Given]) -> list[Given]:
-    """The entries, at most MOST, their names as schedules have them. Raises Invalid.
+    """The entries, at most MAX_ENTRIES, with normalized names. Raises Invalid.
 
-    Two may have the same name: which of them is meant is decided when they are imported.
+    Names may be duplicate: the import lets the user leave entries out.
     """
-    if len(found) > MOST:
-        raise refuse(f"Import at most {MOST:,} schedules at a time.")
+    if len(found) > MAX_ENTRIES:
+        raise refuse(f"Import at most {MAX_ENTRIES:,} schedules at a time.")
     return [replace(one, name=unicodedata.normalize("NFC", one.name).strip()) for one in found]
 
 
 def entry_keys(found: Sequence[Given]) -> list[str]:
-    """What each entry is called where it is left out: its name, with its place where another one has that name."""
+    """The key by which each entry can be left out: its name, with its position if the name is not unique."""
     names = [" ".join(one.name.split())[:MAX_KEY_LENGTH] or UNNAMED for one in found]
     count = Counter(names)
     return [
@@ -100,11 +100,9 @@ def entry_keys(found: Sequence[Given]) -> list[str]:
 
 
 def interval(every: timedelta) -> dict[str, Any]:
-    """A length of time in its largest whole unit. Raises ValueError when it is not longer than nothing."""
+    """An interval in its largest whole unit. Raises ValueError unless it is longer than zero."""
     microseconds = every // timedelta(microseconds=1)
     if microseconds <= 0:
         raise ValueError("an interval must be longer than 0 seconds")
-    for period, size in _UNITS:
-        if microseconds % size == 0:
-            return {"kind": "interval", "every": microseconds // size, "period": period}
-    return {"kind": "interval", "every": microseconds, "period": "microseconds"}
+    period = next(name for name, size in MICROSECONDS.items() if microseconds % size == 0)
+    return {"kind": "interval", "every": microseconds // MICROSECONDS[period], "period": period}

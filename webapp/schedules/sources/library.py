@@ -1,4 +1,4 @@
-"""Rows as django-celery-beat and sqlalchemy-celery-beat keep them, in our fields. Both have the same columns."""
+"""Translates rows of django-celery-beat and sqlalchemy-celery-beat, which have the same columns, into our fields."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.encoding import decode_json
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.cron_dialect import translate
 from webapp.schedules.sources.given import Given
 
 RULES = ("interval", "crontab", "solar", "clocked")
-CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-# What messages may be given there, and schedules here not.
-_NO_PLACE = ("headers",)
+# Columns without an equivalent here.
+_UNSUPPORTED = ("headers",)
 
 
 def from_row(
@@ -27,14 +27,16 @@ def from_row(
     *,
     timezone: str,
 ) -> Given:
-    """One schedule: `row` has the columns of its table, `rule` those of the row that says when.
+    """One schedule: `row` has the columns of its task, `rule` those of its rule.
 
-    `timezone` is where times are meant that name no zone.
+    `timezone` is the default for times without a time zone.
     """
     name = str(row.get("name") or "")
     if str(row.get("task") or "").startswith("celery."):
         return Given(name, line=line, skipped="Celery's own cleanup task; Beatdesk removes old results by retention.")
-    notes = [f"“{key}” is not supported and is left out." for key in _NO_PLACE if row.get(key) not in (None, "", "{}")]
+    notes = [
+        f"“{key}” is not supported and is left out." for key in _UNSUPPORTED if row.get(key) not in (None, "", "{}")
+    ]
     fields: dict[str, Any] = {
         "name": name,
         "task": row.get("task"),
@@ -45,8 +47,8 @@ def from_row(
         **{key: row.get(key) or None for key in TARGETS},
         "priority": row.get("priority"),
         "expire_seconds": row.get("expire_seconds"),
-        "start": _moment(row.get("start_time"), timezone, notes),
-        "end": _moment(row.get("expires"), timezone, notes),
+        "start": _parse_moment(row.get("start_time"), timezone, notes),
+        "end": _parse_moment(row.get("expires"), timezone, notes),
         "description": row.get("description") or "",
         **_rule(kind, rule, timezone, notes),
     }
@@ -60,12 +62,12 @@ def from_row(
             fields["enabled"] = False
             notes.append("It has run once, as set: it is imported disabled.")
     has_phase = kind == "interval" and not row.get("start_time")
-    last_run = _moment(row.get("last_run_at"), timezone, []) if has_phase else None
+    last_run = _parse_moment(row.get("last_run_at"), timezone, []) if has_phase else None
     return Given(name, fields, line, notes, anchor=_phase(last_run, now))
 
 
 def _phase(last_run: Any, now: datetime) -> datetime | None:
-    """Where the grid of an interval begins that last ran then: in whole seconds, as where a database is adopted."""
+    """The beginning of an interval's grid by its last run, in whole seconds, as when a database is adopted."""
     if not isinstance(last_run, datetime) or last_run > now:
         return None
     return last_run.replace(microsecond=0)
@@ -84,14 +86,14 @@ def _rule(kind: str, rule: Mapping[str, Any], timezone: str, notes: list[str]) -
                 if name in ("event", "latitude", "longitude")
             }
         case _:
-            return {"kind": "clocked", "at": _moment(rule.get("clocked_time"), timezone, notes)}
+            return {"kind": "clocked", "at": _parse_moment(rule.get("clocked_time"), timezone, notes)}
 
 
 def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[str, str]:
-    """Its five fields, day 7 as Sunday, and its zone: rows of old versions name none."""
-    fields = [str(rule.get(name, "*")).replace(" ", "") for name in CRON_FIELDS]
+    """The five fields, with day 7 as Sunday, and the time zone, which rows of old versions lack."""
+    fields = [str(rule.get(name, "*")).replace(" ", "") for name in FIELD_NAMES]
     if "7" in fields[-1]:
-        # The other fields are Celery's already.
+        # The other fields have Celery's syntax already.
         (*_others, fields[-1]), translated = translate(["*"] * 4 + fields[-1:])
         notes += translated
     named = rule.get("timezone")
@@ -101,17 +103,17 @@ def _crontab(rule: Mapping[str, Any], timezone: str, notes: list[str]) -> dict[s
 
 
 def _decoded(value: Any, none: list[Any] | dict[str, Any]) -> Any:
-    """Arguments; the libraries take null and a JSON object of one empty pair of braces for none, and so do people."""
+    """The arguments. For the libraries, null and an empty object also mean no arguments."""
     if isinstance(value, str):
         try:
             value = decode_json(value or "null")
         except ValueError:
-            return value  # which the check of the field refuses, and says why
+            return value  # the field's validation refuses it with a reason
     return none if value in (None, {}, []) else value
 
 
-def _moment(value: Any, timezone: str, notes: list[str]) -> Any:
-    """An aware moment. What is no moment stays as it is."""
+def _parse_moment(value: Any, timezone: str, notes: list[str]) -> Any:
+    """An aware moment; a value that is not a moment is returned as it is."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -1,7 +1,7 @@
-"""RedBeat's schedules, as celery-redbeat 2 keeps them in Redis. They are only read.
+"""Imports RedBeat's schedules from Redis, as celery-redbeat 2 stores them.
 
 Each is a hash at `PREFIX` + name, whose field `definition` is JSON. `PREFIX:schedule` is a sorted set of the keys that
-RedBeat fires, `PREFIX:statics` the set of the names that an app's own `beat_schedule` gave it.
+RedBeat fires, `PREFIX:statics` the set of the names from an app's own `beat_schedule`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from celery.schedules import crontab, schedule
 from webapp.config import ConfigError
 from webapp.encoding import STRICT_NUMBERS, encodable_value
 from webapp.messaging.redis_hashes import Unreachable, connected, read_hashes
-from webapp.schedules.sources.given import MOST, Given, check_names, check_values, refuse
+from webapp.schedules.sources.given import MAX_ENTRIES, Given, check_names, check_values, refuse
 from webapp.schedules.sources.python.beat_schedule import from_entry
 from webapp.schedules.sources.python.timezone import Zone, chosen_or
 from webapp.web.errors import Invalid
 
 PREFIX = "redbeat:"
-# Its own keys begin with the prefix and another colon.
+# RedBeat's own keys begin with the prefix and another colon.
 _OWN = ("schedule", "statics", "lock")
 _STATIC = "It comes from the beat_schedule of the app, which would write it to RedBeat again."
 _NOT_FIRED = "RedBeat does not fire it, because its set of due times lacks it: it is imported disabled."
 
 
 def from_redbeat(url: str, prefix: str, chosen: str) -> list[Given]:
-    """Every schedule there is. `chosen` is the Celery app's time zone, which RedBeat does not keep. Raises Invalid."""
+    """All schedules of RedBeat. `chosen` is the Celery app's time zone, which it does not store. Raises Invalid."""
     own = {f"{prefix}:{name}" for name in _OWN}
     try:
         with connected("--redbeat", url) as client:
-            hashes = dict(read_hashes(client, prefix, "definition", MOST + len(own) + 1))
+            hashes = dict(read_hashes(client, prefix, "definition", MAX_ENTRIES + len(own) + 1))
             fired = set(client.zrange(f"{prefix}:schedule", 0, -1))
             statics = set(client.smembers(f"{prefix}:statics"))
     except (ConfigError, Unreachable) as error:
@@ -70,13 +70,13 @@ def _given(name: str, definition: str | None, zone: Zone) -> Given:
     enabled = bool(value.pop("enabled", True))
     try:
         given = from_entry(name, value | {"schedule": _rule(value.get("schedule"))}, zone)
-    except Exception as error:  # noqa: BLE001  # Celery's own errors of every kind, about what people wrote
+    except Exception as error:  # noqa: BLE001  # Celery raises errors of any kind about invalid schedules
         return Given(name, error=f"It cannot be read: {error}.")
     return replace(given, fields={**given.fields, "enabled": enabled} if given.fields else {})
 
 
 def _rule(value: Any) -> Any:
-    """A schedule of Celery's from RedBeat's JSON. Raises ValueError, and what Celery raises."""
+    """A Celery schedule from RedBeat's JSON. Raises ValueError, and any error of Celery."""
     if not isinstance(value, Mapping):
         return value
     match value.get("__type__"):
@@ -89,7 +89,7 @@ def _rule(value: Any) -> Any:
 
 
 def _with_moment(value: dict[str, Any]) -> dict[str, Any]:
-    """RedBeat's form of a date and time among the arguments in the form that Celery sends to a task."""
+    """A date and time among the arguments, from RedBeat's form to the one that Celery sends to tasks."""
     if value.get("__type__") != "datetime" or "year" not in value:
         return value
     parts = {name: part for name, part in value.items() if name not in ("__type__", "timezone")}

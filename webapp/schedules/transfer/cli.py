@@ -15,9 +15,9 @@ from webapp.extensions import db
 from webapp.schedules.cli.stored import schedules
 from webapp.schedules.editor.forms import said
 from webapp.schedules.sources.database import from_database
+from webapp.schedules.sources.formats import FORMATS, ImportOptions, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_module
-from webapp.schedules.sources.reading import FORMATS, Asked, decode, disable_unknown, read, read_zone
 from webapp.schedules.sources.redbeat import PREFIX, from_redbeat
 from webapp.schedules.transfer import service
 from webapp.schedules.transfer.export import FORMATS as EXPORT_FORMATS
@@ -27,7 +27,7 @@ from webapp.web.errors import Invalid
 from webapp.web.formats import plural
 
 SOURCES = ("beat_schedule", "database", "redbeat")
-# The fields of an error that are options here.
+# The fields of errors that are options of the command.
 OPTIONS = ("timezone", "redbeat", "without")
 SIGNS = {"create": "+", "change": "~", "keep": " ", "remove": "-", "skip": "/", "refuse": "!"}
 
@@ -46,8 +46,8 @@ def export_schedules(output: TextIO, format_: str) -> None:
     found = export(format_, with_seals=True)
     output.write(found.text)
     if found.sealed:
-        told = f"Secret arguments are sealed and need the same SECRET_KEY: {plural(len(found.sealed), 'schedule')}."
-        click.echo(told, err=True)
+        hint = f"Secret arguments are sealed and need the same SECRET_KEY: {plural(len(found.sealed), 'schedule')}."
+        click.echo(hint, err=True)
 
 
 @schedules.command("import")
@@ -74,15 +74,15 @@ def import_schedules(
     """
     if sum(bool(source[name]) for name in SOURCES) + bool(file) != 1:
         raise click.UsageError("Choose one source: FILE, --beat-schedule, --database or --redbeat.")
-    wishes: dict[str, Any] = {"remove": source["remove"], "without": without}
+    options: dict[str, Any] = {"remove": source["remove"], "without": without}
     try:
         entries = _entries(file, source)
-        steps = service.difference(entries, **wishes)
+        steps = service.difference(entries, **options)
         service.require_entries(steps, without)
         refused = [step for step in steps if step.errors]
         do_it = do_it and (not refused or (skip_refused and service.written(steps) > 0))
         if do_it:
-            steps = service.apply(entries, **wishes, skip_refused=skip_refused)
+            steps = service.apply(entries, **options, skip_refused=skip_refused)
     except Invalid as error:
         raise click.ClickException(_with_option(error)) from error
     finally:
@@ -95,27 +95,27 @@ def import_schedules(
 
 
 class _PartlyWritten(click.ClickException):
-    """Some entries could not be imported, and all the others were."""
+    """Some entries could not be imported; all others were."""
 
     exit_code = 3
 
 
 def _refused(refused: int, steps: Sequence[Step], *, written: bool) -> click.ClickException:
-    told = f"{refused} of {len(steps)} cannot be imported"
+    summary = f"{refused} of {len(steps)} cannot be imported"
     if written:
-        return _PartlyWritten(f"{told}; {plural(service.written(steps), 'other schedule')} written")
+        return _PartlyWritten(f"{summary}; {plural(service.written(steps), 'other schedule')} written")
     ways = "--without NAME leaves one out, --skip-refused imports the rest"
-    return click.ClickException(f"nothing was written: {told}; {ways}")
+    return click.ClickException(f"nothing was written: {summary}; {ways}")
 
 
 def _with_option(error: Invalid) -> str:
-    """What is wrong, with the option at fault before it."""
+    """The messages of an error, each with the option at fault."""
     return str(Invalid({f"--{name}" if name in OPTIONS else name: text for name, text in error.fields.items()}))
 
 
 def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     zone = read_zone(source["timezone"] or current_app.extensions["settings"].timezone)
-    # Celery has a default of its own, and so has RedBeat with it.
+    # Celery and RedBeat have a default of their own.
     chosen = zone if source["timezone"] else ""
     if source["beat_schedule"]:
         return disable_unknown(from_module(source["beat_schedule"], chosen))
@@ -124,9 +124,9 @@ def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     if source["redbeat"]:
         return disable_unknown(from_redbeat(source["redbeat"], source["redbeat_key_prefix"], chosen))
     assert file is not None  # noqa: S101  # one source is there
-    # The last "=" divides: commands may have some, names of tasks have none.
+    # Split at the last "=": commands may contain it, names of tasks do not.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
-    return read(decode(file.read()), Asked(source["format_"] or "", zone, mapped, bool(chosen)), now())
+    return read(decode(file.read()), ImportOptions(source["format_"] or "", zone, mapped, bool(chosen)), now())
 
 
 def _as_json(steps: list[Step]) -> str:

@@ -1,7 +1,7 @@
-"""Schedules as the text of a file, the same for page and command line.
+"""Exports schedules as the text of a file, for page and command line.
 
-It has what people decide (`Definition.snapshot`), in YAML and JSON without what equals the defaults. Not in it:
-numbers, versions, pauses, and what has run.
+A file has the definitions (`Definition.snapshot`), in YAML and JSON without default values; it has no ids, versions,
+pauses and runs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from webapp.schedule_store import secret_arguments, stored
 from webapp.schedule_store.definition import DEFAULTS, FIELDS
 from webapp.schedule_store.rows import TASKS, select_schedules
 from webapp.schedule_store.stored import Stored
-from webapp.schedules.sources.own import to_yaml
 from webapp.schedules.sources.python.export import to_source
+from webapp.schedules.sources.yaml_file import to_yaml
 from webapp.secrecy.rows import sealed_places
 
 TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"
@@ -26,7 +26,7 @@ TOO_DEEP = f"nested deeper than {MAX_JSON_DEPTH} levels"
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its name, what it is for, its media type, and the name of a file, with the day at `{}`."""
+    """A format: its name, purpose, media type, and file name, in which `{}` is the date."""
 
     name: str
     purpose: str
@@ -43,16 +43,16 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The text of a file; `sealed` says by name where sealed secrets stand, which only the same SECRET_KEY opens."""
+    """The text of a file; `sealed` has the places of secrets by name, encrypted with the SECRET_KEY."""
 
     text: str
     sealed: Mapping[str, Sequence[str]]
 
 
 def export(format_: str, chosen: Collection[int] | None = None, *, with_seals: bool) -> Exported:
-    """The schedules of these numbers, or all, by name, in one of `FORMATS`.
+    """The schedules with these ids, or all, by name, in one of `FORMATS`.
 
-    Secrets are masked, or sealed to import them again; in Python they are always masked.
+    Secrets are masked, or sealed so that they can be imported again; in Python they are always masked.
     """
     if format_ == "python":
         return Exported(to_source([found.beat_values for found in schedules(chosen)]), {})
@@ -63,26 +63,26 @@ def export(format_: str, chosen: Collection[int] | None = None, *, with_seals: b
 
 
 def schedules(chosen: Collection[int] | None = None) -> Sequence[Stored]:
-    """Those of these numbers, or all, by name."""
+    """The schedules with these ids, or all, by name."""
     if chosen is not None:
         return stored.find_many(db.session, chosen)
     return stored.load(db.session, select_schedules().order_by(TASKS.c.name))
 
 
 def entries(chosen: Collection[int] | None = None, *, with_seals: bool = False) -> list[dict[str, Any]]:
-    """Each schedule as it stands in a file, with only what differs from the defaults."""
+    """Each schedule as an entry of a file, without default values."""
     shown = secret_arguments.exported if with_seals else secret_arguments.shown
     return [entry_of(shown(_readable(found.snapshot))) for found in schedules(chosen)]
 
 
 def _readable(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """With a text for arguments, of another program's row, that are too deep: an import refuses that entry alone."""
+    """A snapshot with a text in place of arguments nested too deep, so that an import refuses only that entry."""
     deep = {name: TOO_DEEP for name in ("args", "kwargs") if json_depth(snapshot[name]) > MAX_JSON_DEPTH}
     return {**snapshot, **deep}
 
 
 def entry_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """One schedule as it stands in a file."""
+    """One schedule as an entry of a file, without default values."""
     return {
         name: snapshot[name]
         for name in FIELDS

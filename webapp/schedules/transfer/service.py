@@ -1,7 +1,6 @@
-"""Schedules out of files: what an import would change is shown before it is done.
+"""Imports schedules: first the difference, then the import in one transaction.
 
-An import runs nothing. Any entry can be left out; one that is wrong refuses itself, and the others are imported where
-that was asked for.
+An import starts no runs. Any entry can be left out; if one is invalid, the others are imported only on request.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from webapp.schedule_store.rows import TASKS, select_schedules
 from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.schedules import service
-from webapp.schedules.actions import told_withdrawn
+from webapp.schedules.actions import withdrawn_text
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.validation import examine
@@ -32,7 +31,7 @@ from webapp.secrecy.sealing import VERSION
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import Invalid
 
-CHUNK = 500
+BATCH_SIZE = 500
 WRITTEN = ("create", "change", "remove")
 _DEFINED = "It is defined in code and would be created again, so it is kept."
 _SAME_NAME = "Several entries have this name. Leave out all but one."
@@ -41,11 +40,11 @@ _DOUBTFUL = "It is kept, because an entry that cannot be imported may be this on
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an import does with one entry, and what people should know of it.
+    """What an import does with one entry, with notes on it.
 
-    The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" is why nothing can be done.
-    `key` is the name by which the entry can be left out, `left_out` whether it was. `withdrawn` says, once it is done,
-    which skips ahead were withdrawn by it.
+    The action is "create", "change", "keep" or "remove"; "skip" leaves it out; "refuse" means that it has errors.
+    `key` is the name by which the entry can be left out, `left_out` whether it was. `withdrawn` names, after the
+    import, the skips of coming due times that it withdrew.
     """
 
     name: str
@@ -71,9 +70,9 @@ class _Ready:
 
 
 def difference(entries: Sequence[Given], *, remove: bool = False, without: Collection[str] = ()) -> list[Step]:
-    """What an import would do. What is not among the entries stays, unless it is to be removed.
+    """What an import would do. Schedules that are not in it are kept, unless `remove` is set.
 
-    `without` has the names or keys of what is left out, removals too.
+    `without` has the names or keys of entries and removals to leave out.
     """
     return [ready.step for ready in _prepare(entries, remove=remove, without=without)]
 
@@ -83,7 +82,7 @@ def apply(
 ) -> list[Step]:
     """Import what `difference` shows, in one transaction.
 
-    Raises Invalid when an entry is wrong, and imports nothing; with `skip_refused` it imports the others.
+    Raises Invalid if an entry has errors, and imports nothing; with `skip_refused` it imports the others.
     """
     prepared, edit = _prepare(entries, remove=remove, without=without), service.writer(now())
     steps = [ready.step for ready in prepared]
@@ -99,7 +98,7 @@ def apply(
 
 
 def note_refused(steps: Sequence[Step]) -> bool:
-    """Audit which entries only an admin may import; gives whether there were any."""
+    """Record in the audit which entries only an admin may import; gives whether there were any."""
     forbidden = [step for step in steps if step.forbidden]
     for step in forbidden:
         own_tasks.note(step.errors["task"], kind="schedule", number="", name=step.name)
@@ -108,19 +107,19 @@ def note_refused(steps: Sequence[Step]) -> bool:
 
 
 def refusals(steps: Sequence[Step]) -> dict[str, str]:
-    """What is wrong, by the line and name of the entry, and the field."""
+    """The errors, by line and name of the entry, and field."""
     return {f"{_place(step)}: {name}": text for step in steps for name, text in step.errors.items()}
 
 
 def require_entries(steps: Sequence[Step], without: Collection[str]) -> None:
-    """Refuse to leave out what is not there: it may be misspelt. Raises Invalid at `without`."""
+    """Refuse names in `without` that do not exist, as they may be misspelt. Raises Invalid at `without`."""
     missing = sorted(set(without) - {step.key for step in steps} - {step.name for step in steps})
     if missing:
         raise Invalid({"without": f"There is no entry “{missing[0][:80]}”."})
 
 
 def written(steps: Sequence[Step]) -> int:
-    """How many schedules an import writes."""
+    """The number of schedules that an import writes."""
     return sum(step.action in WRITTEN for step in steps)
 
 
@@ -137,16 +136,16 @@ def _place(step: Step) -> str:
 
 
 def _write(edit: Writer, ready: _Ready) -> Step:
-    """Write one schedule; gives what was done."""
+    """Write one schedule; gives the step with what was withdrawn."""
     before, definition, step = ready.before, ready.definition, ready.step
     if definition is None:
-        assert before is not None  # noqa: S101  # only what is there is removed
+        assert before is not None  # noqa: S101  # only stored schedules are removed
         edit.delete(before)
     elif before is None:
         edit.create(definition, "import", anchor=ready.anchor)
     else:
         edit.update(before, definition, "import")
-        return replace(step, withdrawn=told_withdrawn([edit.written[before.id]]))
+        return replace(step, withdrawn=withdrawn_text([edit.written[before.id]]))
     return step
 
 
@@ -169,29 +168,29 @@ def _prepare(entries: Sequence[Given], *, remove: bool, without: Collection[str]
 
 def _stored(names: Sequence[str]) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
-    for start in range(0, len(names), CHUNK):
-        some = select_schedules().where(TASKS.c.name.in_(names[start : start + CHUNK]))
+    for start in range(0, len(names), BATCH_SIZE):
+        some = select_schedules().where(TASKS.c.name.in_(names[start : start + BATCH_SIZE]))
         found |= {schedule.name: schedule for schedule in stored.load(db.session, some)}
     return found
 
 
 def _placed(step: Step, key: str, *, left_out: bool) -> Step:
-    """What is left out still says what it would do, but not what is wrong with it."""
+    """A step with its key. If it is left out, it has no errors, but still shows its changes."""
     if not left_out:
         return replace(step, key=key)
     return replace(step, key=key, left_out=True, action="skip", errors={}, forbidden=False)
 
 
 def _removals(kept: set[str], without: Collection[str], *, doubtful: bool) -> list[_Ready]:
-    """What is there and not among the names. What the code defines would come back, so it stays.
+    """The removals of schedules that are not in `kept`. Those defined in code are kept, as they would be created again.
 
-    All of it stays while an entry is wrong, because that may be what the entry means.
+    If an entry has errors, all are kept, because the entry may be one of them.
     """
     names = db.session.execute(sa.select(TASKS.c.id, TASKS.c.name).order_by(TASKS.c.name))
     gone = [number for number, name in names if name not in kept]
     found: list[Stored] = []
-    for start in range(0, len(gone), CHUNK):
-        found += stored.find_many(db.session, gone[start : start + CHUNK])
+    for start in range(0, len(gone), BATCH_SIZE):
+        found += stored.find_many(db.session, gone[start : start + BATCH_SIZE])
     return [_removal(one, doubtful=doubtful, left_out=one.name in without) for one in found]
 
 
@@ -211,7 +210,7 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
         return _Ready(Step(name, "skip", notes=[*given.notes, given.skipped], line=given.line))
     if given.error is not None:
         return _Ready(Step(name, "refuse", errors={"": given.error}, **about))
-    # An entry says everything: what is left out is the default, also of a schedule that is there already.
+    # An entry is complete: missing fields have their defaults, also for a schedule that exists already.
     wanted, current = {**DEFAULTS, **given.fields}, before.snapshot if before else None
     examined = examine(wanted, moment, current=current, opens=(VERSION,), keeps_unknown=True)
     definition = examined.definition

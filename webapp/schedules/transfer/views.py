@@ -16,7 +16,7 @@ from webapp.recurrence.zone_search import zone_names
 from webapp.schedules import service
 from webapp.schedules.asked import asked_filters
 from webapp.schedules.list import listing
-from webapp.schedules.sources.reading import FORMATS, Asked, decode, guess, read
+from webapp.schedules.sources.formats import FORMATS, ImportOptions, decode, guess, read
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.schedules.transfer.service import Step
@@ -61,7 +61,7 @@ def _chosen() -> Collection[int] | None:
 @access(Permission.EDIT_SCHEDULES)
 def import_form() -> Response:
     """Where a file is chosen or pasted."""
-    return _page(200, "", Asked(timezone=current_app.extensions["settings"].timezone), None)
+    return _page(200, "", ImportOptions(timezone=current_app.extensions["settings"].timezone), None)
 
 
 @blueprint.post("/import")
@@ -116,7 +116,7 @@ def _without(given: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(filter(None, names)))
 
 
-def _digest(text: str, asked: Asked, steps: list[Step], *, remove: bool) -> str:
+def _digest(text: str, asked: ImportOptions, steps: list[Step], *, remove: bool) -> str:
     """What was shown: an import of something else, or one that refuses other entries, shows that first.
 
     What is left out is no part of it, because each entry was shown with what it does.
@@ -125,7 +125,7 @@ def _digest(text: str, asked: Asked, steps: list[Step], *, remove: bool) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def _asked(given: dict[str, Any]) -> Asked:
+def _asked(given: dict[str, Any]) -> ImportOptions:
     tasks = given.get("tasks")
     if not isinstance(tasks, dict):
         tasks = dict(zip(list_sent("command", given), list_sent("task_of", given), strict=False))
@@ -133,7 +133,7 @@ def _asked(given: dict[str, Any]) -> Asked:
     named = {str(command): str(task) for command, task in tasks.items() if task}
     chosen = str(given.get("timezone") or "").strip()
     timezone = chosen or current_app.extensions["settings"].timezone
-    return Asked(str(given.get("format") or ""), timezone, named, bool(chosen))
+    return ImportOptions(str(given.get("format") or ""), timezone, named, bool(chosen))
 
 
 def _text(given: dict[str, Any]) -> str:
@@ -144,7 +144,7 @@ def _text(given: dict[str, Any]) -> str:
     return decode(upload.read())
 
 
-def _page(status: int, text: str, asked: Asked, steps: list[Step] | None, **more: Any) -> Response:
+def _page(status: int, text: str, asked: ImportOptions, steps: list[Step] | None, **more: Any) -> Response:
     format_ = asked.format if asked.format in FORMATS else guess(text) if text.strip() else ""
     shown = {"error": None, "remove": False, "without": [], **more}
     seen = _digest(text, asked, steps or [], remove=shown["remove"])

@@ -1,1 +1,1 @@
-"""Celery's `beat_schedule` in Python source: read without running it, and written."""
+"""Celery's `beat_schedule` in Python source: parsed without executing it, and exported."""

@@ -1,4 +1,4 @@
-"""Celery's `beat_schedule`: from Python source, which is read and not run, or as it is in a module."""
+"""Imports Celery's `beat_schedule` from Python source, which is parsed and not executed, or from an imported module."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from celery import Celery
 from celery.app.utils import Settings
 from celery.schedules import crontab, schedule, solar
 
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.given import Given, check_names, interval, refuse
 from webapp.schedules.sources.python.changes import PERIODIC, SCHEDULES
@@ -29,8 +30,8 @@ from webapp.schedules.sources.python.values import (
     When,
     Write,
     complete,
+    conditions,
     join_lines,
-    said,
 )
 
 _ENTRY = {"task", "schedule", "args", "kwargs", "options"}
@@ -38,16 +39,16 @@ _OPTIONS = {"queue", *TARGETS, "priority", "expires"}
 
 
 def looks_like_beat_schedule(text: str) -> bool:
-    """Whether a text is most likely this."""
+    """Whether a text is probably Python source with a schedule."""
     if any(name in text for name in (*SCHEDULES, PERIODIC)):
         return True
     return text.lstrip()[:1] == "{" and any(f"{quote}schedule{quote}" in text for quote in "'\"")
 
 
 def from_source(text: str, timezone: str = "") -> list[Given]:
-    """The entries of a dict in Python source, or of every schedule that a whole module makes.
+    """The entries of a dict in Python source, or of all schedules of a module.
 
-    `timezone` is for crontabs where the source names none; without it that is UTC, as for Celery. Raises Invalid.
+    `timezone` is for crontabs if the source has no time zone; without it they are in UTC, as in Celery. Raises Invalid.
     """
     try:
         tree = ast.parse(text)
@@ -64,9 +65,9 @@ def from_source(text: str, timezone: str = "") -> list[Given]:
 
 
 def from_module(path: str, timezone: str = "") -> list[Given]:
-    """The entries of `module:attribute`, which is imported: for one's own code only. Raises Invalid.
+    """The entries of `module:attribute`, which is imported: only for trusted code. Raises Invalid.
 
-    The attribute is a dict, or an app of Celery's. `timezone` is for crontabs where their settings name none.
+    The attribute is a dict or a Celery app. `timezone` is for crontabs if the settings have no time zone.
     """
     module, _, attribute = path.partition(":")
     try:
@@ -74,7 +75,7 @@ def from_module(path: str, timezone: str = "") -> list[Given]:
         for part in filter(None, (attribute or SCHEDULES[0]).split(".")):
             owners.append(getattr(owners[-1], part))
             if isinstance(owners[-1], Celery):
-                owners[-1].finalize()  # which adds what its signals add
+                owners[-1].finalize()  # calls the receivers of its signals, which may add entries
     except (ImportError, AttributeError, ValueError) as error:
         raise refuse(f"{path} cannot be imported: {error}.") from error
     found = owners[-1].conf.beat_schedule if isinstance(owners[-1], Celery) else owners.pop()
@@ -82,16 +83,11 @@ def from_module(path: str, timezone: str = "") -> list[Given]:
         raise refuse(f"{path} is not a dict of entries.")
     settings = [one.conf if isinstance(one, Celery) else one for one in owners if isinstance(one, Celery | Settings)]
     zone = of_objects(settings or owners[::-1], path, timezone)
-    return check_names([_entry(str(name), value, zone, None) for name, value in found.items()])
-
-
-def from_entry(name: str, value: Any, zone: Zone) -> Given:
-    """One entry as Celery has it, its schedule being one of Celery's objects."""
-    return _entry(name, value, zone, None)
+    return check_names([from_entry(str(name), value, zone) for name, value in found.items()])
 
 
 class _Found:
-    """The entries of a module that was read, by name, each as often as it is given a value."""
+    """The entries of a parsed module by name, with every value that each of them is given."""
 
     def __init__(self, module: Module, timezone: str) -> None:
         self.module = module
@@ -107,7 +103,7 @@ class _Found:
         self._add_all(module.periodic, zones.of(module.paths, ""))
 
     def entries(self) -> list[Given]:
-        """One for each name, then what could not be read, in the order of their lines."""
+        """One entry for each name, and one for everything that could not be read, in the order of their lines."""
         found = [_joined(name, values) for name, values in self.by_name.items()]
         found += self._replaced()
         for one in self.module.unread:
@@ -122,7 +118,7 @@ class _Found:
         return sorted(found, key=lambda given: given.line or 0)
 
     def _doubt(self, table: Table) -> None:
-        """Name what may change a schedule in ways that are not known."""
+        """Add code that may change a schedule in an unknown way to what could not be read."""
         if doubt := self.module.doubts.get(id(table)):
             self.unread[doubt[1].line, doubt[1].why] = None
 
@@ -144,12 +140,12 @@ class _Found:
             name, value, notes = entry_values(self.module, key, write.value)
         except Unreadable as error:
             return Given(name, line=error.line or write.line, error=_sentence(str(error)))
-        given = _entry(name, value, zone, write.line)
+        given = from_entry(name, value, zone, write.line)
         notes += [f"It replaces what {join_lines(set(write.replaced))} says."] if write.replaced else []
         return replace(given, notes=[*given.notes, *notes])
 
     def _replaced(self) -> list[Given]:
-        """What a schedule had that another one took the place of, without it."""
+        """The entries of a schedule that was replaced by another one without them."""
         gone: dict[str, Given] = {}
         for table, line in self.module.replaced:
             for key, writes in table.slots.items():
@@ -160,21 +156,22 @@ class _Found:
 
 
 def _joined(name: str, values: Sequence[tuple[Given, Write]]) -> Given:
-    """The one entry that values of the same name come to; an error where they differ."""
+    """The entry for several values of one name; with an error if they differ."""
     first, writes = values[0][0], sorted((write for _, write in values), key=lambda write: write.line)
     content = (first.fields, first.error, first.skipped)
     if any((given.fields, given.error, given.skipped) != content for given, _ in values):
-        depends = f", depending on whether {said(writes[-1:])}" if said(writes[-1:]) else ""
+        depends = f", depending on whether {conditions(writes[-1:])}" if conditions(writes[-1:]) else ""
         lines = join_lines({write.line for write in writes})
         why = f"It is defined differently in {lines}{depends}. Keep one of them in the file."
         return Given(name, line=max(write.line for write in writes), error=why)
     if not complete({write.when for write in writes}):
-        note = f"It is there only if {said(writes)}, which is not evaluated. Leave it out if that is not so."
+        note = f"It is there only if {conditions(writes)}, which is not evaluated. Leave it out if that is not so."
         return replace(first, notes=[*first.notes, note])
     return first
 
 
-def _entry(name: str, value: Any, zone: Zone, line: int | None) -> Given:
+def from_entry(name: str, value: Any, zone: Zone, line: int | None = None) -> Given:
+    """One entry in Celery's form, whose schedule is one of Celery's objects."""
     if not isinstance(value, Mapping) or not {"task", "schedule"} <= value.keys():
         return Given(name, line=line, error="Use a dict with “task” and “schedule”.")
     try:
@@ -185,7 +182,7 @@ def _entry(name: str, value: Any, zone: Zone, line: int | None) -> Given:
 
 
 def _fields(value: Mapping[Any, Any], zone: Zone) -> tuple[dict[str, Any], list[str]]:
-    """The fields of an entry, and notes on what has no place among them. Raises ValueError."""
+    """The fields of an entry, and notes on what is not supported. Raises ValueError."""
     args, kwargs, options = value.get("args") or [], value.get("kwargs") or {}, value.get("options") or {}
     for key, given in (("args", args), ("kwargs", kwargs), ("options", options)):
         if not isinstance(given, list | tuple if key == "args" else Mapping):
@@ -213,13 +210,12 @@ def _fields(value: Mapping[Any, Any], zone: Zone) -> tuple[dict[str, Any], list[
 
 
 def _when(rule: Any, zone: Zone) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a schedule of Celery's, and a note on its zone. Raises ValueError with what is not understood."""
+    """The fields of a Celery schedule, and a note on its time zone. Raises ValueError."""
     if isinstance(rule, crontab):
         if zone.error:
             raise ValueError(zone.error)
-        # What was written, and not what Celery made of it: "*/5" rather than twelve numbers.
-        names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        fields = [_cron_field(getattr(rule, f"_orig_{name}")) for name in names]
+        # The original text instead of Celery's numbers: "*/5" and not twelve numbers.
+        fields = [_cron_field(getattr(rule, f"_orig_{name}")) for name in FIELD_NAMES]
         return {"kind": "crontab", "crontab": " ".join(fields), "timezone": zone.name}, zone.notes()
     if isinstance(rule, solar):
         return {"kind": "solar", "event": rule.event, "latitude": rule.lat, "longitude": rule.lon}, []

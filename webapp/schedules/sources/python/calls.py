@@ -1,4 +1,4 @@
-"""Reads calls in Python source without running them: what makes a schedule, a copy, or a task with its arguments."""
+"""Evaluates calls in Python source without executing them: constructors of schedules, copies, and task signatures."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from celery.canvas import Signature
 
 from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP
-from webapp.schedules.sources.python.expressions import LARGEST, MAKERS, Expressions, name_of
+from webapp.schedules.sources.python.expressions import MAKERS, MAX_NUMBER, Expressions, name_of
 from webapp.schedules.sources.python.values import REMOVED, Maker, Table, TaskPath, Unknown, Unreadable, text_of, unread
 
 _COPIES = ("list", "tuple", "set", "frozenset")
 _SIGNATURES = ("s", "si", "signature", "subtask")
-# Calls that change nothing of what they are given.
+# Calls that do not change their arguments.
 _HARMLESS = {"print", "len", "config_from_object", "autodiscover_tasks", "Celery", "info", "debug", "warning"}
 
 
 class Calls(Expressions):
-    """Expressions with calls in them."""
+    """Evaluates expressions with calls."""
 
     def call(self, node: ast.Call) -> Any:
-        """What a call gives."""
+        """The value of a call."""
         found = self._method(node)
         if found is NotImplemented:
             found = self._function(node)
@@ -57,7 +57,7 @@ class Calls(Expressions):
         return self._copied(inner) if isinstance(inner, list) else NotImplemented
 
     def keywords(self, node: ast.Call) -> Any:
-        """What `dict(first, a=1, **more)` is."""
+        """The value of `dict(first, a=1, **more)`."""
         first = self.value(node.args[0]) if node.args else None
         if not (first is None or isinstance(first, Table)) or len(node.args) > 1:
             return self.unreadable(node)
@@ -85,7 +85,7 @@ class Calls(Expressions):
 
     def _range(self, node: ast.Call) -> Any:
         args = [self.plain(part) for part in node.args]
-        if node.keywords or not args or not all(isinstance(part, int) and abs(part) <= LARGEST for part in args):
+        if node.keywords or not args or not all(isinstance(part, int) and abs(part) <= MAX_NUMBER for part in args):
             return NotImplemented
         try:
             numbers = range(*args)
@@ -98,7 +98,7 @@ class Calls(Expressions):
         args, named = self.arguments(node, node.args)
         try:
             return MAKERS[maker.name](*args, **named)
-        except Exception as error:  # Celery's own errors of every kind, about what people wrote
+        except Exception as error:  # Celery raises errors of any kind about invalid arguments
             raise Unreadable(node.lineno, f"{maker.name}: {error}") from error
 
     def arguments(self, node: ast.Call, args: list[ast.expr]) -> tuple[list[Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What Python source changes: names, attributes, items of dicts, and Celery's settings, by assignments and calls."""
+"""Follows assignments and calls in Python source that change names, attributes, dicts and Celery's settings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PARAMETERS = ("schedule", "sig", "args", "kwargs", "name")
 
 
 def is_schedule(key: Any) -> bool:
-    """Whether a name, an attribute or a key is one of Celery's for its schedule."""
+    """Whether a name, attribute or key is one of Celery's names for its schedule."""
     return isinstance(key, str) and key.rpartition(".")[2] in SCHEDULES
 
 
 def is_mention(node: ast.AST) -> bool:
-    """Whether a part of the source names a schedule."""
+    """Whether a node of the source mentions a schedule by name."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=name) | ast.Constant(value=str(name)):
             return name in SCHEDULES or name in (PERIODIC, DECORATOR)
@@ -41,27 +41,27 @@ def is_mention(node: ast.AST) -> bool:
 
 
 class Changes(Calls):
-    """Follows what is written where. `schedules` has where each schedule is, as a table and its key."""
+    """Tracks all writes. `schedules` has the place of each schedule, as a table and its key."""
 
     def __init__(self) -> None:
         super().__init__()
         self.schedules: list[tuple[Table, Any]] = []
-        # Whatever has a value in a scope or in a configuration, likewise.
+        # The places of all values in scopes and configurations.
         self.settings: dict[tuple[Table, str], None] = {}
         self.periodic = Table(self.budget)
-        # Schedules that another one took the place of, and where.
+        # Schedules that were replaced by another one, with the line.
         self.replaced: list[tuple[Table, int]] = []
-        # Dicts of settings that were given to a configuration, whose own settings count since.
+        # Dicts of settings that were copied into a configuration, whose values apply since.
         self.applied: set[Table] = set()
-        # Where more may come from than is in the file.
+        # Imports of settings from outside of the file.
         self.imports: list[Unknown] = []
         self.stars: list[Unknown] = []
         self.unread: list[Unknown] = []
-        # What never runs.
+        # Code that is never executed.
         self.unused: list[Unknown] = []
 
     def assign(self, target: ast.expr, value: Any, line: int) -> None:
-        """Write to a name, an attribute, an item or several of them."""
+        """Assign to a name, an attribute, an item or several of them."""
         self.seen.add(id(target))
         match target:
             case ast.Name(id=name):
@@ -85,7 +85,7 @@ class Changes(Calls):
             self.unreadable(target)
 
     def store(self, table: Table, key: Any, value: Any, line: int, when: When = ALWAYS) -> None:
-        """Give a key of a table a value, which may be a setting."""
+        """Write the value of a key in a table; it may be a setting."""
         if is_schedule(key) and isinstance(value, Unknown) and (tables := value.tables()):
             for write in tables:
                 self.store(table, key, write.value, line, when | write.when)
@@ -101,7 +101,7 @@ class Changes(Calls):
             self.replaced += [(one.value, line) for one in gone if isinstance(one.value, Table)]
 
     def _unread_schedule(self, value: Any, line: int) -> Table:
-        """A schedule in which only what is added to it later can be read."""
+        """A schedule whose present entries cannot be read; entries added later can."""
         if isinstance(value, TaskPath):
             value = Unknown(unread(value.path), line)
         why = value if isinstance(value, Unknown) else Unknown("Use a dict of entries here", line)
@@ -110,14 +110,14 @@ class Changes(Calls):
         return made
 
     def bind(self, name: str, value: Any, line: int) -> None:
-        """Give a name a value that is no setting."""
+        """Assign to a name a value that is not a setting."""
         if is_schedule(name):
             self.store(self.scopes[0], name, value, line)
         else:
             self.scopes[0].write(name, value, line, self.when)
 
     def unreadable(self, node: ast.AST) -> Unknown:
-        """What cannot be read; named by itself where it is about a schedule."""
+        """The Unknown of a node that cannot be evaluated; reported separately if it mentions a schedule."""
         why = super().unreadable(node)
         parts = [*ast.walk(node)]
         if any(is_mention(part) and id(part) not in self.seen for part in parts):
@@ -125,14 +125,14 @@ class Changes(Calls):
             self.seen |= {id(part) for part in parts}
         return why
 
-    def put(self, table: Table, key: ast.expr | None, node: ast.expr, line: int | None = None) -> None:
-        """Write one pair of a dict, which may be a schedule among other settings."""
-        super().put(table, key, node, line)
+    def put(self, table: Table, key: ast.expr | None, node: ast.expr) -> None:
+        """Write one pair of a dict, which may be a schedule beside other settings."""
+        super().put(table, key, node)
         if isinstance(key, ast.Constant) and is_schedule(key.value):
             self.schedules.append((table, key.value))
 
     def _tables(self, node: ast.expr) -> list[Write]:
-        """The tables that an expression may stand for, one for each branch; a schedule is made where there is none."""
+        """The tables that an expression may be, one for each branch; a missing schedule is created."""
         self.seen.add(id(node))
         match node:
             case ast.Name(id=name):
@@ -176,7 +176,7 @@ class Changes(Calls):
         self.assign(node.target, self.computed(node, before, value, node.op), node.lineno)
 
     def call(self, node: ast.Call) -> Any:
-        """What a call gives; calls that make or change a schedule are followed."""
+        """The value of a call; calls that create or change a schedule are followed."""
         name = name_of(node.func)
         if isinstance(node.func, ast.Attribute):
             match name:
@@ -196,7 +196,7 @@ class Changes(Calls):
         return super().call(node)
 
     def _update(self, node: ast.Call, target: ast.expr) -> Any:
-        """`{…}.update(…)`, and `app.conf.update(…)`, which sets what it is given."""
+        """`{…}.update(…)`, and `app.conf.update(…)`, which changes settings."""
         given = self.keywords(node)
         if tables := self._tables(target):
             self._add_to(tables, given, node.lineno)
@@ -214,7 +214,7 @@ class Changes(Calls):
             self.note_copy(given, write.value)
 
     def _settings(self, given: Any, path: str, node: ast.Call) -> None:
-        """Set what is given of a configuration; what cannot be read of it is noted."""
+        """Write settings into a configuration; note those that cannot be read."""
         left = [given] if isinstance(given, Table) else []
         while left:
             self.budget.spend(1)
@@ -253,6 +253,6 @@ class Changes(Calls):
         entry.write("options", options, node.lineno)
         named = entry.read("name")
         if named in (REMOVED, None):
-            named = (node.lineno, node.col_offset)  # which tells it from others until its task is known
+            named = (node.lineno, node.col_offset)  # unique until its task is known
         key = named if isinstance(named, str | tuple | Unknown) else self.unreadable(node)
         self.periodic.write(key, entry, node.lineno, self.when)

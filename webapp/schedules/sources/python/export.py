@@ -1,4 +1,4 @@
-"""Schedules as the source of Celery's `beat_schedule`. What Celery cannot say stands in it as a comment."""
+"""Exports schedules as the source of Celery's `beat_schedule`, with comments for what Celery does not support."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from textwrap import indent
 from typing import Any
 
 from webapp.encoding import one_line
+from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
 from webapp.schedule_store.secret_arguments import exported, shown
 from webapp.secrecy.masking import masked_value
@@ -20,25 +21,23 @@ HEAD = """\
 # however long ago, and lets the runs of a schedule overlap.
 """
 EPHEM = "# Solar events need the package ephem.\n"
-# Where the names in an entry come from.
+# The modules of the names in an entry.
 _MODULES = {
     "timedelta": "datetime", "inf": "math", "nan": "math", "crontab": "celery.schedules", "solar": "celery.schedules",
 }  # fmt: skip
-# How Celery says what we say in other words.
+# Celery's names of options.
 _OPTIONS = {
     "queue": "queue", "exchange": "exchange", "routing_key": "routing_key", "headers": "headers",
     "priority": "priority", "expire_seconds": "expires",
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", {})
-_SAID = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
-_CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+_EXPRESSED = {"enabled", "args", "kwargs", "timezone", *_OPTIONS}
 
 
 def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
-    """Python source of snapshots with every field.
+    """The Python source of complete snapshots.
 
-    Each may also have what only the library's rows know: `exchange`, `routing_key`, `headers`, `paused`, and `problem`,
-    which says why it cannot fire.
+    Each may also have `exchange`, `routing_key`, `headers` and `paused`, and `problem`, the reason why it cannot fire.
     """
     zone = _zone(schedules)
     entries = [_entry(one, zone) for one in schedules]
@@ -54,16 +53,16 @@ def to_source(schedules: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _zone(schedules: Sequence[Mapping[str, Any]]) -> str:
-    """That of most crontabs, first of all of those that are enabled."""
+    """The time zone of most enabled crontabs, or of most crontabs if none is enabled."""
     crontabs = [one for one in schedules if one["kind"] == Kind.CRONTAB and not one.get("problem")]
     counted = Counter((bool(one["enabled"]), str(one["timezone"])) for one in crontabs)
     return max(counted, key=lambda found: (found[0], counted[found]), default=(True, "UTC"))[1]
 
 
 def _entry(one: Mapping[str, Any], zone: str) -> tuple[str, Set[str]]:
-    """The lines of one entry, and the names that they need."""
+    """The source of one entry, and the names that it uses."""
     try:
-        entry = _lines(one, zone)
+        entry = _entry_source(one, zone)
         names = frozenset(compile(f"{{{entry}}}", "beat_schedule", "eval").co_names)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return f"# {one['name']!r} is left out: its arguments are nested too deep.\n", frozenset()
@@ -72,29 +71,29 @@ def _entry(one: Mapping[str, Any], zone: str) -> tuple[str, Set[str]]:
     return entry, names
 
 
-def _lines(one: Mapping[str, Any], zone: str) -> str:
-    said = {"task": repr(one["task"])}
+def _entry_source(one: Mapping[str, Any], zone: str) -> str:
+    entry = {"task": repr(one["task"])}
     if rule := _rule(one):
-        said["schedule"] = rule
-    # Celery could not open what is sealed, and would hand it to the task as it is.
-    said |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
+        entry["schedule"] = rule
+    # Secrets are masked: Celery cannot decrypt them, and would pass the ciphertext to the task.
+    entry |= {name: repr(shown(one)[name]) for name in ("args", "kwargs") if one[name]}
     options = {called: masked_value(one[name]) for name, called in _OPTIONS.items() if one.get(name) not in _NOTHING}
     if options:
-        said["options"] = repr(options)
-    notes = "".join(f"    # {text}\n" for text in _notes(one, zone, said))
-    fields = "".join(f"    {name!r}: {text},\n" for name, text in said.items())
+        entry["options"] = repr(options)
+    notes = "".join(f"    # {text}\n" for text in _notes(one, zone, entry))
+    fields = "".join(f"    {name!r}: {text},\n" for name, text in entry.items())
     return f"{one['name']!r}: {{\n{notes}{fields}}},\n"
 
 
 def _rule(one: Mapping[str, Any]) -> str:
-    """Empty where Celery has none."""
+    """The source of the rule; empty if Celery has no equivalent."""
     if one.get("problem"):
         return ""
     match one["kind"]:
         case Kind.INTERVAL:
             return f"timedelta({one['period']}={one['every']})"
         case Kind.CRONTAB:
-            parts = zip(_CRON_FIELDS, str(one["crontab"]).split(), strict=True)
+            parts = zip(FIELD_NAMES, str(one["crontab"]).split(), strict=True)
             return f"crontab({', '.join(f'{name}={text!r}' for name, text in parts)})"
         case Kind.SOLAR:
             return f"solar({one['event']!r}, {one['latitude']}, {one['longitude']})"
@@ -102,20 +101,20 @@ def _rule(one: Mapping[str, Any]) -> str:
 
 
 def _left_out(one: Mapping[str, Any]) -> list[str]:
-    """Why the entry stands there as a comment; nothing for one that Celery can run."""
+    """Why the entry is commented out; empty if Celery can run it."""
     if one.get("problem"):
         return [f"It cannot fire: {one_line(str(one['problem']))}"]
     reasons = ["Celery has no schedule that runs once."] if one["kind"] == Kind.CLOCKED else []
     return reasons if one["enabled"] else [*reasons, "Disabled."]
 
 
-def _notes(one: Mapping[str, Any], zone: str, said: Mapping[str, str]) -> list[str]:
-    """What the entry does not say."""
-    rule = RULE_FIELDS[Kind(one["kind"])] if "schedule" in said else ()
-    unsaid = [name for name in (*ALL_RULE_FIELDS, *DEFAULTS) if name in one and name not in _SAID and name not in rule]
+def _notes(one: Mapping[str, Any], zone: str, entry: Mapping[str, str]) -> list[str]:
+    """Notes on what the entry cannot express."""
+    expressed = {*_EXPRESSED, *(RULE_FIELDS[Kind(one["kind"])] if "schedule" in entry else ())}
+    missing = [name for name in (*ALL_RULE_FIELDS, *DEFAULTS) if name in one and name not in expressed]
     found = [
         f"Celery has no equivalent: {name} = {one[name]!r}"
-        for name in unsaid
+        for name in missing
         if name not in DEFAULTS or one[name] != DEFAULTS[name]
     ]
     if one["timezone"] != zone:

@@ -1,7 +1,7 @@
-"""Reads the value of a Python expression without running it.
+"""Evaluates Python expressions without executing them.
 
-Literals, names, sums of numbers and texts, dicts and lists put together. Whatever else there is becomes Unknown in its
-place, with the line and the reason.
+Literals, names, arithmetic of numbers, concatenated texts and lists, merged dicts. Anything else becomes Unknown, with
+its line and the reason.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
-# Larger than anything that is meant, and small enough to be computed with.
-LARGEST = 10**15
-_MAX_LENGTH = 10_000  # of a text that is put together
+# Larger than any sensible number, and small enough for arithmetic.
+MAX_NUMBER = 10**15
+_MAX_LENGTH = 10_000  # of a concatenated text
 
 
 def imported(path: str) -> Any:
-    """What a dotted name stands for: something that schedules are made with, or what may be a task."""
+    """The value of an imported name: a constructor of schedules, or a possible task."""
     module, _, name = path.rpartition(".")
     if name in MAKERS and module in _MODULES:
         return Maker(name)
@@ -62,22 +62,22 @@ def imported(path: str) -> Any:
 
 
 class Expressions:
-    """Evaluates expressions; `scopes` are those around the place that is read, the innermost first."""
+    """Evaluates expressions; `scopes` are those around the current statement, the innermost first."""
 
     def __init__(self) -> None:
         self.budget = Budget()
         self.scopes: list[Table] = [Table(self.budget, scope=True)]
-        # What is written to attributes of things that are not known, such as `app.conf.timezone`, by dotted name.
+        # Values of attributes of unknown objects, such as `app.conf.timezone`, by dotted name.
         self.paths = Table(self.budget, scope=True)
         self.when = ALWAYS
         self.depth = 0
-        # Objects that something unreadable may have changed, by identity.
+        # Objects that unknown code may have changed, by identity.
         self.doubts: dict[int, tuple[Any, Unknown]] = {}
         self.seen: set[int] = set()
         self.plain_values = Plain(self.budget, self.doubts)
 
     def value(self, node: ast.expr) -> Any:
-        """The value of an expression. Raises Invalid where the file is too much."""
+        """The value of an expression. Raises Invalid if the file exceeds the budget."""
         self.budget.spend(1)
         self.seen.add(id(node))
         if self.depth >= MAX_DEPTH:
@@ -117,7 +117,7 @@ class Expressions:
         return self.unreadable(node)
 
     def unreadable(self, node: ast.AST) -> Unknown:
-        """What cannot be read; whatever it mentions may be changed by it."""
+        """The Unknown of a node that cannot be evaluated. Everything that it mentions may be changed by it."""
         why = Unknown(unread(text_of(node)), getattr(node, "lineno", 1))
         for part in ast.walk(node):
             self.budget.spend(1)
@@ -126,7 +126,7 @@ class Expressions:
         return why
 
     def bind(self, name: str, value: Any, line: int) -> None:
-        """Give a name a value."""
+        """Assign a value to a name."""
         self.scopes[0].write(name, value, line, self.when)
 
     def _doubt(self, node: ast.Name, why: Unknown) -> None:
@@ -137,7 +137,7 @@ class Expressions:
             self.doubt_value(value, why)
 
     def doubt_value(self, value: Any, why: Unknown) -> None:
-        """Note that something unreadable may change a dict or a list, or each that a value may be."""
+        """Note that unknown code may change a dict or a list, or any that a value may be."""
         self.budget.spend(1)
         if isinstance(value, Table | list):
             self.doubts[id(value)] = (value, why)
@@ -146,7 +146,7 @@ class Expressions:
                 self.doubt_value(write.value, why)
 
     def truth(self, node: ast.expr) -> bool | None:
-        """Whether a condition holds, None where only running the source would tell."""
+        """Whether a condition is true; None if that is only known when the code runs."""
         parts = [*ast.walk(node)]
         if any(isinstance(part, ast.Call | ast.NamedExpr) for part in parts):
             self.unreadable(node)
@@ -172,14 +172,14 @@ class Expressions:
         return node.value
 
     def _lookup(self, name: str) -> list[Any]:
-        """What a name may stand for: more than one where branches differ."""
+        """The possible values of a name: several if branches differ."""
         for scope in self.scopes:
             if writes := scope.possible(name, self.when):
                 return [write.value for write in writes]
         return []
 
     def dotted(self, node: ast.expr) -> str:
-        """`app.conf.beat_schedule`, also of `conf["beat_schedule"]` where conf is app.conf; "" for what has no name."""
+        """The dotted name of an expression: `app.conf.beat_schedule`, also for `conf["beat_schedule"]`; "" if none."""
         match node:
             case ast.Name(id=name):
                 found = self._lookup(name)
@@ -212,20 +212,20 @@ class Expressions:
         return self._default(node, name)
 
     def part_of(self, base: Table | list[Any], key: Any) -> Any:
-        """The value of a key or a place in a list; REMOVED where there is none."""
+        """The value of a key in a dict or an index in a list; REMOVED if there is none."""
         if isinstance(base, Table):
             return REMOVED if isinstance(key, Unknown) else base.read(key, self.when)
         return base[key] if isinstance(key, int) and -len(base) <= key < len(base) else REMOVED
 
     def _default(self, node: ast.expr, name: Any) -> Any:
-        """What a name means where the source does not say, as in a part of a file that was pasted."""
+        """The value of a name that the source does not define, as in a pasted part of a file."""
         path = self.dotted(node)
         if isinstance(known := imported(path if "." in path else f"celery.schedules.{name}"), Maker | str):
             return known
         return Unknown(unread(text_of(node)), node.lineno, path)
 
     def list_of(self, node: ast.List | ast.Tuple | ast.Set) -> Any:
-        """The values of a list."""
+        """The list of the values of its elements."""
         made: list[Any] = []
         for part in node.elts:
             if isinstance(part, ast.Starred):
@@ -245,12 +245,11 @@ class Expressions:
             self.put(made, key, value)
         return made
 
-    def put(self, table: Table, key: ast.expr | None, node: ast.expr, line: int | None = None) -> None:
-        """Write one pair of a dict; without a key all that another dict has, as `**` does."""
+    def put(self, table: Table, key: ast.expr | None, node: ast.expr) -> None:
+        """Write one pair of a dict; without a key all pairs of another dict, as `**` does."""
         value = self.value(node)
         if key is not None:
-            named = self.key_of(key)
-            table.write(named, value, line or key.lineno)
+            table.write(self.key_of(key), value, key.lineno)
         elif (
             tables := [Write(value, 0)]
             if isinstance(value, Table)
@@ -266,24 +265,24 @@ class Expressions:
             table.write(why, why, node.lineno)
 
     def key_of(self, node: ast.expr) -> Any:
-        """The key of a dict; Unknown where it cannot be read."""
+        """The key of a dict; Unknown if it cannot be evaluated."""
         key = self.value(node)
         return key if isinstance(key, str | int | float | Unknown) or key is None else self.unreadable(node)
 
     def note_copy(self, source: Any, copy: Any) -> None:
-        """Let a copy know what it was made from, and be in doubt as that is."""
+        """Link a copy to its source, and copy the source's doubt."""
         if isinstance(source, Table) and isinstance(copy, Table):
             copy.sources.append(source)
         if id(source) in self.doubts:
             self.doubts[id(copy)] = (copy, self.doubts[id(source)][1])
 
     def computed(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
-        """A negative number, a sum and so on of numbers and lengths of time; texts, lists and dicts put together."""
+        """The result of an operator on numbers, durations, texts, lists or dicts."""
         for value in (left, right):
             if isinstance(value, Unknown):
                 return value.copied()
-        if (together := self._together(node, left, right, act)) is not None:
-            return together
+        if (combined := self._combined(node, left, right, act)) is not None:
+            return combined
         if type(act) not in _OPERATORS or not (_is_number(left) and _is_number(right)):
             return Unknown(f"“{text_of(node)}” is not a sum or product of numbers", node.lineno)
         try:
@@ -291,18 +290,18 @@ class Expressions:
         except (TypeError, ArithmeticError) as error:
             return Unknown(str(error), node.lineno)
 
-    def _together(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
-        """Two dicts, lists or texts put together; None for anything else."""
+    def _combined(self, node: ast.expr | ast.stmt, left: Any, right: Any, act: ast.operator) -> Any:
+        """Two dicts merged, or two lists or texts concatenated; None for anything else."""
         if isinstance(act, ast.BitOr) and isinstance(left, Table) and isinstance(right, Table):
             return self.merged(left, right)
         if isinstance(act, ast.Add) and isinstance(left, list) and isinstance(right, list):
             return self._concatenated(left, right)
         if isinstance(act, ast.Add) and isinstance(left, str) and isinstance(right, str):
-            return self._short(left + right, node)
+            return self._limited(left + right, node)
         return None
 
     def merged(self, *tables: Table) -> Table:
-        """A new table with what all of them have."""
+        """A new table with the entries of all of them."""
         made = Table(self.budget, tables[0].line)
         for table in tables:
             made.add_all(table)
@@ -317,14 +316,14 @@ class Expressions:
             self.note_copy(one, made)
         return made
 
-    def _short(self, text: str, node: ast.expr | ast.stmt) -> Any:
+    def _limited(self, text: str, node: ast.expr | ast.stmt) -> Any:
         return text if len(text) <= _MAX_LENGTH else Unknown("A text here is too long", node.lineno)
 
     def _joined(self, node: ast.JoinedStr) -> Any:
-        """An f-string whose parts are texts and whole numbers."""
+        """The value of an f-string whose parts are texts and integers."""
         parts = [self._interpolated(part) for part in node.values]
         texts = [part for part in parts if part is not None]
-        return self._short("".join(texts), node) if len(texts) == len(parts) else self.unreadable(node)
+        return self._limited("".join(texts), node) if len(texts) == len(parts) else self.unreadable(node)
 
     def _interpolated(self, part: ast.expr) -> str | None:
         if isinstance(part, ast.FormattedValue):
@@ -335,12 +334,12 @@ class Expressions:
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
     def call(self, node: ast.Call) -> Any:
-        """What a call gives."""
+        """The value of a call."""
         return self.unreadable(node)
 
 
 def name_of(node: ast.expr) -> str:
-    """The last part of a name: `crontab` of `celery.schedules.crontab`; "" for what is no name."""
+    """The last part of a name: `crontab` of `celery.schedules.crontab`; "" for other expressions."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
@@ -349,4 +348,4 @@ def name_of(node: ast.expr) -> str:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
         return False
-    return isinstance(value, timedelta) or abs(value) <= LARGEST
+    return isinstance(value, timedelta) or abs(value) <= MAX_NUMBER

@@ -1,7 +1,7 @@
-"""Reads a Python module without running it: which settings of Celery it makes, in which branches.
+"""Evaluates a Python module without executing it, to find the settings of Celery that it defines.
 
-Statements are followed in order, the bodies of functions after all else. Where only running the source would tell which
-branch counts, both are kept. A loop is not followed, but noted where it may change something.
+Statements are followed in order, the bodies of functions last. Where it is unknown which branch runs, both are kept. A
+loop is not followed, but noted where it may change something.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Body = Sequence[ast.stmt]
 
 
 class Module(Changes):
-    """What a module says."""
+    """The values that a module defines, and what could not be read."""
 
     def __init__(self, tree: ast.Module) -> None:
         super().__init__()
@@ -111,11 +111,11 @@ class Module(Changes):
                     break
         self._run(node.orelse, *otherwise)
 
-    def _skip(self, body: Body, said: str) -> None:
+    def _skip(self, body: Body, condition: str) -> None:
         parts = [part for statement in body for part in ast.walk(statement)]
         self.seen |= {id(part) for part in parts}
         lines = dict.fromkeys(getattr(part, "lineno", 1) for part in parts if is_mention(part))
-        self.unused += [Unknown(f"It is never used, because {said}.", line) for line in lines]
+        self.unused += [Unknown(f"It is never used, because {condition}.", line) for line in lines]
 
     def _try(self, node: ast.Try | ast.TryStar) -> None:
         self._run(node.body)
@@ -137,8 +137,8 @@ class Module(Changes):
     def _match(self, node: ast.Match) -> None:
         self.truth(node.subject)
         for number, case in enumerate(node.cases):
-            said = f"“case {text_of(case.pattern)}” matches (line {case.pattern.lineno})"
-            branch = Branch(id(node), number, said)
+            condition = f"“case {text_of(case.pattern)}” matches (line {case.pattern.lineno})"
+            branch = Branch(id(node), number, condition)
             for part in ast.walk(case.pattern):
                 if name := getattr(part, "name", None) or getattr(part, "rest", None):
                     line = case.pattern.lineno

@@ -1,4 +1,4 @@
-"""Which task an entry of a `beat_schedule` in Python source names, with which arguments."""
+"""Determines the task and the arguments of an entry of a `beat_schedule` in Python source."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def entry_values(module: Module, key: Any, value: Any) -> tuple[str, Any, list[s
 
 
 def _called(called: Any, values: dict[str, Any], line: int) -> tuple[str, dict[str, Any]]:
-    """The name and the entry: what Celery's `add_periodic_task` makes of its arguments."""
+    """The name and the entry that Celery's `add_periodic_task` would create from its arguments."""
     if not isinstance(called, Signature | TaskPath):
         raise Unreadable(line, "Use a task with its arguments, such as “send.s(1)”")
     try:
@@ -57,7 +57,7 @@ def _called(called: Any, values: dict[str, Any], line: int) -> tuple[str, dict[s
 
 
 def _task_name(task: TaskPath, line: int) -> tuple[str, list[str]]:
-    """The name that Celery gives a task: its own, else that of its module and function. Raises Unreadable."""
+    """The name of a task in Celery: its explicit name, else that of its module and function. Raises Unreadable."""
     module, _, function = task.path.rpartition(".")
     known = known_tasks()
     if task.named or task.path in known:

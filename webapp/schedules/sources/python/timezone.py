@@ -1,4 +1,4 @@
-"""In which time zone Celery means the times of a `beat_schedule`, and why: its setting, else UTC."""
+"""Determines the time zone of the times in a `beat_schedule`: Celery's setting, else UTC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from webapp.schedules.sources.python.module import Module
 from webapp.schedules.sources.python.values import REMOVED, Table, Write, join_lines
 
-# In the order in which Celery asks for them.
+# In the order in which Celery reads them.
 ZONES = ("timezone", "CELERY_TIMEZONE")
 DJANGO = ("TIME_ZONE",)
 ENABLED = ("enable_utc", "CELERY_ENABLE_UTC")
@@ -18,28 +18,29 @@ ENABLED = ("enable_utc", "CELERY_ENABLE_UTC")
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A time zone and where it comes from; `error` is why a person has to choose it."""
+    """A time zone and its source; `error` is why the user has to choose one."""
 
     name: str = "UTC"
     why: str = ""
     error: str | None = None
 
     def notes(self) -> list[str]:
-        """The words for a schedule that has it."""
+        """The notes for a schedule in this time zone."""
         return [f"Times are in {self.name}, {self.why}."] if self.why else []
 
 
-def chosen_or(chosen: str, why: str, error: str | None = None) -> Zone:
-    """What holds where a source names no zone: the one that was chosen, else Celery's default, or an error."""
+def chosen_or(chosen: str, why: str, *, must_choose: bool = False) -> Zone:
+    """The zone of a source that names none: the chosen one, else Celery's default, or an error."""
     if chosen:
         return Zone(chosen, f"as chosen, because {why}")
-    if error:
+    if must_choose:
+        error = f"{why[:1].upper()}{why[1:]}. Choose the time zone: --timezone, or its field on the page."
         return Zone(error=error)
     return Zone("UTC", f"Celery's default, because {why}")
 
 
 class SourceZones:
-    """The zones of the schedules in Python source; `chosen` is for those that name none."""
+    """The time zones of the schedules in Python source; `chosen` is for those without one."""
 
     def __init__(self, module: Module, chosen: str) -> None:
         self.module = module
@@ -50,18 +51,18 @@ class SourceZones:
         }
 
     def of(self, table: Table, key: str) -> Zone:
-        """The zone of the schedule that is `key` of `table`: from a setting beside it, else from any in the file."""
+        """The zone of the schedule at `key` of `table`: from a setting beside it, else from any in the file."""
         prefix = key.rpartition(".")[0]
         for names in (ZONES, DJANGO):
             places = [(table, f"{prefix}.{name}".lstrip(".")) for name in names]
-            # A scope has other things of that name too, such as modules and arguments.
+            # A scope may have other things with this name, such as modules and arguments.
             own = [place for place in places if not table.scope or place in self.module.settings]
             if found := self._writes(own) or self._in_file[names]:
                 return _from_writes(found, self.chosen)
         for write in self._in_file[ENABLED]:
             if write.value is False:
                 why = f"line {write.line} turns enable_utc off, so that Celery takes the zone of the machine it runs on"
-                return chosen_or(self.chosen, why, needs_choice(why))
+                return chosen_or(self.chosen, why, must_choose=True)
         why = "the file names no zone"
         for one in self.module.imports[:1]:
             why += f" (line {one.line} takes settings from elsewhere, which may name one)"
@@ -82,7 +83,7 @@ def _from_writes(writes: Sequence[Write], chosen: str) -> Zone:
         why = f"the time zone in line {unread.line} cannot be read without running it"
     else:
         why = f"{lines} name different time zones"
-    return chosen_or(chosen, why, needs_choice(why))
+    return chosen_or(chosen, why, must_choose=True)
 
 
 def _name(value: Any) -> str:
@@ -90,21 +91,16 @@ def _name(value: Any) -> str:
 
 
 def of_objects(owners: Sequence[Any], path: str, chosen: str) -> Zone:
-    """The zone of a schedule that was imported: `owners` are what it was found in, the nearest first."""
+    """The zone of an imported schedule; `owners` are the objects that contain it, the nearest first."""
     for name in (*ZONES, *DJANGO):
         for found in (_setting(owner, name) for owner in owners):
             if isinstance(found, str | tzinfo):
                 return Zone(str(found), f"from “{name}” in the settings of {path}")
     if any(_setting(owner, name) is False for owner in owners for name in ENABLED):
         why = f"the settings of {path} turn enable_utc off, so that Celery takes the zone of the machine it runs on"
-        return chosen_or(chosen, why, needs_choice(why))
+        return chosen_or(chosen, why, must_choose=True)
     return chosen_or(chosen, f"the settings of {path} name no zone")
 
 
 def _setting(owner: Any, name: str) -> Any:
     return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
-
-
-def needs_choice(why: str) -> str:
-    """The words that ask for a time zone."""
-    return f"{why[:1].upper()}{why[1:]}. Choose the time zone: --timezone, or its field on the page."

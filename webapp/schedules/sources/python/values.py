@@ -1,4 +1,4 @@
-"""What Python source says, as values: tables that keep what each branch wrote, and what only running it would tell."""
+"""The values of evaluated Python source: tables with the writes of each branch, and values that are unknown."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from webapp.schedules.sources.given import MAX_DEPTH, TOO_DEEP, refuse
-from webapp.schedules.sources.given import MOST as MAX_ENTRIES
+from webapp.schedules.sources.given import MAX_DEPTH, MAX_ENTRIES, TOO_DEEP, refuse
 
-MAX_TEXT_LENGTH = 80  # characters of source that a message repeats
-# A schedule with everything takes about a hundred.
+MAX_TEXT_LENGTH = 80  # characters of source in a message
+# A schedule with all fields takes about a hundred steps.
 MAX_STEPS = 120 * MAX_ENTRIES
-MAX_LINES = 5  # that a message names
+MAX_LINES = 5  # line numbers in a message
 SIMPLE = (str, int, float, timedelta, type(None))
 
 
@@ -22,12 +21,12 @@ RUN_IT = "flask schedules import --beat-schedule module:attribute runs it"
 
 
 def unread(text: str) -> str:
-    """The words for a part of the source whose value only running it would tell."""
+    """The message for a part of the source whose value is only known when it runs."""
     return f"“{text}” cannot be read without running it; {RUN_IT}"
 
 
 def text_of(node: ast.AST) -> str:
-    """The beginning of a node's source, in one line."""
+    """The beginning of a node's source, on one line."""
     try:
         text = " ".join(ast.unparse(node).split())
     except RecursionError:
@@ -36,7 +35,7 @@ def text_of(node: ast.AST) -> str:
 
 
 class Unreadable(ValueError):
-    """Something in the source that only running it would tell; `line` is where."""
+    """A value in the source that is only known when it runs; `line` is where."""
 
     def __init__(self, line: int, why: str) -> None:
         self.line = line
@@ -45,9 +44,9 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
-    """A value that only running the source would tell.
+    """A value that is only known when the source runs.
 
-    `path` is the dotted name by which the source calls it; `writes` has what it may be, the latest first.
+    `path` is its dotted name in the source; `writes` are its possible values, the latest first.
     """
 
     why: str
@@ -56,27 +55,27 @@ class Unknown:
     writes: tuple[Write, ...] = ()
 
     def copied(self) -> Unknown:
-        """What is made from it, which is none of what it may be."""
+        """The unknown value of a copy, which has no name and no possible values."""
         return replace(self, path="", writes=())
 
     def tables(self) -> list[Write]:
-        """The tables that it may be, the earliest first, if it can be nothing else."""
+        """The tables that it may be, the earliest first; empty if it may be anything else."""
         only = all(isinstance(write.value, Table) for write in self.writes)
         return [*reversed(self.writes)] if only else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maker:
-    """One of the things that a schedule is made with, such as `crontab`, by whatever name."""
+    """A constructor of schedules such as `crontab`, under any name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPath:
-    """What may be a task: `shop.tasks.send` where it is imported, `.send` where its module is not known.
+    """A possible task: `shop.tasks.send` if it is imported, `.send` if its module is unknown.
 
-    `named` where its decorator gives that name; `is_name` for the name itself, `send.name`.
+    `named` if its decorator has this name; `is_name` for the name itself, `send.name`.
     """
 
     path: str
@@ -86,22 +85,23 @@ class TaskPath:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A part of the source that may not run: which of a statement's branches, and when it does.
+    """A branch of a statement, which may not run.
 
-    The last one, where no condition before it holds, has as its number how many there are before it, negative. `denied`
-    says when it does not run, where that is another branch, number -1 of 0 and 0 of -1.
+    `number` is its position in the statement; the last branch, which runs if no condition is true, has the negative
+    number of branches before it. `condition` is when it runs, in words; `otherwise_condition` when it does not, if that
+    is one other branch, with number -1 for 0 and 0 for -1.
     """
 
     statement: int
     number: int
-    said: str
-    denied: str = ""
+    condition: str
+    otherwise_condition: str = ""
 
     def otherwise(self) -> Branch:
-        """When it does not run; branches of a statement that has more than two are not told apart."""
-        if self.denied:
-            return Branch(self.statement, -1 - self.number, self.denied, self.said)
-        return Branch(hash((self.statement, self.number)), 0, f"it is not so that {self.said}")
+        """The opposite branch. For a statement with more than two branches, it stands for all others together."""
+        if self.otherwise_condition:
+            return Branch(self.statement, -1 - self.number, self.otherwise_condition, self.condition)
+        return Branch(hash((self.statement, self.number)), 0, f"it is not so that {self.condition}")
 
 
 When = frozenset[Branch]
@@ -111,7 +111,7 @@ REMOVED = object()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Write:
-    """A value that was written, on which line and in which branches, and the lines whose values it replaced."""
+    """A write of a value, with its line and branches, and the lines of the values that it replaced."""
 
     value: Any
     line: int
@@ -120,22 +120,22 @@ class Write:
 
 
 class Budget:
-    """How much may still be done for a file; a name that repeats something counts for as much as that."""
+    """The remaining steps for a file. A name that repeats something costs as much as what it repeats."""
 
     def __init__(self) -> None:
         self.left = MAX_STEPS
 
     def spend(self, count: int) -> None:
-        """Raises Invalid where it is too much."""
+        """Use up steps. Raises Invalid if none are left."""
         self.left -= count
         if self.left < 0:
             raise refuse(f"Reading this takes more than {MAX_STEPS:,} steps. Import it in parts.")
 
 
 class Table:
-    """A dict, the attributes of a class or the names of a scope: what was written to each key, in order.
+    """A dict, the attributes of a class or the names of a scope: the writes to each key, in order.
 
-    Whatever a branch writes stands beside what was there before, since only running the source tells which counts.
+    A write in a branch does not replace earlier ones, since it is unknown whether the branch runs.
     """
 
     def __init__(self, budget: Budget, line: int = 0, *, scope: bool = False) -> None:
@@ -146,9 +146,9 @@ class Table:
         self.sources: list[Table] = []
 
     def write(self, key: Any, value: Any, line: int, when: When = ALWAYS) -> list[Write]:
-        """Give a key a value; gives the writes that no longer count."""
+        """Write a value; gives the writes that it replaces."""
         if len(when) > 1 and _excluded(when, when):
-            return []  # copied from one branch of a statement in another one, which never both run
+            return []  # copied from one branch of a statement in another branch of it, which never both run
         old = self.slots.get(key, [])
         self.budget.spend(1 + len(old))
         if not old:
@@ -160,31 +160,31 @@ class Table:
         return gone
 
     def write_default(self, key: Any, value: Any, line: int, when: When) -> None:
-        """Give a key a value where it has none."""
+        """Write a value where the key has none."""
         self.budget.spend(1 + len(self.slots.get(key, [])))
         if not self.surely_has(key, when):
             writes = self.slots.setdefault(key, [])
-            # Before what branches wrote, and after what took it out.
+            # Before the writes of branches, and after a removal.
             removed = [place for place, write in enumerate(writes, 1) if write.when <= when]
             writes.insert(max(removed, default=0), Write(value, line, when))
 
     def surely_has(self, key: Any, when: When) -> bool:
-        """Whether a key has a value in a branch, whatever else runs."""
+        """Whether a key certainly has a value in a branch."""
         sure = [write for write in self.slots.get(key, []) if write.when <= when]
         return bool(sure) and sure[-1].value is not REMOVED
 
-    def add_all(self, other: Table, line: int | None = None, when: When = ALWAYS) -> None:
-        """Write everything that another table has, on its own lines or on the one given."""
+    def add_all(self, other: Table, when: When = ALWAYS) -> None:
+        """Write everything that another table has."""
         for key, write in other.items():
-            self.write(key, write.value, line or write.line, when | write.when)
+            self.write(key, write.value, write.line, when | write.when)
 
     def items(self) -> list[tuple[Any, Write]]:
-        """Every write there is, with its key, but for keys that were taken out."""
+        """All writes with their keys, except for keys that were removed."""
         kept = {key: writes for key, writes in self.slots.items() if any(one.value is not REMOVED for one in writes)}
         return [(key, write) for key, writes in kept.items() for write in writes]
 
     def possible(self, key: Any, when: When = ALWAYS) -> list[Write]:
-        """The writes that may count in a branch, the latest first."""
+        """The writes that may be in effect in a branch, the latest first."""
         found: list[Write] = []
         writes = self.slots.get(key, [])
         self.budget.spend(1 + len(writes))
@@ -201,23 +201,19 @@ class Table:
         return found
 
     def read(self, key: Any, when: When = ALWAYS) -> Any:
-        """The value of a key in a branch; Unknown where branches differ, REMOVED where it has none."""
+        """The value of a key in a branch; Unknown if branches differ, REMOVED if it has none."""
         writes = self.possible(key, when)
         if not writes:
             return REMOVED
         if all(_same(write.value, writes[0].value) for write in writes):
             return writes[0].value
-        return Unknown(f"“{key!s:.80}” {differ(writes)}", writes[0].line, writes=tuple(writes))
-
-
-def differ(writes: Sequence[Write]) -> str:
-    """The words for values that depend on which branch runs."""
-    lines = join_lines({write.line for write in writes})
-    return f"has different values in {lines}, depending on whether {said(writes[:1])}"
+        lines = join_lines({write.line for write in writes})
+        why = f"“{key!s:.80}” has different values in {lines}, depending on whether {conditions(writes[:1])}"
+        return Unknown(why, writes[0].line, writes=tuple(writes))
 
 
 def complete(whens: Collection[When]) -> bool:
-    """Whether one of these places runs in any case: they are all the branches of a statement."""
+    """Whether one of these places certainly runs, because they include all branches of a statement."""
     numbers: dict[int, set[int]] = {}
     for when in whens:
         for branch in when if len(when) == 1 else ():
@@ -225,14 +221,14 @@ def complete(whens: Collection[When]) -> bool:
     return not all(whens) or any(min(one) < 0 and one >= {*range(-min(one))} for one in numbers.values())
 
 
-def said(writes: Sequence[Write]) -> str:
-    """On what it depends which of these count."""
+def conditions(writes: Sequence[Write]) -> str:
+    """The conditions of these writes, in words."""
     whens = dict.fromkeys(write.when for write in writes if write.when)
-    return " or ".join([" and ".join(sorted(branch.said for branch in when)) for when in whens][:2])
+    return " or ".join([" and ".join(sorted(branch.condition for branch in when)) for when in whens][:2])
 
 
 def join_lines(numbers: set[int]) -> str:
-    """The words for some lines, such as “lines 3, 5 and 9”."""
+    """Line numbers in words, such as “lines 3, 5 and 9”."""
     first, *rest = [str(number) for number in sorted(numbers)]
     if not rest:
         return f"line {first}"
@@ -242,15 +238,15 @@ def join_lines(numbers: set[int]) -> str:
 
 
 def _excluded(one: When, other: When) -> bool:
-    """Whether two places can never both run: they are in different branches of one statement."""
+    """Whether two places never both run, because they are in different branches of one statement."""
     return any(a.statement == b.statement and a.number != b.number for a in one for b in other)
 
 
 def _otherwise(when: When) -> Branch:
-    """When these branches do not all run."""
+    """The branch that runs if not all of these do."""
     if len(when) == 1:
         return next(iter(when)).otherwise()
-    return Branch(hash(when), 0, f"it is not so that {' and '.join(sorted(branch.said for branch in when))}")
+    return Branch(hash(when), 0, f"it is not so that {' and '.join(sorted(branch.condition for branch in when))}")
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -258,14 +254,14 @@ def _same(one: Any, other: Any) -> bool:
 
 
 class Plain:
-    """Turns values of the source into plain ones, within a budget: a few names can repeat each other without end."""
+    """Converts values of the source into plain Python values, within the budget."""
 
     def __init__(self, budget: Budget, doubts: Mapping[int, tuple[Any, Unknown]]) -> None:
         self.budget = budget
         self.doubts = doubts
 
     def value(self, value: Any, when: When = ALWAYS, depth: int = 0) -> Any:
-        """Dicts, lists and what they are made of, as in a branch. Raises Unreadable, or Invalid for too much."""
+        """The plain value in a branch. Raises Unreadable, or Invalid if it exceeds the budget."""
         self.budget.spend(1)
         if isinstance(value, Unknown):
             raise Unreadable(value.line, value.why)

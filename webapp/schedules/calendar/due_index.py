@@ -1,8 +1,7 @@
-"""Which schedules come due, gathered by when: kept in each process and brought up to date from what changed.
+"""An index of all enabled schedules, grouped by their due times, which each process caches and updates by revision.
 
-With 100,000 schedules there are a few thousand different whens: the database gathers them, and one of each is read.
-Afterwards the roster reads, as beat does, only rows above the revision that it has. A row that beat could not read is
-left out, as beat leaves it out.
+100,000 schedules have a few thousand different recurrences: the database groups them, and one row of each is read.
+Afterwards, as in beat, only rows above the last revision are read. Rows that beat cannot read are left out here too.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from webapp.schedule_store.rows import Row, all_rows, changed_rows, deleted_ids,
 from webapp.schedules.calendar.grouping import alike
 from webapp.task_catalogue.registry import known_tasks
 
-# How often everything is read again where something counts that is no edit: how many runs are left.
-SECONDS_KEPT = 600.0
-# A grid that began longer ago than this is the same as one that began a few steps later.
-LONG_AGO = 2 * 86_400 * 1_000_000
+# Everything is read again after this time if the number of remaining runs is limited, which changes without an edit.
+MAX_AGE_SECONDS = 600.0
+# An interval's grid that began longer ago than this is replaced by an equal one with a later beginning.
+GRID_AGE_MICROSECONDS = 2 * 86_400 * 1_000_000
 
 
 class When(NamedTuple):
-    """When schedules come due: `recurrence` without its jitter's seed. Moments are epoch seconds."""
+    """The due times of schedules: `recurrence` without the seed of its jitter. Moments are epoch seconds."""
 
     recurrence: Recurrence
     done: int
@@ -45,14 +44,14 @@ class When(NamedTuple):
     paused_until: float | None
 
     def paused(self, due: float) -> bool:
-        """Whether a due time falls into the pause: it is skipped then."""
+        """Whether a due time falls into the pause, so that it is skipped."""
         if self.paused_from is None or due < self.paused_from:
             return False
         return self.paused_until is None or due < self.paused_until
 
 
 class Group(NamedTuple):
-    """What a number of schedules have in common."""
+    """The properties that a group of schedules has in common."""
 
     when: When
     task: str
@@ -60,8 +59,8 @@ class Group(NamedTuple):
     tags: frozenset[str] = frozenset()
 
 
-class Roster:
-    """The enabled schedules that can fire. `generation` grows with each change of them."""
+class DueIndex:
+    """The enabled schedules that can fire. `generation` grows with each change."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -77,22 +76,22 @@ class Roster:
     def __len__(self) -> int:
         return len(self._group_of)
 
-    def zones(self, most: int) -> list[str]:
-        """The zones of most schedules, the most used one first."""
+    def zones(self, count: int) -> list[str]:
+        """The most used time zones, with most schedules first."""
         counts: Counter[str] = Counter()
         for group, ids in self._groups.items():
             counts[group.when.recurrence.timezone] += len(ids)
-        return [name for name, _count in counts.most_common(most)]
+        return [name for name, _count in counts.most_common(count)]
 
     def refresh(self, connection: sa.Connection, now: datetime) -> None:
-        """Take in what was committed since the last time."""
+        """Read what was committed since the last time."""
         with self._lock:
             latest = latest_revision(connection)
             if self._revision is None or self._stale():
                 self._read_all(connection, now)
             elif latest != self._revision:
                 self._remove(deleted_ids(connection, self._revision))
-                # Asked for each row: `find_task` would make the whole list each time.
+                # Called for each row: `find_task` would build the whole list each time.
                 reader = EntryReader(frozenset(known_tasks()).__contains__)
                 self._take(reader, changed_rows(connection, self._revision), now)
                 self._plain.clear()
@@ -104,7 +103,7 @@ class Roster:
 
     def _stale(self) -> bool:
         limited = any(group.when.recurrence.max_runs is not None for group in self._groups)
-        return limited and time.monotonic() - self._read_at > SECONDS_KEPT
+        return limited and time.monotonic() - self._read_at > MAX_AGE_SECONDS
 
     def _read_all(self, connection: sa.Connection, now: datetime) -> None:
         self._groups, self._group_of = {}, {}
@@ -116,7 +115,7 @@ class Roster:
         else:
             for rows in all_rows(connection):
                 self._take(reader, rows, now)
-                # Reading a hundred thousand takes seconds: other greenlets of this process get their turn.
+                # Reading a hundred thousand takes seconds, in which other greenlets of this process have to run.
                 time.sleep(0)
         self._plain.clear()
         self._read_at = time.monotonic()
@@ -128,7 +127,7 @@ class Roster:
                 self._put(self._group(reader, row, now), [row.id])
 
     def _group(self, reader: EntryReader, row: Row, now: datetime) -> Group | None:
-        """What a schedule has in common with others; None for one that cannot fire."""
+        """The group of a schedule; None if it cannot fire."""
         moment = now.timestamp()
         try:
             entry = reader.read(row, moment)
@@ -138,11 +137,11 @@ class Roster:
         return Group(when, row.task, self._aim(row), frozenset(entry.tags))
 
     def _aim(self, row: Row) -> Destination:
-        """Where its messages go: of 100,000 schedules there are a few such places."""
-        asked = (row.task, row.queue, row.exchange, row.routing_key)
-        if asked not in self._aims:
-            self._aims[asked] = sending.destination_of(*asked)
-        return self._aims[asked]
+        """The destination of its messages, cached because 100,000 schedules have only a few different ones."""
+        target = (row.task, row.queue, row.exchange, row.routing_key)
+        if target not in self._aims:
+            self._aims[target] = sending.destination_of(*target)
+        return self._aims[target]
 
     def _put(self, group: Group | None, ids: Collection[int]) -> None:
         if group is not None:
@@ -159,15 +158,15 @@ class Roster:
                 del self._groups[group]
 
 
-def current(now: datetime) -> Roster:
-    """This process's roster, up to date."""
-    roster: Roster = current_app.extensions.setdefault("schedule_roster", Roster())
-    roster.refresh(db.session.connection(), now)
-    return roster
+def current(now: datetime) -> DueIndex:
+    """This process's index, up to date."""
+    index: DueIndex = current_app.extensions.setdefault("schedule_due_index", DueIndex())
+    index.refresh(db.session.connection(), now)
+    return index
 
 
 def _when(entry: Entry, now: float, plain: dict[Recurrence, Recurrence]) -> When:
-    """`plain` keeps what was found for equal recurrences: most of 100,000 are equal to another."""
+    """The due times of an entry. `plain` caches the result for equal recurrences, of which there are many."""
     recurrence = plain.get(entry.recurrence)
     if recurrence is None:
         recurrence = dataclasses.replace(_plain_grid(entry.recurrence, now), seed="")
@@ -177,11 +176,11 @@ def _when(entry: Entry, now: float, plain: dict[Recurrence, Recurrence]) -> When
 
 
 def _plain_grid(recurrence: Recurrence, now: float) -> Recurrence:
-    """Of intervals with the same points one and the same: most differ only in when somebody made them."""
+    """The same recurrence for all intervals with the same grid, whenever the schedules were created."""
     if not isinstance(recurrence.rule, Interval):
         return recurrence
     origin, step = grid_origin(recurrence), interval_microseconds(recurrence.rule)
-    if origin > now * 1_000_000 - LONG_AGO - step:
+    if origin > now * 1_000_000 - GRID_AGE_MICROSECONDS - step:
         return recurrence
     moved = origin % step if recurrence.start is None else to_microseconds(recurrence.start) % step
     return dataclasses.replace(recurrence, start=None, anchor=from_microseconds(moved))

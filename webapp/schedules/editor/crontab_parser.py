@@ -1,6 +1,6 @@
-"""A crontab read back as the choices of the builder, where they can say it. Pure functions.
+"""Parses a crontab into the choices of the crontab builder, if they can express it. Pure functions.
 
-What is read is built again and compared: the same five fields, and the same meaning when clocks change.
+The result is verified by building it again: it must have the same five fields and behave the same at clock changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from webapp.schedules.rule_fields import SHORTCUTS
 from webapp.web.errors import Invalid
 
 Choices = Mapping[str, str]
-# Sent along with the choices: the line that they were shown for.
+# The form field with the crontab for which the choices were shown.
 LINE = "build.line"
 _EVERY = {"minute": 60, "hour": 24, "day_of_month": 31, "month_of_year": 12, "day_of_week": 7}
 _WORKING = (1, 2, 3, 4, 5)
@@ -26,9 +26,9 @@ _BY_HOURS = {tuple(range(0, 24, int(step))): step for step in HOUR_STEPS}
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The choices that say a line; None where they cannot, and `beyond` names what is more than they can say.
+    """The choices for a crontab; None if they cannot express it: `beyond` names the part that they cannot.
 
-    Both are empty for a line that is not there or not right yet.
+    Both are empty for a crontab that is missing or invalid.
     """
 
     choices: dict[str, str] | None = None
@@ -43,18 +43,18 @@ class _Fields:
     numbers: Mapping[str, tuple[int, ...]]
 
     def is_all(self, name: str) -> bool:
-        """Whether a field leaves nothing out."""
+        """Whether a field has all of its numbers."""
         return len(self.numbers[name]) == _EVERY[name]
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """What is due when, also where clocks change: a field that begins with * keeps its rhythm through that."""
+        """A key that is equal for crontabs with the same due times, at clock changes too (see `recurrence.cron`)."""
         rhythm = self.text["minute"].startswith("*") or self.text["hour"].startswith("*")
         return rhythm, *(self.numbers[name] for name in FIELD_NAMES)
 
 
 def read_back(line: str) -> Read:
-    """The choices from which `build` makes a line that means the same."""
+    """The choices from which `build` makes an equivalent crontab."""
     try:
         given = _fields(SHORTCUTS.get(line.strip().lower(), line))
     except RecurrenceError:
@@ -64,17 +64,19 @@ def read_back(line: str) -> Read:
     if month is None or not times or not days:
         return Read(beyond=_beyond(given, month=month is None, time=not times))
     tried = [{**DEFAULTS, **time, **day, "build.month": month} for time in times for day in days]
-    fitting = [(built, choices) for choices in tried if (built := _built(choices)) and _same(built, given)]
+    fitting = [
+        (built, choices) for choices in tried if (built := _built(choices)) and _fields(built).meaning == given.meaning
+    ]
     if not fitting:
         return Read(beyond="its exact form matters when clocks change")
-    # Of several that mean the same the one that writes it as it is written.
+    # Of several equivalent ones, the one with exactly the same text.
     exact = (choices for built, choices in fitting if built == " ".join(line.split()))
     return Read(next(exact, fitting[0][1]))
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The builder beside a line: its choices, what of the line they cannot say, and whether they say anything."""
+    """The builder beside a crontab: its choices, the part they cannot express, and whether they express it."""
 
     choices: Mapping[str, str]
     beyond: str
@@ -83,7 +85,7 @@ class Shown:
 
 
 def shown(line: str, posted: Choices | None = None) -> Shown:
-    """What the builder shows: what was chosen (`posted`), or what the line says where that was typed since."""
+    """The builder's choices: those that were `posted`, or those for the crontab if it was typed since."""
     read = read_back(line)
     choices = read.choices or DEFAULTS
     if posted and posted.get(LINE, line) == line:
@@ -92,15 +94,15 @@ def shown(line: str, posted: Choices | None = None) -> Shown:
 
 
 def is_typed(line: str, posted: Choices) -> bool:
-    """Whether a line was typed since the choices were shown, and is one."""
+    """Whether a valid crontab was typed since the choices were shown."""
     return LINE in posted and posted[LINE] != line and read_back(line) != Read()
 
 
 def filled_in(given: Mapping[str, Any], posted: Choices) -> dict[str, Any]:
-    """The fields with the crontab of choices that were changed and not filled in; else as they are.
+    """The fields with the crontab of changed choices; unchanged otherwise.
 
-    What was changed last counts: a line that was typed since the choices were shown stays. Raises Invalid at choices
-    that no crontab can say.
+    The last change counts: a crontab that was typed since the choices were shown stays. Raises Invalid at choices
+    that no crontab can express.
     """
     line = str(given.get("crontab", ""))
     if given.get("kind") != "crontab" or posted.get(LINE) != line:
@@ -113,7 +115,7 @@ def filled_in(given: Mapping[str, Any], posted: Choices) -> dict[str, Any]:
 
 
 def _posted(posted: Choices) -> dict[str, str]:
-    """The choices of a form; a browser does not send the days of the week when none is ticked."""
+    """The choices of a form. Browsers do not send the weekdays if none is ticked."""
     return {name: posted.get(name, value) for name, value in DEFAULTS.items()}
 
 
@@ -130,12 +132,8 @@ def _built(choices: Choices) -> str:
         return ""
 
 
-def _same(line: str, given: _Fields) -> bool:
-    return _fields(line).meaning == given.meaning
-
-
 def _times(given: _Fields) -> Iterator[dict[str, str]]:
-    """What the first two fields may be."""
+    """Possible choices for minute and hour."""
     minutes, hours = given.numbers["minute"], given.numbers["hour"]
     span = _span(hours)
     if minutes in _BY_MINUTES and span is not None:
@@ -152,7 +150,7 @@ def _times(given: _Fields) -> Iterator[dict[str, str]]:
 
 
 def _span(hours: Sequence[int]) -> dict[str, str] | None:
-    """From when to when hours in a row are, over midnight too; None when they are not in a row."""
+    """The first and last of consecutive hours, over midnight too; None if they are not consecutive."""
     if len(hours) == _EVERY["hour"]:
         return {"build.from": "", "build.to": ""}
     begins = [hour for hour in hours if (hour - 1) % 24 not in hours]
@@ -162,7 +160,7 @@ def _span(hours: Sequence[int]) -> dict[str, str] | None:
 
 
 def _days(given: _Fields) -> Iterator[dict[str, str]]:
-    """What day of month and day of week together may be."""
+    """Possible choices for day of month and day of week."""
     days, week = given.numbers["day_of_month"], given.numbers["day_of_week"]
     if given.is_all("day_of_month"):
         if given.is_all("day_of_week"):
@@ -198,7 +196,7 @@ def _month(given: _Fields) -> str | None:
 
 
 def _beyond(given: _Fields, *, month: bool, time: bool) -> str:
-    """What of it the choices do not have."""
+    """The part of a crontab that the choices cannot express."""
     if time:
         minutes = given.numbers["minute"]
         odd = "hour" if len(minutes) == 1 or minutes in _BY_MINUTES else "minute"

@@ -1,4 +1,4 @@
-"""Two people edited one schedule at once: what each of them changed, and both put together."""
+"""Merges two edits of one schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.schedules.editor.forms import form_values
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One field as it was, as the other person saved it, and as it was typed here. Texts of the form."""
+    """One field as it was, as the other user saved it, and as it was typed here. Texts of the form."""
 
     field: str
     was: str
@@ -21,35 +21,35 @@ class Side:
 
     @property
     def clash(self) -> bool:
-        """Whether both changed it, and not to the same."""
+        """Whether both changed it, to different values."""
         return self.mine != self.theirs and self.was not in (self.mine, self.theirs)
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The fields that differ anywhere, and the form that keeps what either changed; a clash keeps mine."""
+    """The fields that differ, and the merged form; where both changed a field, it has my value."""
 
     sides: list[Side]
     values: dict[str, str]
 
 
 def merge(base: Mapping[str, Any], theirs: Mapping[str, Any], given: Mapping[str, Any]) -> Merged:
-    """Put them together. `base` and `theirs` are snapshots, `given` is what was typed."""
-    # Versions of former releases do not say what has become a field since.
+    """Merge two edits of `base`. `base` and `theirs` are snapshots, `given` are the typed values."""
+    # Versions of earlier releases lack fields that were added later.
     base = {name: theirs.get(name) for name in TARGETS} | dict(base)
     was, saved = form_values(base), form_values(theirs)
     typed = {**was, **{name: str(value) for name, value in given.items() if name in FIELDS}}
     sides = [
         Side(name, was[name], saved[name], typed[name])
         for name in FIELDS
-        if not was[name] == saved[name] == typed[name] and _told(name, typed, saved)
+        if not was[name] == saved[name] == typed[name] and _is_visible(name, typed, saved)
     ]
     values = {name: saved[name] if typed[name] == was[name] else typed[name] for name in FIELDS}
     return Merged(sides, values)
 
 
-def _told(name: str, typed: Mapping[str, str], saved: Mapping[str, str]) -> bool:
-    """Fields of a kind that nobody chose lie in the form unseen."""
+def _is_visible(name: str, typed: Mapping[str, str], saved: Mapping[str, str]) -> bool:
+    """Whether a field is visible: those of a kind that neither side chose are hidden in the form."""
     for kind in Kind:
         if name in RULE_FIELDS[kind]:
             return kind.value in (typed["kind"], saved["kind"])

@@ -1,4 +1,4 @@
-"""What keeps a schedule from firing at a moment, as beat will see it: its own pause, a wider one, a change window."""
+"""What keeps a schedule from firing at a moment, by the rules of beat: its own pause, a wider one, a change window."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from webapp.schedule_store.status import comes_due
 from webapp.schedule_store.stored import Stored
 
 INSTANT = timedelta(microseconds=1)
-# Pauses in a row that are looked behind for the next due time that fires.
-MOST_PAUSES = 20
+# How many consecutive pauses are passed in the search for the next due time that fires.
+MAX_PAUSES = 20
 
 
 class Hold(NamedTuple):
-    """Why nothing fires then, and until when; `pause_id` is that of a pause of everything or of tags."""
+    """Why nothing fires, and until when; `pause_id` is that of a global or tag pause."""
 
     told: str
     until: datetime | None
@@ -24,12 +24,12 @@ class Hold(NamedTuple):
 
 
 def hold(schedule: Stored, due: datetime, pauses: Sequence[Pause]) -> Hold | None:
-    """What would keep a due time from firing; None when it would fire. `pauses` are all that are not settled."""
+    """What keeps a due time from firing; None if it fires. `pauses` are all that are not settled."""
     return hold_at(schedule, schedule.fires_at(due), pauses)
 
 
 def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold | None:
-    """What holds the schedule at a moment."""
+    """What holds the schedule at a moment; None if nothing does."""
     row = schedule.row
     if schedule.paused and row.paused_at <= moment and (row.paused_until is None or moment < row.paused_until):
         return Hold(pause_text(row.pause_reason or "", row.paused_by or ""), row.paused_until, None)
@@ -40,9 +40,9 @@ def hold_at(schedule: Stored, moment: datetime, pauses: Sequence[Pause]) -> Hold
 def next_firing(
     schedule: Stored, now: datetime, pauses: Sequence[Pause], skipped: Collection[datetime] = ()
 ) -> datetime | None:
-    """The next due time that fires: what beat says while that holds, else computed. None when nothing will fire.
+    """The next due time that fires: the one that beat stored, if it is still valid, else computed. None if none fires.
 
-    It may have passed while its jitter has not: see `Stored.fires_at`.
+    It may be in the past while its jitter is not over; see `Stored.fires_at`.
     """
     if not comes_due(schedule):
         return None
@@ -55,7 +55,7 @@ def next_firing(
     ):
         return noted
     after = now
-    for _ in range(MOST_PAUSES):
+    for _ in range(MAX_PAUSES):
         due = schedule.due_times(after, 1 + len(skipped))
         first = next((one.utc for one in due if one.utc not in skipped), None)
         held = hold(schedule, first, pauses) if first is not None else None

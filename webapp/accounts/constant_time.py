@@ -1,4 +1,4 @@
-"""Answers that take equally long, whatever they keep to themselves."""
+"""Responses whose time does not depend on what they keep secret, such as whether an account exists."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from webapp.extensions import db
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# Seconds. Estimating and hashing a password, a transaction and a publish fit into it.
-SLOWEST_USUAL = 0.5
+# Enough for rating and hashing a password, a transaction and a publish.
+MIN_RESPONSE_SECONDS = 0.5
 
 
 def even_time(view: View) -> View:
-    """Answer a POST no sooner than in the usual longest time, so that its length tells nothing."""
+    """A decorator that delays the response to a POST to a minimum time, so that its duration reveals nothing."""
 
     @functools.wraps(view)
     def evened(*args: Any, **kwargs: Any) -> Any:
@@ -27,7 +27,7 @@ def even_time(view: View) -> View:
             return view(*args, **kwargs)
         finally:
             if request.method == "POST":
-                # Nobody waits for a lock meanwhile.
+                # So that no lock is held meanwhile.
                 db.session.rollback()
                 least = current_app.config["EVEN_ANSWER_SECONDS"]
                 time.sleep(max(0.0, began + least - time.monotonic()))

@@ -1,4 +1,4 @@
-"""The editor shown again: with errors at their fields, with what is typed, or with what two people saved at once."""
+"""Responses that show the editor again: with errors at their fields, or with a conflict between two saves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from webapp.schedules import history, service
 from webapp.schedules.editor import crontab_builder
 from webapp.schedules.editor.context import editor_context
 from webapp.schedules.editor.forms import empty_form, form_values, typed
-from webapp.schedules.editor.merging import merge
 from webapp.schedules.editor.preview import Preview, preview
+from webapp.schedules.editor.three_way_merge import merge
 from webapp.schedules.service import Edited
 from webapp.schedules.validation import with_call
 from webapp.web.errors import Invalid
@@ -33,14 +33,14 @@ def shown_again(
     looked: Preview,
     errors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The form with everything as it was typed, for the template of a new schedule or of the edited one."""
+    """The context of the form with everything as it was typed, for a new schedule or the edited one."""
     values = typed(given, form_values(shown(edited.snapshot)) if edited else empty_form("UTC"))
     more = {"tried": bool(along.get("tried")), "clone": read_id(along.get("clone"))}
     return editor_context(values, edited, looked, errors, chosen(along)) | more
 
 
 def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | None, error: Invalid) -> Response:
-    """After a save that was refused: each error at its field."""
+    """The form after a save was refused, with each error at its field."""
     with reading():
         edited = service.get(schedule_id) if schedule_id is not None else None
         looked = preview(given, edited, now(), service.snapshot_like(read_id(along.get("clone"))))
@@ -51,21 +51,21 @@ def form_again(given: dict[str, Any], along: dict[str, Any], schedule_id: int | 
 
 
 def both_edited(given: dict[str, Any], error: Edited) -> Response:
-    """Another save came first: its values, the former ones and what was typed, and a form of both together."""
+    """The conflict page after another save came first: the values of both, and a form that merges them."""
     with reading():
         theirs = service.get(error.schedule.id)
         base = history.snapshot_of(theirs.id, error.version) or theirs.snapshot
         mine, unread = with_call(given, base)
         mine |= _typed_call(mine, str(mine.get("task") or theirs.row.task))
         merged = merge(shown(base), shown(theirs.snapshot), mine)
-        # Arguments that cannot be read are shown as they were typed.
+        # Arguments that cannot be parsed are shown as they were typed.
         values = typed(given, merged.values) if unread else merged.values
         context = editor_context(values, theirs, preview(values, theirs, now()), unread)
         return render("schedules/editor/conflict.html", status=409, merged=merged, conflict=error, **context)
 
 
 def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:
-    """The arguments that were typed as text; a secret among them has to be typed again."""
+    """The arguments as text, as they were typed. Secrets in them have to be typed again."""
     sent = {name: given[name] for name in ("args", "kwargs") if name in given}
     texts = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in sent.items()
@@ -75,7 +75,7 @@ def _typed_call(given: Mapping[str, Any], task: str) -> dict[str, str]:
 
 
 def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, str]) -> Response:
-    """Arguments for running a schedule now that cannot be taken, as they were typed, with what is wrong."""
+    """The form for running a schedule now, with the arguments as they were typed and their errors."""
     with reading():
         schedule = service.get(schedule_id)
         call = forms.from_typed(schedule.row.task, given)
@@ -83,5 +83,5 @@ def run_form(schedule_id: int, given: Mapping[str, Any], errors: Mapping[str, st
 
 
 def chosen(along: Mapping[str, Any]) -> dict[str, str]:
-    """What was chosen in the builder of crontabs."""
+    """The choices made in the crontab builder."""
     return {name: str(value) for name, value in along.items() if name.startswith(crontab_builder.PREFIX)}

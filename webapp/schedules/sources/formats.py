@@ -1,4 +1,4 @@
-"""Which format a text has, and what it says."""
+"""Detects the format of an import and parses it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from datetime import datetime
 
 from webapp.encoding import encodable_value
 from webapp.schedules import fields
-from webapp.schedules.fields import FieldError
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata
 from webapp.schedules.sources.given import MAX_FILE_LENGTH, Given, check_values, refuse
-from webapp.schedules.sources.own import from_yaml, looks_like_own
 from webapp.schedules.sources.python.beat_schedule import from_source, looks_like_beat_schedule
+from webapp.schedules.sources.yaml_file import from_yaml, looks_like_own
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web.errors import Invalid
 
 _UNKNOWN = "The task “{}” is not registered, so it is imported disabled. It can be enabled once the task is registered."
-# As people choose them.
+# The formats, with their names on pages.
 FORMATS = {
     "yaml": "YAML or JSON, as the export writes it",
     "beat_schedule": "Celery's beat_schedule, Python source",
@@ -29,11 +28,11 @@ FORMATS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How a text is to be read. Without a format it is guessed; `tasks` says which task a crontab's command is.
+class ImportOptions:
+    """Options of an import. Without a format it is detected; `tasks` maps the commands of a crontab to tasks.
 
-    `timezone` is where times are meant that name no zone. Celery's beat_schedule, which has a default of its own, takes
-    it only where a person has chosen it.
+    `timezone` is the default for times without a time zone. Celery's beat_schedule has a default of its own, so it
+    applies there only if the user has chosen it.
     """
 
     format: str = ""
@@ -43,7 +42,7 @@ class Asked:
 
 
 def guess(text: str) -> str:
-    """The format that a text most likely has."""
+    """The most probable format of a text."""
     if looks_like_own(text):
         return "yaml"
     if looks_like_dumpdata(text):
@@ -63,26 +62,26 @@ def decode(data: bytes) -> str:
 
 
 def read_zone(text: str) -> str:
-    """The name of the zone for times that name none. Raises Invalid at `timezone`."""
+    """The IANA name of the default time zone. Raises Invalid at `timezone`."""
     try:
         return fields.timezone(text)
-    except FieldError as error:
+    except fields.FieldError as error:
         raise Invalid({"timezone": str(error)}) from error
 
 
-def read(text: str, asked: Asked, now: datetime) -> list[Given]:
-    """The entries of a text, half surrogates in them escaped. Raises Invalid with what is wrong with it as a whole."""
+def read(text: str, options: ImportOptions, now: datetime) -> list[Given]:
+    """The entries of a text, with half surrogates escaped. Raises Invalid if the text as a whole is invalid."""
     if len(text) > MAX_FILE_LENGTH:
         raise refuse(f"Use at most {MAX_FILE_LENGTH:,} characters; this has {len(text):,}. Import it in parts.")
-    asked = replace(asked, timezone=read_zone(asked.timezone))
-    # What Windows puts before a text in UTF-8, and what remains of it in a text that was pasted or printed.
-    found = _read(text.removeprefix("\ufeff"), asked, now)
+    options = replace(options, timezone=read_zone(options.timezone))
+    # The byte order mark, which Windows puts before UTF-8 text, also when it was pasted or printed.
+    found = _read(text.removeprefix("\ufeff"), options, now)
     check_values(found)
     return [replace(one, name=encodable_value(one.name), fields=encodable_value(dict(one.fields))) for one in found]
 
 
 def disable_unknown(found: Sequence[Given]) -> list[Given]:
-    """Another program's entries, disabled where no worker knows the task. A file of ours is refused there instead."""
+    """The entries of other programs, disabled if their task is not registered, which is an error in our own files."""
     return [
         replace(one, fields={**one.fields, "enabled": False}, notes=[*one.notes, _UNKNOWN.format(one.fields["task"])])
         if is_unknown(str(one.fields.get("task") or "").strip())
@@ -91,13 +90,13 @@ def disable_unknown(found: Sequence[Given]) -> list[Given]:
     ]
 
 
-def _read(text: str, asked: Asked, now: datetime) -> list[Given]:
-    match asked.format if asked.format in FORMATS else guess(text):
+def _read(text: str, options: ImportOptions, now: datetime) -> list[Given]:
+    match options.format if options.format in FORMATS else guess(text):
         case "beat_schedule":
-            return disable_unknown(from_source(text, asked.timezone if asked.timezone_chosen else ""))
+            return disable_unknown(from_source(text, options.timezone if options.timezone_chosen else ""))
         case "dumpdata":
-            return disable_unknown(from_dumpdata(text, now, asked.timezone))
+            return disable_unknown(from_dumpdata(text, now, options.timezone))
         case "crontab":
-            return disable_unknown(from_crontab(text, asked.timezone, asked.tasks))
+            return disable_unknown(from_crontab(text, options.timezone, options.tasks))
         case _:
             return from_yaml(text)

@@ -1,4 +1,4 @@
-"""Schedules as JSON values, for programs: the API of the pages and the command line."""
+"""Serializes schedules as JSON values, for the API and the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from webapp.task_catalogue.registry import is_unknown, serializer_note
 
 
 def schedule_values(schedule: Stored) -> dict[str, Any]:
-    """Of one schedule what its line of the list says."""
+    """The values of one schedule, as in the list."""
     return listed_values(with_runs([schedule], now(), unsettled(db.session))[0])
 
 
 def listed_values(listed: Listed) -> dict[str, Any]:
-    """Everything that a schedule says, and how it stands. Moments are ISO text in UTC."""
+    """The definition and the current status of a schedule. Moments are ISO 8601 text in UTC."""
     schedule, row, run = listed.schedule, listed.schedule.row, listed.last_run
     return {
         "id": schedule.id,

@@ -1,4 +1,4 @@
-"""Our own files: YAML, or JSON, which is YAML too."""
+"""Reads and writes Beatdesk's own files: YAML, or JSON, which is YAML too."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_
 
 # YAML 1.1 reads 1:30:00 as a number; a very long one would take hours.
 MAX_NUMBER_LENGTH = 100
-# Not whole numbers, which Python refuses itself where they have thousands of digits.
+# Except for integers: Python itself refuses those with thousands of digits.
 _MAY_BE_SLOW = re.compile(r"[-+.0-9](?![0-9]*\Z)")
 
-# The parser in C where it is there: ten thousand schedules take seconds and not half a minute.
+# The C parser if it is available: ten thousand schedules then take seconds instead of half a minute.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OWN = re.compile(r'(?:#.*\n|\s)*(?:schedules:|\{\s*"schedules"\s*:)')
-# What YAML takes for the end of a line, or for a mark of its own; written as they are, they would be read as blanks.
+# Characters that YAML takes for line breaks or marks; unescaped, they would be read as blanks.
 _BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
-# All but ASCII that is printed: JSON may have characters that YAML refuses.
+# Everything but printable ASCII: JSON may have characters that YAML refuses.
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e\t\r\n]")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every text so that it is read as it was."""
+    """A dumper whose texts are read back unchanged."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Escape what would not be read as it is."""
+        """Quote texts with characters that would not be read back unchanged."""
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if _BREAKS.search(data) else None)
 
 
@@ -43,21 +43,21 @@ SEALED_HEAD = """\
 
 
 def to_yaml(entries: Sequence[Mapping[str, Any]], sealed: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The text of a file; `sealed` says by name where sealed secrets stand, which the file's head then tells."""
+    """The text of a file; `sealed` has the places of sealed secrets by name, which are listed at its beginning."""
     values = {"schedules": encodable_value(list(entries))}
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    told = "".join(f"#   {' '.join(name.split())}: {', '.join(places)}\n" for name, places in (sealed or {}).items())
-    return (SEALED_HEAD + told if told else "") + text
+    listed = "".join(f"#   {' '.join(name.split())}: {', '.join(places)}\n" for name, places in (sealed or {}).items())
+    return (SEALED_HEAD + listed if listed else "") + text
 
 
 def looks_like_own(text: str) -> bool:
-    """Whether a text begins as an export does, whatever its schedules speak of."""
+    """Whether a text begins like an export."""
     return _OWN.match(text) is not None
 
 
 def from_yaml(text: str) -> list[Given]:
-    """The entries of a file. Raises Invalid with what is wrong with the file."""
-    # YAML knows no escapes of surrogates, as JSON has them.
+    """The entries of a file. Raises Invalid."""
+    # JSON has escapes for surrogates, YAML does not.
     found = read_list(encodable_json(text) if _may_be_json(text) else text)
     if found is None or (found and not any(isinstance(one, dict) for one, _line in found)):
         raise refuse("Use a list named “schedules” with the fields of each.")
@@ -71,22 +71,24 @@ def _given(one: Any, line: int) -> Given:
 
 
 def read_list(text: str) -> list[tuple[Any, int]] | None:
-    """The parts of a list in YAML, or of a list named “schedules”, with their lines; None where there is none.
+    """The items of a list in YAML, or of a list named “schedules”, with their lines; None if there is none.
 
     Raises Invalid.
     """
     try:
-        read, lines = _read(text)
+        read, lines = _parse(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise refuse(f"This is not YAML: {' '.join(str(error).split())}.") from error
     return list(zip(read, lines, strict=True)) if isinstance(read, list) else None
 
 
-def _read(text: str) -> tuple[Any, list[int]]:
+def _parse(text: str) -> tuple[Any, list[int]]:
     """The list of schedules, and the line on which each begins."""
-    # JSON is read as YAML too, for its size and its lines.
+    # JSON is parsed as YAML as well, to check its size and to find the lines.
     plain = _NOT_PLAIN.sub("?", text) if _may_be_json(text) else text
-    _check_size(plain)
+    size = _Size()
+    for event in yaml.parse(plain, Loader=_LOADER):
+        size.add(event)
     is_json, read = _read_json(text)
     loader = _LOADER(plain if is_json else text)
     try:
@@ -107,9 +109,9 @@ def _may_be_json(text: str) -> bool:
 
 
 def _read_json(text: str) -> tuple[bool, Any]:
-    """Whether it is JSON, and its value: YAML would take `1e400` for a text.
+    """Whether a text is JSON, and its value: YAML would read `1e400` as text.
 
-    What is no JSON may be YAML that begins with a bracket. Raises Invalid for JSON that is not strict.
+    Text that is not JSON may be YAML that begins with a bracket. Raises Invalid for JSON that is not strict.
     """
     if not _may_be_json(text):
         return False, None
@@ -121,24 +123,17 @@ def _read_json(text: str) -> tuple[bool, Any]:
         raise refuse(f"This is not JSON: {error}.") from error
 
 
-def _check_size(text: str) -> None:
-    """Refuse what would be too much before any value is made of it. Raises Invalid, YAMLError."""
-    size = _Size()
-    for event in yaml.parse(text, Loader=_LOADER):
-        size.add(event)
-
-
 class _Size:
-    """How much the events of a YAML text come to; an alias counts for as much as what it repeats."""
+    """Counts the values of a YAML text by its events. An alias counts as much as what it repeats."""
 
     def __init__(self) -> None:
         self.total = 0
         self.of_anchors: dict[str, int] = {}
-        # The anchor of each collection that has begun, and how much there was before it.
+        # The anchor of each open collection, and the total before it.
         self.unended: list[tuple[str | None, int]] = []
 
     def add(self, event: yaml.Event) -> None:
-        """Count one event. Raises Invalid where it is too much."""
+        """Count one event. Raises Invalid if the text is too large or nested too deep."""
         line = event.start_mark.line + 1
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = self.unended.pop()

@@ -1,4 +1,4 @@
-"""The roster that the database gathered, beside the one that was read row by row."""
+"""The index of due times that the database groups, compared with the one that is read row by row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedules import service
 from webapp.schedules.calendar import grouping
-from webapp.schedules.calendar.roster import Roster
+from webapp.schedules.calendar.due_index import DueIndex
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_gathered_by_the_database_it_is_the_same(app: Flask, monkeypatch: pytest
             number = service.create({**base, "name": f"aimed {place}"}).id
             db.session.execute(sa.update(PeriodicTask).where(PeriodicTask.id == number).values(aim))
         db.session.commit()
-        gathered, one_by_one = Roster(), Roster()
+        gathered, one_by_one = DueIndex(), DueIndex()
         moment = now()
         gathered.refresh(db.session.connection(), moment)
         monkeypatch.setattr(grouping, "MAX_GROUPS", 0)
