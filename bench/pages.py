@@ -30,7 +30,7 @@ from webapp import create_app
 from webapp.database.engine import create_engine
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.launcher.memory import building
+from webapp.launcher.memory import without_garbage_collection
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.status import Status
@@ -59,7 +59,7 @@ def main() -> None:
         url = stack.enter_context(_database(asked.database, folder, asked.runs))
         (folder / "valkey").mkdir()
         valkey = stack.enter_context(servers.valkey(folder / "valkey"))
-        with building():
+        with without_garbage_collection():
             app = create_app(servers.settings(url, valkey, data=folder))
         with app.app_context():
             backends = Backends(db.engine)

@@ -134,10 +134,10 @@ def _finite(text: str) -> float:
 STRICT_NUMBERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
 
 
-def json_depth(value: Any, most: int = MAX_JSON_DEPTH) -> int:
+def json_depth(value: Any, limit: int = MAX_JSON_DEPTH) -> int:
     """How deep lists and objects lie in each other, up to one more than may be."""
     level, depth = [value], -1
-    while level and depth <= most:
+    while level and depth <= limit:
         depth += 1
         containers = [each for each in level if isinstance(each, list | dict)]
         level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]

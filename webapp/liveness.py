@@ -17,9 +17,9 @@ WORKER_LOST_AFTER = timedelta(seconds=15 * WORKER_HEARTBEAT)
 CLAIM_TIMEOUT = WORKER_LOST_AFTER
 
 # All workers, ours and others', are asked for their queues so often; a busy one may not answer.
-CONSUMERS_ASKED_EVERY = 10.0
-CONSUMER_MISSED_AFTER = timedelta(seconds=3 * CONSUMERS_ASKED_EVERY)
-FOREIGN_WORKER_GONE_AFTER = timedelta(seconds=6 * CONSUMERS_ASKED_EVERY)
+CONSUMER_POLL_SECONDS = 10.0
+CONSUMER_MISSED_AFTER = timedelta(seconds=3 * CONSUMER_POLL_SECONDS)
+FOREIGN_WORKER_GONE_AFTER = timedelta(seconds=6 * CONSUMER_POLL_SECONDS)
 
 # A beat that stands by renews its row and looks at the lease so often; one that leads renews both less often.
 BEAT_STANDBY_INTERVAL = 0.5
@@ -37,4 +37,4 @@ RECORDER_LOST_AFTER = 1.5 * RECORDER_GONE_AFTER
 RECORDER_MAX_LAG = 30.0
 
 # Workers, consumers and beats that are gone are remembered for so long.
-REMEMBERED = timedelta(days=1)
+FORGOTTEN_AFTER = timedelta(days=1)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-MAX_LENGTH = 128
-_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_LENGTH}}}")
+MAX_QUEUE_NAME_LENGTH = 128
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_QUEUE_NAME_LENGTH}}}")
 _RESERVED = re.compile(
     r"""
     .*unacked(_index|_mutex)?       # kombu on Redis: what is delivered; a `global_keyprefix` may stand before it
@@ -35,7 +35,7 @@ def refusal(name: str) -> str | None:
     """Why a queue may not have this name, as a sentence; None when it may."""
     if not _NAME.fullmatch(name):
         return (
-            f"The name of a queue has 1 to {MAX_LENGTH} characters, each a letter from A to Z, a digit, "
+            f"The name of a queue has 1 to {MAX_QUEUE_NAME_LENGTH} characters, each a letter from A to Z, a digit, "
             "“.”, “_” or “-”, such as reports.daily."
         )
     return _reserved("a queue", name)
@@ -50,7 +50,7 @@ def target_refusal(queue: str | None, exchange: str | None, routing_key: str | N
     return _reserved("a routing key", routing_key) if routing_key else None
 
 
-def check(name: str) -> None:
+def require_valid(name: str) -> None:
     """Raise BadQueueName for a name that a queue may not have."""
     if reason := refusal(name):
         raise BadQueueName(reason)
@@ -59,4 +59,5 @@ def check(name: str) -> None:
 def _reserved(what: str, name: str) -> str | None:
     if not _RESERVED.fullmatch(name):
         return None
-    return f"“{name[:MAX_LENGTH]}” cannot be used as {what}: Celery or the message broker uses this name itself."
+    shown = name[:MAX_QUEUE_NAME_LENGTH]
+    return f"“{shown}” cannot be used as {what}: Celery or the message broker uses this name itself."

@@ -86,4 +86,4 @@ def test_a_broker_in_another_database(
 
 
 def test_a_password_is_not_told() -> None:
-    assert installation.place("rediss://user:pa@ss@host:6379/3") == "rediss://host:6379/3"
+    assert installation.without_password("rediss://user:pa@ss@host:6379/3") == "rediss://host:6379/3"

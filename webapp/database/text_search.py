@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from webapp.database.dialects import Either
 
 # Bytes up to which LIKE is quicker than strpos(), which skips ahead by what it looks for.
-SHORT = 2
+MAX_LIKE_BYTES = 2
 
 
 def mentions(column: Any, text: str) -> sa.ColumnElement[bool]:
@@ -30,7 +30,7 @@ def mentions(column: Any, text: str) -> sa.ColumnElement[bool]:
 def mentions_folded(column: Any, text: str) -> sa.ColumnElement[bool]:
     """The same for a column whose texts were folded by the database's `lower()` when they were written."""
     # In a query of its own, so that it is folded once: a plan that PostgreSQL keeps would fold it for each row.
-    if len(text.encode()) <= SHORT and not set(text).intersection("%_\\"):
+    if len(text.encode()) <= MAX_LIKE_BYTES and not set(text).intersection("%_\\"):
         found = column.like(sa.select(sa.func.lower(f"%{text}%")).scalar_subquery())
     else:
         found = sa.func.strpos(column, sa.select(sa.func.lower(text)).scalar_subquery()) > 0

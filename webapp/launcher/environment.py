@@ -25,14 +25,16 @@ PROCESSES = frozenset().union(*NEEDED_BY.values())
 # An embedded server reads its configuration; of the environment only what every program needs.
 SERVERS = frozenset({"valkey", "smtp"})
 # By these an installation is known.
-OWN = ("SECRET_KEY", "DATABASE_URL")
-PLAIN = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
+IDENTIFYING = ("SECRET_KEY", "DATABASE_URL")
+SERVER_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
 def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The part of the environment that is for the process of that name."""
     if name in SERVERS:
-        return {key: value for key, value in environ.items() if key in PLAIN or key.startswith(("LC_", "PYTHON"))}
+        return {
+            key: value for key, value in environ.items() if key in SERVER_VARIABLES or key.startswith(("LC_", "PYTHON"))
+        }
     known = name in PROCESSES
     return {
         key: value
@@ -55,7 +57,7 @@ def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
         words = shlex.split((folder / "env.sh").read_text())
         kept |= dict(word.split("=", 1) for word in words if "=" in word)
     # The scheme of a database's address has several spellings.
-    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in OWN]
+    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in IDENTIFYING]
     if all(same):
         for name, value in kept.items():
             if name != "PATH" and not environ.get(name):

@@ -26,7 +26,7 @@ from webapp.launcher import probes
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
-from webapp.launcher.plan import Plan, SignIn, check, make_plan, require_free
+from webapp.launcher.plan import Plan, SignIn, make_plan, read_settings, require_free
 from webapp.launcher.supervisor import Spec, Supervisor
 
 STOP_SECONDS = 8.0
@@ -60,9 +60,9 @@ SHARED = (
 )
 """What another terminal needs to know, besides MAIL_*."""
 
-KEPT_INSIDE = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
+NOT_EXPORTED = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
 
-KEPT = "exists already"
+ACCOUNT_EXISTS = "exists already"
 """What `flask users ensure-admin` says when it made no account."""
 
 
@@ -71,7 +71,7 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
 
     Raises ConfigError or LaunchError, after everything that was started has ended.
     """
-    settings = check(environ)
+    settings = read_settings(environ)
     with claimed(settings.data) as folder:
         if line := tighten([folder.path, *folder.secrets, *database_files(settings.database_url)]):
             terminal.say(line)
@@ -85,7 +85,7 @@ async def _run(plan: Plan, folder: DataFolder, root: Path, terminal: Terminal) -
     supervisor = Supervisor(plan.environ, root, folder.logs, terminal)
     stop = _stop_signals(supervisor)
     try:
-        started = await _unless(stop, supervisor, _start(plan, supervisor, root, terminal))
+        started = await _until_stopped(stop, supervisor, _start(plan, supervisor, root, terminal))
         if started:
             supervisor.restarts = True
             await stop.wait()
@@ -103,7 +103,7 @@ async def _start(plan: Plan, supervisor: Supervisor, root: Path, terminal: Termi
     said, _ = await asyncio.gather(release, _all_serve(servers.values()))
     supervisor.keep(*(Spec(name, _shell(command)) for name, command in processes.items()))
     await _ready(plan, terminal)
-    terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=KEPT not in said))
+    terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=ACCOUNT_EXISTS not in said))
 
 
 def _embedded(plan: Plan) -> dict[Spec, Callable[[], Awaitable[bool]]]:
@@ -132,10 +132,10 @@ async def _ready(plan: Plan, terminal: Terminal) -> None:
         if now - reported > REPORT_SECONDS:
             terminal.say(f"Still waiting. {waits_for}")
             reported = now
-        await asyncio.sleep(probes.PAUSE)
+        await asyncio.sleep(probes.PROBE_INTERVAL)
 
 
-async def _unless(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[Any, Any, Any]) -> bool:
+async def _until_stopped(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[Any, Any, Any]) -> bool:
     """Do the work; give it up when told to stop or when a process fails. Whether it was done. Raises LaunchError."""
     doing = asyncio.create_task(work)
     others = [asyncio.create_task(stop.wait()), asyncio.create_task(supervisor.watch())]
@@ -196,7 +196,7 @@ def environment_file(folder: DataFolder, environ: Mapping[str, str]) -> Iterator
     file = folder.path / "env.sh"
     # A shell that has read the file hands what is not exported to no other installation's `make run`.
     lines = (
-        f"{'' if name in KEPT_INSIDE else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
+        f"{'' if name in NOT_EXPORTED else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
     )
     write_private(file, "".join(lines))
     try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def building() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Around the imports and the making of an application: nothing of it is garbage.
 
     Python looks through all objects from time to time, for those that only refer to each other. While a process starts

@@ -14,12 +14,12 @@ from typing import TextIO
 from webapp.encoding import one_line
 
 LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|FATAL)\b")
-SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})
+SHOWN_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})
 ERROR_LINE = re.compile(r"^(?:[\w.]*(?:Error|Exception|Exit)\b|.*\b(?:ERROR|CRITICAL|FATAL)\b|sh: )")
 LOG_BYTES = 5 * 1024 * 1024
 """A log file of this size is put aside once, so a process keeps at most twice this."""
 
-LONGEST = 2000
+MAX_LINE_LENGTH = 2000
 """Characters of a line that the terminal shows."""
 
 
@@ -42,7 +42,7 @@ class Terminal:
 
     def relay(self, name: str, line: str) -> None:
         """A line of a process."""
-        self._write(self._err, f"{name:<8} | {line[:LONGEST]}")
+        self._write(self._err, f"{name:<8} | {line[:MAX_LINE_LENGTH]}")
 
     def _write(self, stream: TextIO, line: str) -> None:
         # A terminal that was closed, or a pipe that nobody reads any more, is no reason to stop serving.
@@ -87,7 +87,7 @@ class Output:
         """What it wrote last, some thirty lines."""
         return "\n".join(self._last)
 
-    def telling_line(self) -> str:
+    def error_line(self) -> str:
         """The last line that looks like an error, else the last one."""
         lines = [line.strip() for line in self._last if line.strip()]
         errors = [line for line in lines if ERROR_LINE.match(line)]
@@ -100,6 +100,6 @@ class Output:
         self._file.emit(logging.makeLogRecord({"msg": text}))
         level = LEVEL.search(text[:200])
         if level:
-            self._showing = level[1] in SHOWN
+            self._showing = level[1] in SHOWN_LEVELS
         if self._terminal.verbose or (self._showing and not self._hidden):
             self._terminal.relay(self.name, text)

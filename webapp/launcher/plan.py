@@ -64,7 +64,7 @@ class Plan:
         return reachable(self.settings.host)
 
 
-def check(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings, without touching anything; the secret key may still be missing. Raises ConfigError."""
     settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **_given(environ)})
     if "MAIL_DEFAULT_SENDER" in _given(environ):

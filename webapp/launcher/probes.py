@@ -6,17 +6,17 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
-PATIENCE = 5.0
+PROBE_TIMEOUT = 5.0
 """Seconds that one question may take."""
 
-PAUSE = 0.1
+PROBE_INTERVAL = 0.1
 """Seconds between two questions."""
 
 
 async def until(probe: Callable[[], Awaitable[bool]]) -> None:
     """Ask until the answer is yes."""
     while not await probe():
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PROBE_INTERVAL)
 
 
 async def valkey_answers(port: int, password: str) -> bool:
@@ -31,7 +31,7 @@ async def smtp_answers(port: int) -> bool:
 
 async def _answers(port: int, question: str, beginnings: list[bytes]) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PROBE_TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(question.encode())
@@ -45,7 +45,7 @@ async def _answers(port: int, question: str, beginnings: list[bytes]) -> bool:
 async def missing(host: str, port: int) -> dict[str, str]:
     """What is not there yet by what `/readyz` says, each with the reason; empty when all is there."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PROBE_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 address = f"[{host}]" if ":" in host else host

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-NAME = "%Y%m%dT%H%M%S.%fZ"
+FILE_NAME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
 class Mailbox:
@@ -27,7 +27,9 @@ class Mailbox:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.draft"):
             left.unlink()
-        self._last = max((_moment(file) for file in folder.glob("*.eml")), default=datetime.min.replace(tzinfo=UTC))
+        self._last = max(
+            (_received_at(file) for file in folder.glob("*.eml")), default=datetime.min.replace(tzinfo=UTC)
+        )
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
         """Keep the message. A full disk is a reason to try again later, never to give an address up."""
@@ -40,7 +42,7 @@ class Mailbox:
     def keep(self, envelope: Envelope, now: datetime) -> Path:
         """Write the message; on a clock that stands still or goes back, names go on forward. Raises OSError."""
         self._last = max(now, self._last + timedelta(microseconds=1))
-        file = self._folder / f"{self._last:{NAME}}.eml"
+        file = self._folder / f"{self._last:{FILE_NAME_FORMAT}}.eml"
         draft = self._folder / f".{file.stem}.draft"
         head = f"X-MailFrom: {envelope.mail_from}\r\nX-RcptTo: {', '.join(envelope.rcpt_tos)}\r\n"
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
@@ -52,9 +54,9 @@ class Mailbox:
         return draft.rename(file)
 
 
-def _moment(file: Path) -> datetime:
+def _received_at(file: Path) -> datetime:
     try:
-        return datetime.strptime(file.stem, NAME).replace(tzinfo=UTC)
+        return datetime.strptime(file.stem, FILE_NAME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
 

@@ -17,7 +17,7 @@ NOT_LOADED = 4
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def exit_on_config_error() -> Iterator[None]:
     """Around the making of the application, whose errors Celery's and gunicorn's commands show with a traceback."""
     try:
         yield
@@ -26,14 +26,14 @@ def refusing() -> Iterator[None]:
         sys.exit(NOT_LOADED)
 
 
-def say_settings_in_one_line() -> None:
+def report_errors_in_one_line() -> None:
     """From now on a ConfigError, or a database that is not ready, ends this process with one line, no traceback."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, ConfigError):
             _say(str(error))
-        elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _not_there(error):
+        elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _database_is_not_ready(error):
             _say(
                 f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or migrate it with "
                 "`flask --app wsgi db upgrade`."
@@ -44,7 +44,7 @@ def say_settings_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def _not_there(error: sa.exc.DBAPIError) -> bool:
+def _database_is_not_ready(error: sa.exc.DBAPIError) -> bool:
     """Whether it does not answer or lacks a table; anything else is a mistake of ours, whose traceback is wanted."""
     lacks = type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn") or "no such " in str(error.orig)
     # Without a statement it was about the connection.

@@ -18,14 +18,14 @@ from webapp.launcher.errors import LaunchError
 from webapp.launcher.output import Output, Terminal
 from webapp.launcher.process import Process, how_it_ended
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
+MIN_RESTART_PAUSE = 1.0
+MAX_RESTART_PAUSE = 30.0
 """Seconds before a process that ended is started again."""
 
 NOT_STARTED = 127
 """The exit code that a shell gives to a command which cannot be found."""
 
-HEALTHY = 60.0
+HEALTHY_SECONDS = 60.0
 """A process that ran for so many seconds was well, and its next end counts as the first one."""
 
 
@@ -104,7 +104,7 @@ class Supervisor:
             await asyncio.wait(waiting)
 
     async def _keep(self, spec: Spec) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RESTART_PAUSE
         with self._output(spec) as output:
             while True:
                 started = time.monotonic()
@@ -114,15 +114,15 @@ class Supervisor:
                 if not self.restarts:
                     self._fail(self._failure(spec, code, output))
                     return
-                if time.monotonic() - started > HEALTHY:
-                    pause = FIRST_PAUSE
+                if time.monotonic() - started > HEALTHY_SECONDS:
+                    pause = MIN_RESTART_PAUSE
                 self._terminal.say(
                     f"{spec.name} ended {how_it_ended(code)} and restarts in {pause:.0f} s. "
-                    f"Last output: {output.telling_line()} (more in {output.path})"
+                    f"Last output: {output.error_line()} (more in {output.path})"
                 )
                 if await self._stopped_within(pause):
                     return
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_RESTART_PAUSE)
 
     async def _once(self, spec: Spec, output: Output) -> int:
         try:
@@ -155,7 +155,7 @@ class Supervisor:
 
     def _failure(self, spec: Spec, code: int, output: Output) -> LaunchError:
         return LaunchError(
-            f"{spec.name} ended {how_it_ended(code)}: {output.telling_line()} (more in {output.path})",
+            f"{spec.name} ended {how_it_ended(code)}: {output.error_line()} (more in {output.path})",
         )
 
 

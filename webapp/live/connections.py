@@ -16,7 +16,7 @@ def of_request(environ: Mapping[str, Any]) -> Any:
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def gone(streams: Iterable[Stream]) -> list[Stream]:
+def disconnected(streams: Iterable[Stream]) -> list[Stream]:
     """Those whose browser has closed the connection. One system call, however many."""
     poll = select.poll()
     by_number: dict[int, Stream] = {}
@@ -31,12 +31,12 @@ def gone(streams: Iterable[Stream]) -> list[Stream]:
         by_number[number] = stream
         poll.register(number, select.POLLIN)
     for number, _ in poll.poll(0) if by_number else []:
-        if _has_ended(by_number[number].connection):
+        if _is_closed(by_number[number].connection):
             left.append(by_number[number])
     return left
 
 
-def _has_ended(connection: Any) -> bool:
+def _is_closed(connection: Any) -> bool:
     """Whether what can be read is the end. Something else is a request that waits its turn."""
     # A TLS socket cannot be looked into; its end shows when the next sign of life is written.
     with suppress(ValueError):

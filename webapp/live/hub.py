@@ -25,9 +25,9 @@ from flask import Flask
 
 from webapp.accounts import sessions
 from webapp.database.engine import read_only
-from webapp.live import connections, places
-from webapp.live.pace import SPREAD, interval_for
-from webapp.live.stream import Standing, Stream
+from webapp.live import connections, slots
+from webapp.live.pace import STAGGER_SECONDS, interval_for
+from webapp.live.stream import Stream, StreamState
 from webapp.messaging import broker
 from webapp.run_store.changes import CHANGES, Change, read
 from webapp.web.access import Permission
@@ -36,12 +36,12 @@ logger = logging.getLogger(__name__)
 
 # The topic of lists of runs: any change concerns them. Every other topic is the id of a run.
 EVERY_RUN = "*"
-WAIT_MS = 500
-TIMEOUT = 2.0
+BLOCK_MS = 500
+REDIS_TIMEOUT = 2.0
 # Changes that are kept for browsers that come back.
-KEPT = 1_000
-TEND_EVERY = 1.0
-CHECK_EVERY = 10.0
+HISTORY_LENGTH = 1_000
+CLEANUP_SECONDS = 1.0
+SIGN_IN_CHECK_SECONDS = 10.0
 
 
 class TooManyStreams(Exception):
@@ -54,16 +54,16 @@ class Hub:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._url = app.extensions["settings"].redis_url
-        self._places = broker.connect(self._url)
+        self._slots_client = broker.connect(self._url)
         self._lock = threading.Lock()
         self._streams: dict[str, dict[str, Stream]] = {}
-        self._latest: deque[tuple[tuple[int, int], Change]] = deque(maxlen=KEPT)
+        self._latest: deque[tuple[tuple[int, int], Change]] = deque(maxlen=HISTORY_LENGTH)
         # From which place on `_latest` knows every change, and up to which.
         self._known_from = ""
         self._position = ""
-        self._standing: Standing | None = None
+        self._state: StreamState | None = None
         self._reader: threading.Thread | None = None
-        self._next_tend = self._next_check = self._next_renewal = 0.0
+        self._next_clean_up = self._next_check = self._next_renewal = 0.0
 
     @property
     def streams(self) -> list[Stream]:
@@ -79,14 +79,14 @@ class Hub:
     def open(self, topic: str, person: int, sign_in: str, connection: Any, since: str) -> Stream:
         """A stream about a topic, from the event `since` on. Raises TooManyStreams. Call `leave` in the end."""
         stream = Stream(topic, person, sign_in, connection, lambda: self._position)
-        if not self._has_place(stream):
+        if not self._acquire_slot(stream):
             raise TooManyStreams
         with self._lock:
             watchers = self._streams.setdefault(topic, {})
             watchers[stream.id] = stream
-            if self._standing is not None:
-                stream.stand(self._standing)
-                if self._standing is Standing.LIVE and self._missed(topic, since):
+            if self._state is not None:
+                stream.set_state(self._state)
+                if self._state is StreamState.LIVE and self._has_missed_changes(topic, since):
                     stream.mark(time.monotonic(), interval_for(len(watchers)))
             if self._reader is None:
                 self._reader = threading.Thread(target=self._run, name="live-reader", daemon=True)
@@ -101,27 +101,27 @@ class Hub:
             known = watchers.pop(stream.id, None) is not None
             if not watchers:
                 self._streams.pop(stream.topic, None)
-        if known and self._standing is not Standing.AWAY:
+        if known and self._state is not StreamState.AWAY:
             try:
-                places.give_back(self._places, stream)
+                slots.release(self._slots_client, stream)
             except (redis.RedisError, OSError) as error:
                 logger.info("the slot of a stream is released in a minute: %s", error)
 
-    def _has_place(self, stream: Stream) -> bool:
+    def _acquire_slot(self, stream: Stream) -> bool:
         mine = sum(other.person == stream.person for other in self.streams)
-        if mine >= places.STREAMS_PER_PERSON:
+        if mine >= slots.STREAMS_PER_PERSON:
             return False
-        if self._standing is Standing.AWAY:
+        if self._state is StreamState.AWAY:
             return True
         try:
-            return places.take(self._places, stream)
+            return slots.acquire(self._slots_client, stream)
         except (redis.RedisError, OSError):
             # Each process counts by itself until Redis is back.
             return True
 
-    def _missed(self, topic: str, since: str) -> bool:
+    def _has_missed_changes(self, topic: str, since: str) -> bool:
         """Whether something may have changed after the event `since`."""
-        place, known = _place(since), _place(self._known_from)
+        place, known = _parse_entry_id(since), _parse_entry_id(self._known_from)
         if place is None or known is None or place < known:
             return True
         return any(at > place and _concerns(change, topic) for at, change in self._latest)
@@ -131,25 +131,25 @@ class Hub:
         read_only.set(True)
         try:
             # The one connection on which this process waits for changes.
-            with broker.connect(self._url, timeout=TIMEOUT) as client:
-                while self._goes_on():
+            with broker.connect(self._url, timeout=REDIS_TIMEOUT) as client:
+                while self._has_streams():
                     self._follow(client)
-                    self._tend()
+                    self._clean_up()
         except Exception:
             # The browsers connect anew, and the first of them starts another reader.
             logger.exception("the reader of changes has failed")
             self._give_up()
 
-    def _goes_on(self) -> bool:
+    def _has_streams(self) -> bool:
         with self._lock:
             if not self._streams:
-                self._reader = self._standing = None
+                self._reader = self._state = None
                 return False
             return True
 
     def _give_up(self) -> None:
         with self._lock:
-            self._reader = self._standing = None
+            self._reader = self._state = None
             for streams in self._streams.values():
                 for stream in streams.values():
                     stream.close()
@@ -157,44 +157,44 @@ class Hub:
     def _follow(self, client: redis.Redis) -> None:
         """Wait for changes once."""
         try:
-            if self._standing is not Standing.LIVE:
+            if self._state is not StreamState.LIVE:
                 self._begin(client)
-            answer: Any = client.xread({CHANGES: self._position}, count=KEPT, block=WAIT_MS)
+            answer: Any = client.xread({CHANGES: self._position}, count=HISTORY_LENGTH, block=BLOCK_MS)
         except (redis.RedisError, OSError) as error:
-            self._away(error)
+            self._start_polling(error)
             return
         for entry_id, fields in answer[0][1] if answer else []:
-            self._tell(entry_id, read(fields))
+            self._handle(entry_id, read(fields))
 
     def _begin(self, client: redis.Redis) -> None:
         """From the end of the stream on; what was before it, a page that asks now sees."""
         newest: Any = client.xrevrange(CHANGES, count=1)
-        if self._standing is Standing.AWAY:
+        if self._state is StreamState.AWAY:
             logger.warning("Redis answers again, pages are live")
         with self._lock:
             self._position = self._known_from = newest[0][0] if newest else "0-0"
             self._latest.clear()
-            self._standing = Standing.LIVE
+            self._state = StreamState.LIVE
             for topic, streams in self._streams.items():
                 for stream in streams.values():
-                    stream.stand(Standing.LIVE)
+                    stream.set_state(StreamState.LIVE)
                 self._mark(topic)
 
-    def _away(self, error: Exception) -> None:
+    def _start_polling(self, error: Exception) -> None:
         with self._lock:
-            if self._standing is not Standing.AWAY:
+            if self._state is not StreamState.AWAY:
                 logger.warning("Redis does not answer, pages poll: %s", error)
-            self._standing = Standing.AWAY
+            self._state = StreamState.AWAY
             for streams in self._streams.values():
                 for stream in streams.values():
-                    stream.stand(Standing.AWAY)
-        time.sleep(WAIT_MS / 1000)
+                    stream.set_state(StreamState.AWAY)
+        time.sleep(BLOCK_MS / 1000)
 
-    def _tell(self, entry_id: str, change: Change) -> None:
+    def _handle(self, entry_id: str, change: Change) -> None:
         with self._lock:
-            place = _place(entry_id)
+            place = _parse_entry_id(entry_id)
             if place is not None:
-                if len(self._latest) == KEPT:
+                if len(self._latest) == HISTORY_LENGTH:
                     self._known_from = "{}-{}".format(*self._latest[0][0])
                 self._latest.append((place, change))
             for topic in self._streams:
@@ -207,22 +207,22 @@ class Hub:
         watchers = self._streams.get(topic, {})
         now, interval = time.monotonic(), interval_for(len(watchers))
         for count, stream in enumerate(watchers.values()):
-            stream.mark(now + count * SPREAD, interval)
+            stream.mark(now + count * STAGGER_SECONDS, interval)
 
-    def _tend(self) -> None:
+    def _clean_up(self) -> None:
         now = time.monotonic()
-        if now < self._next_tend:
+        if now < self._next_clean_up:
             return
-        self._next_tend = now + TEND_EVERY
-        for stream in connections.gone(self.streams):
+        self._next_clean_up = now + CLEANUP_SECONDS
+        for stream in connections.disconnected(self.streams):
             self.leave(stream)
         if now >= self._next_check:
-            self._next_check = now + CHECK_EVERY
+            self._next_check = now + SIGN_IN_CHECK_SECONDS
             self._end_signed_out()
-        if now >= self._next_renewal and self._standing is Standing.LIVE:
-            self._next_renewal = now + places.RENEW_EVERY
+        if now >= self._next_renewal and self._state is StreamState.LIVE:
+            self._next_renewal = now + slots.RENEWAL_SECONDS
             try:
-                places.renew(self._places, self.streams)
+                slots.renew(self._slots_client, self.streams)
             except (redis.RedisError, OSError) as error:
                 logger.info("slots of streams are not renewed, Redis does not answer: %s", error)
 
@@ -237,14 +237,14 @@ class Hub:
             return
         for stream in streams:
             if stream.sign_in not in allowed:
-                stream.stand(Standing.ENDED)
+                stream.set_state(StreamState.ENDED)
 
 
 def _concerns(change: Change, topic: str) -> bool:
     return change.concerns_lists if topic == EVERY_RUN else change.concerns(topic)
 
 
-def _place(entry_id: str) -> tuple[int, int] | None:
+def _parse_entry_id(entry_id: str) -> tuple[int, int] | None:
     """An entry's id as Redis orders them; None for what is none."""
     first, _, second = entry_id.partition("-")
     return (int(first), int(second)) if _is_number(first) and _is_number(second) else None

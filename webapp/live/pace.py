@@ -4,12 +4,12 @@ from __future__ import annotations
 
 # Seconds between two in the long run, and how many may follow each other at once: the few changes of a short run reach
 # its page as they happen, and a burst of thousands costs two fetches a second.
-INTERVAL = 0.5
+NEWS_INTERVAL = 0.5
 BURST = 3
 # Of many who watch the same thing each is told so many seconds after the other, so that they do not all fetch at once.
-SPREAD = 0.05
+STAGGER_SECONDS = 0.05
 # Fetches a second by all who watch the same thing together, in the long run; the list of runs costs 20 ms of a core.
-FETCHES = 5
+MAX_FETCHES_PER_SECOND = 5
 
 
 class Pace:
@@ -19,7 +19,7 @@ class Pace:
     """
 
     def __init__(self, now: float) -> None:
-        self.interval = INTERVAL
+        self.interval = NEWS_INTERVAL
         self._tokens = float(BURST)
         self._at = now
 
@@ -34,11 +34,11 @@ class Pace:
         self._tokens -= 1
 
     def _fill(self, now: float) -> None:
-        most = BURST if self.interval <= INTERVAL else 1
+        most = BURST if self.interval <= NEWS_INTERVAL else 1
         self._tokens = min(most, self._tokens + (now - self._at) / self.interval)
         self._at = now
 
 
 def interval_for(watchers: int) -> float:
     """Seconds between two tellings where so many watch the same."""
-    return max(INTERVAL, watchers / FETCHES)
+    return max(NEWS_INTERVAL, watchers / MAX_FETCHES_PER_SECOND)

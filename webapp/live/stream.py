@@ -13,12 +13,12 @@ from typing import Any
 from webapp.live.pace import Pace
 
 # Seconds after which a stream says again how it stands; an idle connection is kept open by it, and a dead one noticed.
-ALIVE_EVERY = 15.0
+KEEPALIVE_SECONDS = 15.0
 # How long the browser waits before it connects anew, in milliseconds.
 RETRY_MS = 500
 
 
-class Standing(StrEnum):
+class StreamState(StrEnum):
     """What a page may rely on. The words are the names of the events."""
 
     # Redis is read: changes are told as they happen.
@@ -35,8 +35,8 @@ NEWS = "news"
 class Stream:
     """Says its standing, then `news` when what it is about has changed, and its standing again every 15 s.
 
-    One thread or greenlet iterates; others `mark`, `stand` and `wake`. Each event carries as its id the place in the
-    stream of changes up to which nothing is untold.
+    One thread or greenlet iterates; others call `mark`, `set_state` and `close`. Each event carries as its id the place
+    in the stream of changes up to which nothing is untold.
     """
 
     def __init__(self, topic: str, person: int, sign_in: str, connection: Any, position: Callable[[], str]) -> None:
@@ -47,7 +47,7 @@ class Stream:
         self.connection = connection
         self._position = position
         self._woken = threading.Event()
-        self._standing: Standing | None = None
+        self._state: StreamState | None = None
         self._closed = False
         self._due: float | None = None
         self._pace = Pace(time.monotonic())
@@ -58,10 +58,10 @@ class Stream:
         self._due = at if self._due is None else min(self._due, at)
         self._woken.set()
 
-    def stand(self, standing: Standing) -> None:
+    def set_state(self, state: StreamState) -> None:
         """Say at once how it stands now. After `ENDED` nothing more is said."""
-        if self._standing is not Standing.ENDED:
-            self._standing = standing
+        if self._state is not StreamState.ENDED:
+            self._state = state
         self._woken.set()
 
     def close(self) -> None:
@@ -73,18 +73,18 @@ class Stream:
         """The bytes to send, as they become due. Blocks between them."""
         # The first bytes carry the headers along: the browser knows at once that it is connected.
         yield f"retry: {RETRY_MS}\n\n".encode()
-        said: Standing | None = None
-        alive_at = math.inf
+        sent_state: StreamState | None = None
+        keepalive_at = math.inf
         while not self._closed:
             self._woken.clear()
             now = time.monotonic()
             # Before looking at what is due: everything up to here has been marked.
             position = self._position()
-            standing = self._standing
-            if standing is not None and (standing is not said or now >= alive_at):
-                said, alive_at = standing, now + ALIVE_EVERY
-                yield _event(said, position if self._due is None else "")
-                if said is Standing.ENDED:
+            state = self._state
+            if state is not None and (state is not sent_state or now >= keepalive_at):
+                sent_state, keepalive_at = state, now + KEEPALIVE_SECONDS
+                yield _event(sent_state, position if self._due is None else "")
+                if sent_state is StreamState.ENDED:
                     return
             due = math.inf if self._due is None else max(self._due, self._pace.ready_at(now))
             if due <= now:
@@ -92,7 +92,7 @@ class Stream:
                 self._pace.take(now)
                 yield _event(NEWS, position)
             else:
-                until = min(due, alive_at)
+                until = min(due, keepalive_at)
                 self._woken.wait(None if until == math.inf else until - now)
 
 

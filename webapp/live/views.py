@@ -8,7 +8,7 @@ from flask_security import current_user
 from webapp.accounts import sessions
 from webapp.live import connections
 from webapp.live.hub import EVERY_RUN, Hub, TooManyStreams
-from webapp.live.places import STREAMS_PER_PERSON
+from webapp.live.slots import STREAMS_PER_PERSON
 from webapp.web.access import Permission, access
 
 blueprint = Blueprint("live", __name__, url_prefix="/live")

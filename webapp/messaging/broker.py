@@ -20,8 +20,8 @@ from webapp.messaging.producers import (
     BROKER_ERRORS,
     Unsendable,
     concerns_connection,
+    describe_error,
     drop,
-    reason,
 )
 from webapp.messaging.producers import connect as connect_broker
 from webapp.messaging.redis_transport import bound_queues, is_redis, size
@@ -29,7 +29,7 @@ from webapp.messaging.redis_transport import bound_queues, is_redis, size
 logger = logging.getLogger(__name__)
 
 # After a failure nobody tries again for this long: each of a page's messages would wait for its own time-out.
-REST_AFTER_FAILURE = 5.0
+BREAKER_SECONDS = 5.0
 REDIS_TIMEOUT = 1.0
 
 
@@ -41,21 +41,21 @@ class _Breaker:
     """Remembers that a server was away a moment ago, in this process."""
 
     def __init__(self) -> None:
-        self.closed_until = 0.0
+        self.tripped_until = 0.0
 
     @property
     def tripped(self) -> bool:
-        return time.monotonic() < self.closed_until
+        return time.monotonic() < self.tripped_until
 
-    def check(self) -> None:
+    def require_closed(self) -> None:
         if self.tripped:
             raise BrokerAway("the broker did not answer a moment ago")
 
     def trip(self) -> None:
-        self.closed_until = time.monotonic() + REST_AFTER_FAILURE
+        self.tripped_until = time.monotonic() + BREAKER_SECONDS
 
     def reset(self) -> None:
-        self.closed_until = 0.0
+        self.tripped_until = 0.0
 
 
 breaker = _Breaker()
@@ -103,7 +103,7 @@ def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
     """What `work` gives for our Redis; None when Redis is away, or was a moment ago. Never waits long."""
     # Each of a page's questions would wait for its own time-out.
     redis_breaker: _Breaker = current_app.extensions.setdefault("redis_breaker", _Breaker())
-    if redis_breaker.tripped or (breaker.tripped and _one_server()):
+    if redis_breaker.tripped or (breaker.tripped and _share_a_server()):
         return None
     try:
         return work(client())
@@ -113,7 +113,7 @@ def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
         return None
 
 
-def _one_server() -> bool:
+def _share_a_server() -> bool:
     """Whether Redis and the broker are the same server, so that one is away when the other is."""
     settings: Settings = current_app.extensions["settings"]
     return urlsplit(settings.redis_url).netloc == urlsplit(settings.broker_url).netloc
@@ -121,7 +121,9 @@ def _one_server() -> bool:
 
 def revoke(run_id: str | list[str], *, terminate: bool) -> None:
     """Ask all workers to drop messages, and to end their tasks when they run already. Raises BrokerAway."""
-    _ask(lambda connection: celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM", connection=connection))
+    _with_connection(
+        lambda connection: celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM", connection=connection)
+    )
 
 
 def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
@@ -132,7 +134,7 @@ def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
         for name in names:
             depths[name] = _depth(connection, name)
 
-    _ask(look)
+    _with_connection(look)
     return depths
 
 
@@ -152,17 +154,17 @@ def _depth(connection: Any, name: str) -> int | None:
         return None
 
 
-def check() -> None:
+def ping() -> None:
     """Whether the broker answers. Raises BrokerAway with its reason, within a few seconds."""
-    _ask(lambda connection: connection.default_channel, rest=False)
+    _with_connection(lambda connection: connection.default_channel, rest=False)
 
 
-def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
+def _with_connection(work: Callable[[Any], object], *, rest: bool = True) -> None:
     """Do something with a connection of its own; not while the broker was away a moment ago, unless `rest` is False."""
     connection = None
     try:
         if rest:
-            breaker.check()
+            breaker.require_closed()
         connection = connect_broker(celery)
         work(connection)
     except BROKER_ERRORS as error:
@@ -178,15 +180,15 @@ def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
 def bound_to(exchange: str, routing_key: str) -> list[str] | None:
     """The queues that an exchange and a routing key lead to; None where the broker does not say. Raises BrokerAway."""
     found: list[list[str] | None] = []
-    _ask(lambda connection: found.append(bound_queues(connection.default_channel, exchange, routing_key)))
+    _with_connection(lambda connection: found.append(bound_queues(connection.default_channel, exchange, routing_key)))
     return found[0]
 
 
-def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
+def serialize_message(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
     """The content type and the body of a message of a task, as it would be sent. Raises Unsendable."""
     try:
         made = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
         content_type, _encoding, body = dumps(made.body, SERIALIZER)
     except Exception as error:
-        raise Unsendable(reason(error)) from error
+        raise Unsendable(describe_error(error)) from error
     return content_type, body if isinstance(body, str) else body.decode("utf-8", "replace")

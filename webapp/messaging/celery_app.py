@@ -44,11 +44,11 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.execution.publishing",
         *settings.task_modules,
     )
-    celery.loader.import_task_module = partial(_import, frozenset(settings.task_modules))
+    celery.loader.import_task_module = partial(_import_task_module, frozenset(settings.task_modules))
     app.extensions["celery"] = celery
 
 
-def _import(named: frozenset[str], module: str) -> Any:
+def _import_task_module(named: frozenset[str], module: str) -> Any:
     """As the loader does; what is wrong with a module of TASK_MODULES is a ConfigError."""
     loader = celery.loader
     try:
@@ -63,14 +63,14 @@ def _import(named: frozenset[str], module: str) -> Any:
 
 @signals.after_setup_logger.connect
 @signals.after_setup_task_logger.connect
-def _escape(logger: logging.Logger, **_: Any) -> None:
+def _escape_control_characters(logger: logging.Logger, **_: Any) -> None:
     """In what a worker or beat logs, the text of a task looks like no other record."""
     for handler in logger.handlers:
         escape_in(handler)
 
 
 @signals.worker_init.connect
-def _begin(sender: Any, **_: Any) -> None:
+def _prepare_worker(sender: Any, **_: Any) -> None:
     """A worker uses no other installation's servers, and accepts what is sent, whatever somebody's module has said."""
     conf = sender.app.conf
     installation.require(conf.beat_redis_url, lambda: drop(connect(sender.app)))

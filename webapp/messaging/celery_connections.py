@@ -15,16 +15,16 @@ from redis.exceptions import RedisError
 
 from webapp.messaging import installation
 from webapp.messaging.celery_config import DEFAULT_QUEUE, SERIALIZER
-from webapp.messaging.delivery import CheckedProducer, Keep
+from webapp.messaging.delivery import CheckedProducer, KeepUndelivered
 from webapp.messaging.redis_transport import guarded
-from webapp.queue_names import check
+from webapp.queue_names import require_valid
 from webapp.secrecy.celery_parts import MaskingAMQP
 
 logger = get_logger(__name__)
 
 # Seconds between attempts: the first, what each adds, the longest. kombu's own grow to 30, so that a worker would idle
 # for half a minute after the broker is back.
-FIRST, STEP, LONGEST = 0.5, 0.5, 2.0
+RETRY_START, RETRY_STEP, RETRY_MAX = 0.5, 0.5, 2.0
 
 
 class Connection(kombu.Connection):
@@ -36,7 +36,7 @@ class Connection(kombu.Connection):
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
         """As kombu's, with our pauses where the caller names none."""
-        pauses = {"interval_start": FIRST, "interval_step": STEP, "interval_max": LONGEST}
+        pauses = {"interval_start": RETRY_START, "interval_step": RETRY_STEP, "interval_max": RETRY_MAX}
         return super().ensure_connection(*args, **pauses | kwargs)
 
 
@@ -61,12 +61,12 @@ class Queues(amqp.Queues):
     def select(self, include: Any) -> None:
         """Consume these instead of the default one. Raises BadQueueName."""
         for name in maybe_list(include) or ():
-            check(name)
+            require_valid(name)
         super().select(include)
 
     def select_add(self, queue: Any, **kwargs: Any) -> kombu.Queue:
         """Consume this one too, as `add_consumer` asks. Raises BadQueueName."""
-        check(getattr(queue, "name", queue))
+        require_valid(getattr(queue, "name", queue))
         return super().select_add(queue, **kwargs)
 
 
@@ -79,7 +79,7 @@ class Amqp(MaskingAMQP):
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         # Takes care of messages that could not be delivered; see `webapp.messaging.delivery`.
-        self.keep_undelivered: Keep | None = None
+        self.keep_undelivered: KeepUndelivered | None = None
         # Queues that a worker is to consume as soon as the broker has them.
         self.awaited: set[str] = set()
 
@@ -97,7 +97,7 @@ class Amqp(MaskingAMQP):
 
         Those that do not exist yet are awaited.
         """
-        _mark(channel)
+        _mark_broker(channel)
         if queues is None:
             for name in [name for name in self.queues.consume_from if not self.exists(channel, name)]:
                 logger.warning("The queue %s does not exist on the broker; it is consumed once it does.", name)
@@ -120,7 +120,7 @@ class Amqp(MaskingAMQP):
         return True
 
 
-def _mark(channel: Any) -> None:
+def _mark_broker(channel: Any) -> None:
     """Set our mark on the broker. Raises WorkerShutdown where it is another installation's."""
     try:
         installation.mark_broker(getattr(channel.connection, "client", channel))

@@ -13,8 +13,14 @@ from typing import Any
 
 from kombu import Queue
 
-from webapp.messaging.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
-from webapp.messaging.producers import reason as describe
+from webapp.messaging.producers import (
+    BROKER_ERRORS,
+    ConnectionLost,
+    NotNow,
+    Unsendable,
+    concerns_connection,
+    describe_error,
+)
 from webapp.messaging.redis_transport import bound_queues
 from webapp.queue_names import target_refusal
 
@@ -22,7 +28,7 @@ from webapp.queue_names import target_refusal
 UNDELIVERED = "beatdesk_undelivered"
 
 # Takes care of a message that could not be delivered, and says whether it did: its headers, body, routing key, reason.
-Keep = Callable[[Mapping[str, Any], Any, str, str], bool]
+KeepUndelivered = Callable[[Mapping[str, Any], Any, str, str], bool]
 
 
 class Undeliverable(NotNow):
@@ -35,7 +41,7 @@ class CheckedProducer:
     `own` is the queue that is declared.
     """
 
-    def __init__(self, producer: Any, own: Queue, keep: Keep | None) -> None:
+    def __init__(self, producer: Any, own: Queue, keep: KeepUndelivered | None) -> None:
         self._producer = producer
         self._own = own
         self._keep = keep
@@ -68,7 +74,7 @@ class CheckedProducer:
         done, returned = self._mandatory(body, options)
         if returned and key == self._own.name and not exchange:
             # It was deleted since this connection declared it.
-            with _asking():
+            with _raising_connection_lost():
                 self._own(self._producer.channel).declare()
             done, returned = self._mandatory(body, options)
         if returned:
@@ -83,7 +89,7 @@ class CheckedProducer:
         def returns(*answer: Any) -> None:
             returned.append(answer)
 
-        with _asking():
+        with _raising_connection_lost():
             listeners = self._producer.channel.events["basic_return"]
         listeners.add(returns)
         try:
@@ -94,7 +100,7 @@ class CheckedProducer:
     def _check_bindings(self, exchange: str, key: str) -> None:
         if not exchange:
             return
-        with _asking():
+        with _raising_connection_lost():
             found = bound_queues(self._producer.channel, exchange, key)
         if found is not None and not found:
             raise Undeliverable(_nowhere(exchange, key))
@@ -104,13 +110,13 @@ class CheckedProducer:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _raising_connection_lost() -> Iterator[None]:
     """Turns what says that the broker is away into ConnectionLost, as `webapp.messaging.producers.Producer` does."""
     try:
         yield
     except BROKER_ERRORS as error:
         if concerns_connection(error):
-            raise ConnectionLost(describe(error)) from error
+            raise ConnectionLost(describe_error(error)) from error
         raise
 
 

@@ -92,7 +92,7 @@ def on_connect(connection: Any) -> None:
     for command in (("SET", KEY, own, "NX"), ("GET", KEY)):
         connection.send_command(*command)
         found.append(_answer(connection))
-    _compare(found[-1], f"Redis at {connection.host}:{connection.port}, database {connection.db}")
+    _require_own_mark(found[-1], f"Redis at {connection.host}:{connection.port}, database {connection.db}")
 
 
 def _answer(connection: Any) -> Any:
@@ -109,7 +109,7 @@ def mark(client: Any, url: str) -> None:
         pipeline.set(KEY, own_id(), nx=True)
         pipeline.get(KEY)
         found = pipeline.execute(raise_on_error=False)[-1]
-    _compare(None if isinstance(found, Exception) else found, place(url))
+    _require_own_mark(None if isinstance(found, Exception) else found, without_password(url))
 
 
 def mark_broker(connection: Any, *, over: bool = False) -> None:
@@ -128,12 +128,12 @@ def mark_broker(connection: Any, *, over: bool = False) -> None:
             channel.exchange_declare(EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=arguments)
         except PreconditionFailed as error:
             theirs = re.search(r"current is '?beatdesk\.([\w-]+)", str(error))
-            _compare(theirs[1] if theirs else "unknown", place(connection.as_uri()))
+            _require_own_mark(theirs[1] if theirs else "unknown", without_password(connection.as_uri()))
         except ChannelError as error:
             logger.info("the broker cannot be marked: %s", error)
 
 
-def _compare(found: str | bytes | None, where: str) -> None:
+def _require_own_mark(found: str | bytes | None, where: str) -> None:
     theirs = found.decode() if isinstance(found, bytes) else found
     if theirs is None or theirs == own_id():
         return
@@ -145,7 +145,7 @@ def _compare(found: str | bytes | None, where: str) -> None:
     raise OtherInstallation(_process.refused)
 
 
-def place(url: str) -> str:
+def without_password(url: str) -> str:
     """A server's address without its password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

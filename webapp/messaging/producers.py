@@ -39,9 +39,9 @@ from webapp.messaging import installation
 # Seconds that a broker has for each answer.
 ANSWER_TIMEOUT = 2.0
 # Idle connections that are kept.
-KEPT = 10
+MAX_IDLE = 10
 # Characters of an error's text.
-MAX_REASON = 500
+MAX_ERROR_LENGTH = 500
 # Whatever a broker that is away, or does not let us in, makes of a call.
 BROKER_ERRORS = (OperationalError, OSError, AMQPError, RedisError)
 # With these Redis says how it is, whatever the command was; any other refusal is about the command. redis-py has
@@ -74,13 +74,13 @@ def concerns_connection(error: BaseException) -> bool:
     return isinstance(error, BROKER_ERRORS)
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in one line that any database can keep, such as "KeyError: 'nosuch'". Never raises."""
     try:
         text = " ".join(str(error).split()).replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
     except Exception:  # noqa: BLE001  # somebody's own exception may not even have a text
         text = ""
-    text = text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
+    text = text if len(text) <= MAX_ERROR_LENGTH else f"{text[: MAX_ERROR_LENGTH - 1]}…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -103,11 +103,11 @@ class Producer(kombu.Producer):
             return super()._publish(*args, **kwargs)
         except Exception as error:
             if concerns_connection(error):
-                raise ConnectionLost(reason(error)) from error
+                raise ConnectionLost(describe_error(error)) from error
             self._renew_channel()
             if isinstance(error, MessageNacked):
                 raise NotNow("its queue accepts no more messages at the moment") from error
-            raise Unsendable(f"its message cannot be published: {reason(error)}") from error
+            raise Unsendable(f"its message cannot be published: {describe_error(error)}") from error
 
     def _renew_channel(self) -> None:
         """RabbitMQ closes the channel on which it refuses something; the connection goes on."""
@@ -117,7 +117,7 @@ class Producer(kombu.Producer):
         try:
             channel = connection.channel()
         except BROKER_ERRORS as error:
-            raise ConnectionLost(reason(error)) from error
+            raise ConnectionLost(describe_error(error)) from error
         connection.revive(channel)
         self.revive(channel)
 
@@ -203,7 +203,7 @@ class Producers:
             if last or not _is_stale(error):
                 raise
             return False
-        if len(self._idle) < KEPT:
+        if len(self._idle) < MAX_IDLE:
             self._idle.append(producer)
         else:
             drop(connection)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import redis
 
 from webapp.config import server_url
-from webapp.messaging.producers import reason
+from webapp.messaging.producers import describe_error
 
 TIMEOUT = 5.0  # seconds
 _AT_ONCE = 500
@@ -42,7 +42,7 @@ def connected(name: str, url: str) -> Iterator[redis.Redis]:
         yield client
     except (redis.RedisError, OSError) as error:
         raise Unreachable(
-            f"Redis at {where.get('host')}:{where.get('port')} cannot be read: {reason(error)}."
+            f"Redis at {where.get('host')}:{where.get('port')} cannot be read: {describe_error(error)}."
         ) from None
     finally:
         client.close()

@@ -4,7 +4,8 @@ Whatever lies in the list of a queue is taken out of it before it is looked at; 
 through the worker's loop, which takes that for a fault of the worker.
 
 No other module uses a private name of kombu's: a new version of it is checked against this one. A template made by
-`caught`, and sent in lots, spares beat most of what publishing each message through Celery costs (docs/benchmarks.md).
+`captured_messages`, and sent in batches, saves beat most of what publishing each message through Celery costs
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def bound_queues(channel: Any, exchange: str, key: str) -> list[str] | None:
     return sorted(channel._lookup(exchange, key))  # noqa: SLF001 - as its own `basic_publish` does
 
 
-def list_of(channel: Any, queue: str, message: dict[str, Any]) -> str:
+def list_key(channel: Any, queue: str, message: dict[str, Any]) -> str:
     """The key of the list that a message goes to, by its priority."""
     priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
     return str(channel._q_for_pri(queue, priority))  # noqa: SLF001
@@ -81,10 +82,10 @@ def expires(channel: Any, queue: str) -> bool:
 
 
 @contextmanager
-def caught(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def captured_messages(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Keep what is published on the channel meanwhile, queues and messages, and send nothing."""
     kept: list[tuple[str, dict[str, Any]]] = []
-    with _put_by(channel, lambda queue, message: kept.append((queue, message))):
+    with _replaced_put(channel, lambda queue, message: kept.append((queue, message))):
         yield kept
 
 
@@ -94,14 +95,14 @@ def pushed_ahead(channel: Any) -> Iterator[None]:
 
     def put(queue: str, message: dict[str, Any]) -> None:
         with channel.conn_or_acquire() as client:
-            client.rpush(list_of(channel, queue, message), dumps(message))
+            client.rpush(list_key(channel, queue, message), dumps(message))
 
-    with _put_by(channel, put):
+    with _replaced_put(channel, put):
         yield
 
 
 @contextmanager
-def _put_by(channel: Any, put: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
+def _replaced_put(channel: Any, put: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
     channel._put = lambda queue, message, **_: put(queue, message)  # noqa: SLF001 - the method that would append
     try:
         yield

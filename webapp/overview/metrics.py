@@ -66,10 +66,10 @@ class _Now(Collector):
     def collect(self) -> Iterator[Family]:
         """Each part by itself, so that one that is away takes only its own figures along."""
         up: list[tuple[tuple[str, ...], float]] = []
-        lines: list[workers.WorkerLine] = []
+        rows: list[workers.WorkerRow] = []
         parts: list[tuple[str, Callable[[], Iterable[Family]]]] = [
-            ("database", lambda: _database(self._now, lines)),
-            ("redis", lambda: _redis([line.row.name for line in lines])),
+            ("database", lambda: _database(self._now, rows)),
+            ("redis", lambda: _redis([row.worker.name for row in rows])),
             ("broker", lambda: _queues(self._now)),
         ]
         for name, part in parts:
@@ -99,9 +99,9 @@ def _single(name: str, text: str, value: float) -> Family:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family]:
-    lines += workers.workers(now)
-    yield from _workers(lines)
+def _database(now: datetime, rows: list[workers.WorkerRow]) -> Iterator[Family]:
+    rows += workers.workers(now)
+    yield from _workers(rows)
     yield from _beats(now)
     counted = counted_by_state(COUNTED).items()
     text = f"Stored runs by state; counted up to {COUNTED}"
@@ -115,13 +115,13 @@ def _database(now: datetime, lines: list[workers.WorkerLine]) -> Iterator[Family
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
 
 
-def _workers(lines: list[workers.WorkerLine]) -> Iterator[Family]:
+def _workers(rows: list[workers.WorkerRow]) -> Iterator[Family]:
     online: dict[str, float] = {}
     busy: dict[str, float] = {}
-    for line in lines:
+    for row in rows:
         # A worker that was started anew has its name in several rows.
-        online[line.row.name] = max(online.get(line.row.name, 0), line.alive)
-        busy[line.row.name] = busy.get(line.row.name, 0) + line.busy
+        online[row.worker.name] = max(online.get(row.worker.name, 0), row.alive)
+        busy[row.worker.name] = busy.get(row.worker.name, 0) + row.busy
     text = "Whether the worker has a recent heartbeat"
     yield _gauge("flower_worker_online", text, ["worker"], (((name,), value) for name, value in online.items()))
     text = "Tasks that the worker is executing"
@@ -235,8 +235,8 @@ def _queues(now: datetime) -> Iterator[Family]:
     found = workers.queues(now)
     if found.away is not None:
         raise broker.BrokerAway(found.away)
-    depths = (((line.name,), float(line.depth)) for line in found.lines if line.depth is not None)
+    depths = (((row.name,), float(row.depth)) for row in found.rows if row.depth is not None)
     yield _gauge("beatdesk_queue_depth", "Messages that wait in the queue", ["queue"], depths)
-    waits = (((line.name,), (now - line.oldest).total_seconds() if line.oldest else 0.0) for line in found.lines)
+    waits = (((row.name,), (now - row.oldest).total_seconds() if row.oldest else 0.0) for row in found.rows)
     text = "Seconds that the oldest waiting run of the queue has been ready to start"
     yield _gauge("beatdesk_queue_oldest_seconds", text, ["queue"], waits)

@@ -107,7 +107,7 @@ def of_redis() -> list[Sign]:
 
 def of_broker() -> list[Sign]:
     """Nothing, where the broker answers. Raises broker.BrokerAway."""
-    broker.check()
+    broker.ping()
     return []
 
 

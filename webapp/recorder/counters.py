@@ -16,7 +16,7 @@ from typing import Any
 from webapp.run_store.events import Entry, Event
 
 KEY = "beatdesk:tally:{worker}"
-KEPT_SECONDS = 86_400
+RETENTION_SECONDS = 86_400
 # Seconds; the last one holds whatever is longer. Prometheus' own, and some for tasks that take minutes.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0, 300.0)
 RECEIVED, STARTED = "task-received", "task-started"
@@ -32,10 +32,10 @@ TYPES = {
 }
 
 # By worker, then by field of its hash.
-Tallies = Mapping[str, Mapping[str, float]]
+Counters = Mapping[str, Mapping[str, float]]
 
 
-def count(entries: Iterable[Entry]) -> Tallies:
+def count(entries: Iterable[Entry]) -> Counters:
     """What these entries add. Flower's run times are those of runs that succeeded, so these are too."""
     found: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for entry in entries:
@@ -52,17 +52,17 @@ def count(entries: Iterable[Entry]) -> Tallies:
     return found
 
 
-def add(pipeline: Any, tallies: Tallies) -> None:
+def add(pipeline: Any, counters: Counters) -> None:
     """Add them to Redis, in a transaction of the caller's."""
-    for worker, fields in tallies.items():
+    for worker, fields in counters.items():
         key = KEY.format(worker=worker)
         for name, value in fields.items():
             pipeline.hincrbyfloat(key, name, value)
-        pipeline.expire(key, KEPT_SECONDS)
+        pipeline.expire(key, RETENTION_SECONDS)
 
 
 @dataclass
-class TaskTally:
+class TaskCounters:
     """What was counted of one task in one worker: events by type; run times by bucket and in all, in seconds."""
 
     events: dict[str, float] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class TaskTally:
     seconds: float = 0.0
 
 
-def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskTally]:
+def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskCounters]:
     """What was counted, by worker and task. Raises redis.RedisError."""
     names = list(workers)
     with client.pipeline(transaction=False) as pipeline:
         for name in names:
             pipeline.hgetall(KEY.format(worker=name))
         answers = pipeline.execute()
-    found: defaultdict[tuple[str, str], TaskTally] = defaultdict(TaskTally)
+    found: defaultdict[tuple[str, str], TaskCounters] = defaultdict(TaskCounters)
     for worker, fields in zip(names, answers, strict=True):
         for name, text in fields.items():
             # What is no counter of ours does not keep the others from being read.

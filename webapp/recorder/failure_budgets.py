@@ -31,11 +31,11 @@ from webapp.run_store.states import RunState
 from webapp.schedule_store.stored import DETAILS, TASKS
 from webapp.schedule_store.writing import Writer
 
-LONGEST_ERROR = 200
+MAX_ERROR_LENGTH = 200
 _PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"
 
 
-def look(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[str]) -> bool:
+def enforce(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[str]) -> bool:
     """Look after the schedules of runs that have just ended. Whether one was paused: beat should hear of it."""
     moment = now()
     if succeeded:
@@ -69,7 +69,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     newest = list(connection.execute(ends.order_by(Run.created_at.desc(), Run.id.desc()).limit(row.failure_budget)))
     if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
         return False
-    error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:LONGEST_ERROR]
+    error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:MAX_ERROR_LENGTH]
     many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} consecutive failures"
     with _writer(connection, moment) as writer:
         writer.pause(row, f"{many}: {error}")

@@ -26,14 +26,14 @@ from webapp.run_store.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecord
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH_SIZE = 500
 # How long one read waits for news, in milliseconds; also how quickly a stop is noticed.
-WAIT_MS = 500
+BLOCK_MS = 500
 # What a recorder has read but not acknowledged for this long is taken over by another one.
 ABANDONED_AFTER_MS = RECORDER_LOST_AFTER // timedelta(milliseconds=1)
 PRESENCE_KEY = "beatdesk:recorder:{name}"
 # Seconds before the next try when the database or Redis is away.
-PAUSE = 1.0
+RETRY_SECONDS = 1.0
 
 
 class Recorder:
@@ -45,7 +45,7 @@ class Recorder:
         self.redis = broker.connect(redis_url, timeout=5.0)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
-        self._away: str | None = None
+        self._failure: str | None = None
         self._next_takeover = 0.0
         self._next_presence = 0.0
 
@@ -54,13 +54,13 @@ class Recorder:
         while not self.stopping.is_set():
             try:
                 self.step()
-                self._back()
+                self._note_recovery()
             except installation.OtherInstallation as error:
                 sys.exit(str(error))
             except Exception as error:  # noqa: BLE001  # whatever it is: what cannot be recorded now may be later
-                self._lost(error)
-                self.stopping.wait(PAUSE)
-        self._leave()
+                self._note_failure(error)
+                self.stopping.wait(RETRY_SECONDS)
+        self._remove_presence()
 
     def stop(self, *_: Any) -> None:
         """End after the batch at hand."""
@@ -69,14 +69,14 @@ class Recorder:
     def step(self) -> int:
         """Read, apply, commit, acknowledge; gives how many entries."""
         self._show_presence()
-        entries = self._abandoned() or self._news()
+        entries = self._claim_abandoned() or self._read_new()
         if entries:
             self._record(entries)
         return len(entries)
 
-    def _news(self) -> list[tuple[str, dict[str, str]]]:
+    def _read_new(self) -> list[tuple[str, dict[str, str]]]:
         try:
-            answer: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=WAIT_MS)
+            answer: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH_SIZE, block=BLOCK_MS)
         except redis.ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -91,13 +91,13 @@ class Recorder:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    def _abandoned(self) -> list[tuple[str, dict[str, str]]]:
+    def _claim_abandoned(self) -> list[tuple[str, dict[str, str]]]:
         """What a recorder that is gone had read."""
         if time.monotonic() < self._next_takeover:
             return []
         self._next_takeover = time.monotonic() + RECORDER_LOST_AFTER.total_seconds()
         try:
-            answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH)
+            answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH_SIZE)
         except redis.ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -142,18 +142,18 @@ class Recorder:
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
             self._next_presence = time.monotonic() + RECORDER_HEARTBEAT
 
-    def _lost(self, error: Exception) -> None:
-        if self._away is None:
+    def _note_failure(self, error: Exception) -> None:
+        if self._failure is None:
             known = isinstance(error, (redis.RedisError, sa.exc.SQLAlchemyError, OSError))
             logger.error("waiting: %s", error, exc_info=None if known else error)
-        self._away = str(error)
+        self._failure = str(error)
 
-    def _back(self) -> None:
-        if self._away is not None:
+    def _note_recovery(self) -> None:
+        if self._failure is not None:
             logger.info("recording again")
-        self._away = None
+        self._failure = None
 
-    def _leave(self) -> None:
+    def _remove_presence(self) -> None:
         try:
             self.redis.delete(PRESENCE_KEY.format(name=self.name))
         except (redis.RedisError, OSError) as error:
@@ -202,7 +202,7 @@ def lag(client: Any) -> Lag:
     return Lag(max(behind, 1), max(waited, 0.0))
 
 
-def run_until_told(engine: sa.Engine, redis_url: str) -> None:
+def run_until_signal(engine: sa.Engine, redis_url: str) -> None:
     """Record until SIGTERM or SIGINT."""
     recorder = Recorder(engine, redis_url)
     signal.signal(signal.SIGTERM, recorder.stop)

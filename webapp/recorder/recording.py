@@ -74,7 +74,7 @@ def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
             if len(batch) > 1:
                 waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
                 continue
-            if not _applied_alone(engine, batch, error):
+            if not _applied_without_budget(engine, batch, error):
                 rejected = [(batch[0], _reason(error))]
         done.rejected += rejected
         refused = {id(entry) for entry, _ in rejected}
@@ -82,7 +82,7 @@ def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
     return done
 
 
-def _applied_alone(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
+def _applied_without_budget(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
     """Whether an entry can be recorded when its schedule is not looked after: a run's end does not depend on that."""
     try:
         with engine.begin() as connection:
@@ -112,7 +112,7 @@ def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tu
     failed, succeeded = (
         [entry.run_id for entry in entries if entry.event is event] for event in (Event.FAILED, Event.SUCCEEDED)
     )
-    return failure_budgets.look(connection, failed, succeeded)
+    return failure_budgets.enforce(connection, failed, succeeded)
 
 
 def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
@@ -136,18 +136,18 @@ _PROGRESS = batch_update(
     f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
 # Where the moment stands in its rows.
-_AT = 2
+_AT_COLUMN = 2
 
 
-def _progress(entry: Entry) -> tuple[Any, ...]:
-    told = _told(entry)
-    done, total = _fraction(told, "done"), _fraction(told, "total")
-    return entry.run_id, entry.attempt, entry.at, done, total, limited(str(told.get("text") or "")) or None
+def _progress_row(entry: Entry) -> tuple[Any, ...]:
+    payload = _payload(entry)
+    done, total = _finite(payload, "done"), _finite(payload, "total")
+    return entry.run_id, entry.attempt, entry.at, done, total, limited(str(payload.get("text") or "")) or None
 
 
 def _keep_progress(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
     """The latest of each run; what came before it is nobody's concern any more."""
-    latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT))}
+    latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT_COLUMN))}
     _PROGRESS.execute(connection, latest.values())
 
 
@@ -165,43 +165,43 @@ def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
         Run.id.in_([row.id for row, _ in received]), Run.origin == Origin.PROGRAM
     )
     known = {run.id: run.started_at for run in connection.execute(begun)}
-    insert(connection, [_of_its_own(each, known.get(each[0].id)) for each in received])
+    insert(connection, [_with_unused_id(each, known.get(each[0].id)) for each in received])
 
 
-def _of_its_own(received: Received, started_at: datetime | None) -> NewRun:
+def _with_unused_id(received: Received, started_at: datetime | None) -> NewRun:
     row, task_id = received
     if task_id is None or started_at is None or started_at >= row.created_at:
         return row
     return row._replace(id=repeated_id(task_id, row.created_at.timestamp()), external_id=external_id(task_id))
 
 
-def _received(entry: Entry) -> Received | None:
+def _received_row(entry: Entry) -> Received | None:
     """The row of what another program has sent, where the entry says what that is made of. Raises Unrecordable."""
     if not entry.text or entry.text == "{}":
         return None
-    told = _told(entry)
+    payload = _payload(entry)
     # The broker holds it back until its time; that is not ours to do.
-    row = _published(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
-    return row, str(told.get("external_id")) if told.get("repeatable") else None
+    row = _published_row(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
+    return row, str(payload.get("external_id")) if payload.get("repeatable") else None
 
 
-def _published(entry: Entry) -> NewRun:
+def _published_row(entry: Entry) -> NewRun:
     """The row of what was sent by a task or another program. Raises Unrecordable for what is not ours."""
-    told = _told(entry)
+    payload = _payload(entry)
     try:
-        eta, expires_at = (recordable_moment(name, told[name]) if told[name] else None for name in _MOMENTS)
-        index, task_id, why = told["group_index"], told.get("external_id"), told.get("undelivered")
-        texts: dict[str, Any] = {name: told[name] and _text(told, name) for name in _SENT}
-        texts |= {name: _id(told[name]) for name in _RELATIVES}
+        eta, expires_at = (recordable_moment(name, payload[name]) if payload[name] else None for name in _MOMENTS)
+        index, task_id, why = payload["group_index"], payload.get("external_id"), payload.get("undelivered")
+        texts: dict[str, Any] = {name: payload[name] and _text(payload, name) for name in _SENT}
+        texts |= {name: _id(payload[name]) for name in _RELATIVES}
         return NewRun(
             id=recordable_id(entry.run_id),
             external_id=None if task_id in (None, entry.run_id) else external_id(str(task_id)),
-            task=_text(told, "task"),
-            args=_json(told, "args", list),
-            kwargs=_json(told, "kwargs", dict),
+            task=_text(payload, "task"),
+            args=_json(payload, "args", list),
+            kwargs=_json(payload, "kwargs", dict),
             # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
             state=waiting_state(eta, entry.at),
-            origin=Origin(told.get("origin", Origin.TASK)),
+            origin=Origin(payload.get("origin", Origin.TASK)),
             created_at=entry.at,
             sent_at=None if why else entry.at,
             sends=0 if why else 1,
@@ -223,16 +223,16 @@ _SENT = ("sealed", "queue", "options")
 _RELATIVES = ("group_id", "parent_id", "root_id")
 
 
-def _text(told: dict[str, Any], name: str) -> str:
-    if not isinstance(told[name], str) or not told[name]:
+def _text(payload: dict[str, Any], name: str) -> str:
+    if not isinstance(payload[name], str) or not payload[name]:
         raise Unrecordable(f"its {name} is not text")
-    return str(told[name])
+    return str(payload[name])
 
 
-def _json(told: dict[str, Any], name: str, kind: type) -> str:
-    if not isinstance(told[name], kind):
+def _json(payload: dict[str, Any], name: str, kind: type) -> str:
+    if not isinstance(payload[name], kind):
         raise Unrecordable(f"its {name} are not a JSON {'list' if kind is list else 'object'}")
-    return json.dumps(told[name])
+    return json.dumps(payload[name])
 
 
 def _id(value: Any) -> str | None:
@@ -240,9 +240,9 @@ def _id(value: Any) -> str | None:
     return value if isinstance(value, str) and len(encodable(value)) <= ID_LENGTH else None
 
 
-def _fraction(told: dict[str, Any], name: str) -> float | None:
+def _finite(payload: dict[str, Any], name: str) -> float | None:
     """Of progress, how much is done or to be done. Raises Unrecordable for what is no finite number."""
-    value = told.get(name)
+    value = payload.get(name)
     try:
         found = None if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -252,17 +252,17 @@ def _fraction(told: dict[str, Any], name: str) -> float | None:
     return found
 
 
-def _cause(entry: Entry) -> tuple[Any, ...]:
+def _retry_line(entry: Entry) -> tuple[Any, ...]:
     """Why an attempt failed stays with the run, as a line of its own level."""
-    return _row_of_line(entry, RETRY_LEVEL, entry.text)
+    return _line_row(entry, RETRY_LEVEL, entry.text)
 
 
-def _line(entry: Entry) -> tuple[Any, ...]:
-    told = _told(entry)
-    return _row_of_line(entry, told.get("level", "info"), told.get("text", ""))
+def _log_line(entry: Entry) -> tuple[Any, ...]:
+    payload = _payload(entry)
+    return _line_row(entry, payload.get("level", "info"), payload.get("text", ""))
 
 
-def _row_of_line(entry: Entry, level: Any, text: Any) -> tuple[Any, ...]:
+def _line_row(entry: Entry, level: Any, text: Any) -> tuple[Any, ...]:
     return entry.run_id, entry.entry_id, entry.at, encodable(str(level))[:10], limited(str(text))
 
 
@@ -273,22 +273,22 @@ _LINES = BatchStatement(
 )
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _payload(entry: Entry) -> dict[str, Any]:
     """The JSON object that is an entry's text. Raises Unrecordable."""
     try:
-        told = json.loads(entry.text)
+        payload = json.loads(entry.text)
     except (ValueError, RecursionError) as error:
         raise Unrecordable(f"its text is not JSON: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(payload, dict):
         raise Unrecordable("its text is not a JSON object")
-    return told
+    return payload
 
 
 # What becomes a row of its own; each raises Unrecordable.
 _ROWS: dict[Event, Callable[[Entry], Any]] = {
-    Event.PUBLISHED: _published,
-    Event.RECEIVED: _received,
-    Event.RETRYING: _cause,
-    Event.LINE: _line,
-    Event.PROGRESS: _progress,
+    Event.PUBLISHED: _published_row,
+    Event.RECEIVED: _received_row,
+    Event.RETRYING: _retry_line,
+    Event.LINE: _log_line,
+    Event.PROGRESS: _progress_row,
 }

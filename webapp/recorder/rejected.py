@@ -57,7 +57,7 @@ def append(pipeline: Any, entry_id: str, fields: Mapping[str, str], reason: str)
 def newest(client: redis.Redis, count: int) -> list[Rejected]:
     """The ones set aside last, the newest first. Raises redis.RedisError."""
     answer: Any = client.xrevrange(REJECTED, count=count)
-    return [_read(place, given) for place, given in answer]
+    return [_parse(place, given) for place, given in answer]
 
 
 def latest_since(client: redis.Redis, age: timedelta) -> Rejected | None:
@@ -76,7 +76,7 @@ def counted(client: redis.Redis) -> int:
     return int(client.xinfo_stream(REJECTED)["entries-added"])
 
 
-def _read(place: str, given: Mapping[str, str]) -> Rejected:
+def _parse(place: str, given: Mapping[str, str]) -> Rejected:
     at = datetime.fromtimestamp(int(place.partition("-")[0]) / 1000, UTC)
     try:
         fields = decode_json(given["fields"])

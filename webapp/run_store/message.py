@@ -13,7 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
-from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
+from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, describe_error
 from webapp.run_store.canvas import KEPT, options_of, replacement_of
 from webapp.run_store.ids import had_row, id_of_task, is_run_id
 from webapp.run_store.models import Run
@@ -82,13 +82,13 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
             raise
         if getattr(producer, "published", 0) > published:
             # Whoever was told of the message raised, or the event of Celery's about it was refused.
-            logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
+            logger.warning("run %s was sent; afterwards: %s", run.id, describe_error(error))
             return
         # What an exception says may repeat an argument.
         secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
         # Celery takes some that its routers or a task raised for the transport's, and wraps them.
         cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
-        why = type(cause).__name__ if secret else hide(reason(cause))
+        why = type(cause).__name__ if secret else hide(describe_error(cause))
         raise Unsendable(f"its message cannot be made: {why}") from error
 
 

@@ -11,7 +11,7 @@ from flask import current_app
 from webapp.extensions import celery
 from webapp.messaging import broker
 from webapp.messaging.broker import BrokerAway, breaker
-from webapp.messaging.producers import BROKER_ERRORS, NotNow, Producers, Unsendable, is_refused, probe, reason
+from webapp.messaging.producers import BROKER_ERRORS, NotNow, Producers, Unsendable, describe_error, is_refused, probe
 from webapp.run_store import changes, message
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
@@ -50,7 +50,7 @@ def publish(runs: Iterable[Run]) -> Sent:
             del waiting[0]
 
     try:
-        breaker.check()
+        breaker.require_closed()
         _producers().use(send_rest)
         breaker.reset()
     except BrokerAway as error:
@@ -94,7 +94,7 @@ def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) 
             untouched.remove(run.id)
 
     try:
-        breaker.check()
+        breaker.require_closed()
         _producers().use(send_noted)
     except BrokerAway as error:
         logger.info("not sent now: %s", error)
@@ -122,7 +122,7 @@ def destination(
     try:
         return message.destination(celery, task, {**(options or {}), "queue": queue}, args, kwargs)
     except Exception as error:
-        raise Unsendable(reason(error)) from error
+        raise Unsendable(describe_error(error)) from error
 
 
 def destination_of(

@@ -23,19 +23,19 @@ from webapp.run_store.worker_models import Worker
 from webapp.runs import service
 from webapp.web.errors import Conflict, Invalid
 
-CANCELLED_AT_ONCE = sorted(IDLE)
+CANCELLABLE_STATES = sorted(IDLE)
 # The reason of a run whose worker was asked to end it.
 CANCEL_REQUESTED = "Cancellation requested"
 # Pools that can end one task and leave the worker running.
-POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
+TERMINATING_POOLS = frozenset({"prefork", "gevent", "eventlet"})
 
 
 class Cancelled(Enum):
     """What became of the wish to cancel a run."""
 
     AT_ONCE = "The run is cancelled and will not start."
-    ASKED = "The worker was asked to terminate the run. Celery does not guarantee it; this page shows the result."
-    CANNOT_END = (
+    REQUESTED = "The worker was asked to terminate the run. Celery does not guarantee it; this page shows the result."
+    UNSUPPORTED = (
         "The worker's pool cannot terminate a running task. The run continues to its end; "
         "restarting the worker is the only way to stop it."
     )
@@ -66,7 +66,7 @@ def launch(
         raise
     run = create_run(db.session, task, args, kwargs, origin=origin, created_by=person, **options)
     action = "run.retry" if origin is Origin.RETRY else "run.launch"
-    record(db.session, action, "run", run.id, task, None, _told(run))
+    record(db.session, action, "run", run.id, task, None, _audit_values(run))
     db.session.commit()
     service.send_runs([run])
     return run
@@ -121,7 +121,7 @@ def send_again(run: Run, *, name: str) -> None:
 
 def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
     statement = sa.update(Run).where(Run.id == run.id, Run.state == RunState.UNCONFIRMED).values(**values)
-    if not _changed(statement):
+    if not _update_row(statement):
         raise Conflict(f"This run is {run.state}; only an unconfirmed run can be marked as succeeded or sent again.")
     record(db.session, action, "run", run.id, run.task, {"state": run.state}, {"state": values["state"]})
     db.session.commit()
@@ -134,27 +134,27 @@ def cancel(run: Run) -> Cancelled:
     """
     waiting = (
         sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(CANCELLED_AT_ONCE))
+        .where(Run.id == run.id, Run.state.in_(CANCELLABLE_STATES))
         .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it started")
     )
     before = run.state
-    if _changed(waiting):
+    if _update_row(waiting):
         record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
         db.session.commit()
         sending.tell_pages([run.id])
         _drop_message(run.id)
         return Cancelled.AT_ONCE
-    return _ask_worker(run)
+    return _request_termination(run)
 
 
-def _ask_worker(run: Run) -> Cancelled:
+def _request_termination(run: Run) -> Cancelled:
     running = (
         sa.update(Run)
         .where(Run.id == run.id, Run.state.in_(sorted(UNENDED)), Run.reason.is_distinct_from(CANCEL_REQUESTED))
         .values(reason=CANCEL_REQUESTED)
     )
     before = {"state": run.state}
-    if _changed(running):
+    if _update_row(running):
         record(db.session, "run.cancel", "run", run.id, run.task, before, {"asked": "to terminate while it runs"})
     elif not _is_unended(run.id):
         raise Conflict("This run has already ended.")
@@ -163,7 +163,7 @@ def _ask_worker(run: Run) -> Cancelled:
     db.session.commit()
     sending.tell_pages([run.id])
     broker.revoke(run.id, terminate=True)
-    return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
+    return Cancelled.REQUESTED if pool is None or pool in TERMINATING_POOLS else Cancelled.UNSUPPORTED
 
 
 def _is_unended(run_id: str) -> bool:
@@ -171,7 +171,7 @@ def _is_unended(run_id: str) -> bool:
     return db.session.scalar(query) is not None
 
 
-def _changed(statement: sa.Update) -> bool:
+def _update_row(statement: sa.Update) -> bool:
     """Whether the UPDATE found its row; past the session, which would overwrite what a worker did meanwhile."""
     result = db.session.execute(statement, execution_options={"synchronize_session": False})
     return cast("sa.CursorResult[Any]", result).rowcount > 0
@@ -189,7 +189,7 @@ def _check_expiry(options: Mapping[str, Any]) -> None:
         raise Invalid({"expires": "The run would expire before it could start."})
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _audit_values(run: Run) -> dict[str, Any]:
     told = {
         "task": run.task,
         "args": json.loads(run.args),

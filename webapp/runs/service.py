@@ -49,7 +49,7 @@ def send_runs(runs: Sequence[Run]) -> None:
     if unsendable:
         connection = db.session.connection()
         failed = statements.fail_unsendable(connection, unsendable, now())
-        paused = failure_budgets.look(connection, failed, [])
+        paused = failure_budgets.enforce(connection, failed, [])
         db.session.commit()
         for run in queued:
             if run.id in failed:

@@ -22,7 +22,7 @@ from webapp.secrecy.sealing import seal, unseal
 from webapp.secrecy.text import MASK, hide, is_suspicious
 
 # A shorter secret cannot be masked within other text: it would be found in words that have nothing to do with it.
-SHORTEST_IN_TEXT = 4
+MIN_LENGTH_IN_TEXT = 4
 # What a whole call is sealed for.
 RUN = "run"
 # Where the name of the value beside it stands: {"name": "DB_PASSWORD", "value": …}.
@@ -220,7 +220,7 @@ class Concealed:
     def texts(self) -> frozenset[str]:
         """The secrets in the spellings in which they may appear in other text."""
         plain = {str(value) for value in self.secrets}
-        return frozenset(spelt for text in plain if len(text) >= SHORTEST_IN_TEXT for spelt in _spellings(text))
+        return frozenset(spelt for text in plain if len(text) >= MIN_LENGTH_IN_TEXT for spelt in _spellings(text))
 
 
 def _spellings(text: str) -> set[str]:

@@ -38,12 +38,12 @@ _COUNTING = _ABOUT | {"num", "per", "prompt", "completion", "input", "output", "
 _NO_SECRET = re.compile(r"secretar(?:y|ies|iat)")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 # Nobody names an argument by more; a longer name is looked at every time, so that none is kept.
-_LONGEST_KEPT = 100
+_MAX_CACHED_LENGTH = 100
 
 
 def is_secret(name: str) -> bool:
     """Whether a name says that its value should not be seen."""
-    return _remembered(name) if len(name) <= _LONGEST_KEPT else _says_secret(name)
+    return _cached(name) if len(name) <= _MAX_CACHED_LENGTH else _says_secret(name)
 
 
 def _says_secret(name: str) -> bool:
@@ -67,4 +67,4 @@ def _says_secret(name: str) -> bool:
     ) or any(word.endswith("key") and word.removesuffix("key") in KEY_KINDS for word in singular)
 
 
-_remembered = lru_cache(maxsize=4096)(_says_secret)
+_cached = lru_cache(maxsize=4096)(_says_secret)

@@ -14,9 +14,9 @@ from webapp.extensions import db
 from webapp.run_store.worker_models import Worker
 
 # How many of the workers that were seen last are looked at, for a queue that nobody takes from now.
-LOOKED_AT = 200
+MAX_WORKERS = 200
 # Workers that were seen last within this time of each other were there together.
-TOGETHER = timedelta(minutes=1)
+SEEN_TOGETHER = timedelta(minutes=1)
 
 
 class Standing(StrEnum):
@@ -49,7 +49,7 @@ def pools(queues: Iterable[str], now: datetime) -> list[Pool]:
     3. or one, when nobody ever took from it.
     """
     wanted = sorted(set(queues))
-    rows = db.session.scalars(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(LOOKED_AT)).all()
+    rows = db.session.scalars(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(MAX_WORKERS)).all()
     taken = {row.id: _queues(row) for row in rows}
     alive = [row for row in rows if row.alive(now)]
     found = [_pool(part, [row for row in alive if taken[row.id] & part]) for part in _parts(wanted, alive, taken)]
@@ -79,7 +79,7 @@ def _remembered(part: set[str], rows: Sequence[Worker], taken: dict[str, set[str
     if not gone:
         return Pool(queues, 1)
     last = gone[0].seen_at
-    together = [row for row in gone if last - row.seen_at <= TOGETHER]
+    together = [row for row in gone if last - row.seen_at <= SEEN_TOGETHER]
     return Pool(queues, max(1, _slots(together)), tuple(row.name for row in together), Standing.LAST_KNOWN, last)
 
 

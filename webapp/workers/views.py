@@ -16,10 +16,10 @@ blueprint = Blueprint("workers", __name__)
 @access(Permission.VIEW_WORKERS)
 def workers() -> Response:
     """Who is alive, what each can do and how busy it is."""
-    lines = service.workers(database_clock())
+    rows = service.workers(database_clock())
     if wants_fragment():
-        return render_polled("workers/_workers.html", lines=lines)
-    return render("workers/workers.html", lines=lines)
+        return render_polled("workers/_workers.html", rows=rows)
+    return render("workers/workers.html", rows=rows)
 
 
 @blueprint.get("/queues")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from webapp.database.dialects import along
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
-from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
@@ -62,7 +62,7 @@ def heartbeats(now: datetime) -> list[Heartbeat]:
     """Of all workers of the last day, the latest first."""
     query = (
         sa.select(Worker.name, Worker.queues, Worker.seen_at, Worker.stopped_at, Worker.alive(now))
-        .where(Worker.seen_at > now - REMEMBERED)
+        .where(Worker.seen_at > now - FORGOTTEN_AFTER)
         .order_by(Worker.seen_at.desc())
     )
     return [Heartbeat(row[0], _names(row[1]), row[2], row[3], row[4]) for row in db.session.execute(query)]

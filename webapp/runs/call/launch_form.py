@@ -15,7 +15,7 @@ from webapp.runs import service
 from webapp.runs.call.arguments import call_faults
 from webapp.runs.call.forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.call.numbers import whole
-from webapp.runs.list.search import length
+from webapp.runs.list.search import parse_duration
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.errors import Invalid
@@ -159,7 +159,7 @@ def _priority(text: str, _now: datetime, _zone: ZoneInfo) -> int:
 
 def _time(text: str) -> timedelta:
     try:
-        found = timedelta(seconds=length(text))
+        found = timedelta(seconds=parse_duration(text))
     except Invalid:
         raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
     if found > FARTHEST:

@@ -20,19 +20,19 @@ from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs import service
-from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
+from webapp.runs.control import CANCEL_REQUESTED, CANCELLABLE_STATES
 from webapp.runs.list import listing
 from webapp.runs.list.listing import Edge
 from webapp.runs.list.search import Search
 from webapp.web.errors import Conflict, Invalid
 
 # So many at once; more take a second round, which keeps each transaction and each answer short.
-MOST = 1_000
+MAX_BULK_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be done: how many runs of each state, up to `MOST`, from the row `top` on."""
+    """What would be done: how many runs of each state, up to `MAX_BULK_RUNS`, from the row `top` on."""
 
     by_state: dict[str, int]
     top: Edge | None
@@ -57,8 +57,8 @@ class Done:
 def proposal(search: Search, now: datetime, *, ended: bool) -> Proposal:
     """What a retry (`ended`) or a cancellation of all that match would concern."""
     rows = _rows(search, now, None, ended=ended)
-    states = Counter(row.state for row in rows[:MOST])
-    return Proposal(dict(states), Edge.of(rows[0]) if rows else None, len(rows) > MOST)
+    states = Counter(row.state for row in rows[:MAX_BULK_RUNS])
+    return Proposal(dict(states), Edge.of(rows[0]) if rows else None, len(rows) > MAX_BULK_RUNS)
 
 
 def _rows(search: Search, now: datetime, top: Edge | None, *, ended: bool) -> list[Any]:
@@ -67,12 +67,12 @@ def _rows(search: Search, now: datetime, top: Edge | None, *, ended: bool) -> li
     if not states:
         return []
     narrowed = Search(**{name: getattr(search, name) for name in search.__dataclass_fields__} | {"states": states})
-    return listing.matching(narrowed, now, top, MOST + 1)
+    return listing.matching(narrowed, now, top, MAX_BULK_RUNS + 1)
 
 
 def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -> Done:
     """A new run for each that ended, found from `top` on; runs that came later are none of it."""
-    ids = [row.id for row in _rows(search, now, top, ended=True)[:MOST]]
+    ids = [row.id for row in _rows(search, now, top, ended=True)[:MAX_BULK_RUNS]]
     made: list[Run] = []
     refused = 0
     for origin in _load(ids):
@@ -106,13 +106,13 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
 
 def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
     """End each that waits at once, and ask the workers to end those that run."""
-    ids = [row.id for row in _rows(search, now, top, ended=False)[:MOST]]
+    ids = [row.id for row in _rows(search, now, top, ended=False)[:MAX_BULK_RUNS]]
     ended: list[tuple[str, str]] = []
     running: list[tuple[str, str]] = []
-    for part in _parts(ids):
+    for part in _batches(ids):
         waiting = (
             sa.update(Run)
-            .where(Run.id.in_(part), Run.state.in_(CANCELLED_AT_ONCE))
+            .where(Run.id.in_(part), Run.state.in_(CANCELLABLE_STATES))
             .values(state=RunState.REVOKED, ended_at=now, reason="Cancelled before it started")
             .returning(Run.id, Run.task)
         )
@@ -138,10 +138,10 @@ def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
         )
     db.session.commit()
     sending.tell_pages([run_id for run_id, _ in ended + running])
-    return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
+    return _revoke([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
 
 
-def _tell_workers(ended: list[str], running: list[str]) -> Done:
+def _revoke(ended: list[str], running: list[str]) -> Done:
     with suppress(broker.BrokerAway):
         if ended:
             broker.revoke(ended, terminate=False)
@@ -154,11 +154,11 @@ def _tell_workers(ended: list[str], running: list[str]) -> Done:
 
 
 def _load(ids: Sequence[str]) -> Iterable[Run]:
-    for part in _parts(ids):
+    for part in _batches(ids):
         yield from db.session.scalars(sa.select(Run).where(Run.id.in_(part)).order_by(Run.created_at))
 
 
-def _parts(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
     """SQLite takes some thousands of parameters in a statement, no more."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -36,7 +36,7 @@ def _ask(action: str) -> Response:
     terms = terms_of(request.args)
     found = bulk.proposal(_search(terms), now(), ended=action == "retry")
     back = address(terms)
-    return render("runs/list/bulk.html", action=action, found=found, terms=terms, back=back, most=bulk.MOST)
+    return render("runs/list/bulk.html", action=action, found=found, terms=terms, back=back, most=bulk.MAX_BULK_RUNS)
 
 
 @blueprint.post("/runs/retry-all")

@@ -24,9 +24,9 @@ Condition = Callable[[Columns], sa.ColumnElement[bool]]
 
 ID_LENGTH = 36
 # An id's beginning that fits more runs than this is too short to be of use.
-MOST_BY_ID = 200
+MAX_ID_MATCHES = 200
 # What words are looked for in.
-TEXTS = ("task", "args", "kwargs", "error", "reason", "schedule_name", "worker")
+SEARCHED_COLUMNS = ("task", "args", "kwargs", "error", "reason", "schedule_name", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _ids(search: Search) -> _Option:
         else:
             # A range and not only LIKE, which needs an index of its own kind where texts are sorted by language.
             beginning = sa.select(Run.id).where(Run.id >= wanted, Run.id < f"{wanted}g", Run.id.like(f"{wanted}%"))
-            found.extend(db.session.scalars(beginning.limit(MOST_BY_ID)))
+            found.extend(db.session.scalars(beginning.limit(MAX_ID_MATCHES)))
     return Run.id.in_(found), lambda columns: columns.id.in_(found)
 
 
@@ -96,7 +96,7 @@ def _schedules(search: Search) -> _Option:
         return None
     numbers = {int(text.lstrip("#")) for text in search.schedules if _is_number(text.lstrip("#"))}
     names = [text for text in search.schedules if not _is_number(text.lstrip("#"))]
-    known = dict(_numbers_of(names)) if names else {}
+    known = dict(_ids_by_name(names)) if names else {}
     numbers |= set(known.values())
     gone = [name for name in names if name not in known]
     if gone:
@@ -106,7 +106,7 @@ def _schedules(search: Search) -> _Option:
     return lead, lambda columns: columns.schedule_id.in_(numbers)
 
 
-def _numbers_of(names: list[str]) -> Iterable[tuple[str, int]]:
+def _ids_by_name(names: list[str]) -> Iterable[tuple[str, int]]:
     query = sa.select(PeriodicTask.name, PeriodicTask.id).where(PeriodicTask.name.in_(names))
     return [(row.name, row.id) for row in db.session.execute(query)]
 
@@ -169,7 +169,7 @@ def _word(word: str) -> Condition:
 
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         return sa.or_(
-            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
+            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in SEARCHED_COLUMNS),
             columns.id == word.lower(),
         )
 

@@ -23,7 +23,7 @@ from webapp.web.hosts import root
 # so often only where that is not possible.
 REFRESHES = (0, 5, 30)
 DEFAULT_REFRESH = 5
-LONGEST_TERM = 255
+MAX_TERM_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
 
 def terms_of(given: Mapping[str, str]) -> dict[str, str]:
     """What narrows the list, from an address or a form."""
-    return {name: _clean(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
+    return {name: _printable(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
 
 
-def _clean(text: str) -> str:
+def _printable(text: str) -> str:
     """Without control characters, which PostgreSQL refuses and nobody searches for."""
-    return "".join(character for character in text if character.isprintable()).strip()[: LONGEST_TERM * 2]
+    return "".join(character for character in text if character.isprintable()).strip()[: MAX_TERM_LENGTH * 2]
 
 
 def _refresh(text: str) -> int:

@@ -23,12 +23,12 @@ from webapp.runs.list.matching import matcher
 from webapp.runs.list.search import Search
 from webapp.web.errors import Invalid
 
-PAGE = 50
-WINDOW = 4_000
-CANDIDATES = 500
-COUNTED = 1_000
+PAGE_SIZE = 50
+WINDOW_SIZE = 4_000
+MAX_CANDIDATES = 500
+MAX_COUNTED = 1_000
 # What concerns all that match looks this far.
-MOST_WINDOWS = 50
+MAX_WINDOWS = 50
 
 # What a row of the list shows or is searched by; results and tracebacks may be large and are not among them.
 _COLUMNS = tuple(
@@ -110,27 +110,27 @@ def page(search: Search, now: datetime, *, before: Edge | None = None, after: Ed
     if after is not None:
         return _newer_page(search, now, after)
     found = _find(search, now, before, newer=False)
-    rows = found.rows[:PAGE]
-    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
+    rows = found.rows[:PAGE_SIZE]
+    older = Edge.of(rows[-1]) if len(found.rows) > PAGE_SIZE else found.stopped
     newer = None if before is None else Edge.of(rows[0]) if rows else before
     return RunPage(rows, newer, older, found.stopped.at if found.stopped else None)
 
 
 def _newer_page(search: Search, now: datetime, after: Edge) -> RunPage:
     found = _find(search, now, after, newer=True)
-    if len(found.rows) <= PAGE and found.stopped is None:
+    if len(found.rows) <= PAGE_SIZE and found.stopped is None:
         # The newest page is always a full one.
         return page(search, now)
-    rows = found.rows[:PAGE][::-1]
-    newer = Edge.of(rows[0]) if len(found.rows) > PAGE else found.stopped
+    rows = found.rows[:PAGE_SIZE][::-1]
+    newer = Edge.of(rows[0]) if len(found.rows) > PAGE_SIZE else found.stopped
     return RunPage(rows, newer, Edge.of(rows[-1]) if rows else after)
 
 
 def same_page(search: Search, now: datetime, top: Edge) -> RunPage:
     """The page that begins with the row `top` as it is now; for a refresh that moves nothing."""
     found = _find(search, now, top, newer=False, inclusive=True)
-    rows = found.rows[:PAGE]
-    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
+    rows = found.rows[:PAGE_SIZE]
+    older = Edge.of(rows[-1]) if len(found.rows) > PAGE_SIZE else found.stopped
     return RunPage(rows, None, older, found.stopped.at if found.stopped else None)
 
 
@@ -146,7 +146,7 @@ def _find(
     edge: Edge | None,
     *,
     newer: bool,
-    size: int = PAGE + 1,
+    size: int = PAGE_SIZE + 1,
     inclusive: bool = False,
     chosen_columns: Sequence[Any] = _COLUMNS,
 ) -> _Found:
@@ -158,19 +158,19 @@ def _find(
     )
     if not chosen.rest:
         return _Found(list(db.session.execute(walk.with_only_columns(*chosen_columns).limit(size))), None)
-    window = walk.limit(WINDOW).subquery()
+    window = walk.limit(WINDOW_SIZE).subquery()
     columns = window.c
     ordered = (columns.created_at.asc(), columns.id.asc()) if newer else (columns.created_at.desc(), columns.id.desc())
     query = sa.select(*(columns[column.key] for column in chosen_columns))
     query = query.where(*(check(columns) for check in chosen.rest)).order_by(*ordered)
-    limit = CANDIDATES if search.arguments else size
+    limit = MAX_CANDIDATES if search.arguments else size
     candidates = list(db.session.execute(query.limit(limit)))
     rows = list(filter(matcher(search.arguments), candidates))[:size] if search.arguments else candidates
     if len(rows) >= size:
         return _Found(rows, None)
     if len(candidates) == limit:
         return _Found(rows, Edge.of(candidates[-1]))
-    last = walk.with_only_columns(Run.created_at, Run.id).offset(WINDOW - 1).limit(1)
+    last = walk.with_only_columns(Run.created_at, Run.id).offset(WINDOW_SIZE - 1).limit(1)
     end = db.session.execute(last).first()
     return _Found(rows, Edge.of(end) if end else None)
 
@@ -204,25 +204,25 @@ def counted_by_state(limit: int | None, *conditions: sa.ColumnElement[bool]) -> 
 
 
 def _counts_by_index(chosen: Plan) -> Counts:
-    found = counted_by_state(COUNTED + 1, *chosen.leading)
+    found = counted_by_state(MAX_COUNTED + 1, *chosen.leading)
     return Counts(
-        {state: min(number, COUNTED) for state, number in found.items()},
-        frozenset(state for state, number in found.items() if number > COUNTED),
+        {state: min(number, MAX_COUNTED) for state, number in found.items()},
+        frozenset(state for state, number in found.items() if number > MAX_COUNTED),
     )
 
 
 def _counts_in_window(chosen: Plan, search: Search) -> Counts:
-    walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW)
+    walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW_SIZE)
     window = walk.subquery()
     checks = [check(window.c) for check in chosen.rest]
-    last = walk.with_only_columns(Run.id).offset(WINDOW - 1).limit(1)
+    last = walk.with_only_columns(Run.id).offset(WINDOW_SIZE - 1).limit(1)
     more = db.session.execute(last).first() is not None
     if search.arguments:
         # As on a page, what the database finds is only looked at by us: so many, and no more.
         query = sa.select(*(window.c[name] for name in ("state", "task", "args", "kwargs"))).where(*checks)
-        newest = query.order_by(window.c.created_at.desc(), window.c.id.desc()).limit(CANDIDATES)
+        newest = query.order_by(window.c.created_at.desc(), window.c.id.desc()).limit(MAX_CANDIDATES)
         candidates = db.session.execute(newest).all()
-        more = more or len(candidates) == CANDIDATES
+        more = more or len(candidates) == MAX_CANDIDATES
         found = Counter(RunState(row.state) for row in filter(matcher(search.arguments), candidates))
     else:
         by_state = sa.select(window.c.state, sa.func.count()).where(*checks).group_by(window.c.state)
@@ -231,10 +231,10 @@ def _counts_in_window(chosen: Plan, search: Search) -> Counts:
 
 
 def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> list[Any]:
-    """What is found from the row `top` on, newest first, up to `limit` rows and `MOST_WINDOWS` windows."""
+    """What is found from the row `top` on, newest first, up to `limit` rows and `MAX_WINDOWS` windows."""
     rows: list[Any] = []
     edge, inclusive = top, True
-    for _ in range(MOST_WINDOWS):
+    for _ in range(MAX_WINDOWS):
         found = _find(search, now, edge, newer=False, size=limit - len(rows), inclusive=inclusive)
         rows.extend(found.rows)
         if len(rows) >= limit or found.stopped is None:

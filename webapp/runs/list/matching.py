@@ -14,18 +14,18 @@ def matcher(arguments: tuple[tuple[str, str], ...]) -> Callable[[Any], bool]:
     positions = {name: tuple(task.signature.parameters) for name, task in known_tasks().items()}
 
     def matches(row: Any) -> bool:
-        args, kwargs = _read(row.args, []), _read(row.kwargs, {})
+        args, kwargs = _parse_json(row.args, []), _parse_json(row.kwargs, {})
         names = positions.get(row.task, ())
-        return all(_has(args, kwargs, names, name, value) for name, value in arguments)
+        return all(_has_argument(args, kwargs, names, name, value) for name, value in arguments)
 
     return matches
 
 
-def _has(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) -> bool:
+def _has_argument(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) -> bool:
     first, *deeper = name.split(".")
     if isinstance(kwargs, dict) and first in kwargs:
         found = kwargs[first]
-    elif isinstance(args, list) and (place := _place(first, names)) is not None and place < len(args):
+    elif isinstance(args, list) and (place := _position_of(first, names)) is not None and place < len(args):
         found = args[place]
     else:
         return False
@@ -36,13 +36,13 @@ def _has(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) 
     return found == value or json.dumps(found) == value
 
 
-def _place(name: str, names: tuple[str, ...]) -> int | None:
+def _position_of(name: str, names: tuple[str, ...]) -> int | None:
     if name.isascii() and name.isdigit() and len(name) < 4:
         return int(name)
     return names.index(name) if name in names else None
 
 
-def _read(text: str, default: Any) -> Any:
+def _parse_json(text: str, default: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

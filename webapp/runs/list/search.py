@@ -15,16 +15,16 @@ from webapp.run_store.states import RunState
 from webapp.web.errors import Invalid
 
 QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "root", "args.NAME", "runtime", "since")
-LONGEST = 500
-SHORTEST_ID, LONGEST_ID = 4, 36
+MAX_SEARCH_LENGTH = 500
+MIN_ID_LENGTH, MAX_ID_LENGTH = 4, 36
 
 _TERM = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMED = re.compile(r"([A-Za-z][\w.\-]*):(.*)", re.DOTALL)
 _RUNTIME = re.compile(r"([<>]=?)(.+)")
-_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|sec|m|min|h|d|w)?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|sec|m|min|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # Longer than any history that is kept, and short enough for every database's calendar.
-_LONGEST_TIME = 100 * 365 * 86400
+_MAX_SECONDS = 100 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,24 @@ class _Terms:
     def take(self, name: str, value: str) -> None:
         """One term. Raises Invalid with what could not be understood."""
         if not value:
-            raise _unclear(f"“{name}:” needs a value, for example {_example(name)}.")
+            raise _invalid(f"“{name}:” needs a value, for example {_example(name)}.")
         if name.startswith("args."):
             self.arguments.append((name.removeprefix("args."), value))
         elif name == "runtime":
-            self.runtime.append(_runtime(value))
+            self.runtime.append(_parse_runtime(value))
         elif name == "since":
-            self.since.append(timedelta(seconds=length(value, "since")))
+            self.since.append(timedelta(seconds=parse_duration(value, "since")))
         elif name == "state":
-            self.found.setdefault(name, []).append(_state(value))
+            self.found.setdefault(name, []).append(_parse_state(value))
         elif name == "id":
-            self.found.setdefault(name, []).append(_id(value))
+            self.found.setdefault(name, []).append(_parse_id(value))
         elif name == "root":
-            self.found.setdefault(name, []).append(_whole_id(value))
+            self.found.setdefault(name, []).append(_parse_root_id(value))
         elif name in ("task", "schedule", "worker", "queue"):
             self.found.setdefault(name, []).append(value)
         else:
             known = ", ".join(f"{one}:" for one in QUALIFIERS)
-            raise _unclear(
+            raise _invalid(
                 f"“{name}:” is not a known qualifier. Use {known}. Put quotes around text that contains a colon."
             )
 
@@ -104,10 +104,10 @@ def parse(text: str, **more: str) -> Search:
 
     Raises Invalid at `q` with a sentence about the first term that it does not understand.
     """
-    if len(text) > LONGEST:
-        raise _unclear(f"A search has at most {LONGEST} characters.")
+    if len(text) > MAX_SEARCH_LENGTH:
+        raise _invalid(f"A search has at most {MAX_SEARCH_LENGTH} characters.")
     if text.count('"') % 2:
-        raise _unclear("A quote is not closed.")
+        raise _invalid("A quote is not closed.")
     terms, words = _Terms(), []
     for term in _TERM.findall(text):
         named = None if term.startswith('"') else _NAMED.fullmatch(term)
@@ -121,42 +121,42 @@ def parse(text: str, **more: str) -> Search:
     return terms.search(words)
 
 
-def length(text: str, name: str = "runtime") -> float:
+def parse_duration(text: str, name: str = "runtime") -> float:
     """A length of time in seconds: "10s", "2h", "1.5m"; without a unit it is seconds. Raises Invalid at `q`."""
-    match = _LENGTH.fullmatch(text.strip().lower())
+    match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise _unclear(f"“{text}” is not a duration. Example: {_example(name)}.")
-    return min(float(match[1]) * _UNITS[match[2] or "s"], _LONGEST_TIME)
+        raise _invalid(f"“{text}” is not a duration. Example: {_example(name)}.")
+    return min(float(match[1]) * _UNITS[match[2] or "s"], _MAX_SECONDS)
 
 
-def _runtime(value: str) -> tuple[str, float]:
+def _parse_runtime(value: str) -> tuple[str, float]:
     match = _RUNTIME.fullmatch(value)
     if match is None:
-        raise _unclear(f"“runtime:{value}” needs a comparison, for example {_example('runtime')}.")
-    return match[1], length(match[2])
+        raise _invalid(f"“runtime:{value}” needs a comparison, for example {_example('runtime')}.")
+    return match[1], parse_duration(match[2])
 
 
-def _state(value: str) -> str:
+def _parse_state(value: str) -> str:
     try:
         return RunState(value.lower()).value
     except ValueError:
         states = ", ".join(state.value for state in RunState)
-        raise _unclear(f"“{value}” is not a state. Use one of {states}.") from None
+        raise _invalid(f"“{value}” is not a state. Use one of {states}.") from None
 
 
-def _id(value: str) -> str:
+def _parse_id(value: str) -> str:
     value = value.lower()
     if not re.fullmatch(r"[0-9a-f-]{1,36}", value):
-        raise _unclear(f"“{value}” is not an ID: an ID has only the digits 0 to 9, the letters a to f, and dashes.")
-    if len(value) < SHORTEST_ID:
-        raise _unclear(f"Enter at least {SHORTEST_ID} characters of an ID.")
+        raise _invalid(f"“{value}” is not an ID: an ID has only the digits 0 to 9, the letters a to f, and dashes.")
+    if len(value) < MIN_ID_LENGTH:
+        raise _invalid(f"Enter at least {MIN_ID_LENGTH} characters of an ID.")
     return value
 
 
-def _whole_id(value: str) -> str:
+def _parse_root_id(value: str) -> str:
     """Ids of roots may be of any form: whoever sent the first message chose it."""
-    if len(value) > LONGEST_ID:
-        raise _unclear(f"“{value[:LONGEST_ID]}…” is too long for an ID.")
+    if len(value) > MAX_ID_LENGTH:
+        raise _invalid(f"“{value[:MAX_ID_LENGTH]}…” is too long for an ID.")
     return value
 
 
@@ -167,5 +167,5 @@ def _example(name: str) -> str:
     return examples.get(name, f"{name}:NAME")
 
 
-def _unclear(sentence: str) -> Invalid:
+def _invalid(sentence: str) -> Invalid:
     return Invalid({"q": sentence})

@@ -25,11 +25,11 @@ from webapp.runs.page.values import Tree
 from webapp.task_catalogue.registry import find_task
 
 # So many retries are listed, of other runs and of this one's attempts.
-RETRIES = 20
+MAX_RETRIES = 20
 # The last lines that a page shows.
-LINES = 200
+MAX_LOG_LINES = 200
 # So many workers are named in a sentence.
-NAMED = 3
+MAX_NAMED_WORKERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Details:
     advice: str
     values: Mapping[str, Tree]
     traceback: str | None
-    asked_by: str | None
+    started_by: str | None
     schedule_exists: bool
     reason: str | None
     retries: Sequence[Any]
@@ -66,12 +66,12 @@ class Details:
     gone: frozenset[str]
 
 
-def of(run: Run, now: datetime) -> Details:
+def run_details(run: Run, now: datetime) -> Details:
     """A few queries, each by a key or a small index."""
     worker = db.session.get(Worker, run.claimed_by) if run.claimed_by and not run.ended else None
-    family, attempts = relatives.of(run), _attempts(run)
+    family, attempts = relatives.family_of(run), _attempts(run)
     newest = sa.select(RunLine).where(RunLine.run_id == run.id).order_by(RunLine.at.desc(), RunLine.id.desc())
-    lines = db.session.scalars(newest.limit(LINES + 1)).all()[::-1]
+    lines = db.session.scalars(newest.limit(MAX_LOG_LINES + 1)).all()[::-1]
     schedule = sa.select(PeriodicTask.id).where(PeriodicTask.id == run.schedule_id)
     return Details(
         steps=timeline.steps(run, attempts),
@@ -79,7 +79,7 @@ def of(run: Run, now: datetime) -> Details:
         advice=timeline.advice(run),
         values=_values(run),
         traceback=tracebacks.shortened(run.traceback) if run.traceback else None,
-        asked_by=_name_of(run.created_by),
+        started_by=_name_of(run.created_by),
         schedule_exists=run.schedule_id is not None and db.session.scalar(schedule) is not None,
         # Why an attempt failed stands in the timeline; it is no reason for how the run ended.
         reason=None if attempts and run.state in (RunState.SUCCEEDED, RunState.FAILED) else run.reason,
@@ -89,8 +89,8 @@ def of(run: Run, now: datetime) -> Details:
         observed=_observed(run),
         registered=find_task(run.task) is not None,
         progress=progress_of(run),
-        lines=lines[-LINES:],
-        lines_left_out=len(lines) > LINES,
+        lines=lines[-MAX_LOG_LINES:],
+        lines_left_out=len(lines) > MAX_LOG_LINES,
         gone=_gone(run),
     )
 
@@ -106,7 +106,9 @@ def _observed(run: Run) -> str:
     if queue is None:
         why = "It is sent to an exchange, so it is unknown which worker receives it."
     elif others:
-        named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+        named = ", ".join(others[:MAX_NAMED_WORKERS]) + (
+            f" and {len(others) - MAX_NAMED_WORKERS} more" if len(others) > MAX_NAMED_WORKERS else ""
+        )
         why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
     else:
         why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
@@ -146,12 +148,12 @@ def _attempts(run: Run) -> list[Any]:
     if not run.attempt and run.state != RunState.RETRYING:
         return []
     mine = sa.select(RunLine.at, RunLine.text).where(RunLine.run_id == run.id, RunLine.level == RETRY_LEVEL)
-    return list(db.session.execute(mine.order_by(RunLine.at.desc(), RunLine.id.desc()).limit(RETRIES)))[::-1]
+    return list(db.session.execute(mine.order_by(RunLine.at.desc(), RunLine.id.desc()).limit(MAX_RETRIES)))[::-1]
 
 
 def _retries(run: Run) -> Sequence[Any]:
     query = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(Run.retry_of == run.id)
-    return db.session.execute(query.order_by(Run.created_at.desc()).limit(RETRIES)).all()
+    return db.session.execute(query.order_by(Run.created_at.desc()).limit(MAX_RETRIES)).all()
 
 
 def _gone(run: Run) -> frozenset[str]:

@@ -16,7 +16,7 @@ from webapp.run_store.canvas import NOTHING_FOLLOWS, Following, Step
 from webapp.run_store.states import ENDED, RunState
 
 # So many runs are drawn.
-MOST = 60
+MAX_DRAWN_RUNS = 60
 # After one of these nothing follows. After one that is unconfirmed something may.
 BROKEN = ENDED - {RunState.SUCCEEDED, RunState.UNCONFIRMED}
 
@@ -59,7 +59,7 @@ Branch = Node | Group
 
 
 def tree(given: Iterable[Member], sizes: Mapping[str, int] | None = None) -> list[Branch]:
-    """The trees that these runs make, usually one. Each run stands in it once; about `MOST` are in it.
+    """The trees that these runs make, usually one. Each run stands in it once; about `MAX_DRAWN_RUNS` are in it.
 
     `sizes` are those of groups of which not every run is given.
     """
@@ -129,7 +129,7 @@ class _Builder:
         roots = self.called(None)
         # Whose predecessor is not among these runs, or is its own ancestor.
         for member in self.rows.values():
-            if member.id not in self.drawn and len(self.drawn) < MOST:
+            if member.id not in self.drawn and len(self.drawn) < MAX_DRAWN_RUNS:
                 roots.append(self.node(member, member.following.chain))
         return roots
 
@@ -154,7 +154,7 @@ class _Builder:
         return branches
 
     def _room(self, run_id: str) -> bool:
-        return run_id not in self.drawn and len(self.drawn) < MOST
+        return run_id not in self.drawn and len(self.drawn) < MAX_DRAWN_RUNS
 
     def node(self, member: Member, chain: Sequence[Step]) -> Node:
         """A run with everything below it."""

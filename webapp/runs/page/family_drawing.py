@@ -13,15 +13,15 @@ from webapp.runs.page.family import Branch, Group, Member, Node
 
 WIDTH = 328
 BOX_WIDTH, BOX_HEIGHT = 220, 32
-NARROWEST = 116
+MIN_WIDTH = 116
 TILE, TILE_GAP = 26, 6
 # More members of a group that have nothing below them are drawn as tiles.
-MOST_BOXES = 6
+MAX_BOXES = 6
 GAP, ARROW = 8, 22
 INDENT = 20
 PADDING, TITLE = 8, 20
 # Of the text in a box: pixels before it and after it, and for each character.
-AROUND_TEXT, CHARACTER = 36, 6.7
+TEXT_MARGIN, CHARACTER_WIDTH = 36, 6.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Path:
     """A path, as SVG writes it; with an arrow at its end where something follows."""
 
-    path: str
+    data: str
     arrow: bool
 
 
@@ -63,7 +63,7 @@ class Picture:
     width: int = WIDTH
     height: int = 0
     boxes: list[Box] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
 
 
@@ -85,18 +85,18 @@ def _branch(picture: Picture, branch: Branch, x: int, y: int, width: int) -> int
 def _node(picture: Picture, node: Node, x: int, y: int, width: int) -> int:
     picture.boxes.append(_box(node.member, x, y, min(width, BOX_WIDTH)))
     bottom = y + BOX_HEIGHT
-    inner = INDENT if width - INDENT >= NARROWEST else 0
+    inner = INDENT if width - INDENT >= MIN_WIDTH else 0
     for branch in node.calls:
         top = bottom + GAP
         if inner:
-            picture.lines.append(Line(f"M{x + 8} {y + BOX_HEIGHT}V{top + BOX_HEIGHT // 2}H{x + inner}", arrow=False))
+            picture.paths.append(Path(f"M{x + 8} {y + BOX_HEIGHT}V{top + BOX_HEIGHT // 2}H{x + inner}", arrow=False))
         else:
-            picture.lines.append(Line(f"M{x + 8} {bottom}V{top}", arrow=False))
+            picture.paths.append(Path(f"M{x + 8} {bottom}V{top}", arrow=False))
         bottom = _branch(picture, branch, x + inner, top, width - inner)
     start = y + BOX_HEIGHT
     for branch in node.then:
         top = bottom + ARROW
-        picture.lines.append(Line(f"M{x + 8} {start}V{top - 2}", arrow=True))
+        picture.paths.append(Path(f"M{x + 8} {start}V{top - 2}", arrow=True))
         bottom = _branch(picture, branch, x, top, width)
     return bottom
 
@@ -105,14 +105,14 @@ def _group(picture: Picture, group: Group, x: int, y: int, width: int) -> int:
     inner_x, inner_width = x + PADDING, width - 2 * PADDING
     top = y + TITLE + PADDING // 2
     plain = [branch for branch in group.members if isinstance(branch, Node) and not (branch.calls or branch.then)]
-    tiles = plain if len(plain) > MOST_BOXES else []
+    tiles = plain if len(plain) > MAX_BOXES else []
     bottom = _tiles(picture, tiles, inner_x, top, inner_width)
     bottom = _columns(picture, [each for each in group.members if each not in tiles], inner_x, bottom, inner_width)
     bottom += PADDING - GAP
     picture.frames.append(Frame(x, y, width, bottom - y, f"{'chord' if group.chord else 'group'} of {group.size:,}"))
     if group.body:
         top = bottom + ARROW
-        picture.lines.append(Line(f"M{x + 8} {bottom}V{top - 2}", arrow=True))
+        picture.paths.append(Path(f"M{x + 8} {bottom}V{top - 2}", arrow=True))
         bottom = _branch(picture, group.body, x, top, width)
     return bottom
 
@@ -132,7 +132,7 @@ def _tiles(picture: Picture, nodes: Sequence[Node], x: int, y: int, width: int) 
 
 def _columns(picture: Picture, branches: Sequence[Branch], x: int, y: int, width: int) -> int:
     """Side by side as far as there is room, then in the next row."""
-    across = max(min((width + GAP) // (NARROWEST + GAP), len(branches)), 1)
+    across = max(min((width + GAP) // (MIN_WIDTH + GAP), len(branches)), 1)
     each = (width - (across - 1) * GAP) // across
     for start in range(0, len(branches), across):
         ends = [
@@ -144,12 +144,12 @@ def _columns(picture: Picture, branches: Sequence[Branch], x: int, y: int, width
 
 
 def _box(member: Member, x: int, y: int, width: int) -> Box:
-    return Box(member, x, y, width, BOX_HEIGHT, _fitting(member.task, width))
+    return Box(member, x, y, width, BOX_HEIGHT, _shortened(member.task, width))
 
 
-def _fitting(name: str, width: int) -> str:
+def _shortened(name: str, width: int) -> str:
     """As much of a task's name as fits; its end tells more than its beginning."""
-    most = max(int((width - AROUND_TEXT) / CHARACTER), 4)
+    most = max(int((width - TEXT_MARGIN) / CHARACTER_WIDTH), 4)
     if len(name) <= most:
         return name
     last = name.rpartition(".")[2]

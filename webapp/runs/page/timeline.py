@@ -13,7 +13,7 @@ from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState
 from webapp.web.formats import duration, plural
 
-LONGEST_NOTE = 300
+MAX_NOTE_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
     ]
     first = max(run.attempt + (run.state == RunState.RETRYING) - len(attempts), 0) + 1
     made += [
-        Step(f"Attempt {number} failed", each.at, shortened(each.text, LONGEST_NOTE))
+        Step(f"Attempt {number} failed", each.at, shortened(each.text, MAX_NOTE_LENGTH))
         for number, each in enumerate(attempts, first)
     ]
     made.append(_end(run))

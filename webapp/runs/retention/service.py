@@ -1,6 +1,6 @@
 """How long runs are kept, by the state they ended in, and deleting the older ones without holding anybody up.
 
-1. Go along the index of a state from its oldest run on, `BATCH` runs at a time, in a reading transaction.
+1. Go along the index of a state from its oldest run on, `BATCH_SIZE` runs at a time, in a reading transaction.
 2. Of these, choose those that ended before the limit and whose due time cannot come again.
 3. Delete them by their ids in a writing transaction of their own, then pause, so that others get their turn.
 
@@ -44,15 +44,15 @@ DEFAULTS: Mapping[RunState, int | None] = {
     RunState.SKIPPED: 30,
     RunState.MISSED: 90,
 }
-LONGEST = 3650
+MAX_DAYS = 3650
 # Rows in one transaction: it ends after some milliseconds, on either database.
-BATCH = 500
+BATCH_SIZE = 500
 # A run may have thousands of lines; so many of them are deleted in one transaction.
-LINES = 2_000
+LINE_BATCH_SIZE = 2_000
 # Seconds between two transactions, in which others write, and for all of them: below the tasks' time limit.
-PAUSE = 0.05
-PATIENCE = 120.0
-COUNTED = 10_000
+PAUSE_SECONDS = 0.05
+MAX_CLEANING_SECONDS = 120.0
+MAX_COUNTED = 10_000
 
 Rules = Mapping[RunState, int | None]
 
@@ -81,7 +81,7 @@ def set_rules(given: Mapping[str, Any]) -> bool:
         return False
     for state, days in after.items():
         db.session.merge(RunRetention(state=state.value, days=days))
-    record(db.session, "retention.set", "retention", "", "Runs", _words(before), _words(after))
+    record(db.session, "retention.set", "retention", "", "Runs", _describe(before), _describe(after))
     db.session.commit()
     return True
 
@@ -94,9 +94,9 @@ def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
         if name not in given:
             continue
         text = "" if given[name] is None else str(given[name]).strip()
-        if text and not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LONGEST):
+        if text and not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_DAYS):
             errors[name] = (
-                f"Enter a number of days from 1 to {LONGEST:,}, or leave the field empty to keep them forever."
+                f"Enter a number of days from 1 to {MAX_DAYS:,}, or leave the field empty to keep them forever."
             )
         else:
             found[state] = int(text) if text else None
@@ -105,17 +105,17 @@ def read_rules(given: Mapping[str, Any]) -> dict[RunState, int | None]:
     return found
 
 
-def _words(found: Rules) -> dict[str, str]:
+def _describe(found: Rules) -> dict[str, str]:
     return {state.value: "forever" if days is None else f"{days} days" for state, days in found.items()}
 
 
 def due_counts(found: Rules, now: datetime) -> dict[RunState, int]:
-    """About how many runs are older than their rule says, along an index and up to `COUNTED` + 1 for each state."""
+    """About how many runs are older than their rule says, along an index and up to `MAX_COUNTED` + 1 for each state."""
     parts = []
     for state, days in found.items():
         if days is not None:
             old = sa.select(sa.literal(1)).where(Run.state == state.value, Run.created_at < now - timedelta(days=days))
-            counted = sa.select(sa.func.count()).select_from(old.limit(COUNTED + 1).subquery())
+            counted = sa.select(sa.func.count()).select_from(old.limit(MAX_COUNTED + 1).subquery())
             parts.append(counted.scalar_subquery().label(state.value))
     if not parts:
         return {}
@@ -156,7 +156,7 @@ def schedules() -> list[Any]:
     return list(db.session.execute(query))
 
 
-def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+def clean(now: datetime, run_id: str, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
     """Delete by the rules; what there was no time for is left to a further run, made here. Gives what was deleted."""
     found = rules()
     db.session.rollback()
@@ -164,7 +164,14 @@ def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: No
         # A worker whose clock is ahead must not delete what is not old.
         shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
     limit = min(now, moment(shown or now.timestamp()))
-    done = delete_old(db.engine, found, limit, tell=tell, gone=sending.tell_pages, patience=PATIENCE)
+    done = delete_old(
+        db.engine,
+        found,
+        limit,
+        on_progress=on_progress,
+        on_deleted=sending.tell_pages,
+        max_seconds=MAX_CLEANING_SECONDS,
+    )
     if not done.finished:
         further = create_run(db.session, TASK, origin=Origin.TASK, parent_id=run_id)
         db.session.commit()
@@ -177,36 +184,36 @@ def delete_old(
     found: Rules,
     now: datetime,
     *,
-    pause: Callable[[], None] = lambda: time.sleep(PAUSE),
-    tell: Callable[[int], None] = lambda _: None,
-    gone: Callable[[list[str]], object] = lambda _: None,
-    patience: float,
+    pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS),
+    on_progress: Callable[[int], None] = lambda _: None,
+    on_deleted: Callable[[list[str]], object] = lambda _: None,
+    max_seconds: float,
 ) -> Cleaned:
-    """Delete, for at most `patience` seconds. `pause` is called between transactions.
+    """Delete, for at most `max_seconds` seconds. `pause` is called between transactions.
 
-    After each batch `tell` is called with the sum so far, and `gone` with the ids of the runs.
+    After each batch `on_progress` is called with the sum so far, and `on_deleted` with the ids of the runs.
     """
-    give_up = time.monotonic() + patience
+    give_up = time.monotonic() + max_seconds
     deleted: dict[str, int] = {}
     for state, days in found.items():
         if days is None:
             continue
-        for ids in _old(engine, state, now - timedelta(days=days)):
+        for ids in _batches(engine, state, now - timedelta(days=days)):
             deleted[state.value] = deleted.get(state.value, 0) + _delete(engine, state, ids, pause)
-            tell(sum(deleted.values()))
-            gone(ids)
+            on_progress(sum(deleted.values()))
+            on_deleted(ids)
             if time.monotonic() > give_up:
                 return Cleaned(deleted, finished=False)
             pause()
     return Cleaned(deleted)
 
 
-def _old(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[str]]:
+def _batches(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[str]]:
     """The ids to delete, some at a time, oldest first; never twice over the same row."""
     place = sa.tuple_(Run.created_at, Run.id)
     columns = (Run.id, Run.created_at, Run.ended_at, Run.schedule_id, Run.due_at)
     walk = sa.select(*columns).where(Run.state == state.value, Run.created_at < limit)
-    walk = walk.order_by(Run.created_at, Run.id).limit(BATCH)
+    walk = walk.order_by(Run.created_at, Run.id).limit(BATCH_SIZE)
     edge: Any = None
     while True:
         query = walk
@@ -214,23 +221,23 @@ def _old(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[s
             query = walk.where(place > sa.tuple_(sa.bindparam(None, edge.created_at, Run.created_at.type), edge.id))
         with reading(engine) as connection:
             rows = list(connection.execute(query))
-            passed = _passed(connection, {row.schedule_id for row in rows if row.schedule_id is not None})
-        chosen = [row.id for row in rows if _may_go(row, limit, passed)]
+            passed = _fired_until(connection, {row.schedule_id for row in rows if row.schedule_id is not None})
+        chosen = [row.id for row in rows if _is_deletable(row, limit, passed)]
         if chosen:
             yield chosen
-        if len(rows) < BATCH:
+        if len(rows) < BATCH_SIZE:
             return
         edge = rows[-1]
 
 
-def _may_go(row: Any, limit: datetime, passed: Mapping[int, datetime]) -> bool:
+def _is_deletable(row: Any, limit: datetime, passed: Mapping[int, datetime]) -> bool:
     """Whether a run is old enough by all its moments, and its due time is one that no beat comes to again."""
     if (row.ended_at or row.created_at) >= limit or (row.due_at is not None and row.due_at >= limit):
         return False
     return row.due_at is None or row.schedule_id not in passed or row.due_at <= passed[row.schedule_id]
 
 
-def _passed(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, datetime]:
+def _fired_until(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, datetime]:
     """Up to when nothing of a schedule can fire any more. What is off or gone is not in it: nothing of it can.
 
     Switching on is a change, and what comes due after a change never lies before it.
@@ -247,11 +254,11 @@ def _passed(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, date
 
 def _delete(engine: sa.Engine, state: RunState, ids: list[str], pause: Callable[[], None]) -> int:
     """Delete these runs if they still are in that state, and before them their lines."""
-    some = sa.select(RunLine.id).where(RunLine.run_id.in_(ids)).limit(LINES)
+    some = sa.select(RunLine.id).where(RunLine.run_id.in_(ids)).limit(LINE_BATCH_SIZE)
     while True:
         with engine.begin() as connection:
             lines = connection.execute(sa.delete(RunLine).where(RunLine.id.in_(some))).rowcount
-            if lines < LINES:
+            if lines < LINE_BATCH_SIZE:
                 chosen = (Run.id.in_(sorted(ids)), Run.state == state.value)
                 return connection.execute(sa.delete(Run).where(*chosen)).rowcount
         pause()

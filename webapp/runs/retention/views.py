@@ -66,7 +66,7 @@ def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
         errors=error.fields if error else {},
         rules=found,
         counts=service.due_counts(found, now()),
-        most=service.COUNTED,
+        most=service.MAX_COUNTED,
         last=service.last_cleaning(),
         schedules=service.schedules(),
     )

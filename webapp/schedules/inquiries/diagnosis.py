@@ -205,7 +205,7 @@ class _Chain:
         if self.begun is not None:
             return Link(name, True, "The message was delivered to a worker.")
         try:
-            broker.check()
+            broker.ping()
         except broker.BrokerAway as error:
             return Link(name, False, f"The broker does not answer: {error}", "Start it; beat sends the waiting runs.")
         if run is None or run.ended:
@@ -237,8 +237,8 @@ class _Chain:
                 f"No online worker consumes the queue “{self.queue}”.",
                 f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
-        names = ", ".join(line.row.name for line in self.consumers[:3])
-        busy, slots = sum(line.busy for line in self.consumers), sum(line.row.concurrency for line in self.consumers)
+        names = ", ".join(line.worker.name for line in self.consumers[:3])
+        busy, slots = sum(line.busy for line in self.consumers), sum(line.worker.concurrency for line in self.consumers)
         return Link(
             name, True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy."
         )
@@ -276,7 +276,7 @@ class _Chain:
                 name, False, f"No worker on this queue has registered {task}.", "Restart them with code that has it."
             )
         if len(knowing) < len(self.consumers):
-            lacking = ", ".join(line.row.name for line in self.consumers if line not in knowing)
+            lacking = ", ".join(line.worker.name for line in self.consumers if line not in knowing)
             return Link(name, False, f"{lacking} consumes this queue but has not registered {task}.", "Restart it.")
         if not self.consumers:
             rest = f"unknown whether {self.others} has registered it" if self.others else "no worker is online to check"

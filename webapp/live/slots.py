@@ -15,10 +15,10 @@ from webapp.live.stream import Stream
 STREAMS_PER_PERSON = 5
 KEY = "beatdesk:streams:{person}"
 # Seconds that a place lasts without being renewed, and between two renewals.
-LASTS = 60
-RENEW_EVERY = 15.0
+SLOT_SECONDS = 60
+RENEWAL_SECONDS = 15.0
 
-_TAKE = """
+_ACQUIRE = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
@@ -28,23 +28,23 @@ return 1
 """
 
 
-def take(client: redis.Redis, stream: Stream) -> bool:
+def acquire(client: redis.Redis, stream: Stream) -> bool:
     """Whether the person had a place left for this stream; it has it now. Raises redis.RedisError."""
     key = KEY.format(person=stream.person)
-    return bool(client.eval(_TAKE, 1, key, stream.id, STREAMS_PER_PERSON, LASTS))
+    return bool(client.eval(_ACQUIRE, 1, key, stream.id, STREAMS_PER_PERSON, SLOT_SECONDS))
 
 
-def give_back(client: redis.Redis, stream: Stream) -> None:
+def release(client: redis.Redis, stream: Stream) -> None:
     """The stream has ended. Raises redis.RedisError."""
     client.zrem(KEY.format(person=stream.person), stream.id)
 
 
 def renew(client: redis.Redis, streams: Iterable[Stream]) -> None:
     """Keep the places of streams that are open, in one round trip. Raises redis.RedisError."""
-    until = client.time()[0] + LASTS
+    until = client.time()[0] + SLOT_SECONDS
     pipeline = client.pipeline(transaction=False)
     for stream in streams:
         key = KEY.format(person=stream.person)
         pipeline.zadd(key, {stream.id: until})
-        pipeline.expire(key, LASTS)
+        pipeline.expire(key, SLOT_SECONDS)
     pipeline.execute()
