@@ -1,4 +1,4 @@
-"""Moments between epoch seconds, in which beat computes, and what a database keeps and drivers give out."""
+"""Conversion between epoch seconds, in which beat computes, and the moments of databases and drivers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def moment(epoch: float) -> datetime:
 
 
 def seconds(value: datetime | str | None) -> float | None:
-    """A stored moment, as either driver gives it out raw, in epoch seconds."""
+    """A stored moment, as either driver returns it without SQLAlchemy, in epoch seconds."""
     if value is None:
         return None
     if isinstance(value, str):
