@@ -42,5 +42,5 @@ def counts(now: datetime) -> Counts:
     # State by state, each along its index: by groups SQLite walks through all that are kept.
     by_state = counted_by_state(None, Run.created_at > now - WINDOW)
     in_doubt = db.session.scalar(sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT))
-    last = broker.ask_redis(lambda client: rejected.latest_since(client, WINDOW))
+    last = broker.try_redis(lambda client: rejected.latest_since(client, WINDOW))
     return Counts(schedules, enabled, tuple(by_state.items()), in_doubt or 0, last)

@@ -153,9 +153,9 @@ def led_to(aim: message.Destination) -> list[str] | None:
     return broker.bound_to(aim.exchange, aim.routing_key)
 
 
-def tell_pages(run_ids: Collection[str]) -> bool:
-    """Tell live pages which runs have changed, after the commit; False when Redis is away: they look by themselves."""
-    return broker.tell(lambda redis_: changes.append(redis_, run_ids))
+def tell_pages(run_ids: Collection[str]) -> None:
+    """Notify live pages of changed runs, after the commit; without Redis they find out by polling."""
+    broker.try_redis(lambda client: changes.append(client, run_ids))
 
 
 def _producers() -> Producers:

@@ -47,7 +47,7 @@ def index() -> Response:
 @access(Permission.VIEW_RUNS)
 def rejected_events() -> Response:
     """What the recorder could not record, with the reasons, the newest first."""
-    events = broker.ask_redis(lambda client: rejected.newest(client, rejected.SHOWN))
+    events = broker.try_redis(lambda client: rejected.newest(client, rejected.SHOWN))
     return render("runs/rejected.html", events=events, shown=rejected.SHOWN, kept=rejected.MAX_REJECTED)
 
 
