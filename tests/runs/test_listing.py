@@ -55,7 +55,7 @@ def test_refresh_begins_with_the_same_row_and_counts_what_is_new(context: Flask)
     top = Edge.of(listing.page(parse(""), now()).rows[0])
     make_run(created_at=now() + timedelta(seconds=5))
     make_run(RunState.FAILED, created_at=now() + timedelta(seconds=6))
-    assert [row.id for row in listing.same_page(parse(""), now(), top).rows] == made
+    assert [row.id for row in listing.page(parse(""), now(), top=top).rows] == made
     assert listing.newer_count(parse(""), now(), top) == 2
     assert listing.newer_count(parse("state:failed"), now(), top) == 1
 

@@ -1,4 +1,4 @@
-"""Failures grouped by task, exception and place: the same mistake made a hundred times is one line."""
+"""Failures grouped by task, exception and place in the code, so that a repeated failure is one row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs.page import tracebacks
 
-# So many of the newest failures are looked at.
+# How many of the newest failures are grouped.
 MAX_FAILURES = 2_000
-# The line's bars, from the oldest to now.
+# The bars of a group's sparkline, from the oldest to now.
 BARS = 24
 SPANS: Mapping[str, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
-# The end of a traceback says where it happened; the beginning may be long.
+# The end of a traceback names the place of the failure; the beginning may be long.
 TRACEBACK_TAIL_LENGTH = 4_000
 
 
@@ -40,13 +40,13 @@ class Group:
 
     @property
     def query(self) -> str:
-        """The search that finds them, as a part of an address."""
+        """The search that finds its runs, as a part of an address."""
         return quote(f'task:"{self.task}" "{self.exception}"')
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The groups, most frequent first; `more` when not all failures of the span were looked at."""
+    """The groups, most frequent first; `more` when not all failures of the span were read."""
 
     groups: list[Group]
     more: bool

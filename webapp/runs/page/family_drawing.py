@@ -1,7 +1,7 @@
-"""Where the runs of a family stand in a drawing: boxes, lines and frames in pixels. Pure.
+"""The drawing of a family of runs: boxes, paths and frames in pixels. Pure.
 
-Time goes downwards. What a run called stands below it, a little to the right; what follows it stands below it, after an
-arrow; a group is a frame around its members. The drawing is as wide as a phone, so that it can be read on one.
+Time goes downwards. The calls of a run are below it, a little to the right; the runs that follow it are below it, after
+an arrow; a group is a frame around its members. The drawing is as wide as a phone.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ WIDTH = 328
 BOX_WIDTH, BOX_HEIGHT = 220, 32
 MIN_WIDTH = 116
 TILE, TILE_GAP = 26, 6
-# More members of a group that have nothing below them are drawn as tiles.
+# If a group has more members with nothing below them, they are drawn as tiles.
 MAX_BOXES = 6
 GAP, ARROW = 8, 22
 INDENT = 20
 PADDING, TITLE = 8, 20
-# Of the text in a box: pixels before it and after it, and for each character.
+# Pixels before and after the text in a box, and for each character.
 TEXT_MARGIN, CHARACTER_WIDTH = 36, 6.7
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A run. `text` fits the box; a tile has its number in the group."""
+    """The box of a run. `text` fits into it; that of a tile is its number in the group."""
 
     member: Member
     x: int
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path, as SVG writes it; with an arrow at its end where something follows."""
+    """An SVG path; it ends in an arrow where a run follows."""
 
     data: str
     arrow: bool
@@ -47,7 +47,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Around the members of a group."""
+    """The frame around the members of a group."""
 
     x: int
     y: int
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Picture:
-    """Everything that is drawn, and how high it is."""
+    """The whole drawing and its size."""
 
     width: int = WIDTH
     height: int = 0
@@ -78,12 +78,13 @@ def draw(branches: Sequence[Branch]) -> Picture:
 
 
 def _branch(picture: Picture, branch: Branch, x: int, y: int, width: int) -> int:
-    """Draw it with its upper left corner there; gives where it ends below."""
+    """Draw a branch from its upper left corner; gives the y at which it ends."""
     return _node(picture, branch, x, y, width) if isinstance(branch, Node) else _group(picture, branch, x, y, width)
 
 
 def _node(picture: Picture, node: Node, x: int, y: int, width: int) -> int:
-    picture.boxes.append(_box(node.member, x, y, min(width, BOX_WIDTH)))
+    box_width = min(width, BOX_WIDTH)
+    picture.boxes.append(Box(node.member, x, y, box_width, BOX_HEIGHT, _shortened(node.member.task, box_width)))
     bottom = y + BOX_HEIGHT
     inner = INDENT if width - INDENT >= MIN_WIDTH else 0
     for branch in node.calls:
@@ -143,12 +144,8 @@ def _columns(picture: Picture, branches: Sequence[Branch], x: int, y: int, width
     return y
 
 
-def _box(member: Member, x: int, y: int, width: int) -> Box:
-    return Box(member, x, y, width, BOX_HEIGHT, _shortened(member.task, width))
-
-
 def _shortened(name: str, width: int) -> str:
-    """As much of a task's name as fits; its end tells more than its beginning."""
+    """As much of a task's name as fits, its last part first."""
     most = max(int((width - TEXT_MARGIN) / CHARACTER_WIDTH), 4)
     if len(name) <= most:
         return name

@@ -1,4 +1,4 @@
-"""Who belongs to the family of a run: all of a small one, the nearest of a large one."""
+"""The family of a run from the database: all runs of a small one, the nearest of a large one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from webapp.runs.page import family
 from webapp.runs.page.family import MAX_DRAWN_RUNS, Branch, Member
 from webapp.runs.page.family_drawing import Picture, draw
 
-# Of a large family: its ancestors, its neighbours in a group and its own calls come first.
+# Of a large family the ancestors, the neighbours in a group and the run's own calls come first.
 ANCESTORS = 10
 NEIGHBOURS = 30
 CALLS = 20
-# Some room is left for what their chords go on with.
+# Some room is left for the bodies of their chords.
 MAX_NEAREST_RUNS, MAX_MEASURED_GROUPS = 50, 10
-# More are not counted.
+# The count stops here.
 MAX_COUNTED_RUNS = 1_000
 
 _OPTIONS = sa.case((sa.func.length(Run.options) <= canvas.LARGEST, Run.options)).label("options")
@@ -31,9 +31,9 @@ _COLUMNS = (Run.id, Run.task, Run.state, Run.parent_id, Run.group_id, Run.group_
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The trees to be drawn. `left_out` is how many runs more there are; `countless` when that is only the least.
+    """The trees to be drawn. `left_out` is the number of further runs, or with `countless` the least that there are.
 
-    `going_on` when something is under way or to come.
+    `going_on` if a run is under way or to come.
     """
 
     root_id: str
@@ -49,7 +49,7 @@ class Family:
 
 
 def family_of(run: Run) -> Family | None:
-    """The family of a run, None when it has nobody. A few queries, each along an index and bounded."""
+    """The family of a run, None if it has no relatives. A few queries, each along an index and bounded."""
     root_id = run.root_id or run.id
     eldest = _rows(Run.root_id == root_id, order=(Run.created_at, Run.id), limit=MAX_DRAWN_RUNS + 1)
     many = len(eldest) > MAX_DRAWN_RUNS
@@ -62,16 +62,17 @@ def family_of(run: Run) -> Family | None:
         members |= {row.id: _member(row) for row in _rows(Run.id.in_(bodies), limit=MAX_DRAWN_RUNS - MAX_NEAREST_RUNS)}
         sizes = _sizes(members.values())
     branches = family.tree(members.values(), sizes)
-    if family.size(branches) < 2:
+    drawn = family.members(branches)
+    if len(drawn) < 2:
         return None
     # The root itself is not counted: it may have no root in its row.
     counted = _count(root_id) + 1 if many else len(members)
-    going_on = any(member.state in UNENDED or not (member.state or member.never) for member in family.members(branches))
+    going_on = any(member.state in UNENDED or not (member.state or member.never) for member in drawn)
     return Family(root_id, branches, max(counted - len(members), 0), counted > MAX_COUNTED_RUNS, going_on)
 
 
 def _sizes(members: Iterable[Member]) -> dict[str, int]:
-    """How many members these groups have, from the highest index: no group is counted through."""
+    """The sizes of these groups, from their highest index rather than by counting."""
     ids = list(dict.fromkeys(member.group_id for member in members if member.group_id))
     highest = sa.select(sa.func.max(Run.group_index))
     return {
@@ -80,7 +81,7 @@ def _sizes(members: Iterable[Member]) -> dict[str, int]:
 
 
 def _nearest(run: Run) -> list[Any]:
-    """Those nearest to a run, nearest first: ancestors, neighbours in its group, its calls."""
+    """The nearest relatives of a run, nearest first: ancestors, neighbours in its group, its calls."""
     found: list[Any] = []
     seen, parent_id = {run.id}, run.parent_id
     while parent_id and parent_id not in seen and len(found) < ANCESTORS:

@@ -1,4 +1,4 @@
-"""A value as a tree that a page can show: arguments and results, cut where they are long, secrets masked. Pure.
+"""Arguments and results as trees that a page can show: long ones shortened, secrets masked. Pure.
 
 The tree is filled level by level until a limit is reached, so that a long first branch does not hide the others.
 """
@@ -18,11 +18,11 @@ from webapp.runs.call.summary import unwrapped
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK
 
-# Deeper than this no value is read; the parser and every browser have their own end not far below.
+# Values nested deeper are left out; the limits of the JSON parser and of browsers are not far below.
 MAX_DEPTH = 150
-# Indenting is slow: Python's encoder then writes each part by itself.
+# Longer text is not indented: Python's encoder then writes each part by itself, which is slow.
 MAX_INDENTED_LENGTH = 100_000
-# Of a container that is closed: so many of its parts, in so many characters.
+# The preview of a closed container: the number of its parts, and of characters.
 PREVIEW_PARTS, MAX_PREVIEW_LENGTH = 4, 70
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -44,10 +44,10 @@ ALL = Limit(parts=4_000, characters=400_000, text=50_000, depth=60, children=4_0
 
 @dataclass(slots=True)
 class Value:
-    """A part of the tree. `kind` is object, list, text, number, boolean, null, secret, deep, or raw for no JSON.
+    """A node of the tree. `kind` is object, list, text, number, boolean, null, secret, deep, or raw (not JSON).
 
-    `size` is the number of parts of a container or the characters of a text; `left_out` is how many are not shown;
-    `preview` is the beginning of a container in a few words.
+    `size` is the number of parts of a container or of characters of a text; `left_out` is how many are not shown;
+    `preview` is the beginning of a container.
     """
 
     kind: str
@@ -62,14 +62,14 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A value as it is shown; `whole` when nothing of it was left out."""
+    """The tree of a value; `whole` if nothing was left out."""
 
     root: Value
     whole: bool
 
 
 def tree(text: str, limit: Limit = FIRST, names: Sequence[str] = ()) -> Tree:
-    """The tree of JSON text, at most as large as the limit says. What is not JSON is one text.
+    """The tree of JSON text, within the limit. Text that is not JSON is one node.
 
     `names` are those of a list's parts: arguments by position have the names of the task's parameters.
     """
@@ -85,7 +85,7 @@ def tree(text: str, limit: Limit = FIRST, names: Sequence[str] = ()) -> Tree:
 
 
 def as_json(text: str, names: Sequence[str] = ()) -> str:
-    """The value for copying, indented unless it is large, with secrets masked; what is not JSON as it is.
+    """The value for copying, indented unless it is large, with secrets masked; text that is not JSON is unchanged.
 
     `names` as for `tree`.
     """
@@ -104,22 +104,22 @@ def _to_json(found: Any, names: Sequence[str], indent: int | None = None) -> str
 
 
 def _with_names(parts: list[Any], names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
-    """A list's parts, each with its name as far as names go."""
+    """A list's parts, each with its name, None beyond the last name."""
     return zip(chain(names, repeat(None)), parts, strict=False)
 
 
 class _Raw(str):
-    """Text that is no JSON."""
+    """Text that is not JSON."""
 
     __slots__ = ()
 
 
 class _Deep:
-    """Stands for what lies too deep."""
+    """In the place of a container that is nested too deep."""
 
 
 def _parse(text: str) -> Any:
-    """The value of JSON text, without what lies too deep. Raises ValueError for what is not JSON."""
+    """The value of JSON text, without parts that are nested too deep. Raises ValueError for text that is not JSON."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -132,7 +132,7 @@ def _parse_deep(text: str) -> Any:
 
 
 def _cut_at_depth(text: str, marker: str) -> str:
-    """JSON text with the marker in place of each container that lies too deep."""
+    """JSON text with the marker in place of each container that is nested too deep."""
     kept, start, level = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in "[{":
@@ -163,7 +163,7 @@ def _masked(value: Any) -> Any:
 
 
 class _TreeBuilder:
-    """Fills a tree until the limit is reached."""
+    """Builds a tree until the limit is reached."""
 
     def __init__(self, limit: Limit, names: Sequence[str]) -> None:
         self.limit = limit
@@ -180,7 +180,7 @@ class _TreeBuilder:
         return root
 
     def value(self, found: Any, name: str | None, depth: int) -> Value:
-        """One part, whose own parts are filled in later."""
+        """The node of one part, whose own parts are added later."""
         self.parts -= 1
         if name is not None:
             name = name if len(name) <= self.limit.text else f"{name[: self.limit.text]}…"
@@ -222,7 +222,7 @@ class _TreeBuilder:
 
 
 def _preview(found: dict[str, Any] | list[Any], names: Sequence[str]) -> str:
-    """The first parts of a container, those that are containers themselves left open."""
+    """The first parts of a container; containers among them are shown as `{…}` and `[…]`."""
     first = list(islice(found.items() if isinstance(found, dict) else _with_names(found, names), PREVIEW_PARTS))
     parts = [f"{name}: {_preview_of(inner, name)}" if name is not None else _preview_of(inner) for name, inner in first]
     text = ", ".join(parts) + (", …" if len(found) > len(first) else "")
