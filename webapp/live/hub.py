@@ -1,19 +1,20 @@
-"""The open streams of this process, and the one reader of Redis that feeds them all.
+"""The hub: the open streams of this process, and the one reader of Redis that feeds them all.
 
-The reader, a thread or under gevent a greenlet, runs while there is a stream:
+The reader, a thread or under gevent a greenlet, runs while a stream is open:
 
-1. Find the end of the stream of changes; whoever listens is told `live`, and `news` for what may have been missed.
+1. Find the end of the stream of changes; send `live` to all streams, and `news` for changes that may have been missed.
 2. Wait for changes, half a second at most, and mark the streams that they concern.
 3. Once a second, drop the streams whose browser has left; every 10 s, end those whose sign-in has ended.
-4. If Redis does not answer, tell everybody `away`, and begin anew when it is back.
+4. If Redis does not answer, send `away` to all streams, and start again at 1 when it is back.
 
-A browser that comes back names the last event that it has seen. What happened since is looked up among the latest
-changes; when those do not reach back so far, there is news for it in any case.
+A browser that reconnects names the last event that it received. Changes since then are looked up in the history; if
+that does not reach back so far, the browser gets `news` in any case.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -34,31 +35,34 @@ from webapp.web.access import Permission
 
 logger = logging.getLogger(__name__)
 
-# The topic of lists of runs: any change concerns them. Every other topic is the id of a run.
+# The topic of lists of runs, which any change concerns. Every other topic is the id of a run.
 EVERY_RUN = "*"
 BLOCK_MS = 500
 REDIS_TIMEOUT = 2.0
-# Changes that are kept for browsers that come back.
+# How many changes are kept for browsers that reconnect.
 HISTORY_LENGTH = 1_000
 CLEANUP_SECONDS = 1.0
 SIGN_IN_CHECK_SECONDS = 10.0
 
 
+_ENTRY_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+
+
 class TooManyStreams(Exception):
-    """The person has as many streams open as one may have."""
+    """The person has the maximum number of streams open."""
 
 
 class Hub:
-    """Made once in each process."""
+    """The open streams and their reader, one in each process."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._url = app.extensions["settings"].redis_url
         self._slots_client = broker.connect(self._url)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._streams: dict[str, dict[str, Stream]] = {}
         self._latest: deque[tuple[tuple[int, int], Change]] = deque(maxlen=HISTORY_LENGTH)
-        # From which place on `_latest` knows every change, and up to which.
+        # `_latest` has every change after the first of these positions, up to the second.
         self._known_from = ""
         self._position = ""
         self._state: StreamState | None = None
@@ -67,17 +71,12 @@ class Hub:
 
     @property
     def streams(self) -> list[Stream]:
-        """Those that are open."""
+        """The open streams."""
         with self._lock:
             return [stream for streams in self._streams.values() for stream in streams.values()]
 
-    @property
-    def reader_count(self) -> int:
-        """How many readers there are: one as long as there is a stream, else none."""
-        return int(self._reader is not None)
-
     def open(self, topic: str, person: int, sign_in: str, connection: Any, since: str) -> Stream:
-        """A stream about a topic, from the event `since` on. Raises TooManyStreams. Call `leave` in the end."""
+        """Open a stream of a topic, from the event `since` on; `leave` closes it. Raises TooManyStreams."""
         stream = Stream(topic, person, sign_in, connection, lambda: self._position)
         if not self._acquire_slot(stream):
             raise TooManyStreams
@@ -94,7 +93,7 @@ class Hub:
         return stream
 
     def leave(self, stream: Stream) -> None:
-        """The stream is not open any more."""
+        """Close a stream and release its slot."""
         stream.close()
         with self._lock:
             watchers = self._streams.get(stream.topic, {})
@@ -116,15 +115,15 @@ class Hub:
         try:
             return slots.acquire(self._slots_client, stream)
         except (redis.RedisError, OSError):
-            # Each process counts by itself until Redis is back.
+            # Each process counts on its own until Redis is back.
             return True
 
     def _has_missed_changes(self, topic: str, since: str) -> bool:
-        """Whether something may have changed after the event `since`."""
-        place, known = _parse_entry_id(since), _parse_entry_id(self._known_from)
-        if place is None or known is None or place < known:
+        """Whether the topic may have changed after the event `since`."""
+        position, known = _parse_entry_id(since), _parse_entry_id(self._known_from)
+        if position is None or known is None or position < known:
             return True
-        return any(at > place and _concerns(change, topic) for at, change in self._latest)
+        return any(at > position and _concerns(change, topic) for at, change in self._latest)
 
     def _run(self) -> None:
         # This thread only reads; on SQLite it must not wait for the write lock.
@@ -136,7 +135,7 @@ class Hub:
                     self._follow(client)
                     self._clean_up()
         except Exception:
-            # The browsers connect anew, and the first of them starts another reader.
+            # The browsers reconnect, and the first of them starts another reader.
             logger.exception("the reader of changes has failed")
             self._give_up()
 
@@ -150,12 +149,11 @@ class Hub:
     def _give_up(self) -> None:
         with self._lock:
             self._reader = self._state = None
-            for streams in self._streams.values():
-                for stream in streams.values():
-                    stream.close()
+            for stream in self.streams:
+                stream.close()
 
     def _follow(self, client: redis.Redis) -> None:
-        """Wait for changes once."""
+        """Wait for changes once, and handle them."""
         try:
             if self._state is not StreamState.LIVE:
                 self._begin(client)
@@ -167,7 +165,7 @@ class Hub:
             self._handle(entry_id, read(fields))
 
     def _begin(self, client: redis.Redis) -> None:
-        """From the end of the stream on; what was before it, a page that asks now sees."""
+        """Start at the end of the stream: pages that fetch now see all changes before it."""
         newest: Any = client.xrevrange(CHANGES, count=1)
         if self._state is StreamState.AWAY:
             logger.warning("Redis answers again, pages are live")
@@ -175,9 +173,9 @@ class Hub:
             self._position = self._known_from = newest[0][0] if newest else "0-0"
             self._latest.clear()
             self._state = StreamState.LIVE
-            for topic, streams in self._streams.items():
-                for stream in streams.values():
-                    stream.set_state(StreamState.LIVE)
+            for stream in self.streams:
+                stream.set_state(StreamState.LIVE)
+            for topic in self._streams:
                 self._mark(topic)
 
     def _start_polling(self, error: Exception) -> None:
@@ -185,22 +183,21 @@ class Hub:
             if self._state is not StreamState.AWAY:
                 logger.warning("Redis does not answer, pages poll: %s", error)
             self._state = StreamState.AWAY
-            for streams in self._streams.values():
-                for stream in streams.values():
-                    stream.set_state(StreamState.AWAY)
+            for stream in self.streams:
+                stream.set_state(StreamState.AWAY)
         time.sleep(BLOCK_MS / 1000)
 
     def _handle(self, entry_id: str, change: Change) -> None:
         with self._lock:
-            place = _parse_entry_id(entry_id)
-            if place is not None:
+            position = _parse_entry_id(entry_id)
+            if position is not None:
                 if len(self._latest) == HISTORY_LENGTH:
                     self._known_from = "{}-{}".format(*self._latest[0][0])
-                self._latest.append((place, change))
+                self._latest.append((position, change))
             for topic in self._streams:
                 if _concerns(change, topic):
                     self._mark(topic)
-            # Last: a stream that reads this place has been marked for all up to it.
+            # Last, so that a stream that reads this position has been marked for all changes up to it.
             self._position = entry_id
 
     def _mark(self, topic: str) -> None:
@@ -232,7 +229,7 @@ class Hub:
             with self._app.app_context():
                 allowed = sessions.still_allowed({stream.sign_in for stream in streams}, Permission.VIEW_RUNS)
         except sa.exc.SQLAlchemyError as error:
-            # They tell nothing but ids of which the page then asks; and who asks is checked there.
+            # Streams stay open: they carry no data, and each fetch of a page checks access.
             logger.warning("sign-ins cannot be checked, the database does not answer: %s", error.__class__.__name__)
             return
         for stream in streams:
@@ -245,10 +242,6 @@ def _concerns(change: Change, topic: str) -> bool:
 
 
 def _parse_entry_id(entry_id: str) -> tuple[int, int] | None:
-    """An entry's id as Redis orders them; None for what is none."""
-    first, _, second = entry_id.partition("-")
-    return (int(first), int(second)) if _is_number(first) and _is_number(second) else None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 20
+    """The two numbers of an entry's id, by which Redis orders entries; None for other text."""
+    match = _ENTRY_ID.fullmatch(entry_id)
+    return (int(match[1]), int(match[2])) if match else None

@@ -1,7 +1,7 @@
-"""How many streams a person may have open, over all web processes.
+"""Slots: how many streams a person can have open, over all web processes.
 
-Each open stream is a member of a sorted set of its person in Redis, which counts as long as it is renewed: the places
-of a process that was killed are free after a minute. Redis's own clock is the only one that takes part.
+Each open stream is a member of its person's sorted set in Redis and has to be renewed: the slots of a killed process
+are free after a minute. All times are those of Redis.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from webapp.live.stream import Stream
 
 STREAMS_PER_PERSON = 5
 KEY = "beatdesk:streams:{person}"
-# Seconds that a place lasts without being renewed, and between two renewals.
+# How long a slot lasts without a renewal, and the time between two renewals.
 SLOT_SECONDS = 60
 RENEWAL_SECONDS = 15.0
 
@@ -29,18 +29,18 @@ return 1
 
 
 def acquire(client: redis.Redis, stream: Stream) -> bool:
-    """Whether the person had a place left for this stream; it has it now. Raises redis.RedisError."""
+    """Acquire a slot for a stream; False if its person has none left. Raises redis.RedisError."""
     key = KEY.format(person=stream.person)
     return bool(client.eval(_ACQUIRE, 1, key, stream.id, STREAMS_PER_PERSON, SLOT_SECONDS))
 
 
 def release(client: redis.Redis, stream: Stream) -> None:
-    """The stream has ended. Raises redis.RedisError."""
+    """Release the slot of a stream that has ended. Raises redis.RedisError."""
     client.zrem(KEY.format(person=stream.person), stream.id)
 
 
 def renew(client: redis.Redis, streams: Iterable[Stream]) -> None:
-    """Keep the places of streams that are open, in one round trip. Raises redis.RedisError."""
+    """Renew the slots of open streams, in one round trip. Raises redis.RedisError."""
     until = client.time()[0] + SLOT_SECONDS
     pipeline = client.pipeline(transaction=False)
     for stream in streams:

@@ -1,4 +1,4 @@
-"""How state changes reach the `runs` table: never backwards, however late or often they are told."""
+"""Applies entries of the stream to the table `runs`: late or repeated ones never move a run backwards."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from webapp.run_store.states import Origin, RunState
 
 logger = logging.getLogger(__name__)
 
-# Of the line that says why an attempt failed.
+# The level of the log line with the reason of a failed attempt.
 RETRY_LEVEL = "retry"
 
 
-# The row of a message that a worker has received, and its task id where that may have been sent before.
+# The row of a message that a worker has received, and its task id if that may have been sent before.
 Received = tuple[NewRun, str | None]
 
 
 @dataclass(slots=True)
 class Recorded:
-    """What became of a batch. `rejected` are entries that cannot be recorded, with the reason.
+    """The outcome of a batch. `rejected` are entries that cannot be recorded, with the reason.
 
-    `paused` says that a schedule was paused for its failures, of which beat should hear.
+    `paused` if a schedule was paused for its failures, so that beat has to be woken.
     """
 
     kept: list[Entry] = field(default_factory=list)
@@ -57,10 +57,10 @@ class Recorded:
 
 
 def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
-    """Apply a batch in a transaction of its own; one that fails for its values by halves, down to single entries.
+    """Apply a batch in a transaction of its own; one that fails for its values is halved, down to single entries.
 
-    Raises whatever does not come from the entries, such as OperationalError while the database is away. What was
-    committed by then is applied once more with the next try, which does no harm.
+    Raises errors that the entries did not cause, such as OperationalError while the database is away. Halves that were
+    committed by then are applied once more with the next try, which is harmless.
     """
     done, waiting = Recorded(), [list(entries)] if entries else []
     while waiting:
@@ -83,7 +83,7 @@ def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
 
 
 def _applied_without_budget(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
-    """Whether an entry can be recorded when its schedule is not looked after: a run's end does not depend on that."""
+    """Whether an entry can be recorded without its failure budget, on which a run's end must not depend."""
     try:
         with engine.begin() as connection:
             _apply(connection, batch, [])
@@ -96,16 +96,16 @@ def _applied_without_budget(engine: sa.Engine, batch: list[Entry], error: Except
 
 
 def _reason(error: Exception) -> str:
-    """What the database said of a value, in one line; without the values of the statement, which may be secret."""
+    """The database's error about a value, in one line, without the values of the statement, which may be secret."""
     cause = getattr(error, "orig", None) or error
     return encodable(f"{type(cause).__name__}: {' '.join(str(cause).split())}")[:300]
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tuple[Entry, str]] | None = None) -> bool:
-    """Apply what happened in any order, each any number of times. Commits nothing itself.
+    """Apply entries, in any order, each any number of times. Commits nothing.
 
-    Whether a schedule was paused for its failures, of which beat should hear. What cannot be recorded is left out, and
-    added to `rejected` with the reason.
+    Gives whether a schedule was paused for its failures, so that beat has to be woken. Entries that cannot be recorded
+    are left out, and added to `rejected` with the reason.
     """
     entries = list(entries)
     _apply(connection, entries, [] if rejected is None else rejected)
@@ -135,7 +135,7 @@ _PROGRESS = batch_update(
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
     f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
-# Where the moment stands in its rows.
+# The column of the moment in its rows.
 _AT_COLUMN = 2
 
 
@@ -146,19 +146,19 @@ def _progress_row(entry: Entry) -> tuple[Any, ...]:
 
 
 def _keep_progress(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
-    """The latest of each run; what came before it is nobody's concern any more."""
+    """Keep the latest progress of each run."""
     latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT_COLUMN))}
     _PROGRESS.execute(connection, latest.values())
 
 
 def _keep_published(connection: sa.Connection, rows: list[NewRun]) -> None:
-    """Rows for what tasks have sent; of several entries for one run, the earliest counts."""
+    """Insert rows for the runs that tasks have sent; of several entries for one run the earliest counts."""
     earliest = {row.id: row for row in sorted(rows, key=attrgetter("created_at"), reverse=True)}
     insert(connection, list(earliest.values()), SENT_EARLIER)
 
 
 def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
-    """Rows for what other programs have sent. A task id that was begun before it was received now is another run."""
+    """Insert rows for messages of other programs. A task id whose run started before this receipt is another run."""
     if not received:
         return
     begun = sa.select(Run.id, Run.started_at).where(
@@ -176,17 +176,17 @@ def _with_unused_id(received: Received, started_at: datetime | None) -> NewRun:
 
 
 def _received_row(entry: Entry) -> Received | None:
-    """The row of what another program has sent, where the entry says what that is made of. Raises Unrecordable."""
+    """The row of another program's message, if the entry has its content. Raises Unrecordable."""
     if not entry.text or entry.text == "{}":
         return None
     payload = _payload(entry)
-    # The broker holds it back until its time; that is not ours to do.
+    # Queued also with an eta: its worker holds the message until then.
     row = _published_row(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
     return row, str(payload.get("external_id")) if payload.get("repeatable") else None
 
 
 def _published_row(entry: Entry) -> NewRun:
-    """The row of what was sent by a task or another program. Raises Unrecordable for what is not ours."""
+    """The row of a message of a task or another program. Raises Unrecordable for an entry that is not ours."""
     payload = _payload(entry)
     try:
         eta, expires_at = (recordable_moment(name, payload[name]) if payload[name] else None for name in _MOMENTS)
@@ -199,7 +199,7 @@ def _published_row(entry: Entry) -> NewRun:
             task=_text(payload, "task"),
             args=_json(payload, "args", list),
             kwargs=_json(payload, "kwargs", dict),
-            # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
+            # Its message has the eta too: the first of both is executed, the other one is a duplicate.
             state=waiting_state(eta, entry.at),
             origin=Origin(payload.get("origin", Origin.TASK)),
             created_at=entry.at,
@@ -236,12 +236,12 @@ def _json(payload: dict[str, Any], name: str, kind: type) -> str:
 
 
 def _id(value: Any) -> str | None:
-    """The id of a relative, None for one that no row can have."""
+    """The id of a related run; None if no row can have it."""
     return value if isinstance(value, str) and len(encodable(value)) <= ID_LENGTH else None
 
 
 def _finite(payload: dict[str, Any], name: str) -> float | None:
-    """Of progress, how much is done or to be done. Raises Unrecordable for what is no finite number."""
+    """A number of the progress. Raises Unrecordable if it is not finite."""
     value = payload.get(name)
     try:
         found = None if value is None else float(value)
@@ -250,11 +250,6 @@ def _finite(payload: dict[str, Any], name: str) -> float | None:
     if found is not None and not math.isfinite(found):
         raise Unrecordable(f"its progress “{name}” is not a finite number")
     return found
-
-
-def _retry_line(entry: Entry) -> tuple[Any, ...]:
-    """Why an attempt failed stays with the run, as a line of its own level."""
-    return _line_row(entry, RETRY_LEVEL, entry.text)
 
 
 def _log_line(entry: Entry) -> tuple[Any, ...]:
@@ -284,11 +279,12 @@ def _payload(entry: Entry) -> dict[str, Any]:
     return payload
 
 
-# What becomes a row of its own; each raises Unrecordable.
+# The events that become rows of their own, and what makes them; each raises Unrecordable.
 _ROWS: dict[Event, Callable[[Entry], Any]] = {
     Event.PUBLISHED: _published_row,
     Event.RECEIVED: _received_row,
-    Event.RETRYING: _retry_line,
+    # The reason of a failed attempt is kept as a log line with a level of its own.
+    Event.RETRYING: lambda entry: _line_row(entry, RETRY_LEVEL, entry.text),
     Event.LINE: _log_line,
     Event.PROGRESS: _progress_row,
 }

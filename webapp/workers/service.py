@@ -1,15 +1,13 @@
-"""Who is alive and what waits, for pages: read from `workers`, `runs` and the broker."""
+"""Workers and queues for pages and metrics, from the tables `workers` and `runs` and from the broker."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.encoding import encodable_value
+from webapp.encoding import parse_json
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER
 from webapp.messaging import broker
@@ -18,14 +16,14 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import ACTIVE, RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
-# So many of the oldest queued runs are looked at for how long each queue makes them wait.
+# How many of the oldest queued runs are searched for the oldest one of each queue.
 MAX_OLDEST_RUNS = 5_000
 MAX_OTHER_CONSUMERS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker as the page shows it. `busy` is how many runs it executes now."""
+    """A worker as the page shows it. `busy` is the number of runs that it executes now."""
 
     worker: Worker
     alive: bool
@@ -35,19 +33,19 @@ class WorkerRow:
 
     @property
     def slots(self) -> int:
-        """How many runs it can execute now, without growing first."""
+        """How many runs it can execute now, before it scales up."""
         return max(self.worker.autoscale_now or self.worker.concurrency, self.busy)
 
     def knows(self, task: str) -> bool:
         """Whether it has a task of this name registered."""
-        return task in _parse_json(self.worker.tasks, [])
+        return task in parse_json(self.worker.tasks, [])
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A queue. `depth` is None where the broker does not say; `oldest` is when its oldest waiting run was sent.
+    """A queue. `depth` is None if the broker does not report it; `oldest` is when its oldest waiting run was ready.
 
-    `others` are consumers that are not ours and claim no runs.
+    `others` are consumers of other programs, which claim no runs.
     """
 
     name: str
@@ -59,14 +57,14 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """All known queues, and what is wrong with the broker, if anything is."""
+    """All known queues, and the broker's error, if there is one."""
 
     rows: list[QueueRow]
     away: str | None
 
 
 def workers(now: datetime) -> list[WorkerRow]:
-    """The living ones first, then those that went within a day, each by name."""
+    """The workers: first those that are online, then those that were within a day, each by name."""
     seen = db.session.scalars(sa.select(Worker).where(Worker.seen_at > now - FORGOTTEN_AFTER).order_by(Worker.name))
     claimed = (
         sa.select(Run.claimed_by, sa.func.count().label("runs"))
@@ -79,8 +77,8 @@ def workers(now: datetime) -> list[WorkerRow]:
             worker,
             worker.alive(now),
             busy.get(worker.id, 0),
-            _parse_json(worker.queues, []),
-            _parse_json(worker.versions, {}),
+            parse_json(worker.queues, []),
+            parse_json(worker.versions, {}),
         )
         for worker in seen
     ]
@@ -88,14 +86,14 @@ def workers(now: datetime) -> list[WorkerRow]:
 
 
 def queue_names(now: datetime) -> list[str]:
-    """The queues that living workers take from, and the default one."""
+    """The queues that online workers consume, and the default one."""
     alive = sa.select(Worker.queues).where(Worker.alive(now))
-    names = {name for text in db.session.scalars(alive) for name in _parse_json(text, [])}
+    names = {name for text in db.session.scalars(alive) for name in parse_json(text, [])}
     return sorted(names | {DEFAULT_QUEUE})
 
 
 def queues(now: datetime) -> Queues:
-    """Each queue that somebody takes from or that runs wait in. Never waits long for a broker that is away."""
+    """Each queue that has a consumer or a waiting run. Never waits long for a broker that does not answer."""
     alive = [row for row in workers(now) if row.alive]
     oldest = _oldest()
     others = other_consumers(now)
@@ -118,7 +116,7 @@ def queues(now: datetime) -> Queues:
 
 
 def other_consumers(now: datetime) -> dict[str, list[str]]:
-    """The nodes that answered lately, consume a queue and are not ours, by queue; of so many queues at most."""
+    """The nodes of other programs that reported lately, by the queue that they consume; limited."""
     statement = (
         sa.select(QueueConsumer.queue, QueueConsumer.node)
         .where(QueueConsumer.claims.is_(False), QueueConsumer.seen_at > now - FOREIGN_WORKER_GONE_AFTER)
@@ -132,8 +130,8 @@ def other_consumers(now: datetime) -> dict[str, list[str]]:
 
 
 def _oldest() -> dict[str, datetime]:
-    """When the oldest waiting run of each queue could have begun."""
-    # Taken together by the database: thousands of rows take 15 ms only to come here.
+    """When the oldest waiting run of each queue was ready to start."""
+    # Grouped by the database: fetching thousands of rows takes 15 ms.
     ready = sa.case((Run.eta > Run.created_at, Run.eta), else_=Run.created_at).label("ready")
     waiting = (
         sa.select(sa.func.coalesce(Run.queue, DEFAULT_QUEUE).label("queue"), ready)
@@ -144,10 +142,3 @@ def _oldest() -> dict[str, datetime]:
     )
     oldest = sa.select(waiting.c.queue, sa.func.min(waiting.c.ready)).group_by(waiting.c.queue)
     return dict(tuple(row) for row in db.session.execute(oldest))
-
-
-def _parse_json(text: str, default: Any) -> Any:
-    try:
-        return encodable_value(json.loads(text))
-    except (ValueError, RecursionError):
-        return default

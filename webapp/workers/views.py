@@ -15,7 +15,7 @@ blueprint = Blueprint("workers", __name__)
 @blueprint.get("/workers")
 @access(Permission.VIEW_WORKERS)
 def workers() -> Response:
-    """Who is alive, what each can do and how busy it is."""
+    """The workers, with capacity and load."""
     rows = service.workers(database_clock())
     if wants_fragment():
         return render_polled("workers/_workers.html", rows=rows)
@@ -25,7 +25,7 @@ def workers() -> Response:
 @blueprint.get("/queues")
 @access(Permission.VIEW_WORKERS)
 def queues() -> Response:
-    """What waits, for how long, and who takes it."""
+    """The queues, with waiting runs and consumers."""
     found = service.queues(database_clock())
     if wants_fragment():
         return render_polled("workers/_queues.html", queues=found)
