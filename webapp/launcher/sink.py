@@ -1,7 +1,7 @@
 """The embedded SMTP server: every message becomes a file.
 
-It runs as `python -m webapp.launcher.sink --port PORT --mailbox FOLDER`. A file appears whole, under a name that
-sorts by arrival: `20260704T081500.000123Z.eml`. What the SMTP conversation said goes before the message as
+It runs as `python -m webapp.launcher.sink --port PORT --mailbox FOLDER`. A file appears complete, under a name that
+sorts by arrival: `20260704T081500.000123Z.eml`. The sender and recipients of the SMTP conversation are in the headers
 `X-MailFrom` and `X-RcptTo`.
 """
 
@@ -32,7 +32,7 @@ class Mailbox:
         )
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
-        """Keep the message. A full disk is a reason to try again later, never to give an address up."""
+        """Keep the message. With a full disk the answer is a temporary error, so that the sender tries again."""
         try:
             self.keep(envelope, datetime.now(UTC))
         except OSError as error:
@@ -40,7 +40,7 @@ class Mailbox:
         return "250 2.0.0 Kept"
 
     def keep(self, envelope: Envelope, now: datetime) -> Path:
-        """Write the message; on a clock that stands still or goes back, names go on forward. Raises OSError."""
+        """Write the message; names keep their order also when the clock goes back. Raises OSError."""
         self._last = max(now, self._last + timedelta(microseconds=1))
         file = self._folder / f"{self._last:{FILE_NAME_FORMAT}}.eml"
         draft = self._folder / f".{file.stem}.draft"
@@ -49,7 +49,7 @@ class Mailbox:
         with draft.open("wb") as out:
             out.write(head.encode() + content)
             out.flush()
-            # The sender counts it as delivered after our answer, so it must outlive a power cut.
+            # Delivered after our answer, so it must survive a power cut.
             os.fsync(out.fileno())
         return draft.rename(file)
 

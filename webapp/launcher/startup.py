@@ -1,4 +1,4 @@
-"""How a process says that a setting cannot work, or that a command's database is not there."""
+"""Reports an invalid setting or an unavailable database in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from webapp.config import ConfigError
 from webapp.encoding import one_line
 
-# Gunicorn's code for an application that cannot be loaded: it ends, rather than start further processes.
+# Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
 NOT_LOADED = 4
 
 
 @contextmanager
 def exit_on_config_error() -> Iterator[None]:
-    """Around the making of the application, whose errors Celery's and gunicorn's commands show with a traceback."""
+    """Around the building of the application, whose errors Celery and gunicorn would show with a traceback."""
     try:
         yield
     except ConfigError as error:
@@ -27,7 +27,7 @@ def exit_on_config_error() -> Iterator[None]:
 
 
 def report_errors_in_one_line() -> None:
-    """From now on a ConfigError, or a database that is not ready, ends this process with one line, no traceback."""
+    """Install a hook: a ConfigError, or a database that is not ready, ends this process with one line."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -45,12 +45,12 @@ def report_errors_in_one_line() -> None:
 
 
 def _database_is_not_ready(error: sa.exc.DBAPIError) -> bool:
-    """Whether it does not answer or lacks a table; anything else is a mistake of ours, whose traceback is wanted."""
+    """Whether the database does not answer or lacks a table; other errors are bugs, which need a traceback."""
     lacks = type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn") or "no such " in str(error.orig)
-    # Without a statement it was about the connection.
+    # Without a statement the connection failed.
     return lacks or error.connection_invalidated or error.statement is None
 
 
 def _say(line: str) -> None:
-    # Celery may have taken over `sys.stderr`.
+    # Celery may have replaced `sys.stderr`.
     (sys.__stderr__ or sys.stderr).write(f"{one_line(line)}\n")
