@@ -23,7 +23,7 @@ from webapp.web.hosts import root
 # the page polls only where that is not possible.
 REFRESHES = (0, 5, 30)
 DEFAULT_REFRESH = 5
-MAX_TERM_LENGTH = 255
+MAX_TERM_LENGTH = 510
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def search_of(terms: Mapping[str, str]) -> Search:
 
 def _printable(text: str) -> str:
     """The text without control characters, which PostgreSQL refuses."""
-    return "".join(character for character in text if character.isprintable()).strip()[: MAX_TERM_LENGTH * 2]
+    return "".join(character for character in text if character.isprintable()).strip()[:MAX_TERM_LENGTH]
 
 
 def _refresh(text: str) -> int:
