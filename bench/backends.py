@@ -11,7 +11,7 @@ import sqlalchemy as sa
 class Backends:
     """The server processes of an engine's connections; none where it is SQLite's, or the server is elsewhere.
 
-    Made before the first connection. Parallel workers are turned off: nobody could count what they did.
+    Made before the first connection. Parallel workers are turned off, because their time could not be counted.
     """
 
     def __init__(self, engine: sa.Engine) -> None:

@@ -17,7 +17,7 @@ from webapp.identity.roles import roles_named
 
 
 def people(app: Flask, count: int) -> list[str]:
-    """So many viewers, each signed in; gives their session cookies."""
+    """Create viewers who are signed in; gives their session cookies."""
     cookies: list[str] = []
     serializer: Any = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]  # cookie sessions have it
     with app.app_context():

@@ -4,7 +4,7 @@ Run as `python -m bench.pages [--runs N] [--rounds N] [--database sqlite|postgre
 a migrated database that was filled before; it is left as it is. Prints the median and the 95th percentile in
 milliseconds of each page, as an admin who is signed in gets it, and of the CPU time that this process and PostgreSQL's
 spent on it, which other programs on the machine do not lengthen. Statements run in one process each, without parallel
-workers, whose time nobody would count. The bar is a 95th percentile of 50 ms.
+workers, whose time would not be counted. The bar is a 95th percentile of 50 ms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from webapp import create_app
 from webapp.database.engine import create_engine
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.launcher.memory import building
+from webapp.launcher.memory import without_garbage_collection
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.schedule_store.status import Status
@@ -53,36 +53,38 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--database", default="sqlite")
     parser.add_argument("--only", default="", help="only the pages with this in their address")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = stack.enter_context(_database(asked.database, folder, asked.runs))
+        url = stack.enter_context(_database(options.database, folder, options.runs))
         (folder / "valkey").mkdir()
         valkey = stack.enter_context(servers.valkey(folder / "valkey"))
-        with building():
+        with without_garbage_collection():
             app = create_app(servers.settings(url, valkey, data=folder))
         with app.app_context():
             backends = Backends(db.engine)
         visitor, paths = Visitor(app, "admin"), _paths(app)
-        slow = [path for path in paths if asked.only in path and _measure(visitor, backends, path, asked.rounds) > BAR]
+        slow = [
+            path for path in paths if options.only in path and _measure(visitor, backends, path, options.rounds) > BAR
+        ]
         _forget(app)
     if slow:
         sys.exit(f"above {BAR:.0f} ms: {', '.join(slow)}")
 
 
 @contextmanager
-def _database(asked: str, folder: Path, runs: int) -> Iterator[str]:
-    if ":" in asked:
-        yield asked
+def _database(name: str, folder: Path, runs: int) -> Iterator[str]:
+    if ":" in name:
+        yield name
         return
     with ExitStack() as stack:
         made = servers.Databases(folder, lambda: stack.enter_context(servers.postgres()))
-        url: str = getattr(made, asked)()
+        url: str = getattr(made, name)()
         engine = create_engine(url)
         began = perf_counter()
         seed.fill(engine, runs, runs // 10)
         engine.dispose()
-        print(f"{asked}: {runs:,} runs and {runs // 10:,} schedules written in {perf_counter() - began:.0f} s")
+        print(f"{name}: {runs:,} runs and {runs // 10:,} schedules written in {perf_counter() - began:.0f} s")
         yield url
 
 

@@ -1,9 +1,9 @@
 """Measures how many state changes a second one recorder moves from the stream into the database.
 
 It is a part of `python -m bench`; alone `python -m bench.recording [--runs N] [--database sqlite|postgresql]`. Each run
-tells received and succeeded; the claim, which workers write themselves, is not counted. The bars are 5,000 a second on
-PostgreSQL and 2,000 on SQLite. The CPU time is what other programs on the machine do not lengthen: of the recorder, and
-of the server of PostgreSQL.
+is received and succeeds; the claim, which workers write themselves, is not counted. The bars are 5,000 a second on
+PostgreSQL and 2,000 on SQLite. The CPU times of the recorder and of PostgreSQL's server are given too: they do not
+depend on other programs of the machine.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--database", choices=sorted(BARS))
-    asked = parser.parse_args()
-    paces = measure(asked.runs, [asked.database] if asked.database else list(BARS))
+    options = parser.parse_args()
+    paces = measure(options.runs, [options.database] if options.database else list(BARS))
     print(report(paces))
     if any(pace.a_second < BARS[database] for database, pace in paces.items()):
         sys.exit("below the bar")

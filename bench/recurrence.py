@@ -1,12 +1,11 @@
-"""Measures what the next due time of a crontab costs.
+"""Measures the cost of a crontab's next due time.
 
 Run as `python bench/recurrence.py`. Prints the median, the 99th percentile and the maximum in microseconds over a
 varied set of crontabs, zones and moments: for beat's fast path, for the full answer with its words, and for the first
-answer of a crontab that was never seen before. The bar is a median of 50 µs and a maximum of 5 ms.
+answer of a new crontab. The bar is a median of 50 µs and a maximum of 5 ms.
 
-One collection of garbage or one other process on the machine can cost milliseconds by itself, so each question is asked
-three times and its fastest answer counts, and garbage is collected outside of the measured time; the raw maximum is
-printed beside it.
+A garbage collection or another process can take milliseconds, so each computation is repeated three times and the
+fastest counts, and garbage is collected outside of the measured time; the raw maximum is printed beside it.
 """
 
 from __future__ import annotations

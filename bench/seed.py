@@ -66,7 +66,7 @@ SELECT CURRENT_TIMESTAMP, 'Person ' || (n % 500) || ' <person' || (n % 500) || '
 
 
 def fill(engine: sa.Engine, runs: int, schedules: int) -> None:
-    """Insert that many; the newest run is of this moment."""
+    """Insert these numbers of rows; the newest run is of this moment."""
     sqlite = engine.dialect.name == "sqlite"
     task = f"CASE n % {len(TASKS)} " + " ".join(f"WHEN {i} THEN '{name}'" for i, name in enumerate(TASKS)) + " END"
     if sqlite:
@@ -100,13 +100,13 @@ def fill(engine: sa.Engine, runs: int, schedules: int) -> None:
     }
     _schedules(engine, schedules, numbers, source, words)
     if not sqlite:
-        # As PostgreSQL does by itself; nobody does it for SQLite, which has to find its way without statistics.
+        # As autovacuum does; SQLite has no statistics in production either.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 def _schedules(engine: sa.Engine, count: int, numbers: str, source: str, words: dict[str, str]) -> None:
-    """So many schedules, people and rows of the audit."""
+    """Insert `count` schedules, people and rows of the audit."""
     with engine.begin() as connection:
         if engine.dialect.name != "sqlite":
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")

@@ -1,10 +1,10 @@
 """Measures live pages: 500 streams on one web process, what a page costs meanwhile, how soon a change is on its page.
 
 Run as `python -m bench.streams [--streams N] [--seconds N] [--database sqlite|postgresql]`. The web process is gunicorn
-as the Procfile starts it, with a recorder beside it. Changes are told as workers tell them, to Redis; each listener
-fetches its partial when it hears of news, as a page does, and a change has arrived when the partial shows it. Nineteen
-listeners in twenty watch a run of their own, the others the list. The bars are a 95th percentile of 100 ms for a page
-and of 300 ms for a change.
+as the Procfile starts it, with a recorder beside it. Changes are appended to the Redis stream as by workers; each
+listener fetches its partial when it gets `news`, as a page does, and a change has arrived when the partial shows it.
+Nineteen listeners in twenty watch a run of their own, the others the list. The bars are a 95th percentile of 100 ms for
+a page and of 300 ms for a change.
 """
 
 from __future__ import annotations
@@ -68,25 +68,25 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "valkey").mkdir()
         valkey = stack.enter_context(servers.valkey(folder / "valkey"))
         made = servers.Databases(folder, lambda: stack.enter_context(servers.postgres()))
-        settings = servers.settings(getattr(made, asked.database)(), valkey, data=folder)
-        ids = _runs(settings, asked.streams)
-        signed_in = people(create_app(settings), -(-asked.streams // STREAMS_PER_PERSON))
-        cookies = [signed_in[count // STREAMS_PER_PERSON] for count in range(asked.streams)]
+        settings = servers.settings(getattr(made, options.database)(), valkey, data=folder)
+        ids = _runs(settings, options.streams)
+        signed_in = people(create_app(settings), -(-options.streams // STREAMS_PER_PERSON))
+        cookies = [signed_in[count // STREAMS_PER_PERSON] for count in range(options.streams)]
         stack.enter_context(processes.recorder(settings))
         port = servers.free_port()
         web = stack.enter_context(processes.running(_gunicorn(settings, port)))
         _wait_for_page(port)
         (process,) = psutil.Process(web.popen.pid).children()
-        measured = asyncio.run(_measure(settings, port, process, list(zip(ids, cookies, strict=True)), asked.seconds))
+        measured = asyncio.run(_measure(settings, port, process, list(zip(ids, cookies, strict=True)), options.seconds))
         memory = process.memory_info().rss / 2**20
     print(
-        f"{asked.database}, {asked.streams} streams, {measured.readers} reader of Redis, {memory:.0f} MB,"
+        f"{options.database}, {options.streams} streams, {measured.readers} reader of Redis, {memory:.0f} MB,"
         f" {measured.cpu:.0%} of a core while runs change;"
         f" load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
@@ -180,7 +180,7 @@ async def _pages(browser: Browser, paths: list[str], seconds: float, taken: list
 
 
 async def _change(settings: Settings, listeners: list[Listener], seconds: float, measured: Measured) -> None:
-    """Tell progress of one run after the other, at random, and wait until its page shows it."""
+    """Report progress of one run after the other, at random, and wait until its page shows it."""
     client = redis.asyncio.Redis.from_url(settings.redis_url)
     until, count, waiting = monotonic() + seconds, 0, []
 
@@ -189,8 +189,8 @@ async def _change(settings: Settings, listeners: list[Listener], seconds: float,
         shown = listener.expect(text)
         began = perf_counter()
         if number % STATE_EVERY:
-            told = json.dumps({"done": number, "total": 1_000_000, "text": text})
-            entry = Entry(listener.run_id, Event.PROGRESS, 0, now(), text=told)
+            payload = json.dumps({"done": number, "total": 1_000_000, "text": text})
+            entry = Entry(listener.run_id, Event.PROGRESS, 0, now(), text=payload)
         else:
             entry = Entry(listener.run_id, Event.RETRYING, 0, now(), text=text)
         await client.xadd(STREAM, dict(entry.fields()), maxlen=STREAM_LENGTH, approximate=True)

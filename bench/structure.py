@@ -1,7 +1,7 @@
-"""`make structure`: the house in figures, each beside its bar. See `structure_live` for what a request walks through.
+"""`make structure`: figures on the structure, each with its bar. See `structure_live` for the modules of a request.
 
 Read from the source alone: imports of our own modules, statements without docstrings, files by folder. A room is a
-package of `webapp/` or a module that lies loose in it; what an `__init__` re-exports is nobody's import.
+package of `webapp/` or a module directly in it; re-exports of an `__init__` are not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MANY_IMPORTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A figure, and the most that it may be; None where there is no bar."""
+    """A figure and its bar, the maximum; None if there is no bar."""
 
     name: str
     value: float
@@ -31,7 +31,7 @@ class Measure:
 
     @property
     def holds(self) -> bool:
-        """Whether the bar is kept."""
+        """Whether the figure is within its bar."""
         return self.bar is None or self.value <= self.bar
 
 
@@ -96,7 +96,7 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def main() -> int:
-    """Print them; 1 where a bar is not kept."""
+    """Print all figures. The exit code is 1 if one is above its bar."""
     found = measures()
     width = max(len(measure.name) for measure in found)
     for measure in found:

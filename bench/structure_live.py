@@ -1,7 +1,7 @@
-"""`make structure-live`: which of our modules one saved edit and one launched run enter, in processes that are warm.
+"""`make structure-live`: the modules of ours that one saved edit and one launched run enter, in warm processes.
 
-A module counts as entered when a function of it is called. The edit is the request of the editor's form; the run is
-what the worker's threads do from its message to its end, in a solo pool.
+A module counts as entered when a function of it is called. The edit is the request of the editor's form; the run is the
+work of the worker's threads from its message to its end, in a solo pool.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 import gc
 
-from webapp.launcher.memory import building
+from webapp.launcher.memory import without_garbage_collection
 
 
 def test_what_was_built_is_not_looked_through_again() -> None:
     try:
-        with building():
+        with without_garbage_collection():
             assert not gc.isenabled()
             kept = [object()]
             kept.append([kept])

@@ -14,7 +14,7 @@ from tests import servers
 from webapp import create_app
 from webapp.config import ConfigError, Settings
 from webapp.launcher.environment import use_data_folder
-from webapp.launcher.plan import check
+from webapp.launcher.plan import read_settings
 
 SECRET = "0123456789abcdef"  # no secret
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ def empty_database(request: pytest.FixtureRequest, databases: servers.Databases,
 def test_a_sender_that_no_mail_can_bear_is_refused(sender: str) -> None:
     given = {"SECRET_KEY": SECRET, "MAIL_DEFAULT_SENDER": sender, "MAIL_SERVER": "localhost"}
     with pytest.raises(ConfigError, match=r"^MAIL_DEFAULT_SENDER must look like"):
-        check(given)
+        read_settings(given)
     with pytest.raises(ConfigError, match=r"^MAIL_DEFAULT_SENDER must look like"):
         create_app(Settings.from_env(given))
 

@@ -1,4 +1,4 @@
-"""The command line: `flask runs …`, `flask recorder …`; each group lives with its feature."""
+"""The command groups of `flask`; each one is in the room of its feature."""
 
 from __future__ import annotations
 

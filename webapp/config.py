@@ -1,7 +1,7 @@
 """Settings: the only place that reads the environment.
 
-`Settings.from_env` turns environment variables into one frozen value and refuses, with the variable's name and what to
-do, whatever cannot work. Everything else takes the value it needs as an argument.
+`Settings.from_env` turns environment variables into one frozen value, and refuses an invalid one with the variable's
+name and what to do. All other code takes the values that it needs as arguments.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ MAX_TIME_LIMIT = 31 * 24 * 3600
 REDIS = ("redis", "rediss")
 CERTIFICATE_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 CERTIFICATE_CHECKS = ("required", "optional", "none")
-# What browsers, cookies and proxies all read alike.
+# Paths that browsers, cookies and proxies all treat alike.
 PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)*", re.ASCII)
 
 
 class ConfigError(Exception):
-    """A setting cannot work. The text names the variable and says what to do; it is one line."""
+    """An invalid setting. The text is one line with the variable's name and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """Where mail is handed over. `timeout` is in seconds and bounds each step of the SMTP conversation."""
+    """The SMTP server for outgoing mail. `timeout` is in seconds, for each step of the SMTP conversation."""
 
     server: str = "127.0.0.1"
     port: int = 25
@@ -49,7 +49,7 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set from outside, checked. URLs are SQLAlchemy's and Celery's own forms.
+    """All settings, checked. URLs have the forms of SQLAlchemy and Celery.
 
     `worker_queues` is None where the worker decides (see `webapp.worker_process.consumption`).
     """
@@ -83,31 +83,31 @@ class Settings:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone in which "today" and "08:00" are meant where no schedule says otherwise."""
+        """The time zone of "today", and of schedules that have none of their own."""
         return ZoneInfo(self.timezone)
 
     @property
     def secure_cookies(self) -> bool:
-        """Whether browsers reach us by TLS, so that cookies may insist on it."""
+        """Whether browsers use TLS, so that cookies can require it."""
         return self.public_url.startswith("https://")
 
     @property
     def root(self) -> str:
-        """The path of PUBLIC_URL, with which every address of ours begins; "" without one."""
+        """The path of PUBLIC_URL, which is the beginning of every address; "" if it has none."""
         return urlsplit(self.public_url).path
 
     @property
     def cookie_prefix(self) -> str:
-        """With what the names of cookies begin. Browsers accept `__Host-` for the path / only, and both by TLS only."""
+        """The prefix of cookie names. Browsers accept both prefixes by TLS only, and `__Host-` only for the path /."""
         if not self.secure_cookies:
             return ""
         return "__Secure-" if self.root else "__Host-"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read and check every setting, from this process's environment unless another one is given.
+        """Read and check all settings, from this process's environment unless another one is given.
 
-        Raises ConfigError for the first one that cannot work. An empty value counts as not given.
+        Raises ConfigError for the first invalid one. An empty value counts as not set.
         """
         source = os.environ if environ is None else environ
         given = {name: value.strip() for name, value in source.items() if value.strip()}
@@ -116,11 +116,13 @@ class Settings:
         host = given.get("HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
         soft_time_limit, time_limit = _time_limits(given)
         redis_url = _server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", REDIS)
+        # Results must not share a database with the broker's queues.
+        default_backend = urlsplit(redis_url)._replace(path="/1").geturl()
         return cls(
             database_url=_database_url(given, data),
             redis_url=redis_url,
             broker_url=_server(given, "CELERY_BROKER_URL", redis_url, (*REDIS, "amqp", "amqps", "pyamqp")),
-            result_backend=_server(given, "CELERY_RESULT_BACKEND", _database_one(redis_url), REDIS),
+            result_backend=_server(given, "CELERY_RESULT_BACKEND", default_backend, REDIS),
             secret_key=_secret(given),
             timezone=_timezone(given),
             data=data,
@@ -133,7 +135,7 @@ class Settings:
             port=port,
             web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
             public_url=_public_url(given, f"http://{_local(host)}:{port}"),
-            # Where nobody said how browsers reach us, any name may be right.
+            # Without PUBLIC_URL any host name may be right.
             check_host="PUBLIC_URL" in given,
             confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
             leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
@@ -145,7 +147,7 @@ class Settings:
         )
 
     def with_changes(self, **changes: object) -> Settings:
-        """A copy with some values replaced; for tests and for the launcher."""
+        """A copy with some values replaced, for tests and benchmarks."""
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace has no typed keywords
 
 
@@ -161,7 +163,7 @@ def _integer(given: Mapping[str, str], name: str, default: int, *, low: int, hig
 
 
 def _time_limits(given: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """The soft and the hard one. Whoever sets one has both chosen: the other is none."""
+    """The soft and the hard limit. If only one is set, the other one is none."""
     names = ("TASK_SOFT_TIME_LIMIT", "TASK_TIME_LIMIT")
     if not any(name in given for name in names):
         return DEFAULT_TIME_LIMITS
@@ -208,12 +210,12 @@ def _public_url(given: Mapping[str, str], default: str) -> str:
 
 
 def server_url(name: str, value: str) -> str:
-    """The address of a Redis that an option names, checked as `REDIS_URL` is. Raises ConfigError."""
+    """The address of another Redis, checked like `REDIS_URL`; `name` is its option. Raises ConfigError."""
     return _server({name: value}, name, value, REDIS)
 
 
 def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
-    """An address of Redis or the broker, with TLS options that redis-py, kombu and Celery all read alike."""
+    """The address of Redis or the broker, with TLS options that redis-py, kombu and Celery all understand."""
     value = _url(given, name, default, schemes)
     parts = urlsplit(value)
     if parts.scheme not in REDIS:
@@ -230,7 +232,7 @@ def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[st
         elif option != "ssl_cert_reqs":
             known = ", ".join(("ssl_cert_reqs", *CERTIFICATE_FILES))
             raise ConfigError(f"{name} has an unknown option {option}; those for certificates are {known}.")
-    # Celery takes no address without it; the others read Celery's spelling (CERT_REQUIRED) differently or not at all.
+    # Celery requires it; the others do not understand Celery's own spelling (CERT_REQUIRED).
     checks = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if checks not in CERTIFICATE_CHECKS:
         raise ConfigError(f"{name} has ssl_cert_reqs={checks}; it must be one of {', '.join(CERTIFICATE_CHECKS)}.")
@@ -262,24 +264,19 @@ def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
 
 
 def reachable(host: str) -> str:
-    """Where this machine reaches what listens at that address, which may mean all of them."""
+    """The address at which this machine reaches a server that listens at `host`, which may mean all addresses."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is compared, not bound
 
 
 def _local(host: str) -> str:
-    """The same for an address of a page."""
+    """The same in the form of a URL."""
     host = reachable(host)
     return f"[{host}]" if ":" in host else host
 
 
-def _database_one(redis_url: str) -> str:
-    """The same server, database 1: results must not share a database with the broker's queues."""
-    return urlsplit(redis_url)._replace(path="/1").geturl()
-
-
 def _database_url(given: Mapping[str, str], data: Path) -> str:
     value = given.get("DATABASE_URL", f"sqlite:///{(data / 'beatdesk.db').absolute()}")
-    # Hosting platforms hand out the scheme names of other drivers; all of them mean PostgreSQL through psycopg 3.
+    # Hosting platforms use the schemes of other drivers; all of them mean PostgreSQL, here with psycopg 3.
     for alias in ("postgres://", "postgresql://", "postgresql+psycopg2://"):
         if value.startswith(alias):
             return "postgresql+psycopg://" + value.removeprefix(alias)

@@ -1,9 +1,9 @@
-r"""Text that UTF-8 or PostgreSQL cannot hold, written with escapes: half surrogates and NUL. Pure functions.
+r"""Escapes for text that UTF-8 or PostgreSQL cannot hold: half surrogates and NUL. Pure functions.
 
 A half surrogate comes from `os.fsdecode`, or from JSON that spells one (`"\udce4"`); it becomes the six characters
 `\udce4`, a NUL `\u0000`. Text is escaped where it enters (a database statement, an entry of the stream, a request) and
-where it leaves (a response, a Redis command, a log file, a mail). JSON text needs no escapes of ours: JSON's own are
-kept, so that arguments and results stay what they were.
+where it leaves (a response, a Redis command, a log file, a mail). JSON text keeps its own escapes, so that arguments
+and results do not change.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_JSON_DEPTH = 100
 
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
-# What moves a terminal's cursor, colours it, makes links in it, ends a line for some reader, or turns text around.
+# Characters that move a terminal's cursor, colour it, make links in it, end a line, or reverse text.
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# Escapes in JSON text. What needs no attention is matched first: an escaped backslash, and a whole pair of surrogates.
+# Escapes in JSON text. An escaped backslash and a whole pair of surrogates are matched first.
 _JSON_ESCAPE = re.compile(
     r"\\\\|(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
@@ -36,7 +36,7 @@ def encodable(text: str) -> str:
     if "\x00" not in text:
         if text.isascii():
             return text
-        # Far quicker than to look at each character.
+        # Far quicker than checking each character.
         with suppress(UnicodeEncodeError):
             text.encode()
             return text
@@ -48,7 +48,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def encodable_value(value: Any) -> Any:
-    """A value as JSON has it, with the half surrogates in every text escaped. NUL stays: JSON has a way to say it."""
+    """A JSON value with the half surrogates in every text escaped. NUL is unchanged: JSON has an escape for it."""
     if isinstance(value, str):
         return value if value.isascii() else _HALF.sub(_escaped, value)
     if isinstance(value, dict):
@@ -57,7 +57,7 @@ def encodable_value(value: Any) -> Any:
 
 
 def encodable_bytes(text: str) -> bytes:
-    """The same in UTF-8."""
+    """The text in UTF-8, with each half surrogate and NUL escaped."""
     try:
         made = text.encode()
     except UnicodeEncodeError:
@@ -77,7 +77,7 @@ def _encodable_escape(found: re.Match[str]) -> str:
 
 
 def without_controls(text: str) -> str:
-    """The text with each control character escaped but tab and newline; for terminals and log files."""
+    """The text with control characters escaped, except tab and newline; for terminals and log files."""
     return text if text.isascii() and text.isprintable() else _CONTROLS.sub(_escaped, text)
 
 
@@ -87,7 +87,7 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text encodable, and cut to at most `limit` characters, the last of them "…" when it was."""
+    """The text, encodable and cut to at most `limit` characters, the last of which is then "…"."""
     text = encodable(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -95,8 +95,8 @@ def shortened(text: str, limit: int) -> str:
 def decode_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH, **options: Any) -> Any:
     """As `json.loads`, strict.
 
-    Raises ValueError also for what is nested deeper than `max_depth`, for `NaN` and `Infinity`, and for a number that
-    a float cannot hold, such as `1e400`.
+    Raises ValueError also for values nested deeper than `max_depth`, for `NaN` and `Infinity`, and for numbers that a
+    float cannot hold, such as `1e400`.
     """
     try:
         value = json.loads(text, **STRICT_NUMBERS, **options)
@@ -109,10 +109,18 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH, **options
     return value
 
 
-def strict_json_value(value: Any) -> Any:
-    """The value with `NaN` and the infinities, which JSON has no way to say, as the texts "NaN" and "Infinity".
+def parse_json(text: str, default: Any) -> Any:
+    """The value of stored JSON text, encodable; `default` for text that is not JSON or is nested too deep."""
+    try:
+        return encodable_value(json.loads(text))
+    except (ValueError, RecursionError):
+        return default
 
-    A task's result may hold them: Python's JSON writes them, and other programs cannot read that.
+
+def strict_json_value(value: Any) -> Any:
+    """The value with `NaN` and the infinities, which strict JSON does not have, as the texts "NaN" and "Infinity".
+
+    The result of a task may contain them: Python's JSON writes them, and other programs cannot parse that.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -132,14 +140,14 @@ def _finite(text: str) -> float:
     return found
 
 
-# For `json.loads` and `json.JSONDecoder`: numbers that are none, and those that a float cannot hold, raise ValueError.
+# Options of `json.loads` and `json.JSONDecoder`: `NaN`, infinities and too large numbers raise ValueError.
 STRICT_NUMBERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
 
 
-def json_depth(value: Any, most: int = MAX_JSON_DEPTH) -> int:
-    """How deep lists and objects lie in each other, up to one more than may be."""
+def json_depth(value: Any, limit: int = MAX_JSON_DEPTH) -> int:
+    """How deep lists and objects are nested, counted up to one more than `limit`."""
     level, depth = [value], -1
-    while level and depth <= most:
+    while level and depth <= limit:
         depth += 1
         containers = [each for each in level if isinstance(each, list | dict)]
         level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]

@@ -1,6 +1,6 @@
-"""The application's singletons. Each is made here without an application and is bound to one by `create_app`.
+"""The application's singletons, made without an application and bound to one by `create_app`.
 
-Imports nothing of ours but the database's basics, so that everything may import it.
+Imports nothing of ours but the database's basics, so that all other modules can import it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from htmx_flask import Htmx
 
 from webapp.database.engine import Base
 
-# What was loaded stays readable after the commit: views and senders use it without a new transaction.
+# Objects stay loaded after the commit, so that views and senders can read them without a new transaction.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 csrf = CSRFProtect()
 htmx = Htmx()
@@ -25,6 +25,6 @@ security = Security()
 celery = Celery(
     "beatdesk", task_cls="webapp.execution.run_task:RunTask", amqp="webapp.messaging.celery_connections:Amqp"
 )
-# Done when somebody asks for tasks; importing `webapp.tasks` imports each module in it. Here, once: Celery would look
-# once more for each application that is bound to it.
+# Runs when tasks are first needed; importing `webapp.tasks` imports each module in it. Registered here, because in the
+# factory it would run once for each application.
 celery.autodiscover_tasks(["webapp"], related_name="tasks")

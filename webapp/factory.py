@@ -1,4 +1,4 @@
-"""How the application is put together."""
+"""The application factory."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Application(Flask):
-    """Flask with our responses and our JSON."""
+    """Flask with our classes of responses and JSON."""
 
     response_class = Response
     json_provider_class = JSONProvider
 
 
 def build(config: Settings | None = None) -> Flask:
-    """The application, bound to its extensions, with every route."""
+    """Build the application, with its extensions and all routes."""
     settings = config or Settings.from_env()
-    # Not when the first mail is sent, which would then be the one that fails.
+    # Checked here, rather than when the first mail is sent.
     read_sender(settings.mail.sender)
     app = Application("webapp")
     sealing.use(settings.secret_key)
     installation.use(settings.database_url)
     app.config.from_mapping(flask_settings(settings))
     app.extensions["settings"] = settings
-    # By these a process logs where nothing was set up, as the recorder's, a web process's and a command's.
+    # The handlers of processes that configure no logging: recorder, web and commands.
     for handler in (logging.lastResort, default_handler):
         if handler is not None:
             escape_in(handler)
     _init_requests(app, settings)
     _init_database(app)
-    # Whatever sends by Flask-Mail, the libraries too, goes through the guarded connection.
+    # For everything that sends by Flask-Mail, libraries included.
     GuardedMail(app, settings.mail)
     app.url_map.converters["int"] = IdConverter
     htmx.init_app(app)
@@ -87,7 +87,7 @@ def build(config: Settings | None = None) -> Flask:
 
 
 def _init_sessions(app: Flask) -> None:
-    """What proves a request: a session's cookie with the token of a form, or a bearer token."""
+    """Authentication of requests: a session cookie and a form token, or a bearer token."""
     app.session_interface = bearer.Sessions()
     csrf.init_app(app)
     app.before_request(bearer.authenticate)
@@ -95,21 +95,21 @@ def _init_sessions(app: Flask) -> None:
 
 
 def _init_migrations(app: Flask) -> None:
-    """`flask db`. Alembic takes a tenth of a process's start, and whoever serves, works or beats never needs it."""
+    """`flask db` only: importing Alembic takes a tenth of a start, and no other process needs it."""
     from flask_migrate import Migrate
 
     Migrate(app, db, directory="migrations", render_as_batch=False)
 
 
 def flask_settings(settings: Settings) -> dict[str, Any]:
-    """What Flask and its extensions read."""
+    """The configuration of Flask and its extensions."""
     secure = settings.secure_cookies
     return {
         "SECRET_KEY": settings.secret_key,
         "TESTING": settings.testing,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": engine.engine_options(settings.database_url),
-        # For cookies, and for requests of tests.
+        # For cookies, and for requests in tests.
         "APPLICATION_ROOT": settings.root or "/",
         "SESSION_COOKIE_NAME": f"{settings.cookie_prefix}beatdesk",
         "SESSION_COOKIE_SECURE": secure,
@@ -121,13 +121,13 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         "MAX_FORM_MEMORY_SIZE": 4 * 1024 * 1024,
         # The token lives as long as the session: a page left open over lunch must still be able to post.
         "WTF_CSRF_TIME_LIMIT": None,
-        # Checked by `webapp.accounts.forgery`, which knows who needs none.
+        # Checked by `webapp.accounts.forgery`, which exempts bearer tokens.
         "WTF_CSRF_CHECK_DEFAULT": False,
-        # Any five minutes count, not those of the clock.
+        # A limit for five minutes applies to any five minutes, not to fixed ones.
         "RATELIMIT_STRATEGY": "moving-window",
         "RATELIMIT_STORAGE_URI": settings.redis_url,
         "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
-        # Redis away: count in this process rather than answer 500.
+        # Without Redis, count in this process rather than answer 500.
         "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
         "RATELIMIT_SWALLOW_ERRORS": True,
         "RATELIMIT_HEADERS_ENABLED": True,
@@ -158,10 +158,10 @@ def _init_database(app: Flask) -> None:
 
 
 def _init_transactions(app: Flask) -> None:
-    """Rules are checked in a reading transaction; an unsafe method then begins a writing one for its view.
+    """Check rules in a reading transaction; for an unsafe method, then begin a writing one for its view.
 
-    On SQLite a writing transaction holds the only write lock, which nobody should hold while asking Redis or
-    checking a password.
+    On SQLite a writing transaction has the only write lock, which a request must not hold while it waits for Redis or
+    checks a password.
     """
 
     @app.before_request
@@ -178,9 +178,9 @@ def _init_transactions(app: Flask) -> None:
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
-        # For whatever this thread does next.
+        # For the next use of this thread.
         engine.read_only.set(False)
 
-    # The library's own hooks (CSRF, limits) were registered by their extensions; ours goes before all of them.
+    # Before the hooks that the extensions have registered (CSRF, limits).
     hooks = app.before_request_funcs[None]
     hooks.insert(0, hooks.pop(hooks.index(read_first)))

@@ -1,9 +1,9 @@
-"""Heartbeats, claims and leases: how often each is renewed, and how long without a renewal it lasts.
+"""Heartbeats, claims and leases: the intervals of their renewals, and the time-outs without one.
 
-A process counts as gone soon, because a wrong banner goes away by itself, and as lost late, because a second execution
-stays: only what is lost has its runs taken over. An open page shows within 10 s that a worker died and within 12 s that
-a beat did: after the limit here, at most 1 s until `overview.health` looks again, and at most 2 s until the page asks
-again. Numbers without a unit are seconds.
+A process counts as gone soon, because a wrong banner corrects itself, and as lost late, because a second execution
+cannot be undone: only the runs of a lost process are taken over. An open page shows within 10 s that a worker died, and
+within 12 s that a beat did: the limit here, up to 1 s until the next check of `overview.health`, and up to 2 s until
+the page polls again. Numbers without a unit are seconds.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from datetime import timedelta
 WORKER_HEARTBEAT = 2.0
 WORKER_GONE_AFTER = timedelta(seconds=3 * WORKER_HEARTBEAT)
 WORKER_LOST_AFTER = timedelta(seconds=15 * WORKER_HEARTBEAT)
-# Claims are renewed with the heartbeat of their worker, those of runs that wait in its hands too.
+# Claims are renewed with the heartbeat of their worker, also those of runs that it has reserved.
 CLAIM_TIMEOUT = WORKER_LOST_AFTER
 
-# All workers, ours and others', are asked for their queues so often; a busy one may not answer.
-CONSUMERS_ASKED_EVERY = 10.0
-CONSUMER_MISSED_AFTER = timedelta(seconds=3 * CONSUMERS_ASKED_EVERY)
-FOREIGN_WORKER_GONE_AFTER = timedelta(seconds=6 * CONSUMERS_ASKED_EVERY)
+# How often all workers, ours and others', are asked for their queues; a busy one may not answer.
+CONSUMER_POLL_SECONDS = 10.0
+CONSUMER_MISSED_AFTER = timedelta(seconds=3 * CONSUMER_POLL_SECONDS)
+FOREIGN_WORKER_GONE_AFTER = timedelta(seconds=6 * CONSUMER_POLL_SECONDS)
 
-# A beat that stands by renews its row and looks at the lease so often; one that leads renews both less often.
+# A standby beat renews its row and checks the lease at this interval; the leading one renews both less often.
 BEAT_STANDBY_INTERVAL = 0.5
 LEASE_RENEWAL = 1.0
 LEASE_DURATION = 3 * LEASE_RENEWAL
 BEAT_GONE_AFTER = timedelta(seconds=8 * LEASE_RENEWAL)
-# Within which another beat leads, where the leader stopped in an orderly way.
+# Another beat takes over within this time after the leader has stopped in an orderly way.
 BEAT_TAKEOVER = timedelta(seconds=LEASE_DURATION)
 
 RECORDER_HEARTBEAT = 2.5
 RECORDER_GONE_AFTER = timedelta(seconds=4 * RECORDER_HEARTBEAT)
-# Entries that were read and not acknowledged for so long are another recorder's to record.
+# Entries that a recorder has read but not acknowledged for this long are claimed by another one.
 RECORDER_LOST_AFTER = 1.5 * RECORDER_GONE_AFTER
-# The oldest state change that no recorder has recorded.
+# The maximum age of a state change that is not recorded yet.
 RECORDER_MAX_LAG = 30.0
 
-# Workers, consumers and beats that are gone are remembered for so long.
-REMEMBERED = timedelta(days=1)
+# The rows of workers, consumers and beats that are gone are kept and shown for this long.
+FORGOTTEN_AFTER = timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Every table, for Alembic and for the test that compares the models with a migrated database."""
+"""All tables, for Alembic and for the test that compares the models with a migrated database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = (library, accounts, idempotency, installation, mail, runs, scheduler, 
 
 
 def plain_metadata() -> sa.MetaData:
-    """A copy of all tables in the default schema; the library declares its own in one called `celery_schema`."""
+    """A copy of all tables in the default schema; the library declares its own in `celery_schema`."""
     plain = sa.MetaData(naming_convention=Base.metadata.naming_convention)
     for table in Base.metadata.sorted_tables:
         table.to_metadata(plain, schema=None)
@@ -28,5 +28,5 @@ def plain_metadata() -> sa.MetaData:
 
 
 def compared(thing: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:  # noqa: ARG001  # as Alembic asks
-    """Whether Alembic compares it with the models: not the index of parts of words, which no model can describe."""
+    """Whether Alembic compares an object with the models; the trigram index cannot be described by a model."""
     return not (name or "").startswith(("schedule_grams", "ix_schedule_words_grams"))

@@ -1,4 +1,4 @@
-"""What a beat costs with so many schedules: start, idle tick, memory, one edit; and how soon an edit has effect."""
+"""The costs of a beat: start, idle tick, memory, one edit; and the delay until an edit has effect."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def effect(bench: Bench, target: Target, size: int, count: int, seconds: float) 
 
     def groups(ready: float) -> list[Group]:
         edited = Group("edit", count, ready - 2 * HOUR + DAY, queue="edits")
-        # The others look for edits when they wake for something due: nothing may be, or it would do their waiting.
+        # The others look for edits when they wake up for a due schedule: no other schedule may shorten their wait.
         sign = pulse(ready) if target.ours else Group("sign", 1, ready - 60, queue="pulse")
         return [sign, idle(size - count - 1, ready), edited]
 

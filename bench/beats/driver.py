@@ -1,8 +1,8 @@
-"""What runs in a scheduler's own environment: `python -m bench.beats.driver PEER fill|probe|edits`.
+"""The driver, which runs in a scheduler's own environment: `python -m bench.beats.driver PEER fill|probe|edits`.
 
-`fill` writes the schedules of the plan, which are due BENCH_SECONDS and so much later; `probe` runs the scheduler in
-this process and prints what it costs; `edits` carries out edits that it is told line by line, and says when each was
-committed. All answer in lines of JSON.
+`fill` writes the schedules of the plan, with due times counted from BENCH_SECONDS ahead; `probe` runs the scheduler in
+this process and prints its costs; `edits` carries out the edits that it reads line by line, and prints when each was
+committed. All output is lines of JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Do one of the three."""
+    """Run one of the three commands."""
     name, command = arguments
     peer: Peer = import_module(f"bench.beats.peers.{name}").peer
     seconds = float(os.environ["BENCH_SECONDS"])
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fill(peer: Peer, groups: list[plan.Group], seconds: float) -> float:
-    """Write the schedules; their due times count from the moment that is so many seconds away. Gives that moment."""
+    """Write the schedules, with due times counted from a moment `seconds` ahead; gives that moment."""
     ready = time.time() + seconds
     moved = [replace(group, first_due=group.first_due + ready) for group in groups]
     peer.fill(list(plan.every_item(moved)))

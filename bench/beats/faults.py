@@ -1,4 +1,4 @@
-"""Two beats, a killed beat, a broker that is away: what is sent twice, and what never."""
+"""Two beats, a killed beat, a broker that is away: how many messages are sent twice, and how many never."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _gap(made: Trial, patience: float) -> float:
         watch.require(1, time.time() + 5)
         made.beats[0].kill()
         killed = time.time()
-        # What the killed one had handed over may still arrive; and the watch must have counted it.
+        # Messages that the killed one had sent may still arrive, and must be counted before.
         time.sleep(0.05)
         before = watch.length
         watch.require(before + 1, killed + patience)
@@ -85,7 +85,7 @@ def outage(bench: Bench, target: Target, patience: float) -> dict[str, Value]:
             # A beat that was started again may find the lease of its dead self, and waits until it has run out.
             until = made.ready + 0.5 + AWAY + patience * (4 if target.leads else 1)
             _supervise(made, until, lambda: watch.length >= 20)
-            # Time for what would arrive twice.
+            # Time for duplicates to arrive.
             time.sleep(3)
             arrivals = watch.arrivals()
     return _twice_and_lost("outage", arrivals, 20)
@@ -105,7 +105,7 @@ def _sleep_until(moment: float) -> None:
 
 
 def _twice_and_lost(key: str, arrivals: list[Arrival], count: int) -> dict[str, Value]:
-    """What has a second task id was fired twice. One task id in two messages is one run, sent again to be sure."""
+    """Count names with a second task id as fired twice. One task id in two messages is one run that was sent again."""
     ids: dict[str, set[str]] = defaultdict(set)
     for arrival in arrivals:
         ids[arrival.name].add(arrival.id)

@@ -33,7 +33,7 @@ def _burst(count: int, bound: float) -> Step:
 
 
 def _steady(rate: int, seconds: float, size: int, bound: float) -> Step:
-    """Those that do not keep up anyway get no idle schedules beside the busy ones: it is hard enough for them."""
+    """The schedulers that do not keep up anyway get no idle schedules beside the busy ones."""
 
     def run(bench: Bench, target: Target) -> dict[str, Value]:
         crowded = target.ours or target.key in ("redbeat", "yardstick")

@@ -1,4 +1,4 @@
-"""What is measured, in which unit, and the bar that ours must reach."""
+"""The measures, their units, and the bars that ours must reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One line of the table. `bar` is for PostgreSQL, `sqlite_bar` for SQLite; None where nothing is asked."""
+    """One line of the table. `bar` is for PostgreSQL, `sqlite_bar` for SQLite; None if there is no bar."""
 
     key: str
     title: str
@@ -52,7 +52,7 @@ def steady(rate: int) -> tuple[Measure, Measure, Measure]:
 
 
 def process(size: int) -> tuple[Measure, ...]:
-    """What a beat costs with so many schedules."""
+    """The costs of a beat with so many schedules."""
     largest = size >= 100_000
     title = f"with {size:,}: "
     return (

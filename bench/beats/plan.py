@@ -1,4 +1,4 @@
-"""Which schedules a trial needs: told to each scheduler in the same words, as JSON in a file."""
+"""The schedules of a trial, as JSON in a file that every scheduler reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TASK = "bench.noop"
-# That of our own worker, so that ours is measured with what it promises for its runs; the peers send to any.
+# The queue of our own worker, so that ours is measured with guarded runs; for the peers any queue does.
 QUEUE = "beatdesk"
 DAY = 86_400
 
@@ -18,7 +18,7 @@ DAY = 86_400
 class Item(NamedTuple):
     """One interval schedule. Its next due time is `due` (epoch seconds), and then every `every` whole seconds.
 
-    `name` is its task's only argument, so that a message tells whose it is.
+    `name` is its task's only argument, by which a message is assigned to its schedule.
     """
 
     name: str
@@ -65,7 +65,7 @@ def idle(count: int, now: float) -> Group:
 
 
 def pulse(now: float, count: int = 1) -> Group:
-    """Schedules that are due each second, spread over it: their messages tell that a beat is at work."""
+    """Schedules that are due each second, spread over it: their messages show that a beat is running."""
     return Group("pulse", count, now - 3600, step=1 / count, every=1, queue="pulse")
 
 

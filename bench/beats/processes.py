@@ -46,7 +46,7 @@ class Beat:
         return self.popen.poll() is not None
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does when the memory is short; once, for its number may be somebody else's by then."""
+        """Send SIGKILL, as the kernel does without memory. Only once, because the pid may be reused."""
         if not self._killed:
             self._killed = True
             end(self.popen, signal.SIGKILL)

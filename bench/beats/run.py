@@ -1,4 +1,4 @@
-"""Runs the steps of a form, prints what comes of each, and the table at the end."""
+"""Runs the steps of a form, prints the result of each, and the table at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.servers import Databases, postgres
 Results = dict[str, dict[str, Value]]
 # How many times longer than planned a scheduler may take to start, before it is given up.
 PATIENCE = (1.0, 3.0)
-# What may go wrong with one scheduler without the others' being measured any less.
+# Errors of one scheduler, after which the others are still measured.
 FAILURES = (TrialError, AssertionError, OSError, redis.RedisError, psycopg.Error, sa.exc.SQLAlchemyError)
 
 

@@ -36,6 +36,6 @@ class Storage:
         return in_database(self._databases.postgres_url(), name)
 
     def settle(self) -> None:
-        """Write out what the filling left behind, so that a checkpoint of it does not fall into a measurement."""
+        """Force a checkpoint after filling, so that none happens during a measurement."""
         with psycopg.connect(self._databases.postgres_url(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")

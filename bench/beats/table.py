@@ -23,7 +23,7 @@ def best(measure: Measure, values: Sequence[Value | None]) -> float | None:
 def ratio(measure: Measure, ours: Value | None, other: float | None) -> str:
     """How many times better ours is than another number: below 1 it is worse. Empty where that cannot be said.
 
-    What may be 0 (messages lost, a message that came early) has no ratio: it is "equal", "better" or "worse".
+    Numbers that may be 0 (lost messages, an early message) have no ratio: they are "equal", "better" or "worse".
     """
     if ours is None or ours.number is None or other is None:
         return ""
@@ -49,7 +49,7 @@ def number(value: float, unit: str) -> str:
 
 
 def cell(measure: Measure, value: Value | None) -> str:
-    """A value as the table shows it. What was not measured is empty."""
+    """A value as the table shows it, empty if it was not measured."""
     if value is None:
         return ""
     return value.note[:WIDEST_NOTE] if value.number is None else number(value.number, measure.unit)

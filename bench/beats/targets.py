@@ -18,8 +18,8 @@ ENVIRONMENTS = ROOT / ".cache" / "bench"
 class Target:
     """A scheduler on a storage.
 
-    `allowance` is how many seconds a schedule may take to be loaded at start, at most: it only says how long a trial
-    waits before its first due time. `live` says whether its schedules can be edited while it runs, and `leads` whether
+    `allowance` is the maximum of seconds for loading a schedule at start; a trial waits as long before its first due
+    time. `live` says whether its schedules can be edited while it runs, and `leads` whether
     one of several beats leads.
     """
 
@@ -34,7 +34,7 @@ class Target:
 
     @property
     def ours(self) -> bool:
-        """Whether it is what the others are compared with."""
+        """Whether it is Beatdesk's own."""
         return self.environment is None
 
     @property

@@ -1,4 +1,4 @@
-"""The task of the measured schedules. Nothing executes it: what is measured ends in the queue."""
+"""The task of the measured schedules. It is never executed: measurements end at the queue."""
 
 from __future__ import annotations
 

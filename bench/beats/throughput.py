@@ -16,7 +16,7 @@ CALM = 0.5
 
 
 def burst(bench: Bench, target: Target, count: int, bound: float) -> dict[str, Value]:
-    """So many schedules due at one instant; at most `bound` seconds are given to send them.
+    """`count` schedules due at one instant, with at most `bound` seconds to send them.
 
     The rate is counted from the due time to the last arrival. Counting from the first arrival instead would flatter a
     scheduler that sends in batches; that figure is in the note.

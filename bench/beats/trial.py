@@ -1,4 +1,4 @@
-"""One scheduler, one set of schedules, one Valkey, one database: what each measurement begins with."""
+"""A trial, the environment of a measurement: one scheduler, its schedules, a Valkey and a database of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.beats.watch import Watch
 from tests import valkey
 from tests.valkey import Valkey
 
-# What a beat process needs to start besides loading schedules, in seconds.
+# Seconds that a beat process takes to start, besides loading schedules.
 PROCESS_START = 3.0
 # Filling: seconds for each schedule, at most.
 FILLING = 0.0003
@@ -32,7 +32,7 @@ class NotReady(TrialError):
 
 @dataclass(frozen=True)
 class Bench:
-    """What all trials share: a folder, the databases, and how generous the waits are."""
+    """The parts that all trials share: a folder, the databases, and a factor for waits."""
 
     folder: Path
     storage: Storage

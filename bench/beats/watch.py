@@ -19,7 +19,7 @@ import redis
 from bench.beats.plan import QUEUE
 from bench.beats.processes import TrialError
 
-ASK_EVERY = 0.001
+POLL_SECONDS = 0.001
 
 
 class Arrival(NamedTuple):
@@ -31,7 +31,7 @@ class Arrival(NamedTuple):
 
 
 class Watch:
-    """Watches one queue from a thread, from `with` on. A server that is away is asked again."""
+    """Watches one queue from a thread, from `with` on. It keeps polling a server that is away."""
 
     def __init__(self, client: redis.Redis, queue: str = QUEUE) -> None:
         self._client = client
@@ -88,7 +88,7 @@ class Watch:
 
     def _run(self) -> None:
         last = 0
-        while not self._stopping.wait(ASK_EVERY):
+        while not self._stopping.wait(POLL_SECONDS):
             try:
                 length: Any = self._client.llen(self._queue)
             except redis.RedisError:

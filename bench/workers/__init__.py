@@ -1,1 +1,1 @@
-"""What a task costs in a worker: with nothing, with Celery's task events, with django-celery-results, and with ours."""
+"""The cost of a task in a worker: plain, with Celery's task events, with django-celery-results, and with ours."""

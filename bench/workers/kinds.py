@@ -32,7 +32,7 @@ from webapp.run_store.states import RunState
 
 # Where the peers are installed.
 ENVIRONMENT = "djcb"
-# What waits here is no worker's, until it becomes the queue in one step.
+# Messages wait here, where no worker takes them, until this becomes the queue in one step.
 PARKED = "parked"
 PATIENCE = 60.0
 
@@ -49,20 +49,20 @@ class Kind:
 
     @property
     def ours(self) -> bool:
-        """Whether it is what the others are compared with."""
+        """Whether it is Beatdesk's own worker."""
         return self.key.startswith("ours")
 
 
 PLAIN = Kind("plain", "celery, nothing else")
-# What ours has on top of this is the claim and what is told.
+# Ours adds the claim and the record to this.
 SETTINGS = Kind("settings", "celery, with our settings")
-TOLD = Kind("ours_told", "ours, the record alone", "migrated_postgresql")
+RECORD_ALONE = Kind("ours_told", "ours, the record alone", "migrated_postgresql")
 KINDS = (
     PLAIN,
     SETTINGS,
     Kind("events", "celery, task events (-E)", options=("-E",)),
     Kind("results", "django-celery-results", "empty_postgresql", "bench.empty_kept"),
-    TOLD,
+    RECORD_ALONE,
     Kind("ours", "ours, PostgreSQL", "migrated_postgresql"),
     Kind("ours_sqlite", "ours, SQLite", "migrated_sqlite"),
 )
@@ -70,7 +70,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one task, in milliseconds."""
+    """The cost of one task, in milliseconds."""
 
     cpu: float
     wall: float
@@ -88,7 +88,7 @@ class Worker:
         self._engine = create_engine(database) if kind.ours else None
 
     def execute(self, count: int) -> Cost:
-        """So many tasks, which all wait before the first begins. Raises TrialError."""
+        """Execute `count` tasks, all queued before the first begins. Raises TrialError."""
         self._park(count)
         self._redis.delete(LAST)
         main = psutil.Process(self._popen.pid)
@@ -106,7 +106,7 @@ class Worker:
         names = [self.kind.task] * (count - 1) + ["bench.last"]
         ids = [new_id() if self.kind.ours else str(uuid.uuid4()) for _ in names]
         if self._engine is not None:
-            # As whoever launches or fires them has written them.
+            # As a launch or a schedule writes them.
             rows = [{"id": one, "task": name, "sent_at": now()} for one, name in zip(ids, names, strict=True)]
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(Run).values(state=RunState.QUEUED), rows)
@@ -160,7 +160,7 @@ def worker(kind: Kind, folder: Path, storage: Storage) -> Iterator[Worker]:
 
 
 def _command(kind: Kind) -> list[str]:
-    # What ours is compared with has the same packages.
+    # The kind with which ours is compared has the same packages.
     python = OURS.python if kind.ours or kind is SETTINGS else ENVIRONMENTS / ENVIRONMENT / "bin" / "python"
     app = "wsgi:celery" if kind.ours else "bench.workers.app:app"
     return [str(python), "-m", "celery", "-A", app, "worker"]

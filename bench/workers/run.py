@@ -1,15 +1,14 @@
-"""Lets every kind of worker execute empty tasks, one kind after the other, many rounds, and prints what a task costs.
+"""Has every kind of worker execute empty tasks, in many rounds, and prints the cost of a task.
 
-1. Start all workers; each executes some tasks that do not count.
+1. Start all workers; each executes some tasks for warming up.
 2. In each round each kind executes the same few tasks, which all wait before the first begins.
 3. After some rounds begin again with other workers, several times: of two processes that do the same one may be quicker
    for as long as it lives, by where its memory happens to lie.
 4. For each kind the median of all rounds: CPU of the worker's processes, and time from the first to the last.
-5. What a kind adds is the median of its differences in each round: a machine that is slower for some seconds is so for
-   both of those that are compared.
+5. The cost that a kind adds is the median of its differences in each round: a machine that is slower for some seconds
+   is slower for both kinds.
 
-What a recorder, a database's server or Redis does meanwhile is not in the CPU; what the worker waits for is in the
-time.
+The CPU time of a recorder, a database server or Redis is not included; the worker's waits for them are in the time.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pathlib import Path
 from bench.beats import table
 from bench.beats.servers import Storage
 from bench.beats.targets import TARGETS, build
-from bench.workers.kinds import ENVIRONMENT, KINDS, SETTINGS, TOLD, Cost, worker
+from bench.workers.kinds import ENVIRONMENT, KINDS, RECORD_ALONE, SETTINGS, Cost, worker
 from tests.servers import Databases, postgres
 
 TITLE = "a task in the worker"
@@ -33,7 +32,7 @@ TITLE = "a task in the worker"
 BAR = 0.3
 WARM_UP = 50
 
-# Of each round, by kind.
+# The cost in each round, by kind.
 Costs = Mapping[str, Sequence[Cost]]
 
 
@@ -55,7 +54,7 @@ def measure(tasks: int, rounds: int, workers: int) -> str:
 
 
 def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
-    """What one task costs, by kind, in workers that are started for it. Raises TrialError."""
+    """The costs of one task, by kind, in workers that are started for it. Raises TrialError."""
     found: dict[str, list[Cost]] = {kind.key: [] for kind in KINDS}
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(kind, folder, storage)) for kind in KINDS]
@@ -68,19 +67,19 @@ def run(folder: Path, storage: Storage, tasks: int, rounds: int) -> Costs:
 
 
 def _median(costs: Sequence[Cost], base: Sequence[Cost] | None = None) -> Cost:
-    """Of the rounds, or of what each is above the same round of another kind."""
+    """The median of the rounds, or of their differences to the same rounds of another kind."""
     less = base or [Cost(0.0, 0.0)] * len(costs)
     both = list(zip(costs, less, strict=True))
     return Cost(statistics.median(a.cpu - b.cpu for a, b in both), statistics.median(a.wall - b.wall for a, b in both))
 
 
 def report(costs: Costs) -> str:
-    """A table: each kind's cost of a task, and what that is more than with the same settings and nothing else."""
+    """A table: each kind's cost of a task, and the difference to Celery with our settings only."""
     base = costs[SETTINGS.key]
     lines = [("a task in the worker, ms", "CPU", "added", "time", "added", "bar", "reached")]
     for kind in KINDS:
         cost, added = _median(costs[kind.key]), _median(costs[kind.key], base)
-        bar = (f"{BAR}", "yes" if added.cpu <= BAR else "NO") if kind is TOLD else ("", "")
+        bar = (f"{BAR}", "yes" if added.cpu <= BAR else "NO") if kind is RECORD_ALONE else ("", "")
         more = ("", "") if kind is SETTINGS else (f"{added.cpu:+.2f}", f"{added.wall:+.2f}")
         lines.append((kind.title, f"{cost.cpu:.2f}", more[0], f"{cost.wall:.2f}", more[1], *bar))
     return table.text(lines)

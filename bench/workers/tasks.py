@@ -1,4 +1,4 @@
-"""The tasks that are executed. They do nothing, so that what is measured is what is around them."""
+"""The tasks that are executed. They do nothing, so that only the work around them is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST = "bench:last"
 
 @signals.celeryd_init.connect
 def _leave_out_the_claim(**_: Any) -> None:
-    """In the one kind that shows what telling costs, without what taking a run costs."""
+    """For the one kind that measures the record without the claim."""
     if os.environ["BENCH_KIND"] == "ours_told":
         host: Any = import_module("webapp.worker_process.host")
         host.DatabaseHost.claim = lambda _, delivery: delivery.run_id
@@ -32,5 +32,5 @@ def empty_kept() -> None:
 
 @shared_task(name="bench.last", ignore_result=True)
 def last() -> None:
-    """Tell that all tasks before it have been executed: there is one process, which executes them in order."""
+    """Signal that all tasks before it have been executed: there is one process, which executes them in order."""
     redis.Redis.from_url(os.environ["BENCH_BROKER"]).set(LAST, 1)

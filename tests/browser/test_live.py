@@ -18,7 +18,7 @@ from tests.servers import wait_for
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity.models import User
-from webapp.live import places
+from webapp.live import slots
 from webapp.run_store.changes import announce
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
@@ -157,8 +157,8 @@ def test_page_polls_when_its_stream_is_refused(
     person = db.session.scalars(sa.select(User.id)).one()
     db.session.rollback()
     seconds, _ = redis.time()
-    taken = {f"tab {number}": seconds + 60 for number in range(places.STREAMS_PER_PERSON)}
-    redis.zadd(places.KEY.format(person=person), taken)
+    taken = {f"tab {number}": seconds + 60 for number in range(slots.STREAMS_PER_PERSON)}
+    redis.zadd(slots.KEY.format(person=person), taken)
     with page.expect_response(lambda answer: "/live/" in answer.url) as refused:
         page.goto(f"/runs/{run_id}")
     assert refused.value.status == 429
@@ -168,7 +168,7 @@ def test_page_polls_when_its_stream_is_refused(
     change(run_id, state=RunState.STARTED, started_at=now())
     expect(page.locator(".run-summary")).to_contain_text("started", timeout=5_000)
     # It tries again, and there is room.
-    redis.delete(places.KEY.format(person=person))
+    redis.delete(slots.KEY.format(person=person))
     expect(sign).to_have_text("live", timeout=15_000)
     # The browser logs what was refused.
     assert all("429" in complaints.pop() for _ in list(complaints))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests import servers
 from webapp import create_app
 from webapp.database.private_files import SIDECARS, database_files
-from webapp.launcher.launch import KEPT
+from webapp.launcher.launch import ACCOUNT_EXISTS
 
 
 def modes(path: Path) -> dict[str, int]:
@@ -59,5 +59,5 @@ def test_the_launcher_knows_an_admin_that_is_there(
     given = settings.with_changes(admin_email="boss@example.com", admin_password="seven quiet bicycles")
     runner = create_app(given).test_cli_runner()
     said = [runner.invoke(args=["users", "ensure-admin"]).output for _ in range(2)]
-    assert [KEPT in text for text in said] == [False, True]
+    assert [ACCOUNT_EXISTS in text for text in said] == [False, True]
     assert not any("seven quiet bicycles" in text for text in said)

@@ -47,7 +47,7 @@ def drawn(run_id: str) -> str:
     """The family of a run, as `told` tells it, with the names of tasks for ids."""
     run = fresh(Run, run_id)
     with reading():
-        family = relatives.of(run)
+        family = relatives.family_of(run)
         assert family is not None
         return named(family.branches)
 

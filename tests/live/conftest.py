@@ -19,7 +19,7 @@ def address(app: Flask) -> Iterator[str]:
         yield address
         hub = app.extensions.get("live")
         if hub is not None:
-            wait_for(lambda: hub.reader_count == 0, message="the reader did not end")
+            wait_for(lambda: hub._reader is None, message="the reader did not end")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.processes import Process, running
 from tests.servers import free_port, wait_for
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.live.places import KEY
+from webapp.live.slots import KEY
 from webapp.run_store.changes import announce
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.live.pace import BURST, FETCHES, INTERVAL, Pace, interval_for
+from webapp.live.pace import BURST, MAX_FETCHES_PER_SECOND, NEWS_INTERVAL, Pace, interval_for
 
 
 def told_within(seconds: float, interval: float) -> int:
@@ -20,11 +20,11 @@ def test_first_changes_are_told_at_once() -> None:
     for _ in range(BURST):
         assert pace.ready_at(0.0) == 0.0
         pace.take(0.0)
-    assert pace.ready_at(0.0) == INTERVAL
+    assert pace.ready_at(0.0) == NEWS_INTERVAL
 
 
 def test_burst_costs_two_a_second() -> None:
-    assert told_within(10.0, INTERVAL) in range(20, 20 + BURST + 1)
+    assert told_within(10.0, NEWS_INTERVAL) in range(20, 20 + BURST + 1)
 
 
 def test_pause_fills_up_no_more_than_a_burst() -> None:
@@ -36,7 +36,7 @@ def test_pause_fills_up_no_more_than_a_burst() -> None:
 
 
 def test_many_watchers_are_each_told_less_often() -> None:
-    assert interval_for(1) == INTERVAL
+    assert interval_for(1) == NEWS_INTERVAL
     each = told_within(1000.0, interval_for(100))
     # In the long run they fetch together no more often than a process can bear.
-    assert 100 * each / 1000 <= FETCHES * 1.1
+    assert 100 * each / 1000 <= MAX_FETCHES_PER_SECOND * 1.1

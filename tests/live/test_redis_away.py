@@ -31,6 +31,6 @@ def test_streams_say_that_redis_is_away_and_back(settings: Settings, tmp_path: P
             assert [stream.status for stream in opened] == [200, 200, 200, 200, 429]
             for stream in more:
                 stream.__exit__(None, None, None)
-        wait_for(lambda: app.extensions["live"].reader_count == 0, message="the reader did not end")
+        wait_for(lambda: app.extensions["live"]._reader is None, message="the reader did not end")
     with app.app_context():
         db.engine.dispose()

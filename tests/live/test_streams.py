@@ -91,14 +91,14 @@ def test_one_reader_feeds_all(address: str, viewer: Visitor, redis: redis_client
         readers = [client for client in redis.client_list() if client["cmd"] == "xread"]
         assert len(readers) == 1
         assert [thread.name for thread in threading.enumerate()].count("live-reader") == 1
-        assert app.extensions["live"].reader_count == 1
+        assert app.extensions["live"]._reader is not None
 
 
 def test_quiet_stream_gives_a_sign_of_life(
     address: str, viewer: Visitor, redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert stream_module.ALIVE_EVERY == 15.0
-    monkeypatch.setattr(stream_module, "ALIVE_EVERY", 0.2)
+    assert stream_module.KEEPALIVE_SECONDS == 15.0
+    monkeypatch.setattr(stream_module, "KEEPALIVE_SECONDS", 0.2)
     with listening(address, viewer, f"/live/runs/{RUN}") as listener:
         names = [listener.next().name for _ in range(5)]
     assert names == ["live", "news", "live", "live", "live"]
@@ -108,9 +108,9 @@ def test_stream_is_cut_when_its_sign_in_ends(
     address: str, viewer: Visitor, redis: redis_client.Redis, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Together with the second between two looks this is far below 30 s.
-    assert hub_module.CHECK_EVERY + hub_module.TEND_EVERY < 15
-    monkeypatch.setattr(hub_module, "CHECK_EVERY", 0.0)
-    monkeypatch.setattr(hub_module, "TEND_EVERY", 0.1)
+    assert hub_module.SIGN_IN_CHECK_SECONDS + hub_module.CLEANUP_SECONDS < 15
+    monkeypatch.setattr(hub_module, "SIGN_IN_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(hub_module, "CLEANUP_SECONDS", 0.1)
     with listening(address, viewer, "/live/runs") as listener:
         listener.until("news")
         viewer.post("/logout")
@@ -156,7 +156,7 @@ def test_reader_that_fails_is_replaced(
     with listening(address, viewer, "/live/runs") as listener:
         listener.until("news")
         with monkeypatch.context() as broken:
-            broken.setattr(connections, "gone", fail)
+            broken.setattr(connections, "disconnected", fail)
             assert listener.at_end()
     assert "the reader of changes has failed" in caplog.text
     with listening(address, viewer, "/live/runs") as again:
@@ -193,6 +193,6 @@ def test_five_streams_a_person_over_all_processes(
             assert now_there_is_room.status == 200
     for stream in elsewhere:
         hub.leave(stream)
-    wait_for(lambda: hub.reader_count == 0, message="the reader did not end")
+    wait_for(lambda: hub._reader is None, message="the reader did not end")
     with other_process.app_context():
         db.engine.dispose()

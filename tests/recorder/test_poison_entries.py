@@ -217,7 +217,7 @@ def test_an_end_is_recorded_although_its_schedule_cannot_be_looked_after(
     def broken(*_: Any) -> bool:
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr(failure_budgets, "look", broken)
+    monkeypatch.setattr(failure_budgets, "enforce", broken)
     ids = [bystander(redis), bystander(redis)]
     recorder.step()
     assert [fresh(Run, run_id).state for run_id in ids] == [RunState.SUCCEEDED] * 2

@@ -82,7 +82,7 @@ def test_cancel_all_ends_what_waits_and_asks_for_what_runs(operator: Visitor) ->
 
 
 def test_so_many_at_once(operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "MOST", 5)
+    monkeypatch.setattr(bulk, "MAX_BULK_RUNS", 5)
     make_runs(8, state=RunState.QUEUED)
     text = operator.get("/runs/cancel-all").text
     assert "Cancel 5 runs" in text

@@ -55,7 +55,7 @@ def test_refresh_begins_with_the_same_row_and_counts_what_is_new(context: Flask)
     top = Edge.of(listing.page(parse(""), now()).rows[0])
     make_run(created_at=now() + timedelta(seconds=5))
     make_run(RunState.FAILED, created_at=now() + timedelta(seconds=6))
-    assert [row.id for row in listing.same_page(parse(""), now(), top).rows] == made
+    assert [row.id for row in listing.page(parse(""), now(), top=top).rows] == made
     assert listing.newer_count(parse(""), now(), top) == 2
     assert listing.newer_count(parse("state:failed"), now(), top) == 1
 
@@ -124,7 +124,7 @@ def test_counts_are_by_state_and_stop_at_their_limit(context: Flask, monkeypatch
         "0",
     )
     assert counts.total == "9"
-    monkeypatch.setattr(listing, "COUNTED", 5)
+    monkeypatch.setattr(listing, "MAX_COUNTED", 5)
     limited = listing.counts(parse(""), now())
     assert (limited.text(RunState.SUCCEEDED), limited.total) == ("5+", "7+")
     of_task = listing.counts(parse("task:other state:succeeded"), now())
@@ -140,12 +140,12 @@ def test_counts_stay_with_a_filter_by_argument(context: Flask, monkeypatch: pyte
         assert (found.text(RunState.SUCCEEDED), found.text(RunState.FAILED), found.total) == ("3", "2", "5")
     assert listing.counts(parse("args.user:5 state:failed task:other"), now()).total == "0"
     # What only looks like it in the text is looked at too, and counts towards the limit.
-    monkeypatch.setattr(listing, "CANDIDATES", 5)
+    monkeypatch.setattr(listing, "MAX_CANDIDATES", 5)
     assert listing.counts(parse("args.user:5"), now()).total.endswith("+")
 
 
 def test_long_search_stops_and_leads_on(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "WINDOW", 20)
+    monkeypatch.setattr(listing, "WINDOW_SIZE", 20)
     make_runs(30)
     old = make_run(age=100, error="needle")
     search = parse("needle")
@@ -158,7 +158,7 @@ def test_long_search_stops_and_leads_on(context: Flask, monkeypatch: pytest.Monk
 
 
 def test_argument_search_leads_on_from_its_last_candidate(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "CANDIDATES", 10)
+    monkeypatch.setattr(listing, "MAX_CANDIDATES", 10)
     make_runs(15, args="[15, 51]")
     old = make_run(age=100, args="[5, 1]")
     search = parse("args.num1:5")

@@ -43,7 +43,7 @@ def test_time_goes_downwards() -> None:
     check(drawn, 3)
     tops = {box.member.task: box.y for box in drawn.boxes}
     assert tops["first"] < tops["called"] < tops["second"]
-    assert [line.arrow for line in drawn.lines] == [False, True]
+    assert [path.arrow for path in drawn.paths] == [False, True]
 
 
 @pytest.mark.parametrize("count", [1, 6, 7, 58])
@@ -54,7 +54,7 @@ def test_group_has_a_frame_around_its_members(count: int) -> None:
     assert frame.text == "chord of 1,000"
     inside = [box for box in drawn.boxes if box.y + box.height <= frame.y + frame.height]
     assert len(inside) == count
-    assert all(box.tile == (count > family_drawing.MOST_BOXES) for box in inside)
+    assert all(box.tile == (count > family_drawing.MAX_BOXES) for box in inside)
 
 
 def test_deep_calls_stay_within_the_drawing() -> None:
@@ -70,7 +70,7 @@ def test_long_names_fit_their_boxes() -> None:
         [node("accounting.reports." + "monthly_" * 20), node("a.rather.long.path.to.a.certain.task")]
     )
     assert all(
-        len(box.text) * family_drawing.CHARACTER <= box.width - family_drawing.AROUND_TEXT for box in drawn.boxes
+        len(box.text) * family_drawing.CHARACTER_WIDTH <= box.width - family_drawing.TEXT_MARGIN for box in drawn.boxes
     )
     assert [box.text[-1] for box in drawn.boxes] == ["…", "k"]
 
@@ -95,7 +95,7 @@ _MEMBERS = st.builds(
 def test_whatever_messages_say_every_run_is_drawn_once(members: list[Member]) -> None:
     branches = family.tree(members)
     drawn = family_drawing.draw(branches)
-    check(drawn, family.size(branches))
+    check(drawn, len(family.members(branches)))
     ids = [box.member.id for box in drawn.boxes]
     assert len(ids) == len(set(ids))
     assert {member.id for member in members} <= set(ids)

@@ -42,7 +42,7 @@ def kept() -> set[str]:
 
 def clean(found: retention.Rules = retention.DEFAULTS, at: datetime | None = None) -> dict[str, int]:
     db.session.rollback()
-    return retention.delete_old(db.engine, found, at or now(), pause=lambda: None, patience=60).deleted
+    return retention.delete_old(db.engine, found, at or now(), pause=lambda: None, max_seconds=60).deleted
 
 
 def make_line(run_id: str, entry: str = "1") -> None:
@@ -122,19 +122,19 @@ def test_nobody_is_held_up_while_many_are_deleted(context: Flask) -> None:
         writes += 1
 
     with transactions() as seen:
-        done = retention.delete_old(db.engine, retention.DEFAULTS, now(), pause=write_meanwhile, patience=60)
+        done = retention.delete_old(db.engine, retention.DEFAULTS, now(), pause=write_meanwhile, max_seconds=60)
     deleting = [one for one in seen if one]
     assert done == retention.Cleaned({"succeeded": MANY}, finished=True)
-    assert max(one.get("runs", 0) for one in deleting) == retention.BATCH
-    assert max(one["run_lines"] for one in deleting) == retention.LINES
+    assert max(one.get("runs", 0) for one in deleting) == retention.BATCH_SIZE
+    assert max(one["run_lines"] for one in deleting) == retention.LINE_BATCH_SIZE
     assert sum(one["run_lines"] for one in deleting) == 5_000
-    assert writes == len(deleting) == MANY // retention.BATCH + 2
+    assert writes == len(deleting) == MANY // retention.BATCH_SIZE + 2
     assert kept() == {other}
 
 
 def test_what_there_is_no_time_for_is_left_to_a_further_run(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     make_runs(600, created_at=now() - timedelta(days=40), ended_at=now() - timedelta(days=40))
-    monkeypatch.setattr(retention, "PATIENCE", 0)
+    monkeypatch.setattr(retention, "MAX_CLEANING_SECONDS", 0)
     told: list[int] = []
     assert retention.clean(now(), "the-run", told.append) == {"deleted": {"succeeded": 500}, "finished": False}
     with reading():

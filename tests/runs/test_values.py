@@ -92,7 +92,7 @@ def test_deep_values_are_shown_as_far_as_they_can_be(levels: int) -> None:
         assert not tree.whole
     written = values.as_json(text)
     assert "hush" not in written
-    assert ("…" in written) == (levels > values.DEEPEST)
+    assert ("…" in written) == (levels > values.MAX_DEPTH)
 
 
 def test_huge_values_cost_a_page_no_more_than_others() -> None:

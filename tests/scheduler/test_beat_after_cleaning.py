@@ -29,7 +29,7 @@ def _end(beats: Rig) -> None:
 
 
 def _clean(beats: Rig, now: datetime) -> int:
-    return sum(service.delete_old(beats.engine, RULES, now, pause=lambda: None, patience=60).deleted.values())
+    return sum(service.delete_old(beats.engine, RULES, now, pause=lambda: None, max_seconds=60).deleted.values())
 
 
 @pytest.mark.parametrize("afterwards", ["another beat", "clock set back", "edited", "switched off and on"])

@@ -124,7 +124,7 @@ def test_a_handler_that_spoils_the_message(beats: Rig, redis: redis_client.Redis
 
 def test_a_failure_budget_counts_it(beats: Rig, context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(failure_budgets, "look", lambda _, failed, _succeeded: looked.extend(failed))
+    monkeypatch.setattr(failure_budgets, "enforce", lambda _, failed, _succeeded: looked.extend(failed))
     bad = queued(beats, args="no JSON")
     check(beats, [bad], [])
     assert looked == [bad]

@@ -257,5 +257,5 @@ def test_a_broker_that_is_away(app: Flask, scheduler: Visitor, number: int, monk
         raise broker.BrokerAway("nobody listens there")
 
     run(app, number, "queued")
-    monkeypatch.setattr(broker, "check", away)
+    monkeypatch.setattr(broker, "ping", away)
     assert broken(scheduler, number) == ("Broker", "The broker does not answer: nobody listens there")

@@ -73,8 +73,8 @@ def test_gone_workers_come_last_and_are_forgotten_after_a_day(context: Flask) ->
     make_worker("c-alive")
     make_worker("d-long-gone", silent_for=90_000)
     with reading():
-        lines = [(line.row.name, line.alive) for line in service.workers(now())]
-    assert lines == [
+        rows = [(row.worker.name, row.alive) for row in service.workers(now())]
+    assert rows == [
         ("c-alive", True),
         ("a-silent", False),
         ("b-stopped", False),
@@ -99,7 +99,7 @@ def test_queues_show_depth_consumers_and_the_oldest(context: Flask, redis: objec
     old = now() - timedelta(minutes=5)
     make_run(RunState.QUEUED, created_at=old, queue="lonely")
     with reading():
-        found = {line.name: line for line in service.queues(now()).lines}
+        found = {row.name: row for row in service.queues(now()).rows}
     assert {name: line.depth for name, line in found.items()} == {"beatdesk": 3, "mail": 0, "lonely": 0}
     assert (found["beatdesk"].workers, found["lonely"].workers) == (["w1"], [])
     assert (found["lonely"].oldest, found["mail"].oldest) == (old, None)

@@ -1,1 +1,1 @@
-"""The database: its engine, moments, conditions and searches in the words of each dialect, pages along a key."""
+"""The database: engine, moments, and what statements say differently in each dialect."""

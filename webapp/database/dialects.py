@@ -1,7 +1,7 @@
-"""What statements say differently to PostgreSQL and to SQLite: with `engine`, the only place that asks which it is.
+"""The differences between statements for PostgreSQL and for SQLite: with `engine`, the only place that has them.
 
-Expressions decide when they are compiled, so that who writes a query need not know the database. Statements written as
-text decide when they are executed. No Flask here: beat uses them too.
+Expressions choose a form when they are compiled, so that queries need not know the database; statements written as text
+choose it when they are executed. No Flask here: beat uses them too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from webapp.database import engine
 from webapp.database.engine import array_literal, encodable_parameters, sqlite_moment
 
-# The types of columns of a batch, as PostgreSQL calls them.
+# The types of the columns of a batch, in PostgreSQL's words.
 TEXT, NUMBER, LARGE_NUMBER, FRACTION, MOMENT = "text", "int", "bigint", "float8", "timestamptz"
 
 Bound = sa.Connection | sa.Engine
 
 
 def is_sqlite(bound: Bound) -> bool:
-    """For the few whose statements have another shape on SQLite; `tests/test_shape.py` lists them."""
+    """For the few modules whose statements differ as a whole; `tests/test_shape.py` lists them."""
     return bound.dialect.name == "sqlite"
 
 
@@ -41,7 +41,7 @@ class Either(FunctionElement[Any]):
         self.type = on_postgresql.type
 
     def self_group(self, against: Any = None) -> Any:
-        """Itself: SQLAlchemy would have SQLite compare a condition with 1, and go past its indexes."""
+        """The element itself: otherwise SQLite would compare a condition with 1, and use no index."""
         return self
 
 
@@ -56,13 +56,13 @@ def _on_postgresql(element: Either, compiler: Any, **more: Any) -> str:
 
 
 class Many(sa.TypeDecorator[Sequence[Any]]):
-    """Many numbers or texts as one parameter, for `one_of`."""
+    """A list of numbers or texts as one parameter, for `one_of`."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> str:
-        """An array's text, or JSON."""
+        """The text of an array, or JSON."""
         given = list(value or ())
         return array_literal(given) if dialect.name == "postgresql" else json.dumps(encodable_parameters(tuple(given)))
 
@@ -73,9 +73,9 @@ def many(values: Iterable[Any]) -> sa.BindParameter[Any]:
 
 
 def one_of(column: Any, given: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
-    """Whether it is one of these, a parameter of the type Many.
+    """Whether a column is in a list, a parameter of the type Many.
 
-    A parameter for each of fifty takes the database as long to read and to plan as to find them, thousands longer.
+    With a parameter for each value, parsing and planning take as long as finding fifty rows, and longer for thousands.
     """
     listed = sa.func.json_each(given).table_valued("value")
     array = sa.cast(given, postgresql.ARRAY(column.type))
@@ -83,7 +83,7 @@ def one_of(column: Any, given: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
 
 
 def seconds_between(start: Any, end: Any) -> sa.ColumnElement[float]:
-    """From one moment to another."""
+    """The seconds from one moment to another."""
     days = sa.func.julianday(end) - sa.func.julianday(start)
     return Either(on_sqlite=days * 86400.0, on_postgresql=sa.func.extract("epoch", end - start))
 
@@ -102,26 +102,26 @@ def tail(text: Any, length: int) -> sa.ColumnElement[str]:
 
 
 def insert(bound: Bound, table: Any) -> Any:
-    """An INSERT that can have a word on conflicts, which is no part of standard SQL."""
+    """An INSERT that can have an ON CONFLICT clause, which is not standard SQL."""
     return sqlite.insert(table) if is_sqlite(bound) else postgresql.insert(table)
 
 
 def along(bound: Bound, table: str, index: str) -> str:
-    """A table in a FROM that is read along an index; SQLite, which has no statistics, has to be told."""
+    """A table in a FROM clause that is read along an index; SQLite has no statistics and needs a hint."""
     return f"{table} INDEXED BY {index}" if is_sqlite(bound) else table
 
 
 def lock(connection: sa.Connection, number: int) -> None:
-    """Wait until no other transaction has locked this number. SQLite has one writer anyway."""
+    """Take an advisory lock for the transaction. SQLite has only one writer anyway."""
     if not is_sqlite(connection):
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 class DriverStatement:
-    """A statement in the drivers' own words, to go past SQLAlchemy by `engine.first_row`.
+    """A statement in the drivers' own form, executed without SQLAlchemy by `engine.first_row`.
 
-    For the claim: SQLAlchemy took a worker several times what the statement takes. `{name}` stands for a parameter,
-    `{now}` for the database's clock, `{ago}` for what it showed so long before.
+    For the claim: SQLAlchemy takes a worker several times as long as the statement. `{name}` stands for a parameter,
+    `{now}` for the database's clock, `{ago}` for the moment `ago` before it.
     """
 
     def __init__(self, text: str, names: Sequence[str], ago: timedelta) -> None:
@@ -151,17 +151,17 @@ def _raw(bound: Bound, given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class BatchStatement:
-    """A statement over many rows, which it has as the table `told` of these columns where its text says `{batch}`.
+    """A statement over many rows, which `{batch}` in its text makes available as the table `told` with these columns.
 
-    They are handed over in one parameter (SQLite) or in one for each column: a statement for each row, even prepared,
-    costs both its program and PostgreSQL more than the change itself. `{now}` is the database's clock. The ids that the
-    statement is about are the first column. `{unlocked}` is a condition that leaves out rows of the table `locking`
-    that another transaction has locked.
+    The rows are one parameter (SQLite) or one for each column: a statement for each row, even prepared, costs both the
+    program and PostgreSQL more than the change itself. `{now}` is the database's clock. The first column has the ids of
+    the rows to change. `{unlocked}` is a condition that leaves out rows of the table `locking` that another transaction
+    has locked.
     """
 
     def __init__(self, columns: Mapping[str, str], text: str, locking: str = "") -> None:
         self.columns = columns
-        # Texts of this program's own; the values go as parameters.
+        # Built from constants of this program; the values are parameters.
         arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
         fields = ", ".join(f"value ->> {place} AS {name}" for place, name in enumerate(columns))
         chosen = f"id = ANY(CAST(:{next(iter(columns))} AS int[]))"
@@ -176,16 +176,16 @@ class BatchStatement:
         }
 
     def execute(self, connection: sa.Connection, rows: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Each row has the values of the columns in their order, moments aware. Gives the ids that the text returns.
+        """Execute it for rows with the values of the columns in their order, moments aware. Gives the ids it returns.
 
         Commits nothing.
         """
-        # In order, so that two who write overlapping sets wait for each other instead of blocking each other.
+        # In order, so that two transactions with overlapping rows wait for each other instead of deadlocking.
         ordered = sorted(rows, key=itemgetter(0))
         if not ordered:
             return []
         if is_sqlite(connection):
-            # Encodable before they are written as one text, in which an escape would be one of JSON's.
+            # Escaped before they become JSON text, in which the same escapes would be JSON's own.
             encoded = list(map(encodable_parameters, ordered))
             given = {"rows": json.dumps(encoded, ensure_ascii=False, separators=(",", ":"), default=sqlite_moment)}
         else:

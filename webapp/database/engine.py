@@ -1,4 +1,4 @@
-"""What all models share: one metadata, one way to keep moments, one way to open an engine.
+"""The base of all models: one metadata, the types of columns, one way to create an engine.
 
 No Flask here: beat and the recorder use this without an application.
 """
@@ -26,8 +26,8 @@ from webapp.encoding import NAME_LENGTH, encodable, shortened
 SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}
 
 
-# Whether transactions that begin in this context only read. On SQLite they then never wait for a writer; a write in
-# one may fail when another process wrote meanwhile.
+# Whether transactions that begin in this context only read. On SQLite they then never wait for a writer; a write may
+# fail if another process wrote meanwhile.
 read_only: ContextVar[bool] = ContextVar("read_only", default=False)
 
 # Seconds a write transaction waits in line on SQLite.
@@ -41,13 +41,13 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """A moment. Takes aware datetimes only, gives aware UTC ones; SQLite keeps them as UTC without a zone."""
+    """A moment. Takes only aware datetimes, returns them in UTC; SQLite keeps them in UTC without a zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Refuse a moment without a zone: guessing one is how schedules fire at the wrong hour."""
+        """Refuse a moment without a zone: a guessed one makes schedules fire at the wrong hour."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -56,20 +56,20 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Hand out UTC, whatever the session's zone is."""
+        """The moment in UTC, whatever the session's zone is."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Name(sa.TypeDecorator[str]):
-    """A name that other programs give, of a task, a queue or a worker; one that is too long is cut, and ends in "…"."""
+    """The name of a task, queue or worker, which other programs choose; a longer one is cut, and ends in "…"."""
 
     impl = sa.String(NAME_LENGTH)
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """Cut it, also where it is looked for."""
+        """The shortened name, in conditions too."""
         return None if value is None else shortened(value, NAME_LENGTH)
 
 
@@ -80,15 +80,15 @@ def now() -> datetime:
 
 NOW_SQL = {
     "postgresql": "clock_timestamp()",
-    # The form in which SQLAlchemy keeps moments on SQLite, so that they compare as text.
+    # The form in which SQLAlchemy keeps moments on SQLite, so that they can be compared as text.
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
 }
 
 
 def database_now(connection: sa.Connection, later: timedelta = timedelta()) -> sa.ColumnElement[datetime]:
-    """The database's clock as an SQL expression, or a moment so much later (earlier, when it is negative).
+    """The database's clock as an SQL expression, plus `later`, which may be negative.
 
-    For what processes on machines with different clocks must agree on: who is alive, and whose claim has run out.
+    For decisions on which machines with different clocks must agree: which processes are alive, which claims expired.
     """
     return sa.literal_column(now_sql(connection, later), UtcDateTime())
 
@@ -99,7 +99,7 @@ def now_sql(connection: sa.Connection, later: timedelta = timedelta()) -> str:
 
 
 def now_text(dialect: str, later: timedelta) -> str:
-    """The same by the name of the database."""
+    """The same for the name of a dialect."""
     if not later:
         return NOW_SQL[dialect]
     if dialect == "postgresql":
@@ -115,8 +115,8 @@ def sqlite_moment(moment: datetime) -> str:
 def engine_options(url: str) -> dict[str, Any]:
     """Keyword arguments for `create_engine`, the same in every process.
 
-    What gives up a PostgreSQL that does not answer, after 3 s rather than never, is in `postgresql`. Errors do not tell
-    the values of a statement: they are logged, and arguments of runs can be secret.
+    Time-outs for a PostgreSQL that does not answer are in `postgresql`. Errors do not contain the values of a
+    statement: errors are logged, and arguments of runs can be secret.
     """
     options: dict[str, Any] = {"execution_options": {"schema_translate_map": SCHEMA_MAP}, "hide_parameters": True}
     if url.startswith("postgresql"):
@@ -128,7 +128,7 @@ def engine_options(url: str) -> dict[str, Any]:
             },
         }
     else:
-        # Waiting for the write lock is done in `_begin_writing`, where other greenlets can go on meanwhile.
+        # `_begin_writing` waits for the write lock, in a way that lets other greenlets continue.
         options |= {"connect_args": {"timeout": 0}}
     return options
 
@@ -149,7 +149,7 @@ def create_engine(url: str, connect_args: Mapping[str, Any] | None = None) -> sa
 
 
 def prepare(engine: sa.Engine) -> None:
-    """What an engine of ours does besides its options."""
+    """Add our event listeners to an engine."""
     sa.event.listen(engine, "before_cursor_execute", _encode_parameters, retval=True)
     if engine.dialect.name == "postgresql":
         postgresql.prepare(engine)
@@ -160,12 +160,12 @@ def prepare(engine: sa.Engine) -> None:
 def _encode_parameters(
     _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
 ) -> tuple[str, Any]:
-    """Whatever is written or looked for is text that the database can hold."""
+    """Escape text that the database cannot hold, in everything that is written or searched for."""
     return statement, encodable_parameters(parameters)
 
 
 def encodable_parameters(parameters: Any) -> Any:
-    """The parameters of a statement, or a list of such, with every text in them encodable; mostly they are."""
+    """The parameters of a statement, or a list of these, with every text in them encodable."""
     if isinstance(parameters, list):
         return [encodable_parameters(each) for each in parameters]
     if isinstance(parameters, Mapping):
@@ -188,17 +188,17 @@ def is_about_values(error: Exception) -> bool:
     if error.connection_invalidated:
         return False
     if state := getattr(error.orig, "sqlstate", None):
-        # Data, constraints, and what is beyond a limit of the server's, such as the size of a row in an index.
+        # Data, constraints, and limits of the server, such as the size of a row in an index.
         return state[:2] in ("22", "23", "54")
     return isinstance(error, (sa.exc.DataError, sa.exc.IntegrityError)) or "binding parameter" in str(error.orig)
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
-    """Make SQLite fit for several processes: WAL, enforced foreign keys, and write transactions that wait in line.
+    """Prepare SQLite for several processes: WAL, enforced foreign keys, and write transactions that wait for the lock.
 
     The driver's own handling begins a transaction as a reader and upgrades it at the first write, which fails at once
-    with "database is locked" when another process wrote meanwhile. We begin explicitly instead: as a writer, waiting in
-    line, unless `read_only` is set in this context.
+    with "database is locked" when another process wrote meanwhile. We begin explicitly instead: as a writer, unless
+    `read_only` is set in this context.
     """
 
     @sa.event.listens_for(engine, "connect")
@@ -224,8 +224,8 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 def _begin_writing(connection: sa.Connection) -> None:
     """Take SQLite's write lock, or raise OperationalError after SQLITE_LOCK_WAIT seconds.
 
-    The wait sleeps in Python and not in SQLite: under gevent the holder of the lock may be another greenlet of this
-    very thread, which SQLite's own wait would keep from ever finishing.
+    It waits in Python and not in SQLite: under gevent the lock may belong to another greenlet of this thread, which
+    SQLite's own wait would block.
     """
     give_up = time.monotonic() + SQLITE_LOCK_WAIT
     while True:
@@ -240,17 +240,17 @@ def _begin_writing(connection: sa.Connection) -> None:
 
 
 def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The first row of a statement in the driver's own text, in a transaction of its own, past SQLAlchemy.
+    """The first row of a statement in the driver's own form, in a transaction of its own, without SQLAlchemy.
 
-    None when there is no row, and when anything failed: whoever asks again by SQLAlchemy waits in line for SQLite's
-    lock, gets another connection for one that was lost, and its errors.
+    None if there is no row, and after any error: the caller then repeats it by SQLAlchemy, which waits for SQLite's
+    lock, replaces a lost connection, and raises errors.
     """
     given = encodable_parameters(given)
     if engine.dialect.name == "postgresql":
         return postgresql.first_row(engine, statement, given)
     connection = engine.raw_connection()
     try:
-        # To the end, which ends its transaction.
+        # All rows, which ends the transaction.
         rows = connection.cursor().execute(statement, given).fetchall()
     except sqlite3.Error:
         return None
@@ -260,9 +260,9 @@ def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tu
 
 
 def array_literal(values: Iterable[str | int | datetime | None]) -> str:
-    """PostgreSQL's text of an array, for a parameter that the statement casts; the driver makes it ten times slower.
+    """An array as PostgreSQL's text, for a parameter that the statement casts; ten times faster than the driver's own.
 
-    JSON has the same quotes and escapes, but for control characters, which PostgreSQL takes as they are. A moment must
+    JSON has the same quotes and escapes, except for control characters, which PostgreSQL takes unescaped. A moment must
     be aware.
     """
     given = list(map(_encodable, values))
@@ -272,7 +272,7 @@ def array_literal(values: Iterable[str | int | datetime | None]) -> str:
     return f"{{{text[1:-1]}}}"
 
 
-# A pair of backslashes is one of the text, and what follows it is no escape.
+# Two backslashes are one of the text, and do not begin an escape.
 _ESCAPED_CONTROL = re.compile(r"\\\\|\\(?:[bfnrt]|u00[01][0-9a-f])")
 
 

@@ -1,4 +1,4 @@
-"""Moments between epoch seconds, in which beat computes, and what a database keeps and drivers give out."""
+"""Conversion between epoch seconds, in which beat computes, and the moments of databases and drivers."""
 
 from __future__ import annotations
 

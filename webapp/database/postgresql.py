@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL that do not wait for ever: a server that hangs is one that is away.
+"""Connections to PostgreSQL with client-side time-outs: a server that hangs counts as away.
 
-A server that is stopped or overloaded keeps its connections and answers nothing. Neither its own time limits nor the
-kernel's help then; only the client can give up.
+A server that is stopped or overloaded keeps its connections open and does not answer. Neither its own time limits nor
+the kernel's help then; only the client can give up.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-# Seconds for the question, before each use of a connection, whether the server is there.
+# Seconds for the ping before each use of a connection.
 PING_TIMEOUT = 1.0
-# Seconds for a new connection; psycopg takes nothing shorter.
+# Seconds for a new connection, the minimum of psycopg.
 CONNECT_TIMEOUT = 2
-# Seconds that the server allows a statement, and after which the client gives up a server that does not keep to it.
+# Seconds after which the server cancels a statement, and after which the client gives up a server that did not.
 STATEMENT_TIMEOUT = 30.0
 ANSWER_TIMEOUT = STATEMENT_TIMEOUT + 5.0
 
 
-# For so many seconds after an answer a server is taken to be there still, in this context; 0 where it is asked before
-# each use. For whom an error, or a longer wait, matters less than the question: a server that hangs just now is waited
-# for as long as one that takes long for a statement.
+# For so many seconds after an answer connections are not pinged in this context; with 0 they are before each use. For
+# code to which the cost of a ping matters more than a longer wait: without it, a server that hangs is noticed only
+# after `ANSWER_TIMEOUT`.
 trusted_for: ContextVar[float] = ContextVar("trusted_for", default=0.0)
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection on which no answer is awaited longer than `patience` seconds. `answered_at` is a monotonic time."""
+    """A connection that waits at most `patience` seconds for an answer. `answered_at` is a monotonic time."""
 
     patience = ANSWER_TIMEOUT
     answered_at = float("-inf")
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg's. Raises OperationalError, with the connection closed, when the server says nothing."""
+        """As psycopg's. Raises OperationalError, and closes the connection, if the server does not answer in time."""
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  # it has no public name
@@ -45,7 +45,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def prepare(engine: sa.Engine) -> None:
-    """Have an engine use such connections, and ask before each use whether the server is there."""
+    """Have an engine use such connections, and ping the server before each use."""
 
     @sa.event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, args: Any, parameters: Any) -> Connection:
@@ -62,7 +62,7 @@ def prepare(engine: sa.Engine) -> None:
             connection.execute("SELECT 1")
             connection.autocommit = False
         except psycopg.Error as error:
-            # The others are as old as this one.
+            # The other connections are as old.
             raise sa.exc.InvalidatePoolError from error
         connection.patience = ANSWER_TIMEOUT
         connection.answered_at = time.monotonic()
@@ -70,7 +70,7 @@ def prepare(engine: sa.Engine) -> None:
 
 def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """See `webapp.database.engine.first_row`."""
-    # Who claims many a second need not ask each time.
+    # Many claims a second need no ping each.
     token = trusted_for.set(1.0)
     try:
         connection = engine.raw_connection()
@@ -84,7 +84,7 @@ def first_row(engine: sa.Engine, statement: str, given: Mapping[str, Any]) -> tu
         driver.autocommit = False
         driver.answered_at = time.monotonic()
     except BaseException as error:
-        # Also when the task's time is over just now: an answer may still come, and each statement commits by itself.
+        # Also at the time limit of a task: an answer may still come, and each statement commits by itself.
         connection.invalidate(error)
         if isinstance(error, psycopg.Error):
             return None

@@ -1,4 +1,4 @@
-"""Files that their owner alone may read: the data folder, its secrets, a SQLite database."""
+"""Permissions of private files: the data folder, its secrets, a SQLite database."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 logger = logging.getLogger(__name__)
 
-# SQLite gives the files beside a database its rights, but leaves those that are there.
+# SQLite creates the files beside a database with its permissions, but does not change existing ones.
 SIDECARS = ("", "-wal", "-shm", "-journal")
 
 
 def tighten(paths: Iterable[Path]) -> str | None:
-    """Take the rights of group and others away; one line that says so, or that it cannot be done, or None.
+    """Remove the permissions of group and others; gives a line about it, or about a failure, or None.
 
-    What is shared on purpose, as a folder with the sticky bit, stays as it is.
+    A folder with the sticky bit is shared on purpose and stays as it is.
     """
     done: list[str] = []
     for path in paths:
@@ -46,10 +46,10 @@ def database_files(url: str) -> list[Path]:
 
 
 def protect_database(url: str) -> None:
-    """Make the file of a SQLite database private before it has content; tighten those that are there, and log it."""
+    """Create the file of a SQLite database with private permissions, or restrict existing ones and log it."""
     files = database_files(url)
     if files:
-        # Where it cannot be made, opening it says why.
+        # If it cannot be created, opening the database reports why.
         with suppress(OSError):
             os.close(os.open(files[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     if line := tighten(files):

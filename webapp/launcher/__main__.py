@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(root: Path = ROOT) -> int:
-    """Run the Procfile in `root` until told to stop. An error is one line, and exit code 1."""
+    """Run the Procfile in `root` until a signal. An error is one line, and exit code 1."""
     terminal = Terminal(verbose=bool(os.environ.get("VERBOSE")))
     try:
         launch(os.environ, root, terminal)

@@ -1,8 +1,9 @@
-"""Installs what a command of the Makefile needs.
+"""Installs the packages and programs that the Makefile's commands need.
 
-It is run by the machine's own Python, so it imports the standard library only. `bootstrap.py base` makes `.venv` with
-what runs, `bootstrap.py dev` adds what tests and checks need, and `bootstrap.py programs` finds the programs that tests
-start, a browser and servers, or installs them from Debian's packages. Each does nothing when all is there already.
+It is run by the machine's own Python, so it imports the standard library only. `bootstrap.py base` creates `.venv` with
+the packages for running, `bootstrap.py dev` adds those for tests and checks, and `bootstrap.py programs` finds the
+programs that tests start, a browser and servers, or installs them from Debian's packages. Each does nothing if all is
+installed.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Of Debian's package: the script on the PATH is for the system's own service.
+# From Debian's package; the script on the PATH is for the system's own service.
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-# Not on the PATH of everybody.
+# Not on the PATH of ordinary users.
 NGINX = Path("/usr/sbin/nginx")
 LIBATOMIC = "libatomic.so.1"
 
 
 class SetupError(Exception):
-    """Something cannot be installed. The text is one line that says what to do."""
+    """An installation failed. The text is one line that says what to do."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the one argument says. Returns the exit code; an error becomes one line."""
+    """Run the step of the one argument. Returns the exit code; an error becomes one line."""
     steps = {"base": lambda: install("base"), "dev": lambda: install("dev"), "programs": ensure_programs}
     if len(arguments) != 1 or arguments[0] not in steps:
         return _complain(f"Usage: bootstrap.py {'|'.join(steps)}")
@@ -46,13 +47,13 @@ def main(arguments: list[str]) -> int:
 
 
 def install(name: str, *, venv: Path = VENV, requirements: Path = REQUIREMENTS) -> None:
-    """Bring the virtual environment to what `NAME.lock` says; a stamp in it makes the next call cost nothing.
+    """Install the packages of `NAME.lock` into the virtual environment; a stamp in it makes further calls cheap.
 
     Raises SetupError.
     """
     wanted = _fingerprint(requirements / f"{name}.lock")
     python = venv / "bin" / "python"
-    # What tests need contains what runs, so an environment with the former serves both.
+    # The packages for tests include those for running.
     stamps = [venv / f"{installed}.lock.sha256" for installed in {name, "dev"}]
     if _works(python) and any(_is_current(stamp, requirements) for stamp in stamps):
         return
@@ -85,7 +86,7 @@ def find_nginx() -> str | None:
 
 
 def find_libatomic() -> str | None:
-    """What the browser's driver is linked with on Linux, and what a small system lacks; None where that is so."""
+    """The library that the browser's driver needs on Linux; None if it is missing, as on minimal systems."""
     try:
         ctypes.CDLL(LIBATOMIC)
     except OSError:
@@ -94,7 +95,7 @@ def find_libatomic() -> str | None:
 
 
 class Program(NamedTuple):
-    """A program that tests start, or a part of one: its name, Debian's package, and how it is found."""
+    """A program that tests start, or a library for one: its name, Debian's package, and a function that finds it."""
 
     name: str
     package: str
@@ -110,7 +111,7 @@ PROGRAMS = (
 
 
 def ensure_programs() -> None:
-    """See to it that the tests find the programs they start; raises SetupError if one cannot be had."""
+    """Install the programs that tests start where they are missing. Raises SetupError."""
     missing = [program for program in PROGRAMS if not program.find()]
     if not missing:
         return
@@ -125,11 +126,11 @@ def ensure_programs() -> None:
     for step in (["update", "--quiet"], ["install", "--quiet", "--yes", "--no-install-recommends", *packages]):
         _call(["apt-get", *step], f"{names} could not be installed ({{}}). {advice}")
     if still := [program.name for program in missing if not program.find()]:
-        raise SetupError(f"The Debian packages did not provide  {' and no '.join(still)}. {advice}")
+        raise SetupError(f"The Debian packages did not provide {' and no '.join(still)}. {advice}")
 
 
 def _make_venv(venv: Path, python: Path) -> None:
-    # An environment whose Python has gone, or that was only half made, is made anew; a sound one is kept.
+    # An environment that is incomplete, or whose Python is gone, is created again; a sound one is kept.
     fresh = ["--clear"] if venv.exists() and not _works(python) else []
     if not _works(python):
         _call(
@@ -139,13 +140,13 @@ def _make_venv(venv: Path, python: Path) -> None:
 
 
 def _compile(venv: Path, python: Path) -> None:
-    """Compile on all processors what pip would on one. Files that a package brings for other Pythons may fail."""
+    """Compile on all processors instead of pip's one. Files for other versions of Python may fail."""
     command = [str(python), "-m", "compileall", "-q", "-j", "0", str(venv / "lib")]
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  # the arguments are ours
 
 
 def _works(python: Path) -> bool:
-    # pip is asked for, not only Python: it is what an interrupted `venv` leaves out.
+    # Checks pip too, which an interrupted `venv` leaves out.
     finding = "import importlib.util as find, sys; sys.exit(find.find_spec('pip') is None)"
     return python.exists() and subprocess.run([python, "-c", finding], check=False, capture_output=True).returncode == 0  # noqa: S603  # the arguments are ours
 
@@ -160,15 +161,15 @@ def _fingerprint(lock: Path) -> str:
 
 
 def _call(command: list[str], complaint: str) -> None:
-    """Run the command silently; when it fails, its own last words go into the complaint's `{}`."""
+    """Run the command silently; if it fails, its error goes into the complaint's `{}`."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(  # noqa: S603  # the commands are ours; the names of programs are looked up like make's
         command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
     if done.returncode != 0:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        telling = [line for line in lines if line.upper().startswith(("ERROR", "E:"))] or lines or ["no reason given"]
-        raise SetupError(complaint.format(telling[-1].rstrip(".")))
+        errors = [line for line in lines if line.upper().startswith(("ERROR", "E:"))] or lines or ["no reason given"]
+        raise SetupError(complaint.format(errors[-1].rstrip(".")))
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What each process of `make run` finds in its environment: of what is secret only what it needs."""
+"""The environment of each process of `make run`, which has only the secrets that the process needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-# Who else has no use for it does not get it; a process of a name that is not known gets all but the first admin's.
+# Other known processes do not get these variables; a process with an unknown name gets all but ADMIN_PASSWORD.
 NEEDED_BY: Mapping[str, frozenset[str]] = {
     "ADMIN_PASSWORD": frozenset({"release"}),
     "MAIL_USERNAME": frozenset({"worker"}),
@@ -18,21 +18,23 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "CELERY_BROKER_URL": frozenset({"web", "worker", "beat", "recorder"}),
     "CELERY_RESULT_BACKEND": frozenset({"web", "worker", "beat", "recorder"}),
     "DATABASE_URL": frozenset({"release", "web", "worker", "beat", "recorder"}),
-    # Beat and the recorder open and seal the secret arguments of runs; whatever builds the application needs one.
+    # Beat and the recorder open and seal the secret arguments of runs; the others build the application.
     "SECRET_KEY": frozenset({"release", "web", "worker", "beat", "recorder"}),
 }
 PROCESSES = frozenset().union(*NEEDED_BY.values())
-# An embedded server reads its configuration; of the environment only what every program needs.
+# Embedded servers have configuration files, and get only the variables that every program needs.
 SERVERS = frozenset({"valkey", "smtp"})
-# By these an installation is known.
-OWN = ("SECRET_KEY", "DATABASE_URL")
-PLAIN = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
+# The variables that identify an installation.
+IDENTIFYING = ("SECRET_KEY", "DATABASE_URL")
+SERVER_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
 def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of the environment that is for the process of that name."""
+    """The part of the environment for the process of that name."""
     if name in SERVERS:
-        return {key: value for key, value in environ.items() if key in PLAIN or key.startswith(("LC_", "PYTHON"))}
+        return {
+            key: value for key, value in environ.items() if key in SERVER_VARIABLES or key.startswith(("LC_", "PYTHON"))
+        }
     known = name in PROCESSES
     return {
         key: value
@@ -42,10 +44,10 @@ def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Complete a command's environment with that of the `make run` whose data folder it finds (BEATDESK_DATA or ./var).
+    """Complete a command's environment with that of the `make run` of its data folder (BEATDESK_DATA or ./var).
 
-    While that runs these are all its settings, else the secret key. What is set already stays; everything does where a
-    SECRET_KEY or DATABASE_URL is set that is another installation's.
+    While that runs, these are all its settings; otherwise only the secret key. Variables that are set stay as they are,
+    and nothing is added if SECRET_KEY or DATABASE_URL is that of another installation.
     """
     folder = Path(environ.get("BEATDESK_DATA") or "var")
     kept: dict[str, str] = {}
@@ -54,8 +56,8 @@ def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
     with suppress(OSError):
         words = shlex.split((folder / "env.sh").read_text())
         kept |= dict(word.split("=", 1) for word in words if "=" in word)
-    # The scheme of a database's address has several spellings.
-    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in OWN]
+    # Without the scheme of a database's URL, which has several spellings.
+    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in IDENTIFYING]
     if all(same):
         for name, value in kept.items():
             if name != "PATH" and not environ.get(name):

@@ -1,5 +1,5 @@
-"""What can go wrong while starting."""
+"""Errors of the launcher."""
 
 
 class LaunchError(Exception):
-    """It cannot be started, or it cannot go on. The text is one line that says what to do."""
+    """Beatdesk cannot start, or cannot continue. The text is one line that says what to do."""

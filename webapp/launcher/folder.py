@@ -1,4 +1,4 @@
-"""The data folder: made, claimed by one launcher at a time, and home of the secrets that are made once."""
+"""The data folder: created and locked by one launcher at a time; it keeps the generated secrets."""
 
 from __future__ import annotations
 
@@ -18,32 +18,17 @@ LOCK = "lock"
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """A data folder that this process alone uses. Its path is absolute."""
+    """A data folder that this process has locked. Its path is absolute."""
 
     path: Path
 
     @property
-    def logs(self) -> Path:
-        """Where each process's whole output is kept."""
-        return self._made("log")
-
-    @property
-    def valkey(self) -> Path:
-        """Where the embedded Valkey keeps its data."""
-        return self._made("valkey")
-
-    @property
-    def mailbox(self) -> Path:
-        """Where the embedded SMTP server puts messages."""
-        return self._made("mailbox")
-
-    @property
     def secrets(self) -> list[Path]:
-        """The files that hold secrets, whether they exist or not."""
+        """The paths of files with secrets, which may not exist."""
         return [self.path / name for name in ("secret_key", "admin_password", "env.sh", "valkey/valkey.conf")]
 
     def kept_secret(self, name: str, length: int) -> tuple[str, bool]:
-        """The secret of that name, made of `length` random bytes if there is none; and whether it was made just now."""
+        """The secret of that name, generated from `length` random bytes if there is none; and whether it is new."""
         file = self.path / name
         if file.exists() and (kept := file.read_text().strip()):
             return kept, False
@@ -51,7 +36,8 @@ class DataFolder:
         write_private(file, made + "\n")
         return made, True
 
-    def _made(self, name: str) -> Path:
+    def subfolder(self, name: str) -> Path:
+        """A folder in it, created if needed."""
         folder = self.path / name
         folder.mkdir(exist_ok=True)
         return folder
@@ -59,16 +45,16 @@ class DataFolder:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[DataFolder]:
-    """Make the folder if need be and hold it; the claim ends with this process, however it ends.
+    """Create the folder if needed and lock it; the lock ends with this process, however it ends.
 
-    Raises LaunchError if it cannot be written to, or if another launcher holds it.
+    Raises LaunchError if it is not writable, or if another launcher has locked it.
     """
     path = path.absolute()
     try:
-        # It will hold people's names, mail and secrets.
+        # It will have names of people, mail and secrets.
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / LOCK).open("a+")
-        # Opening an old lock file proves nothing about a disk that has become full or read-only.
+        # An old lock file can be opened on a disk that has become full or read-only.
         with tempfile.TemporaryFile(dir=path) as probe:
             probe.write(b"can be written")
     except OSError as error:

@@ -1,10 +1,10 @@
-"""From nothing to ready, and down again.
+"""Starts everything, waits until it is ready, and stops it.
 
-1. Claim the data folder; complete the settings; choose what is embedded.
-2. At the same time: start the embedded servers, and bring the database up to date (`release` of the Procfile).
-3. Start every other line of the Procfile; ask `/readyz` until nothing is missing.
-4. Print the one line. From here on, what ends is started again.
-5. At Ctrl-C, SIGTERM or SIGHUP: the Procfile's processes first, then the servers that they need.
+1. Lock the data folder; complete the settings; choose which servers are embedded.
+2. At the same time: start the embedded servers, and migrate the database (`release` of the Procfile).
+3. Start every other process of the Procfile; poll `/readyz` until it is ready.
+4. Print the line for signing in. From here on, processes that end are restarted.
+5. At Ctrl-C, SIGTERM or SIGHUP: stop the Procfile's processes first, then the servers that they need.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import shlex
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,22 +21,23 @@ from typing import Any
 
 from honcho.environ import parse_procfile
 
+from webapp.config import reachable
 from webapp.database.private_files import database_files, tighten
 from webapp.launcher import probes
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
-from webapp.launcher.plan import Plan, SignIn, check, make_plan, require_free
+from webapp.launcher.plan import Plan, SignIn, make_plan, read_settings, require_free
 from webapp.launcher.supervisor import Spec, Supervisor
 
 STOP_SECONDS = 8.0
-"""Everything has ended by then, by force where asking does not help."""
+"""Everything has stopped by then; processes that do not react are killed."""
 
 READY_SECONDS = 120.0
-"""A start that takes longer has failed."""
+"""A start that takes longer fails."""
 
 REPORT_SECONDS = 10.0
-"""How often a slow start says what it waits for."""
+"""How often a slow start reports what is missing."""
 
 SHARED = (
     "BEATDESK_DATA",
@@ -58,20 +59,21 @@ SHARED = (
     "WEB_CONCURRENCY",
     "WORKER_QUEUES",
 )
-"""What another terminal needs to know, besides MAIL_*."""
+"""The settings for commands in other terminals, besides MAIL_*."""
 
-KEPT_INSIDE = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
+NOT_EXPORTED = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
+"""A shell that has read the file must not pass these to another installation's `make run`."""
 
-KEPT = "exists already"
-"""What `flask users ensure-admin` says when it made no account."""
+ACCOUNT_EXISTS = "exists already"
+"""The output of `flask users ensure-admin` when it created no account."""
 
 
 def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
-    """Run everything until it is told to stop. `root` holds the Procfile.
+    """Run everything until a signal. `root` has the Procfile.
 
-    Raises ConfigError or LaunchError, after everything that was started has ended.
+    Raises ConfigError or LaunchError, after everything that was started has stopped.
     """
-    settings = check(environ)
+    settings = read_settings(environ)
     with claimed(settings.data) as folder:
         if line := tighten([folder.path, *folder.secrets, *database_files(settings.database_url)]):
             terminal.say(line)
@@ -82,10 +84,10 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
 
 
 async def _run(plan: Plan, folder: DataFolder, root: Path, terminal: Terminal) -> None:
-    supervisor = Supervisor(plan.environ, root, folder.logs, terminal)
+    supervisor = Supervisor(plan.environ, root, folder.subfolder("log"), terminal)
     stop = _stop_signals(supervisor)
     try:
-        started = await _unless(stop, supervisor, _start(plan, supervisor, root, terminal))
+        started = await _until_stopped(stop, supervisor, _start(plan, supervisor, root, terminal))
         if started:
             supervisor.restarts = True
             await stop.wait()
@@ -100,14 +102,14 @@ async def _start(plan: Plan, supervisor: Supervisor, root: Path, terminal: Termi
     servers = _embedded(plan)
     supervisor.keep(*servers)
     release = supervisor.run(Spec("release", _shell(processes.pop("release"))))
-    said, _ = await asyncio.gather(release, _all_serve(servers.values()))
+    output, _ = await asyncio.gather(release, asyncio.gather(*map(probes.until, servers.values())))
     supervisor.keep(*(Spec(name, _shell(command)) for name, command in processes.items()))
     await _ready(plan, terminal)
-    terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=KEPT not in said))
+    terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=ACCOUNT_EXISTS not in output))
 
 
 def _embedded(plan: Plan) -> dict[Spec, Callable[[], Awaitable[bool]]]:
-    """Each embedded server, and what tells whether it serves."""
+    """Each embedded server, with the probe of whether it serves."""
     servers: dict[Spec, Callable[[], Awaitable[bool]]] = {}
     if (valkey := plan.valkey) is not None:
         spec = Spec("valkey", tuple(valkey.command()), last=True, hidden=True)
@@ -117,14 +119,9 @@ def _embedded(plan: Plan) -> dict[Spec, Callable[[], Awaitable[bool]]]:
     return servers
 
 
-async def _all_serve(probes_of_servers: Iterable[Callable[[], Awaitable[bool]]]) -> None:
-    for serves in probes_of_servers:
-        await probes.until(serves)
-
-
 async def _ready(plan: Plan, terminal: Terminal) -> None:
     began = reported = time.monotonic()
-    while missing := await probes.missing(plan.probe_host, plan.settings.port):
+    while missing := await probes.missing(reachable(plan.settings.host), plan.settings.port):
         waits_for = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         now = time.monotonic()
         if now - began > READY_SECONDS:
@@ -132,11 +129,11 @@ async def _ready(plan: Plan, terminal: Terminal) -> None:
         if now - reported > REPORT_SECONDS:
             terminal.say(f"Still waiting. {waits_for}")
             reported = now
-        await asyncio.sleep(probes.PAUSE)
+        await asyncio.sleep(probes.PROBE_INTERVAL)
 
 
-async def _unless(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[Any, Any, Any]) -> bool:
-    """Do the work; give it up when told to stop or when a process fails. Whether it was done. Raises LaunchError."""
+async def _until_stopped(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[Any, Any, Any]) -> bool:
+    """Do the work, but cancel it at a signal or when a process fails; gives whether it is done. Raises LaunchError."""
     doing = asyncio.create_task(work)
     others = [asyncio.create_task(stop.wait()), asyncio.create_task(supervisor.watch())]
     try:
@@ -152,32 +149,32 @@ async def _unless(stop: asyncio.Event, supervisor: Supervisor, work: Coroutine[A
 
 
 def _stop_signals(supervisor: Supervisor) -> asyncio.Event:
-    """An event that is set by the first signal to stop; the second one does not wait for anything."""
+    """An event that is set by the first signal; the second one kills everything."""
     stop = asyncio.Event()
 
-    def asked() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             supervisor.kill()
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # `nohup make run` is meant to outlive its terminal.
+        # With `nohup make run` it outlives its terminal.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, asked)
+            loop.add_signal_handler(number, on_signal)
     return stop
 
 
 def _shell(command: str) -> tuple[str, ...]:
-    """The command for a shell, as a Procfile means it. A single program takes the shell's place: signals reach it."""
+    """The command for a shell, as in a Procfile. A single program replaces the shell, so that signals reach it."""
     simple = not set(command) & set(";&|")
     return ("/bin/sh", "-c", f"exec {command}" if simple else command)
 
 
 def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
-    """The line that says where it is and how to sign in. `created`: the admin was made in this start.
+    """The line with the URL and how to sign in. `created` if this start created the admin.
 
-    Only then it has the password that the launcher made.
+    Only then the account has the password that the launcher generated.
     """
     start = f"Beatdesk is ready: {url}  sign in as {sign_in.email}"
     if sign_in.password is None:
@@ -194,9 +191,8 @@ def environment_file(folder: DataFolder, environ: Mapping[str, str]) -> Iterator
     """While it runs, `var/env.sh` gives `flask` and `celery` commands its settings (see `use_data_folder`)."""
     names = [name for name in environ if name in SHARED or name.startswith("MAIL_")]
     file = folder.path / "env.sh"
-    # A shell that has read the file hands what is not exported to no other installation's `make run`.
     lines = (
-        f"{'' if name in KEPT_INSIDE else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
+        f"{'' if name in NOT_EXPORTED else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
     )
     write_private(file, "".join(lines))
     try:

@@ -1,4 +1,4 @@
-"""What a process keeps for as long as it lives, taken out of the search for garbage."""
+"""Keeps the objects that live as long as their process out of garbage collection."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def building() -> Iterator[None]:
-    """Around the imports and the making of an application: nothing of it is garbage.
+def without_garbage_collection() -> Iterator[None]:
+    """Around the imports and the building of an application, which produce no garbage.
 
-    Python looks through all objects from time to time, for those that only refer to each other. While a process starts
-    that takes a fifth of its time; later it would be 200,000 objects, and 130 ms of the one request or task that
-    happens to be under way.
+    Python regularly searches all objects for unused cycles. That would take a fifth of the time of a start; later it
+    would search 200,000 objects, for 130 ms in the middle of some request or task.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What the processes write: all of it into log files, what a person should see onto the terminal."""
+"""The output of processes: all of it goes to log files, warnings and errors also to the terminal."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import TextIO
 from webapp.encoding import one_line
 
 LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|FATAL)\b")
-SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})
+SHOWN_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})
 ERROR_LINE = re.compile(r"^(?:[\w.]*(?:Error|Exception|Exit)\b|.*\b(?:ERROR|CRITICAL|FATAL)\b|sh: )")
 LOG_BYTES = 5 * 1024 * 1024
-"""A log file of this size is put aside once, so a process keeps at most twice this."""
+"""A log file of this size is rotated once, so a process keeps at most twice this."""
 
-LONGEST = 2000
+MAX_LINE_LENGTH = 2000
 """Characters of a line that the terminal shows."""
 
 
 class Terminal:
-    """The person's terminal. Results go to `out`, everything else to `err`."""
+    """The user's terminal. Results go to `out`, everything else to `err`."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, verbose: bool = False) -> None:
         self._out = out or sys.stdout
@@ -32,20 +32,20 @@ class Terminal:
         self.verbose = verbose
 
     def announce(self, line: str) -> None:
-        """The line that was waited for."""
+        """Print the result, in bold."""
         bold = self._out.isatty()
         self._write(self._out, f"\033[1m{line}\033[0m" if bold else line)
 
     def say(self, line: str) -> None:
-        """A word of the launcher's own."""
+        """Print a message of the launcher."""
         self._write(self._err, line)
 
     def relay(self, name: str, line: str) -> None:
-        """A line of a process."""
-        self._write(self._err, f"{name:<8} | {line[:LONGEST]}")
+        """Print a line of a process."""
+        self._write(self._err, f"{name:<8} | {line[:MAX_LINE_LENGTH]}")
 
     def _write(self, stream: TextIO, line: str) -> None:
-        # A terminal that was closed, or a pipe that nobody reads any more, is no reason to stop serving.
+        # A closed terminal or pipe must not stop the processes.
         with contextlib.suppress(OSError, ValueError):
             stream.write(f"{line}\n")
             stream.flush()
@@ -65,13 +65,13 @@ class Output:
         self._last: deque[str] = deque(maxlen=30)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes; whole lines go on at once."""
+        """Add the next bytes; complete lines are passed on at once."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line)
 
     def finish(self) -> None:
-        """The process has ended: what it wrote last may lack its line end."""
+        """Pass on the last line after the end of the process; it may lack its line end."""
         if self._rest:
             self._line(self._rest)
         self._rest, self._showing = b"", False
@@ -84,22 +84,22 @@ class Output:
         self._file.close()
 
     def last_lines(self) -> str:
-        """What it wrote last, some thirty lines."""
+        """The last thirty lines."""
         return "\n".join(self._last)
 
-    def telling_line(self) -> str:
+    def error_line(self) -> str:
         """The last line that looks like an error, else the last one."""
         lines = [line.strip() for line in self._last if line.strip()]
         errors = [line for line in lines if ERROR_LINE.match(line)]
         return (errors or lines or ["no output"])[-1]
 
     def _line(self, raw: bytes) -> None:
-        # What a task writes past its worker's log must not act on the terminal either.
+        # Control characters that a task prints must not reach the terminal.
         text = one_line(raw.decode(errors="replace").rstrip("\r"))
         self._last.append(text)
         self._file.emit(logging.makeLogRecord({"msg": text}))
         level = LEVEL.search(text[:200])
         if level:
-            self._showing = level[1] in SHOWN
+            self._showing = level[1] in SHOWN_LEVELS
         if self._terminal.verbose or (self._showing and not self._hidden):
             self._terminal.relay(self.name, text)

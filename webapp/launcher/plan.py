@@ -1,4 +1,4 @@
-"""What is to be started, from the settings that were given: what nobody named a server for is embedded."""
+"""The plan of a start, from the settings: a server for which none is configured is embedded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webapp.config import ConfigError, Settings, reachable
+from webapp.config import ConfigError, Settings
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder
 from webapp.launcher.valkey import Valkey
@@ -36,10 +36,9 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The first admin's.
+    """The sign-in of the first admin.
 
-    `password` is only known here if the launcher made it; `new` says that it did so just now, `file` where
-    it is kept.
+    `password` is set only if the launcher generated it, `new` if that was in this start; `file` has it.
     """
 
     email: str
@@ -50,7 +49,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be started. `environ` is for its processes, each of which gets a part."""
+    """The settings and embedded servers of a start. Each process gets a part of `environ`."""
 
     settings: Settings
     environ: Mapping[str, str] = field(repr=False)
@@ -58,23 +57,19 @@ class Plan:
     valkey: Valkey | None = None
     sink: Sink | None = None
 
-    @property
-    def probe_host(self) -> str:
-        """The address at which this machine reaches the pages."""
-        return reachable(self.settings.host)
 
-
-def check(environ: Mapping[str, str]) -> Settings:
-    """The settings, without touching anything; the secret key may still be missing. Raises ConfigError."""
-    settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **_given(environ)})
-    if "MAIL_DEFAULT_SENDER" in _given(environ):
-        # It needs what takes a while to import.
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings, checked; the secret key may still be missing. Raises ConfigError."""
+    given = _given(environ)
+    settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **given})
+    if "MAIL_DEFAULT_SENDER" in given:
+        # Imported only here, because the import is slow.
         from webapp.mail.gateway import read_sender
 
         read_sender(settings.mail.sender)
-    if not _given(environ).get("MAIL_SERVER"):
+    if "MAIL_SERVER" not in given:
         for name in MAIL_DETAILS:
-            if name in _given(environ):
+            if name in given:
                 raise ConfigError(
                     f"{name} is set but MAIL_SERVER is not. Set both, or neither to keep mail in a local mailbox."
                 )
@@ -82,24 +77,24 @@ def check(environ: Mapping[str, str]) -> Settings:
 
 
 def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
-    """Decide what is embedded, and complete the environment accordingly. Raises ConfigError."""
+    """Decide which servers are embedded, and complete the environment. Raises ConfigError."""
     given = _given(environ)
     ports = _free_ports(2)
     made = {
         **given,
         "BEATDESK_DATA": str(folder.path),
         "PYTHONUNBUFFERED": "1",
-        # The Procfile names programs; they are those of this virtual environment.
+        # The programs of the Procfile are those of this virtual environment.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
     }
     valkey = sink = None
     if "SECRET_KEY" not in given:
         made["SECRET_KEY"], _ = folder.kept_secret("secret_key", 48)
     if "REDIS_URL" not in given:
-        valkey = Valkey(folder.valkey, ports[0], secrets.token_urlsafe(24))
+        valkey = Valkey(folder.subfolder("valkey"), ports[0], secrets.token_urlsafe(24))
         made["REDIS_URL"] = valkey.url
     if "MAIL_SERVER" not in given:
-        sink = Sink(ports[1], folder.mailbox)
+        sink = Sink(ports[1], folder.subfolder("mailbox"))
         made |= {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(sink.port), "BEATDESK_MAILBOX": str(sink.mailbox)}
         made.setdefault("CONFIRM_ADDRESSES", "0")
     sign_in = SignIn(given.get("ADMIN_EMAIL", ADMIN_EMAIL))
@@ -109,7 +104,7 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
         made["ADMIN_PASSWORD"] = password
     made["ADMIN_EMAIL"] = sign_in.email
     settings = Settings.from_env(made)
-    # Told to all, so that each process has the same, whatever its working folder is.
+    # Explicit, so that all processes have the same values in any working folder.
     made |= {
         "DATABASE_URL": settings.database_url,
         "CELERY_BROKER_URL": settings.broker_url,
@@ -121,11 +116,11 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
 
 
 def require_free(host: str, port: int) -> None:
-    """See that the pages can be served at that address. Raises LaunchError."""
+    """Check that the pages can be served at that address. Raises LaunchError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as listener:
-            # As the web server does: connections that have just ended do not count.
+            # As the web server does: connections that have just been closed do not count.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:
@@ -140,7 +135,7 @@ def require_free(host: str, port: int) -> None:
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    """What is set; empty means not given."""
+    """The variables that are set; empty ones are not."""
     return {name: value for name, value in environ.items() if value.strip()}
 
 

@@ -1,26 +1,27 @@
-"""Whether what was started answers. Each probe asks once and gives its answer within seconds."""
+"""Probes of started processes. Each asks once and returns within seconds."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
-PATIENCE = 5.0
-"""Seconds that one question may take."""
+PROBE_TIMEOUT = 5.0
+"""Seconds that one probe may take."""
 
-PAUSE = 0.1
-"""Seconds between two questions."""
+PROBE_INTERVAL = 0.1
+"""Seconds between two probes."""
 
 
 async def until(probe: Callable[[], Awaitable[bool]]) -> None:
-    """Ask until the answer is yes."""
+    """Repeat a probe until it succeeds."""
     while not await probe():
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PROBE_INTERVAL)
 
 
 async def valkey_answers(port: int, password: str) -> bool:
-    """Whether the server at that port of this machine has read its data and serves."""
+    """Whether the Valkey at that port of this machine has loaded its data and serves."""
     return await _answers(port, f"AUTH {password}\r\nPING\r\n", [b"+OK", b"+PONG"])
 
 
@@ -29,30 +30,32 @@ async def smtp_answers(port: int) -> bool:
     return await _answers(port, "QUIT\r\n", [b"220 "])
 
 
+@asynccontextmanager
+async def _sending(host: str, port: int, text: str) -> AsyncIterator[asyncio.StreamReader]:
+    """A connection on which a text was sent, for reading its answer. Raises OSError or TimeoutError."""
+    async with asyncio.timeout(PROBE_TIMEOUT):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(text.encode())
+            yield reader
+        finally:
+            writer.close()
+
+
 async def _answers(port: int, question: str, beginnings: list[bytes]) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(question.encode())
-                return all([(await reader.readline()).startswith(beginning) for beginning in beginnings])
-            finally:
-                writer.close()
+        async with _sending("127.0.0.1", port, question) as reader:
+            return all([(await reader.readline()).startswith(beginning) for beginning in beginnings])
     except (OSError, TimeoutError):
         return False
 
 
 async def missing(host: str, port: int) -> dict[str, str]:
-    """What is not there yet by what `/readyz` says, each with the reason; empty when all is there."""
+    """The parts that are not ready by `/readyz`, each with the reason; empty if all are."""
+    address = f"[{host}]" if ":" in host else host
     try:
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                address = f"[{host}]" if ":" in host else host
-                writer.write(f"GET /readyz HTTP/1.0\r\nHost: {address}:{port}\r\n\r\n".encode())
-                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            finally:
-                writer.close()
+        async with _sending(host, port, f"GET /readyz HTTP/1.0\r\nHost: {address}:{port}\r\n\r\n") as reader:
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     except (OSError, TimeoutError):
         return {"web": "no answer"}
     status, _, _ = head.partition(b" ")[2].partition(b" ")

@@ -1,4 +1,4 @@
-"""One process with everything that it starts: begun, read, ended, none of it left behind."""
+"""A child process with all its descendants: started, its output read, and ended without remainders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1  # from Linux's sys/prctl.h
 
 
 class Process:
-    """A command in a session of its own: the terminal's Ctrl-C reaches only the launcher, which ends it in order."""
+    """A command in a session of its own: the terminal's Ctrl-C reaches only the launcher, which stops it in order."""
 
     def __init__(self, child: asyncio.subprocess.Process, said: asyncio.StreamReader, output: Output) -> None:
         self._child = child
@@ -27,7 +27,7 @@ class Process:
     @classmethod
     async def start(cls, command: Sequence[str], environ: Mapping[str, str], folder: Path, output: Output) -> Process:
         """Start the command in that folder. Raises OSError if there is no such program."""
-        # A pipe of our own: asyncio's hides the end of a process for as long as a child of it holds the pipe open.
+        # A pipe of our own: with asyncio's, a process does not end while a child of it has the pipe open.
         read, write = os.pipe()
         try:
             said = asyncio.StreamReader()
@@ -48,7 +48,7 @@ class Process:
         return cls(child, said, output)
 
     async def ended(self) -> int:
-        """Pass the output on until it has ended; then end what it has left running. Gives its exit code."""
+        """Pass on its output until it has ended; then kill the processes that it left. Gives the exit code."""
         reading = asyncio.create_task(self._read())
         code = await self._child.wait()
         self.kill()
@@ -57,12 +57,12 @@ class Process:
         return code
 
     def terminate(self) -> None:
-        """Ask it to end. Only itself: it knows best how to end what it has started."""
+        """Send SIGTERM to the process itself, which stops its own children."""
         with contextlib.suppress(ProcessLookupError):
             self._child.terminate()
 
     def kill(self) -> None:
-        """End it and everything in its session's group at once."""
+        """Kill it and its process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
 
@@ -77,7 +77,7 @@ def how_it_ended(code: int) -> str:
 
 
 def _die_with_launcher() -> Callable[[], None] | None:
-    """What a new process does first: ask the kernel to end it when the launcher is killed. Linux only."""
+    """A function for the new process, which has the kernel kill it if the launcher is killed. Linux only."""
     if sys.platform != "linux":
         return None
     launcher = os.getpid()
@@ -86,6 +86,6 @@ def _die_with_launcher() -> Callable[[], None] | None:
     def ask() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
-            os._exit(1)  # it was killed before we asked
+            os._exit(1)  # it was killed before the call
 
     return ask

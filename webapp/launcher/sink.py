@@ -1,7 +1,7 @@
 """The embedded SMTP server: every message becomes a file.
 
-It runs as `python -m webapp.launcher.sink --port PORT --mailbox FOLDER`. A file appears whole, under a name that
-sorts by arrival: `20260704T081500.000123Z.eml`. What the SMTP conversation said goes before the message as
+It runs as `python -m webapp.launcher.sink --port PORT --mailbox FOLDER`. A file appears complete, under a name that
+sorts by arrival: `20260704T081500.000123Z.eml`. The sender and recipients of the SMTP conversation are in the headers
 `X-MailFrom` and `X-RcptTo`.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-NAME = "%Y%m%dT%H%M%S.%fZ"
+FILE_NAME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
 class Mailbox:
@@ -27,10 +27,12 @@ class Mailbox:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.draft"):
             left.unlink()
-        self._last = max((_moment(file) for file in folder.glob("*.eml")), default=datetime.min.replace(tzinfo=UTC))
+        self._last = max(
+            (_received_at(file) for file in folder.glob("*.eml")), default=datetime.min.replace(tzinfo=UTC)
+        )
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
-        """Keep the message. A full disk is a reason to try again later, never to give an address up."""
+        """Keep the message. With a full disk the answer is a temporary error, so that the sender tries again."""
         try:
             self.keep(envelope, datetime.now(UTC))
         except OSError as error:
@@ -38,23 +40,23 @@ class Mailbox:
         return "250 2.0.0 Kept"
 
     def keep(self, envelope: Envelope, now: datetime) -> Path:
-        """Write the message; on a clock that stands still or goes back, names go on forward. Raises OSError."""
+        """Write the message; names keep their order also when the clock goes back. Raises OSError."""
         self._last = max(now, self._last + timedelta(microseconds=1))
-        file = self._folder / f"{self._last:{NAME}}.eml"
+        file = self._folder / f"{self._last:{FILE_NAME_FORMAT}}.eml"
         draft = self._folder / f".{file.stem}.draft"
         head = f"X-MailFrom: {envelope.mail_from}\r\nX-RcptTo: {', '.join(envelope.rcpt_tos)}\r\n"
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         with draft.open("wb") as out:
             out.write(head.encode() + content)
             out.flush()
-            # The sender counts it as delivered after our answer, so it must outlive a power cut.
+            # Delivered after our answer, so it must survive a power cut.
             os.fsync(out.fileno())
         return draft.rename(file)
 
 
-def _moment(file: Path) -> datetime:
+def _received_at(file: Path) -> datetime:
     try:
-        return datetime.strptime(file.stem, NAME).replace(tzinfo=UTC)
+        return datetime.strptime(file.stem, FILE_NAME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
 

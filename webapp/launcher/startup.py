@@ -1,4 +1,4 @@
-"""How a process says that a setting cannot work, or that a command's database is not there."""
+"""Reports an invalid setting or an unavailable database in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from webapp.config import ConfigError
 from webapp.encoding import one_line
 
-# Gunicorn's code for an application that cannot be loaded: it ends, rather than start further processes.
+# Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
 NOT_LOADED = 4
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Around the making of the application, whose errors Celery's and gunicorn's commands show with a traceback."""
+def exit_on_config_error() -> Iterator[None]:
+    """Around the building of the application, whose errors Celery and gunicorn would show with a traceback."""
     try:
         yield
     except ConfigError as error:
@@ -26,14 +26,14 @@ def refusing() -> Iterator[None]:
         sys.exit(NOT_LOADED)
 
 
-def say_settings_in_one_line() -> None:
-    """From now on a ConfigError, or a database that is not ready, ends this process with one line, no traceback."""
+def report_errors_in_one_line() -> None:
+    """Install a hook: a ConfigError, or a database that is not ready, ends this process with one line."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, ConfigError):
             _say(str(error))
-        elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _not_there(error):
+        elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _database_is_not_ready(error):
             _say(
                 f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or migrate it with "
                 "`flask --app wsgi db upgrade`."
@@ -44,13 +44,13 @@ def say_settings_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def _not_there(error: sa.exc.DBAPIError) -> bool:
-    """Whether it does not answer or lacks a table; anything else is a mistake of ours, whose traceback is wanted."""
+def _database_is_not_ready(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database does not answer or lacks a table; other errors are bugs, which need a traceback."""
     lacks = type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn") or "no such " in str(error.orig)
-    # Without a statement it was about the connection.
+    # Without a statement the connection failed.
     return lacks or error.connection_invalidated or error.statement is None
 
 
 def _say(line: str) -> None:
-    # Celery may have taken over `sys.stderr`.
+    # Celery may have replaced `sys.stderr`.
     (sys.__stderr__ or sys.stderr).write(f"{one_line(line)}\n")

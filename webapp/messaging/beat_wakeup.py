@@ -1,4 +1,4 @@
-"""The Redis channel on which beat is woken. What is said there is only "look": the database says what changed."""
+"""The Redis channel that wakes beat. Its messages carry no data: beat reads from the database what has changed."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ CHANNEL = "beatdesk:schedules"
 
 
 def wake(client: redis.Redis, text: str) -> None:
-    """Wake the beats that listen; `text` says why, for people who look on. Raises redis.RedisError."""
+    """Wake all beats; `text` is the reason, for debugging. Raises redis.RedisError."""
     client.publish(CHANNEL, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,49 +21,49 @@ from webapp.messaging.producers import (
     BROKER_ERRORS,
     Unsendable,
     concerns_connection,
+    describe_error,
     drop,
-    reason,
 )
 from webapp.messaging.producers import connect as connect_broker
 from webapp.messaging.redis_transport import bound_queues, is_redis, size
 
 logger = logging.getLogger(__name__)
 
-# After a failure nobody tries again for this long: each of a page's messages would wait for its own time-out.
-REST_AFTER_FAILURE = 5.0
+# No further attempts for this long after a failure: each message of a page would wait for a time-out of its own.
+BREAKER_SECONDS = 5.0
 REDIS_TIMEOUT = 1.0
 
 
 class BrokerAway(Exception):
-    """The broker does not answer. Nothing is lost: the row is there, and beat sends it later."""
+    """The broker does not answer. Nothing is lost: beat sends the runs later, from their rows."""
 
 
+@dataclass
 class _Breaker:
-    """Remembers that a server was away a moment ago, in this process."""
+    """A circuit breaker, in this process: it trips for a while after a server did not answer."""
 
-    def __init__(self) -> None:
-        self.closed_until = 0.0
+    tripped_until: float = 0.0
 
     @property
     def tripped(self) -> bool:
-        return time.monotonic() < self.closed_until
+        return time.monotonic() < self.tripped_until
 
-    def check(self) -> None:
+    def require_closed(self) -> None:
         if self.tripped:
             raise BrokerAway("the broker did not answer a moment ago")
 
     def trip(self) -> None:
-        self.closed_until = time.monotonic() + REST_AFTER_FAILURE
+        self.tripped_until = time.monotonic() + BREAKER_SECONDS
 
     def reset(self) -> None:
-        self.closed_until = 0.0
+        self.tripped_until = 0.0
 
 
 breaker = _Breaker()
 
 
 def client() -> redis.Redis:
-    """The Redis of `REDIS_URL`, for streams, presence and wake-ups; text in, text out. Connects when it is used."""
+    """A client for the Redis of `REDIS_URL`, which connects when it is used. Keys and values are text."""
     made = current_app.extensions.get("redis")
     if made is None:
         made = connect(current_app.extensions["settings"].redis_url)
@@ -71,9 +72,9 @@ def client() -> redis.Redis:
 
 
 def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
-    """A client that gives up after `timeout` seconds rather than hang, and uses no other installation's database.
+    """A client that gives up after `timeout` seconds, and refuses a database of another installation.
 
-    What UTF-8 cannot hold is escaped, both in what is sent and in what another program has written.
+    Characters that UTF-8 cannot encode are escaped, in both directions.
     """
     return redis.Redis.from_url(
         url,
@@ -86,24 +87,14 @@ def connect(url: str, *, timeout: float = REDIS_TIMEOUT) -> redis.Redis:
     )
 
 
-def tell(what: Callable[[redis.Redis], object]) -> bool:
-    """Write to our Redis what is also in the database; False when Redis is away."""
-
-    def announced(redis_: redis.Redis) -> bool:
-        what(redis_)
-        return True
-
-    return ask_redis(announced) or False
-
-
 Answer = TypeVar("Answer")
 
 
-def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
-    """What `work` gives for our Redis; None when Redis is away, or was a moment ago. Never waits long."""
-    # Each of a page's questions would wait for its own time-out.
+def try_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
+    """The result of `work` with our Redis; None if Redis does not answer, or did not a moment ago. Never waits long."""
+    # Otherwise each call on a page would wait for a time-out of its own.
     redis_breaker: _Breaker = current_app.extensions.setdefault("redis_breaker", _Breaker())
-    if redis_breaker.tripped or (breaker.tripped and _one_server()):
+    if redis_breaker.tripped or (breaker.tripped and _share_a_server()):
         return None
     try:
         return work(client())
@@ -113,27 +104,22 @@ def ask_redis(work: Callable[[redis.Redis], Answer]) -> Answer | None:
         return None
 
 
-def _one_server() -> bool:
-    """Whether Redis and the broker are the same server, so that one is away when the other is."""
+def _share_a_server() -> bool:
+    """Whether Redis and the broker are one server, so that both are away at the same time."""
     settings: Settings = current_app.extensions["settings"]
     return urlsplit(settings.redis_url).netloc == urlsplit(settings.broker_url).netloc
 
 
 def revoke(run_id: str | list[str], *, terminate: bool) -> None:
-    """Ask all workers to drop messages, and to end their tasks when they run already. Raises BrokerAway."""
-    _ask(lambda connection: celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM", connection=connection))
+    """Ask all workers to discard messages of runs, and to terminate started ones if so. Raises BrokerAway."""
+    _with_connection(
+        lambda connection: celery.control.revoke(run_id, terminate=terminate, signal="SIGTERM", connection=connection)
+    )
 
 
 def queue_depths(names: Iterable[str]) -> dict[str, int | None]:
-    """How many messages wait in each queue; None where the broker does not say. Raises BrokerAway."""
-    depths: dict[str, int | None] = {}
-
-    def look(connection: Any) -> None:
-        for name in names:
-            depths[name] = _depth(connection, name)
-
-    _ask(look)
-    return depths
+    """The number of messages in each queue; None if the broker does not report it. Raises BrokerAway."""
+    return _with_connection(lambda connection: {name: _depth(connection, name) for name in names})
 
 
 def _depth(connection: Any, name: str) -> int | None:
@@ -142,9 +128,9 @@ def _depth(connection: Any, name: str) -> int | None:
         try:
             return size(channel, name)
         except redis.ResponseError:
-            # Something else has this name.
+            # The key of that name is not a list.
             return None
-    # A channel of its own: RabbitMQ closes the one on which somebody asks for a queue that does not exist.
+    # On a channel of its own, which RabbitMQ closes if the queue does not exist.
     try:
         with connection.channel() as own:
             return int(own.queue_declare(name, passive=True).message_count)
@@ -152,21 +138,21 @@ def _depth(connection: Any, name: str) -> int | None:
         return None
 
 
-def check() -> None:
-    """Whether the broker answers. Raises BrokerAway with its reason, within a few seconds."""
-    _ask(lambda connection: connection.default_channel, rest=False)
+def ping() -> None:
+    """Check that the broker answers, within a few seconds. Raises BrokerAway with the reason."""
+    _with_connection(lambda connection: connection.default_channel, rest=False)
 
 
-def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
-    """Do something with a connection of its own; not while the broker was away a moment ago, unless `rest` is False."""
+def _with_connection(work: Callable[[Any], Answer], *, rest: bool = True) -> Answer:
+    """The result of `work` with a new connection; with `rest`, not while the breaker is open. Raises BrokerAway."""
     connection = None
     try:
         if rest:
-            breaker.check()
+            breaker.require_closed()
         connection = connect_broker(celery)
-        work(connection)
+        return work(connection)
     except BROKER_ERRORS as error:
-        # What it refuses says nothing of how it answers others.
+        # A refused command says nothing about the connection.
         if rest and concerns_connection(error):
             breaker.trip()
         raise BrokerAway(str(error)) from error
@@ -176,17 +162,15 @@ def _ask(work: Callable[[Any], object], *, rest: bool = True) -> None:
 
 
 def bound_to(exchange: str, routing_key: str) -> list[str] | None:
-    """The queues that an exchange and a routing key lead to; None where the broker does not say. Raises BrokerAway."""
-    found: list[list[str] | None] = []
-    _ask(lambda connection: found.append(bound_queues(connection.default_channel, exchange, routing_key)))
-    return found[0]
+    """The queues of an exchange and a routing key; None if the broker does not report them. Raises BrokerAway."""
+    return _with_connection(lambda connection: bound_queues(connection.default_channel, exchange, routing_key))
 
 
-def serialised(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
-    """The content type and the body of a message of a task, as it would be sent. Raises Unsendable."""
+def serialize_message(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str]:
+    """The content type and the body that a message of a task would have. Raises Unsendable."""
     try:
         made = celery.amqp.as_task_v2("0" * 36, task, args, kwargs)
         content_type, _encoding, body = dumps(made.body, SERIALIZER)
     except Exception as error:
-        raise Unsendable(reason(error)) from error
+        raise Unsendable(describe_error(error)) from error
     return content_type, body if isinstance(body, str) else body.decode("utf-8", "replace")

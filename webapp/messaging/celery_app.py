@@ -1,4 +1,4 @@
-"""How the Celery app is bound to the Flask app."""
+"""Binds the Celery app to the Flask app."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from flask import Flask
 
 from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
-from webapp.messaging import installation, time_limits
+from webapp.messaging import installation
 from webapp.messaging.celery_config import SERIALIZER, celery_settings
 from webapp.messaging.producers import connect, drop
+from webapp.messaging.time_limits import DefaultLimits
 from webapp.secrecy.log_text import escape_in
 
 # Instead of Celery's own.
@@ -21,17 +22,17 @@ BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.execution.result_backend:R
 
 
 def init_celery(app: Flask, settings: Settings) -> None:
-    """Configure the one Celery app and let its tasks find the Flask app.
+    """Configure the one Celery app, and give its tasks the Flask app.
 
-    Tasks are imported when the worker, beat or the registry first asks for them, so that building the web application
-    imports nobody's tasks.
+    Tasks are imported when the worker, beat or the registry first needs them, so that building the web application
+    imports no tasks.
     """
     celery.conf.update(celery_settings(settings))
-    # Queues are made of the settings when they are first asked for: those of another application's would stay.
+    # Queues are made from the settings at their first use; those of an earlier application would stay.
     celery.__dict__.pop("amqp", None)
     # By name: the class is only imported where results are written or read.
     celery.loader.override_backends = BACKENDS
-    time_limits.install(celery)
+    celery.steps["worker"].add(DefaultLimits)
     celery.flask_app = app
     celery.set_default()
     # All but the last take part in what happens in a worker.
@@ -44,12 +45,12 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.execution.publishing",
         *settings.task_modules,
     )
-    celery.loader.import_task_module = partial(_import, frozenset(settings.task_modules))
+    celery.loader.import_task_module = partial(_import_task_module, frozenset(settings.task_modules))
     app.extensions["celery"] = celery
 
 
-def _import(named: frozenset[str], module: str) -> Any:
-    """As the loader does; what is wrong with a module of TASK_MODULES is a ConfigError."""
+def _import_task_module(named: frozenset[str], module: str) -> Any:
+    """As the loader does; an error in a module of TASK_MODULES becomes a ConfigError."""
     loader = celery.loader
     try:
         return type(loader).import_task_module(loader, module)
@@ -63,15 +64,15 @@ def _import(named: frozenset[str], module: str) -> Any:
 
 @signals.after_setup_logger.connect
 @signals.after_setup_task_logger.connect
-def _escape(logger: logging.Logger, **_: Any) -> None:
-    """In what a worker or beat logs, the text of a task looks like no other record."""
+def _escape_control_characters(logger: logging.Logger, **_: Any) -> None:
+    """Keep the text of a task from looking like another record in the log of a worker or beat."""
     for handler in logger.handlers:
         escape_in(handler)
 
 
 @signals.worker_init.connect
-def _begin(sender: Any, **_: Any) -> None:
-    """A worker uses no other installation's servers, and accepts what is sent, whatever somebody's module has said."""
+def _prepare_worker(sender: Any, **_: Any) -> None:
+    """Refuse servers of another installation, and accept JSON whatever a task module has configured."""
     conf = sender.app.conf
     installation.require(conf.beat_redis_url, lambda: drop(connect(sender.app)))
     conf.accept_content = sorted({*conf.accept_content, SERIALIZER})

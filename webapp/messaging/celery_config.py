@@ -8,21 +8,21 @@ from urllib.parse import urlsplit
 from webapp.config import Settings
 from webapp.messaging.default_schedules import SCHEDULES
 
-# A delivered message that was not acknowledged is delivered again after this many seconds. Redis counts it from the
-# delivery. A task may take longer: its run is claimed, and the second delivery does nothing.
+# A message that was not acknowledged is delivered again this many seconds after its delivery. A task may take longer:
+# its run is claimed, and the second delivery does nothing.
 VISIBILITY_TIMEOUT = 300
 # A page never waits longer than this for a broker that does not answer.
 BROKER_TIMEOUT = 2.0
 
-# Where our own tasks go. Not Celery's default, `celery`: that is where other projects on the same broker send theirs.
+# The queue of our own tasks. Not Celery's default, `celery`, which other projects on the same broker use.
 DEFAULT_QUEUE = "beatdesk"
-# The only one that Beatdesk sends. Pickle would let whoever reaches the broker run code in the workers, and a worker
-# need not accept any other.
+# The only serializer that Beatdesk sends with. With pickle, everyone with access to the broker could run code in the
+# workers; JSON is what every worker accepts.
 SERIALIZER = "json"
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """What `Celery.conf.update` takes."""
+    """All settings, for `Celery.conf.update`."""
     return {
         "broker_url": settings.broker_url,
         "result_backend": settings.result_backend,
@@ -30,7 +30,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "task_default_queue": DEFAULT_QUEUE,
         **execution(settings.broker_url),
-        # Of runs whose task sets none (see `webapp.messaging.time_limits`).
+        # For runs whose task sets none (see `webapp.messaging.time_limits`).
         "task_soft_time_limit": settings.task_soft_time_limit,
         "task_time_limit": settings.task_time_limit,
         **_beat(settings),
@@ -38,7 +38,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 
 
 def execution(broker_url: str) -> dict[str, Any]:
-    """Those that say how tasks are sent and executed, whatever is around them."""
+    """The settings of sending and executing tasks, without those of an installation."""
     return {**_content(), **_delivery(), **_transport(broker_url), **_worker()}
 
 
@@ -51,7 +51,7 @@ def _content() -> dict[str, Any]:
         "result_accept_content": ["json"],
         # Name, arguments and worker beside the result, for tools that look at the result backend.
         "result_extended": True,
-        # `runs` keeps results for good; the backend only serves those who wait for one.
+        # `runs` keeps results for good; the backend serves callers that wait for one.
         "result_expires": 3600,
     }
 
@@ -62,11 +62,11 @@ def _delivery() -> dict[str, Any]:
         "task_acks_late": True,
         # A killed pool process makes its task run again, a bounded number of times; `reject_on_worker_lost` never ends.
         "task_retry_on_worker_lost": True,
-        # STARTED is a state that people want to see.
+        # So that a page shows which runs have started.
         "task_track_started": True,
-        # One task in hand for each process: what is reserved by a busy worker is not hidden from an idle one.
+        # One task for each process: a busy worker must not reserve messages that an idle one could take.
         "worker_prefetch_multiplier": 1,
-        # A dead broker must fail the call at once; the run's row stays, and beat sends it later.
+        # A dead broker must fail the call at once; beat sends the run later, from its row.
         "task_publish_retry": False,
     }
 
@@ -93,7 +93,7 @@ def _transport(broker_url: str) -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 10,
         "redis_retry_on_timeout": True,
-        # Three places take the visibility time-out; the largest would win in silence.
+        # The visibility timeout is set in three places, of which the largest value would win.
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "result_backend_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT},
         "result_backend_always_retry": True,
@@ -107,15 +107,14 @@ def _transport(broker_url: str) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             **redis_options,
         }
-        # Who sends gives up sooner than who waits for work (see `webapp.messaging.producers`), and is sure of what it
-        # sent.
+        # Senders give up sooner than consumers (see `webapp.messaging.producers`), and never send a command twice.
         common["broker_sending_options"] = {"socket_timeout": BROKER_TIMEOUT, "retry_on_timeout": False}
     else:
         common["broker_heartbeat"] = 10
-        # RabbitMQ confirms what it has taken; without it a lost message looks like a sent one.
+        # Without confirmation by RabbitMQ a lost message looks like a sent one.
         common["broker_transport_options"] = {"confirm_publish": True}
         common["broker_sending_options"] = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
-        # RabbitMQ knows priorities only in queues that are declared with a highest one.
+        # RabbitMQ has priorities only in queues that are declared with a maximum.
         common["task_queue_max_priority"] = 9
     return common
 
@@ -126,13 +125,13 @@ def _worker() -> dict[str, Any]:
         "worker_consumer": "webapp.worker_process.consumer:Consumer",
         # At SIGTERM running tasks get this long to end before they are given back.
         "worker_soft_shutdown_timeout": 30.0,
-        # A leak in somebody's task ends with its process.
+        # Bounds the memory that a leak in a task can take.
         "worker_max_tasks_per_child": 1000,
-        # After a lost connection a task that still runs would be executed again elsewhere at the same time.
+        # Tasks go on after a lost connection: by its claim a run is not executed twice when its message comes again.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Our own root logger is configured by Celery; its colours would fill log files with escape codes.
         "worker_redirect_stdouts_level": "INFO",
-        # Every reply to `inspect` and every event is small; events are off until somebody listens.
+        # Events are off until a monitor enables them.
         "worker_send_task_events": False,
     }
 
@@ -142,8 +141,8 @@ def _beat(settings: Settings) -> dict[str, Any]:
         "beat_schedule": SCHEDULES,
         "beat_scheduler": "webapp.scheduler.beat:Scheduler",
         "beat_dburi": settings.database_url,
-        # Where edits are announced; not the broker, which may be RabbitMQ.
+        # For wake-ups after edits; not the broker, which may be RabbitMQ.
         "beat_redis_url": settings.redis_url,
-        # How long beat sleeps at most; edits wake it, this is the fallback.
+        # The longest sleep of beat, a fallback: edits wake it.
         "beat_max_loop_interval": 0.5,
     }

@@ -1,7 +1,7 @@
-"""The schedules that the code defines: the one place for them.
+"""The schedules that are defined in code, all of them.
 
-Beat writes them into the database when it first sees them; from then on they are edited like any other, and an admin's
-edit survives a restart.
+Beat writes them into the database at its first start; from then on they are edited like any other, and an admin's edit
+survives a restart.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from celery.schedules import crontab
 BIRTHDAYS = "send-birthday-emails"
 OLD_RUNS = "delete-old-runs"
 
-# In Celery's own form for `beat_schedule`. Times are meant in the setting TIMEZONE.
+# In the form of Celery's `beat_schedule`. Times are in the zone of the setting TIMEZONE.
 SCHEDULES: dict[str, dict[str, Any]] = {
     BIRTHDAYS: {
         "task": "people.send_birthday_emails",
         "schedule": crontab(hour="8", minute="0"),
     },
-    # At night, when least is written. For how long runs are kept is set at /runs/retention.
+    # At night, when the load is lowest. How long runs are kept is set at /runs/retention.
     OLD_RUNS: {
         "task": "runs.retain",
         "schedule": crontab(hour="3", minute="20"),

@@ -1,8 +1,8 @@
-"""The last step of a task's message: its queue's name is checked, and a broker that has no such queue is noticed.
+"""The last step of publishing a task's message: checks the queue's name, and detects a queue that does not exist.
 
-Queues belong to those who consume them: only our own is declared (see `webapp.messaging.celery_connections`). RabbitMQ
-drops a message without a queue in silence unless it is published as mandatory; then it comes back before it is
-confirmed. Redis makes a list of any name, but drops what an exchange leads nowhere.
+Only our own queue is declared (see `webapp.messaging.celery_connections`); others are their consumers'. RabbitMQ
+silently drops a message without a queue unless it is published as mandatory; then it returns the message before it
+confirms it. Redis creates a list of any name, but drops a message whose exchange has no matching queue.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ from typing import Any
 from kombu import Queue
 
 from webapp.execution.message import UNDELIVERED_HEADER
-from webapp.messaging.producers import BROKER_ERRORS, ConnectionLost, NotNow, Unsendable, concerns_connection
-from webapp.messaging.producers import reason as describe
+from webapp.messaging.producers import (
+    BROKER_ERRORS,
+    ConnectionLost,
+    NotNow,
+    Unsendable,
+    concerns_connection,
+    describe_error,
+)
 from webapp.messaging.redis_transport import bound_queues
 from webapp.queue_names import target_refusal
 
 # Takes care of a message that could not be delivered, and says whether it did: its headers, body, routing key, reason.
-Keep = Callable[[Mapping[str, Any], Any, str, str], bool]
+KeepUndelivered = Callable[[Mapping[str, Any], Any, str, str], bool]
 
 
 class Undeliverable(NotNow):
-    """The broker is there and has no queue for this message. It is tried again. The text is the reason."""
+    """The broker has no queue for this message, which is tried again later. The text is the reason."""
 
 
 class CheckedProducer:
-    """A kombu producer that publishes to no queue that is reserved, and says when there is none.
+    """A kombu producer that refuses reserved queues, and raises where there is no queue.
 
     `own` is the queue that is declared.
     """
 
-    def __init__(self, producer: Any, own: Queue, keep: Keep | None) -> None:
+    def __init__(self, producer: Any, own: Queue, keep: KeepUndelivered | None) -> None:
         self._producer = producer
         self._own = own
         self._keep = keep
@@ -42,10 +48,10 @@ class CheckedProducer:
         return getattr(self._producer, name)
 
     def publish(self, body: Any, *, exchange: Any, routing_key: str, headers: dict[str, Any], **more: Any) -> Any:
-        """Publish, as `kombu.Producer.publish` does. Raises Unsendable, Undeliverable, or what the transport raises."""
+        """As `kombu.Producer.publish`. Raises Unsendable, Undeliverable, or the transport's errors."""
         options = {"exchange": exchange, "routing_key": routing_key, "headers": headers, **more}
         if "task" not in headers:
-            # The event that says that a task was sent.
+            # The event `task-sent`.
             return self._producer.publish(body, **options)
         exchange = getattr(exchange, "name", exchange) or ""
         if reason := target_refusal(None if exchange else routing_key, exchange, routing_key):
@@ -65,8 +71,8 @@ class CheckedProducer:
         key = options["routing_key"]
         done, returned = self._mandatory(body, options)
         if returned and key == self._own.name and not exchange:
-            # It was deleted since this connection declared it.
-            with _asking():
+            # Our queue was deleted after this connection had declared it.
+            with _raising_connection_lost():
                 self._own(self._producer.channel).declare()
             done, returned = self._mandatory(body, options)
         if returned:
@@ -75,13 +81,13 @@ class CheckedProducer:
         return done
 
     def _mandatory(self, body: Any, options: dict[str, Any]) -> tuple[Any, list[Any]]:
-        """Publish, and what came back."""
+        """Publish as mandatory; gives the result, and the messages that were returned."""
         returned: list[Any] = []
 
         def returns(*answer: Any) -> None:
             returned.append(answer)
 
-        with _asking():
+        with _raising_connection_lost():
             listeners = self._producer.channel.events["basic_return"]
         listeners.add(returns)
         try:
@@ -92,7 +98,7 @@ class CheckedProducer:
     def _check_bindings(self, exchange: str, key: str) -> None:
         if not exchange:
             return
-        with _asking():
+        with _raising_connection_lost():
             found = bound_queues(self._producer.channel, exchange, key)
         if found is not None and not found:
             raise Undeliverable(_nowhere(exchange, key))
@@ -102,13 +108,13 @@ class CheckedProducer:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Turns what says that the broker is away into ConnectionLost, as `webapp.messaging.producers.Producer` does."""
+def _raising_connection_lost() -> Iterator[None]:
+    """Turns errors of the connection into ConnectionLost, as `webapp.messaging.producers.Producer` does."""
     try:
         yield
     except BROKER_ERRORS as error:
         if concerns_connection(error):
-            raise ConnectionLost(describe(error)) from error
+            raise ConnectionLost(describe_error(error)) from error
         raise
 
 

@@ -1,12 +1,11 @@
-"""The installation's id, and its mark on the servers that it uses: two that share one would take each other's runs.
+"""The installation's id, and its mark on the servers that it uses: two installations must not take each other's runs.
 
-The id is made with the database and lies in it. Each process compares it with the mark at its start, on each new
-connection, and every few seconds; whoever finds no mark sets it. Where another installation's mark lies nothing is
-recorded or sent, and the process ends with one line that says what to do. A server that is away is asked when it is
-back.
+The id is in the database, created with it. Each process compares it with the mark at its start, on each new connection,
+and every few seconds, and sets a missing mark. If the mark is another installation's, nothing is recorded or sent, and
+the process ends with one line that says what to do. A server that is away is checked when it is back.
 
-- Redis (`REDIS_URL`, and the broker where it is another database): a key.
-- RabbitMQ: an exchange without a use, whose argument is the id. A declaration with another one is refused.
+- Redis (`REDIS_URL`, and the broker if it is another database): a key.
+- RabbitMQ: an unused exchange whose argument is the id. RabbitMQ refuses its declaration with another argument.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,34 +41,33 @@ class Installation(Base):
 
 
 class OtherInstallation(redis.RedisError):
-    """A server is another installation's. Whatever treats Redis as away treats this alike: nothing is written there."""
+    """A server belongs to another installation. A RedisError, so that it is handled like a Redis that is away."""
 
 
+@dataclass
 class _Process:
-    """What this process knows: its database, the id in it, and why it must end."""
+    """The state of this process: its database, the id in it, and why it has to end."""
 
-    def __init__(self) -> None:
-        self.database_url: str | None = None
-        self.id: str | None = None
-        self.refused: str | None = None
+    database_url: str | None = None
+    id: str | None = None
+    refused: str | None = None
 
 
 _process = _Process()
 
 
 def use(database_url: str) -> None:
-    """Go by the id in this database from now on, in this process."""
-    _process.__init__()  # type: ignore[misc]  # as it was in the beginning
-    _process.database_url = database_url
+    """Use the id in this database from now on, in this process."""
+    _process.__init__(database_url)  # type: ignore[misc]  # resets the rest too
 
 
 def refused() -> str | None:
-    """The line with which this process has to end, once a server turned out to be another installation's."""
+    """The line with which this process has to end because a server belongs to another installation, or None."""
     return _process.refused
 
 
 def own_id() -> str:
-    """This installation's id. Raises redis.RedisError while the database cannot be asked for it."""
+    """This installation's id. Raises redis.RedisError while the database does not answer."""
     if _process.id is None:
         if _process.database_url is None:
             raise redis.RedisError("no database was given to read the installation's ID from")
@@ -85,35 +85,34 @@ def own_id() -> str:
 
 
 def on_connect(connection: Any) -> None:
-    """What redis-py does on a new connection, and a look whose the database is. Raises OtherInstallation."""
+    """Redis-py's own steps on a new connection, and a check of the database's owner. Raises OtherInstallation."""
     own = own_id()
     connection.on_connect()
     found = []
     for command in (("SET", KEY, own, "NX"), ("GET", KEY)):
         connection.send_command(*command)
-        found.append(_answer(connection))
-    _compare(found[-1], f"Redis at {connection.host}:{connection.port}, database {connection.db}")
+        found.append(_reply(connection))
+    _require_own_mark(found[-1], f"Redis at {connection.host}:{connection.port}, database {connection.db}")
 
 
-def _answer(connection: Any) -> Any:
-    try:
+def _reply(connection: Any) -> Any:
+    # A server that is full or read-only refuses the mark, as it will refuse every other write.
+    with suppress(redis.ResponseError):
         return connection.read_response()
-    except redis.ResponseError:
-        # One that takes nothing now, or lets us read only. What is written there is refused anyway.
-        return None
+    return None
 
 
 def mark(client: Any, url: str) -> None:
-    """Set the mark in a Redis database where there is none. Raises OtherInstallation, and what redis-py raises."""
+    """Set the mark in a Redis database that has none. Raises OtherInstallation, and redis-py's errors."""
     with client.pipeline(transaction=False) as pipeline:
         pipeline.set(KEY, own_id(), nx=True)
         pipeline.get(KEY)
         found = pipeline.execute(raise_on_error=False)[-1]
-    _compare(None if isinstance(found, Exception) else found, place(url))
+    _require_own_mark(None if isinstance(found, Exception) else found, without_password(url))
 
 
 def mark_broker(connection: Any, *, over: bool = False) -> None:
-    """The same for the broker of a kombu connection; with `over`, whosever the mark is."""
+    """The same for the broker of a kombu connection; with `over`, also in the place of another mark."""
     if connection.transport.driver_type == "redis":
         client = connection.default_channel.client
         if over:
@@ -128,12 +127,12 @@ def mark_broker(connection: Any, *, over: bool = False) -> None:
             channel.exchange_declare(EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=arguments)
         except PreconditionFailed as error:
             theirs = re.search(r"current is '?beatdesk\.([\w-]+)", str(error))
-            _compare(theirs[1] if theirs else "unknown", place(connection.as_uri()))
+            _require_own_mark(theirs[1] if theirs else "unknown", without_password(connection.as_uri()))
         except ChannelError as error:
             logger.info("the broker cannot be marked: %s", error)
 
 
-def _compare(found: str | bytes | None, where: str) -> None:
+def _require_own_mark(found: str | bytes | None, where: str) -> None:
     theirs = found.decode() if isinstance(found, bytes) else found
     if theirs is None or theirs == own_id():
         return
@@ -145,22 +144,22 @@ def _compare(found: str | bytes | None, where: str) -> None:
     raise OtherInstallation(_process.refused)
 
 
-def place(url: str) -> str:
+def without_password(url: str) -> str:
     """A server's address without its password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def require(redis_url: str, connect_broker: Callable[[], Any]) -> None:
-    """Exit at the start with one line where a server is another installation's; see `problem`."""
+    """Exit with one line if a server belongs to another installation; see `problem`."""
     if line := problem(redis_url, connect_broker):
         sys.exit(line)
 
 
 def problem(redis_url: str, connect_broker: Callable[[], Any]) -> str | None:
-    """Why a process must not start with these servers; `connect_broker` marks the broker.
+    """Why a process must not start with these servers, or None; `connect_broker` marks the broker.
 
-    What is away, or is not brought up to date yet, keeps nobody from starting.
+    Servers that are away, and a database that is not migrated yet, do not prevent a start.
     """
     try:
         with redis.Redis.from_url(redis_url, socket_connect_timeout=1.0, socket_timeout=1.0) as client:
@@ -168,13 +167,13 @@ def problem(redis_url: str, connect_broker: Callable[[], Any]) -> str | None:
         connect_broker()
     except OtherInstallation as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001  # each transport has its own, and each is looked at again later
+    except Exception as error:  # noqa: BLE001  # each transport has its own errors, and all are checked again later
         logger.info("the owner of the servers is checked later: %s", error)
     return None
 
 
 def take_over(redis_url: str, connection: Any) -> None:
-    """Set our mark on Redis and on the broker of a kombu connection, whosever it was. Raises what they raise."""
+    """Set our mark on Redis and on the broker of a kombu connection, over any other. Raises their errors."""
     with redis.Redis.from_url(redis_url, socket_connect_timeout=5.0, socket_timeout=5.0) as client:
         client.set(KEY, own_id())
     mark_broker(connection, over=True)

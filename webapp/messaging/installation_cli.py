@@ -1,4 +1,4 @@
-"""`flask installation …`: whose the servers are."""
+"""`flask installation …`: the owner of Redis and the broker."""
 
 from __future__ import annotations
 

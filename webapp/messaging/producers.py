@@ -1,12 +1,11 @@
-"""Connections on which messages are sent, and what an error on them is about: the connection, or one message.
+"""Connections for sending messages, and the classification of errors: of the connection, or of one message.
 
-None of them waits long for a broker that does not answer. Celery's own pool connects with the options of consumers,
-which must be patient: a page that sent on one of those would hang for most of a minute on a broker that accepts and
-says nothing.
+No connection waits long for a broker that does not answer. Celery's own pool uses the options of consumers, which have
+long time-outs: on one of those, a page would hang for most of a minute on a broker that accepts and does not answer.
 
-A broker that is away concerns every message; anything else concerns one: a router that raises, arguments that cannot be
-encoded, an exchange that does not exist. Only the transport knows of the connection, so only what it raises while it
-has the message in hand can be a `ConnectionLost`.
+A broker that is away concerns every message; any other error concerns one: a router that raises, arguments that cannot
+be encoded, an exchange that does not exist. Only the transport knows about the connection, so only errors that it
+raises while it publishes can become `ConnectionLost`.
 """
 
 from __future__ import annotations
@@ -36,64 +35,64 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from webapp.messaging import installation
 
-# Seconds that a broker has for each answer.
+# Seconds to wait for each answer of the broker.
 ANSWER_TIMEOUT = 2.0
-# Idle connections that are kept.
-KEPT = 10
+# How many idle connections are kept.
+MAX_IDLE = 10
 # Characters of an error's text.
-MAX_REASON = 500
-# Whatever a broker that is away, or does not let us in, makes of a call.
+MAX_ERROR_LENGTH = 500
+# The errors of a call to a broker that is away, or refuses the connection.
 BROKER_ERRORS = (OperationalError, OSError, AMQPError, RedisError)
-# With these Redis says how it is, whatever the command was; any other refusal is about the command. redis-py has
-# classes for some and leaves the code of the others in the text.
+# Errors by which Redis reports its own state; any other refusal is about the command. redis-py has classes for some,
+# and leaves the codes of the others in the text.
 _REDIS_CONDITIONS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 _REDIS_CODES = frozenset({"BUSY", "MISCONF", "NOAUTH", "NOREPLICAS", "UNKILLABLE"})
 
 
 class ConnectionLost(OperationalError):
-    """The broker is away, or takes nothing from anybody. An OperationalError, which Celery passes on as it is."""
+    """The broker is away, or takes no messages at all. An OperationalError, which Celery passes on unchanged."""
 
 
 class NotNow(Exception):
-    """The broker is there and did not take this message now, because its queue is full. It is tried again."""
+    """The broker did not take this message because its queue is full. It is tried again later."""
 
 
 class Unsendable(Exception):
-    """A message that cannot be made, or that the broker refuses. All others can be sent. Its text is a reason."""
+    """This message cannot be made, or the broker refuses it; other messages can be sent. The text is the reason."""
 
 
 def concerns_connection(error: BaseException) -> bool:
-    """Whether what a transport raised says that the broker is away or takes nothing, rather than what one call did."""
+    """Whether a transport's error means that the broker is away or takes no messages, not just that a call failed."""
     if isinstance(error, (AMQPChannelError, FrameSyntaxError, DataError, MessageNacked)):
         return False
     if isinstance(error, NoPermissionError):
-        # Not this command at all, or not this key.
+        # The command is forbidden, rather than the key.
         return "to run the" in str(error)
     if isinstance(error, ResponseError):
         return isinstance(error, _REDIS_CONDITIONS) or str(error).partition(" ")[0] in _REDIS_CODES
     return isinstance(error, BROKER_ERRORS)
 
 
-def reason(error: BaseException) -> str:
-    """An error in one line that any database can keep, such as "KeyError: 'nosuch'". Never raises."""
+def describe_error(error: BaseException) -> str:
+    """An error in one line that every database can store, such as "KeyError: 'nosuch'". Never raises."""
     try:
         text = " ".join(str(error).split()).replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
-    except Exception:  # noqa: BLE001  # somebody's own exception may not even have a text
+    except Exception:  # noqa: BLE001  # the exceptions of a project may fail in `__str__`
         text = ""
-    text = text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
+    text = text if len(text) <= MAX_ERROR_LENGTH else f"{text[: MAX_ERROR_LENGTH - 1]}…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class Producer(kombu.Producer):
-    """Kombu's producer, which says of an error whether it is about the connection.
+    """Kombu's producer, with errors classified.
 
-    `published` counts the messages that the broker has taken.
+    `published` is the number of messages that the broker has taken.
     """
 
     published = 0
 
     def publish(self, *args: Any, **kwargs: Any) -> Any:
-        """As kombu's. Raises ConnectionLost, NotNow, Unsendable, or what making the message raised."""
+        """As kombu's. Raises ConnectionLost, NotNow, Unsendable, or an error of making the message."""
         result = super().publish(*args, **kwargs)
         self.published += 1
         return result
@@ -103,33 +102,33 @@ class Producer(kombu.Producer):
             return super()._publish(*args, **kwargs)
         except Exception as error:
             if concerns_connection(error):
-                raise ConnectionLost(reason(error)) from error
+                raise ConnectionLost(describe_error(error)) from error
             self._renew_channel()
             if isinstance(error, MessageNacked):
                 raise NotNow("its queue accepts no more messages at the moment") from error
-            raise Unsendable(f"its message cannot be published: {reason(error)}") from error
+            raise Unsendable(f"its message cannot be published: {describe_error(error)}") from error
 
     def _renew_channel(self) -> None:
-        """RabbitMQ closes the channel on which it refuses something; the connection goes on."""
+        """Open a new channel in place of one that RabbitMQ closed, as it does after each refusal."""
         if getattr(self.channel, "is_open", True):
             return
         connection = self.connection
         try:
             channel = connection.channel()
         except BROKER_ERRORS as error:
-            raise ConnectionLost(reason(error)) from error
+            raise ConnectionLost(describe_error(error)) from error
         connection.revive(channel)
         self.revive(channel)
 
 
 def connect(app: Celery) -> Any:
-    """A connection for sending that gives up soon, to a broker that is ours. Raises one of BROKER_ERRORS."""
+    """A connection for sending, with short time-outs, to a broker of this installation. Raises one of BROKER_ERRORS."""
     connection = app.connection_for_write(transport_options=app.conf.broker_sending_options)
-    # kombu tries twice and rests between the two, unless it is told not to, and that the first took long enough.
+    # By default kombu tries twice, with a pause between; here without a pause, and not again after a slow attempt.
     connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=ANSWER_TIMEOUT / 2)
     sock = getattr(getattr(connection.connection, "transport", None), "sock", None)
     if sock is not None:
-        # AMQP: each answer is waited for on this socket. (Redis has its time-outs among the options.)
+        # AMQP has no option for it. (Redis has its time-outs among the options.)
         sock.settimeout(ANSWER_TIMEOUT)
     try:
         installation.mark_broker(connection)
@@ -140,13 +139,13 @@ def connect(app: Celery) -> Any:
 
 
 def probe(producer: Any) -> None:
-    """Have the broker answer on the connection that the next message goes by. Raises one of BROKER_ERRORS.
+    """Check that the broker answers on the connection of the next message. Raises one of BROKER_ERRORS.
 
-    A connection that ended while it was idle takes a message and loses it: nobody could say whether the broker has it.
+    A connection that ended while it was idle would take a message and lose it, and leave in doubt whether it was sent.
     """
     channel = producer.channel
     if isinstance(channel, RedisChannel):
-        # By the connections that messages go by: the channel's own may be waiting for messages.
+        # On a connection for publishing: the channel's own may be waiting for messages.
         with channel.conn_or_acquire() as client:
             client.ping()
     elif hasattr(channel, "confirm_select"):
@@ -154,7 +153,7 @@ def probe(producer: Any) -> None:
 
 
 def drop(connection: Any) -> None:
-    """Forget a connection without a word to the broker, which may not listen."""
+    """Close a connection without the protocol's goodbye, for which the broker may not answer."""
     with suppress(Exception):
         connection.collect()
 
@@ -162,13 +161,13 @@ def drop(connection: Any) -> None:
 def open_producer(connection: Any) -> Producer:
     """A producer on a connection of `connect`, its channel open. Raises one of BROKER_ERRORS."""
     producer = Producer(connection, auto_declare=False)
-    # Otherwise the first message opens it, and is blamed when that fails.
+    # Otherwise the first message would open it, and get the error.
     producer.revive(connection.default_channel)
     return producer
 
 
 class Producers:
-    """Idle connections of one process, each with its producer. Used by many threads or greenlets at a time."""
+    """A pool of idle connections, each with its producer, for the threads or greenlets of one process."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -178,21 +177,18 @@ class Producers:
     def use(self, work: Callable[[Any], None]) -> None:
         """Call `work` with a producer; if its connection turns out stale, once more with a new one.
 
-        So `work` goes on where it stopped. Raises one of BROKER_ERRORS; a broker that does not answer is asked once.
+        So `work` has to continue where it stopped. Raises one of BROKER_ERRORS; a timeout is not tried again.
         """
-        stale = False
-        with suppress(IndexError):
+        try:
             producer = self._idle.pop()
-            stale = not self._try(work, producer)
-            if not stale:
+        except IndexError:
+            pass
+        else:
+            if self._try(work, producer):
                 return
-        if stale:
-            # The others have the same age.
+            # The other idle connections are as old.
             self.clear()
-        self._try(work, self._new(), last=True)
-
-    def _new(self) -> Any:
-        return open_producer(connect(self._app))
+        self._try(work, open_producer(connect(self._app)), last=True)
 
     def _try(self, work: Callable[[Any], None], producer: Any, *, last: bool = False) -> bool:
         connection = producer.connection
@@ -203,7 +199,7 @@ class Producers:
             if last or not _is_stale(error):
                 raise
             return False
-        if len(self._idle) < KEPT:
+        if len(self._idle) < MAX_IDLE:
             self._idle.append(producer)
         else:
             drop(connection)
@@ -217,7 +213,7 @@ class Producers:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether the connection was refused, so that nothing was written on it, rather than that nobody can say.
+    """Whether the connection was refused, so that surely nothing was written on it.
 
     Sending tries no connection twice.
     """
@@ -230,12 +226,12 @@ def is_refused(error: BaseException) -> bool:
 
 
 def timed_out(error: BaseException) -> bool:
-    """Whether the broker did not answer in time, rather than that the connection had ended."""
+    """Whether the broker did not answer in time, as opposed to a connection that had ended."""
     return isinstance(_cause(error), (TimeoutError, RedisTimeoutError))
 
 
 def _is_stale(error: BaseException) -> bool:
-    """Whether a connection had ended before it was used, rather than that the broker does not answer."""
+    """Whether a connection had ended before it was used, as opposed to a broker that does not answer."""
     return isinstance(_cause(error), BROKER_ERRORS) and not timed_out(error)
 
 

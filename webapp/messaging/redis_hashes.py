@@ -1,27 +1,24 @@
-"""The hashes of another program's Redis, with the sets that belong to them. Nothing is written there."""
+"""Reads hashes in the Redis of another program, for imports. Writes nothing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
 
 import redis
 
 from webapp.config import server_url
-from webapp.messaging.producers import reason
+from webapp.messaging.producers import describe_error
 
 TIMEOUT = 5.0  # seconds
-_AT_ONCE = 500
+BATCH_SIZE = 500
 _GLOB = re.compile(r"([\\*?\[\]])")
-
-Item = TypeVar("Item")
 
 
 class Unreachable(Exception):
-    """That Redis cannot be read; the text says why, in one line and without a password."""
+    """The other Redis cannot be read; the text is the reason, in one line without a password."""
 
 
 @contextmanager
@@ -42,27 +39,23 @@ def connected(name: str, url: str) -> Iterator[redis.Redis]:
         yield client
     except (redis.RedisError, OSError) as error:
         raise Unreachable(
-            f"Redis at {where.get('host')}:{where.get('port')} cannot be read: {reason(error)}."
+            f"Redis at {where.get('host')}:{where.get('port')} cannot be read: {describe_error(error)}."
         ) from None
     finally:
         client.close()
 
 
-def read_hashes(client: redis.Redis, prefix: str, field: str, most: int) -> Iterator[tuple[str, str | None]]:
-    """At most `most` keys with that prefix, each with this field of its hash; None where there is none, or no hash."""
-    found = client.scan_iter(match=_GLOB.sub(r"\\\1", prefix) + "*", count=_AT_ONCE)
+def read_hashes(client: redis.Redis, prefix: str, field: str, limit: int) -> Iterator[tuple[str, str | None]]:
+    """Up to `limit` keys with that prefix, each with this field of its hash; None if it has none or is not a hash."""
+    found = client.scan_iter(match=_GLOB.sub(r"\\\1", prefix) + "*", count=BATCH_SIZE)
     # A scan may give a key more than once.
-    keys = sorted(set(islice(found, most)))
-    for some in _chunks(keys):
+    keys = sorted(set(islice(found, limit)))
+    for start in range(0, len(keys), BATCH_SIZE):
+        batch = keys[start : start + BATCH_SIZE]
         pipeline = client.pipeline(transaction=False)
-        for key in some:
+        for key in batch:
             pipeline.hget(key, field)
-        for key, value in zip(some, pipeline.execute(raise_on_error=False), strict=True):
+        for key, value in zip(batch, pipeline.execute(raise_on_error=False), strict=True):
             if isinstance(value, redis.RedisError) and not str(value).startswith("WRONGTYPE"):
                 raise value
             yield key, value if isinstance(value, str) else None
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]

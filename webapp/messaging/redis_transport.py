@@ -1,10 +1,11 @@
-"""kombu's Redis transport: one that no item in a queue ends, and what only its private names give.
+"""kombu's Redis transport: a version that survives invalid items in a queue, and the uses of its private names.
 
-Whatever lies in the list of a queue is taken out of it before it is looked at; kombu raises what it finds wrong with it
-through the worker's loop, which takes that for a fault of the worker.
+kombu takes an item out of a queue before it parses it, and raises its errors through the worker's loop, which would end
+the worker.
 
-No other module uses a private name of kombu's: a new version of it is checked against this one. A template made by
-`caught`, and sent in lots, spares beat most of what publishing each message through Celery costs (docs/benchmarks.md).
+No other module uses a private name of kombu's: a new version of kombu is checked against this one. A template made by
+`captured_messages`, and sent in batches, saves beat most of what publishing each message through Celery costs
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def _log(error: Exception) -> None:
 
 
 class GuardedChannel(Channel):
-    """A channel that passes over what is no message."""
+    """A channel that skips items that are not messages."""
 
-    # A worker counts it too, by a function of its own; a program that only sends needs nothing of a worker.
+    # A worker replaces it by a function that also counts them.
     discard: Callable[[Exception], None] = staticmethod(_log)
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -55,54 +56,54 @@ def is_redis(channel: Any) -> bool:
 
 
 def size(channel: Any, queue: str) -> int:
-    """How many messages wait in a queue, in the lists of all priorities; none when it does not exist.
+    """The number of messages in a queue, in the lists of all priorities; 0 if it does not exist.
 
-    Raises ResponseError when something else has its name.
+    Raises ResponseError if the key of that name is not a list.
     """
     return int(channel._size(queue))  # noqa: SLF001
 
 
 def bound_queues(channel: Any, exchange: str, key: str) -> list[str] | None:
-    """The queues that an exchange leads to; None where the broker does not say, and where all listeners get it."""
+    """The queues that an exchange leads to; None if the broker does not report them, and for fanout."""
     if not hasattr(channel, "_lookup") or channel.typeof(exchange).type == "fanout":
         return None
     return sorted(channel._lookup(exchange, key))  # noqa: SLF001 - as its own `basic_publish` does
 
 
-def list_of(channel: Any, queue: str, message: dict[str, Any]) -> str:
+def list_key(channel: Any, queue: str, message: dict[str, Any]) -> str:
     """The key of the list that a message goes to, by its priority."""
     priority = channel._get_message_priority(message, reverse=False)  # noqa: SLF001 - as its own `_put` does
     return str(channel._q_for_pri(queue, priority))  # noqa: SLF001
 
 
 def expires(channel: Any, queue: str) -> bool:
-    """Whether a queue is dropped when it is not used, which each publication puts off."""
+    """Whether a queue expires when it is not used, which each message postpones."""
     return queue in getattr(channel, "_expires", {})
 
 
 @contextmanager
-def caught(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Keep what is published on the channel meanwhile, queues and messages, and send nothing."""
+def captured_messages(channel: Any) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Collect the messages that are published on the channel meanwhile, with their queues, and send nothing."""
     kept: list[tuple[str, dict[str, Any]]] = []
-    with _put_by(channel, lambda queue, message: kept.append((queue, message))):
+    with _replaced_put(channel, lambda queue, message: kept.append((queue, message))):
         yield kept
 
 
 @contextmanager
 def pushed_ahead(channel: Any) -> Iterator[None]:
-    """Put what is published on the channel meanwhile where the list is read next."""
+    """Put the messages that are published on the channel meanwhile at the end of the list that is read next."""
 
     def put(queue: str, message: dict[str, Any]) -> None:
         with channel.conn_or_acquire() as client:
-            client.rpush(list_of(channel, queue, message), dumps(message))
+            client.rpush(list_key(channel, queue, message), dumps(message))
 
-    with _put_by(channel, put):
+    with _replaced_put(channel, put):
         yield
 
 
 @contextmanager
-def _put_by(channel: Any, put: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
-    channel._put = lambda queue, message, **_: put(queue, message)  # noqa: SLF001 - the method that would append
+def _replaced_put(channel: Any, put: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
+    channel._put = lambda queue, message, **_: put(queue, message)  # noqa: SLF001 - the method that appends to the list
     try:
         yield
     finally:
@@ -110,17 +111,17 @@ def _put_by(channel: Any, put: Callable[[str, dict[str, Any]], None]) -> Iterato
 
 
 def ask_workers(mailbox: Any, channel: Any, command: str, timeout: float) -> tuple[list[dict[str, Any]], int | None]:
-    """What each worker answers, and how many heard the question, where the broker says it (Redis)."""
-    heard: list[int] = []
+    """The replies of the workers, and how many received the command, if the broker reports it (Redis does)."""
+    received: list[int] = []
 
     def put_fanout(exchange: str, message: Any, routing_key: str, **_: Any) -> None:
         with channel.conn_or_acquire() as client:
             topics = channel._get_publish_topics(exchange, routing_key)  # noqa: SLF001 - as kombu's own does
-            heard.extend(client.publish(topic, dumps(message)) for topic in topics)
+            received.extend(client.publish(topic, dumps(message)) for topic in topics)
 
     if is_redis(channel):
         channel._put_fanout = put_fanout  # noqa: SLF001 - kombu's own drops the number
-    # On its own connection, rather than on one that waits longer for a broker that does not answer.
+    # On this channel, rather than on a connection of the pool, which waits longer for a broker that does not answer.
     mailbox.producer_pool = None
-    answers = mailbox._broadcast(command, reply=True, timeout=timeout)  # noqa: SLF001 - as Celery's `broadcast` does
-    return answers or [], sum(heard) if heard else None
+    replies = mailbox._broadcast(command, reply=True, timeout=timeout)  # noqa: SLF001 - as Celery's `broadcast` does
+    return replies or [], sum(received) if received else None

@@ -1,6 +1,6 @@
-"""Time limits: those of a task, else those that a worker was given as a default.
+"""Time limits of runs: those of the task, else the worker's defaults.
 
-Celery mixes both: its settings fill whatever a task leaves open: in the sender, in the worker, and again in the pool.
+Celery mixes both: its settings fill in each limit that a task does not set, in the sender, the worker and the pool.
 A task with a hard limit of an hour would be ended by the default soft limit; one with a hard limit of two seconds would
 go on until the default soft limit, because prefork counts towards the hard limit from the soft one on.
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from celery import Celery, Task, bootsteps
+from celery import Task, bootsteps
 
 _NAMES = ("time_limit", "soft_time_limit")
 
-# The settings stay out of tasks: by their attributes one can say what was set, a `None` included.
+# Tasks must not take over the settings: their attributes then show which limits were set, including `None`.
 Task.from_config = tuple(pair for pair in Task.from_config if pair[0] not in _NAMES)
 
 
@@ -49,7 +49,7 @@ def _has_limits(task: Any) -> bool:
 
 
 class DefaultLimits(bootsteps.Step):
-    """Keeps the worker's default limits from its pool, and gives each run its own."""
+    """Takes the default limits away from the worker's pool, and passes it the limits of each run."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -59,7 +59,7 @@ class DefaultLimits(bootsteps.Step):
         worker.time_limit = worker.soft_time_limit = None
 
     def create(self, worker: Any) -> None:
-        """Put the limits where each run passes, whatever its task's base class, request class or pool."""
+        """Add the limits where every run passes, whatever its task's base class, request class or pool."""
         apply_async = worker.pool.apply_async
 
         def with_limits(target: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
@@ -68,8 +68,3 @@ class DefaultLimits(bootsteps.Step):
             return apply_async(target, args, kwargs, **options | {"timeout": limits.hard, "soft_timeout": limits.soft})
 
         worker.pool.apply_async = with_limits
-
-
-def install(app: Celery) -> None:
-    """Have the workers of this app apply these rules."""
-    app.steps["worker"].add(DefaultLimits)

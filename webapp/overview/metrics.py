@@ -66,10 +66,10 @@ class _CurrentMetrics(Collector):
     def collect(self) -> Iterator[Family]:
         """Read each part separately, so that only its own metrics are missing when one is down."""
         up: list[tuple[tuple[str, ...], float]] = []
-        workers_seen: list[workers.WorkerLine] = []
+        rows: list[workers.WorkerRow] = []
         parts: list[tuple[str, Callable[[], Iterable[Family]]]] = [
-            ("database", lambda: _database(self._now, workers_seen)),
-            ("redis", lambda: _redis([worker.row.name for worker in workers_seen])),
+            ("database", lambda: _database(self._now, rows)),
+            ("redis", lambda: _redis([row.worker.name for row in rows])),
             ("broker", lambda: _queues(self._now)),
         ]
         for name, part in parts:
@@ -99,10 +99,9 @@ def _single(name: str, text: str, value: float) -> Family:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _database(now: datetime, workers_seen: list[workers.WorkerLine]) -> Iterator[Family]:
-    """The metrics from the database; adds the workers to `workers_seen`."""
-    workers_seen += workers.workers(now)
-    yield from _workers(workers_seen)
+def _database(now: datetime, rows: list[workers.WorkerRow]) -> Iterator[Family]:
+    rows += workers.workers(now)
+    yield from _workers(rows)
     yield from _beats(now)
     counted = counted_by_state(MAX_COUNTED).items()
     text = f"Stored runs by state; counted up to {MAX_COUNTED}"
@@ -116,13 +115,13 @@ def _database(now: datetime, workers_seen: list[workers.WorkerLine]) -> Iterator
     yield _single("beatdesk_mails_in_doubt", text, db.session.scalar(in_doubt) or 0)
 
 
-def _workers(workers_seen: list[workers.WorkerLine]) -> Iterator[Family]:
+def _workers(rows: list[workers.WorkerRow]) -> Iterator[Family]:
     online: dict[str, float] = {}
     busy: dict[str, float] = {}
-    for worker in workers_seen:
-        # A worker that was restarted has several rows with its name.
-        online[worker.row.name] = max(online.get(worker.row.name, 0), worker.alive)
-        busy[worker.row.name] = busy.get(worker.row.name, 0) + worker.busy
+    for row in rows:
+        # A worker that was started anew has its name in several rows.
+        online[row.worker.name] = max(online.get(row.worker.name, 0), row.alive)
+        busy[row.worker.name] = busy.get(row.worker.name, 0) + row.busy
     text = "Whether the worker has a recent heartbeat"
     yield _gauge("flower_worker_online", text, ["worker"], (((name,), value) for name, value in online.items()))
     text = "Tasks that the worker is executing"
@@ -236,8 +235,8 @@ def _queues(now: datetime) -> Iterator[Family]:
     found = workers.queues(now)
     if found.away is not None:
         raise broker.BrokerAway(found.away)
-    depths = (((queue.name,), float(queue.depth)) for queue in found.lines if queue.depth is not None)
+    depths = (((row.name,), float(row.depth)) for row in found.rows if row.depth is not None)
     yield _gauge("beatdesk_queue_depth", "Messages that wait in the queue", ["queue"], depths)
-    waits = (((queue.name,), (now - queue.oldest).total_seconds() if queue.oldest else 0.0) for queue in found.lines)
+    waits = (((row.name,), (now - row.oldest).total_seconds() if row.oldest else 0.0) for row in found.rows)
     text = "Seconds that the oldest waiting run of the queue has been ready to start"
     yield _gauge("beatdesk_queue_oldest_seconds", text, ["queue"], waits)

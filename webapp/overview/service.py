@@ -42,5 +42,5 @@ def counts(now: datetime) -> Counts:
     # State by state, each by its index: with GROUP BY, SQLite would read all runs.
     by_state = counted_by_state(None, Run.created_at > now - PERIOD)
     in_doubt = db.session.scalar(sa.select(sa.func.count()).select_from(Mail).where(Mail.state == MailState.IN_DOUBT))
-    last = broker.ask_redis(lambda client: rejected.latest_since(client, PERIOD))
+    last = broker.try_redis(lambda client: rejected.latest_since(client, PERIOD))
     return Counts(schedules, enabled, tuple(by_state.items()), in_doubt or 0, last)

@@ -106,8 +106,8 @@ def redis_signs() -> list[Sign]:
 
 
 def broker_signs() -> list[Sign]:
-    """No problems if the broker answers. Raises broker.BrokerAway if it does not."""
-    broker.check()
+    """Nothing, where the broker answers. Raises broker.BrokerAway."""
+    broker.ping()
     return []
 
 

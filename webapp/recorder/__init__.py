@@ -1,1 +1,1 @@
-"""The recorder: what workers say, moved from the Redis stream into `runs`."""
+"""The recorder: moves the state changes that workers append to a Redis stream into `runs`."""

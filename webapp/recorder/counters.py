@@ -1,7 +1,8 @@
-"""How often what happened in which worker, and how long tasks ran: counted by the recorder in Redis, for `/metrics`.
+"""Counters of task events and runtimes by worker, kept by the recorder in Redis for `/metrics`.
 
-One hash for each worker, gone a day after its last news. They are counters of Prometheus' kind: they only grow, and
-begin anew when Redis is emptied. What workers had to write past the stream, with Redis away, is not in them.
+One hash for each worker, which expires a day after its last event. As Prometheus expects of counters, they only grow,
+and start again at zero when Redis is emptied. Events that workers wrote to the database while Redis was away are not
+counted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 from webapp.execution.events import Entry, Event
 
 KEY = "beatdesk:tally:{worker}"
-KEPT_SECONDS = 86_400
-# Seconds; the last one holds whatever is longer. Prometheus' own, and some for tasks that take minutes.
+RETENTION_SECONDS = 86_400
+# Upper bounds in seconds: the defaults of Prometheus, and some for tasks that take minutes.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0, 300.0)
 RECEIVED, STARTED = "task-received", "task-started"
-# As Celery calls these events, and Flower counts them. What a worker received is told with what began; that it was
-# received and waits may be told before that, by an entry that is not counted.
+# The names that Celery gives these events, and Flower their counters. A receipt is counted with the run's start; an
+# entry that only says that a run was received and waits is not counted.
 TYPES = {
     Event.STARTED: STARTED,
     Event.RETRYING: "task-retried",
@@ -32,11 +33,11 @@ TYPES = {
 }
 
 # By worker, then by field of its hash.
-Tallies = Mapping[str, Mapping[str, float]]
+Counters = Mapping[str, Mapping[str, float]]
 
 
-def count(entries: Iterable[Entry]) -> Tallies:
-    """What these entries add. Flower's run times are those of runs that succeeded, so these are too."""
+def count(entries: Iterable[Entry]) -> Counters:
+    """The increments of these entries. As Flower's, runtimes are those of runs that succeeded."""
     found: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for entry in entries:
         kind = TYPES.get(entry.event)
@@ -52,35 +53,35 @@ def count(entries: Iterable[Entry]) -> Tallies:
     return found
 
 
-def add(pipeline: Any, tallies: Tallies) -> None:
-    """Add them to Redis, in a transaction of the caller's."""
-    for worker, fields in tallies.items():
+def add(pipeline: Any, counters: Counters) -> None:
+    """Add increments to Redis, in a transaction of the caller's."""
+    for worker, fields in counters.items():
         key = KEY.format(worker=worker)
         for name, value in fields.items():
             pipeline.hincrbyfloat(key, name, value)
-        pipeline.expire(key, KEPT_SECONDS)
+        pipeline.expire(key, RETENTION_SECONDS)
 
 
 @dataclass
-class TaskTally:
-    """What was counted of one task in one worker: events by type; run times by bucket and in all, in seconds."""
+class TaskCounters:
+    """The counters of one task in one worker: events by type; runtimes by bucket, and their sum in seconds."""
 
     events: dict[str, float] = field(default_factory=dict)
     buckets: list[float] = field(default_factory=lambda: [0.0] * (len(BUCKETS) + 1))
     seconds: float = 0.0
 
 
-def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskTally]:
-    """What was counted, by worker and task. Raises redis.RedisError."""
+def read(client: Any, workers: Iterable[str]) -> dict[tuple[str, str], TaskCounters]:
+    """The counters by worker and task. Raises redis.RedisError."""
     names = list(workers)
     with client.pipeline(transaction=False) as pipeline:
         for name in names:
             pipeline.hgetall(KEY.format(worker=name))
         answers = pipeline.execute()
-    found: defaultdict[tuple[str, str], TaskTally] = defaultdict(TaskTally)
+    found: defaultdict[tuple[str, str], TaskCounters] = defaultdict(TaskCounters)
     for worker, fields in zip(names, answers, strict=True):
         for name, text in fields.items():
-            # What is no counter of ours does not keep the others from being read.
+            # A field that is not a counter of ours is ignored.
             with suppress(ValueError, IndexError):
                 sort, which, task = name.split(" ", 2)
                 value = float(text)

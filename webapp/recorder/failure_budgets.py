@@ -1,16 +1,16 @@
-"""Failure budgets: a schedule that fails so often in a row is paused, and it is told; and when it works again, too.
+"""Failure budgets: pauses a schedule after N consecutive failures; emails admins then, and when it has recovered.
 
-Whoever writes the ends of runs calls `look` in the same transaction: the recorder for each batch, a worker that writes
-by itself, beat when it gives a run up. Without failures, and with no schedule that was paused for them, that costs one
-look into an index that is empty.
+Every writer of the ends of runs calls `enforce` in the same transaction: the recorder for each batch, a worker that
+writes to the database itself, beat when it fails a run. Without failures, and with no schedule that was paused for
+them, that costs one lookup in an empty index.
 
-1. Of the runs that succeeded, find schedules that their failures had paused and that somebody resumed: they recovered.
+1. Of the runs that succeeded, find schedules that were paused for failures and resumed since: they have recovered.
 2. Of the runs that failed, find schedules with a budget; lock their rows, so that two recorders count one after the
    other.
-3. Where the newest ends since the last resuming are failures, as many as the budget, pause the schedule.
-4. Write the audit's row and a message to each administrator. The leading beat sends it, as everything that is unsent.
+3. If the last runs since the schedule was resumed have all failed, as many as the budget, pause it.
+4. Write the audit's row and an email to each admin. The leading beat sends it, like every unsent one.
 
-What was skipped, missed, revoked or expired did not fail, and does not count. No Flask here.
+Skipped, missed, revoked and expired runs are not failures and do not count. No Flask here.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from webapp.run_store.states import RunState
 from webapp.schedule_store.rows import DETAILS, TASKS
 from webapp.schedule_store.writing import Writer
 
-LONGEST_ERROR = 200
+MAX_ERROR_LENGTH = 200
 _PAUSED, _RECOVERED = "schedule_paused", "schedule_recovered"
 
 
-def look(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[str]) -> bool:
-    """Look after the schedules of runs that have just ended. Whether one was paused: beat should hear of it."""
+def enforce(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[str]) -> bool:
+    """Pause or recover the schedules of runs that have just ended; gives whether beat has to be woken."""
     moment = now()
     if succeeded:
         _recover(connection, succeeded, moment)
@@ -48,7 +48,7 @@ def look(connection: sa.Connection, failed: Sequence[str], succeeded: Sequence[s
 
 
 def _locked(connection: sa.Connection, owners: Any, column: sa.Column[Any]) -> list[Any]:
-    """The enabled schedules of `owners` that have something in a column and are not paused, in order, locked."""
+    """The enabled, unpaused schedules of `owners` with a value in a column, in order, locked."""
     query = (
         sa.select(TASKS.c.id, TASKS.c.name, DETAILS.c.failure_budget, DETAILS.c.failures_from)
         .join(TASKS, TASKS.c.id == DETAILS.c.schedule_id)
@@ -69,7 +69,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
     newest = list(connection.execute(ends.order_by(Run.created_at.desc(), Run.id.desc()).limit(row.failure_budget)))
     if len(newest) < row.failure_budget or any(end.state != RunState.FAILED for end in newest):
         return False
-    error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:LONGEST_ERROR]
+    error = ((newest[0].error or "").strip().splitlines() or ["no reason was recorded"])[0][:MAX_ERROR_LENGTH]
     many = "1 failure" if row.failure_budget == 1 else f"{row.failure_budget} consecutive failures"
     with _writer(connection, moment) as writer:
         writer.pause(row, f"{many}: {error}")
@@ -78,9 +78,7 @@ def _pause(connection: sa.Connection, row: Any, moment: datetime) -> bool:
 
 
 def _recover(connection: sa.Connection, succeeded: Sequence[str], moment: datetime) -> None:
-    failing = list(
-        connection.execute(sa.select(DETAILS.c.schedule_id).where(DETAILS.c.failing_since.is_not(None))).scalars()
-    )
+    failing = connection.scalars(sa.select(DETAILS.c.schedule_id).where(DETAILS.c.failing_since.is_not(None))).all()
     if not failing:
         return
     owners = sa.select(Run.schedule_id).where(
@@ -94,14 +92,14 @@ def _recover(connection: sa.Connection, succeeded: Sequence[str], moment: dateti
 
 @contextmanager
 def _writer(connection: sa.Connection, moment: datetime) -> Iterator[Writer]:
-    """Writes as part of the connection's transaction: it stays when the session is closed."""
+    """A writer within the connection's transaction, which stays open when the session is closed."""
     with Session(connection, join_transaction_mode="rollback_only") as session:
         yield Writer(session, "", moment, actor="system")
         session.flush()
 
 
 def _add_mails(writer: Writer, kind: str, row: Any, context: dict[str, Any]) -> None:
-    """A message to each administrator, and the run that will send it."""
+    """Add an email to each admin, and the run that will send it."""
     about = {"schedule": row.name, "schedule_id": row.id, **context}
     admins = sa.select(User).where(User.roles.any(Role.name == "admin"), User.active.is_(True)).order_by(User.id)
     for admin in writer.session.scalars(admins).all():

@@ -26,18 +26,18 @@ from webapp.run_store import changes
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
-# How long one read waits for news, in milliseconds; also how quickly a stop is noticed.
-WAIT_MS = 500
-# What a recorder has read but not acknowledged for this long is taken over by another one.
+BATCH_SIZE = 500
+# How long one read waits for entries, in milliseconds; a stop is noticed as soon.
+BLOCK_MS = 500
+# Entries that a recorder has read but not acknowledged for this long are claimed by another one.
 ABANDONED_AFTER_MS = RECORDER_LOST_AFTER // timedelta(milliseconds=1)
 PRESENCE_KEY = "beatdesk:recorder:{name}"
 # Seconds before the next try when the database or Redis is away.
-PAUSE = 1.0
+RETRY_SECONDS = 1.0
 
 
 class Recorder:
-    """One consumer of the group. Several may run; each entry is applied at least once, and twice does no harm."""
+    """A consumer of the stream's group. Several can run; each entry is applied at least once, and twice is harmless."""
 
     def __init__(self, engine: sa.Engine, redis_url: str) -> None:
         self.engine = engine
@@ -45,43 +45,43 @@ class Recorder:
         self.redis = broker.connect(redis_url, timeout=5.0)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.stopping = threading.Event()
-        self._away: str | None = None
+        self._failure: str | None = None
         self._next_takeover = 0.0
         self._next_presence = 0.0
 
     def run(self) -> None:
-        """Record until `stop`. No error ends it, but a Redis that is another installation's."""
+        """Record until `stop`. The only error that ends it is a Redis that belongs to another installation."""
         while not self.stopping.is_set():
             try:
                 self.step()
-                self._back()
+                self._note_recovery()
             except installation.OtherInstallation as error:
                 sys.exit(str(error))
-            except Exception as error:  # noqa: BLE001  # whatever it is: what cannot be recorded now may be later
-                self._lost(error)
-                self.stopping.wait(PAUSE)
-        self._leave()
+            except Exception as error:  # noqa: BLE001  # entries that cannot be recorded now may be later
+                self._note_failure(error)
+                self.stopping.wait(RETRY_SECONDS)
+        self._remove_presence()
 
     def stop(self, *_: Any) -> None:
-        """End after the batch at hand."""
+        """Stop after the current batch."""
         self.stopping.set()
 
     def step(self) -> int:
-        """Read, apply, commit, acknowledge; gives how many entries."""
+        """Read, apply, commit, acknowledge; gives the number of entries."""
         self._show_presence()
-        entries = self._abandoned() or self._news()
-        if entries:
-            self._record(entries)
-        return len(entries)
-
-    def _news(self) -> list[tuple[str, dict[str, str]]]:
         try:
-            answer: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=WAIT_MS)
+            entries = self._claim_abandoned() or self._read_new()
         except redis.ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             self._make_group()
-            return []
+            return 0
+        if entries:
+            self._record(entries)
+        return len(entries)
+
+    def _read_new(self) -> list[tuple[str, dict[str, str]]]:
+        answer: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH_SIZE, block=BLOCK_MS)
         return list(answer[0][1]) if answer else []
 
     def _make_group(self) -> None:
@@ -91,17 +91,12 @@ class Recorder:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    def _abandoned(self) -> list[tuple[str, dict[str, str]]]:
-        """What a recorder that is gone had read."""
+    def _claim_abandoned(self) -> list[tuple[str, dict[str, str]]]:
+        """The entries that a lost recorder had read."""
         if time.monotonic() < self._next_takeover:
             return []
         self._next_takeover = time.monotonic() + RECORDER_LOST_AFTER.total_seconds()
-        try:
-            answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH)
-        except redis.ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            return []
+        answer: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, ABANDONED_AFTER_MS, count=BATCH_SIZE)
         if answer[1]:
             self._next_takeover = 0.0
         return [(entry_id, fields) for entry_id, fields in answer[1] if fields]
@@ -116,8 +111,8 @@ class Recorder:
                 reasons[entry_id] = str(error)
         recorded = recording.record(self.engine, parsed)
         reasons |= {entry.entry_id: reason for entry, reason in recorded.rejected}
-        # Only now: a recorder killed before this line leaves the entries to another one, and pages that hear of the
-        # changes ask at once. Counted in the same breath, so that what is recorded twice is counted once.
+        # After the commit: a recorder that is killed before this line leaves the entries to another one, and notified
+        # pages fetch at once. Counters are part of this transaction: an entry that is recorded twice counts once.
         listed = {entry.run_id for entry in recorded.kept if entry.event not in ONLY_DETAILS}
         with self.redis.pipeline(transaction=True) as pipeline:
             counters.add(pipeline, counters.count(recorded.kept))
@@ -130,8 +125,8 @@ class Recorder:
             try:
                 pipeline.execute()
             except redis.ResponseError as error:
-                # Such as that another program has overwritten a counter: the other commands are executed. If none was,
-                # the entries are not acknowledged, and come again.
+                # For example because another program has overwritten a counter; the other commands are executed. If
+                # none was, the entries are not acknowledged and come again.
                 logger.warning("Redis refused a command: %s", error)
         if recorded.paused:
             wake(self.redis, "a schedule was paused for its failures")
@@ -142,32 +137,32 @@ class Recorder:
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
             self._next_presence = time.monotonic() + RECORDER_HEARTBEAT
 
-    def _lost(self, error: Exception) -> None:
-        if self._away is None:
+    def _note_failure(self, error: Exception) -> None:
+        if self._failure is None:
             known = isinstance(error, (redis.RedisError, sa.exc.SQLAlchemyError, OSError))
             logger.error("waiting: %s", error, exc_info=None if known else error)
-        self._away = str(error)
+        self._failure = str(error)
 
-    def _back(self) -> None:
-        if self._away is not None:
+    def _note_recovery(self) -> None:
+        if self._failure is not None:
             logger.info("recording again")
-        self._away = None
+        self._failure = None
 
-    def _leave(self) -> None:
+    def _remove_presence(self) -> None:
         try:
             self.redis.delete(PRESENCE_KEY.format(name=self.name))
         except (redis.RedisError, OSError) as error:
-            logger.info("left without a word: %s", error)
+            logger.info("its presence expires by itself, Redis does not answer: %s", error)
 
 
 def present(client: redis.Redis) -> list[str]:
-    """The recorders that showed a sign of life in the last seconds. Raises redis.RedisError."""
+    """The recorders with a recent heartbeat. Raises redis.RedisError."""
     prefix = PRESENCE_KEY.format(name="")
     return sorted(key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}*", count=1000))
 
 
 def last_seen(client: Any) -> datetime | None:
-    """When a recorder last asked for news, to the second; None where none ever did. Raises redis.RedisError."""
+    """When a recorder last read the stream, to the second; None if none ever did. Raises redis.RedisError."""
     if not client.exists(STREAM):
         return None
     groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP]
@@ -177,24 +172,24 @@ def last_seen(client: Any) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """What no recorder has recorded yet: how many entries, and for how many seconds the oldest has waited."""
+    """The backlog of the stream: the number of entries that are not recorded yet, and the age of the oldest."""
 
     entries: int
     seconds: float
 
 
 def lag(client: Any) -> Lag:
-    """How far the recorders are behind. Raises redis.RedisError."""
+    """The backlog of the recorders. Raises redis.RedisError."""
     groups = [group for group in client.xinfo_groups(STREAM) if group["name"] == GROUP] if client.exists(STREAM) else []
     if groups:
         group = groups[0]
-        # Redis does not know it (None) where entries were deleted in between.
+        # The lag is None where entries were deleted in between.
         behind = int(group["pending"]) + int(group["lag"] or 0)
         pending = client.xpending(STREAM, GROUP)["min"]
-        news = client.xrange(STREAM, min=f"({group['last-delivered-id']}", count=1)
+        unread = client.xrange(STREAM, min=f"({group['last-delivered-id']}", count=1)
     else:
-        behind, pending, news = int(client.xlen(STREAM)), None, client.xrange(STREAM, count=1)
-    oldest = pending or (news[0][0] if news else None)
+        behind, pending, unread = int(client.xlen(STREAM)), None, client.xrange(STREAM, count=1)
+    oldest = pending or (unread[0][0] if unread else None)
     if oldest is None:
         return Lag(behind, 0.0)
     seconds, micros = client.time()
@@ -202,7 +197,7 @@ def lag(client: Any) -> Lag:
     return Lag(max(behind, 1), max(waited, 0.0))
 
 
-def run_until_told(engine: sa.Engine, redis_url: str) -> None:
+def run_until_signal(engine: sa.Engine, redis_url: str) -> None:
     """Record until SIGTERM or SIGINT."""
     recorder = Recorder(engine, redis_url)
     signal.signal(signal.SIGTERM, recorder.stop)

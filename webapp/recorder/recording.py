@@ -1,4 +1,4 @@
-"""How state changes reach the `runs` table: never backwards, however late or often they are told."""
+"""Applies entries of the stream to the table `runs`: late or repeated ones never move a run backwards."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from webapp.run_store.states import Origin, RunState
 
 logger = logging.getLogger(__name__)
 
-# Of the line that says why an attempt failed.
+# The level of the log line with the reason of a failed attempt.
 RETRY_LEVEL = "retry"
 
 
-# The row of a message that a worker has received, and its task id where that may have been sent before.
+# The row of a message that a worker has received, and its task id if that may have been sent before.
 Received = tuple[NewRun, str | None]
 
 
 @dataclass(slots=True)
 class Recorded:
-    """What became of a batch. `rejected` are entries that cannot be recorded, with the reason.
+    """The outcome of a batch. `rejected` are entries that cannot be recorded, with the reason.
 
-    `paused` says that a schedule was paused for its failures, of which beat should hear.
+    `paused` if a schedule was paused for its failures, so that beat has to be woken.
     """
 
     kept: list[Entry] = field(default_factory=list)
@@ -56,10 +56,10 @@ class Recorded:
 
 
 def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
-    """Apply a batch in a transaction of its own; one that fails for its values by halves, down to single entries.
+    """Apply a batch in a transaction of its own; one that fails for its values is halved, down to single entries.
 
-    Raises whatever does not come from the entries, such as OperationalError while the database is away. What was
-    committed by then is applied once more with the next try, which does no harm.
+    Raises errors that the entries did not cause, such as OperationalError while the database is away. Halves that were
+    committed by then are applied once more with the next try, which is harmless.
     """
     done, waiting = Recorded(), [list(entries)] if entries else []
     while waiting:
@@ -73,7 +73,7 @@ def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
             if len(batch) > 1:
                 waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
                 continue
-            if not _applied_alone(engine, batch, error):
+            if not _applied_without_budget(engine, batch, error):
                 rejected = [(batch[0], _reason(error))]
         done.rejected += rejected
         refused = {id(entry) for entry, _ in rejected}
@@ -81,8 +81,8 @@ def record(engine: sa.Engine, entries: Sequence[Entry]) -> Recorded:
     return done
 
 
-def _applied_alone(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
-    """Whether an entry can be recorded when its schedule is not looked after: a run's end does not depend on that."""
+def _applied_without_budget(engine: sa.Engine, batch: list[Entry], error: Exception) -> bool:
+    """Whether an entry can be recorded without its failure budget, on which a run's end must not depend."""
     try:
         with engine.begin() as connection:
             _apply(connection, batch, [])
@@ -95,23 +95,23 @@ def _applied_alone(engine: sa.Engine, batch: list[Entry], error: Exception) -> b
 
 
 def _reason(error: Exception) -> str:
-    """What the database said of a value, in one line; without the values of the statement, which may be secret."""
+    """The database's error about a value, in one line, without the values of the statement, which may be secret."""
     cause = getattr(error, "orig", None) or error
     return encodable(f"{type(cause).__name__}: {' '.join(str(cause).split())}")[:300]
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tuple[Entry, str]] | None = None) -> bool:
-    """Apply what happened in any order, each any number of times. Commits nothing itself.
+    """Apply entries, in any order, each any number of times. Commits nothing.
 
-    Whether a schedule was paused for its failures, of which beat should hear. What cannot be recorded is left out, and
-    added to `rejected` with the reason.
+    Gives whether a schedule was paused for its failures, so that beat has to be woken. Entries that cannot be recorded
+    are left out, and added to `rejected` with the reason.
     """
     entries = list(entries)
     _apply(connection, entries, [] if rejected is None else rejected)
     failed, succeeded = (
         [entry.run_id for entry in entries if entry.event is event] for event in (Event.FAILED, Event.SUCCEEDED)
     )
-    return failure_budgets.look(connection, failed, succeeded)
+    return failure_budgets.enforce(connection, failed, succeeded)
 
 
 def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
@@ -134,73 +134,73 @@ _PROGRESS = transitions.batch_update(
     "progress_done = told.done, progress_total = told.total, progress_text = told.text, progress_at = told.at",
     f"{transitions.NOT_BACKWARDS} AND (runs.progress_at IS NULL OR runs.progress_at < told.at)",
 )
-# Where the moment stands in its rows.
-_AT = 2
+# The column of the moment in its rows.
+_AT_COLUMN = 2
 
 
-def _progress(entry: Entry) -> tuple[Any, ...]:
-    told = _told(entry)
-    done, total = _fraction(told, "done"), _fraction(told, "total")
-    return entry.run_id, entry.attempt, entry.at, done, total, limited(str(told.get("text") or "")) or None
+def _progress_row(entry: Entry) -> tuple[Any, ...]:
+    payload = _payload(entry)
+    done, total = _finite(payload, "done"), _finite(payload, "total")
+    return entry.run_id, entry.attempt, entry.at, done, total, limited(str(payload.get("text") or "")) or None
 
 
 def _keep_progress(connection: sa.Connection, rows: list[tuple[Any, ...]]) -> None:
-    """The latest of each run; what came before it is nobody's concern any more."""
-    latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT))}
+    """Keep the latest progress of each run."""
+    latest = {row[0]: row for row in sorted(rows, key=itemgetter(_AT_COLUMN))}
     _PROGRESS.execute(connection, latest.values())
 
 
 def _keep_published(connection: sa.Connection, rows: list[NewRun]) -> None:
-    """Rows for what tasks have sent; of several entries for one run, the earliest counts."""
+    """Insert rows for the runs that tasks have sent; of several entries for one run the earliest counts."""
     earliest = {row.id: row for row in sorted(rows, key=attrgetter("created_at"), reverse=True)}
     insert(connection, list(earliest.values()), SENT_EARLIER)
 
 
 def _keep_received(connection: sa.Connection, received: list[Received]) -> None:
-    """Rows for what other programs have sent. A task id that was begun before it was received now is another run."""
+    """Insert rows for messages of other programs. A task id whose run started before this receipt is another run."""
     if not received:
         return
     begun = sa.select(Run.id, Run.started_at).where(
         Run.id.in_([row.id for row, _ in received]), Run.origin == Origin.PROGRAM
     )
     known = {run.id: run.started_at for run in connection.execute(begun)}
-    insert(connection, [_of_its_own(each, known.get(each[0].id)) for each in received])
+    insert(connection, [_with_unused_id(each, known.get(each[0].id)) for each in received])
 
 
-def _of_its_own(received: Received, started_at: datetime | None) -> NewRun:
+def _with_unused_id(received: Received, started_at: datetime | None) -> NewRun:
     row, task_id = received
     if task_id is None or started_at is None or started_at >= row.created_at:
         return row
     return row._replace(id=repeated_id(task_id, row.created_at.timestamp()), external_id=external_id(task_id))
 
 
-def _received(entry: Entry) -> Received | None:
-    """The row of what another program has sent, where the entry says what that is made of. Raises Unrecordable."""
+def _received_row(entry: Entry) -> Received | None:
+    """The row of another program's message, if the entry has its content. Raises Unrecordable."""
     if not entry.text or entry.text == "{}":
         return None
-    told = _told(entry)
-    # The broker holds it back until its time; that is not ours to do.
-    row = _published(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
-    return row, str(told.get("external_id")) if told.get("repeatable") else None
+    payload = _payload(entry)
+    # Queued also with an eta: its worker holds the message until then.
+    row = _published_row(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
+    return row, str(payload.get("external_id")) if payload.get("repeatable") else None
 
 
-def _published(entry: Entry) -> NewRun:
-    """The row of what was sent by a task or another program. Raises Unrecordable for what is not ours."""
-    told = _told(entry)
+def _published_row(entry: Entry) -> NewRun:
+    """The row of a message of a task or another program. Raises Unrecordable for an entry that is not ours."""
+    payload = _payload(entry)
     try:
-        eta, expires_at = (recordable_moment(name, told[name]) if told[name] else None for name in _MOMENTS)
-        index, task_id, why = told["group_index"], told.get("external_id"), told.get("undelivered")
-        texts: dict[str, Any] = {name: told[name] and _text(told, name) for name in _SENT}
-        texts |= {name: _id(told[name]) for name in _RELATIVES}
+        eta, expires_at = (recordable_moment(name, payload[name]) if payload[name] else None for name in _MOMENTS)
+        index, task_id, why = payload["group_index"], payload.get("external_id"), payload.get("undelivered")
+        texts: dict[str, Any] = {name: payload[name] and _text(payload, name) for name in _SENT}
+        texts |= {name: _id(payload[name]) for name in _RELATIVES}
         return NewRun(
             id=recordable_id(entry.run_id),
             external_id=None if task_id in (None, entry.run_id) else external_id(str(task_id)),
-            task=_text(told, "task"),
-            args=_json(told, "args", list),
-            kwargs=_json(told, "kwargs", dict),
-            # Its message has the time too; whichever comes first is executed, the other one is a duplicate.
+            task=_text(payload, "task"),
+            args=_json(payload, "args", list),
+            kwargs=_json(payload, "kwargs", dict),
+            # Its message has the eta too: the first of both is executed, the other one is a duplicate.
             state=waiting_state(eta, entry.at),
-            origin=Origin(told.get("origin", Origin.TASK)),
+            origin=Origin(payload.get("origin", Origin.TASK)),
             created_at=entry.at,
             sent_at=None if why else entry.at,
             sends=0 if why else 1,
@@ -222,26 +222,26 @@ _SENT = ("sealed", "queue", "options")
 _RELATIVES = ("group_id", "parent_id", "root_id")
 
 
-def _text(told: dict[str, Any], name: str) -> str:
-    if not isinstance(told[name], str) or not told[name]:
+def _text(payload: dict[str, Any], name: str) -> str:
+    if not isinstance(payload[name], str) or not payload[name]:
         raise Unrecordable(f"its {name} is not text")
-    return str(told[name])
+    return str(payload[name])
 
 
-def _json(told: dict[str, Any], name: str, kind: type) -> str:
-    if not isinstance(told[name], kind):
+def _json(payload: dict[str, Any], name: str, kind: type) -> str:
+    if not isinstance(payload[name], kind):
         raise Unrecordable(f"its {name} are not a JSON {'list' if kind is list else 'object'}")
-    return json.dumps(told[name])
+    return json.dumps(payload[name])
 
 
 def _id(value: Any) -> str | None:
-    """The id of a relative, None for one that no row can have."""
+    """The id of a related run; None if no row can have it."""
     return value if isinstance(value, str) and len(encodable(value)) <= ID_LENGTH else None
 
 
-def _fraction(told: dict[str, Any], name: str) -> float | None:
-    """Of progress, how much is done or to be done. Raises Unrecordable for what is no finite number."""
-    value = told.get(name)
+def _finite(payload: dict[str, Any], name: str) -> float | None:
+    """A number of the progress. Raises Unrecordable if it is not finite."""
+    value = payload.get(name)
     try:
         found = None if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -251,17 +251,12 @@ def _fraction(told: dict[str, Any], name: str) -> float | None:
     return found
 
 
-def _cause(entry: Entry) -> tuple[Any, ...]:
-    """Why an attempt failed stays with the run, as a line of its own level."""
-    return _row_of_line(entry, RETRY_LEVEL, entry.text)
+def _log_line(entry: Entry) -> tuple[Any, ...]:
+    payload = _payload(entry)
+    return _line_row(entry, payload.get("level", "info"), payload.get("text", ""))
 
 
-def _line(entry: Entry) -> tuple[Any, ...]:
-    told = _told(entry)
-    return _row_of_line(entry, told.get("level", "info"), told.get("text", ""))
-
-
-def _row_of_line(entry: Entry, level: Any, text: Any) -> tuple[Any, ...]:
+def _line_row(entry: Entry, level: Any, text: Any) -> tuple[Any, ...]:
     return entry.run_id, entry.entry_id, entry.at, encodable(str(level))[:10], limited(str(text))
 
 
@@ -272,22 +267,23 @@ _LINES = BatchStatement(
 )
 
 
-def _told(entry: Entry) -> dict[str, Any]:
+def _payload(entry: Entry) -> dict[str, Any]:
     """The JSON object that is an entry's text. Raises Unrecordable."""
     try:
-        told = json.loads(entry.text)
+        payload = json.loads(entry.text)
     except (ValueError, RecursionError) as error:
         raise Unrecordable(f"its text is not JSON: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(payload, dict):
         raise Unrecordable("its text is not a JSON object")
-    return told
+    return payload
 
 
-# What becomes a row of its own; each raises Unrecordable.
+# The events that become rows of their own, and what makes them; each raises Unrecordable.
 _ROWS: dict[Event, Callable[[Entry], Any]] = {
-    Event.PUBLISHED: _published,
-    Event.RECEIVED: _received,
-    Event.RETRYING: _cause,
-    Event.LINE: _line,
-    Event.PROGRESS: _progress,
+    Event.PUBLISHED: _published_row,
+    Event.RECEIVED: _received_row,
+    # The reason of a failed attempt is kept as a log line with a level of its own.
+    Event.RETRYING: lambda entry: _line_row(entry, RETRY_LEVEL, entry.text),
+    Event.LINE: _log_line,
+    Event.PROGRESS: _progress_row,
 }

@@ -1,6 +1,6 @@
-"""Entries of the stream that cannot be recorded, set aside with the reason: a capped Redis stream beside it.
+"""Entries of the stream that cannot be recorded, kept with the reason in a capped Redis stream.
 
-Not a table: what no column can hold is kept as it came, and is set aside in the transaction that acknowledges it.
+Not in a table: a stream keeps values that no column can hold, in the transaction that acknowledges the entry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from webapp.execution.events import ID_LENGTH
 from webapp.secrecy.masking import masked
 
 REJECTED = "beatdesk:rejected"
-# The newest are kept; of each, so much of every field.
+# How many of the newest entries are kept, and how much of each.
 MAX_REJECTED = 1_000
 MAX_FIELDS = 20
 SHOWN = 100
@@ -27,7 +27,7 @@ MAX_FIELD_LENGTH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An entry, when it was set aside and why. `fields` are what it said, each cut to `MAX_FIELD_LENGTH`."""
+    """A rejected entry, with moment and reason. Its `fields` are cut to `MAX_FIELD_LENGTH` characters each."""
 
     at: datetime
     entry_id: str
@@ -36,18 +36,18 @@ class Rejected:
 
     @property
     def run_id(self) -> str:
-        """The run that it was about; "" where it names none that there can be."""
+        """The run that it names; "" if it names none, or one that cannot exist."""
         run_id = self.fields.get("run", "")
         return run_id if len(run_id) <= ID_LENGTH else ""
 
     @property
     def content(self) -> str:
-        """What it said, a field on each line, secrets masked."""
+        """Its fields, one on each line, secrets masked."""
         return "\n".join(f"{name}: {masked(value)}" for name, value in self.fields.items())
 
 
 def append(pipeline: Any, entry_id: str, fields: Mapping[str, str], reason: str) -> None:
-    """Set an entry aside, in a transaction of the caller's."""
+    """Add an entry, in a transaction of the caller's."""
     some = list(fields.items())[:MAX_FIELDS]
     kept = {shortened(name, 40): shortened(value, MAX_FIELD_LENGTH) for name, value in some}
     given = {"entry": entry_id, "reason": reason, "fields": json.dumps(kept)}
@@ -55,13 +55,13 @@ def append(pipeline: Any, entry_id: str, fields: Mapping[str, str], reason: str)
 
 
 def newest(client: redis.Redis, count: int) -> list[Rejected]:
-    """The ones set aside last, the newest first. Raises redis.RedisError."""
+    """The last rejected entries, newest first. Raises redis.RedisError."""
     answer: Any = client.xrevrange(REJECTED, count=count)
-    return [_read(place, given) for place, given in answer]
+    return [_parse(entry_id, given) for entry_id, given in answer]
 
 
 def latest_since(client: redis.Redis, age: timedelta) -> Rejected | None:
-    """The one set aside last, unless that is longer ago. Raises redis.RedisError."""
+    """The last rejected entry, if it is no older than `age`. Raises redis.RedisError."""
     for found in newest(client, 1):
         seconds, micros = client.time()
         if datetime.fromtimestamp(seconds + micros / 1e6, UTC) - found.at < age:
@@ -70,17 +70,17 @@ def latest_since(client: redis.Redis, age: timedelta) -> Rejected | None:
 
 
 def counted(client: redis.Redis) -> int:
-    """How many were ever set aside. Raises redis.RedisError."""
+    """How many entries were ever rejected. Raises redis.RedisError."""
     if not client.exists(REJECTED):
         return 0
     return int(client.xinfo_stream(REJECTED)["entries-added"])
 
 
-def _read(place: str, given: Mapping[str, str]) -> Rejected:
-    at = datetime.fromtimestamp(int(place.partition("-")[0]) / 1000, UTC)
+def _parse(entry_id: str, given: Mapping[str, str]) -> Rejected:
+    at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
     try:
         fields = decode_json(given["fields"])
     except (KeyError, ValueError):
         fields = None
     named = {str(name): str(value) for name, value in fields.items()} if isinstance(fields, dict) else {}
-    return Rejected(at, given.get("entry", place), given.get("reason", "unknown"), named)
+    return Rejected(at, given.get("entry", entry_id), given.get("reason", "unknown"), named)

@@ -1,9 +1,9 @@
-"""How a run moves from state to state by what workers tell: in one statement for a batch, and never backwards.
+"""State transitions of runs by the entries of workers: one statement for a batch, and never backwards.
 
-1. A run moves only while it has not ended or is unconfirmed, and not by news of an attempt before the one that it is
-   in. An unconfirmed run that moves loses the reason for being so.
-2. When it was received is kept by itself: that is news of any run, also of one that has ended meanwhile.
-3. Of several moves of one run in a batch, ends come last, so that a batch with its whole life ends at its end. Each
+1. A run moves only while it has not ended or is unconfirmed, and not by an entry of an earlier attempt than its current
+   one. An unconfirmed run that moves loses its reason.
+2. The moment of receipt is set independently, also of a run that has ended meanwhile.
+3. Of several moves of one run in a batch, ends come last, so that a batch with its whole life leaves it ended. Each
    goes into a round of its own; nearly always there is one round.
 """
 
@@ -19,7 +19,7 @@ from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.execution.events import Entry, Event, limited
 from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
 
-# In the order in which those of one batch are applied. The claim writes "started" itself.
+# In the order in which they are applied within a batch. The claim itself writes "started".
 STATES = {
     Event.RETRYING: RunState.RETRYING,
     Event.SUCCEEDED: RunState.SUCCEEDED,
@@ -27,9 +27,9 @@ STATES = {
     Event.REVOKED: RunState.REVOKED,
     Event.EXPIRED: RunState.EXPIRED,
 }
-# What was kept of an earlier failure is replaced, or removed.
+# The states that replace or remove the error of an earlier attempt.
 _DONE = (RunState.FAILED, RunState.SUCCEEDED)
-# Those whose text is the reason; the others leave the one that is there, unless it was for being unconfirmed.
+# The states whose text is the reason; the others keep the reason, unless it was that of an unconfirmed run.
 _REASONED = (RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED)
 _KEPT_REASON = f"WHEN runs.state <> '{RunState.UNCONFIRMED}' THEN runs.reason"
 _RANK = {event: rank for rank, event in enumerate(STATES)}
@@ -40,7 +40,7 @@ _MOVES = f"told.state IS NOT NULL AND {NOT_BACKWARDS}"
 
 
 def _set(column: str, value: str, *states: RunState) -> str:
-    """The assignment of a column by those who move to one of these states; otherwise it stays."""
+    """The assignment of a column by moves to one of these states; other moves leave it as it is."""
     moves = f"{_MOVES} AND {in_sql('told.state', states)}" if states else _MOVES
     return f"{column} = CASE WHEN {moves} THEN {value} ELSE runs.{column} END"
 
@@ -67,7 +67,7 @@ _UPDATE = batch_update(
             _set("result", "told.text", RunState.SUCCEEDED),
             _set("error", f"CASE told.state WHEN '{RunState.FAILED}' THEN told.text END", *_DONE),
             _set("traceback", "told.traceback", *_DONE),
-            # Nobody needs them any more. A run that failed can be retried with them until it is deleted.
+            # Secret arguments are deleted when a run succeeds; one that failed can be retried with them.
             _set("sealed", "NULL", RunState.SUCCEEDED),
         )
     ),
@@ -76,13 +76,13 @@ _UPDATE = batch_update(
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:
-    """Move runs by these entries, in any order, each any number of times. Commits nothing itself."""
+    """Move runs by these entries, in any order, each any number of times. Commits nothing."""
     for rows in _rounds(entries):
         _UPDATE.execute(connection, rows)
 
 
 def _rounds(entries: Iterable[Entry]) -> Iterable[list[tuple[Any, ...]]]:
-    """The rows of each statement: the first has when runs were received, and the first move of each run."""
+    """The rows of each statement; the first one has the moments of receipt and the first move of each run."""
     received: dict[str, datetime] = {}
     moves: dict[str, list[Entry]] = {}
     for entry in entries:

@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from webapp.execution.canvas import OPTION_NAMES, replacement_of
 from webapp.execution.ids import had_row
 from webapp.execution.message import RUN_HEADER
-from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, reason
+from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, describe_error
 from webapp.run_store.models import Run
 from webapp.run_store.observed import Observed
 from webapp.run_store.statements import Sendable
@@ -54,13 +54,13 @@ def send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
             raise
         if getattr(producer, "published", 0) > published:
             # A receiver of Celery's signal raised, or Celery's event about the message was refused.
-            logger.warning("run %s was sent; afterwards: %s", run.id, reason(error))
+            logger.warning("run %s was sent; afterwards: %s", run.id, describe_error(error))
             return
         # The text of an exception may repeat an argument.
         secret = not isinstance(error, Unopenable) and (run.sealed is not None or SEALED in (run.options or ""))
         # Celery takes some that its routers or a task raised for the transport's, and wraps them.
         cause = error.__cause__ if isinstance(error, OperationalError) and error.__cause__ is not None else error
-        why = type(cause).__name__ if secret else hide(reason(cause))
+        why = type(cause).__name__ if secret else hide(describe_error(cause))
         raise Unsendable(f"its message cannot be made: {why}") from error
 
 

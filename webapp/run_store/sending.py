@@ -11,7 +11,7 @@ from flask import current_app
 from webapp.extensions import celery
 from webapp.messaging import broker
 from webapp.messaging.broker import BrokerAway, breaker
-from webapp.messaging.producers import BROKER_ERRORS, NotNow, Producers, Unsendable, is_refused, probe, reason
+from webapp.messaging.producers import BROKER_ERRORS, NotNow, Producers, Unsendable, describe_error, is_refused, probe
 from webapp.run_store import changes, message
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
@@ -93,7 +93,7 @@ def publish_once(runs: Sequence[Sendable], note: Callable[[], Collection[str]]) 
 def _use_producer(work: Callable[[Any], None]) -> None:
     """Call with a producer, unless the broker is away."""
     try:
-        breaker.check()
+        breaker.require_closed()
         _producers().use(work)
     except BrokerAway as error:
         logger.info("not sent now: %s", error)
@@ -124,7 +124,7 @@ def destination(
     try:
         return message.destination(celery, task, {**(options or {}), "queue": queue}, args, kwargs)
     except Exception as error:
-        raise Unsendable(reason(error)) from error
+        raise Unsendable(describe_error(error)) from error
 
 
 def destination_of(
@@ -155,9 +155,9 @@ def led_to(aim: message.Destination) -> list[str] | None:
     return broker.bound_to(aim.exchange, aim.routing_key)
 
 
-def tell_pages(run_ids: Collection[str]) -> bool:
-    """Announce to live pages which runs have changed, after the commit; False when Redis is away: they poll then."""
-    return broker.tell(lambda redis_: changes.append(redis_, run_ids))
+def tell_pages(run_ids: Collection[str]) -> None:
+    """Notify live pages of changed runs, after the commit; without Redis they find out by polling."""
+    broker.try_redis(lambda client: changes.append(client, run_ids))
 
 
 def _producers() -> Producers:

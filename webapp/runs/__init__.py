@@ -1,1 +1,1 @@
-"""What ran, runs and will run."""
+"""Runs: their pages, actions, exports and retention."""

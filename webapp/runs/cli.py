@@ -27,7 +27,7 @@ runs = AppGroup("runs", help="List, show and launch runs.")
 @recorder.command("run")
 def run_recorder() -> None:
     """Record until SIGTERM. Several recorders can run at the same time."""
-    recording_process.run_until_told(db.engine, current_app.extensions["settings"].redis_url)
+    recording_process.run_until_signal(db.engine, current_app.extensions["settings"].redis_url)
 
 
 @runs.command("list")

@@ -1,12 +1,13 @@
-"""What people do with runs: launch, cancel, retry. Each leaves one row in the audit, in the same transaction."""
+"""Actions on runs: launch, cancel, retry, confirm. Each adds one row to the audit, in the same transaction."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,19 +24,20 @@ from webapp.run_store.worker_models import Worker
 from webapp.runs import service
 from webapp.web.errors import Conflict, Invalid
 
-CANCELLED_AT_ONCE = sorted(IDLE)
-# The reason of a run whose worker was asked to end it.
+CANCELLABLE_STATES = sorted(IDLE)
+# The reason of a run whose worker was asked to terminate it, and the audit's entry for it.
 CANCEL_REQUESTED = "Cancellation requested"
-# Pools that can end one task and leave the worker running.
-POOLS_THAT_TERMINATE = frozenset({"prefork", "gevent", "eventlet"})
+TERMINATION_REQUESTED = {"asked": "to terminate while it runs"}
+# Pools that can terminate one task without stopping the worker.
+TERMINATING_POOLS = frozenset({"prefork", "gevent", "eventlet"})
 
 
 class Cancelled(Enum):
-    """What became of the wish to cancel a run."""
+    """The outcome of cancelling a run."""
 
     AT_ONCE = "The run is cancelled and will not start."
-    ASKED = "The worker was asked to terminate the run. Celery does not guarantee it; this page shows the result."
-    CANNOT_END = (
+    REQUESTED = "The worker was asked to terminate the run. Celery does not guarantee it; this page shows the result."
+    UNSUPPORTED = (
         "The worker's pool cannot terminate a running task. The run continues to its end; "
         "restarting the worker is the only way to stop it."
     )
@@ -54,7 +56,7 @@ def launch(
     """Check, create, audit, commit and send one run. `options` are those of `creation.create_run`.
 
     `repeated` is as for `service.check_call`. Raises Invalid at `task`, `args`, `queue` or `expires`, and Forbidden;
-    what was refused is audited too.
+    refusals are audited too.
     """
     kwargs = dict(kwargs or {})
     own_tasks.require(task, kind="run", name=task)
@@ -66,19 +68,19 @@ def launch(
         raise
     run = create_run(db.session, task, args, kwargs, origin=origin, created_by=person, **options)
     action = "run.retry" if origin is Origin.RETRY else "run.launch"
-    record(db.session, action, "run", run.id, task, None, _told(run))
+    record(db.session, action, "run", run.id, task, None, _audit_values(run))
     db.session.commit()
     service.send_runs([run])
     return run
 
 
 def outcome(run: Run, done: str) -> tuple[str, str]:
-    """What to say to the person who launched a run, and whether that is good news: one may have failed at once."""
+    """The message for the person who launched a run, and its category: a run may have failed at once."""
     return (f"The run failed: {run.error}", "danger") if run.state == RunState.FAILED else (done, "success")
 
 
 def retry(run: Run, *, person: int | None) -> Run:
-    """Launch the same call again, as a new run that knows its origin. Raises Conflict while the first one goes on."""
+    """Launch the same call as a new run that names the first one. Raises Conflict while that has not ended."""
     if not run.ended:
         raise Conflict(f"This run is {run.state}; only a run that has ended can be retried.")
     args, kwargs = service.call_of(run)
@@ -96,7 +98,7 @@ def retry(run: Run, *, person: int | None) -> Run:
 
 
 def confirm(run: Run, *, name: str) -> None:
-    """Take an unconfirmed run for succeeded, because a person says so. Raises Conflict for a run in another state."""
+    """Mark an unconfirmed run as succeeded. Raises Conflict for a run in another state."""
     values = {"state": RunState.SUCCEEDED, "reason": f"Marked as succeeded by {name}", "ended_at": now()}
     # As for any run that succeeded, its secret arguments are not kept.
     _settle(run, "run.confirm", {**values, "sealed": None})
@@ -104,7 +106,7 @@ def confirm(run: Run, *, name: str) -> None:
 
 
 def send_again(run: Run, *, name: str) -> None:
-    """Queue an unconfirmed run once more, under its id. It may be executed twice: the person has been told.
+    """Queue an unconfirmed run once more, under its id. It may be executed twice, which the page has said.
 
     Raises Conflict for a run in another state, and for one that would expire before it could begin; Forbidden.
     """
@@ -114,73 +116,70 @@ def send_again(run: Run, *, name: str) -> None:
     values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
     _settle(run, "run.send_again", values)
     db.session.refresh(run)
-    # No transaction is open while the broker is asked.
+    # No transaction is open while the broker is used.
     db.session.commit()
     service.send_runs([run])
 
 
 def _settle(run: Run, action: str, values: Mapping[str, Any]) -> None:
     statement = sa.update(Run).where(Run.id == run.id, Run.state == RunState.UNCONFIRMED).values(**values)
-    if not _changed(statement):
+    if not _update(statement):
         raise Conflict(f"This run is {run.state}; only an unconfirmed run can be marked as succeeded or sent again.")
     record(db.session, action, "run", run.id, run.task, {"state": run.state}, {"state": values["state"]})
     db.session.commit()
 
 
 def cancel(run: Run) -> Cancelled:
-    """End a run that waits at once, or ask the worker to end one that runs.
+    """End a run that waits, or ask the worker to terminate one that has started.
 
-    Raises Conflict for a run that has ended, BrokerAway when the worker of one that runs cannot be asked.
+    Raises Conflict for a run that has ended, BrokerAway if the worker of a started one cannot be reached.
     """
-    waiting = (
-        sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(CANCELLED_AT_ONCE))
-        .values(state=RunState.REVOKED, ended_at=now(), reason="Cancelled before it started")
-    )
     before = run.state
-    if _changed(waiting):
+    if end_waiting([run.id], now()):
         record(db.session, "run.cancel", "run", run.id, run.task, {"state": before}, {"state": RunState.REVOKED})
         db.session.commit()
         sending.tell_pages([run.id])
-        _drop_message(run.id)
+        # Have the workers discard the message; one that receives it all the same finds that the run has ended.
+        with suppress(broker.BrokerAway):
+            broker.revoke(run.id, terminate=False)
         return Cancelled.AT_ONCE
     return _ask_worker(run)
 
 
+def end_waiting(run_ids: Sequence[str], at: datetime) -> list[tuple[str, str]]:
+    """End those of these runs that wait; gives id and task of each. Commits nothing."""
+    waiting = sa.update(Run).where(Run.id.in_(run_ids), Run.state.in_(CANCELLABLE_STATES))
+    return _update(waiting.values(state=RunState.REVOKED, ended_at=at, reason="Cancelled before it started"))
+
+
+def request_termination(run_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Mark those of these runs that have not ended as to be terminated; gives id and task of each. Commits nothing."""
+    unended = sa.update(Run).where(Run.id.in_(run_ids), Run.state.in_(sorted(UNENDED)))
+    return _update(unended.where(Run.reason.is_distinct_from(CANCEL_REQUESTED)).values(reason=CANCEL_REQUESTED))
+
+
 def _ask_worker(run: Run) -> Cancelled:
-    running = (
-        sa.update(Run)
-        .where(Run.id == run.id, Run.state.in_(sorted(UNENDED)), Run.reason.is_distinct_from(CANCEL_REQUESTED))
-        .values(reason=CANCEL_REQUESTED)
-    )
     before = {"state": run.state}
-    if _changed(running):
-        record(db.session, "run.cancel", "run", run.id, run.task, before, {"asked": "to terminate while it runs"})
-    elif not _is_unended(run.id):
+    if request_termination([run.id]):
+        record(db.session, "run.cancel", "run", run.id, run.task, before, TERMINATION_REQUESTED)
+    elif db.session.scalar(sa.select(Run.id).where(Run.id == run.id, Run.state.in_(sorted(UNENDED)))) is None:
         raise Conflict("This run has already ended.")
-    # Asked again where it was asked before: the worker may not have heard it.
+    # Sent again where it was requested before: the worker may have missed it.
     pool = db.session.scalar(sa.select(Worker.pool).where(Worker.id == run.claimed_by))
     db.session.commit()
     sending.tell_pages([run.id])
     broker.revoke(run.id, terminate=True)
-    return Cancelled.ASKED if pool is None or pool in POOLS_THAT_TERMINATE else Cancelled.CANNOT_END
+    return Cancelled.REQUESTED if pool is None or pool in TERMINATING_POOLS else Cancelled.UNSUPPORTED
 
 
-def _is_unended(run_id: str) -> bool:
-    query = sa.select(Run.id).where(Run.id == run_id, Run.state.in_(sorted(UNENDED)))
-    return db.session.scalar(query) is not None
+def _update(statement: sa.Update) -> list[tuple[str, str]]:
+    """The id and task of each row that the UPDATE changed.
 
-
-def _changed(statement: sa.Update) -> bool:
-    """Whether the UPDATE found its row; past the session, which would overwrite what a worker did meanwhile."""
-    result = db.session.execute(statement, execution_options={"synchronize_session": False})
-    return cast("sa.CursorResult[Any]", result).rowcount > 0
-
-
-def _drop_message(run_id: str) -> None:
-    """Spare the workers the message. Whoever receives it all the same finds that the run has ended."""
-    with suppress(broker.BrokerAway):
-        broker.revoke(run_id, terminate=False)
+    It bypasses the session, whose objects would overwrite what a worker has changed meanwhile.
+    """
+    returning = statement.returning(Run.id, Run.task)
+    rows = db.session.execute(returning, execution_options={"synchronize_session": False})
+    return [(row.id, row.task) for row in rows]
 
 
 def _check_expiry(options: Mapping[str, Any]) -> None:
@@ -189,8 +188,8 @@ def _check_expiry(options: Mapping[str, Any]) -> None:
         raise Invalid({"expires": "The run would expire before it could start."})
 
 
-def _told(run: Run) -> dict[str, Any]:
-    told = {
+def _audit_values(run: Run) -> dict[str, Any]:
+    values = {
         "task": run.task,
         "args": json.loads(run.args),
         "kwargs": json.loads(run.kwargs),
@@ -200,4 +199,4 @@ def _told(run: Run) -> dict[str, Any]:
         "expires_at": run.expires_at,
         "retry_of": run.retry_of,
     }
-    return {name: value for name, value in told.items() if value not in (None, [], {})}
+    return {name: value for name, value in values.items() if value not in (None, [], {})}

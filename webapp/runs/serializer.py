@@ -1,11 +1,10 @@
-"""A run as JSON values, for programs: on the command line, at its address and in exports."""
+"""A run as JSON values, for the API, the command line and exports."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from webapp.encoding import encodable_value, strict_json_value
+from webapp.encoding import parse_json, strict_json_value
 from webapp.run_store.models import Run
 from webapp.secrecy.masking import masked
 
@@ -19,16 +18,9 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 
 def column_value(row: Any, name: str) -> Any:
-    """One column of a run as a JSON value."""
+    """One column of a run as a JSON value. Text that is not JSON, or is nested too deep, is unchanged."""
     value = getattr(row, name)
-    if name in JSON_COLUMNS:
-        return None if value is None else _parsed(masked(value))
+    if value is not None and name in JSON_COLUMNS:
+        text = masked(value)
+        return strict_json_value(parse_json(text, text))
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _parsed(text: str) -> Any:
-    """What JSON text says, `NaN` and infinities as texts; what is no JSON, or nested too deep to be read, as text."""
-    try:
-        return encodable_value(strict_json_value(json.loads(text)))
-    except (ValueError, RecursionError):
-        return text

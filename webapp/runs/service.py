@@ -1,4 +1,4 @@
-"""Runs from the pages' side: check a call, send runs, read their arguments."""
+"""Runs for pages and commands: checking a call, sending runs, reading their arguments."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from webapp.web.errors import Conflict, Invalid, NotFound
 
 
 def send_runs(runs: Sequence[Run]) -> None:
-    """Publish what is queued, wake beat for what is held, tell live pages. After the commit; never raises.
+    """Publish queued runs, wake beat for held ones, notify live pages. After the commit; never raises.
 
-    What the broker does not take keeps `sent_at` empty, and the leading beat sends it. A run that cannot be sent fails.
-    Runs that are only observed are noted as sent first (see `promise`).
+    A run that the broker does not take keeps `sent_at` empty, and the leading beat sends it. One that cannot be sent
+    fails. Observed runs are marked as sent before they are published (see `promise`).
     """
     queued = [run for run in runs if run.state == RunState.QUEUED]
     once = _observed(queued)
     sent = sending.publish([run for run in queued if run.id not in once])
     if sent:
-        # A statement and not the objects: a worker may have claimed a run meanwhile, and its state must stay.
+        # By a statement, because a worker may have claimed a run meanwhile, and the object would overwrite its state.
         sent_at = sa.func.coalesce(Run.sent_at, now(), type_=Run.sent_at.type)
         db.session.execute(
             sa.update(Run).where(Run.id.in_(sent)).values(sent_at=sent_at, sends=Run.sends + 1),
@@ -49,22 +49,22 @@ def send_runs(runs: Sequence[Run]) -> None:
     if unsendable:
         connection = db.session.connection()
         failed = statements.fail_unsendable(connection, unsendable, now())
-        paused = failure_budgets.look(connection, failed, [])
+        paused = failure_budgets.enforce(connection, failed, [])
         db.session.commit()
         for run in queued:
             if run.id in failed:
-                # For whoever shows it next.
+                # For the page that shows it next.
                 db.session.refresh(run)
     if paused or len(queued) < len(runs):
-        broker.tell(lambda redis: wake(redis, "held"))
+        broker.try_redis(lambda redis: wake(redis, "held"))
     sending.tell_pages([run.id for run in runs])
 
 
 def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
-    """The queue of each run that is not guarded."""
+    """The queue of each run that is only observed."""
     if not runs:
         return {}
-    # On a connection of its own: no transaction is open while the broker is asked.
+    # On a connection of its own: no transaction is open while the broker is used.
     with reading(db.engine) as connection:
         consumers = promise.load(connection)
     queues = {run.id: sending.queue_of_run(run) for run in runs}
@@ -76,7 +76,7 @@ def _observed(runs: Sequence[Run]) -> dict[str, str | None]:
 
 
 def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[str, str]:
-    """Gives why some cannot be sent, by id."""
+    """Publish each of these runs at most once; gives the reasons of those that cannot be sent, by id."""
     if not runs:
         return {}
     noted_at = now()
@@ -97,9 +97,9 @@ def _send_once(runs: Sequence[Run], queues: Mapping[str, str | None]) -> dict[st
 def check_call(
     task: str, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None = None, *, repeated: bool = False
 ) -> None:
-    """Whether that task may be launched so. Raises Invalid at `task`, `args`, `kwargs` or `queue`.
+    """Check a call before it is launched. Raises Invalid at `task`, `args`, `kwargs` or `queue`.
 
-    A call that is `repeated` as it was need not fit the types of the task's arguments: its first sender's did neither.
+    With `repeated` its arguments need not fit the task's types: those of the first run were not checked either.
     """
     known = find_task(task)
     if known is None:
@@ -117,7 +117,7 @@ def check_call(
 
 
 def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """What to call to launch a run again. Raises Conflict where its arguments cannot be read or are kept no more."""
+    """The arguments for launching a run again. Raises Conflict where they cannot be read or were deleted."""
     try:
         args, kwargs = masking.call_of(run)
     except Unopenable as error:
@@ -134,7 +134,7 @@ def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
 
 
 def kept_call(run: Run) -> Concealed | None:
-    """What the masks of a run stand for where it is launched again with other arguments; None when that is deleted."""
+    """The values behind the masks of a run, for a retry with other arguments; None if they were deleted."""
     try:
         return None if run.sealed is None else conceal(rule_for(run.task), *masking.call_of(run))
     except Unopenable:
@@ -142,7 +142,7 @@ def kept_call(run: Run) -> Concealed | None:
 
 
 def get_run(run_id: str) -> Run:
-    """One run. Raises NotFound for an id that was never ours."""
+    """One run by its id. Raises NotFound."""
     run = db.session.get(Run, run_id)
     if run is None:
         raise NotFound(f"No run has the ID {run_id}.")

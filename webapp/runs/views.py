@@ -47,7 +47,7 @@ def index() -> Response:
 @access(Permission.VIEW_RUNS)
 def rejected_events() -> Response:
     """What the recorder could not record, with the reasons, the newest first."""
-    events = broker.ask_redis(lambda client: rejected.newest(client, rejected.SHOWN))
+    events = broker.try_redis(lambda client: rejected.newest(client, rejected.SHOWN))
     return render("runs/rejected.html", events=events, shown=rejected.SHOWN, kept=rejected.MAX_REJECTED)
 
 
@@ -63,7 +63,7 @@ def show(run_id: str) -> Response:
         return render("runs/page/unknown.html", "runs/page/_unknown.html", status=404, run_id=run_id)
     if wants_json():
         return jsonify(as_dict(run))
-    shown = details.of(run, now())
+    shown = details.run_details(run, now())
     if wants_fragment():
         return render_polled("runs/page/_run.html", shown=shown, run=run)
     return render("runs/page/show.html", shown=shown, run=run)

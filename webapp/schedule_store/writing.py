@@ -61,7 +61,7 @@ class Writer:
         """Commit, wake beat and announce withdrawn skips to pages; gives what was written, in that order."""
         revision = latest_revision(self.session.connection())
         self.session.commit()
-        broker.tell(lambda redis: beat_wakeup.wake(redis, str(revision)))
+        broker.try_redis(lambda redis: beat_wakeup.wake(redis, str(revision)))
         sending.tell_pages(self._withdrawn)
         return list(self.written.values())
 

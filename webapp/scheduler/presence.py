@@ -9,7 +9,7 @@ import uuid
 import sqlalchemy as sa
 
 from webapp.database.engine import now_sql
-from webapp.liveness import REMEMBERED
+from webapp.liveness import FORGOTTEN_AFTER
 
 
 class Presence:
@@ -49,4 +49,4 @@ class Presence:
 
     def forget_others(self, connection: sa.Connection) -> None:
         """Remove the rows of beats that were killed long ago."""
-        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {now_sql(connection, -REMEMBERED)}"))  # noqa: S608
+        connection.execute(sa.text(f"DELETE FROM beats WHERE seen_at < {now_sql(connection, -FORGOTTEN_AFTER)}"))  # noqa: S608

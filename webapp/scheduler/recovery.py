@@ -109,7 +109,7 @@ class Recovery:
             statements.begin_again(connection, again, "its worker was lost")
         for run_id, error in failed.items():
             statements.give_up(connection, run_id, RunState.STARTED, error, now)
-        failure_budgets.look(connection, list(failed), [])
+        failure_budgets.enforce(connection, list(failed), [])
         return [claim.run.id for claim in lost]
 
     def _promise(self, claim: LostClaim, consumers: promise.Consumers) -> Promise:

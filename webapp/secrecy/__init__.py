@@ -1,4 +1,4 @@
-"""Secret arguments: which they are, masked wherever they could be seen, sealed wherever they must be kept.
+"""Secret arguments: how they are recognised, masked where they would be shown, and sealed where they are kept.
 
 No Flask here: beat and workers use this too.
 """

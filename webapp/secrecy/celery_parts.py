@@ -1,4 +1,4 @@
-"""Parts of Celery that would write a call's arguments beside its message, replaced by ones that mask them."""
+"""Replacements for the parts of Celery that write arguments outside of a message's body; these mask them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webapp.secrecy.rows import looks_sealed
 from webapp.secrecy.sealing import seal, unseal
 from webapp.secrecy.text import MASK, SEALED, hide
 
-# What the parts of a chord are sealed for; Celery stores each as a list of this many things.
+# The context for which parts of a chord are sealed, and the length of the list in which Celery stores each.
 CHORD = "chord"
 _PART_LENGTH = 4
 
@@ -23,7 +23,7 @@ class MaskingAMQP(AMQP):
     """Masks the readable form of the arguments that messages carry for logs, events and monitors."""
 
     def as_task_v2(self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **more: Any) -> Any:
-        """A message as Celery makes it. Whoever gives a readable form has taken care of it."""
+        """A message as Celery makes it. A readable form that the caller passes is masked already."""
         if more.get("argsrepr") is None:
             found = _concealed(self.app, name, args, kwargs)
             if found is not None:
@@ -36,14 +36,14 @@ class MaskingBackend(RedisBackend):
     """Masks secrets in arguments, results and errors before they reach Redis, as `runs` has them."""
 
     def encode(self, data: Any) -> Any:
-        """What is stored; the part of a chord sealed where it has a secret, because the chord's body needs it whole."""
+        """The stored form. A part of a chord that has a secret is sealed, because the chord's body needs it whole."""
         is_part = isinstance(data, list) and data[:1] == [1] and len(data) == _PART_LENGTH
         if is_part and (executing.has_secrets() or masked_value(data) != data):
             data = [SEALED + seal(super().encode(data), CHORD)]
         return super().encode(data)
 
     def decode(self, payload: Any) -> Any:
-        """What was stored; the part of a chord as it was."""
+        """The value of a stored form, with parts of chords unsealed."""
         found = super().decode(payload)
         if isinstance(found, list) and len(found) == 1 and looks_sealed(found[0]):
             return super().decode(unseal(found[0].removeprefix(SEALED), CHORD))
@@ -51,7 +51,7 @@ class MaskingBackend(RedisBackend):
 
     def _get_result_meta(self, result: Any, state: Any, traceback: Any, request: Any, **more: Any) -> dict[str, Any]:
         meta: dict[str, Any] = super()._get_result_meta(result, state, traceback, request, **more)
-        # Of a task that no worker knows Celery has no more than the name.
+        # Of an unregistered task Celery has only the name.
         task = getattr(request, "task", None) or getattr(request, "name", None)
         call = getattr(request, "args", None), getattr(request, "kwargs", None)
         found = _concealed(self.app, task, *call) if task else None
@@ -67,12 +67,12 @@ class MaskingBackend(RedisBackend):
 
 
 def _concealed(app: Any, name: str, args: Any, kwargs: Any) -> Concealed | None:
-    """The call without its secrets, or None when it has none."""
-    # Not `app.tasks`, which would import every task into a process that only sends.
+    """The call without its secrets, or None if it has none."""
+    # Not `app.tasks`, which would import all tasks into a process that only sends.
     rule = rule_of(app._tasks.get(name))  # noqa: SLF001
     try:
         found = conceal(rule, args or (), kwargs or {})
     except RecursionError:
-        # What is nested too deep to be looked through is shown nowhere.
+        # Arguments that are nested too deep to be checked are masked as a whole.
         return Concealed([MASK], {}, ([], {}), any=True)
     return found if found.any else None

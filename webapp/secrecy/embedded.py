@@ -1,7 +1,7 @@
-"""Secrets in what a message carries beside its own arguments: the calls of a chain, a chord or links, and headers.
+"""Secrets embedded in a message beside its own arguments: in the calls of a chain, a chord or links, and in headers.
 
-They are sealed in place in `runs.options`, and so is a text that would be taken for sealed: what comes out is exactly
-what went in, and nothing that another program wrote into its message is opened.
+They are sealed in place in `runs.options`, and so is text that looks sealed: opening gives exactly the original value,
+and never opens text that another program wrote into its message.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from typing import Any
 
 from kombu.utils import json as kombu_json
 
-from webapp.secrecy.masking import Rule, is_blank, parts, walk
-from webapp.secrecy.rows import looks_sealed
+from webapp.secrecy.masking import NAMES_ONLY, Rule, is_blank, parts, walk
+from webapp.secrecy.rows import looks_sealed, needs_sealing
 from webapp.secrecy.sealing import seal, unseal
-from webapp.secrecy.text import SEALED, hide
+from webapp.secrecy.text import SEALED
 
 OPTIONS = "options"
-_PLAIN = Rule()
 
 
-def sealed(value: Any, rule_for: Callable[[str], Rule], rule: Rule = _PLAIN, hidden: int = False) -> Any:
-    """The value with the secrets in it sealed; those of each signature go by the rule of its task."""
+def sealed(value: Any, rule_for: Callable[[str], Rule], rule: Rule = NAMES_ONLY, hidden: int = False) -> Any:
+    """The value with its secrets sealed; those of each embedded call by the rule of its task."""
     found = parts(rule, value, hidden)
     if found is None:
         return _sealed_leaf(value, hidden)
@@ -34,7 +33,7 @@ def sealed(value: Any, rule_for: Callable[[str], Rule], rule: Rule = _PLAIN, hid
 
 def _sealed_call(signature: Mapping[str, Any], rule_for: Callable[[str], Rule]) -> dict[str, Any]:
     rule = rule_for(signature["task"])
-    # Results of other tasks come before these arguments, so that their positions are not known yet.
+    # Results of other tasks will precede these arguments, so that their positions are not known.
     hidden = any(map(rule.hides, (*rule.positions, rule.further)))
     args = [sealed(value, rule_for, rule, hidden) for value in signature.get("args") or ()]
     kwargs = {
@@ -45,14 +44,14 @@ def _sealed_call(signature: Mapping[str, Any], rule_for: Callable[[str], Rule]) 
 
 
 def _sealed_leaf(value: Any, hidden: int) -> Any:
-    if is_blank(value) or not (hidden or (isinstance(value, str) and (looks_sealed(value) or hide(value) != value))):
+    if is_blank(value) or not needs_sealing(value, hidden):
         return value
     return SEALED + seal(kombu_json.dumps(value), OPTIONS)
 
 
 def opened(value: Any) -> Any:
-    """The value with everything in it as it was before it was sealed. Raises Unopenable."""
-    return walk(_PLAIN, value, False, (), _opened_leaf)
+    """The original value, with all secrets unsealed. Raises Unopenable."""
+    return walk(NAMES_ONLY, value, False, (), _opened_leaf)
 
 
 def _opened_leaf(value: Any, _hidden: int, _place: tuple[Any, ...]) -> Any:

@@ -1,6 +1,6 @@
-"""The secrets of what this process executes, kept out of what it emits and logs meanwhile.
+"""The secrets of the runs that this process is executing, masked in everything that it emits and logs meanwhile.
 
-Text is masked where it repeats a secret argument of its run, and where it shows itself what is secret (see `text`).
+Text is masked where it repeats a secret argument of its run, and where it has the form of a secret (see `text`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def begin(run_id: str, texts: frozenset[str]) -> None:
 
 
 def end(run_id: str) -> None:
-    """The run has ended here, and all that could be said of it was said."""
+    """Forget the secrets of a run that has ended here and was reported."""
     _executing.pop(run_id, None)
 
 
 def has_secrets() -> bool:
-    """Whether a run is being executed that has some."""
+    """Whether a run with secrets is being executed."""
     return bool(_executing)
 
 
@@ -36,26 +36,26 @@ def hidden(run_id: str, text: str) -> str:
 
 
 def hidden_in_json(run_id: str, text: str) -> str:
-    """JSON text of values whose own secrets are masked already, without those of that run."""
+    """JSON text without the secrets of that run; those that its names reveal are masked already."""
     texts = _executing.get(run_id)
     return without(texts, text) if texts else text
 
 
 def hidden_in(run_id: str, value: Any) -> Any:
-    """A value as JSON has it without the secrets of that run; for what becomes text later, which spells them anew."""
+    """A JSON value without the secrets of that run, before it becomes text, in which they are spelled differently."""
     texts = _executing.get(run_id)
     return value_without(texts, value) if texts else value
 
 
 class HidingFilter(logging.Filter):
-    """Masks in each line that is logged what is secret in it, and the secrets of what is being executed."""
+    """Masks secrets in each log record, including those of the runs that are being executed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, some of them changed."""
+        """Pass every record, with its secrets masked."""
         texts = frozenset().union(*tuple(_executing.values())) if _executing else frozenset[str]()
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001  # arguments that do not fit the message; the handler says so
+        except Exception:  # noqa: BLE001  # arguments that do not fit the message; the handler reports it
             return True
         shown = hide(without(texts, message))
         if shown != message:
@@ -63,6 +63,6 @@ class HidingFilter(logging.Filter):
         if record.exc_info and not record.exc_text:
             record.exc_text = _formatter.formatException(record.exc_info)
         if record.exc_text:
-            # A formatter uses this text rather than make its own.
+            # A formatter uses this text instead of its own.
             record.exc_text = hide(without(texts, record.exc_text))
         return True

@@ -1,4 +1,4 @@
-"""Log records as text that cannot be taken for more than one record, whatever names and messages it repeats."""
+"""Log records as text that always looks like one record, whatever names and messages are in it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from webapp.encoding import one_line, without_controls
 
 CONTINUED = "\n    "
-"""Before each line of a record but its first; only a record begins at the margin."""
+"""The beginning of each further line of a record: only records begin at the margin."""
 
 
 def escape_in(handler: logging.Handler) -> None:
-    """Have a handler escape control characters, and what its file's encoding cannot hold, rather than lose a line."""
+    """Have a handler escape control characters, and characters that the encoding of its file cannot hold."""
     if isinstance(handler, logging.FileHandler):
-        # For when the file is opened again, as after its rotation.
+        # For a file that is opened again, for example after rotation.
         handler.errors = "backslashreplace"
     if isinstance(handler, logging.StreamHandler):
         with suppress(AttributeError, ValueError):
@@ -28,15 +28,15 @@ def escape_in(handler: logging.Handler) -> None:
 
 
 class EscapingFormatter(logging.Formatter):
-    """Writes as another formatter does, each argument of a message in one line and further lines indented."""
+    """Wraps a formatter: arguments of messages are in one line, and further lines are indented."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
         self._inner = inner
-        # Celery's formatter colours what it has made; here that comes last, so that it is not escaped.
+        # Celery's formatter adds colours; here they are added last, so that they are not escaped.
         self._colors: Mapping[str, Any] = getattr(inner, "colors", {}) if getattr(inner, "use_color", False) else {}
         if self._colors:
-            inner.use_color = False  # type: ignore[attr-defined]  # it has it, as was seen
+            inner.use_color = False  # type: ignore[attr-defined]  # checked above
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record."""
@@ -51,7 +51,7 @@ class EscapingFormatter(logging.Formatter):
 
 
 class _Shown:
-    """An argument whose text is made, in one line, when the message is."""
+    """An argument of a message, whose text is made in one line when the message is formatted."""
 
     def __init__(self, value: object) -> None:
         self._value = value

@@ -1,8 +1,8 @@
-"""Arguments that come from outside: a mask in them means "unchanged", and sealed text is refused.
+"""Reads arguments that come from outside: a mask in them means "unchanged", and sealed text is refused.
 
-Pages and programs are shown `•••` in the place of a secret. Sent back for the same task at the same argument it stands
-for the value that the schedule or the run has, which never leaves the server. Everywhere else it is refused, and so is
-a text that looks sealed: it is never opened for who typed it.
+Pages and programs get `•••` in the place of a secret. Sent back for the same task at the same argument, it stands for
+the value of the schedule or run, which never leaves the server. Everywhere else a mask is refused, and so is text that
+looks sealed, which is never opened for a user.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from webapp.secrecy.rows import looks_sealed, open_value
 from webapp.secrecy.sealing import FIRST_VERSION, Unopenable, version_of
 from webapp.secrecy.text import MASK, SEALED, hide
 
-# In the place of a secret that was typed, where what was typed is shown again.
+# In the place of a typed secret, where a form is shown again.
 FORGOTTEN = f"{MASK} type it again"
 _ABSENT = object()
-# Among the names of arguments: the list of further ones by position.
+# The key of the list of further arguments by position, among the names of arguments.
 _REST = object()
-# A value as it was shown, and as it is.
+# The masked value, and the value itself.
 _Kept = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with an argument: `field` is `args` or `kwargs`, `name` the argument's own."""
+    """An error in an argument: `field` is `args` or `kwargs`, `name` the argument's."""
 
     field: str
     name: str
@@ -36,29 +36,29 @@ class Fault:
 
 
 class Refused(ValueError):
-    """Some arguments cannot be taken."""
+    """Some arguments are refused."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = list(faults)
         super().__init__(" ".join(fault.text for fault in faults))
 
     def by_field(self) -> dict[str, str]:
-        """The sentences for `args` and for `kwargs`."""
+        """The errors of `args` and of `kwargs`."""
         found: dict[str, str] = {}
         for fault in self.faults:
             found[fault.field] = " ".join(filter(None, (found.get(fault.field), fault.text)))
         return found
 
     def by_argument(self, prefix: str) -> dict[str, str]:
-        """The sentence for each argument, by its name with a prefix."""
+        """The error of each argument, by its name with a prefix."""
         return {prefix + fault.name: fault.text for fault in self.faults}
 
 
 @dataclass(slots=True)
 class Input:
-    """How arguments are read that came from outside, or from a table as far as `opens` names versions of seals.
+    """A reader of arguments from outside; of sealed ones it opens the versions in `opens`, as for rows and exports.
 
-    `kept` is the call of the schedule or run that they were shown for, None where there is none or its task is another.
+    `kept` is the call of the schedule or run that was shown, None if there is none or it has another task.
     """
 
     rule: Rule
@@ -68,7 +68,7 @@ class Input:
     faults: list[Fault] = field(default_factory=list)
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments that are meant; one that was sealed as `Opened`. Raises Refused."""
+        """The arguments with masks replaced; one that was sealed is `Opened`. Raises Refused."""
         self.faults = []
         shown, plain = self._by_name(masked=True), self._by_name(masked=False)
         count = len(self.rule.positions)
@@ -91,7 +91,7 @@ class Input:
         return [*first, *rest], by_name
 
     def _by_name(self, *, masked: bool) -> dict[Any, Any]:
-        """The values that are kept, by the names of their arguments; further ones by position as one list."""
+        """The kept values by the names of their arguments; further ones by position are one list."""
         if self.kept is None:
             return {_REST: []}
         args, kwargs = (self.kept.args, self.kept.kwargs) if masked else self.kept.plain
@@ -118,7 +118,7 @@ class Input:
     def _list(  # as for a value, and where it begins
         self, given: Sequence[Any], kept: _Kept, hidden: int, place: tuple[Any, ...], begin: int = 0
     ) -> list[Any]:
-        """Some of it may be gone or in another order: a part is known by how it looked."""
+        """The parts of a list may be reordered or deleted: a part is matched by its masked form."""
         alike = _alike(given, kept)
         return [
             self._value(part, alike[at], secret, (*place, begin + at))
@@ -158,14 +158,14 @@ class Input:
 
 
 def forget(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
-    """A leaf of what was typed, to be shown again: a secret has to be typed once more. For `walk`."""
+    """A typed value for a form that is shown again; a secret has to be typed once more. For `walk`."""
     if hidden:
         return value if is_blank(value) or value == MASK else FORGOTTEN
     return FORGOTTEN if isinstance(value, str) and hide(value) != value else value
 
 
 def _part(value: Any, name: Any) -> Any:
-    """A part of what is kept; absent where it has no such part."""
+    """A part of a kept value, or `_ABSENT`."""
     if isinstance(value, Mapping):
         return value.get(name, _ABSENT)
     is_place = isinstance(name, int) and isinstance(value, list | tuple) and name < len(value)
@@ -173,7 +173,7 @@ def _part(value: Any, name: Any) -> Any:
 
 
 def _alike(given: Sequence[Any], kept: _Kept) -> list[_Kept]:
-    """For each part of a list, what is kept of the one that looked the same: at its place, else the only such one."""
+    """For each part of a list, the kept part with the same masked form: at its position, else the only such one."""
     shown, plain = kept
     if not isinstance(shown, list | tuple) or not isinstance(plain, list | tuple):
         return [(_ABSENT, _ABSENT)] * len(given)

@@ -1,10 +1,10 @@
-"""Which arguments are secret, and what stands in their place where they are shown.
+"""Recognises secret arguments and masks them where they are shown.
 
 An argument is secret when its name, or the name of a value within it, says so (see `names`), or is one that the task
 names itself: `@shared_task(secrets=("iban",))`. Names of arguments given by position come from the task's signature. Of
 a text that has a secret in it, such as the password of an address, that part is masked (see `text`).
 
-Nothing here opens what is sealed: a text that looks sealed is a text. What our own tables have sealed, `rows` opens.
+Nothing here opens sealed text, which is treated as text; `rows` opens that of our own tables.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from webapp.secrecy.names import is_secret
 from webapp.secrecy.sealing import seal, unseal
 from webapp.secrecy.text import MASK, hide, is_suspicious
 
-# A shorter secret cannot be masked within other text: it would be found in words that have nothing to do with it.
-SHORTEST_IN_TEXT = 4
-# What a whole call is sealed for.
+# A shorter secret is not masked within other text: it would be found in unrelated words.
+MIN_LENGTH_IN_TEXT = 4
+# The context for which the call of a run is sealed.
 RUN = "run"
-# Where the name of the value beside it stands: {"name": "DB_PASSWORD", "value": …}.
+# The fields that name the value beside them: {"name": "DB_PASSWORD", "value": …}.
 _NAMES_OF_VALUE = ("name", "Name", "key", "Key")
-# In the place of whether a list is secret: that it is a pair of a name and its value.
+# Instead of True or False for a list: it is a pair of a name and its value.
 _PAIR = 2
 
 
 def masked(text: str) -> str:
-    """JSON text with its secrets masked, however deep they lie; what is not JSON as text."""
+    """JSON text with its secrets masked at any depth; other text with the secrets that its form reveals masked."""
     if not is_suspicious(text):
         return text
     try:
@@ -42,36 +42,36 @@ def masked(text: str) -> str:
 
 
 def masked_value(value: Any) -> Any:
-    """The same for a value as JSON has it; what is nested too deep to be looked through is a mask."""
+    """The same for a JSON value; one that is nested too deep to be checked becomes a mask."""
     try:
-        return walk(_WORDS_ALONE, value, False, (), _shown)
+        return walk(NAMES_ONLY, value, False, (), _masked_leaf)
     except RecursionError:
         return MASK
 
 
-def _shown(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
+def _masked_leaf(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
     if hidden:
         return value if is_blank(value) else MASK
     return hide(value) if isinstance(value, str) else value
 
 
 def is_blank(value: Any) -> bool:
-    """Whether it is nothing that could be a secret, whatever its name says."""
+    """Whether a value cannot be a secret, whatever its name is."""
     return value is None or value == "" or isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is secret of a task: names of its own; for each argument by position its name; the name of further ones."""
+    """The secret names of a task, the names of its arguments by position, and the name of further ones."""
 
     names: frozenset[str] = frozenset()
     positions: tuple[str, ...] = ()
     further: str = ""
-    # Whether secrets can be told by the text of the arguments: nothing else about the task makes one.
+    # Whether the text of the arguments alone decides if there is a secret, not the task's own names or positions.
     by_words_alone: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Settle once what is asked for each call."""
+        """Compute once what every call needs."""
         alone = not self.names and not any(map(self.hides, (*self.positions, self.further)))
         object.__setattr__(self, "by_words_alone", alone)
 
@@ -80,7 +80,7 @@ class Rule:
         return name in self.names or is_secret(name)
 
     def name_of(self, position: int) -> str:
-        """What an argument given by position is called."""
+        """The name of an argument given by position."""
         if position < len(self.positions):
             return self.positions[position]
         return self.further or f"argument {position + 1}"
@@ -90,16 +90,16 @@ class Rule:
         return self.hides(self.positions[position] if position < len(self.positions) else self.further)
 
     def concerns(self, text: str) -> bool:
-        """Whether arguments of this JSON text may have a secret; quick, for thousands of them."""
-        # Without a text in them they have neither a name nor a sealed value.
+        """Whether arguments with this JSON text may have a secret; quick enough for thousands of them."""
+        # Without a string in them they have neither a name nor a sealed value.
         return not self.by_words_alone or ('"' in text and is_suspicious(text))
 
 
 @lru_cache(maxsize=4096)
 def rule_of(task: Any) -> Rule:
-    """The rule of a Celery task; without a task that of the words alone."""
+    """The rule of a Celery task; without a task the one of names only."""
     if task is None:
-        return Rule()
+        return NAMES_ONLY
     own = getattr(task, "secrets", None) or ()
     positions, further = [], ""
     for name, parameter in inspect.signature(task.run).parameters.items():
@@ -111,7 +111,7 @@ def rule_of(task: Any) -> Rule:
 
 
 def parts(rule: Rule, value: Any, hidden: int) -> Iterator[tuple[Any, Any, int]] | None:
-    """The parts of an object or a list: name or place, value, and whether it is secret. None for what has no parts."""
+    """The parts of an object or a list: name or index, value, and whether it is secret. None for other values."""
     if isinstance(value, Mapping):
         return _parts_of_object(rule, value, hidden)
     if not isinstance(value, list | tuple):
@@ -131,20 +131,21 @@ def _parts_of_object(rule: Rule, value: Mapping[Any, Any], hidden: int) -> Itera
 
 
 def _are_pairs(value: Sequence[Any]) -> bool:
-    """Whether it is a list as of a message's headers: `[["Authorization", "…"], …]`."""
+    """Whether it is a list of pairs, such as the headers of a message: `[["Authorization", "…"], …]`."""
     return bool(value) and all(
         isinstance(each, list | tuple) and len(each) == 2 and isinstance(each[0], str) for each in value
     )
 
 
-_WORDS_ALONE = Rule()
+# By this rule the general names alone decide what is secret.
+NAMES_ONLY = Rule()
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 Leaf = Callable[[Any, int, tuple[Any, ...]], Any]
 
 
 def walk(rule: Rule, value: Any, hidden: int, place: tuple[Any, ...], leaf: Leaf) -> Any:
-    """The value with each of its leaves replaced by what `leaf` makes of it: value, whether secret, and place."""
-    # Nearly everything is one of these, and to ask whether it is a mapping takes longer than all the rest.
+    """The value with each leaf replaced by the result of `leaf(value, hidden, place)`."""
+    # Nearly every value is one of these, and the check for a mapping takes longer than all the rest.
     found = None if type(value) in _LEAVES else parts(rule, value, hidden)
     if found is None:
         return leaf(value, hidden, place)
@@ -164,17 +165,16 @@ def walk_call(
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A value that was sealed: it is secret, whatever its name says."""
+    """A value that was sealed, and is secret whatever its name is."""
 
     content: Any
 
 
 @dataclass
 class Concealed:
-    """A call without its secrets: `args` and `kwargs` are masked, `plain` is what is to be executed.
+    """A call with its secrets masked in `args` and `kwargs`; `plain` is the call to be executed.
 
-    `secrets` are the values that were masked, `any` says whether there were some; `blank` that a mask stood
-    in the place of one.
+    `secrets` are the masked values, `any` is whether there are some, `blank` whether a mask was in the place of one.
     """
 
     args: list[Any]
@@ -185,7 +185,7 @@ class Concealed:
     blank: bool = False
 
     def sealed(self) -> str | None:
-        """The call as it is kept beside the masked one; None when nothing of it is secret."""
+        """The whole call, sealed, to be kept beside the masked one; None if it has no secrets."""
         return seal(json.dumps(self.plain, default=repr), RUN) if self.any else None
 
     def _leaf(self, value: Any, hidden: int, place: tuple[Any, ...]) -> Any:
@@ -214,51 +214,42 @@ class Concealed:
         self.any = True
         if isinstance(content, str) and (shown := self._text(content)) != content:
             return shown
-        return walk(Rule(), content, True, place, self._leaf)
+        return walk(NAMES_ONLY, content, True, place, self._leaf)
 
     @cached_property
     def texts(self) -> frozenset[str]:
-        """The secrets in the spellings in which they may appear in other text."""
+        """The secrets in all spellings that may appear in other text."""
         plain = {str(value) for value in self.secrets}
-        return frozenset(spelt for text in plain if len(text) >= SHORTEST_IN_TEXT for spelt in _spellings(text))
+        return frozenset(spelt for text in plain if len(text) >= MIN_LENGTH_IN_TEXT for spelt in _spellings(text))
 
 
 def _spellings(text: str) -> set[str]:
-    """As it is, in an address, and in JSON, in a `repr`, or in one within the other. Mostly these are all the same."""
+    """A text as it is, in a URL, in JSON, in a `repr`, or in one within the other; mostly all the same."""
     found = {text}
     for _ in range(2):
-        found |= {spelt for known in found for spelt in (*_in_json(known), *_in_repr(known))}
-    return (
-        found
-        | {quote(text, safe=safe, errors="backslashreplace") for safe in ("/", "")}
-        | {quote_plus(text, errors="backslashreplace")}
-    )
-
-
-def _in_json(text: str) -> tuple[str, str]:
-    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-def _in_repr(text: str) -> tuple[str, str]:
-    # Which quotes are escaped depends on those that stand around it.
-    return repr(text)[1:-1], repr(f"{text}'\"")[1:-4]
+        in_json = {json.dumps(known, ensure_ascii=escaped)[1:-1] for known in found for escaped in (True, False)}
+        # Which quotes are escaped in a `repr` depends on the quotes in the rest of it.
+        in_repr = {spelt for known in found for spelt in (repr(known)[1:-1], repr(f"{known}'\"")[1:-4])}
+        found |= in_json | in_repr
+    in_urls = {quote(text, safe=safe, errors="backslashreplace") for safe in ("/", "")}
+    return found | in_urls | {quote_plus(text, errors="backslashreplace")}
 
 
 def has_mask(text: str) -> bool:
-    """Whether a mask stands in the place of a secret within a text, such as the password of an address."""
+    """Whether a mask is in the place of a secret within a text, such as the password of a URL."""
     filled = text.replace(MASK, "x0x0x0x0")
     return hide(filled) != filled
 
 
 def conceal(rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Concealed:
-    """Find the secrets of a call."""
+    """Find and mask the secrets of a call."""
     found = Concealed([], {}, (list(args), dict(kwargs)))
-    found.args, found.kwargs = walk_call(rule, args, kwargs, found._leaf)  # noqa: SLF001  # its own maker
+    found.args, found.kwargs = walk_call(rule, args, kwargs, found._leaf)  # noqa: SLF001  # `conceal` is its constructor
     return found
 
 
 def call_of(row: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments to execute of a row that has `args`, `kwargs` and `sealed`. Raises Unopenable."""
+    """The original arguments of a row with `args`, `kwargs` and `sealed`. Raises Unopenable."""
     if row.sealed is not None:
         args, kwargs = json.loads(unseal(row.sealed, RUN))
         return args, kwargs
@@ -266,7 +257,7 @@ def call_of(row: Any) -> tuple[list[Any], dict[str, Any]]:
 
 
 def without(texts: frozenset[str], text: str) -> str:
-    """A text with all of these masked, the longest first."""
+    """A text with all of these secrets masked, the longest first."""
     for secret in sorted(texts, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

@@ -1,11 +1,12 @@
-"""Which names say that their value is secret: the one list, for arguments, results, headers, texts and the audit.
+"""Names of secrets: the one list, for arguments, results, headers, texts and the audit.
 
-A name is compared without regard to case, `-`, `_`, blanks and camelCase: `X-Api-Key`, `apiKey` and `API_KEY` are one.
+Case, `-`, `_`, blanks and camelCase are ignored: `X-Api-Key`, `apiKey` and `API_KEY` are the same.
 
-1. `STEMS` count wherever they stand in it, run together too: `dbpassword`, `clientSecret`, `xapikey`.
+1. `STEMS` count anywhere in a name, within words too: `dbpassword`, `clientSecret`, `xapikey`.
 2. `WORDS` count as whole words only, singular or plural: `user_pin` and `PINCode`, but not `spinner` or `pinned_at`.
 3. A `key` counts beside one of `KEY_KINDS`: `signing_key`, but not `primary_key` or `routing_key`.
-4. What only measures or describes a secret is none: `token_count`, `max_tokens`, `password_policy`, `tokenExpiresAt`.
+4. A measure or description of a secret does not count: `token_count`, `max_tokens`, `password_policy`,
+   `tokenExpiresAt`.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ STEMS = (
 WORDS = frozenset({"pwd", "pin", "token", "jwt", "bearer", "otp", "totp", "cvv", "cvc", "psk"})
 # Words of their own only at the end of a name: `db_pass`, `basic_auth`, but not `pass_rate` or `auth_user`.
 LAST_WORDS = frozenset({"pass", "auth", "dbpass", "userpass", "rootpass", "adminpass", "smtppass", "mypass"})
-# What is secret as part of a longer word too: `csrftoken`, `dbpwd`.
+# The ends of longer words that count: `csrftoken`, `dbpwd`.
 _ENDINGS = ("token", "pwd")
 KEY_KINDS = frozenset({
     "api", "private", "access", "signing", "encryption", "ssh", "master", "auth", "shared", "deploy", "session",
     "account", "subscription", "license", "licence", "consumer", "app",
 })  # fmt: skip
 CODE_KINDS = frozenset({"security", "recovery", "backup", "verification", "mfa", "2fa"})
-# A name that ends so says something about a secret, and not the secret.
+# A name with one of these ends describes a secret.
 _ABOUT = frozenset({
     "at", "age", "budget", "count", "counter", "expires", "expiration", "expiry", "kind", "len", "length", "lifetime",
     "limit", "max", "min", "policy", "rate", "size", "strength", "total", "ttl", "type", "usage", "used",
 })  # fmt: skip
-# Beside the plural "tokens", these are the tokens of a language model, which are counted.
+# With the plural "tokens", these mean the tokens of a language model, which are counted.
 _COUNTING = _ABOUT | {"num", "per", "prompt", "completion", "input", "output", "cached", "reasoning", "remaining"}
 _NO_SECRET = re.compile(r"secretar(?:y|ies|iat)")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
-# Nobody names an argument by more; a longer name is looked at every time, so that none is kept.
-_LONGEST_KEPT = 100
+# Longer names, which arguments do not have, are not cached.
+_MAX_CACHED_LENGTH = 100
 
 
 def is_secret(name: str) -> bool:
-    """Whether a name says that its value should not be seen."""
-    return _remembered(name) if len(name) <= _LONGEST_KEPT else _says_secret(name)
+    """Whether a name is that of a secret."""
+    return _cached(name) if len(name) <= _MAX_CACHED_LENGTH else _says_secret(name)
 
 
 def _says_secret(name: str) -> bool:
@@ -67,4 +68,4 @@ def _says_secret(name: str) -> bool:
     ) or any(word.endswith("key") and word.removesuffix("key") in KEY_KINDS for word in singular)
 
 
-_remembered = lru_cache(maxsize=4096)(_says_secret)
+_cached = lru_cache(maxsize=4096)(_says_secret)

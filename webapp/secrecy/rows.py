@@ -1,8 +1,7 @@
-"""Arguments as a schedule's row keeps them: `sealed:v2:…` stands in the place of each secret.
+"""Arguments in the rows of schedules, with `sealed:v2:…` in the place of each secret.
 
-Only what lies in our own tables, or in an export of them, comes here to be opened. A sealed value is bound to its task
-and its place, so that it says nothing anywhere else; one of version 1 was not, and is opened only where the argument is
-secret.
+Only values from our own tables, or from an export of them, are opened here. A sealed value is bound to its task and its
+place, and cannot be opened elsewhere; one of version 1 was not bound, and is opened only where the argument is secret.
 """
 
 from __future__ import annotations
@@ -11,23 +10,22 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from webapp.secrecy.masking import Concealed, Opened, Rule, conceal, is_blank, walk, walk_call
+from webapp.secrecy.masking import NAMES_ONLY, Concealed, Opened, Rule, conceal, is_blank, masked_value, walk_call
 from webapp.secrecy.sealing import FIRST_VERSION, VERSION, Unopenable, seal, unseal, version_of
-from webapp.secrecy.text import MASK, SEALED, hide
+from webapp.secrecy.text import SEALED, hide
 
 SCHEDULE = "schedule"
 ALL_VERSIONS = (FIRST_VERSION, VERSION)
 Call = tuple[Sequence[Any], Mapping[str, Any]]
-_ANYWHERE = Rule()
 
 
 def looks_sealed(value: Any) -> bool:
-    """Whether a value is a text of the form that sealed ones have."""
+    """Whether a value is text in the form of sealed text."""
     return isinstance(value, str) and value.startswith(SEALED) and bool(version_of(value.removeprefix(SEALED)))
 
 
 def open_value(task: str, value: str, hidden: int, place: tuple[Any, ...]) -> Opened:
-    """A sealed value at its place. Raises Unopenable."""
+    """Open a sealed value at its place. Raises Unopenable."""
     sealed = value.removeprefix(SEALED)
     if version_of(sealed) == FIRST_VERSION and not hidden:
         raise Unopenable("its secret arguments were sealed for another place")
@@ -42,7 +40,7 @@ def open_call(rule: Rule, task: str, args: Sequence[Any], kwargs: Mapping[str, A
 
     call = walk_call(rule, args, kwargs, opened)
     found = conceal(rule, *call)
-    found.plain = walk_call(_ANYWHERE, *call, _content)
+    found.plain = walk_call(NAMES_ONLY, *call, _content)
     return found
 
 
@@ -51,18 +49,14 @@ def _content(value: Any, _hidden: int, _place: tuple[Any, ...]) -> Any:
 
 
 def shown_call(rule: Rule, task: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The call of a row for people, masked; what cannot be opened as a mask too, what is no call as text."""
+    """The call of a row, masked for pages, also where it cannot be opened or is not a valid call."""
     if not isinstance(args, list) or not isinstance(kwargs, dict):
-        return walk(_ANYWHERE, args, False, (), _as_text), walk(_ANYWHERE, kwargs, False, (), _as_text)
+        return masked_value(args), masked_value(kwargs)
     try:
         call = open_call(rule, task, args, kwargs)
     except Unopenable:
         call = conceal(rule, args, kwargs)
     return call.args, call.kwargs
-
-
-def _as_text(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
-    return MASK if hidden and not is_blank(value) else hide(value) if isinstance(value, str) else value
 
 
 def seal_call(  # noqa: PLR0917  # a call, and the one before it
@@ -75,8 +69,8 @@ def seal_call(  # noqa: PLR0917  # a call, and the one before it
 ) -> tuple[list[Any], dict[str, Any]]:
     """The call with each secret sealed in its place.
 
-    What `former`, the call before, has sealed for the same value stays so, if it is of a version to `keep`: to give a
-    secret again is no change.
+    A sealed value in `former`, the previous call, is reused if it has the same content and a version in `keep`, so that
+    the same secret is not a change.
     """
     before = {"args": former[0], "kwargs": former[1]}
 
@@ -86,20 +80,20 @@ def seal_call(  # noqa: PLR0917  # a call, and the one before it
         if looks_sealed(known) and version_of(known.removeprefix(SEALED)) in keep:
             if _holds(task, known, value, hidden, place):
                 return known
-        elif not was_sealed and not _needs_sealing(value, hidden):
+        elif not was_sealed and not needs_sealing(value, hidden):
             return value
         return value if is_blank(value) else SEALED + seal(json.dumps(value), SCHEDULE, task, *place)
 
     return walk_call(rule, args, kwargs, sealed)
 
 
-def _needs_sealing(value: Any, hidden: int) -> bool:
-    """Whether it is secret, has a secret in it, or would be taken for sealed."""
+def needs_sealing(value: Any, hidden: int) -> bool:
+    """Whether a value is secret, contains a secret, or looks sealed."""
     return bool(hidden) or (isinstance(value, str) and (looks_sealed(value) or hide(value) != value))
 
 
 def _at(value: Any, place: tuple[Any, ...]) -> Any:
-    """What stood at a place before; None when nothing did."""
+    """The value at a place, or None."""
     for name in place:
         if isinstance(value, Mapping):
             value = value.get(name)
@@ -111,7 +105,7 @@ def _at(value: Any, place: tuple[Any, ...]) -> Any:
 
 
 def _holds(task: str, sealed: str, value: Any, hidden: int, place: tuple[Any, ...]) -> bool:
-    """Whether a sealed text is that of a value."""
+    """Whether a sealed text has this value as its content."""
     try:
         return json.dumps(open_value(task, sealed, hidden, place).content) == json.dumps(value)
     except Unopenable:
@@ -119,7 +113,7 @@ def _holds(task: str, sealed: str, value: Any, hidden: int, place: tuple[Any, ..
 
 
 def sealed_places(args: Any, kwargs: Any) -> list[str]:
-    """Where sealed values stand within a call, such as `args[1]` or `kwargs.user.token`."""
+    """The places of sealed values within a call, such as `args[1]` or `kwargs.user.token`."""
     found: list[str] = []
 
     def note(value: Any, _hidden: int, place: tuple[Any, ...]) -> None:
@@ -127,5 +121,5 @@ def sealed_places(args: Any, kwargs: Any) -> list[str]:
             root, *rest = place
             found.append(root + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in rest))
 
-    walk_call(_ANYWHERE, args if isinstance(args, list) else [], kwargs if isinstance(kwargs, dict) else {}, note)
+    walk_call(NAMES_ONLY, args if isinstance(args, list) else [], kwargs if isinstance(kwargs, dict) else {}, note)
     return found

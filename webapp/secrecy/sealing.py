@@ -1,12 +1,11 @@
-"""Texts that are kept encrypted and opened only where they are used.
+"""Sealing: encryption of secret texts that are opened only where they are used.
 
-AES-256-GCM with a key that HKDF derives from the application's secret key, so that every process with the same
-SECRET_KEY can open what another one sealed, and whoever only has the database cannot. A sealed text is
-`v2:KEY:…`: KEY names the key, so that keys can be replaced one day. It is bound to its context, which is where it may
-be opened: `("schedule", TASK, "kwargs", "password")` opens nowhere else. That makes a sealed text worthless to someone
-who copies it to another place.
+AES-256-GCM with a key that HKDF derives from the application's secret key: every process with the same SECRET_KEY can
+open a sealed text, and the database alone is not enough. A sealed text is `v2:KEY:…`, where KEY names the key, so that
+keys can be replaced. It is bound to its context: one sealed for `("schedule", TASK, "kwargs", "password")` cannot be
+opened in another place, so that copying it is useless.
 
-`v1:…`, of former versions, is Fernet without a context. It is opened where it lies in our tables, and made no more.
+`v1:…`, of former versions, is Fernet without a context. It is still opened in our tables, and not created any more.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def use(secret: str) -> None:
 
 
 def seal(text: str, *context: Any) -> str:
-    """The text, encrypted for a context of JSON values; another one each time. Raises RuntimeError before `use`."""
+    """The text encrypted for a context of JSON values, different each time. Raises RuntimeError before `use`."""
     name, cipher = _cipher(_key())
     nonce = os.urandom(_NONCE)
     sealed = urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), _bytes(context)))
@@ -48,7 +47,7 @@ def seal(text: str, *context: Any) -> str:
 
 
 def unseal(sealed: str, *context: Any) -> str:
-    """What was sealed for this context. Raises Unopenable."""
+    """The text that was sealed for this context. Raises Unopenable."""
     version, _, rest = sealed.partition(":")
     if version == FIRST_VERSION:
         return _unseal_first(rest)
@@ -68,7 +67,7 @@ def unseal(sealed: str, *context: Any) -> str:
 
 
 def version_of(sealed: str) -> str:
-    """Which version a text says that it was sealed by; empty for what cannot be a sealed text."""
+    """The version in a sealed text; empty for text that cannot be sealed."""
     return sealed.partition(":")[0] if _FORM.fullmatch(sealed) else ""
 
 
@@ -91,10 +90,10 @@ def _key() -> str:
     return _secret
 
 
-# Loaded when the first secret comes: most processes never see one, and the library takes its time.
+# Imported for the first secret: most processes have none, and the import is slow.
 @lru_cache(maxsize=4)
 def _cipher(secret: str) -> tuple[str, Any]:
-    """The name of the key, and what encrypts with it."""
+    """The name of the key, and the cipher with it."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return _derived(secret, _KEY_NAME_INFO, 4).hex(), AESGCM(_derived(secret, _V2_INFO, 32))

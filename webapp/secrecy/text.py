@@ -1,8 +1,8 @@
-"""Secrets within text, found by how they are written: for values, log lines, tracebacks, progress and error headlines.
+"""Finds secrets within text by their form: for values, log lines, tracebacks, progress and error messages.
 
-Of `scheme://user:password@host` the password; what follows the name of a secret (`password=…`, `"token": …`,
-`X-Api-Key: …`, `--api-key …`); what follows `Bearer` and `Basic`; private keys in PEM; and sealed text. What no
-pattern can tell from other text, such as a secret alone, is masked where it repeats an argument (see `masking`).
+The password in `scheme://user:password@host`; the value after the name of a secret (`password=…`, `"token": …`,
+`X-Api-Key: …`, `--api-key …`), `Bearer` and `Basic`; private keys in PEM; and sealed text. Secrets without such a form
+are masked where they repeat an argument (see `masking`).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from webapp.secrecy.names import is_secret
 
 MASK = "•••"
-# How sealed text begins (see `sealing`).
+# The beginning of sealed text (see `sealing`).
 SEALED = "sealed:"
-# Lower-case text without any of these has no secret in it, and no name of one. One pattern for it is quicker than to
-# look for each, and lower-case text quicker than a pattern that ignores case.
+# Text that contains none of these in lower case has no secret and no name of one. One pattern is quicker than several
+# searches, and lower-casing the text is quicker than a pattern that ignores case.
 _SUSPECT = re.compile(
     r"pass|secret|token|key|credential|cookie|auth|pwd|pin|://|bearer|basic |sess|jwt|otp|cvv|cvc|psk|code|sealed:"
 )
 
 _NAME = r"[A-Za-z][\w.\-]{0,63}"
-# Where a name begins: each run of letters is tried once, however long it is.
+# The beginning of a name: each run of letters is tried only once, however long it is.
 _BEGIN = r"(?<![\w.\-])-{0,2}"
-# A value between quotes, which may be escaped as in JSON within JSON, and of which a text that was cut lacks the last;
-# else up to a blank or what ends it in addresses.
+# A value between quotes, which may be escaped as in JSON within JSON. The closing quote is missing at the end of a text
+# that was cut.
 _QUOTED = r"""(?P<q>\\*["'])(?P<quoted>(?:(?!(?<!\\)(?P=q)).)*)(?:(?P=q)|\Z)"""
-# In a password "@" may stand as it is, and "/" too where no path follows that could hold an "@".
+# A password may contain "@", and in other URLs than those of the web "/" too.
 _WEB_URL = re.compile(r"""(\b(?:https?|wss?|ftp)://[^\s/?#:@"'<>]{0,255}:)([^\s/?#"'<>]{1,1024})@""", re.IGNORECASE)
 _OTHER_URL = re.compile(
     r"""(\b(?!https?:|wss?:|ftp:)[a-z][\w+.\-]{0,30}://[^\s/?#:@"'<>]{0,255}:)([^\s"'<>]{1,1024})@""", re.IGNORECASE
@@ -39,11 +39,11 @@ _URL_TOKEN = re.compile(r"""(\bhttps?://)([^\s/?#:@"'<>]{8,1024})@""", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """How a value is written after its name: what comes before it, and the value itself."""
+    """A form in which a value follows its name: the pattern of the name, and that of the value."""
 
     name: re.Pattern[str]
     value: re.Pattern[str]
-    # Whether a value that is a word of prose is none: "invalid token: unexpected".
+    # Whether words of prose are no values, as in "invalid token: unexpected".
     in_prose: bool = False
 
 
@@ -75,17 +75,17 @@ _CIPHERTEXT = re.compile(r"sealed:v[0-9]+:[\w:=+/\-]*")
 
 
 def is_suspicious(text: str) -> bool:
-    """Whether a text may have a secret in it; quick, since nearly none has."""
+    """Whether a text may contain a secret; a quick check, because nearly no text does."""
     return _SUSPECT.search(text.lower()) is not None
 
 
 def is_concealed(value: object) -> bool:
-    """Whether something stands in the place of a secret: the mask, or the secret sealed."""
+    """Whether a value is the mask or sealed text, in the place of a secret."""
     return isinstance(value, str) and (value == MASK or value.startswith(SEALED))
 
 
 def hide(text: str, found: list[str] | None = None) -> str:
-    """The text with the secrets in it masked; they are added to `found`. What is masked already stays as it is."""
+    """The text with its secrets masked, which are added to `found`. Masks in it are unchanged."""
     if not is_suspicious(text):
         return text
     hiding = _Hiding(found if found is not None else [])
@@ -110,7 +110,7 @@ def hide(text: str, found: list[str] | None = None) -> str:
 
 
 class _Hiding:
-    """What stands in the place of each thing found; notes the secrets."""
+    """The replacements for matches, which collect the secrets in `found`."""
 
     def __init__(self, found: list[str]) -> None:
         self.found = found
@@ -131,10 +131,10 @@ class _Hiding:
         return match[1] + MASK
 
     def named(self, written: _Named, text: str) -> str:
-        """The text without the values of secret names that are written so."""
+        """The text without the values of secret names in this form."""
         shown, end = [], 0
         for match in written.name.finditer(text):
-            # Within a value that was masked there is nothing more to find.
+            # Skip names within a value that was masked.
             if match.start() < end or not is_secret(match["name"]):
                 continue
             found = written.value.match(text, match.end())
@@ -152,12 +152,12 @@ _PLAIN = frozenset({"none", "null", "true", "false", "undefined", MASK})
 
 
 def _is_token(text: str) -> bool:
-    """Whether it is no word of prose."""
+    """Whether a text is not a word of prose."""
     return not re.fullmatch(r"[A-Za-z]?[a-z]*[.,:;!?)\]}]*|[A-Z]+|•••.*", text)
 
 
 def _is_basic(text: str) -> bool:
-    """Whether it is a user and a password as HTTP has them."""
+    """Whether a text is a user and a password in the form of HTTP Basic."""
     try:
         return b":" in b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -1,1 +1,1 @@
-"""Which tasks there are, what they take, and what of it is secret."""
+"""The registered tasks, their arguments, and which of these are secret."""

@@ -1,8 +1,8 @@
-"""Which tasks may be launched or scheduled, and what they take.
+"""The registry of tasks that can be launched or scheduled, with their arguments.
 
-Launching and scheduling are equal to running code, so only what is registered can be named; of Celery's own tasks only
-what `task_names` allows. A disabled schedule may keep another name, which nothing runs. This lies outside
-`webapp.tasks` because services need it and may not import tasks.
+Launching and scheduling amount to running code, so only registered tasks are allowed, and of Celery's own tasks those
+in `task_names`. A disabled schedule may keep another name, which is never run. This is not in `webapp.tasks`, because
+services need it and must not import tasks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from webapp.task_catalogue.task_names import is_internal
 
 logger = logging.getLogger(__name__)
 
-# A line of a docstring's part "Args:": `    num1 (float): The first number.`
+# A line of a docstring's section "Args:": `    num1 (float): The first number.`
 _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILINE)
 # The same in the older style: `:param float num1: The first number.`
 _PARAM = re.compile(r"^\s*:param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s+(.+)$", re.MULTILINE)
@@ -37,9 +37,9 @@ _OWN, _FOR_EVERYONE = "webapp.", "webapp.tasks.sums"
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """A registered task: its name, its docstring's first line and words on arguments, its signature, what is secret.
+    """A registered task. `summary` is its docstring's first line, `hints` its descriptions of arguments.
 
-    `types` has the annotations as types, by argument; one that cannot be resolved outside its module is absent.
+    `types` are the annotations of arguments as types, without those that cannot be resolved outside their module.
     """
 
     name: str
@@ -51,11 +51,11 @@ class KnownTask:
 
     @property
     def note(self) -> str | None:
-        """What somebody who calls it should know about how its arguments are sent."""
+        """A note on how its arguments are sent, for those who call it; mostly None."""
         return serializer_note(self.name)
 
     def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """Why the function would not take these arguments, or None when it would."""
+        """Why the function does not take these arguments, or None if it does."""
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -64,8 +64,8 @@ class KnownTask:
 
 
 def known_tasks() -> dict[str, KnownTask]:
-    """Every task that may be launched or scheduled, by name, in order."""
-    # Discovery is lazy in Celery; a web process has not imported any task before it first needs the list.
+    """All tasks that can be launched or scheduled, by name, in order."""
+    # Celery discovers tasks lazily; until now a web process has imported none.
     celery.loader.import_default_modules()
     return {name: described(name, task) for name, task in sorted(celery.tasks.items()) if not is_internal(name)}
 
@@ -79,19 +79,20 @@ def find_task(name: str) -> KnownTask | None:
 
 
 def is_unknown(name: str) -> bool:
-    """Whether a task can be neither launched nor scheduled because it is not registered; not of Celery's own."""
+    """Whether a task is not registered. Celery's own tasks are not unknown."""
     return bool(name) and not is_internal(name) and find_task(name) is None
 
 
 @lru_cache(maxsize=4096)
 def described(name: str, task: Any) -> KnownTask:
-    """What is known of a Celery task from its function, `task.run`; kept, because neither changes."""
-    signature = inspect.signature(task.run)
-    return KnownTask(name, _summary(task), signature, _hints(task), rule_of(task), _types(signature, task.run))
+    """The description of a Celery task by its function, `task.run`; cached, because neither changes."""
+    signature, doc = inspect.signature(task.run), inspect.getdoc(task.run) or ""
+    summary = doc.partition("\n")[0].strip()
+    return KnownTask(name, summary, signature, _hints(doc), rule_of(task), _types(signature, task.run))
 
 
 def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
-    """Annotations that are texts, because their module delays them, resolved one by one: one may fail, the rest not."""
+    """The annotations as types. Those that are text, as their module delays them, are resolved one by one."""
     known = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__globals__", {})
     found: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
@@ -101,17 +102,17 @@ def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
         try:
             holder: Any = SimpleNamespace(__annotations__={name: note})
             found[name] = typing.get_type_hints(holder, globalns=known)[name]
-        except Exception:  # noqa: BLE001, S112  # whatever evaluating somebody's text may raise
+        except Exception:  # noqa: BLE001, S112  # evaluating an annotation may raise anything
             continue
     return found
 
 
 def serializer_note(name: str) -> str | None:
     """That a task asks for another serializer than its messages have; None for nearly every task."""
-    asked = getattr(registered_task(name), "serializer", None) or SERIALIZER
-    if asked == SERIALIZER:
+    declared = getattr(registered_task(name), "serializer", None) or SERIALIZER
+    if declared == SERIALIZER:
         return None
-    return f"The task declares the serializer “{asked}”. Beatdesk sends its arguments as JSON."
+    return f"The task declares the serializer “{declared}”. Beatdesk sends its arguments as JSON."
 
 
 @signals.worker_init.connect
@@ -143,14 +144,8 @@ def registered_task(name: str, app: Celery = celery) -> Any:
     return app.tasks.get(name)
 
 
-def _summary(task: Any) -> str:
-    doc = inspect.getdoc(task.run) or ""
-    return doc.partition("\n")[0].strip()
-
-
-def _hints(task: Any) -> dict[str, str]:
-    """What the docstring says of each argument, in its part "Args:" or by `:param name:`."""
-    doc = inspect.getdoc(task.run) or ""
+def _hints(doc: str) -> dict[str, str]:
+    """The descriptions of arguments in a docstring, from its section "Args:" or by `:param name:`."""
     _, _, part = doc.partition("\nArgs:\n")
     described = part.partition("\n\n")[0]
     found = [*_PARAM.finditer(doc), *_ARGUMENT.finditer(described)]

@@ -1,4 +1,4 @@
-"""Celery task functions, a few lines each, into a service. Importing this package registers all of them."""
+"""Celery task functions, each of a few lines that call a service. Importing this package registers all of them."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,4 +1,4 @@
-"""Sending what is in the mail ledger."""
+"""The task that sends a message of the mail ledger."""
 
 from __future__ import annotations
 

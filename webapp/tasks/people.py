@@ -1,4 +1,4 @@
-"""What happens to people by the calendar."""
+"""The task that sends birthday emails."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from webapp.people.birthdays import send_birthday_mails
 
 @shared_task(name="people.send_birthday_emails", bind=True)
 def send_birthday_emails(self: Any) -> int:
-    """Send a mail to everyone whose birthday is today; gives how many were greeted."""
+    """Send an email to each person whose birthday is today; gives the number of emails."""
     return send_birthday_mails(now(), self.request.id)

@@ -1,4 +1,4 @@
-"""Looking after the record of what ran."""
+"""The task that deletes old runs."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from webapp.runs.retention import service
 
 @shared_task(name="runs.retain", bind=True)
 def retain(self: Any) -> dict[str, Any]:
-    """Delete the runs that are older than /runs/retention says; gives how many of each state."""
+    """Delete runs older than the rules at /runs/retention; gives the number of each state."""
     return service.clean(now(), self.request.id, lambda sum_: progress(sum_, None, "deleted"))

@@ -1,4 +1,4 @@
-"""The task behind `/add-numbers/`: small enough to see a run from its launch to its result."""
+"""The task of `/add-numbers/`, a small example of a run from launch to result."""
 
 from __future__ import annotations
 

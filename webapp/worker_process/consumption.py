@@ -29,7 +29,7 @@ from webapp.config import Settings
 from webapp.database.engine import database_now
 from webapp.database.reads import reading
 from webapp.extensions import celery, db
-from webapp.liveness import CONSUMERS_ASKED_EVERY, WORKER_LOST_AFTER
+from webapp.liveness import CONSUMER_POLL_SECONDS, WORKER_LOST_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
 from webapp.messaging.redis_transport import ask_workers
@@ -112,7 +112,7 @@ class Watch:
                 self._woken.clear()
                 wait = LOOK_AGAIN_AFTER
                 continue
-            wait = CONSUMERS_ASKED_EVERY
+            wait = CONSUMER_POLL_SECONDS
             if not self.shared and not celery.amqp.awaited:
                 continue
             try:

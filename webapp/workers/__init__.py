@@ -1,1 +1,1 @@
-"""Who is alive, and what waits in the queues."""
+"""Workers, their capacity, and the queues."""

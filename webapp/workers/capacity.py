@@ -1,26 +1,26 @@
-"""How many runs can be executed at once: the slots of the workers that take from given queues."""
+"""How many runs can be executed at once: the slots of the workers that consume given queues."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
 
+from webapp.encoding import parse_json
 from webapp.extensions import db
 from webapp.run_store.worker_models import Worker
 
-# How many of the workers that were seen last are looked at, for a queue that nobody takes from now.
-LOOKED_AT = 200
-# Workers that were seen last within this time of each other were there together.
-TOGETHER = timedelta(minutes=1)
+# How many workers, by last heartbeat, are searched for a queue that has no consumer now.
+MAX_WORKERS = 200
+# Former workers whose last heartbeats are no further apart ran at the same time.
+SEEN_TOGETHER = timedelta(minutes=1)
 
 
 class Standing(StrEnum):
-    """How it is known how many slots there are."""
+    """The source of the number of slots."""
 
     ONLINE = "online"
     LAST_KNOWN = "last known"
@@ -29,9 +29,9 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Queues that the same workers take from, and the slots of those together; at least one.
+    """Queues that share workers, and the slots of these together, at least one.
 
-    `seen_at` is when the last of them was seen, where none is online; None where no worker of them was ever seen.
+    `seen_at` is the last heartbeat where no worker is online; None where none was ever seen.
     """
 
     queues: tuple[str, ...]
@@ -44,51 +44,45 @@ class Pool:
 def pools(queues: Iterable[str], now: datetime) -> list[Pool]:
     """The pools that serve these queues, by name of queue.
 
-    1. Queues that one living worker takes from share its slots: they are one pool.
-    2. A queue without a living worker has the slots that it had when one was last seen,
-    3. or one, when nobody ever took from it.
+    1. Queues that one online worker consumes share its slots: they are one pool.
+    2. A queue without an online worker has the slots of its last workers,
+    3. or one slot if it never had a consumer.
     """
     wanted = sorted(set(queues))
-    rows = db.session.scalars(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(LOOKED_AT)).all()
-    taken = {row.id: _queues(row) for row in rows}
+    rows = db.session.scalars(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(MAX_WORKERS)).all()
+    consumed = {row.id: queue_names_in(row.queues) for row in rows}
     alive = [row for row in rows if row.alive(now)]
-    found = [_pool(part, [row for row in alive if taken[row.id] & part]) for part in _parts(wanted, alive, taken)]
-    return sorted((pool or _remembered(part, rows, taken) for part, pool in found), key=lambda pool: pool.queues)
+    return sorted(
+        (_pool(part, rows, alive, consumed) for part in _parts(wanted, alive, consumed)), key=lambda pool: pool.queues
+    )
 
 
-def _pool(part: set[str], workers: Sequence[Worker]) -> tuple[set[str], Pool | None]:
-    if not workers:
-        return part, None
-    names = tuple(sorted(worker.name for worker in workers))
-    return part, Pool(tuple(sorted(part)), max(1, _slots(workers)), names, Standing.ONLINE)
+def _pool(part: Set[str], rows: Sequence[Worker], alive: Sequence[Worker], consumed: Mapping[str, Set[str]]) -> Pool:
+    queues = tuple(sorted(part))
+    if online := [row for row in alive if consumed[row.id] & part]:
+        return Pool(queues, _slots(online), tuple(sorted(row.name for row in online)), Standing.ONLINE)
+    gone = [row for row in rows if consumed[row.id] & part]
+    if not gone:
+        return Pool(queues, 1)
+    last = gone[0].seen_at
+    together = [row for row in gone if last - row.seen_at <= SEEN_TOGETHER]
+    return Pool(queues, _slots(together), tuple(row.name for row in together), Standing.LAST_KNOWN, last)
 
 
-def _parts(queues: Sequence[str], alive: Sequence[Worker], taken: dict[str, set[str]]) -> list[set[str]]:
-    """The queues, those together that some worker takes from both of."""
+def _parts(queues: Sequence[str], alive: Sequence[Worker], consumed: Mapping[str, Set[str]]) -> list[set[str]]:
+    """The queues, grouped: two of them are together if one worker consumes both."""
     parts = [{queue} for queue in queues]
     for worker in alive:
-        joined = [part for part in parts if part & taken[worker.id]]
+        joined = [part for part in parts if part & consumed[worker.id]]
         if len(joined) > 1:
             parts = [part for part in parts if part not in joined] + [set().union(*joined)]
     return parts
 
 
-def _remembered(part: set[str], rows: Sequence[Worker], taken: dict[str, set[str]]) -> Pool:
-    queues = tuple(sorted(part))
-    gone = [row for row in rows if taken[row.id] & part]
-    if not gone:
-        return Pool(queues, 1)
-    last = gone[0].seen_at
-    together = [row for row in gone if last - row.seen_at <= TOGETHER]
-    return Pool(queues, max(1, _slots(together)), tuple(row.name for row in together), Standing.LAST_KNOWN, last)
-
-
 def _slots(workers: Iterable[Worker]) -> int:
-    return sum(worker.concurrency for worker in workers)
+    return max(1, sum(worker.concurrency for worker in workers))
 
 
-def _queues(worker: Worker) -> set[str]:
-    try:
-        return {str(name) for name in json.loads(worker.queues)}
-    except (ValueError, TypeError):
-        return set()
+def queue_names_in(text: str) -> frozenset[str]:
+    """The names in the JSON list of queues that a worker's row has."""
+    return frozenset(parse_json(text, []))

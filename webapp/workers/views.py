@@ -15,17 +15,17 @@ blueprint = Blueprint("workers", __name__)
 @blueprint.get("/workers")
 @access(Permission.VIEW_WORKERS)
 def workers() -> Response:
-    """Who is alive, what each can do and how busy it is."""
-    lines = service.workers(database_clock())
+    """The workers, with capacity and load."""
+    rows = service.workers(database_clock())
     if wants_fragment():
-        return render_polled("workers/_workers.html", lines=lines)
-    return render("workers/workers.html", lines=lines)
+        return render_polled("workers/_workers.html", rows=rows)
+    return render("workers/workers.html", rows=rows)
 
 
 @blueprint.get("/queues")
 @access(Permission.VIEW_WORKERS)
 def queues() -> Response:
-    """What waits, for how long, and who takes it."""
+    """The queues, with waiting runs and consumers."""
     found = service.queues(database_clock())
     if wants_fragment():
         return render_polled("workers/_queues.html", queues=found)

@@ -1,8 +1,7 @@
-"""Queues in which runs wait and that no worker consumes. Read along an index of what waits, whatever else is kept."""
+"""Queues with waiting runs and without a consumer, read along an index of waiting runs only."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +11,15 @@ import sqlalchemy as sa
 from webapp.database.dialects import along
 from webapp.database.engine import UtcDateTime
 from webapp.extensions import db
-from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
+from webapp.workers.capacity import queue_names_in
 
-# So many of the runs that have waited longest are counted; of each further queue fewer.
+# How many of the oldest waiting runs are counted in all queues; beyond that fewer for each further queue.
 MAX_COUNTED, MAX_COUNTED_FURTHER = 1_000, 50
 
-# From one name to the next, each by one look into the index.
+# A loose index scan: from one name to the next, each by one lookup.
 _NAMES = (
     "WITH RECURSIVE names(queue) AS (SELECT * FROM (SELECT queue FROM {runs} "
     "WHERE state = 'queued' AND queue IS NOT NULL ORDER BY queue LIMIT 1) AS first UNION ALL SELECT "
@@ -35,7 +35,7 @@ _OLDEST = (
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The last one of a worker; `queues` are those that it consumed then."""
+    """The last heartbeat of a worker, and the queues that it consumed then."""
 
     name: str
     queues: frozenset[str]
@@ -46,10 +46,10 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Unconsumed:
-    """A queue that no living worker consumes.
+    """A queue that no online worker consumes.
 
     At least `count` runs wait in it, the oldest since `since`; `consumed_at` is the last heartbeat of a consumer, None
-    where there was none within a day.
+    if there was none within a day.
     """
 
     queue: str
@@ -59,17 +59,17 @@ class Unconsumed:
 
 
 def heartbeats(now: datetime) -> list[Heartbeat]:
-    """Of all workers of the last day, the latest first."""
+    """The last heartbeats of all workers within a day, latest first."""
     query = (
         sa.select(Worker.name, Worker.queues, Worker.seen_at, Worker.stopped_at, Worker.alive(now))
-        .where(Worker.seen_at > now - REMEMBERED)
+        .where(Worker.seen_at > now - FORGOTTEN_AFTER)
         .order_by(Worker.seen_at.desc())
     )
-    return [Heartbeat(row[0], _names(row[1]), row[2], row[3], row[4]) for row in db.session.execute(query)]
+    return [Heartbeat(row[0], queue_names_in(row[1]), row[2], row[3], row[4]) for row in db.session.execute(query)]
 
 
 def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
-    """Those of all queues in which runs wait, the one with the oldest run first."""
+    """The queues with waiting runs that no worker consumes, the one with the oldest run first."""
     consumed = set().union(*(worker.queues for worker in workers if worker.alive))
     waiting = db.session.scalars(sa.text(_NAMES.format(runs=_runs()))).all()
     unknown = [given for given in waiting if (given or DEFAULT_QUEUE) not in consumed]
@@ -91,7 +91,7 @@ def unconsumed(workers: Sequence[Heartbeat], now: datetime) -> list[Unconsumed]:
 
 
 def _consumed_by_others() -> dict[str, datetime]:
-    """When a worker that is not ours last said that it consumes a queue, by its name."""
+    """When another program's worker last reported that it consumes a queue, by name of queue."""
     last = sa.func.max(QueueConsumer.seen_at, type_=UtcDateTime())
     query = sa.select(QueueConsumer.queue, last).where(~QueueConsumer.claims).group_by(QueueConsumer.queue)
     return {row.queue: row[1] for row in db.session.execute(query)}
@@ -106,16 +106,9 @@ def _oldest(queue: str | None, most: int) -> tuple[int, datetime | None]:
 
 
 def _runs() -> str:
-    # Without statistics SQLite would read everything that is queued, along another index.
+    # Without statistics SQLite would read all queued runs along another index.
     return along(db.engine, "runs", "ix_runs_waiting")
 
 
 def _last_seen(queue: str, workers: Iterable[Heartbeat]) -> datetime | None:
     return max((worker.stopped_at or worker.seen_at for worker in workers if queue in worker.queues), default=None)
-
-
-def _names(text: str) -> frozenset[str]:
-    try:
-        return frozenset(str(name) for name in json.loads(text))
-    except (ValueError, TypeError):
-        return frozenset()

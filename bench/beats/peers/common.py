@@ -1,4 +1,4 @@
-"""What all schedulers under test have in common."""
+"""The common parts of all schedulers under test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def first_tick(scheduler: Any) -> None:
 
 
 def settle(_: Any) -> None:
-    """Do what is done once, in the background, after a start: nothing."""
+    """Do the background work after a start, of which there is none."""
 
 
 def no_edit(name: str, every: float) -> None:
@@ -68,11 +68,11 @@ def by_schedule(scheduler: Any, name: str, every: float) -> bool:
 
 @dataclass(frozen=True)
 class Peer:
-    """What the driver needs to know of a scheduler.
+    """The functions by which the driver uses a scheduler.
 
-    `first` ends with its first tick, `settle` with what it does once in the background after that. `fill` writes the
+    `first` ends with its first tick, `settle` with the background work after that. `fill` writes the
     schedules to its storage. `edit` changes one schedule's interval as its own documentation does, and commits.
-    `applied` tells whether that is in force in the scheduler of this process. `statements` gives how many SQL
+    `applied` is whether that is in force in the scheduler of this process. `statements` gives how many SQL
     statements this process has executed, None where that is not known.
     """
 

@@ -1,6 +1,6 @@
 """Ours, on the database that DATABASE_URL names, with the settings of a deployment.
 
-An edit here is what `webapp.schedules.service` does for beat: the rows are written, and the channel is told.
+An edit here is the part of `webapp.schedules.service` that concerns beat: it writes the rows and wakes beat.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def settle(scheduler: Any) -> None:
 
 
 def step(scheduler: Any) -> float:
-    """A tick without the wait in it; woken if somebody announced something."""
+    """A tick without its wait, woken by any announcement."""
     core = scheduler.core
     return float(core.step(core.listener.wait(0.0)))
 

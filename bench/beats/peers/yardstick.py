@@ -14,7 +14,7 @@ from sqlalchemy_celery_beat.schedulers import DatabaseScheduler
 from bench.beats.peers import sacb
 from bench.beats.peers.common import Peer, by_schedule, in_process
 
-ASK_EVERY = 1.0
+POLL_SECONDS = 1.0
 SCHEDULER = "bench.beats.peers.yardstick:Yardstick"
 
 app = sacb.app
@@ -24,7 +24,7 @@ class Yardstick(DatabaseScheduler):
     """The library's scheduler with a cheap tick."""
 
     _heap_invalidated: bool
-    _asked = float("-inf")
+    _polled_at = float("-inf")
 
     def schedules_equal(self, *_: Any, **__: Any) -> bool:
         """Whether nothing was loaded anew: known, without looking at the entries."""
@@ -33,9 +33,9 @@ class Yardstick(DatabaseScheduler):
 
     def schedule_changed(self) -> bool:
         """Ask once a second."""
-        if time.monotonic() - self._asked < ASK_EVERY:
+        if time.monotonic() - self._polled_at < POLL_SECONDS:
             return False
-        self._asked = time.monotonic()
+        self._polled_at = time.monotonic()
         return bool(super().schedule_changed())
 
 

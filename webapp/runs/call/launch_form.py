@@ -17,7 +17,7 @@ from webapp.runs import service
 from webapp.runs.call.arguments import call_faults
 from webapp.runs.call.forms import MODE, PREFIX, CallForm, from_json, from_typed, read_fields, read_texts
 from webapp.runs.call.numbers import whole
-from webapp.runs.list.search import length
+from webapp.runs.list.search import parse_duration
 from webapp.secrecy.masked_input import Input, Refused
 from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.bodies import Body, Nullable, context_of, read_values
@@ -30,7 +30,7 @@ MAX_DELAY = timedelta(days=3650)
 
 def _read_duration(value: object) -> timedelta:
     try:
-        found = timedelta(seconds=length(str(value)))
+        found = timedelta(seconds=parse_duration(str(value)))
     except Invalid:
         raise ValueError("Enter a duration, such as 90s, 5m or 2h.") from None
     if found > MAX_DELAY:

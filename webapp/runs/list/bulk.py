@@ -1,11 +1,11 @@
-"""Retry or cancel everything that a search finds: asked about first, with a count; then done in one transaction."""
+"""Retry or cancel all runs that a search finds: first a count to confirm, then one transaction."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,20 +19,19 @@ from webapp.run_store import sending
 from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
-from webapp.runs import service
-from webapp.runs.control import CANCEL_REQUESTED, CANCELLED_AT_ONCE
+from webapp.runs import control, service
 from webapp.runs.list import listing
 from webapp.runs.list.listing import Edge
 from webapp.runs.list.search import Search
 from webapp.web.errors import Conflict, Invalid
 
-# So many at once; more take a second round, which keeps each transaction and each answer short.
-MOST = 1_000
+# More take a second request, which keeps each transaction short.
+MAX_BULK_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would be done: how many runs of each state, up to `MOST`, from the row `top` on."""
+    """The runs that an action would concern, by state, up to `MAX_BULK_RUNS` from the row `top` on."""
 
     by_state: dict[str, int]
     top: Edge | None
@@ -46,19 +45,19 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done. `refused` could not be retried; `asked` run, and their workers were asked to end them."""
+    """The outcome. `refused` runs could not be retried; of `requested` ones the workers were asked to end them."""
 
     done: int = 0
-    asked: int = 0
+    requested: int = 0
     refused: int = 0
     broker_away: bool = False
 
 
 def proposal(search: Search, now: datetime, *, ended: bool) -> Proposal:
-    """What a retry (`ended`) or a cancellation of all that match would concern."""
+    """The runs that a retry (`ended`) or a cancellation of all matching runs would concern."""
     rows = _rows(search, now, None, ended=ended)
-    states = Counter(row.state for row in rows[:MOST])
-    return Proposal(dict(states), Edge.of(rows[0]) if rows else None, len(rows) > MOST)
+    states = Counter(row.state for row in rows[:MAX_BULK_RUNS])
+    return Proposal(dict(states), Edge.of(rows[0]) if rows else None, len(rows) > MAX_BULK_RUNS)
 
 
 def _rows(search: Search, now: datetime, top: Edge | None, *, ended: bool) -> list[Any]:
@@ -66,13 +65,12 @@ def _rows(search: Search, now: datetime, top: Edge | None, *, ended: bool) -> li
     states = tuple(state for state in (search.states or RunState) if state in wanted)
     if not states:
         return []
-    narrowed = Search(**{name: getattr(search, name) for name in search.__dataclass_fields__} | {"states": states})
-    return listing.matching(narrowed, now, top, MOST + 1)
+    return listing.matching(replace(search, states=states), now, top, MAX_BULK_RUNS + 1)
 
 
 def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -> Done:
-    """A new run for each that ended, found from `top` on; runs that came later are none of it."""
-    ids = [row.id for row in _rows(search, now, top, ended=True)[:MOST]]
+    """Create a new run for each matching run that has ended, from `top` on; later runs are left alone."""
+    ids = [row.id for row in _rows(search, now, top, ended=True)[:MAX_BULK_RUNS]]
     made: list[Run] = []
     refused = 0
     for origin in _load(ids):
@@ -105,43 +103,23 @@ def retry_all(search: Search, now: datetime, top: Edge | None, *, person: int) -
 
 
 def cancel_all(search: Search, now: datetime, top: Edge | None) -> Done:
-    """End each that waits at once, and ask the workers to end those that run."""
-    ids = [row.id for row in _rows(search, now, top, ended=False)[:MOST]]
+    """Cancel each matching run that waits, and ask the workers to terminate those that have started."""
+    ids = [row.id for row in _rows(search, now, top, ended=False)[:MAX_BULK_RUNS]]
     ended: list[tuple[str, str]] = []
     running: list[tuple[str, str]] = []
-    for part in _parts(ids):
-        waiting = (
-            sa.update(Run)
-            .where(Run.id.in_(part), Run.state.in_(CANCELLED_AT_ONCE))
-            .values(state=RunState.REVOKED, ended_at=now, reason="Cancelled before it started")
-            .returning(Run.id, Run.task)
-        )
-        ended += [(row.id, row.task) for row in db.session.execute(waiting)]
-        going = (
-            sa.update(Run)
-            .where(Run.id.in_(part), Run.state == RunState.STARTED, Run.reason.is_distinct_from(CANCEL_REQUESTED))
-            .values(reason=CANCEL_REQUESTED)
-            .returning(Run.id, Run.task)
-        )
-        running += [(row.id, row.task) for row in db.session.execute(going)]
+    for part in _batches(ids):
+        ended += control.end_waiting(part, now)
+        running += control.request_termination(part)
     for run_id, task in ended:
         record(db.session, "run.cancel", "run", run_id, task, None, {"state": RunState.REVOKED, "in bulk": True})
     for run_id, task in running:
-        record(
-            db.session,
-            "run.cancel",
-            "run",
-            run_id,
-            task,
-            None,
-            {"asked": "to terminate while it runs", "in bulk": True},
-        )
+        record(db.session, "run.cancel", "run", run_id, task, None, {**control.TERMINATION_REQUESTED, "in bulk": True})
     db.session.commit()
     sending.tell_pages([run_id for run_id, _ in ended + running])
-    return _tell_workers([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
+    return _revoke([run_id for run_id, _ in ended], [run_id for run_id, _ in running])
 
 
-def _tell_workers(ended: list[str], running: list[str]) -> Done:
+def _revoke(ended: list[str], running: list[str]) -> Done:
     with suppress(broker.BrokerAway):
         if ended:
             broker.revoke(ended, terminate=False)
@@ -154,11 +132,11 @@ def _tell_workers(ended: list[str], running: list[str]) -> Done:
 
 
 def _load(ids: Sequence[str]) -> Iterable[Run]:
-    for part in _parts(ids):
+    for part in _batches(ids):
         yield from db.session.scalars(sa.select(Run).where(Run.id.in_(part)).order_by(Run.created_at))
 
 
-def _parts(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
-    """SQLite takes some thousands of parameters in a statement, no more."""
+def _batches(ids: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:
+    """The ids in batches: SQLite limits the number of parameters in a statement."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -7,9 +7,8 @@ from flask_security import current_user
 
 from webapp.database.engine import now
 from webapp.runs.list import bulk
-from webapp.runs.list.context import address, terms_of
+from webapp.runs.list.context import address, search_of, terms_of
 from webapp.runs.list.listing import Edge
-from webapp.runs.list.search import Search, parse
 from webapp.web.access import Permission, access
 from webapp.web.formats import plural
 from webapp.web.idempotency import once
@@ -34,9 +33,9 @@ def ask_cancel() -> Response:
 
 def _ask(action: str) -> Response:
     terms = terms_of(request.args)
-    found = bulk.proposal(_search(terms), now(), ended=action == "retry")
+    found = bulk.proposal(search_of(terms), now(), ended=action == "retry")
     back = address(terms)
-    return render("runs/list/bulk.html", action=action, found=found, terms=terms, back=back, most=bulk.MOST)
+    return render("runs/list/bulk.html", action=action, found=found, terms=terms, back=back, most=bulk.MAX_BULK_RUNS)
 
 
 @blueprint.post("/runs/retry-all")
@@ -46,7 +45,7 @@ def retry_all() -> Response:
     """Retry what the page before counted."""
     terms = terms_of(request.form)
     top = Edge.parse(request.form.get("top", ""))
-    done = bulk.retry_all(_search(terms), now(), top, person=current_user.id)
+    done = bulk.retry_all(search_of(terms), now(), top, person=current_user.id)
     flash(f"{plural(done.done, 'run')} retried.", "success" if done.done else "info")
     if done.refused:
         flash(
@@ -63,17 +62,14 @@ def retry_all() -> Response:
 def cancel_all() -> Response:
     """Cancel what the page before counted."""
     terms = terms_of(request.form)
-    done = bulk.cancel_all(_search(terms), now(), Edge.parse(request.form.get("top", "")))
+    done = bulk.cancel_all(search_of(terms), now(), Edge.parse(request.form.get("top", "")))
     flash(f"{plural(done.done, 'run')} cancelled.", "success" if done.done else "info")
-    if done.asked:
+    if done.requested:
         flash(
-            f"The workers of {plural(done.asked, 'run')} were asked to terminate them. Celery does not guarantee it.",
+            f"The workers of {plural(done.requested, 'run')} were asked to terminate them. "
+            "Celery does not guarantee it.",
             "info",
         )
     if done.broker_away:
         flash("The broker does not answer, so started runs could not be terminated.", "danger")
     return see_other(address(terms))
-
-
-def _search(terms: dict[str, str]) -> Search:
-    return parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})

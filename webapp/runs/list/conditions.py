@@ -1,9 +1,9 @@
-"""How a search becomes SQL: which index leads to its runs, and what is then checked row by row."""
+"""A search as SQL: the condition that one index answers, and those that are checked row by row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,10 +23,10 @@ Columns = Any
 Condition = Callable[[Columns], sa.ColumnElement[bool]]
 
 ID_LENGTH = 36
-# An id's beginning that fits more runs than this is too short to be of use.
-MOST_BY_ID = 200
-# What words are looked for in.
-TEXTS = ("task", "args", "kwargs", "error", "reason", "schedule_name", "worker")
+# A prefix of an id that matches more runs than this is too short to be useful.
+MAX_ID_MATCHES = 200
+# The columns in which words are searched for.
+SEARCHED_COLUMNS = ("task", "args", "kwargs", "error", "reason", "schedule_name", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Plan:
 
 
 def plan(search: Search, now: datetime) -> Plan:
-    """Choose the index. What is most selective leads: an id, a schedule, a state, a task; the rest is checked.
+    """Choose the index. The most selective condition leads: an id, a schedule, a state, a task; the rest is checked.
 
-    Only one of them can lead, because a page is read along its index without sorting. Most runs succeeded, so that
-    state leads to less than a task does only for the other states.
+    Only one of them can lead, because a page is read along its index without sorting. Most runs have succeeded, so for
+    that state a task is more selective.
     """
     leading: list[sa.ColumnElement[bool]] = []
     rest: list[Condition] = []
@@ -65,7 +65,7 @@ def plan(search: Search, now: datetime) -> Plan:
     return Plan(tuple(leading), tuple(rest))
 
 
-# The condition that an index answers, if one does, and the same for any columns.
+# The condition that an index answers, None if there is none, and the same condition for any columns.
 _Option = tuple[sa.ColumnElement[bool] | None, Condition] | None
 
 
@@ -77,14 +77,14 @@ def _ids(search: Search) -> _Option:
         if len(wanted) == ID_LENGTH:
             found.append(wanted)
         else:
-            # A range and not only LIKE, which needs an index of its own kind where texts are sorted by language.
+            # A range besides LIKE, which needs a special index where texts are sorted by language.
             beginning = sa.select(Run.id).where(Run.id >= wanted, Run.id < f"{wanted}g", Run.id.like(f"{wanted}%"))
-            found.extend(db.session.scalars(beginning.limit(MOST_BY_ID)))
+            found.extend(db.session.scalars(beginning.limit(MAX_ID_MATCHES)))
     return Run.id.in_(found), lambda columns: columns.id.in_(found)
 
 
 def _roots(search: Search) -> _Option:
-    """What a run led to, by calls, chains, groups and chords."""
+    """The runs that a run led to, by calls, chains, groups and chords."""
     if not search.roots:
         return None
     lead = Run.root_id == search.roots[0] if len(search.roots) == 1 else None
@@ -96,19 +96,15 @@ def _schedules(search: Search) -> _Option:
         return None
     numbers = {int(text.lstrip("#")) for text in search.schedules if _is_number(text.lstrip("#"))}
     names = [text for text in search.schedules if not _is_number(text.lstrip("#"))]
-    known = dict(_numbers_of(names)) if names else {}
+    query = sa.select(PeriodicTask.name, PeriodicTask.id).where(PeriodicTask.name.in_(names))
+    known = {row.name: row.id for row in db.session.execute(query)} if names else {}
     numbers |= set(known.values())
     gone = [name for name in names if name not in known]
     if gone:
-        # A schedule that was deleted lives on in the names that its runs keep.
+        # A deleted schedule is known only by the name that its runs keep.
         return None, lambda columns: sa.or_(columns.schedule_id.in_(numbers), columns.schedule_name.in_(gone))
     lead = Run.schedule_id == next(iter(numbers)) if len(numbers) == 1 else None
     return lead, lambda columns: columns.schedule_id.in_(numbers)
-
-
-def _numbers_of(names: list[str]) -> Iterable[tuple[str, int]]:
-    query = sa.select(PeriodicTask.name, PeriodicTask.id).where(PeriodicTask.name.in_(names))
-    return [(row.name, row.id) for row in db.session.execute(query)]
 
 
 def _is_number(text: str) -> bool:
@@ -164,12 +160,12 @@ def _runtime(operator: str, seconds: float, now: datetime) -> Condition:
 
 
 def _word(word: str) -> Condition:
-    # Arguments are kept as JSON, which spells most of the world's letters as numbers.
+    # Arguments are kept as JSON, which escapes all letters beyond ASCII.
     spelled = json.dumps(word)[1:-1]
 
     def check(columns: Columns) -> sa.ColumnElement[bool]:
         return sa.or_(
-            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in TEXTS),
+            *(mentions(columns[name], spelled if name in ("args", "kwargs") else word) for name in SEARCHED_COLUMNS),
             columns.id == word.lower(),
         )
 
@@ -177,7 +173,7 @@ def _word(word: str) -> Condition:
 
 
 def _argument_text(name: str, value: str) -> Condition:
-    """A first, coarse look; `matching` then reads the JSON. Named arguments stand as `"name": value`."""
+    """A coarse filter in the database; `matching` then parses the JSON. Named arguments look like `"name": value`."""
     spelled = json.dumps(value)[1:-1]
     named = [spelled] if "." in name else [f'"{name}": {spelled}', f'"{name}": "{spelled}']
     return lambda columns: sa.or_(

@@ -1,4 +1,4 @@
-"""What the page of the list shows: read from its address, with the addresses that lead on from it."""
+"""The context of the list's page: what its address asks for, and the addresses of the pages around it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from webapp.task_catalogue.registry import known_tasks
 from webapp.web.errors import Invalid
 from webapp.web.hosts import root
 
-# Seconds between two refreshes that can be chosen; 0 is none. With the default one, changes are pushed, and looked for
-# so often only where that is not possible.
+# The intervals of refreshing that can be chosen, in seconds; 0 is none. With the default one changes are pushed, and
+# the page polls only where that is not possible.
 REFRESHES = (0, 5, 30)
 DEFAULT_REFRESH = 5
-LONGEST_TERM = 255
+MAX_TERM_LENGTH = 510
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One state with its count, or all of them."""
+    """A tab: one state with its count, or all states."""
 
     name: str
     count: str | None
@@ -38,7 +38,7 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """Everything that the list shows. `error` says what of the search was not understood; then there are no rows."""
+    """Everything that the list shows. `error` says which part of the search is not valid; then there are no rows."""
 
     q: str
     state: str
@@ -63,7 +63,7 @@ class ListPage:
 
 
 def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
-    """Read the address and find what it asks for. Raises Invalid for an edge that no page linked to."""
+    """The context for the parameters of an address. Raises Invalid for an edge that no page has linked to."""
     terms = terms_of(given)
     refresh = _refresh(given.get("refresh", ""))
     if refresh != DEFAULT_REFRESH:
@@ -74,11 +74,11 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
     error, search, page, new = None, Search(), RunPage(), 0
     counts: Counts | None = None
     try:
-        search = parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})
+        search = search_of(terms)
     except Invalid as problem:
         error = problem.fields.get("q", str(problem))
     else:
-        page = listing.same_page(search, now, top) if top else listing.page(search, now, before=before, after=after)
+        page = listing.page(search, now, before=before, after=after, top=top)
         counts = listing.counts(search, now)
         new = listing.newer_count(search, now, top) if top and newest else 0
     deep = not newest
@@ -109,13 +109,18 @@ def list_page(given: Mapping[str, str], now: datetime) -> ListPage:
 
 
 def terms_of(given: Mapping[str, str]) -> dict[str, str]:
-    """What narrows the list, from an address or a form."""
-    return {name: _clean(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
+    """The terms that narrow the list, from an address or a form."""
+    return {name: _printable(given.get(name, "")) for name in ("q", "state", "task", "schedule")}
 
 
-def _clean(text: str) -> str:
-    """Without control characters, which PostgreSQL refuses and nobody searches for."""
-    return "".join(character for character in text if character.isprintable()).strip()[: LONGEST_TERM * 2]
+def search_of(terms: Mapping[str, str]) -> Search:
+    """The search for these terms. Raises Invalid at `q`."""
+    return parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which PostgreSQL refuses."""
+    return "".join(character for character in text if character.isprintable()).strip()[:MAX_TERM_LENGTH]
 
 
 def _refresh(text: str) -> int:

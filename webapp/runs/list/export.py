@@ -1,7 +1,7 @@
-"""`/runs.csv` and `/runs.json`: everything that the list would show page by page, streamed as it is read.
+"""`/runs.csv` and `/runs.json`: all pages of the list in one file, streamed as it is read.
 
-Arguments and results are JSON values, strict (RFC 8259): `NaN` and infinities, which Python's JSON has, are the texts
-"NaN", "Infinity" and "-Infinity". A result that was cut when it was recorded, or that is no JSON, is one text.
+Arguments and results are strict JSON values (RFC 8259): `NaN` and infinities, which Python's JSON has, are the texts
+"NaN", "Infinity" and "-Infinity". A result that was cut when it was recorded, or that is not JSON, is one text.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from webapp.database.engine import now, read_only
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.runs.list import listing
-from webapp.runs.list.context import terms_of
-from webapp.runs.list.search import parse
+from webapp.runs.list.context import search_of, terms_of
 from webapp.runs.page import timeline
 from webapp.runs.serializer import JSON_COLUMNS, column_value
 from webapp.web.access import Permission, access
@@ -34,29 +33,29 @@ COLUMNS = (
 )  # fmt: skip
 FIELDS = (*COLUMNS, "seconds")
 _SELECTED = tuple(getattr(Run, name) for name in COLUMNS)
-# Runs that are read at once: each may have a few texts of 256 KiB.
-ROWS_AT_ONCE = 20
-# Characters that are sent at once.
+# Runs in one query: each may have a few texts of 256 KiB.
+ROWS_PER_QUERY = 20
+# Characters of one chunk.
 CHUNK_LENGTH = 16_384
-# What a spreadsheet would take for a formula when a cell begins with it.
+# The beginnings of a cell that a spreadsheet takes for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @blueprint.get("/runs.csv")
 @access(Permission.VIEW_RUNS)
 def as_csv() -> Response:
-    """One line a run, moments in UTC, arguments and result as JSON text."""
-    return _answer(_csv(_values()), "text/csv; charset=utf-8", "runs.csv")
+    """A row for each run, moments in UTC, arguments and result as JSON text."""
+    return _download(_csv(_values()), "text/csv; charset=utf-8", "runs.csv")
 
 
 @blueprint.get("/runs.json")
 @access(Permission.VIEW_RUNS)
 def as_json() -> Response:
     """A list with an object for each run, moments in UTC."""
-    return _answer(_json(_values()), "application/json", "runs.json")
+    return _download(_json(_values()), "application/json", "runs.json")
 
 
-def _answer(parts: Iterator[str], kind: str, name: str) -> Response:
+def _download(parts: Iterator[str], kind: str, name: str) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # the application itself
     response = Response(_in_context(app, _chunks(parts)), content_type=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -64,9 +63,9 @@ def _answer(parts: Iterator[str], kind: str, name: str) -> Response:
 
 
 def _in_context(app: Flask, parts: Iterator[str]) -> Iterator[str]:
-    """Each part is made in a context of its own: the request's has ended when it is sent.
+    """Each part is made in an application context of its own, because the request's has ended by then.
 
-    Not `stream_with_context`, which keeps one open between the parts, for whoever stops reading.
+    Not `stream_with_context`, which keeps a context open between the parts, also where the client stops reading.
     """
     while True:
         with app.app_context():
@@ -78,7 +77,7 @@ def _in_context(app: Flask, parts: Iterator[str]) -> Iterator[str]:
 
 
 def _chunks(parts: Iterable[str]) -> Iterator[str]:
-    """The same text in pieces that are worth sending."""
+    """The same text in larger pieces."""
     gathered: list[str] = []
     length = 0
     for part in parts:
@@ -93,26 +92,25 @@ def _chunks(parts: Iterable[str]) -> Iterator[str]:
 
 def _values() -> Iterator[dict[str, Any]]:
     terms = terms_of(request.args)
-    # Read here and not in the generator: what is not understood must be answered before anything is sent.
-    search = parse(terms["q"], **{name: terms[name] for name in ("state", "task", "schedule")})
-    return map(value_of, _rows(listing.walk(search, now())))
+    # Parsed here and not in the generator: an invalid search must be answered before anything is sent.
+    return map(value_of, _rows(listing.walk(search_of(terms), now())))
 
 
 def _rows(ids: Iterator[str]) -> Iterator[sa.Row[Any]]:
     """The runs of these ids, in their order; one that was deleted meanwhile is left out."""
-    while some := list(islice(ids, ROWS_AT_ONCE)):
+    while some := list(islice(ids, ROWS_PER_QUERY)):
         found = {row.id: row for row in db.session.execute(sa.select(*_SELECTED).where(Run.id.in_(some)))}
         db.session.rollback()
         yield from (found[run_id] for run_id in some if run_id in found)
 
 
 def value_of(row: Any) -> dict[str, Any]:
-    """A run as it is exported: secrets masked, moments as ISO text, how many seconds it ran."""
+    """A run as it is exported: secrets masked, moments as ISO text, its runtime in seconds."""
     return {name: column_value(row, name) for name in COLUMNS} | {"seconds": timeline.times(row).ran}
 
 
 class _Echo:
-    """A file that hands back what is written."""
+    """A file whose `write` returns the text, so that `csv.writer` returns each row as text."""
 
     def write(self, text: str) -> str:
         """The text itself."""
@@ -120,7 +118,6 @@ class _Echo:
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    # What `writerow` returns is what its file's `write` does.
     write: Any = csv.writer(_Echo()).writerow
     yield write(FIELDS)
     for row in rows:
@@ -128,14 +125,14 @@ def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(name: str, value: Any) -> Any:
-    """JSON text of a value that has parts; no such text is a formula: with "-" only numbers begin."""
+    """A cell of the CSV file. JSON text is never a formula: only numbers begin with "-"."""
     if name in JSON_COLUMNS:
         return None if value is None else _strict(value)
     return harmless(value)
 
 
 def harmless(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; other values as they are."""
+    """A text that spreadsheets do not take for a formula; other values as they are."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 

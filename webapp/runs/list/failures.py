@@ -1,4 +1,4 @@
-"""Failures grouped by task, exception and place: the same mistake made a hundred times is one line."""
+"""Failures grouped by task, exception and place in the code, so that a repeated failure is one row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs.page import tracebacks
 
-# So many of the newest failures are looked at.
-LOOKED_AT = 2_000
-# The line's bars, from the oldest to now.
+# How many of the newest failures are grouped.
+MAX_FAILURES = 2_000
+# The bars of a group's sparkline, from the oldest to now.
 BARS = 24
 SPANS: Mapping[str, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
-# The end of a traceback says where it happened; the beginning may be long.
-TAIL = 4_000
+# The end of a traceback names the place of the failure; the beginning may be long.
+TRACEBACK_TAIL_LENGTH = 4_000
 
 
 @dataclass
@@ -40,13 +40,13 @@ class Group:
 
     @property
     def query(self) -> str:
-        """The search that finds them, as a part of an address."""
+        """The search that finds its runs, as a part of an address."""
         return quote(f'task:"{self.task}" "{self.exception}"')
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The groups, most frequent first; `more` when not all failures of the span were looked at."""
+    """The groups, most frequent first; `more` when not all failures of the span were read."""
 
     groups: list[Group]
     more: bool
@@ -55,14 +55,16 @@ class Failures:
 def grouped(span: timedelta, now: datetime) -> Failures:
     """The failures of the span, along the index of failed runs."""
     query = (
-        sa.select(Run.id, Run.task, Run.error, Run.created_at, tail(Run.traceback, TAIL).label("traceback"))
+        sa.select(
+            Run.id, Run.task, Run.error, Run.created_at, tail(Run.traceback, TRACEBACK_TAIL_LENGTH).label("traceback")
+        )
         .where(Run.state == RunState.FAILED, Run.created_at > now - span)
         .order_by(Run.created_at.desc(), Run.id.desc())
-        .limit(LOOKED_AT + 1)
+        .limit(MAX_FAILURES + 1)
     )
     rows = list(db.session.execute(query))
     groups: dict[tuple[str, str, str], Group] = {}
-    for row in rows[:LOOKED_AT]:
+    for row in rows[:MAX_FAILURES]:
         exception = (row.error or "unknown").partition(":")[0].strip()[:80].replace('"', "")
         key = (row.task, exception, tracebacks.place(row.traceback or ""))
         group = groups.setdefault(key, Group(*key, example=(row.error or "")[:200], run_id=row.id))
@@ -72,4 +74,4 @@ def grouped(span: timedelta, now: datetime) -> Failures:
         age = (now - row.created_at) / span
         group.bars[min(max(BARS - 1 - int(age * BARS), 0), BARS - 1)] += 1
     ordered = sorted(groups.values(), key=lambda group: -group.count)
-    return Failures(ordered, len(rows) > LOOKED_AT)
+    return Failures(ordered, len(rows) > MAX_FAILURES)

@@ -1,14 +1,14 @@
 """Pages of runs, newest first, and how many there are of each state: quick however many runs are kept.
 
-A page goes along one index from an edge. What no index answers is checked row by row within a window of so many runs
-from that edge; where the window ends before the page is full, the page says so and leads on from there. Counts stop at
-a limit for the same reason.
+A page goes along one index from an edge. What no index answers is checked row by row within a window of `WINDOW_SIZE`
+runs from that edge; where the window ends before the page is full, the page says so and links to the rest. Counts stop
+at a limit for the same reason.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -23,14 +23,14 @@ from webapp.runs.list.matching import matcher
 from webapp.runs.list.search import Search
 from webapp.web.errors import Invalid
 
-PAGE = 50
-WINDOW = 4_000
-CANDIDATES = 500
-COUNTED = 1_000
-# What concerns all that match looks this far.
-MOST_WINDOWS = 50
+PAGE_SIZE = 50
+WINDOW_SIZE = 4_000
+MAX_CANDIDATES = 500
+MAX_COUNTED = 1_000
+# How far an action on all matching runs searches.
+MAX_WINDOWS = 50
 
-# What a row of the list shows or is searched by; results and tracebacks may be large and are not among them.
+# The columns that a row of the list shows or is searched by, without results and tracebacks, which may be large.
 _COLUMNS = tuple(
     getattr(Run, name)
     for name in (
@@ -43,7 +43,7 @@ _KEYS = (Run.created_at, Run.id)
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Where a page begins or ends: a place in the order of (created_at, id)."""
+    """The position in the order of (created_at, id) at which a page begins or ends."""
 
     at: datetime
     run_id: str
@@ -53,7 +53,7 @@ class Edge:
 
     @classmethod
     def parse(cls, text: str) -> Edge | None:
-        """From an address; None for an empty text. Raises Invalid for what no page ever linked to."""
+        """From an address; None for an empty text. Raises Invalid for anything that no page has linked to."""
         if not text:
             return None
         moment, _, run_id = text.partition("Z.")
@@ -73,7 +73,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Rows, newest first; the edges of the neighbouring pages; how far was searched when that is not to the end."""
+    """Rows, newest first, and the edges of the pages beside it; `searched_to` is set where the window ended early."""
 
     rows: Sequence[Any] = ()
     newer: Edge | None = None
@@ -83,7 +83,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Runs by state. `at_least` holds the states of which there are more than were counted."""
+    """Numbers of runs by state. `at_least` are the states of which there are more than were counted."""
 
     by_state: dict[RunState, int] = field(default_factory=dict)
     at_least: frozenset[RunState] = frozenset()
@@ -105,37 +105,34 @@ class _Found:
     stopped: Edge | None
 
 
-def page(search: Search, now: datetime, *, before: Edge | None = None, after: Edge | None = None) -> RunPage:
-    """The page that is older than `before`, or newer than `after`, or the newest one."""
-    if after is not None:
+def page(
+    search: Search, now: datetime, *, before: Edge | None = None, after: Edge | None = None, top: Edge | None = None
+) -> RunPage:
+    """The page that is older than `before`, or newer than `after`, or begins with the row `top`; else the newest one.
+
+    With `top` a refresh shows the same page as it is now.
+    """
+    if after is not None and top is None:
         return _newer_page(search, now, after)
-    found = _find(search, now, before, newer=False)
-    rows = found.rows[:PAGE]
-    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
-    newer = None if before is None else Edge.of(rows[0]) if rows else before
+    found = _find(search, now, top or before, newer=False, inclusive=top is not None)
+    rows = found.rows[:PAGE_SIZE]
+    older = Edge.of(rows[-1]) if len(found.rows) > PAGE_SIZE else found.stopped
+    newer = None if before is None or top is not None else Edge.of(rows[0]) if rows else before
     return RunPage(rows, newer, older, found.stopped.at if found.stopped else None)
 
 
 def _newer_page(search: Search, now: datetime, after: Edge) -> RunPage:
     found = _find(search, now, after, newer=True)
-    if len(found.rows) <= PAGE and found.stopped is None:
+    if len(found.rows) <= PAGE_SIZE and found.stopped is None:
         # The newest page is always a full one.
         return page(search, now)
-    rows = found.rows[:PAGE][::-1]
-    newer = Edge.of(rows[0]) if len(found.rows) > PAGE else found.stopped
+    rows = found.rows[:PAGE_SIZE][::-1]
+    newer = Edge.of(rows[0]) if len(found.rows) > PAGE_SIZE else found.stopped
     return RunPage(rows, newer, Edge.of(rows[-1]) if rows else after)
 
 
-def same_page(search: Search, now: datetime, top: Edge) -> RunPage:
-    """The page that begins with the row `top` as it is now; for a refresh that moves nothing."""
-    found = _find(search, now, top, newer=False, inclusive=True)
-    rows = found.rows[:PAGE]
-    older = Edge.of(rows[-1]) if len(found.rows) > PAGE else found.stopped
-    return RunPage(rows, None, older, found.stopped.at if found.stopped else None)
-
-
 def newer_count(search: Search, now: datetime, top: Edge, limit: int = 100) -> int:
-    """How many runs that are looked for are newer than `top`; stops counting at `limit`."""
+    """How many matching runs are newer than `top`; stops counting at `limit`."""
     found = _find(search, now, top, newer=True, size=limit)
     return len(found.rows)
 
@@ -146,11 +143,11 @@ def _find(
     edge: Edge | None,
     *,
     newer: bool,
-    size: int = PAGE + 1,
+    size: int = PAGE_SIZE + 1,
     inclusive: bool = False,
     chosen_columns: Sequence[Any] = _COLUMNS,
 ) -> _Found:
-    """Up to `size` rows from the edge on, in the direction asked for; with the edge itself when `inclusive`."""
+    """Up to `size` rows from the edge on, towards newer or older ones; with the edge itself when `inclusive`."""
     chosen = plan(search, now)
     order = (Run.created_at.asc(), Run.id.asc()) if newer else (Run.created_at.desc(), Run.id.desc())
     walk = (
@@ -158,19 +155,19 @@ def _find(
     )
     if not chosen.rest:
         return _Found(list(db.session.execute(walk.with_only_columns(*chosen_columns).limit(size))), None)
-    window = walk.limit(WINDOW).subquery()
+    window = walk.limit(WINDOW_SIZE).subquery()
     columns = window.c
     ordered = (columns.created_at.asc(), columns.id.asc()) if newer else (columns.created_at.desc(), columns.id.desc())
     query = sa.select(*(columns[column.key] for column in chosen_columns))
     query = query.where(*(check(columns) for check in chosen.rest)).order_by(*ordered)
-    limit = CANDIDATES if search.arguments else size
+    limit = MAX_CANDIDATES if search.arguments else size
     candidates = list(db.session.execute(query.limit(limit)))
     rows = list(filter(matcher(search.arguments), candidates))[:size] if search.arguments else candidates
     if len(rows) >= size:
         return _Found(rows, None)
     if len(candidates) == limit:
         return _Found(rows, Edge.of(candidates[-1]))
-    last = walk.with_only_columns(Run.created_at, Run.id).offset(WINDOW - 1).limit(1)
+    last = walk.with_only_columns(Run.created_at, Run.id).offset(WINDOW_SIZE - 1).limit(1)
     end = db.session.execute(last).first()
     return _Found(rows, Edge.of(end) if end else None)
 
@@ -196,33 +193,40 @@ def counts(search: Search, now: datetime) -> Counts:
 
 def counted_by_state(limit: int | None, *conditions: sa.ColumnElement[bool]) -> dict[RunState, int]:
     """How many runs there are of each state, along its index; counting stops at `limit` for each, if there is one."""
+    return counted_in_states(limit, dict.fromkeys(RunState, conditions))
+
+
+def counted_in_states(
+    limit: int | None, conditions: Mapping[RunState, Sequence[sa.ColumnElement[bool]]]
+) -> dict[RunState, int]:
+    """The same with conditions of its own for each state, at least one."""
     parts = []
-    for state in RunState:
-        some = sa.select(sa.literal(1)).where(Run.state == state.value, *conditions).limit(limit)
-        parts.append(sa.select(sa.func.count()).select_from(some.subquery()).scalar_subquery().label(state.value))
-    return dict(zip(RunState, db.session.execute(sa.select(*parts)).one(), strict=True))
+    for state, some in conditions.items():
+        rows = sa.select(sa.literal(1)).where(Run.state == state.value, *some).limit(limit)
+        parts.append(sa.select(sa.func.count()).select_from(rows.subquery()).scalar_subquery())
+    return dict(zip(conditions, db.session.execute(sa.select(*parts)).one(), strict=True))
 
 
 def _counts_by_index(chosen: Plan) -> Counts:
-    found = counted_by_state(COUNTED + 1, *chosen.leading)
+    found = counted_by_state(MAX_COUNTED + 1, *chosen.leading)
     return Counts(
-        {state: min(number, COUNTED) for state, number in found.items()},
-        frozenset(state for state, number in found.items() if number > COUNTED),
+        {state: min(number, MAX_COUNTED) for state, number in found.items()},
+        frozenset(state for state, number in found.items() if number > MAX_COUNTED),
     )
 
 
 def _counts_in_window(chosen: Plan, search: Search) -> Counts:
-    walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW)
+    walk = sa.select(*_COLUMNS).where(*chosen.leading).order_by(Run.created_at.desc(), Run.id.desc()).limit(WINDOW_SIZE)
     window = walk.subquery()
     checks = [check(window.c) for check in chosen.rest]
-    last = walk.with_only_columns(Run.id).offset(WINDOW - 1).limit(1)
+    last = walk.with_only_columns(Run.id).offset(WINDOW_SIZE - 1).limit(1)
     more = db.session.execute(last).first() is not None
     if search.arguments:
-        # As on a page, what the database finds is only looked at by us: so many, and no more.
+        # As on a page: rows that the database finds are then matched in Python, up to a limit.
         query = sa.select(*(window.c[name] for name in ("state", "task", "args", "kwargs"))).where(*checks)
-        newest = query.order_by(window.c.created_at.desc(), window.c.id.desc()).limit(CANDIDATES)
+        newest = query.order_by(window.c.created_at.desc(), window.c.id.desc()).limit(MAX_CANDIDATES)
         candidates = db.session.execute(newest).all()
-        more = more or len(candidates) == CANDIDATES
+        more = more or len(candidates) == MAX_CANDIDATES
         found = Counter(RunState(row.state) for row in filter(matcher(search.arguments), candidates))
     else:
         by_state = sa.select(window.c.state, sa.func.count()).where(*checks).group_by(window.c.state)
@@ -231,10 +235,10 @@ def _counts_in_window(chosen: Plan, search: Search) -> Counts:
 
 
 def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> list[Any]:
-    """What is found from the row `top` on, newest first, up to `limit` rows and `MOST_WINDOWS` windows."""
+    """The matching rows from `top` on, newest first, up to `limit` rows and `MAX_WINDOWS` windows."""
     rows: list[Any] = []
     edge, inclusive = top, True
-    for _ in range(MOST_WINDOWS):
+    for _ in range(MAX_WINDOWS):
         found = _find(search, now, edge, newer=False, size=limit - len(rows), inclusive=inclusive)
         rows.extend(found.rows)
         if len(rows) >= limit or found.stopped is None:
@@ -244,7 +248,7 @@ def matching(search: Search, now: datetime, top: Edge | None, limit: int) -> lis
 
 
 def walk(search: Search, now: datetime, batch: int = 500) -> Iterator[str]:
-    """The ids of everything that is found, newest first; each batch is read by a short transaction of its own."""
+    """The ids of all matching runs, newest first; each batch is read by a short transaction of its own."""
     edge: Edge | None = None
     columns = _COLUMNS if search.arguments else _KEYS
     while True:

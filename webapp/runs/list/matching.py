@@ -1,4 +1,4 @@
-"""Whether a run was given an argument: `args.user:5` by name or position, read from the stored JSON."""
+"""The qualifier `args.user:5`: whether a run has an argument, by name or position, in its stored JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from webapp.encoding import parse_json
 from webapp.task_catalogue.registry import known_tasks
 
 
@@ -14,18 +15,18 @@ def matcher(arguments: tuple[tuple[str, str], ...]) -> Callable[[Any], bool]:
     positions = {name: tuple(task.signature.parameters) for name, task in known_tasks().items()}
 
     def matches(row: Any) -> bool:
-        args, kwargs = _read(row.args, []), _read(row.kwargs, {})
+        args, kwargs = parse_json(row.args, []), parse_json(row.kwargs, {})
         names = positions.get(row.task, ())
-        return all(_has(args, kwargs, names, name, value) for name, value in arguments)
+        return all(_has_argument(args, kwargs, names, name, value) for name, value in arguments)
 
     return matches
 
 
-def _has(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) -> bool:
+def _has_argument(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) -> bool:
     first, *deeper = name.split(".")
     if isinstance(kwargs, dict) and first in kwargs:
         found = kwargs[first]
-    elif isinstance(args, list) and (place := _place(first, names)) is not None and place < len(args):
+    elif isinstance(args, list) and (place := _position_of(first, names)) is not None and place < len(args):
         found = args[place]
     else:
         return False
@@ -36,14 +37,7 @@ def _has(args: Any, kwargs: Any, names: tuple[str, ...], name: str, value: str) 
     return found == value or json.dumps(found) == value
 
 
-def _place(name: str, names: tuple[str, ...]) -> int | None:
+def _position_of(name: str, names: tuple[str, ...]) -> int | None:
     if name.isascii() and name.isdigit() and len(name) < 4:
         return int(name)
     return names.index(name) if name in names else None
-
-
-def _read(text: str, default: Any) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return default

@@ -1,4 +1,4 @@
-"""What people type into the search box of `/runs`: words and qualifiers, read into one value. Pure functions.
+"""The search box of `/runs`: words and qualifiers, parsed into one value. Pure functions.
 
     task:add state:failed since:2h args.user:5 runtime:>10s "connection refused"
 
@@ -8,28 +8,30 @@ Terms are joined by AND. A word with spaces or colons stands in double quotes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from webapp.run_store.states import RunState
 from webapp.web.errors import Invalid
 
 QUALIFIERS = ("task", "state", "schedule", "worker", "queue", "id", "root", "args.NAME", "runtime", "since")
-LONGEST = 500
-SHORTEST_ID, LONGEST_ID = 4, 36
+MAX_SEARCH_LENGTH = 500
+MIN_ID_LENGTH, MAX_ID_LENGTH = 4, 36
 
 _TERM = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMED = re.compile(r"([A-Za-z][\w.\-]*):(.*)", re.DOTALL)
 _RUNTIME = re.compile(r"([<>]=?)(.+)")
-_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|sec|m|min|h|d|w)?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|sec|m|min|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-# Longer than any history that is kept, and short enough for every database's calendar.
-_LONGEST_TIME = 100 * 365 * 86400
+# Longer than any history, and short enough for the calendar of every database.
+_MAX_SECONDS = 100 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. Empty values ask for nothing; `runtime` is pairs of operator and seconds."""
+    """A parsed search. Empty values match everything; `runtime` is pairs of operator and seconds."""
 
     tasks: tuple[str, ...] = ()
     states: tuple[RunState, ...] = ()
@@ -45,58 +47,8 @@ class Search:
 
     @property
     def empty(self) -> bool:
-        """Whether everything is asked for."""
+        """Whether it matches every run."""
         return self == Search()
-
-
-@dataclass
-class _Terms:
-    """The terms as they are read; each qualifier has a method of its name."""
-
-    found: dict[str, list[str]] = field(default_factory=dict)
-    arguments: list[tuple[str, str]] = field(default_factory=list)
-    runtime: list[tuple[str, float]] = field(default_factory=list)
-    since: list[timedelta] = field(default_factory=list)
-
-    def take(self, name: str, value: str) -> None:
-        """One term. Raises Invalid with what could not be understood."""
-        if not value:
-            raise _unclear(f"“{name}:” needs a value, for example {_example(name)}.")
-        if name.startswith("args."):
-            self.arguments.append((name.removeprefix("args."), value))
-        elif name == "runtime":
-            self.runtime.append(_runtime(value))
-        elif name == "since":
-            self.since.append(timedelta(seconds=length(value, "since")))
-        elif name == "state":
-            self.found.setdefault(name, []).append(_state(value))
-        elif name == "id":
-            self.found.setdefault(name, []).append(_id(value))
-        elif name == "root":
-            self.found.setdefault(name, []).append(_whole_id(value))
-        elif name in ("task", "schedule", "worker", "queue"):
-            self.found.setdefault(name, []).append(value)
-        else:
-            known = ", ".join(f"{one}:" for one in QUALIFIERS)
-            raise _unclear(
-                f"“{name}:” is not a known qualifier. Use {known}. Put quotes around text that contains a colon."
-            )
-
-    def search(self, words: list[str]) -> Search:
-        """Everything that was taken."""
-        return Search(
-            tasks=tuple(self.found.get("task", ())),
-            states=tuple(RunState(state) for state in self.found.get("state", ())),
-            schedules=tuple(self.found.get("schedule", ())),
-            workers=tuple(self.found.get("worker", ())),
-            queues=tuple(self.found.get("queue", ())),
-            ids=tuple(self.found.get("id", ())),
-            roots=tuple(self.found.get("root", ())),
-            arguments=tuple(self.arguments),
-            runtime=tuple(self.runtime),
-            since=min(self.since) if self.since else None,
-            words=tuple(words),
-        )
 
 
 def parse(text: str, **more: str) -> Search:
@@ -104,59 +56,81 @@ def parse(text: str, **more: str) -> Search:
 
     Raises Invalid at `q` with a sentence about the first term that it does not understand.
     """
-    if len(text) > LONGEST:
-        raise _unclear(f"A search has at most {LONGEST} characters.")
+    if len(text) > MAX_SEARCH_LENGTH:
+        raise _invalid(f"A search has at most {MAX_SEARCH_LENGTH} characters.")
     if text.count('"') % 2:
-        raise _unclear("A quote is not closed.")
-    terms, words = _Terms(), []
+        raise _invalid("A quote is not closed.")
+    found: dict[str, list[Any]] = {}
     for term in _TERM.findall(text):
         named = None if term.startswith('"') else _NAMED.fullmatch(term)
         if named:
-            terms.take(named[1] if named[1].startswith("args.") else named[1].lower(), named[2].replace('"', ""))
+            name = named[1] if named[1].startswith("args.") else named[1].lower()
+            _add(found, name, named[2].replace('"', ""))
         elif word := term.replace('"', "").strip():
-            words.append(word)
+            found.setdefault("words", []).append(word)
     for name, value in more.items():
         if value:
-            terms.take(name, value)
-    return terms.search(words)
+            _add(found, name, value)
+    since = min(found.pop("since", []), default=None)
+    return Search(since=since, **{field: tuple(values) for field, values in found.items()})
 
 
-def length(text: str, name: str = "runtime") -> float:
-    """A length of time in seconds: "10s", "2h", "1.5m"; without a unit it is seconds. Raises Invalid at `q`."""
-    match = _LENGTH.fullmatch(text.strip().lower())
+def _add(found: dict[str, list[Any]], name: str, value: str) -> None:
+    """Add the value of one qualifier to its field of `Search`. Raises Invalid with what could not be understood."""
+    if not value:
+        raise _invalid(f"“{name}:” needs a value, for example {_example(name)}.")
+    if name.startswith("args."):
+        found.setdefault("arguments", []).append((name.removeprefix("args."), value))
+    elif name in _FIELDS:
+        field, parse_value = _FIELDS[name]
+        found.setdefault(field, []).append(parse_value(value))
+    else:
+        known = ", ".join(f"{one}:" for one in QUALIFIERS)
+        raise _invalid(
+            f"“{name}:” is not a known qualifier. Use {known}. Put quotes around text that contains a colon."
+        )
+
+
+def parse_duration(text: str, name: str = "runtime") -> float:
+    """A duration in seconds, from "10s", "2h" or "1.5m"; without a unit it is in seconds. Raises Invalid at `q`."""
+    match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
-        raise _unclear(f"“{text}” is not a duration. Example: {_example(name)}.")
-    return min(float(match[1]) * _UNITS[match[2] or "s"], _LONGEST_TIME)
+        raise _invalid(f"“{text}” is not a duration. Example: {_example(name)}.")
+    return min(float(match[1]) * _UNITS[match[2] or "s"], _MAX_SECONDS)
 
 
-def _runtime(value: str) -> tuple[str, float]:
+def _parse_runtime(value: str) -> tuple[str, float]:
     match = _RUNTIME.fullmatch(value)
     if match is None:
-        raise _unclear(f"“runtime:{value}” needs a comparison, for example {_example('runtime')}.")
-    return match[1], length(match[2])
+        raise _invalid(f"“runtime:{value}” needs a comparison, for example {_example('runtime')}.")
+    return match[1], parse_duration(match[2])
 
 
-def _state(value: str) -> str:
+def _parse_since(value: str) -> timedelta:
+    return timedelta(seconds=parse_duration(value, "since"))
+
+
+def _parse_state(value: str) -> RunState:
     try:
-        return RunState(value.lower()).value
+        return RunState(value.lower())
     except ValueError:
         states = ", ".join(state.value for state in RunState)
-        raise _unclear(f"“{value}” is not a state. Use one of {states}.") from None
+        raise _invalid(f"“{value}” is not a state. Use one of {states}.") from None
 
 
-def _id(value: str) -> str:
+def _parse_id(value: str) -> str:
     value = value.lower()
     if not re.fullmatch(r"[0-9a-f-]{1,36}", value):
-        raise _unclear(f"“{value}” is not an ID: an ID has only the digits 0 to 9, the letters a to f, and dashes.")
-    if len(value) < SHORTEST_ID:
-        raise _unclear(f"Enter at least {SHORTEST_ID} characters of an ID.")
+        raise _invalid(f"“{value}” is not an ID: an ID has only the digits 0 to 9, the letters a to f, and dashes.")
+    if len(value) < MIN_ID_LENGTH:
+        raise _invalid(f"Enter at least {MIN_ID_LENGTH} characters of an ID.")
     return value
 
 
-def _whole_id(value: str) -> str:
-    """Ids of roots may be of any form: whoever sent the first message chose it."""
-    if len(value) > LONGEST_ID:
-        raise _unclear(f"“{value[:LONGEST_ID]}…” is too long for an ID.")
+def _parse_root_id(value: str) -> str:
+    """The id of a root may have any form: the program that sent the first message chose it."""
+    if len(value) > MAX_ID_LENGTH:
+        raise _invalid(f"“{value[:MAX_ID_LENGTH]}…” is too long for an ID.")
     return value
 
 
@@ -167,5 +141,19 @@ def _example(name: str) -> str:
     return examples.get(name, f"{name}:NAME")
 
 
-def _unclear(sentence: str) -> Invalid:
+def _invalid(sentence: str) -> Invalid:
     return Invalid({"q": sentence})
+
+
+# The field of `Search` that each qualifier belongs to, and what parses its value.
+_FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "task": ("tasks", str),
+    "state": ("states", _parse_state),
+    "schedule": ("schedules", str),
+    "worker": ("workers", str),
+    "queue": ("queues", str),
+    "id": ("ids", _parse_id),
+    "root": ("roots", _parse_root_id),
+    "runtime": ("runtime", _parse_runtime),
+    "since": ("since", _parse_since),
+}

@@ -1,4 +1,4 @@
-"""What the page of one run shows beside the run itself."""
+"""The context of the page of one run, beside the run itself."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from webapp.runs.page.timeline import Step, Times
 from webapp.runs.page.values import Tree
 from webapp.task_catalogue.registry import find_task
 
-# So many retries are listed, of other runs and of this one's attempts.
-RETRIES = 20
-# The last lines that a page shows.
-LINES = 200
-# So many workers are named in a sentence.
-NAMED = 3
+# How many retries are listed, and how many failed attempts of the run.
+MAX_RETRIES = 20
+# How many of the last log lines are shown.
+MAX_LOG_LINES = 200
+# How many workers are named in a sentence.
+MAX_NAMED_WORKERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `percent` and `remaining` (seconds, when it was told) are None without a total."""
+    """The progress of a run. `percent` and `remaining` (seconds from when it was reported) are None without a total."""
 
     done: float
     total: float | None
@@ -45,14 +45,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Values ready to show. `worker_alive` is None where nobody executes the run; `gone` are ids of deleted runs."""
+    """Values ready to show. `worker_alive` is None where no worker executes the run; `gone` are ids of deleted runs."""
 
     steps: list[Step]
     times: Times
     advice: str
     values: Mapping[str, Tree]
     traceback: str | None
-    asked_by: str | None
+    started_by: str | None
     schedule_exists: bool
     reason: str | None
     retries: Sequence[Any]
@@ -66,37 +66,39 @@ class Details:
     gone: frozenset[str]
 
 
-def of(run: Run, now: datetime) -> Details:
-    """A few queries, each by a key or a small index."""
+def run_details(run: Run, now: datetime) -> Details:
+    """The details of a run, by a few queries, each along a key or a small index."""
     worker = db.session.get(Worker, run.claimed_by) if run.claimed_by and not run.ended else None
-    family, attempts = relatives.of(run), _attempts(run)
+    family, attempts = relatives.family_of(run), _attempts(run)
     newest = sa.select(RunLine).where(RunLine.run_id == run.id).order_by(RunLine.at.desc(), RunLine.id.desc())
-    lines = db.session.scalars(newest.limit(LINES + 1)).all()[::-1]
+    lines = db.session.scalars(newest.limit(MAX_LOG_LINES + 1)).all()[::-1]
     schedule = sa.select(PeriodicTask.id).where(PeriodicTask.id == run.schedule_id)
+    starter = db.session.get(User, run.created_by) if run.created_by else None
+    retries = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(Run.retry_of == run.id)
     return Details(
         steps=timeline.steps(run, attempts),
         times=timeline.times(run),
         advice=timeline.advice(run),
         values=_values(run),
         traceback=tracebacks.shortened(run.traceback) if run.traceback else None,
-        asked_by=_name_of(run.created_by),
+        started_by=starter.name if starter else None,
         schedule_exists=run.schedule_id is not None and db.session.scalar(schedule) is not None,
-        # Why an attempt failed stands in the timeline; it is no reason for how the run ended.
+        # The reason of a failed attempt is in the timeline; it is not the reason for how the run ended.
         reason=None if attempts and run.state in (RunState.SUCCEEDED, RunState.FAILED) else run.reason,
-        retries=_retries(run),
+        retries=db.session.execute(retries.order_by(Run.created_at.desc()).limit(MAX_RETRIES)).all(),
         family=family,
         worker_alive=worker.alive(now) if worker else None,
         observed=_observed(run),
         registered=find_task(run.task) is not None,
         progress=progress_of(run),
-        lines=lines[-LINES:],
-        lines_left_out=len(lines) > LINES,
+        lines=lines[-MAX_LOG_LINES:],
+        lines_left_out=len(lines) > MAX_LOG_LINES,
         gone=_gone(run),
     )
 
 
 def _observed(run: Run) -> str:
-    """Why nobody reports what becomes of a run that was sent; empty where a worker of ours does, or will."""
+    """Why no worker reports on a run that was sent; empty where a worker of ours does, or will."""
     if run.settled or run.sent_at is None or run.claimed_by:
         return ""
     queue, consumers = sending.queue_of_run(run), promise.load(db.session.connection())
@@ -106,7 +108,9 @@ def _observed(run: Run) -> str:
     if queue is None:
         why = "It is sent to an exchange, so it is unknown which worker receives it."
     elif others:
-        named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+        named = ", ".join(others[:MAX_NAMED_WORKERS]) + (
+            f" and {len(others) - MAX_NAMED_WORKERS} more" if len(others) > MAX_NAMED_WORKERS else ""
+        )
         why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
     else:
         why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
@@ -114,7 +118,7 @@ def _observed(run: Run) -> str:
 
 
 def progress_of(run: Run) -> Progress | None:
-    """How far it is, and how long the rest takes if it goes on as it did."""
+    """The progress of a run, and the estimated time for the rest of it at the same pace."""
     if run.progress_done is None or run.progress_at is None:
         return None
     done, total = run.progress_done, run.progress_total
@@ -128,13 +132,8 @@ def progress_of(run: Run) -> Progress | None:
     return Progress(done, total, share * 100, remaining, run.progress_text)
 
 
-def _name_of(user_id: int | None) -> str | None:
-    user = db.session.get(User, user_id) if user_id else None
-    return user.name if user else None
-
-
 def _values(run: Run) -> dict[str, Tree]:
-    """The trees of what there is; empty arguments are no value."""
+    """The trees of arguments and result, without those that are empty."""
     texts = {"args": run.args, "kwargs": run.kwargs, "result": run.result}
     names = {"args": summary.names_by_position(find_task(run.task))}
     given = {part: text for part, text in texts.items() if text and (part == "result" or text not in ("[]", "{}"))}
@@ -142,19 +141,14 @@ def _values(run: Run) -> dict[str, Tree]:
 
 
 def _attempts(run: Run) -> list[Any]:
-    """When each attempt that was followed by another one failed, and why, oldest first."""
+    """The attempts that failed and were followed by another one, oldest first, each with moment and reason."""
     if not run.attempt and run.state != RunState.RETRYING:
         return []
     mine = sa.select(RunLine.at, RunLine.text).where(RunLine.run_id == run.id, RunLine.level == RETRY_LEVEL)
-    return list(db.session.execute(mine.order_by(RunLine.at.desc(), RunLine.id.desc()).limit(RETRIES)))[::-1]
-
-
-def _retries(run: Run) -> Sequence[Any]:
-    query = sa.select(Run.id, Run.task, Run.state, Run.created_at).where(Run.retry_of == run.id)
-    return db.session.execute(query.order_by(Run.created_at.desc()).limit(RETRIES)).all()
+    return list(db.session.execute(mine.order_by(RunLine.at.desc(), RunLine.id.desc()).limit(MAX_RETRIES)))[::-1]
 
 
 def _gone(run: Run) -> frozenset[str]:
-    """Of the runs that it names as its origin, those that are not kept any more."""
+    """Of the runs that it names as its origin, those that were deleted."""
     named = frozenset(run_id for run_id in (run.retry_of, run.parent_id) if run_id)
     return named - set(db.session.scalars(sa.select(Run.id).where(Run.id.in_(named)))) if named else named

@@ -1,9 +1,9 @@
-"""The family of a run as a tree: what called what, what follows what, what was a group or a chord. Pure.
+"""The family of a run as a tree: calls, chains, groups and chords. Pure.
 
-1. A run's calls are the runs that it sent, without those that have a place of their own below.
-2. What follows it comes from its message: the rest of its chain, its links. Steps without a row are still to come.
-3. Runs of one group are one branch, and the body of their chord follows them. A chain in a group is known by its last
-   step, which is the member.
+1. A run's calls are the runs that it sent, without those that rules 2 and 3 place elsewhere.
+2. The runs that follow it are in its message: the rest of its chain, its links. Steps without a row are still to come.
+3. Runs of one group are one branch, and the body of their chord follows them. In a group, a chain is represented by its
+   last step, which is the member.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from datetime import datetime
 from webapp.execution.canvas import NOTHING_FOLLOWS, Following, Step
 from webapp.run_store.states import ENDED, RunState
 
-# So many runs are drawn.
-MOST = 60
-# After one of these nothing follows. After one that is unconfirmed something may.
+MAX_DRAWN_RUNS = 60
+# The states after which nothing follows; after an unconfirmed run something may.
 BROKEN = ENDED - {RunState.SUCCEEDED, RunState.UNCONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A run of the family. `state` is None for one that has no row: it is to come, or never will when `never`."""
+    """A run of the family. `state` is None for one without a row, which is to come, or with `never` will not come."""
 
     id: str
     task: str
@@ -38,7 +37,7 @@ class Member:
 
 @dataclass(slots=True)
 class Node:
-    """One run, what it called, and what follows it."""
+    """One run, the runs that it called, and those that follow it."""
 
     member: Member
     calls: list[Branch] = field(default_factory=list)
@@ -47,7 +46,7 @@ class Node:
 
 @dataclass(slots=True)
 class Group:
-    """Runs side by side; `body` is what a chord goes on with. `size` is how many it has, with those not shown."""
+    """Runs side by side; `body` is that of a chord. `size` is the number of members, including those not shown."""
 
     members: list[Branch]
     size: int
@@ -59,7 +58,7 @@ Branch = Node | Group
 
 
 def tree(given: Iterable[Member], sizes: Mapping[str, int] | None = None) -> list[Branch]:
-    """The trees that these runs make, usually one. Each run stands in it once; about `MOST` are in it.
+    """The trees of these runs, usually one. Each run is in them once; about `MAX_DRAWN_RUNS` runs are in them.
 
     `sizes` are those of groups of which not every run is given.
     """
@@ -67,18 +66,13 @@ def tree(given: Iterable[Member], sizes: Mapping[str, int] | None = None) -> lis
 
 
 def chord_bodies(given: Iterable[Member]) -> set[str]:
-    """The ids of what the chords go on with that these runs are members of."""
+    """The ids of the bodies of the chords that these runs are members of."""
     return {step.id for member in given if (step := _joins(member))}
 
 
 def members(branches: Iterable[Branch]) -> list[Member]:
     """The runs in these trees."""
     return [node.member for branch in branches for node in _nodes(branch)]
-
-
-def size(branches: Iterable[Branch]) -> int:
-    """How many runs are in them."""
-    return len(members(branches))
 
 
 def _nodes(branch: Branch) -> Iterable[Node]:
@@ -104,7 +98,7 @@ class _Builder:
             self._expect(member)
 
     def _expect(self, member: Member) -> None:
-        """What follows is drawn where it follows, and not among the calls of who happened to send it.
+        """Note the runs that follow a member: they are drawn after it, not among the calls of the run that sent them.
 
         A task that replaces itself by a chord is the body of it, and stays above it.
         """
@@ -127,14 +121,14 @@ class _Builder:
 
     def build(self) -> list[Branch]:
         roots = self.called(None)
-        # Whose predecessor is not among these runs, or is its own ancestor.
+        # The rest: runs whose predecessor is not given, and those that follow each other in a circle.
         for member in self.rows.values():
-            if member.id not in self.drawn and len(self.drawn) < MOST:
+            if member.id not in self.drawn and len(self.drawn) < MAX_DRAWN_RUNS:
                 roots.append(self.node(member, member.following.chain))
         return roots
 
     def called(self, parent_id: str | None) -> list[Branch]:
-        """What a run has sent, groups together, in the order of their first members."""
+        """The runs that a run has sent, groups as one, in the order of their first members."""
         together: dict[str, list[Member]] = {}
         for member in sorted(self.sent.get(parent_id, ()), key=_order):
             if member.id not in self.placed_elsewhere:
@@ -154,7 +148,7 @@ class _Builder:
         return branches
 
     def _room(self, run_id: str) -> bool:
-        return run_id not in self.drawn and len(self.drawn) < MOST
+        return run_id not in self.drawn and len(self.drawn) < MAX_DRAWN_RUNS
 
     def node(self, member: Member, chain: Sequence[Step]) -> Node:
         """A run with everything below it."""
@@ -168,7 +162,7 @@ class _Builder:
         return node
 
     def step(self, step: Step | None, after: Sequence[Step] = (), *, never: bool = False) -> Branch | None:
-        """What a message announces, by its row where it has one already; None for what is drawn elsewhere."""
+        """The branch of a step that a message names, with its row if there is one; None if it is drawn elsewhere."""
         if step is None:
             return None
         after = [*step.after, *after]
@@ -186,14 +180,14 @@ class _Builder:
 
 
 def _broken(branch: Branch) -> bool:
-    """Whether it did not come to its end, so that nothing follows it."""
+    """Whether it did not succeed, so that nothing follows it."""
     if isinstance(branch, Group):
         return any(map(_broken, branch.members)) or (branch.body is not None and _broken(branch.body))
     return branch.member.never or branch.member.state in BROKEN or any(map(_broken, branch.then))
 
 
 def _group_of(member: Member) -> tuple[str | None, int | None]:
-    """The group that a run belongs to, itself or by the last step of its chain. A chord's body is no member."""
+    """The group of a run, its own or that of the last step of its chain. A chord's body is not a member."""
     if member.group_id and member.group_index is not None:
         return member.group_id, member.group_index
     last = _last(member)

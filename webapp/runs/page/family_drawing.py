@@ -1,7 +1,7 @@
-"""Where the runs of a family stand in a drawing: boxes, lines and frames in pixels. Pure.
+"""The drawing of a family of runs: boxes, paths and frames in pixels. Pure.
 
-Time goes downwards. What a run called stands below it, a little to the right; what follows it stands below it, after an
-arrow; a group is a frame around its members. The drawing is as wide as a phone, so that it can be read on one.
+Time goes downwards. The calls of a run are below it, a little to the right; the runs that follow it are below it, after
+an arrow; a group is a frame around its members. The drawing is as wide as a phone.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from webapp.runs.page.family import Branch, Group, Member, Node
 
 WIDTH = 328
 BOX_WIDTH, BOX_HEIGHT = 220, 32
-NARROWEST = 116
+MIN_WIDTH = 116
 TILE, TILE_GAP = 26, 6
-# More members of a group that have nothing below them are drawn as tiles.
-MOST_BOXES = 6
+# If a group has more members with nothing below them, they are drawn as tiles.
+MAX_BOXES = 6
 GAP, ARROW = 8, 22
 INDENT = 20
 PADDING, TITLE = 8, 20
-# Of the text in a box: pixels before it and after it, and for each character.
-AROUND_TEXT, CHARACTER = 36, 6.7
+# Pixels before and after the text in a box, and for each character.
+TEXT_MARGIN, CHARACTER_WIDTH = 36, 6.7
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A run. `text` fits the box; a tile has its number in the group."""
+    """The box of a run. `text` fits into it; that of a tile is its number in the group."""
 
     member: Member
     x: int
@@ -38,16 +38,16 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A path, as SVG writes it; with an arrow at its end where something follows."""
+class Path:
+    """An SVG path; it ends in an arrow where a run follows."""
 
-    path: str
+    data: str
     arrow: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Around the members of a group."""
+    """The frame around the members of a group."""
 
     x: int
     y: int
@@ -58,12 +58,12 @@ class Frame:
 
 @dataclass(slots=True)
 class Picture:
-    """Everything that is drawn, and how high it is."""
+    """The whole drawing and its size."""
 
     width: int = WIDTH
     height: int = 0
     boxes: list[Box] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
 
 
@@ -78,25 +78,26 @@ def draw(branches: Sequence[Branch]) -> Picture:
 
 
 def _branch(picture: Picture, branch: Branch, x: int, y: int, width: int) -> int:
-    """Draw it with its upper left corner there; gives where it ends below."""
+    """Draw a branch from its upper left corner; gives the y at which it ends."""
     return _node(picture, branch, x, y, width) if isinstance(branch, Node) else _group(picture, branch, x, y, width)
 
 
 def _node(picture: Picture, node: Node, x: int, y: int, width: int) -> int:
-    picture.boxes.append(_box(node.member, x, y, min(width, BOX_WIDTH)))
+    box_width = min(width, BOX_WIDTH)
+    picture.boxes.append(Box(node.member, x, y, box_width, BOX_HEIGHT, _shortened(node.member.task, box_width)))
     bottom = y + BOX_HEIGHT
-    inner = INDENT if width - INDENT >= NARROWEST else 0
+    inner = INDENT if width - INDENT >= MIN_WIDTH else 0
     for branch in node.calls:
         top = bottom + GAP
         if inner:
-            picture.lines.append(Line(f"M{x + 8} {y + BOX_HEIGHT}V{top + BOX_HEIGHT // 2}H{x + inner}", arrow=False))
+            picture.paths.append(Path(f"M{x + 8} {y + BOX_HEIGHT}V{top + BOX_HEIGHT // 2}H{x + inner}", arrow=False))
         else:
-            picture.lines.append(Line(f"M{x + 8} {bottom}V{top}", arrow=False))
+            picture.paths.append(Path(f"M{x + 8} {bottom}V{top}", arrow=False))
         bottom = _branch(picture, branch, x + inner, top, width - inner)
     start = y + BOX_HEIGHT
     for branch in node.then:
         top = bottom + ARROW
-        picture.lines.append(Line(f"M{x + 8} {start}V{top - 2}", arrow=True))
+        picture.paths.append(Path(f"M{x + 8} {start}V{top - 2}", arrow=True))
         bottom = _branch(picture, branch, x, top, width)
     return bottom
 
@@ -105,14 +106,14 @@ def _group(picture: Picture, group: Group, x: int, y: int, width: int) -> int:
     inner_x, inner_width = x + PADDING, width - 2 * PADDING
     top = y + TITLE + PADDING // 2
     plain = [branch for branch in group.members if isinstance(branch, Node) and not (branch.calls or branch.then)]
-    tiles = plain if len(plain) > MOST_BOXES else []
+    tiles = plain if len(plain) > MAX_BOXES else []
     bottom = _tiles(picture, tiles, inner_x, top, inner_width)
     bottom = _columns(picture, [each for each in group.members if each not in tiles], inner_x, bottom, inner_width)
     bottom += PADDING - GAP
     picture.frames.append(Frame(x, y, width, bottom - y, f"{'chord' if group.chord else 'group'} of {group.size:,}"))
     if group.body:
         top = bottom + ARROW
-        picture.lines.append(Line(f"M{x + 8} {bottom}V{top - 2}", arrow=True))
+        picture.paths.append(Path(f"M{x + 8} {bottom}V{top - 2}", arrow=True))
         bottom = _branch(picture, group.body, x, top, width)
     return bottom
 
@@ -132,7 +133,7 @@ def _tiles(picture: Picture, nodes: Sequence[Node], x: int, y: int, width: int) 
 
 def _columns(picture: Picture, branches: Sequence[Branch], x: int, y: int, width: int) -> int:
     """Side by side as far as there is room, then in the next row."""
-    across = max(min((width + GAP) // (NARROWEST + GAP), len(branches)), 1)
+    across = max(min((width + GAP) // (MIN_WIDTH + GAP), len(branches)), 1)
     each = (width - (across - 1) * GAP) // across
     for start in range(0, len(branches), across):
         ends = [
@@ -143,13 +144,9 @@ def _columns(picture: Picture, branches: Sequence[Branch], x: int, y: int, width
     return y
 
 
-def _box(member: Member, x: int, y: int, width: int) -> Box:
-    return Box(member, x, y, width, BOX_HEIGHT, _fitting(member.task, width))
-
-
-def _fitting(name: str, width: int) -> str:
-    """As much of a task's name as fits; its end tells more than its beginning."""
-    most = max(int((width - AROUND_TEXT) / CHARACTER), 4)
+def _shortened(name: str, width: int) -> str:
+    """As much of a task's name as fits, its last part first."""
+    most = max(int((width - TEXT_MARGIN) / CHARACTER_WIDTH), 4)
     if len(name) <= most:
         return name
     last = name.rpartition(".")[2]

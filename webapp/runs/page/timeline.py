@@ -1,4 +1,4 @@
-"""What happened to one run, in order, with how long it waited and ran, and what one can do next."""
+"""The timeline of one run, its waiting time and runtime, and advice on what to do next."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState
 from webapp.web.formats import duration, plural
 
-LONGEST_NOTE = 300
+MAX_NOTE_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened, or that will: `at` is None while nobody knows when."""
+    """One step in the timeline of a run; `at` is None while it is unknown."""
 
     name: str
     at: datetime | None
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """In seconds; None where it has not come to that. `late` is how long after its due time it began."""
+    """Durations of a run in seconds, None where they are not known yet. `late` is counted from its due time."""
 
     waited: float | None
     ran: float | None
@@ -55,10 +55,10 @@ _ORIGINS: dict[str, str] = {
 
 
 def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
-    """From its creation to its end; what an ended run never came to is no step of it.
+    """The steps from its creation to its end; an ended run has only those that happened.
 
-    `attempts` are those that failed and were followed by another one, each with `at` and `text`, oldest first; those of
-    a long row are the last ones.
+    `attempts` are the last of those that failed and were followed by another one, each with `at` and `text`, oldest
+    first.
     """
     made = [Step("Created", run.created_at, _ORIGINS.get(run.origin, run.origin))]
     if run.eta is not None:
@@ -70,7 +70,7 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
     ]
     first = max(run.attempt + (run.state == RunState.RETRYING) - len(attempts), 0) + 1
     made += [
-        Step(f"Attempt {number} failed", each.at, shortened(each.text, LONGEST_NOTE))
+        Step(f"Attempt {number} failed", each.at, shortened(each.text, MAX_NOTE_LENGTH))
         for number, each in enumerate(attempts, first)
     ]
     made.append(_end(run))
@@ -78,7 +78,7 @@ def steps(run: Run, attempts: Sequence[Any] = ()) -> list[Step]:
 
 
 def _received(run: Run) -> list[Step]:
-    """A short run's worker says it together with the end; until then it is no open step of what has begun."""
+    """The step "Received", which the worker of a short run reports only with the end: until then it is left out."""
     if run.received_at is None and run.started_at is not None:
         return []
     return [Step("Received", run.received_at, done=run.received_at is not None)]
@@ -97,12 +97,12 @@ def _end(run: Run) -> Step:
         return Step("Ended", None, done=False)
     ran = times(run).ran
     note = f"ran {duration(ran)}" if ran is not None else ""
-    # A run that was missed or skipped came to its end when it was made.
+    # A run that was missed or skipped ended when it was created.
     return Step(run.state.capitalize(), run.ended_at or run.created_at, note)
 
 
 def advice(run: Run) -> str:
-    """What to do next, in a sentence; empty when there is nothing to do."""
+    """A sentence on what to do next; empty if there is nothing to do."""
     if run.state == RunState.QUEUED and run.sent_at is None:
         if (run.reason or "").startswith(NOT_SENT):
             return "The run is sent once its queue exists. Start the worker that declares it, or cancel the run."

@@ -1,11 +1,11 @@
-"""Tracebacks as people read them: the frames of their own code, without those of libraries. Pure functions."""
+"""Shortened tracebacks: the frames of the project's own code, without those of libraries. Pure functions."""
 
 from __future__ import annotations
 
 import re
 
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
-# Of libraries, of Python itself, and of what calls every task.
+# Parts of the paths of libraries, of Python itself, and of the code that calls every task.
 _OTHERS = (
     "site-packages",
     "dist-packages",
@@ -13,7 +13,7 @@ _OTHERS = (
     "<frozen ",
     "webapp/execution/run_task.py",
     "webapp/execution/tracing.py",
-    # Where these two lay when older tracebacks were kept.
+    # The former paths of these two, for older tracebacks.
     "webapp/runs/execution.py",
     "webapp/runs/tracing.py",
 )
@@ -25,7 +25,7 @@ def is_ours(file: str) -> bool:
 
 
 def shortened(traceback: str) -> str | None:
-    """The traceback with the frames of the application's own code only; None where that leaves out none, or all."""
+    """The traceback with only the frames of the project's own code; None if it has only those, or none of them."""
     kept: list[str] = []
     ours = others = 0
     keeping = True
@@ -35,7 +35,7 @@ def shortened(traceback: str) -> str | None:
             keeping = is_ours(frame["file"])
             ours, others = ours + keeping, others + (not keeping)
         elif not line.startswith("    "):
-            # No line of source below a frame: the exception, or a remark between two of them.
+            # The exception, or a remark between two of them, rather than a line of source below a frame.
             keeping = True
         if keeping:
             kept.append(line)

@@ -1,4 +1,4 @@
-"""A value as a tree that a page can show: arguments and results, cut where they are long, secrets masked. Pure.
+"""Arguments and results as trees that a page can show: long ones shortened, secrets masked. Pure.
 
 The tree is filled level by level until a limit is reached, so that a long first branch does not hide the others.
 """
@@ -18,12 +18,12 @@ from webapp.runs.call.summary import unwrapped
 from webapp.secrecy.names import is_secret
 from webapp.secrecy.text import MASK
 
-# Deeper than this no value is read; the parser and every browser have their own end not far below.
-DEEPEST = 150
-# Indenting is slow: Python's encoder then writes each part by itself.
-LARGE = 100_000
-# Of a container that is closed: so many of its parts, in so many characters.
-PREVIEWED, LONGEST_PREVIEW = 4, 70
+# Values nested deeper are left out; the limits of the JSON parser and of browsers are not far below.
+MAX_DEPTH = 150
+# Longer text is not indented: Python's encoder then writes each part by itself, which is slow.
+MAX_INDENTED_LENGTH = 100_000
+# The preview of a closed container: the number of its parts, and of characters.
+PREVIEW_PARTS, MAX_PREVIEW_LENGTH = 4, 70
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -44,10 +44,10 @@ ALL = Limit(parts=4_000, characters=400_000, text=50_000, depth=60, children=4_0
 
 @dataclass(slots=True)
 class Value:
-    """A part of the tree. `kind` is object, list, text, number, boolean, null, secret, deep, or raw for no JSON.
+    """A node of the tree. `kind` is object, list, text, number, boolean, null, secret, deep, or raw (not JSON).
 
-    `size` is the number of parts of a container or the characters of a text; `left_out` is how many are not shown;
-    `preview` is the beginning of a container in a few words.
+    `size` is the number of parts of a container or of characters of a text; `left_out` is how many are not shown;
+    `preview` is the beginning of a container.
     """
 
     kind: str
@@ -62,22 +62,22 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A value as it is shown; `whole` when nothing of it was left out."""
+    """The tree of a value; `whole` if nothing was left out."""
 
     root: Value
     whole: bool
 
 
 def tree(text: str, limit: Limit = FIRST, names: Sequence[str] = ()) -> Tree:
-    """The tree of JSON text, at most as large as the limit says. What is not JSON is one text.
+    """The tree of JSON text, within the limit. Text that is not JSON is one node.
 
     `names` are those of a list's parts: arguments by position have the names of the task's parameters.
     """
     try:
-        found = _read(text)
+        found = _parse(text)
     except ValueError:
         found = _Raw(text)
-    root = _Filling(limit, names).fill(found)
+    root = _TreeBuilder(limit, names).build(found)
     parts = list(_walk(root))
     for value in parts:
         value.open = value is root or len(parts) <= limit.children
@@ -85,72 +85,72 @@ def tree(text: str, limit: Limit = FIRST, names: Sequence[str] = ()) -> Tree:
 
 
 def as_json(text: str, names: Sequence[str] = ()) -> str:
-    """The value for copying, indented unless it is large, with secrets masked; what is not JSON as it is.
+    """The value for copying, indented unless it is large, with secrets masked; text that is not JSON is unchanged.
 
     `names` as for `tree`.
     """
     try:
-        return _written(json.loads(text), names, None if len(text) > LARGE else 2)
+        return _to_json(json.loads(text), names, None if len(text) > MAX_INDENTED_LENGTH else 2)
     except RecursionError:
-        return _written(_without_depths(text), names)
+        return _to_json(_parse_deep(text), names)
     except ValueError:
         return text
 
 
-def _written(found: Any, names: Sequence[str], indent: int | None = None) -> str:
+def _to_json(found: Any, names: Sequence[str], indent: int | None = None) -> str:
     if isinstance(found, list):
-        found = [MASK if name and is_secret(name) else inner for name, inner in _named(found, names)]
+        found = [MASK if name and is_secret(name) else inner for name, inner in _with_names(found, names)]
     return json.dumps(_masked(found), ensure_ascii=False, indent=indent)
 
 
-def _named(parts: list[Any], names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
-    """A list's parts, each with its name as far as names go."""
+def _with_names(parts: list[Any], names: Sequence[str]) -> Iterator[tuple[str | None, Any]]:
+    """A list's parts, each with its name, None beyond the last name."""
     return zip(chain(names, repeat(None)), parts, strict=False)
 
 
 class _Raw(str):
-    """Text that is no JSON."""
+    """Text that is not JSON."""
 
     __slots__ = ()
 
 
 class _Deep:
-    """Stands for what lies too deep."""
+    """In the place of a container that is nested too deep."""
 
 
-def _read(text: str) -> Any:
-    """The value of JSON text, without what lies too deep. Raises ValueError for what is not JSON."""
+def _parse(text: str) -> Any:
+    """The value of JSON text, without parts that are nested too deep. Raises ValueError for text that is not JSON."""
     try:
         return json.loads(text)
     except RecursionError:
-        return _without_depths(text)
+        return _parse_deep(text)
 
 
-def _without_depths(text: str) -> Any:
+def _parse_deep(text: str) -> Any:
     marker = secrets.token_hex(16)
-    return _unmarked(json.loads(_shallow(text, f'"{marker}"')), marker)
+    return _with_deep_parts(json.loads(_cut_at_depth(text, f'"{marker}"')), marker)
 
 
-def _shallow(text: str, marker: str) -> str:
-    """JSON text with the marker in place of each container that lies too deep."""
+def _cut_at_depth(text: str, marker: str) -> str:
+    """JSON text with the marker in place of each container that is nested too deep."""
     kept, start, level = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in "[{":
             level += 1
-            if level == DEEPEST:
+            if level == MAX_DEPTH:
                 kept += [text[start : token.start()], marker]
         elif token[0] in "]}":
-            if level == DEEPEST:
+            if level == MAX_DEPTH:
                 start = token.end()
             level -= 1
     return "".join([*kept, text[start:]])
 
 
-def _unmarked(value: Any, marker: str) -> Any:
+def _with_deep_parts(value: Any, marker: str) -> Any:
     if isinstance(value, dict):
-        return {name: _unmarked(inner, marker) for name, inner in value.items()}
+        return {name: _with_deep_parts(inner, marker) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_unmarked(inner, marker) for inner in value]
+        return [_with_deep_parts(inner, marker) for inner in value]
     return _Deep() if value == marker else value
 
 
@@ -162,8 +162,8 @@ def _masked(value: Any) -> Any:
     return "…" if isinstance(value, _Deep) else value
 
 
-class _Filling:
-    """Fills a tree until the limit is reached."""
+class _TreeBuilder:
+    """Builds a tree until the limit is reached."""
 
     def __init__(self, limit: Limit, names: Sequence[str]) -> None:
         self.limit = limit
@@ -172,7 +172,7 @@ class _Filling:
         self.characters = limit.characters
         self.waiting: deque[tuple[Any, Value, int]] = deque()
 
-    def fill(self, found: Any) -> Value:
+    def build(self, found: Any) -> Value:
         root = self.value(found, None, 0)
         while self.waiting:
             inner, value, depth = self.waiting.popleft()
@@ -180,7 +180,7 @@ class _Filling:
         return root
 
     def value(self, found: Any, name: str | None, depth: int) -> Value:
-        """One part, whose own parts are filled in later."""
+        """The node of one part, whose own parts are added later."""
         self.parts -= 1
         if name is not None:
             name = name if len(name) <= self.limit.text else f"{name[: self.limit.text]}…"
@@ -211,7 +211,7 @@ class _Filling:
 
     def add_children(self, found: Any, value: Value, depth: int) -> None:
         names = self.names if depth == 0 else ()
-        pairs = iter(found.items()) if isinstance(found, dict) else _named(found, names)
+        pairs = iter(found.items()) if isinstance(found, dict) else _with_names(found, names)
         room = self.limit.children if depth < self.limit.depth else 0
         for name, inner in pairs:
             if not room or self.parts <= 0 or self.characters <= 0:
@@ -222,14 +222,14 @@ class _Filling:
 
 
 def _preview(found: dict[str, Any] | list[Any], names: Sequence[str]) -> str:
-    """The first parts of a container, those that are containers themselves left open."""
-    first = list(islice(found.items() if isinstance(found, dict) else _named(found, names), PREVIEWED))
-    parts = [f"{name}: {_word(inner, name)}" if name is not None else _word(inner) for name, inner in first]
+    """The first parts of a container; containers among them are shown as `{…}` and `[…]`."""
+    first = list(islice(found.items() if isinstance(found, dict) else _with_names(found, names), PREVIEW_PARTS))
+    parts = [f"{name}: {_preview_of(inner, name)}" if name is not None else _preview_of(inner) for name, inner in first]
     text = ", ".join(parts) + (", …" if len(found) > len(first) else "")
-    return text if len(text) <= LONGEST_PREVIEW else f"{text[:LONGEST_PREVIEW]}…"
+    return text if len(text) <= MAX_PREVIEW_LENGTH else f"{text[:MAX_PREVIEW_LENGTH]}…"
 
 
-def _word(found: Any, name: str | None = None) -> str:
+def _preview_of(found: Any, name: str | None = None) -> str:
     if name is not None and is_secret(name):
         return MASK
     found = unwrapped(found)
@@ -237,7 +237,7 @@ def _word(found: Any, name: str | None = None) -> str:
         return ("{…}" if isinstance(found, dict) else "[…]") if found else json.dumps(found)
     if isinstance(found, _Deep):
         return "…"
-    return json.dumps(found[:LONGEST_PREVIEW] if isinstance(found, str) else found, ensure_ascii=False)
+    return json.dumps(found[:MAX_PREVIEW_LENGTH] if isinstance(found, str) else found, ensure_ascii=False)
 
 
 def _walk(value: Value) -> Iterator[Value]:

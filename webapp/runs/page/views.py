@@ -46,7 +46,7 @@ def family(run_id: str) -> Response:
     run = service.get_run(run_id)
     if not wants_fragment():
         return see_other(url_for("runs.show", run_id=run.id, _anchor="family"))
-    return render_polled("runs/page/_family.html", run=run, family=relatives.of(run))
+    return render_polled("runs/page/_family.html", run=run, family=relatives.family_of(run))
 
 
 def _names(run: Run, part: str) -> list[str]:

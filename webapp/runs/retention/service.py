@@ -1,11 +1,11 @@
-"""How long runs are kept, by the state they ended in, and deleting the older ones without holding anybody up.
+"""How long runs are kept, by the state they ended in, and deleting older ones in short transactions.
 
-1. Go along the index of a state from its oldest run on, `BATCH` runs at a time, in a reading transaction.
+1. Read along the index of a state from its oldest run on, `BATCH_SIZE` runs at a time, in a reading transaction.
 2. Of these, choose those that ended before the limit and whose due time cannot come again.
-3. Delete them by their ids in a writing transaction of their own, then pause, so that others get their turn.
+3. Delete them by their ids in a writing transaction of their own, then pause so that other processes can write.
 
-Runs that have not ended are in no state that has a rule. A due time cannot come again once its schedule has gone past
-it, was changed after it, is off, or is gone; until then the row is what keeps it from firing twice.
+Runs that have not ended are in no state that has a rule. A due time cannot come again once its schedule has passed it,
+was changed after it, is disabled, or was deleted; until then the row prevents that it fires twice.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy_celery_beat.models import PeriodicTask
 
-from webapp.database.engine import now_sql
-from webapp.database.moments import moment, seconds
+from webapp.database.engine import database_now
 from webapp.database.reads import reading
 from webapp.extensions import db
 from webapp.identity.audit import record
@@ -30,6 +29,7 @@ from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run, RunLine, RunRetention
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
+from webapp.runs.list.listing import counted_in_states
 from webapp.schedule_store.beat_models import ScheduleProgress
 from webapp.schedule_store.models import ScheduleDetail
 
@@ -43,22 +43,22 @@ DEFAULTS: Mapping[RunState, int | None] = {
     RunState.SKIPPED: 30,
     RunState.MISSED: 90,
 }
-LONGEST = 3650
+MAX_DAYS = 3650
 # Rows in one transaction: it ends after some milliseconds, on either database.
-BATCH = 500
-# A run may have thousands of lines; so many of them are deleted in one transaction.
-LINES = 2_000
-# Seconds between two transactions, in which others write, and for all of them: below the tasks' time limit.
-PAUSE = 0.05
-PATIENCE = 120.0
-COUNTED = 10_000
+BATCH_SIZE = 500
+# A run may have thousands of log lines, which are deleted by so many in one transaction.
+LINE_BATCH_SIZE = 2_000
+# Between two transactions, in which other processes can write, and for all of them: below the tasks' time limit.
+PAUSE_SECONDS = 0.05
+MAX_CLEANING_SECONDS = 120.0
+MAX_COUNTED = 10_000
 
 Rules = Mapping[RunState, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """How many runs of each state were deleted, and whether the time was enough for all."""
+    """How many runs of each state were deleted, and whether that was all that were due."""
 
     deleted: dict[str, int] = field(default_factory=dict)
     finished: bool = True
@@ -78,31 +78,24 @@ def set_rules(changes: Rules) -> bool:
         return False
     for state, days in after.items():
         db.session.merge(RunRetention(state=state.value, days=days))
-    record(db.session, "retention.set", "retention", "", "Runs", _words(before), _words(after))
+    record(db.session, "retention.set", "retention", "", "Runs", _describe(before), _describe(after))
     db.session.commit()
     return True
 
 
-def _words(found: Rules) -> dict[str, str]:
+def _describe(found: Rules) -> dict[str, str]:
     return {state.value: "forever" if days is None else f"{days} days" for state, days in found.items()}
 
 
 def due_counts(found: Rules, now: datetime) -> dict[RunState, int]:
-    """About how many runs are older than their rule says, along an index and up to `COUNTED` + 1 for each state."""
-    parts = []
-    for state, days in found.items():
-        if days is not None:
-            old = sa.select(sa.literal(1)).where(Run.state == state.value, Run.created_at < now - timedelta(days=days))
-            counted = sa.select(sa.func.count()).select_from(old.limit(COUNTED + 1).subquery())
-            parts.append(counted.scalar_subquery().label(state.value))
-    if not parts:
-        return {}
-    return {RunState(name): number for name, number in db.session.execute(sa.select(*parts)).mappings().one().items()}
+    """About how many runs are older than their rule says, along an index and up to `MAX_COUNTED` + 1 for each state."""
+    old = {state: [Run.created_at < now - timedelta(days=days)] for state, days in found.items() if days is not None}
+    return counted_in_states(MAX_COUNTED + 1, old) if old else {}
 
 
 @dataclass(frozen=True, slots=True)
 class LastCleaning:
-    """The newest cleaning that has ended well: its run, when, and what it deleted."""
+    """The last cleaning that succeeded: its run, when it ended, and how many runs of each state it deleted."""
 
     run_id: str
     at: datetime | None
@@ -110,7 +103,7 @@ class LastCleaning:
 
 
 def last_cleaning() -> LastCleaning | None:
-    """What was deleted last, as the cleaning's own run tells it."""
+    """The last cleaning, from the result of its own run; None if there was none."""
     newest = (
         sa.select(Run.id, Run.ended_at, Run.result)
         .where(Run.task == TASK, Run.state == RunState.SUCCEEDED)
@@ -121,28 +114,35 @@ def last_cleaning() -> LastCleaning | None:
     if row is None:
         return None
     try:
-        told = json.loads(row.result or "{}")["deleted"]
-        return LastCleaning(row.id, row.ended_at, {str(state): int(number) for state, number in told.items()})
+        deleted = json.loads(row.result or "{}")["deleted"]
+        return LastCleaning(row.id, row.ended_at, {str(state): int(number) for state, number in deleted.items()})
     except (ValueError, TypeError, KeyError, AttributeError):
         return LastCleaning(row.id, row.ended_at, {})
 
 
 def schedules() -> list[Any]:
-    """The schedules that start a cleaning: id, name, enabled."""
+    """The schedules that start a cleaning: id, name and enabled."""
     columns = (PeriodicTask.id, PeriodicTask.name, PeriodicTask.enabled)
     query = sa.select(*columns).where(PeriodicTask.task == TASK).order_by(PeriodicTask.enabled.desc(), PeriodicTask.id)
     return list(db.session.execute(query))
 
 
-def clean(now: datetime, run_id: str, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
-    """Delete by the rules; what there was no time for is left to a further run, made here. Gives what was deleted."""
+def clean(now: datetime, run_id: str, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    """Delete by the rules, and create a further run where the time was not enough. Gives the numbers by state."""
     found = rules()
     db.session.rollback()
     with reading(db.engine) as connection:
-        # A worker whose clock is ahead must not delete what is not old.
-        shown = seconds(connection.exec_driver_sql(f"SELECT {now_sql(connection)}").scalar())
-    limit = min(now, moment(shown or now.timestamp()))
-    done = delete_old(db.engine, found, limit, tell=tell, gone=sending.tell_pages, patience=PATIENCE)
+        clock: datetime = connection.execute(sa.select(database_now(connection))).scalar_one()
+    # The earlier one: a worker whose clock is ahead must not delete runs that are not old.
+    limit = min(now, clock)
+    done = delete_old(
+        db.engine,
+        found,
+        limit,
+        on_progress=on_progress,
+        on_deleted=sending.tell_pages,
+        max_seconds=MAX_CLEANING_SECONDS,
+    )
     if not done.finished:
         further = create_run(db.session, TASK, origin=Origin.TASK, parent_id=run_id)
         db.session.commit()
@@ -155,63 +155,61 @@ def delete_old(
     found: Rules,
     now: datetime,
     *,
-    pause: Callable[[], None] = lambda: time.sleep(PAUSE),
-    tell: Callable[[int], None] = lambda _: None,
-    gone: Callable[[list[str]], object] = lambda _: None,
-    patience: float,
+    pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS),
+    on_progress: Callable[[int], None] = lambda _: None,
+    on_deleted: Callable[[list[str]], object] = lambda _: None,
+    max_seconds: float,
 ) -> Cleaned:
-    """Delete, for at most `patience` seconds. `pause` is called between transactions.
+    """Delete, for at most `max_seconds` seconds. `pause` is called between transactions.
 
-    After each batch `tell` is called with the sum so far, and `gone` with the ids of the runs.
+    After each batch `on_progress` is called with the sum so far, and `on_deleted` with the ids of the runs.
     """
-    give_up = time.monotonic() + patience
+    give_up = time.monotonic() + max_seconds
     deleted: dict[str, int] = {}
     for state, days in found.items():
         if days is None:
             continue
-        for ids in _old(engine, state, now - timedelta(days=days)):
+        for ids in _batches(engine, state, now - timedelta(days=days)):
             deleted[state.value] = deleted.get(state.value, 0) + _delete(engine, state, ids, pause)
-            tell(sum(deleted.values()))
-            gone(ids)
+            on_progress(sum(deleted.values()))
+            on_deleted(ids)
             if time.monotonic() > give_up:
                 return Cleaned(deleted, finished=False)
             pause()
     return Cleaned(deleted)
 
 
-def _old(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[str]]:
-    """The ids to delete, some at a time, oldest first; never twice over the same row."""
+def _batches(engine: sa.Engine, state: RunState, limit: datetime) -> Iterator[list[str]]:
+    """The ids to delete, in batches, oldest first. No row is read twice."""
     place = sa.tuple_(Run.created_at, Run.id)
     columns = (Run.id, Run.created_at, Run.ended_at, Run.schedule_id, Run.due_at)
     walk = sa.select(*columns).where(Run.state == state.value, Run.created_at < limit)
-    walk = walk.order_by(Run.created_at, Run.id).limit(BATCH)
-    edge: Any = None
+    walk = walk.order_by(Run.created_at, Run.id).limit(BATCH_SIZE)
+    after: list[sa.ColumnElement[bool]] = []
     while True:
-        query = walk
-        if edge is not None:
-            query = walk.where(place > sa.tuple_(sa.bindparam(None, edge.created_at, Run.created_at.type), edge.id))
         with reading(engine) as connection:
-            rows = list(connection.execute(query))
-            passed = _passed(connection, {row.schedule_id for row in rows if row.schedule_id is not None})
-        chosen = [row.id for row in rows if _may_go(row, limit, passed)]
+            rows = list(connection.execute(walk.where(*after)))
+            passed = _fired_until(connection, {row.schedule_id for row in rows if row.schedule_id is not None})
+        chosen = [row.id for row in rows if _is_deletable(row, limit, passed)]
         if chosen:
             yield chosen
-        if len(rows) < BATCH:
+        if len(rows) < BATCH_SIZE:
             return
-        edge = rows[-1]
+        last = rows[-1]
+        after = [place > sa.tuple_(sa.bindparam(None, last.created_at, Run.created_at.type), last.id)]
 
 
-def _may_go(row: Any, limit: datetime, passed: Mapping[int, datetime]) -> bool:
-    """Whether a run is old enough by all its moments, and its due time is one that no beat comes to again."""
+def _is_deletable(row: Any, limit: datetime, passed: Mapping[int, datetime]) -> bool:
+    """Whether all moments of a run lie before the limit, and its due time cannot come again."""
     if (row.ended_at or row.created_at) >= limit or (row.due_at is not None and row.due_at >= limit):
         return False
     return row.due_at is None or row.schedule_id not in passed or row.due_at <= passed[row.schedule_id]
 
 
-def _passed(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, datetime]:
-    """Up to when nothing of a schedule can fire any more. What is off or gone is not in it: nothing of it can.
+def _fired_until(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, datetime]:
+    """The moment up to which a schedule cannot fire any more. Disabled and deleted ones cannot at all and are absent.
 
-    Switching on is a change, and what comes due after a change never lies before it.
+    Enabling is a change, and due times after a change never lie before it.
     """
     query = (
         sa.select(PeriodicTask.id, ScheduleDetail.changed_at, ScheduleProgress.last_due_at)
@@ -224,12 +222,12 @@ def _passed(connection: sa.Connection, schedule_ids: set[int]) -> dict[int, date
 
 
 def _delete(engine: sa.Engine, state: RunState, ids: list[str], pause: Callable[[], None]) -> int:
-    """Delete these runs if they still are in that state, and before them their lines."""
-    some = sa.select(RunLine.id).where(RunLine.run_id.in_(ids)).limit(LINES)
+    """Delete these runs if they are still in that state, and before them their log lines."""
+    some = sa.select(RunLine.id).where(RunLine.run_id.in_(ids)).limit(LINE_BATCH_SIZE)
     while True:
         with engine.begin() as connection:
             lines = connection.execute(sa.delete(RunLine).where(RunLine.id.in_(some))).rowcount
-            if lines < LINES:
+            if lines < LINE_BATCH_SIZE:
                 chosen = (Run.id.in_(sorted(ids)), Run.state == state.value)
                 return connection.execute(sa.delete(Run).where(*chosen)).rowcount
         pause()

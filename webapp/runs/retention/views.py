@@ -28,14 +28,14 @@ FIELDS: dict[str, RunState] = {f"days_{state}": state for state in service.DEFAU
 
 def _read_days(value: object) -> int:
     text = str(value).strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= service.LONGEST):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= service.MAX_DAYS):
         raise ValueError(
-            f"Enter a number of days from 1 to {service.LONGEST:,}, or leave the field empty to keep them forever."
+            f"Enter a number of days from 1 to {service.MAX_DAYS:,}, or leave the field empty to keep them forever."
         )
     return int(text)
 
 
-Days = Nullable[Annotated[int, Field(ge=1, le=service.LONGEST), BeforeValidator(_read_days)]]
+Days = Nullable[Annotated[int, Field(ge=1, le=service.MAX_DAYS), BeforeValidator(_read_days)]]
 # The body: for how many days runs of each state are kept; null or empty is for ever.
 _DAYS: dict[str, Any] = dict.fromkeys(FIELDS, (Days, None))
 RetentionRules = create_model("RetentionRules", __base__=Body, **_DAYS)
@@ -87,7 +87,7 @@ def _page(typed: Mapping[str, Any], error: Invalid | None = None) -> Response:
         errors=error.fields if error else {},
         rules=found,
         counts=service.due_counts(found, now()),
-        most=service.COUNTED,
+        most=service.MAX_COUNTED,
         last=service.last_cleaning(),
         schedules=service.schedules(),
     )

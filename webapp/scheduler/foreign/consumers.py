@@ -21,7 +21,7 @@ from celery import Celery
 
 from webapp.database import dialects
 from webapp.database.engine import database_now
-from webapp.liveness import REMEMBERED, WORKER_LOST_AFTER
+from webapp.liveness import FORGOTTEN_AFTER, WORKER_LOST_AFTER
 from webapp.run_store.worker_models import QueueConsumer, Worker
 
 # A worker consumes before it says that it is ready.
@@ -160,4 +160,4 @@ def _keep(connection: sa.Connection, seen: set[Seen], now: datetime) -> None:
         statement = insert.on_conflict_do_update(index_elements=_COLUMNS, set_={"seen_at": insert.excluded.seen_at})
         rows = [{**one._asdict(), "first_seen_at": now, "seen_at": now} for one in sorted(seen)]
         connection.execute(statement, rows)
-    connection.execute(sa.delete(QueueConsumer).where(QueueConsumer.seen_at < now - REMEMBERED))
+    connection.execute(sa.delete(QueueConsumer).where(QueueConsumer.seen_at < now - FORGOTTEN_AFTER))

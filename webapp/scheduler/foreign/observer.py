@@ -12,7 +12,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
-from webapp.liveness import CONSUMERS_ASKED_EVERY
+from webapp.liveness import CONSUMER_POLL_SECONDS
 from webapp.messaging.installation import OtherInstallation
 from webapp.messaging.producers import BROKER_ERRORS
 from webapp.scheduler.announcer import Announcer
@@ -67,7 +67,7 @@ class Observer:
         while not self._stopping.wait(pause):
             pause = IDLE
             if self._lease.fresh():
-                pause = CONSUMERS_ASKED_EVERY
+                pause = CONSUMER_POLL_SECONDS
                 self._try()
         self._sender.close()
 

@@ -24,7 +24,7 @@ from celery.utils.log import get_logger
 from webapp.database.moments import moment
 from webapp.database.reads import reading
 from webapp.execution.events import Event
-from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, REMEMBERED, WORKER_LOST_AFTER
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
 from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.observed import Observed
@@ -147,7 +147,7 @@ class Settling:
         last = max((one.seen_at for one in consumers if one.node == worker), default=None)
         if last is None:
             # Never, or not for a day: a busy worker of a kind that does one thing at a time does not answer.
-            return now - started_at >= REMEMBERED
+            return now - started_at >= FORGOTTEN_AFTER
         since = self._answered_since
         return since is not None and now - max(last, since) >= FOREIGN_WORKER_GONE_AFTER
 
@@ -218,7 +218,7 @@ class Settling:
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
                 statements.fail_never_claimed(connection, lost, now)
-                failure_budgets.look(connection, [one.run.id for one in lost], [])
+                failure_budgets.enforce(connection, [one.run.id for one in lost], [])
             logger.warning("%s runs were sent %s times and never claimed; they fail.", len(lost), recovery.MAX_SENDS)
         return [one.run.id for one in lost]
 

@@ -24,7 +24,7 @@ from celery.app.amqp import AMQP
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
-from webapp.messaging.redis_transport import caught, expires, list_of
+from webapp.messaging.redis_transport import captured_messages, expires, list_key
 from webapp.run_store.statements import Sendable
 
 # Of the version of the ids that it stands for.
@@ -118,7 +118,7 @@ def make_template(channel: Any, run: Sendable, publish: Callable[[Sendable], Non
     `publish` must publish a run through Celery on this channel.
     """
     probe = run._replace(id=_PROBE, args='["@@beatdesk@@"]', kwargs="{}")
-    with caught(channel) as kept:
+    with captured_messages(channel) as kept:
         publish(probe)
     if len(kept) != 1:
         return None
@@ -133,7 +133,7 @@ def make_template(channel: Any, run: Sendable, publish: Callable[[Sendable], Non
     properties["delivery_tag"] = "@@beatdesk:tag@@"
     if run.expires_at is not None:
         headers["expires"], properties["expiration"] = "@@beatdesk:expires@@", "@@beatdesk:expiration@@"
-    return Template(list_of(channel, queue, message), message, dumps(embed))
+    return Template(list_key(channel, queue, message), message, dumps(embed))
 
 
 def tags(count: int) -> list[str]:

@@ -23,11 +23,11 @@ from webapp.messaging.producers import (
     Unsendable,
     concerns_connection,
     connect,
+    describe_error,
     drop,
     is_refused,
     open_producer,
     probe,
-    reason,
     timed_out,
 )
 from webapp.messaging.redis_transport import is_redis, pushed_ahead, size
@@ -220,7 +220,7 @@ class Sender:
         try:
             return message.destination_of(self._app, run).queue
         except Exception as error:  # noqa: BLE001 - a router of another project, a row that was written by hand
-            logger.debug("The queue of a run of %s is unknown: %s", run.task, reason(error))
+            logger.debug("The queue of a run of %s is unknown: %s", run.task, describe_error(error))
             return None
 
     def depth(self, queue: str) -> int:
@@ -273,7 +273,7 @@ class Sender:
             except ConnectionLost:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the task and its options make of it
-                logger.debug("No template for %s: %s", run.task, reason(error))
+                logger.debug("No template for %s: %s", run.task, describe_error(error))
             self._templates[kind] = made
         return self._templates[kind]
 
@@ -285,7 +285,7 @@ class Sender:
             try:
                 made.append((run, template.message(run, moment, tag)))
             except Exception as error:  # noqa: BLE001 - such as arguments that are no JSON
-                self._give_up(run, f"its message cannot be made: {reason(error)}")
+                self._give_up(run, f"its message cannot be made: {describe_error(error)}")
         return self._push_all(key, made) if made else []
 
     def _push_all(self, key: str, made: Sequence[tuple[Sendable, str]]) -> list[str]:
@@ -296,11 +296,11 @@ class Sender:
             runs = [run for run, _ in made]
             if concerns_connection(error):
                 self._blame(runs, error)
-                raise ConnectionLost(reason(error)) from error
+                raise ConnectionLost(describe_error(error)) from error
             self.close()
             if len(made) > 1:
                 # One of them is refused, or each is.
                 return [run_id for one in made for run_id in self._push_all(key, [one])]
-            self._give_up(runs[0], f"the broker cannot be given its message: {reason(error)}")
+            self._give_up(runs[0], f"the broker cannot be given its message: {describe_error(error)}")
             return []
         return [run.id for run, _ in made]

@@ -26,7 +26,7 @@ from celery.utils.log import get_logger
 
 from webapp.database.engine import now
 from webapp.database.reads import reading
-from webapp.messaging.producers import concerns_connection, reason
+from webapp.messaging.producers import concerns_connection, describe_error
 from webapp.recorder import failure_budgets
 from webapp.run_store import observed, promise, statements
 from webapp.run_store.promise import Consumers, Promise
@@ -236,7 +236,7 @@ class Publisher:
 
     def _refused(self, error: Exception) -> None:
         """Something other than sending went wrong, such as asking the workers. It may do so every second."""
-        if (text := reason(error)) != self._refusal:
+        if (text := describe_error(error)) != self._refusal:
             self._refusal = text
             logger.error("The broker refused a request, or it could not be made: %s", text, exc_info=error)
 
@@ -271,7 +271,7 @@ class Publisher:
         try:
             with self._engine.begin() as connection:
                 failed = statements.fail_unsendable(connection, reasons, now())
-                failure_budgets.look(connection, failed, [])
+                failure_budgets.enforce(connection, failed, [])
         except sa.exc.SQLAlchemyError as error:
             # They are found again among the unsent.
             logger.info("%s runs that cannot be sent stay: %s", len(reasons), error.__class__.__name__)

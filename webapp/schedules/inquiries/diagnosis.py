@@ -222,7 +222,7 @@ class _Chain:
         if self.begun is not None:
             return Finding(True, "The message was delivered to a worker.")
         try:
-            broker.check()
+            broker.ping()
         except broker.BrokerAway as error:
             return Finding(False, f"The broker does not answer: {error}", "Start it; beat sends the waiting runs.")
         if run is None or run.ended:
@@ -252,9 +252,8 @@ class _Chain:
                 f"No online worker consumes the queue “{self.queue}”.",
                 f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
             )
-        names = ", ".join(worker.row.name for worker in self.consumers[:MAX_NAMED])
-        busy = sum(worker.busy for worker in self.consumers)
-        slots = sum(worker.row.concurrency for worker in self.consumers)
+        names = ", ".join(line.worker.name for line in self.consumers[:MAX_NAMED])
+        busy, slots = sum(line.busy for line in self.consumers), sum(line.worker.concurrency for line in self.consumers)
         return Finding(True, f"“{self.queue}” is consumed by {names}: {busy} of {formats.plural(slots, 'slot')} busy.")
 
     def _no_queue(self) -> Finding:
@@ -284,13 +283,13 @@ class _Chain:
             return Finding(True, f"The worker had {task} registered.")
         if find_task(task) is None:
             return Finding(False, f"{task} is not registered.", "Add its module to TASK_MODULES.")
-        knowing = [worker for worker in self.consumers if worker.knows(task)]
+        knowing = [line for line in self.consumers if line.knows(task)]
         if self.consumers and not knowing:
             return Finding(
                 False, f"No worker on this queue has registered {task}.", "Restart them with code that has it."
             )
         if len(knowing) < len(self.consumers):
-            lacking = ", ".join(worker.row.name for worker in self.consumers if worker not in knowing)
+            lacking = ", ".join(line.worker.name for line in self.consumers if line not in knowing)
             return Finding(False, f"{lacking} consumes this queue but has not registered {task}.", "Restart it.")
         if not self.consumers:
             rest = f"unknown whether {self.others} has registered it" if self.others else "no worker is online to check"

@@ -70,8 +70,8 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
     aim = sending.destination_of(task, schedule.row.queue, schedule.row.exchange, schedule.row.routing_key)
     content_type, real, body = "", "", ""
     try:
-        content_type, real = broker.serialised(task, args, kwargs)
-        _, body = broker.serialised(task, call.args, call.kwargs)
+        content_type, real = broker.serialize_message(task, args, kwargs)
+        _, body = broker.serialize_message(task, call.args, call.kwargs)
         aim = sending.destination(task, args, kwargs, schedule.row.queue, message_options(schedule))
     except Unsendable as error:
         problem = problem or f"The message cannot be created: {error}"
@@ -90,8 +90,8 @@ def dry_run(schedule: Stored, args: list[Any], kwargs: dict[str, Any], now: date
         bytes=len(real.encode()),
         priority=schedule.row.priority,
         expire_seconds=schedule.row.expire_seconds,
-        takers=[Taker(worker.row.name, worker.row.concurrency, worker.busy) for worker in alive if worker.knows(task)],
-        others=[worker.row.name for worker in alive if not worker.knows(task)],
+        takers=[Taker(line.worker.name, line.worker.concurrency, line.busy) for line in alive if line.knows(task)],
+        others=[line.worker.name for line in alive if not line.knows(task)],
         waiting=waiting,
         away=away,
         problem=problem,

@@ -151,7 +151,7 @@ def delete(pause_id: int) -> None:
     audit.record(db.session, "pause.delete", "pause", row.id, row.reason, values(row), None)
     db.session.delete(row)
     db.session.commit()
-    broker.tell(lambda redis: wake(redis, "a change window was deleted"))
+    broker.try_redis(lambda redis: wake(redis, "a change window was deleted"))
 
 
 def meanwhile(pause_id: int) -> Meanwhile:
@@ -211,7 +211,7 @@ def _commit(action: str, row: SchedulePause, before: dict[str, Any] | None) -> S
     db.session.refresh(row)
     revision = row.revision
     db.session.commit()
-    broker.tell(lambda redis: wake(redis, str(revision)))
+    broker.try_redis(lambda redis: wake(redis, str(revision)))
     return row
 
 
