@@ -78,3 +78,9 @@ def test_no_sheet_is_loaded_that_is_not_there_and_none_is_there_that_is_not_load
     assert {name for name in loaded if not name.startswith("vendor/")} == {
         sheet.relative_to(STATIC).as_posix() for sheet in SHEETS
     }
+
+
+def test_a_page_loads_two_sheets_at_most_beside_those_of_every_page() -> None:
+    counts = {path.relative_to(WEBAPP).as_posix(): path.read_text("utf-8").count(".css") for path in TEMPLATES}
+    assert counts.pop("templates/_layout/styles.html") == 4
+    assert {path: count for path, count in counts.items() if count > 2} == {}
