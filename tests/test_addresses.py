@@ -11,7 +11,8 @@ import jinja2
 import pytest
 
 WEBAPP = Path(__file__).parent.parent / "webapp"
-SCRIPTS = sorted(path for path in (WEBAPP / "static").iterdir() if path.suffix in (".js", ".css", ".svg"))
+STATIC = [path for path in (WEBAPP / "static").rglob("*.*") if "vendor" not in path.parts]
+SCRIPTS = sorted(path for path in STATIC if path.suffix in (".js", ".css", ".svg"))
 # An attribute's value, or one within a style sheet or a script, that begins with a slash.
 PLAIN = re.compile(r"""(?:=\s*["']?|url\(["']?|["'`])/(?=[\w$?#{"'`])""")
 ROUTES = {f"blueprint.{method}" for method in ("get", "post", "put", "patch", "delete", "route")}

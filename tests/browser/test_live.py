@@ -145,6 +145,26 @@ def test_list_of_schedules_follows_and_keeps_what_is_ticked_typed_and_focused(
     expect(page.locator("#next-times .due-ago")).to_have_count(10)
 
 
+def test_ticks_in_the_list_outlive_another_persons_edit(
+    page: Page, sign_in: Callable[[Page, str], None], context: Flask, redis: redis_client.Redis
+) -> None:
+    fields = {"task": "add", "args": [1, 2], "kind": "interval", "every": 1, "period": "hours"}
+    first = service.create({**fields, "name": "first"}).id
+    service.create({**fields, "name": "second"})
+    sign_in(page, "operator")
+    page.goto("/schedules")
+    expect(page.locator("#live")).to_have_text("live")
+    for label in ("All schedules", "Select second"):
+        page.get_by_label(label).check()
+    service.save(first, {"name": "renamed"})
+    announce(redis, [make_run(RunState.FAILED, schedule_id=first, due_at=now(), schedule_name="renamed")])
+    expect(page.get_by_role("link", name="renamed")).to_be_visible(timeout=3_000)
+    for label in ("All schedules", "Select second"):
+        expect(page.get_by_label(label)).to_be_checked()
+    page.locator("#bulk").get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pause 2 schedules?")
+
+
 def test_page_polls_when_its_stream_is_refused(
     page: Page,
     sign_in: Callable[[Page, str], None],

@@ -21,12 +21,12 @@ def standing(visitor: Visitor) -> list[tuple[bool, bool, list[str]]]:
 
 
 def test_it_asks_with_count_and_names_before_it_does_anything(scheduler: Visitor, numbers: list[int]) -> None:
-    page = scheduler.post("/schedules/bulk/disable", {"id": numbers[:2]})
+    page = scheduler.post("/schedules/bulk/disable", {"ids": numbers[:2]})
     assert page.status_code == 200
     assert "Disable 2 schedules?" in page.text
     assert re.findall(r"<li>(\w+)</li>", page.text) == ["s0", "s1"]
     assert [enabled for enabled, _paused, _tags in standing(scheduler)] == [True] * 3
-    assert scheduler.post("/schedules/bulk/disable", {"id": numbers[:2], "confirmed": "1"}).status_code == 303
+    assert scheduler.post("/schedules/bulk/disable", {"ids": numbers[:2], "confirmed": "1"}).status_code == 303
     assert [enabled for enabled, _paused, _tags in standing(scheduler)] == [False, False, True]
     assert "2 schedules disabled." in scheduler.get("/schedules").text
 

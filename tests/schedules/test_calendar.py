@@ -182,7 +182,7 @@ def test_twelve_move_away_from_midnight(app: Flask, scheduler: Visitor, midnight
 
 def test_twelve_spread_over_other_hours_of_the_night(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     hourly = make(app, {"name": "hourly", "crontab": "0 * * * *"})[0]
-    asked = {"id": [*midnight, hourly], "at": tomorrow(0), "zone": "UTC", "to": "hours"}
+    asked = {"ids": [*midnight, hourly], "at": tomorrow(0), "zone": "UTC", "to": "hours"}
     page = scheduler.post("/schedules/calendar/move", {**asked, "first_hour": "0", "last_hour": "5"}).text
     assert "Move 12 schedules?" in page
     assert "“hourly”, it is not a crontab with one fixed hour and minute" in page
@@ -286,5 +286,5 @@ def test_who_only_reads_moves_nothing(app: Flask, midnight: list[int]) -> None:
     viewer = Visitor(app, "viewer")
     page = viewer.get(f"/schedules/calendar/minute?at={tomorrow(0)}").text
     assert "n05" in page
-    assert 'name="id"' not in page
+    assert 'name="ids"' not in page
     assert viewer.post("/schedules/calendar/move", {"all": "1", "at": tomorrow(0)}).status_code == 403

@@ -86,7 +86,7 @@ def test_an_hour_that_has_passed_offers_no_move(app: Flask, scheduler: Visitor, 
     page = scheduler.get(f"/schedules/calendar/hour?{asked}").text
     assert re.findall(r'class="schedule-name" href="[^"]*">([^<]*)<', page) == ["s1", "s99"]
     assert "Runs that were due and their results." in page
-    for offer in ("calendar/move", "/minute/", 'name="id"'):
+    for offer in ("calendar/move", "/minute/", 'name="ids"'):
         assert offer not in page
     found = read(scheduler, f"/schedules/calendar/hour?{asked}")
     assert (found["schedules"], found["count"], found["fires"]) == ([], 0, 0)

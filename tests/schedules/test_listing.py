@@ -121,7 +121,7 @@ def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner:
         1,
         1,
     )
-    assert page.count('08:30</span>\n  <span class="due-offset">UTC</span>') == 10
+    assert page.count('08:30</span>\n  <span class="sub">UTC</span>') == 10
     part = scheduler.post("/schedules/preview", filled(timezone="UTC"), htmx=True).text
     assert re.search(r"First run \w{3} 20\d\d-\d\d-\d\d 08:30 UTC \(", part)
     listed = runner.invoke(args=["schedules", "list"]).output

@@ -165,7 +165,7 @@ def test_an_edge_that_no_page_named_is_refused() -> None:
 def test_in_the_browser(scheduler: Visitor) -> None:
     db.session.remove()
     page = scheduler.get("/schedules?sort=task&direction=down&q=s").text
-    shown = re.findall(r'class="schedule-task">(t\d)<', page)
+    shown = re.findall(r'class="sub font-monospace">(t\d)<', page)
     assert shown == sorted(shown, reverse=True)
     assert 'aria-sort="descending"' in page
     # The head of the order that is shown turns it round; the others begin upwards; the search is kept.

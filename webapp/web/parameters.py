@@ -71,8 +71,8 @@ def list_sent(name: str, sent: dict[str, Any]) -> list[str]:
 
 
 def ids_sent(sent: dict[str, Any]) -> list[int]:
-    """What is chosen in a list: `ids` of a JSON object, or a form's boxes `id`."""
-    return read_ids(list_sent("ids" if request.is_json else "id", sent))
+    """The ids chosen in a list: the field `ids` of a JSON object, or a form's boxes of that name."""
+    return read_ids(list_sent("ids", sent))
 
 
 def read_ids(texts: list[str]) -> list[int]:
