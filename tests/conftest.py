@@ -46,6 +46,12 @@ LONGEST = (
 )
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests with the mark `each_database` once on SQLite and once on PostgreSQL, if they use a database."""
+    if "database_url" in metafunc.fixturenames and metafunc.definition.get_closest_marker("each_database"):
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever drives a browser; put what takes longest first, so that nothing waits for it in the end.
 
@@ -103,7 +109,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Data
 
 @pytest.fixture(scope="session")
 def reused(databases: servers.Databases) -> Callable[[], Reused]:
-    """The run's PostgreSQL database that `each_database` lends to one test after the other."""
+    """The run's PostgreSQL database that `database_url` lends to one test after the other."""
 
     @cache
     def made() -> Reused:
@@ -114,19 +120,13 @@ def reused(databases: servers.Databases) -> Callable[[], Reused]:
     return made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def each_database(request: pytest.FixtureRequest, databases: servers.Databases, reused: Callable[[], Reused]) -> str:
-    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
-    if request.param == "sqlite":
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, databases: servers.Databases, reused: Callable[[], Reused]) -> str:
+    """A fresh, migrated database: SQLite, unless the mark `each_database` or a parameter says PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         return databases.sqlite()
     reused().put_back()
     return reused().url
-
-
-@pytest.fixture
-def database_url(databases: servers.Databases) -> str:
-    """A fresh, migrated SQLite database. A module that wants PostgreSQL too overrides this with `each_database`."""
-    return databases.sqlite()
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
     yield made
-    # What is told later would be told to the Redis of the next test.
+    # Entries emitted later would go to the Redis of the next test.
     emitter.drain()
     for thread in threading.enumerate():
         if thread.name.startswith("health-"):

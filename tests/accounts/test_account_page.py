@@ -9,13 +9,9 @@ from flask import Flask
 from tests.visitors import Visitor, add_user, all_rows
 from webapp.identity.models import AuditEntry, SignIn, User
 
+pytestmark = pytest.mark.each_database
+
 PROFILE = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "asia/kathmandu", "wants_birthday_mail": "1"}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
 
 
 @pytest.fixture

@@ -22,13 +22,10 @@ from webapp.identity.models import ApiToken, AuditEntry, User
 from webapp.identity.roles import roles_named
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 EMAIL = "ada@example.com"
 NUMBERS = {"num1": 2, "num2": 3}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def command(app: Flask, *arguments: str) -> tuple[int, str]:

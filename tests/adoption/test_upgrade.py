@@ -23,13 +23,10 @@ from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
+pytestmark = pytest.mark.each_database
+
 FORMER = "0015_unconfirmed"
 TASKS = shop_tasks.__name__
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

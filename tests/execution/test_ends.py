@@ -24,16 +24,12 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
 pytestmark = [
+    pytest.mark.each_database,
     pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Exception raised outside body:RuntimeWarning"),
 ]
 Make = Callable[..., Task]
 Execute = Callable[..., Run]
-
-
-@pytest.fixture(autouse=True)
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -11,11 +11,7 @@ from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -23,10 +23,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.web.errors import Conflict
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

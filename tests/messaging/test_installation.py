@@ -25,10 +25,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def test_the_mark_is_put_back(context: Flask, settings: Settings, redis: redis_client.Redis) -> None:

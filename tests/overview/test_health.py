@@ -30,12 +30,9 @@ from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 
+pytestmark = pytest.mark.each_database
+
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

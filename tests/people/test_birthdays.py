@@ -16,13 +16,10 @@ from webapp.people import birthdays
 from webapp.people.birthdays import birthday_keys, send_birthday_mails
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 EIGHT = datetime(2026, 11, 23, 8, 0, tzinfo=KATHMANDU)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def keys() -> list[str]:

@@ -16,11 +16,7 @@ from webapp.mail_store.models import Mail
 from webapp.people import registration
 from webapp.run_store.models import Run
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture(params=["form", "json"])

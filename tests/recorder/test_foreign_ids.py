@@ -24,15 +24,13 @@ from webapp.run_store.ids import id_of_task, is_run_id, new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
+    pytest.mark.each_database,
+]
 NAMED = "daily-report"
 LONG = "daily-report:customer-4711:2026-11-25:x"
 RANDOM = "0a4f0c9e-3e0a-4c3c-9a54-0b6f2a1d5c11"
-
-
-@pytest.fixture(autouse=True)
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from webapp.run_store.events import GROUP, STREAM, Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 
+pytestmark = pytest.mark.each_database
+
 AT = "2026-11-25T12:00:00+00:00"
 ID = "5f3c1e9a-0000-4000-8000-00000000000a"
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -98,11 +100,6 @@ CURED: dict[str, dict[str, Any]] = {
     "odd name of a task": published(task="caf\udce9\x00", queue="q\udce9", args=["\udce9\x00"]),
     "root with an id of 39 characters": published(root_id="r" * 39, parent_id="p" * 39, group_id="g" * 39),
 }  # fmt: skip
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

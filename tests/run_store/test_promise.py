@@ -17,6 +17,8 @@ from webapp.run_store.models import Run
 from webapp.run_store.promise import Consumer, Promise, guarded, promise
 from webapp.run_store.states import RunState
 
+pytestmark = pytest.mark.each_database
+
 SENT = datetime(2026, 11, 26, 8, tzinfo=UTC)
 BEFORE, AFTER = SENT - timedelta(hours=3), SENT + timedelta(seconds=8)
 GUARDED, OBSERVED = Promise.GUARDED, Promise.OBSERVED
@@ -47,11 +49,6 @@ CASES = {
     "another queue, ours, theirs fell silent": ("shop", [ours("shop"), theirs("shop", BEFORE)], OBSERVED),
     "one node name, both": ("shop", [ours("shop"), Consumer("shop", "beatdesk@a", False, AFTER)], OBSERVED),
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(("queue", "consumers", "expected"), CASES.values(), ids=CASES)

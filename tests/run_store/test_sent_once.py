@@ -26,10 +26,7 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.scheduler.sending.messages import Sender
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -15,10 +15,7 @@ from webapp.run_store import claims, promise, statements
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def test_kept_run_is_not_lost_until_its_worker_says_no_more(context: Flask) -> None:

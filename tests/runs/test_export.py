@@ -19,10 +19,7 @@ from webapp.run_store.events import TEXT_LIMIT, limited
 from webapp.run_store.states import RunState
 from webapp.runs.list.export import FIELDS, harmless
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.runs.page import context as details
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def told(

@@ -25,13 +25,10 @@ from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs.retention import service as retention
 
+pytestmark = pytest.mark.each_database
+
 DAY = 86_400.0
 MANY = 20_000
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def kept() -> set[str]:

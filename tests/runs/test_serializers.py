@@ -29,14 +29,11 @@ from webapp.schedule_store.stored import TASKS
 from webapp.scheduler.sending.messages import Sender
 from webapp.schedules import service as schedules
 
+pytestmark = pytest.mark.each_database
+
 NOTE = "The task declares the serializer “{}”. Beatdesk sends its arguments as JSON."
 MODULE = "tests.runs.serializing_tasks"
 NAMES = {"pickle": "tests.pickled", "yaml": "tests.yaml", "nosuch": "tests.nosuch"}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,9 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.schedules import service as schedules
 
+pytestmark = pytest.mark.each_database
+
 ERROR = "Unsendable: its message cannot be made: LookupError: no queue for 13"
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _unlucky(_name: str, args: Any, *_: Any, **__: Any) -> None:

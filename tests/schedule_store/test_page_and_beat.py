@@ -27,12 +27,9 @@ from webapp.schedules.calendar.roster import Roster
 from webapp.schedules.holding import hold_at, next_firing
 from webapp.task_catalogue.registry import find_task, rule_for
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = now().replace(microsecond=0)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _some(*values: Any) -> st.SearchStrategy[Any]:

@@ -19,6 +19,8 @@ from webapp.schedule_store.rows import changed_rows, latest_revision
 from webapp.schedule_store.stored import DETAILS, RULE_TABLES, TASKS
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 RULES: dict[Kind, dict[str, Any]] = {
     Kind.INTERVAL: {"every": 10, "period": "minutes"},
     Kind.CRONTAB: {"crontab": "30 2 * * *", "timezone": "Europe/Berlin"},
@@ -47,11 +49,6 @@ UNWATCHED: dict[sa.Table, dict[str, str]] = {
         "changed_at": "is when the revision rose",
     },
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _other(column: sa.Column[Any], value: Any) -> Any:

@@ -21,6 +21,8 @@ from webapp.scheduler import progress
 from webapp.scheduler.progress import Note
 from webapp.schedules.holding import hold_at
 
+pytestmark = pytest.mark.each_database
+
 HOUR = timedelta(hours=1)
 PAUSES = [
     Pause(1, frozenset(), "", "", BEGIN - HOUR, BEGIN),
@@ -30,11 +32,6 @@ PAUSES = [
     Pause(5, frozenset(), "", "", BEGIN + HOUR, None),
     Pause(6, frozenset(), "", "", BEGIN - HOUR, None, schedule_id=1),
 ]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _in_sql(numbers: Sequence[int], pauses: Sequence[Pause]) -> dict[int, list[Status]]:

@@ -11,10 +11,7 @@ from sqlalchemy.orm import Session
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 from webapp.schedule_store import stored
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,9 @@ from webapp.schedule_store.stored import find_named
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

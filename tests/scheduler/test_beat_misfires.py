@@ -9,13 +9,10 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 
+pytestmark = pytest.mark.each_database
+
 NIGHT = at("2027-03-01T00:00:00")
 MORNING = at("2027-03-01T08:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.recorder import failure_budgets
 from webapp.scheduler.sending.publisher import Publisher
 
+pytestmark = pytest.mark.each_database
+
 # Whatever a router of somebody's raises: what is about a connection too, when it is not the broker's.
 RAISED = [
     KeyError("nosuch"),
@@ -34,11 +36,6 @@ class Textless(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def test_a_router_that_raises(beats: Rig, redis: redis_client.Redis) -> None:

@@ -22,10 +22,7 @@ from webapp.scheduler.foreign.consumers import Answer, ConsumerLog
 from webapp.scheduler.foreign.settling import ACTIVE
 from webapp.secrecy.masking import Rule, conceal
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 class Scene:

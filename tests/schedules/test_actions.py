@@ -21,12 +21,9 @@ from webapp.run_store.ids import due_run_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -27,12 +27,9 @@ from webapp.schedule_store import stored
 from webapp.schedule_store.models import ScheduleRevision
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 ENDS = {"f": Event.FAILED, "s": Event.SUCCEEDED, "r": Event.REVOKED, "e": Event.EXPIRED}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -21,12 +21,9 @@ from webapp.schedule_store.models import ScheduleDetail, ScheduleTombstone, Sche
 from webapp.schedule_store.stored import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TASKS, Stored
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

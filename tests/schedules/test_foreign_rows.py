@@ -18,10 +18,7 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store import stored
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def due_times(app: Flask, number: int, count: int) -> list[datetime]:

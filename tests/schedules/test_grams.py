@@ -15,6 +15,8 @@ from webapp.schedules.list import listing, ordering, trigrams
 from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.trigrams import SHARES, may_mention, rare_parts
 
+pytestmark = pytest.mark.each_database
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {
     1: 'Say "hi" to 100% of a_b',
@@ -23,11 +25,6 @@ DESCRIPTIONS = {
     4: "ab",
     5: "back\\slash and 'quotes' (OR) NEAR *",
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,7 @@ from webapp.database.engine import now
 from webapp.run_store.models import Run
 from webapp.schedules.calendar import past
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -19,15 +19,12 @@ from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.each_database
+
 FINE = "- {name: fine, task: add, args: [1, 2], kind: interval, every: 5, period: minutes}\n"
 OTHER = FINE.replace("fine", "other")
 BAD = "- {name: bad, task: add, args: [1, 2], kind: interval, every: 0, period: minutes}\n"
 WRITTEN = ("create", "change", "remove")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

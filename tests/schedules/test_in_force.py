@@ -14,12 +14,9 @@ from webapp.extensions import db
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.models import ScheduleDetail
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

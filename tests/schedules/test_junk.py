@@ -9,6 +9,8 @@ import pytest
 
 from tests.visitors import Visitor, number_of
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
 
 POSTS = [
@@ -30,11 +32,6 @@ GETS = [
     "/schedules/rehearsal?from=%00&to=9999-12-31", "/schedules/rehearsal?from=9998-12-31T00:00",
     "/schedules/1/why?due=%00", "/schedules/1/why?due=9999-12-31T23:59:59-23:59", "/schedules/1/why?due=0001-01-01",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

@@ -24,12 +24,9 @@ from webapp.schedules.list import listing
 from webapp.schedules.list.cached_counts import MOST, kept
 from webapp.schedules.list.listing import Filters
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def names(text: str) -> list[str]:

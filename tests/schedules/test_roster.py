@@ -15,10 +15,7 @@ from webapp.schedules import service
 from webapp.schedules.calendar import grouping
 from webapp.schedules.calendar.roster import Roster
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 WISHES: tuple[dict[str, Any], ...] = (

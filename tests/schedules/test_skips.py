@@ -16,12 +16,9 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

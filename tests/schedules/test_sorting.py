@@ -17,14 +17,11 @@ from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.ordering import ORDERS, Order
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.each_database
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COUNT = 40
 STATUS = {"broken": 0, "paused": 1, "disabled": 2, "enabled": 3}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

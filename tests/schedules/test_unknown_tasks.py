@@ -24,6 +24,8 @@ from webapp.schedules.sources.own import from_yaml, to_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 
+pytestmark = pytest.mark.each_database
+
 NAME = "shop.tasks.removed"
 DUMP = json.dumps([
     {"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": {"every": 30, "period": "seconds"}},
@@ -31,11 +33,6 @@ DUMP = json.dumps([
         "name": "orphan", "task": NAME, "interval": 1, "args": "[]", "kwargs": '{"token": "canary"}', "enabled": True,
     }},
 ])  # fmt: skip
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

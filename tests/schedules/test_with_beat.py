@@ -23,13 +23,8 @@ from webapp.run_store.models import Run
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.stored import TASKS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
