@@ -78,7 +78,7 @@ class Process:
         """What all its threads, and its children's, are doing, at the end of what it has printed."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGUSR2)
-        wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it tells no stack")
+        wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it printed no stack")
         return self.output()[-20_000:]
 
     def kill(self) -> None:

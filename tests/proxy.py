@@ -37,7 +37,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     def open(self) -> None:
-        """Forward; whoever was kept waiting in silence is cut, and comes again."""
+        """Forward; connections that were kept waiting in silence are cut, so that clients connect again."""
         with self._lock:
             self._cut()
             self._listen()

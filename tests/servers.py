@@ -168,7 +168,7 @@ def valkey(folder: Path, port: int | None = None) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at, and that no system gives to who asks for any: another test would take it first."""
+    """A port on which no server listens, outside of the range that the system assigns to other tests."""
     while True:
         port: int = random.SystemRandom().randrange(10_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

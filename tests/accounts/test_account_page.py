@@ -52,7 +52,7 @@ def test_errors_stand_at_their_fields_and_the_rest_is_kept(app: Flask, browser: 
     assert all_rows(app, User)[0].name == "Maya Gurung"
 
 
-def test_nobody_changes_their_roles_or_address_here(app: Flask, browser: Visitor) -> None:
+def test_account_page_changes_neither_roles_nor_address(app: Flask, browser: Visitor) -> None:
     more = {"roles": "admin", "active": "0", "email": "x@example.com", "id": "9"}
     browser.post("/account", {**PROFILE, **more}, page="/account")
     user = all_rows(app, User)[0]

@@ -1,4 +1,4 @@
-"""Nobody learns from the clock whether an address is registered. With the cost and the settings of production."""
+"""Response times do not reveal whether an address is registered. With the cost and the settings of production."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_signing_in(production: Flask) -> None:
         data = {"csrf_token": token, "email": email, "password": "wrong password here"}
         assert browser.client.post("/login", data=data).status_code == 401
 
-    # On a busy machine the clock on the wall tells who else was working.
+    # On a busy machine, elapsed time depends on other processes.
     assert_equal(time.process_time, 15, lambda _: attempt("maya@example.com"), lambda _: attempt("nobody@example.com"))
 
 

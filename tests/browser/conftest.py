@@ -54,13 +54,13 @@ def new_page(chromium: Browser, live_server: str, complaints: list[str]) -> Iter
 
 @pytest.fixture
 def page(new_page: Callable[..., Page]) -> Page:
-    """A desktop browser that nobody signed in to."""
+    """A desktop browser that is not signed in."""
     return new_page(viewport={"width": 1280, "height": 800})
 
 
 @pytest.fixture
 def sign_in(app: Flask, live_server: str) -> Callable[[Page, str], None]:
-    """Signs a page's browser in as somebody with a role: `sign_in(page, "admin")`."""
+    """Signs a page's browser in as a person with a role: `sign_in(page, "admin")`."""
 
     def as_role(page: Page, role: str) -> None:
         client = app.test_client()

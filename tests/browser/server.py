@@ -81,7 +81,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def add_person(app: Flask, role: str, name: str = "Sita Gurung") -> str:
-    """Somebody with a role, whose password is `PASSWORD`; gives the e-mail address."""
+    """A person with a role, whose password is `PASSWORD`; returns the email address."""
     email = f"{role}@example.org"
     with app.app_context():
         if db.session.query(User).filter_by(email=email).first() is None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 MARKED = re.compile(r"^\(!\) ")
 
 
-def test_open_page_says_it_and_takes_it_back(
+def test_open_page_shows_a_problem_and_removes_it(
     new_page: Callable[..., Page],
     sign_in: Callable[[Page, str], None],
     context: Flask,

@@ -1,4 +1,4 @@
-"""A SQLite database is its owner's alone, from its first moment, and again when somebody gave it wider rights."""
+"""A SQLite database is private to its owner from the start, and again after its permissions were widened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_new_database_and_what_lies_beside_it_are_private(tmp_path: Path, valk
         engine.dispose()
 
 
-def test_wider_rights_are_taken_away_and_said_once(
+def test_wider_permissions_are_removed_and_logged_once(
     tmp_path: Path, valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "old.db"

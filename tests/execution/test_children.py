@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# As a worker's main process begins, and then one of its pool. billiard uses cffi where somebody has imported it.
+# As a worker's main process begins, and then one of its pool. billiard uses cffi if it is imported.
 BEGIN = """
 import gc, sys
 import cffi

@@ -1,4 +1,4 @@
-"""Appending by connections whose answers are read later: all of it arrives, whoever looks and whenever."""
+"""Appending through connections whose replies are read later: every entry arrives, whenever replies are read."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_what_was_not_taken_is_refused_and_the_line_given_up(
     redis: redis_client.Redis, lines: Lines, refused: list[Entry]
 ) -> None:
     redis.set(STREAM, "no stream")
-    told = [entry(name) for name in "ab"]
-    for one in told:
+    entries = [entry(name) for name in "ab"]
+    for one in entries:
         lines.append(one, wait=False)
     lines.look()
-    assert refused == told
+    assert refused == entries
     assert lines._idle == []
     redis.delete(STREAM)
     lines.append(entry("c"))

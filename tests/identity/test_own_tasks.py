@@ -1,4 +1,4 @@
-"""Beatdesk's own tasks: admins run and schedule them, nobody else by any door; each refusal is audited."""
+"""Beatdesk's own tasks: only admins run and schedule them, in whatever way; each refusal is audited."""
 
 from __future__ import annotations
 

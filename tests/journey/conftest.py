@@ -20,7 +20,7 @@ from tests.servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"Beatdesk is ready: (\S+)  sign in as (\S+) with (?:the )?password (\S+)")
-# Settings of whoever runs the tests must not reach the Beatdesk under test.
+# Settings in the environment of the test run must not reach the Beatdesk under test.
 OURS = ("DATABASE_URL", "REDIS_URL", "CELERY_", "MAIL_", "SECRET_KEY", "ADMIN_", "PUBLIC_URL", "TIMEZONE", "BEATDESK_")
 
 

@@ -24,5 +24,5 @@ def address(app: Flask) -> Iterator[str]:
 
 @pytest.fixture
 def viewer(app: Flask) -> Visitor:
-    """Somebody who may look."""
+    """A signed-in viewer."""
     return Visitor(app, "viewer")

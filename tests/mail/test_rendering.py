@@ -11,7 +11,7 @@ from webapp.mail.rendering import KINDS, TEMPLATES, environment, render
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_says_who_it_is_for_in_every_form(kind: str) -> None:
+def test_every_kind_of_email_names_its_recipient(kind: str) -> None:
     subject, text, html = render(kind, KINDS[kind].example, environment())
     assert subject
     assert "\n" not in subject

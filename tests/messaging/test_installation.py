@@ -66,7 +66,7 @@ def test_a_worker_records_the_end_elsewhere(context: Flask, redis: redis_client.
 def test_a_broker_in_another_database(
     context: Flask, settings: Settings, valkey_url: str, redis: redis_client.Redis, runner: FlaskCliRunner
 ) -> None:
-    """Both are marked; whoever has replaced the other installation takes both over."""
+    """Both are marked; an installation that replaces another one takes both over."""
     second = f"{valkey_url.rsplit('/', 1)[0]}/2"
     celery.conf.broker_url = second
     with redis_client.Redis.from_url(second, decode_responses=True) as client:
@@ -82,5 +82,5 @@ def test_a_broker_in_another_database(
     assert INSTALLATION in runner.invoke(args=["installation", "check"]).output
 
 
-def test_a_password_is_not_told() -> None:
+def test_password_is_not_shown() -> None:
     assert installation.place("rediss://user:pa@ss@host:6379/3") == "rediss://host:6379/3"

@@ -81,7 +81,7 @@ def test_what_started_while_it_was_away_ends_when_it_is_back(theirs: Settings, t
             return process.log.exists() and "onnection refused" in process.output()
 
         wait_for(lambda: all(map(refused, started)), seconds=60, message="not all of them missed it")
-        # A server with their data is put in its place before anybody can have connected to an empty one.
+        # A server with their data takes its place before a client can connect to an empty one.
         prepared = tmp_path / "prepared"
         prepared.mkdir()
         with valkey(prepared) as other, redis_client.Redis.from_url(other) as client:

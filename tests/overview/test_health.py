@@ -189,7 +189,9 @@ def test_recorder_that_is_gone_or_behind(
     assert about(signs()["recorder"], now())
 
 
-def test_every_page_says_it_first_and_in_its_title(signs: Callable[[], dict[str, Sign]], context: Flask) -> None:
+def test_every_page_shows_the_problem_first_and_in_its_title(
+    signs: Callable[[], dict[str, Sign]], context: Flask
+) -> None:
     admin, member = Visitor(context, "admin"), Visitor(context, "member")
     make_run(RunState.QUEUED, queue="<b>slow", age=700)
     db.session.execute(sa.update(Beat).values(seen_at=now() - MINUTE))
@@ -222,9 +224,10 @@ def test_open_page_asks_for_the_same_part_and_programs_get_json(
     db.session.execute(sa.update(Beat).values(seen_at=now() - MINUTE))
     signs()
     assert "No beat is running." in viewer.get("/health", htmx=True).text
-    told = viewer.get("/health", accept="application/json").get_json()
-    assert (told["ready"], told["checks"]["beat"], told["signs"][0]["key"]) == (False, "none is the leader", "beat")
-    assert datetime.fromisoformat(told["signs"][0]["since"]) < now()
+    health = viewer.get("/health", accept="application/json").get_json()
+    assert (health["ready"], health["checks"]["beat"]) == (False, "none is the leader")
+    assert health["signs"][0]["key"] == "beat"
+    assert datetime.fromisoformat(health["signs"][0]["since"]) < now()
 
 
 def test_many_pages_at_once_look_once(signs: Callable[[], dict[str, Sign]], context: Flask) -> None:

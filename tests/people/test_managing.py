@@ -148,7 +148,7 @@ def test_the_list_has_pages_in_both_directions(app: Flask, admin: Visitor) -> No
 
 
 @pytest.mark.parametrize("query", ["search=zzz", "before=1", "search=%00", "before=x", "after=99999999999999999999"])
-def test_empty_lists_say_what_to_do(admin: Visitor, query: str) -> None:
+def test_empty_lists_explain_what_to_do(admin: Visitor, query: str) -> None:
     answer = admin.get(f"/people?{query}")
     assert answer.status_code == 200
     assert "Ada" in answer.text or "Clear filters" in answer.text or "Back to the newest" in answer.text

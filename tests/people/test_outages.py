@@ -19,7 +19,7 @@ from webapp.run_store.models import Run
 
 
 def register(app: Flask) -> float:
-    """Register somebody; gives how long it took, in seconds."""
+    """Register a person; returns how long it took, in seconds."""
     browser = Visitor(app)
     token = browser.form_token("/register")
     began = time.monotonic()

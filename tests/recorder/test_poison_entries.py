@@ -111,7 +111,7 @@ def recorder(context: Flask, settings: Settings) -> Iterator[Recorder]:
 
 
 def bystander(redis: redis_client.Redis) -> str:
-    """A run whose success is told now."""
+    """A run whose success is emitted now."""
     run_id = make_run(RunState.STARTED)
     redis.xadd(STREAM, Entry(run_id, Event.SUCCEEDED, 0, now(), text="1").fields())
     return run_id
@@ -263,7 +263,7 @@ def test_it_is_bounded_and_shown(context: Flask, recorder: Recorder, redis: redi
     assert f"beatdesk_recorder_rejected_total {rejected.MAX_REJECTED + 6}.0" in admin.get("/metrics").text
 
 
-def test_readyz_says_how_far_behind_a_recorder_is_that_gets_nowhere(
+def test_readyz_shows_how_far_behind_a_stuck_recorder_is(
     context: Flask, recorder: Recorder, redis: redis_client.Redis
 ) -> None:
     def said() -> str:

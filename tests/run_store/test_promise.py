@@ -33,12 +33,12 @@ def theirs(queue: str, seen_at: datetime = AFTER) -> Consumer:
 
 
 CASES = {
-    "our queue, nobody seen": (DEFAULT_QUEUE, [], GUARDED),
+    "our queue, no consumer seen": (DEFAULT_QUEUE, [], GUARDED),
     "our queue, ours": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE)], GUARDED),
     "our queue, a worker of ours that fell silent": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE, BEFORE)], GUARDED),
     "our queue, a foreign worker too": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE), theirs(DEFAULT_QUEUE)], OBSERVED),
     "our queue, a foreign worker elsewhere": (DEFAULT_QUEUE, [theirs("shop")], GUARDED),
-    "another queue, nobody seen": ("shop", [], OBSERVED),
+    "another queue, no consumer seen": ("shop", [], OBSERVED),
     "another queue, ours since the sending": ("shop", [ours("shop")], GUARDED),
     "another queue, ours at the moment of the sending": ("shop", [ours("shop", SENT)], GUARDED),
     "another queue, ours only before": ("shop", [ours("shop", BEFORE)], OBSERVED),

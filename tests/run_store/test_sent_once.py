@@ -81,7 +81,7 @@ def test_a_connection_that_ended_while_it_was_idle_costs_nothing(
         # Noticed before anything is written.
         ("cut", [SENT, SENT, SENT], 3),
         ("close", [UNSENT, UNSENT, UNSENT], 0),
-        # Nobody can know that it was not taken.
+        # It is unknown whether it was accepted.
         ("block", [SENT, UNSENT, UNSENT], 0),
     ],
 )

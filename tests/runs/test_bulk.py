@@ -86,7 +86,7 @@ def test_so_many_at_once(operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> 
     assert "More runs match" in text
 
 
-def test_nothing_to_do_is_said(operator: Visitor) -> None:
+def test_bulk_action_without_matches_is_reported(operator: Visitor) -> None:
     make_run(RunState.SUCCEEDED)
     assert "Nothing to cancel" in operator.get("/runs/cancel-all?state=succeeded").text
     assert operator.post("/runs/cancel-all", {"state": "succeeded"}).status_code == 303

@@ -66,7 +66,7 @@ def test_ended_run_follows_those_who_go_on(viewer: Visitor) -> None:
     assert viewer.get(path).status_code == 303
 
 
-def test_family_of_somebody_elses_message_is_drawn_as_text(viewer: Visitor) -> None:
+def test_workflow_of_another_programs_message_is_drawn_as_text(viewer: Visitor) -> None:
     root_id = make_run(task="<b>root</b>")
     make_run(task="<script>", parent_id=root_id, root_id=root_id, options='{"chain": [{"options": {}, "task": "<i>"}]}')
     text = viewer.get(f"/runs/{root_id}").text

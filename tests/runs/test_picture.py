@@ -92,7 +92,7 @@ _MEMBERS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_MEMBERS, max_size=25))
-def test_whatever_messages_say_every_run_is_drawn_once(members: list[Member]) -> None:
+def test_every_run_is_drawn_once(members: list[Member]) -> None:
     branches = family.tree(members)
     drawn = family_drawing.draw(branches)
     check(drawn, family.size(branches))

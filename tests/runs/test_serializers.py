@@ -74,7 +74,7 @@ def test_its_pages_say_so(context: Flask, runner: FlaskCliRunner) -> None:
     visitor, note = Visitor(context, "scheduler"), NOTE.format("nosuch")
     asked = {"name": "odd", "task": "tests.nosuch", "args": [2], "kind": "interval", "every": 1, "period": "hours"}
     made = schedules.create(asked)
-    # Whoever made the row.
+    # Whatever created the row.
     db.session.execute(sa.update(TASKS).where(TASKS.c.id == made.id).values(task="tests.nosuch"))
     db.session.commit()
     for path in ("/runs/new?task=tests.nosuch", f"/schedules/{made.id}"):
@@ -87,7 +87,7 @@ def test_its_pages_say_so(context: Flask, runner: FlaskCliRunner) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_takes_it_whatever_somebodys_module_accepts(context: Flask, settings: Settings) -> None:
+def test_worker_accepts_json_whatever_a_module_configures(context: Flask, settings: Settings) -> None:
     """A module that changes what workers accept, and what is sent, changes neither for what Beatdesk sends."""
 
     def states() -> list[str]:

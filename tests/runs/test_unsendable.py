@@ -1,4 +1,4 @@
-"""A run that cannot be sent has failed on the page of whoever launched it, and nobody else's waits for it."""
+"""A run that cannot be sent has failed by the time its page is shown, and delays no other run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _by_first_argument(_name: str, args: Any, *_: Any, **__: Any) -> dict[str, s
 
 @pytest.fixture(autouse=True)
 def _router(app: Flask) -> Iterator[None]:
-    """Somebody's, that knows no queue for unlucky numbers."""
+    """A project's router that has no queue for unlucky numbers."""
     with routed(_unlucky):
         yield
 

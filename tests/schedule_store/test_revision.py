@@ -27,7 +27,7 @@ RULES: dict[Kind, dict[str, Any]] = {
     Kind.SOLAR: {"event": "sunset", "latitude": 27.7, "longitude": 85.3},
     Kind.CLOCKED: {"at": "2100-01-01T00:00:00Z"},
 }
-# Why nobody has to hear of a change of these.
+# Columns whose changes need no revision, and why.
 UNWATCHED: dict[sa.Table, dict[str, str]] = {
     TASKS: {
         "description": "read by people only, on pages that look it up each time",

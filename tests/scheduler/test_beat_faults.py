@@ -1,4 +1,4 @@
-"""One broken row stops nobody; neither does a database or a clock that misbehaves."""
+"""One broken row stops no other schedule; neither does a database or a clock that misbehaves."""
 
 from __future__ import annotations
 

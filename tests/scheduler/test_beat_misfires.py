@@ -29,7 +29,7 @@ def test_missed_night(beats: Rig, misfire: str, window: int, fired: int, missed:
     assert beats.dues(made)[fired:] == [at("2027-03-02T03:00:00")]
 
 
-def test_missed_rows_say_how_late_they_were(beats: Rig) -> None:
+def test_missed_runs_show_how_late_they_were(beats: Rig) -> None:
     made = beats.crontab("c", "0 3 * * *", saved=NIGHT, details={"misfire": "skip"})
     time = FakeTime(MORNING)
     drive(beats.leading(time), time, MORNING)

@@ -72,8 +72,8 @@ def test_a_pause_that_is_added_holds_at_once_and_one_that_is_deleted_no_more(bea
     number = pause(beats, BEGIN + hours(1.5), None)
     core.step(woken=True)
     with beats.engine.connect() as connection:
-        told = connection.execute(sa.text("SELECT revision FROM beats ORDER BY started_at DESC")).scalar()
-    assert told == row(beats, number).revision
+        revision = connection.execute(sa.text("SELECT revision FROM beats ORDER BY started_at DESC")).scalar()
+    assert revision == row(beats, number).revision
     drive(core, time, BEGIN + hours(2.5))
     beats.execute("DELETE FROM pauses")
     core.step(woken=True)
@@ -107,7 +107,7 @@ def test_what_came_due_is_made_up_for_as_was_chosen(beats: Rig, on_resume: str, 
 
 
 @pytest.mark.each_database
-def test_ended_by_somebody_and_what_beat_skipped_before_it_heard_of_that_runs(beats: Rig) -> None:
+def test_runs_skipped_before_beat_noticed_the_end_are_caught_up(beats: Rig) -> None:
     made = beats.crontab("c", "0 * * * *", saved=BEGIN)
     number = pause(beats, BEGIN)
     time = FakeTime(BEGIN)

@@ -1,4 +1,4 @@
-"""No run is lost, whoever created it and whatever is away."""
+"""No run is lost, whatever created it and whichever server is down."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def ordered_by_priority_and_counted(story: Story) -> None:
     go_on = story.busy()
     first, last = story.noted("n-low", priority=1), story.noted("n-high", priority=9)
     wait_for(
-        lambda: broker.queue_depths(["nobody", "beatdesk", "none"]) == {"nobody": None, "beatdesk": 2, "none": None}
+        lambda: broker.queue_depths(["unknown", "beatdesk", "none"]) == {"unknown": None, "beatdesk": 2, "none": None}
     )
     assert "beatdesk" in story.operator.get("/queues").text
     go_on()

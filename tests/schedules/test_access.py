@@ -52,6 +52,6 @@ def test_a_post_without_a_token_is_refused(scheduler: Visitor, number: int) -> N
 
 
 @pytest.mark.parametrize("number", ["0", "4711", "99999999999999999999"])
-def test_nobody_elses_number_is_not_found(scheduler: Visitor, number: str) -> None:
+def test_unknown_number_is_not_found(scheduler: Visitor, number: str) -> None:
     assert scheduler.get(f"/schedules/{number}").status_code == 404
     assert scheduler.post(f"/schedules/{number}/enable").status_code == 404

@@ -110,8 +110,8 @@ def test_skipping_again_skips_the_one_after_it(
     operator.post(f"/schedules/{number}/unskip")
     assert runs(app) == []
     # Live pages hear of it.
-    told = [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)]
-    assert told == [{first}, {second}, {first, second}]
+    announced = [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)]
+    assert announced == [{first}, {second}, {first, second}]
     assert operator.read("/schedules")["schedules"][0]["next_due_at"] == times[0]
 
 

@@ -87,7 +87,7 @@ def test_a_celery_app_that_loads_it_comes_to_the_same_due_times(given: dict[str,
         assert abs(next_by_celery(entry.schedule, last + passed) - following) < timedelta(seconds=1)
 
 
-def test_the_module_has_the_zone_of_most_crontabs_and_says_where_another_one_was_meant() -> None:
+def test_module_has_the_time_zone_of_most_crontabs_and_marks_the_others() -> None:
     berlin = [define(name, timezone="Europe/Berlin", **AT_EIGHT) for name in "ab"]
     others = [define(name, timezone="UTC", enabled=name == "c", **AT_EIGHT) for name in "cdef"]
     text = source(*berlin, *others)
@@ -108,7 +108,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_what_differs_from_the_defaults_is_said_in_the_entry_or_in_a_comment(name: str) -> None:
+def test_values_other_than_defaults_are_in_the_entry_or_a_comment(name: str) -> None:
     plain = define("x", **DAY).snapshot()
     without, text = to_source([plain]), to_source([{**plain, name: OTHER[name]}])
     lines = sorted(set(text.splitlines()) - set(without.splitlines()))
@@ -120,7 +120,7 @@ def test_what_differs_from_the_defaults_is_said_in_the_entry_or_in_a_comment(nam
     assert "no equivalent" not in without
 
 
-def test_where_messages_go_and_a_pause_are_said_too() -> None:
+def test_destinations_and_pauses_are_exported_too() -> None:
     headers = {"site": "a", "password": "hush"}
     text = source(define("x", **DAY), exchange="media", routing_key="video", headers=headers, paused=True)
     options = loaded(text).schedule["x"].options

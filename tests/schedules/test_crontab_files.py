@@ -33,7 +33,7 @@ def when(fields: str) -> Given:
     return from_crontab(f"{fields} add 1 2", "UTC", {})[0]
 
 
-def test_the_user_column_of_a_system_wide_table_is_left_out_and_said() -> None:
+def test_user_column_of_system_wide_table_is_left_out_and_reported() -> None:
     assert guess(SYSTEM) == "crontab"
     found = from_crontab(SYSTEM, "UTC", {"": "people.send_birthday_emails"})
     assert [(one.name, one.fields["crontab"]) for one in found] == [
@@ -73,7 +73,7 @@ def test_a_table_of_one_person_keeps_its_commands_whole() -> None:
         ("@DAILY", "@daily", ""),
     ],
 )
-def test_fields_mean_what_cron_means_and_differences_are_said(cron: str, celery: str, said: str) -> None:
+def test_fields_mean_the_same_as_in_cron_and_differences_are_reported(cron: str, celery: str, said: str) -> None:
     found = when(cron)
     assert found.fields["crontab"] == celery
     assert said in " ".join(found.notes)
@@ -84,7 +84,7 @@ def test_fields_mean_what_cron_means_and_differences_are_said(cron: str, celery:
 @pytest.mark.parametrize(
     ("fields", "count"), [("*/5 * * * * *", 6), ("0 0 12 * * ?", 6), ("0 0 12 ? * MON-FRI 2027", 7)]
 )
-def test_six_and_seven_fields_are_refused_as_what_they_are(fields: str, count: int) -> None:
+def test_it_rejects_six_and_seven_field_cron_expressions(fields: str, count: int) -> None:
     with pytest.raises(Invalid, match=f"This line has {count} fields; a crontab has five"):
         from_crontab(f"{fields} /srv/every", "UTC", {"": "add"})
 

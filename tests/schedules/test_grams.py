@@ -68,7 +68,7 @@ def found(q: str) -> frozenset[int]:
         ("\\slash", {5}),
         ("'quotes' (or) near *", {5}),
         ("add", {1, 2, 3, 4, 5}),
-        ("nobody", set()),
+        ("nothing", set()),
         ("a\0b", set()),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_few_rare_parts_are_asked_for(shares: dict[str, float], parts: list[st
     assert rare_parts("SCHEDULE 77", shares) == [part.upper() for part in parts]
 
 
-def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
+def test_postgresql_knows_which_parts_are_common(context: Flask) -> None:
     if db.engine.dialect.name == "sqlite":
         may_mention("office")
         assert SHARES not in context.extensions

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.each_database
 
 @pytest.fixture
 def scheduler(app: Flask) -> Visitor:
-    """Somebody who may edit schedules."""
+    """A signed-in scheduler."""
     return Visitor(app, "scheduler")
 
 

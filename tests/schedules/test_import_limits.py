@@ -47,7 +47,7 @@ FILES = {
 VALUES, DEEP = "more than 500,000 values", "deeper than 104 levels"
 STEPS = "more than 1,200,000 steps"
 IN_PYTHON = ("names", "dicts", "lists joined", "copies", "branches", "numbers")
-# Each limit, as people are told it.
+# Each limit, with its error message.
 WHY = {
     **dict.fromkeys(("aliases", "merged keys", "many values"), VALUES),
     **{f"{name} in Python": STEPS for name in IN_PYTHON},

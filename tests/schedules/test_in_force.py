@@ -53,7 +53,7 @@ def test_it_waits_at_first(app: Flask, scheduler: Visitor, number: int) -> None:
     assert "hx-get" in answer.text
 
 
-def test_it_says_plainly_that_no_beat_has_answered(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_it_shows_that_no_beat_has_answered(app: Flask, scheduler: Visitor, number: int) -> None:
     with app.app_context():
         db.session.execute(sa.update(ScheduleDetail).values(changed_at=now() - timedelta(seconds=5)))
         db.session.commit()

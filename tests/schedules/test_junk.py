@@ -1,4 +1,4 @@
-"""Whatever somebody sends, the answer is never an error of ours."""
+"""Whatever a request contains, the response is never a server error."""
 
 from __future__ import annotations
 

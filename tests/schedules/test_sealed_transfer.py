@@ -42,7 +42,7 @@ def exported() -> str:
     return export.export("yaml", with_seals=True).text
 
 
-def test_the_export_says_what_is_sealed_and_a_round_trip_is_exact() -> None:
+def test_export_lists_sealed_arguments_and_imports_exactly() -> None:
     text = exported()
     assert "canary" not in text
     assert "#   fetch: args[0], kwargs.login.token\n" in text

@@ -95,7 +95,7 @@ def test_the_page_says_so(scheduler: Visitor, number: int, filled: Filled) -> No
     assert " 08:30 Europe/Berlin, “Sums” 20" in page
 
 
-def test_an_import_withdraws_them_and_says_so(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_import_removes_skips_and_reports_it(app: Flask, scheduler: Visitor, number: int) -> None:
     entry = {"name": "Sums", "task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 9 * * *"}
     entry |= {"timezone": "Europe/Berlin"}
     answer = scheduler.post_json("/schedules/import", {"file": json.dumps([entry]), "apply": True}).get_json()

@@ -80,8 +80,8 @@ def status(found: Stored) -> int:
 
 
 def moment(found: Stored, by: str) -> datetime | None:
-    told: datetime | None = found.row.next_due_at if by == "next" else found.row.last_due_at
-    return told if by == "last" or (found.row.enabled and not found.paused) else None
+    time: datetime | None = found.row.next_due_at if by == "next" else found.row.last_due_at
+    return time if by == "last" or (found.row.enabled and not found.paused) else None
 
 
 def expected(order: Order, rows: list[Stored]) -> list[int]:

@@ -127,10 +127,10 @@ def test_mask_stands_for_what_was_shown_there_and_is_refused_elsewhere() -> None
 
 def test_texts_are_masked_in_every_spelling() -> None:
     texts = conceal(Rule(), [], {"token": CANARY, "secret": 123456, "password": "abc"}).texts
-    told = [CANARY, repr(CANARY), json.dumps(CANARY), json.dumps([CANARY], ensure_ascii=False), "at 123456"]
-    assert "5f3a" not in without(texts, " ".join(told))
-    assert "123456" not in without(texts, " ".join(told))
-    # Too short to be told from other text.
+    spellings = [CANARY, repr(CANARY), json.dumps(CANARY), json.dumps([CANARY], ensure_ascii=False), "at 123456"]
+    assert "5f3a" not in without(texts, " ".join(spellings))
+    assert "123456" not in without(texts, " ".join(spellings))
+    # Too short to be distinguished from other text.
     assert without(texts, "abc") == "abc"
     assert value_without(texts, {"a": [CANARY, 123456, 7]}) == {"a": [MASK, MASK, 7]}
 

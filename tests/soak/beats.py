@@ -65,7 +65,7 @@ class Pair:
 
     def succeeded_by_other(self, former: Process, seconds: float) -> Process:
         """Wait until another one leads; gives it."""
-        wait_for(lambda: self.leader() not in (None, former), seconds=seconds, message="nobody took over")
+        wait_for(lambda: self.leader() not in (None, former), seconds=seconds, message="no beat took over")
         leader = self.leader()
         assert leader is not None
         return leader

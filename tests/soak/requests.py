@@ -1,4 +1,4 @@
-"""Requests that nobody would send by a form of ours: odd fields, queries, headers and bodies, at every route."""
+"""Requests that none of our forms sends: odd fields, queries, headers and bodies, at every route."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
     """R1: Valkey is killed and started again, a worker is killed and replaced every few seconds.
 
     A run may be begun again only if the worker that had begun it was killed. Its effect is its last line. Each kill
-    hits one run in its middle, and perhaps others of the same worker right between that line and telling that it is
+    hits one run in its middle, and perhaps others of the same worker right between that line and reporting that it is
     done: those have their effect twice, unless they ask first whether they had it, as mails do.
     """
     options = ("--concurrency", str(load.concurrency))
