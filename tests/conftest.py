@@ -1,4 +1,4 @@
-"""Fixtures for everyone: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
+"""Shared fixtures: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.compiled import CompiledRule, CompiledTemplates
 from tests.reuse import Reused
 from tests.scheduler.beats import Rig, rig
 from tests.support import BufferedClient
+from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import Settings
 from webapp.execution import emitter
@@ -195,6 +196,30 @@ def beats(app: Flask) -> Iterator[Rig]:
 def client(app: Flask) -> FlaskClient:
     """A browser without JavaScript and without a sign-in."""
     return app.test_client()
+
+
+@pytest.fixture
+def viewer(app: Flask) -> Visitor:
+    """A signed-in person who reads every page."""
+    return Visitor(app, "viewer")
+
+
+@pytest.fixture
+def operator(app: Flask) -> Visitor:
+    """A signed-in person who launches, retries, cancels and pauses."""
+    return Visitor(app, "operator")
+
+
+@pytest.fixture
+def scheduler(app: Flask) -> Visitor:
+    """A signed-in person who edits schedules."""
+    return Visitor(app, "scheduler")
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    """A signed-in person who may do everything."""
+    return Visitor(app, "admin")
 
 
 @pytest.fixture

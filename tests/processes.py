@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import redis as redis_client
 import sqlalchemy as sa
@@ -51,15 +52,20 @@ def _start(arguments: list[str], env: Mapping[str, str], log: Path) -> subproces
     if PRELOADED and not PATCHED.intersection(arguments):
         return preloaded().start(arguments, env, log)
     with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env=env,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return start_program([sys.executable, "-m", *arguments], env, output)
+
+
+def start_program(command: list[str], env: Mapping[str, str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, in the project's folder."""
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 class Process:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.processes import end_group
+from tests.processes import end_group, start_program
 from tests.servers import free_port, wait_for
 from webapp.launcher.bootstrap import RABBITMQ
 
@@ -58,14 +58,7 @@ def rabbitmq(folder: Path) -> Iterator[int]:
 def _running(
     command: list[str], environment: dict[str, str], output: Any = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = start_program(command, environment, output)
     try:
         yield process
     finally:

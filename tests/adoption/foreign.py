@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from celery import Celery
 
-from tests.processes import ROOT, Process, running
+from tests.processes import ROOT, Process, running, start_program
 from tests.servers import wait_for
 
 
@@ -28,15 +27,7 @@ class ForeignWorker(Process):
         self.log = shop.folder / f"{name}.log"
         arguments = ["celery", "-A", "tests.adoption.shop", "worker", "--loglevel", "INFO", *options]
         with self.log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=shop.environment(),
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.popen = start_program([sys.executable, "-m", *arguments], shop.environment(), output)
 
 
 class Shop:

@@ -47,7 +47,7 @@ def _never(entries: list[Entry]) -> None:
 
 
 def asked(run_id: str = "a", **more: Any) -> Any:
-    """A request as whoever executes a task has it."""
+    """A request as a running task has it."""
     return SimpleNamespace(**{"id": run_id, "retries": 0, "hostname": "w@h", "task": "add", **more})
 
 

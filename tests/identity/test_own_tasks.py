@@ -56,11 +56,6 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
 
 
 @pytest.fixture
-def admin(app: Flask) -> Visitor:
-    return Visitor(app, "admin")
-
-
-@pytest.fixture
 def numbers(admin: Visitor) -> tuple[int, int]:
     """The numbers of a schedule of an own task, and of one of another task."""
     own = admin.post_json("/schedules", {**FIELDS, **CALL, "name": "Own"})

@@ -9,7 +9,6 @@ from flask import Flask
 
 from tests.browser import server
 from tests.servers import wait_for
-from tests.visitors import Visitor
 
 
 @pytest.fixture
@@ -20,9 +19,3 @@ def address(app: Flask) -> Iterator[str]:
         hub = app.extensions.get("live")
         if hub is not None:
             wait_for(lambda: hub.reader_count == 0, message="the reader did not end")
-
-
-@pytest.fixture
-def viewer(app: Flask) -> Visitor:
-    """A signed-in viewer."""
-    return Visitor(app, "viewer")

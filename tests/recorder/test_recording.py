@@ -14,23 +14,17 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.runs.making import make_run, make_runs
+from tests.runs.making import make_run, make_runs, record
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import create_engine, now
 from webapp.extensions import db
-from webapp.recorder import recording
 from webapp.run_store import claims
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
 pytestmark = pytest.mark.each_database
-
-
-def record(*entries: Entry) -> None:
-    with db.engine.begin() as connection:
-        recording.apply(connection, entries)
 
 
 def test_batch_with_many_of_every_event_is_applied(context: Flask) -> None:

@@ -1,4 +1,4 @@
-"""Rows of `runs` for tests, written directly, and deliveries of their messages."""
+"""Rows of `runs` for tests, written directly, deliveries of their messages, and entries of the stream."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from celery.app.trace import build_tracer
 from webapp.database.engine import now
 from webapp.execution import run_task
 from webapp.extensions import celery, db
+from webapp.recorder import recording
+from webapp.run_store.events import Entry
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, RunState
 
@@ -55,3 +57,9 @@ def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = Non
     task.__trace__ = build_tracer(task.name, task, app=celery)
     request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}
     return task.__trace__(task_id, args, {} if kwargs is None else kwargs, request)
+
+
+def record(*entries: Entry) -> bool:
+    """Apply entries of the stream as the recorder does; returns whether a schedule was paused."""
+    with db.engine.begin() as connection:
+        return recording.apply(connection, entries)

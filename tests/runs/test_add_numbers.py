@@ -19,11 +19,6 @@ from webapp.run_store.states import RunState
 JSON = "application/json"
 
 
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
-
-
 def the_run() -> Run:
     return fresh(Run, db.session.scalars(sa.select(Run.id)).one())
 

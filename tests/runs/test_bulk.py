@@ -23,11 +23,6 @@ from webapp.runs.list import bulk
 pytestmark = pytest.mark.each_database
 
 
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
-
-
 def confirm(visitor: Visitor, path: str) -> dict[str, str]:
     """The hidden fields of the page that asks."""
     text = visitor.get(path).text

@@ -27,11 +27,6 @@ from webapp.run_store.states import RunState
 from webapp.runs import control
 
 
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
-
-
 def audited(action: str) -> list[tuple[str, str]]:
     with reading():
         rows = db.session.execute(sa.select(AuditEntry).where(AuditEntry.action == action)).scalars()

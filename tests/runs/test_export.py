@@ -22,11 +22,6 @@ from webapp.runs.list.export import FIELDS, harmless
 pytestmark = pytest.mark.each_database
 
 
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
-
-
 def strict(text: str) -> Any:
     """The value of JSON text in which nothing is Python's own."""
 

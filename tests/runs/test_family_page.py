@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from flask import Flask
-
 from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.visitors import Visitor
 from webapp.run_store.states import Origin, RunState
-
-
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
 
 
 def make_group(count: int, root_id: str, **values: str) -> list[str]:

@@ -14,11 +14,6 @@ from webapp.database.engine import now
 from webapp.run_store.states import RunState
 
 
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
-
-
 def links(text: str, label: str) -> str:
     """The address behind a link with that text."""
     found = re.search(rf'href="([^"]+)"[^>]*>(?:\s*<svg(?:(?!</svg>).)*</svg>)?\s*{label}', text, re.DOTALL)

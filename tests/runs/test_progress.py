@@ -9,12 +9,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.runs.making import make_run
+from tests.runs.making import make_run, record
 from tests.support import fresh, reading
 from webapp.database.engine import now
 from webapp.execution import reporting
 from webapp.extensions import db
-from webapp.recorder import recording
 from webapp.run_store.events import Entry, Event
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
@@ -27,11 +26,6 @@ def entry(
     run_id: str, event: Event, seconds: float = 0.0, entry: str = "1-0", attempt: int = 0, **what: object
 ) -> Entry:
     return Entry(run_id, event, attempt, now() + timedelta(seconds=seconds), text=json.dumps(what), entry_id=entry)
-
-
-def record(*entries: Entry) -> None:
-    with db.engine.begin() as connection:
-        recording.apply(connection, entries)
 
 
 def lines(run_id: str) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
@@ -19,11 +18,6 @@ from webapp.runs.retention import service
 
 PATH = "/runs/retention"
 TYPED = {"days_succeeded": "7", "days_failed": "", "days_missed": "90"}
-
-
-@pytest.fixture
-def admin(context: Flask) -> Visitor:
-    return Visitor(context, "admin")
 
 
 def audited() -> list[AuditEntry]:

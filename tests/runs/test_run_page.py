@@ -15,11 +15,6 @@ from webapp.database.engine import now
 from webapp.run_store.states import Origin, RunState
 
 
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
-
-
 def test_it_shows_the_whole_run(viewer: Visitor) -> None:
     at = now()
     run_id = make_run(

@@ -25,11 +25,6 @@ from webapp.run_store.states import RunState
 pytestmark = pytest.mark.each_database
 
 
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
-
-
 def unconfirmed(**values: Any) -> str:
     return make_run(RunState.UNCONFIRMED, queue="shop", sent_at=now(), sends=1, reason="no result came", **values)
 

@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 
 Filled = Callable[..., dict[str, Any]]
 
 READING = ["/schedules", "/schedules/{}", "/schedules/{}/in-force"]
 OPERATING = ["pause", "resume"]
 EDITING = ["", "enable", "disable", "delete"]
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def test_a_viewer_reads_and_changes_nothing(visit: Callable[[str], Visitor], number: int, filled: Filled) -> None:

@@ -27,11 +27,6 @@ Filled = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def operator(visit: Callable[[str], Visitor]) -> Visitor:
-    return visit("operator")
-
-
-@pytest.fixture
 def number(scheduler: Visitor, filled: Filled) -> int:
     return number_of(scheduler.post("/schedules", filled(queue="slow", expire_seconds="60")))
 

@@ -13,22 +13,16 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
-from tests import servers
-from webapp import create_app
 from webapp.recurrence import due_times
 from webapp.schedule_store.definition import DEFAULTS, Definition
 from webapp.schedules.sources.python.export import to_source
 from webapp.schedules.validation import examine
 
+pytestmark = pytest.mark.usefixtures("registered_tasks")
+
 NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 DAY = {"task": "add", "kind": "interval", "every": 1, "period": "days", "args": [1, 2]}
 AT_EIGHT = {"task": "add", "kind": "crontab", "crontab": "0 8 * * *", "args": [1, 2]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    """The registry of tasks is the Celery app's, which an application sets up."""
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def define(name: str, **given: Any) -> Definition:

@@ -7,21 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_source
 from webapp.schedules.sources.python.values import RUN_IT
 from webapp.schedules.sources.reading import guess
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.usefixtures("registered_tasks")
+
 IMPORTS = "from celery.schedules import crontab\n"
 FIRST = "'a': {'task': 'add', 'schedule': 60}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def entries(text: str, timezone: str = "") -> dict[str, Given]:

@@ -22,12 +22,6 @@ from webapp.schedules import service
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"
 
 
-@pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    """A signed-in scheduler."""
-    return Visitor(app, "scheduler")
-
-
 def make(app: Flask, *wishes: dict[str, Any]) -> list[int]:
     base = {"task": "add", "kind": "crontab", "args": [1, 2], "timezone": "UTC"}
     with app.app_context():

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.reading import Asked, guess, read
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
+
+pytestmark = pytest.mark.usefixtures("registered_tasks")
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SYSTEM = (
@@ -22,11 +22,6 @@ SYSTEM = (
     "47 6\t* * 7\troot\ttest -x /usr/sbin/anacron\n"
     "*/5 * * * * deploy /usr/bin/python /home/u/logger.py > /dev/null\n"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def when(fields: str) -> Given:

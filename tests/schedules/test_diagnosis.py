@@ -24,11 +24,6 @@ DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    return Visitor(app, "scheduler")
-
-
-@pytest.fixture
 def number(app: Flask) -> int:
     """A schedule that is old enough, with everything that it takes to run."""
     fields = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "30 8 * * *", "timezone": "Europe/Berlin"}

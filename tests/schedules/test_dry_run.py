@@ -17,11 +17,6 @@ from webapp.schedules import service
 
 
 @pytest.fixture
-def operator(app: Flask) -> Visitor:
-    return Visitor(app, "operator")
-
-
-@pytest.fixture
 def path(app: Flask) -> str:
     """A schedule for the queue `slow`, and a worker of that."""
     fields = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "30 8 * * *", "timezone": "Europe/Berlin"}

@@ -26,11 +26,6 @@ pytestmark = pytest.mark.each_database
 Filled = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
-
-
 def find(app: Flask, number: int) -> Stored:
     with app.app_context():
         found = stored.find(db.session, number)

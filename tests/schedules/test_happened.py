@@ -19,12 +19,6 @@ from webapp.schedules.calendar import past
 pytestmark = pytest.mark.each_database
 
 
-@pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    """A signed-in scheduler."""
-    return Visitor(app, "scheduler")
-
-
 @pytest.fixture(autouse=True)
 def hour(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """The calendar is looked at at ten past noon in UTC; gives that noon."""

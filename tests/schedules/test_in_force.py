@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store.beat_models import Beat
@@ -17,11 +17,6 @@ from webapp.schedule_store.models import ScheduleDetail
 pytestmark = pytest.mark.each_database
 
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def beat(app: Flask, *, behind: int = 0, seconds: float = 0.2, seen: datetime | None = None) -> None:

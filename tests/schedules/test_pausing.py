@@ -27,11 +27,6 @@ def number(scheduler: Visitor, filled: Filled) -> int:
     return number_of(scheduler.post("/schedules", filled(tags="reports", crontab="0 * * * *")))
 
 
-@pytest.fixture
-def operator(visit: Callable[[str], Visitor]) -> Visitor:
-    return visit("operator")
-
-
 def later(**length: float) -> str:
     return (now() + timedelta(**length)).isoformat()
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.recurrence import Crontab, Recurrence, due_times
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata
@@ -22,6 +20,8 @@ from webapp.schedules.sources.python.values import RUN_IT
 from webapp.schedules.sources.reading import guess
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
+
+pytestmark = pytest.mark.usefixtures("registered_tasks")
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = """
@@ -49,12 +49,6 @@ app.conf.beat_schedule = {
     "none": {"task": "add"},
 }
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    """The registry of tasks is the Celery app's, which an application sets up."""
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def fields(found: list[Given]) -> dict[str, dict[str, Any]]:

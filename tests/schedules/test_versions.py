@@ -10,17 +10,12 @@ import sqlalchemy as sa
 from celery.schedules import crontab
 from flask import Flask
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleDetail, ScheduleVersion
 from webapp.schedules import history, service
 
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def test_versions_show_changes_and_can_be_restored(app: Flask, scheduler: Visitor, number: int) -> None:
