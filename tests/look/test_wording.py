@@ -1,4 +1,4 @@
-"""Retired wording: phrases that were replaced and must not come back, on pages, in messages or in emails."""
+"""Retired wording: phrases that were replaced and must not come back, on pages, in messages, emails or documents."""
 
 from __future__ import annotations
 
@@ -82,6 +82,9 @@ RETIRED = (
     "it is told",
     "what it was",
 )
+# Words without a subject, where a text should name who or what acts: not in documents either.
+VAGUE = re.compile(r"(?<![\w.@])(whoever|somebody|nobody|reckon(s|ed|ing)?)(?![\w@])", re.IGNORECASE)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Labels that are words of everyday use elsewhere: only where such a word is the whole label.
 RETIRED_LABELS = ("Words", "Who", "Did", "To what", "Spread", "holds")
 BUTTONS = re.compile(r">\s*(\{\{[^}]*\}\}\s*)?Show\s*</button>")
@@ -137,6 +140,12 @@ def test_messages_have_no_retired_wording() -> None:
         if PHRASES.search(text)
     }
     assert found == NAMES
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_who_or_what_acts(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert [f"{number}: {line}" for number, line in enumerate(lines, 1) if VAGUE.search(line)] == []
 
 
 @pytest.mark.parametrize(
