@@ -1,4 +1,4 @@
-"""Templates and routes compiled once for all tests: each test has an application of its own, which would do it anew."""
+"""Templates and routes compiled once for all tests, because each test builds an application of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applications whose broker or Redis is not there."""
+"""Applications whose broker or Redis is down."""
 
 from __future__ import annotations
 

@@ -77,11 +77,11 @@ class Process:
         self.popen = _start(arguments, environment(settings, **more), self.log)
 
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace")
 
     def stacks(self) -> str:
-        """What all its threads, and its children's, are doing, at the end of what it has printed."""
+        """The stacks of all its threads, and its children's, at the end of its output."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGUSR2)
         wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it printed no stack")
@@ -98,7 +98,7 @@ class Process:
         self.popen.send_signal(number)
 
     def end(self, seconds: float = 15.0) -> int:
-        """SIGTERM, then SIGKILL to whatever is left; gives the exit code."""
+        """SIGTERM, then SIGKILL to whatever is left; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
             with suppress(subprocess.TimeoutExpired):

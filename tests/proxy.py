@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, closed and blocked: outages without ending the server."""
+"""A proxy in front of a server that can cut, refuse and block connections: outages without stopping the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 class Way(Enum):
-    """What the proxy does with connections."""
+    """The modes of the proxy."""
 
     OPEN = "forwards both ways"
     CLOSED = "refuses; those that were there are cut"

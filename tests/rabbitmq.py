@@ -1,4 +1,4 @@
-"""A real RabbitMQ of this test run: Debian's package, started apart from the machine's own."""
+"""A real RabbitMQ for this test run: Debian's package, separate from the machine's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webapp.launcher.bootstrap import RABBITMQ
 
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[int]:
-    """A server with the user guest; gives its port. Takes about five seconds to start."""
+    """A server with the user guest; yields its port. Takes about five seconds to start."""
     port, epmd_port = free_port(), free_port()
     environment = {
         "PATH": f"{os.environ['PATH']}:/usr/sbin",

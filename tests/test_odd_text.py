@@ -1,4 +1,4 @@
-"""Text that no table or page can hold, put into every place that takes text from outside: escaped or refused."""
+"""Text that no table or page can store, in every place that takes text from outside: escaped or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue is never named like what the broker or Celery keeps for itself, wherever it is named."""
+"""A queue never has a name that the broker or Celery reserves, wherever it is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot work is refused at the start, in one line, by every command."""
+"""An impossible configuration is refused at the start, in one line, by every command."""
 
 from __future__ import annotations
 

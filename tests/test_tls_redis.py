@@ -1,4 +1,4 @@
-"""`rediss://` alone, as the README writes it, serves every part of an installation, and checks certificates."""
+"""`rediss://` alone, as in the README, serves every part of an installation, and verifies certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Valkey server that can be away, be killed and come back on its port with its data."""
+"""A Valkey server that can be down, be killed, and come back on its port with its data."""
 
 from __future__ import annotations
 

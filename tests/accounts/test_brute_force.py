@@ -18,7 +18,7 @@ LIMIT = 10
 
 
 def fail(app: Flask, times: int, *, email: str = "maya@example.com", address: str | None = None) -> list[int]:
-    """So many wrong passwords, from one address or each from another; gives the answers' statuses."""
+    """So many wrong passwords, from one address or each from another; returns the answers' statuses."""
     return [
         Visitor(app, address=address or f"198.51.100.{number}").sign_in(email, WRONG).status_code
         for number in range(times)

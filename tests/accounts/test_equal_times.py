@@ -33,7 +33,7 @@ def production(settings: Settings) -> Iterator[Flask]:
 
 
 def apart(clock: Clock, rounds: int, known: Call, unknown: Call) -> float:
-    """How many seconds more the known one takes: the median of pairs. Each goes first in half of them."""
+    """The seconds that the known one takes longer: the median of pairs. Each is first in half of them."""
     differences = []
     for number in range(rounds):
         pair = ((known, 1), (unknown, -1)) if number % 2 else ((unknown, -1), (known, 1))

@@ -65,7 +65,7 @@ def routes(app: Flask, methods: tuple[str, ...]) -> list[tuple[str, Rule]]:
 
 
 def fingerprint(app: Flask) -> dict[str, int]:
-    """How many rows each table has."""
+    """The number of rows by table."""
     with app.app_context():
         counts = {
             table.name: db.session.scalar(sa.select(sa.func.count()).select_from(table)) or 0

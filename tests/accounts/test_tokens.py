@@ -1,4 +1,4 @@
-"""Programs that act as a person by a bearer token: where it counts, what it may do, and when it ends."""
+"""Programs that act as a person by a bearer token: where it is accepted, what it permits, and when it expires."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Shop:
         self.ledger = folder / "shop-ledger.txt"
 
     def environment(self) -> dict[str, str]:
-        """What its processes find in their environment; none of Beatdesk's settings."""
+        """The environment of its processes, without Beatdesk's settings."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("BEATDESK_")}
         given |= {"PYTHONPATH": str(ROOT), "SHOP_BROKER": self.broker_url, "SHOP_LEDGER": str(self.ledger)}
         return given | ({"SHOP_BACKEND": self.backend} if self.backend else {})
@@ -74,10 +74,10 @@ class Shop:
             app.close()
 
     def send(self, task: str, *args: Any, **options: Any) -> str:
-        """Send one of its messages as its own code would; gives the id."""
+        """Send one of its messages as its own code would; returns the id."""
         with self.client() as app:
             return str(app.send_task(task, args, **options).id)
 
     def executed(self) -> Counter[str]:
-        """How often each line was written into the ledger."""
+        """The count of each line in the ledger."""
         return Counter(self.ledger.read_text().splitlines() if self.ledger.exists() else ())

@@ -1,4 +1,4 @@
-"""Runs on a queue that another project's worker consumes: sent once, and settled by what can be known."""
+"""Runs on a queue that another project's worker consumes: sent once, and settled by the available evidence."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def shop(settings: Settings) -> Shop:
 
 
 def consumed(name: str) -> list[str]:
-    """What a worker of ours consumes, as it said last."""
+    """The queues that our worker consumes, as last reported."""
     with reading():
         query = sa.select(Worker.queues).where(Worker.name.startswith(f"{name}@"), Worker.stopped_at.is_(None))
         found: list[str] = json.loads(db.session.scalars(query).one())

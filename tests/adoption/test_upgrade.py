@@ -1,4 +1,4 @@
-"""What waited in Celery's default queue, which Beatdesk used before, is taken after the upgrade, once."""
+"""Messages that wait in Celery's default queue, which Beatdesk used before, are executed once after the upgrade."""
 
 from __future__ import annotations
 

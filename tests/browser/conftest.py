@@ -21,7 +21,7 @@ def live_server(app: Flask) -> Iterator[str]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser complained about so far. A test that provokes errors takes those out."""
+    """The errors that the browser has reported so far. A test that provokes errors removes those."""
     return []
 
 

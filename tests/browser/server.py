@@ -44,7 +44,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
-    """Serve the application on a free port; gives its address without a slash at the end."""
+    """Serve the application on a free port; yields its address without a slash at the end."""
 
     def closed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         """The application's answer, closed whatever happens: this server leaves it open when the browser has gone."""

@@ -1,4 +1,4 @@
-"""What an open page says when something dies: soon, by itself, with push and without, and no longer than it is true."""
+"""An open page shows that a process died: soon, without a reload, with and without push, and only while it is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that stay up to date, in a real browser: by push, by polling, and what their sign says of it."""
+"""Live pages in a real browser: by push, by polling, and the live indicator."""
 
 from __future__ import annotations
 

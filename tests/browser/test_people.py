@@ -1,4 +1,4 @@
-"""The pages about people in a browser: nothing for axe to find, and they work with JavaScript switched off."""
+"""The pages about people in a browser: no findings of axe, and they work without JavaScript."""
 
 from __future__ import annotations
 

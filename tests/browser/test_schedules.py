@@ -31,7 +31,7 @@ SUMS = {"task": "add", "args": [1, 2], "timezone": "Europe/Berlin"}
 
 @pytest.fixture
 def number(app: Flask) -> int:
-    """One schedule of each kind; gives the crontab's number."""
+    """One schedule of each kind; returns the crontab's number."""
     kinds: list[dict[str, Any]] = [
         {"kind": "crontab", "crontab": "30 2 * * *", "tags": "nightly", "description": "Every night."},
         {"kind": "interval", "every": 10, "period": "minutes", "enabled": False},

@@ -54,7 +54,7 @@ def test_other_databases_have_no_file(url: str) -> None:
 def test_the_launcher_knows_an_admin_that_is_there(
     tmp_path: Path, databases: servers.Databases, valkey_url: str
 ) -> None:
-    """What it takes from the command's output, or else it would print the password again."""
+    """The launcher's reading of the command's output; with a mistake in it the password would be printed again."""
     settings = servers.settings(databases.sqlite(), valkey_url, data=tmp_path)
     given = settings.with_changes(admin_email="boss@example.com", admin_password="seven quiet bicycles")
     runner = create_app(given).test_cli_runner()

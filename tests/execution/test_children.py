@@ -1,4 +1,4 @@
-"""What the processes of a pool begin with."""
+"""The state of a pool's new processes."""
 
 from __future__ import annotations
 

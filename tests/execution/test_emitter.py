@@ -1,4 +1,4 @@
-"""What a worker tells: ends at once, beginnings a moment later or with the end, and nothing less with Redis away."""
+"""A worker emits ends immediately, starts a moment later or with the end, and loses nothing while Redis is down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every run that began ends, whatever its task raises, sets by hand or derives from; as its worker emits it."""
+"""Every started run ends, whatever its task raises, sets by hand or derives from; as its worker emits it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make() -> Iterator[Make]:
 
 @pytest.fixture
 def execute(context: Flask, redis: redis_client.Redis, valkey_url: str) -> Iterator[Execute]:
-    """Executes a task as its run and records what that emitted; gives the row."""
+    """Executes a task as its run and records what that emitted; yields the row."""
     recorder = Recorder(db.engine, valkey_url)
     recorder.step()
 

@@ -1,4 +1,4 @@
-"""Exceptions keep name and text, also those that Celery replaces and those that cannot say anything."""
+"""Exceptions keep their name and text, including those that Celery replaces and those without a representation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_wrapper_names_the_original_exception() -> None:
 
 
 def traced(task: Any) -> list[str]:
-    """What receivers of Celery's signals can say of how a task ended."""
+    """The end of a task, as receivers of Celery's signals get it."""
     app, said = Celery(broker="memory://", backend="cache+memory://", set_as_current=False), []
 
     def failed(exception: BaseException, **_: Any) -> None:

@@ -16,7 +16,7 @@ from webapp.run_store.events import STREAM, Entry, Event
 
 @pytest.fixture
 def refused() -> list[Entry]:
-    """What may not have arrived."""
+    """The entries that may not have arrived."""
     return []
 
 

@@ -24,7 +24,7 @@ Execute = Callable[[Task], list[Entry]]
 
 @pytest.fixture
 def execute(context: Flask, redis: redis_client.Redis) -> Iterator[Execute]:
-    """Executes a task as a worker does; returns the ends that it emitted."""
+    """Executes a task as a worker does; yields the ends that it emitted."""
     made: list[str] = []
 
     def run(task: Task) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""What tasks log and print becomes lines of their runs on each pool, and the worker's log stays as its level says."""
+"""Log records and output of tasks become log lines of their runs on each pool; the worker's log keeps its level."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def attack_of(name: str) -> Attack:
 
 
 def facts() -> tuple[int, int, list[Any]]:
-    """What an attack would change: the runs, the versions, and the schedules."""
+    """Everything that an attack would change: the runs, the versions, and the schedules."""
     with reading():
         rows = db.session.execute(sa.select(TASKS.c.name, TASKS.c.task, TASKS.c.enabled).order_by(TASKS.c.id))
         return counted(Run), counted(ScheduleVersion), [tuple(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What is refused is in the audit, with who and how often, and cannot fill it."""
+"""Refusals are audited with person and count, and cannot fill the audit."""
 
 from __future__ import annotations
 

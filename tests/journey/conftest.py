@@ -65,7 +65,7 @@ class Beatdesk:
         return READY.search(self._file("stdout").read_text())
 
     def mails(self) -> int:
-        """How many mails lie in its mailbox. Its page would say so too; to ask for that over and over is a load."""
+        """The number of emails in its mailbox. Loading its page again and again would cost too much."""
         return len(list((self.data / "mailbox").glob("*.eml")))
 
     def stop(self) -> tuple[float, list[str]]:

@@ -1,4 +1,4 @@
-"""`make audit`: nothing locked or vendored is left out, and nothing that was not checked counts as checked."""
+"""`make audit` covers everything locked and vendored, and nothing unchecked counts as checked."""
 
 from __future__ import annotations
 

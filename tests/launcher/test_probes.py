@@ -1,4 +1,4 @@
-"""What is said to be missing is what `/readyz` says."""
+"""The missing parts that `make run` names are those of `/readyz`."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What cannot work is said in one line, and nothing is left running."""
+"""An impossible start is refused with one line, and leaves no process running."""
 
 import socket
 

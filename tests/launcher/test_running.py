@@ -1,4 +1,4 @@
-"""What a start gives to the processes, keeps for the next start, and does when a process ends."""
+"""The environment that a start gives to processes, the data it keeps, and restarts of processes that end."""
 
 import signal
 import smtplib
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def environment(project: Project) -> dict[str, str]:
-    """What the Procfile's processes were given; `release` and `web` wrote it down."""
+    """The environment of the Procfile's processes, as `release` and `web` wrote it down."""
     lines = "".join((project.root / name).read_text() for name in ("environ.txt", "web.txt")).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 

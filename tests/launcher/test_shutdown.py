@@ -1,4 +1,4 @@
-"""However it is ended, nothing is left running."""
+"""No process is left running, however the launcher is stopped."""
 
 import signal
 

@@ -13,7 +13,7 @@ from tests.servers import wait_for
 
 @pytest.fixture
 def address(app: Flask) -> Iterator[str]:
-    """Where the application is served; with the test its streams end."""
+    """The address of the application; its streams end with the test."""
     with server.serving(app) as address:
         yield address
         hub = app.extensions.get("live")

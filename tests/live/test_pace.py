@@ -1,4 +1,4 @@
-"""How often a stream may say that there is news."""
+"""The rate at which a stream may push."""
 
 from __future__ import annotations
 

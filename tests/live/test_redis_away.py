@@ -1,4 +1,4 @@
-"""Streams while Redis is away: they say so, and say when it is back."""
+"""Streams report that Redis is down, and when it is back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stream says, and for how long."""
+"""The events of a stream, and when it ends."""
 
 from __future__ import annotations
 

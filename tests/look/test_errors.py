@@ -1,4 +1,4 @@
-"""What people see when something fails."""
+"""The error pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How moments, durations, counts and JSON read."""
+"""The formats of times, durations, counts and JSON."""
 
 from __future__ import annotations
 

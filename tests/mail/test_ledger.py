@@ -1,4 +1,4 @@
-"""The mail ledger: once each, and an honest word about every outcome. Real database, real SMTP."""
+"""The rows of emails: each is sent once, and each outcome is recorded. Real database, real SMTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each answer of a server means for the mail."""
+"""The meaning of each SMTP reply for the email."""
 
 from __future__ import annotations
 

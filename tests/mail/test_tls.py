@@ -1,4 +1,4 @@
-"""TLS is verified or there is no mail; and signing in."""
+"""TLS is verified, or no email is sent; signing in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two installations never share a Redis database or a broker: a process that finds the other's mark there ends."""
+"""Two installations never share a Redis database or a broker: a process that finds another's mark stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each process of an installation ends where it finds another one's mark: at its start, or once the server is back."""
+"""Each process stops at the mark of another installation: at its start, or once the server is back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def theirs(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def _left(client: redis_client.Redis) -> tuple[int, int, int]:
-    """How many messages and entries lie there, and how many readers the entries have."""
+    """The numbers of messages, entries and readers there."""
     return client.llen(DEFAULT_QUEUE), client.xlen(STREAM), len(client.xinfo_groups(STREAM))
 
 

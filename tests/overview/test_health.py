@@ -1,4 +1,4 @@
-"""What is wrong, and since when: read from rows and Redis, on both databases, and shown first on every page."""
+"""Current problems and their start: read from rows and Redis, on both databases, and shown first on every page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def signs(context: Flask, redis: redis_client.Redis) -> Callable[[], dict[str, Sign]]:
-    """What is wrong now, by key. Everything is there to begin with."""
+    """Current problems, by key. At first every part answers."""
     everything_is_there(redis)
 
     def look() -> dict[str, Sign]:

@@ -1,4 +1,4 @@
-"""`/readyz`: 200 only when everything that a run needs is there, and never slow."""
+"""`/readyz`: 200 only if everything that a run needs is available, and never slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that accept and say nothing: pages answer all the same, beat goes on, and everything recovers."""
+"""Servers that accept connections and hang: pages still answer, beat continues, and everything recovers."""
 
 from __future__ import annotations
 

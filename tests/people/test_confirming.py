@@ -1,4 +1,4 @@
-"""Registration is no relay: what a mail says, and which addresses get more than the first."""
+"""Registration is no relay: the content of emails, and which addresses get more than the first one."""
 
 from __future__ import annotations
 

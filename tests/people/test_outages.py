@@ -1,4 +1,4 @@
-"""Registering never depends on what sends the mail."""
+"""Registering does not depend on the servers that send the email."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.each_database
 
 @pytest.fixture(params=["form", "json"])
 def send(request: pytest.FixtureRequest, app: Flask) -> Any:
-    """Registers by a form or by JSON; gives the answer."""
+    """Registers by a form or by JSON; returns the answer."""
 
     def by_form(**fields: str) -> Any:
         return Visitor(app).post("/register", {**FIELDS, **fields}, page="/register")

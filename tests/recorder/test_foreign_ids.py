@@ -1,4 +1,4 @@
-"""What other programs send is recorded and never refused; what the broker delivers twice is executed once."""
+"""Messages of other programs are recorded and never refused; a redelivery is executed once."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_run_of_ours_is_executed_once_however_its_message_comes(task: Task) ->
 
 
 def test_a_message_of_a_version_that_did_not_name_runs_is_its_rows(task: Task) -> None:
-    """What a task had sent before the upgrade, and beat has sent again since."""
+    """A run that a task sent before the upgrade, and that beat has sent again since."""
     run_id = make_run(RunState.QUEUED, id=RANDOM, task=task.name, origin=Origin.TASK)
     assert deliver(task, run_id, beatdesk_run=run_id).retval == 1
     assert deliver(task, run_id, beatdesk_received=now().timestamp()).info.state == states.IGNORED

@@ -1,4 +1,4 @@
-"""What holds for every recurrence, shown on generated ones."""
+"""Properties of every recurrence, tested on generated ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be sent a second time: one rule, in Python for one run and in SQL for many."""
+"""Which runs may be sent a second time: one rule, in Python for one run and in SQL for many."""
 
 from __future__ import annotations
 

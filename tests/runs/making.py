@@ -20,7 +20,7 @@ from webapp.run_store.states import ENDED, RunState
 
 
 def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values: Any) -> str:
-    """A committed run of `add`, created `age` seconds ago; gives its id."""
+    """A committed run of `add`, created `age` seconds ago; returns its id."""
     created = values.pop("created_at", None) or now() - timedelta(seconds=age)
     row: dict[str, Any] = {"id": str(uuid.uuid4()), "task": "add", "state": state, "created_at": created}
     if state in ENDED:
@@ -32,7 +32,7 @@ def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values
 
 
 def make_runs(count: int, **values: Any) -> list[str]:
-    """That many, a second apart; gives their ids, newest first."""
+    """That many, a second apart; returns their ids, newest first."""
     at: datetime = now()
     rows = [
         {
@@ -52,7 +52,7 @@ def make_runs(count: int, **values: Any) -> list[str]:
 
 
 def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = None, **headers: Any) -> Any:
-    """Have a task executed as a worker's pool does with a message; gives the outcome of its tracer."""
+    """Have a task executed as a worker's pool does with a message; returns the outcome of its tracer."""
     assert run_task.RunTask.__trace__ is None, "tracers are wrapped once this module is imported"
     task.__trace__ = build_tracer(task.name, task, app=celery)
     request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}

@@ -1,4 +1,4 @@
-"""What runs are drawn as one family, and how: pure."""
+"""Which runs form a workflow, and its structure: pure."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, 
 
 
 def check_sent(parent: Run) -> None:
-    """What a task sends by ids of its own choice, and what another program sends, is executed each time."""
+    """Messages with IDs that a task chose, and those of other programs, are executed each time."""
 
     def echoed() -> dict[str | None, Run]:
         return {run.result: run for run in runs_of("field.echo") if run.state == RunState.SUCCEEDED}

@@ -1,4 +1,4 @@
-"""Where runs stand in the drawing of a family: pure."""
+"""Positions of runs in the diagram of a workflow: pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old runs go by the admin's rules, a few at a time; what has not ended, or keeps something from firing, stays."""
+"""Old runs are deleted by the admin's rules, a few at a time; unfinished ones, and those that prevent firing, stay."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_for_ever_is_for_ever_and_what_ended_lately_stays(context: Flask) -> Non
 
 @contextmanager
 def transactions() -> Iterator[list[dict[str, int]]]:
-    """What each transaction deletes meanwhile: rows by table."""
+    """The rows that each transaction deletes meanwhile, by table."""
     seen: list[dict[str, int]] = []
 
     def begin(_: sa.Connection) -> None:

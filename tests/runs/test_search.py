@@ -1,4 +1,4 @@
-"""What the search box understands."""
+"""The syntax of the search box."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secret arguments of runs: sealed in their row, masked in whatever is shown, whole in what is executed."""
+"""Secret arguments of runs: sealed in their row, masked wherever they are shown, complete when executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beatdesk sends JSON only: a task that asks for another serializer is sent as JSON, and every page of it says so."""
+"""Beatdesk sends JSON only: a task that declares another serializer gets JSON, and its pages mention it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An unconfirmed run: what people can do with it, what settles it, and for whom it counts as ended."""
+"""An unconfirmed run: actions of people, later news that settle it, and where it counts as ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pause is: which one holds, and what is made up for when it ends. Pure."""
+"""Pauses: which one covers a schedule, and which runs are caught up when it ends. Pure."""
 
 from __future__ import annotations
 

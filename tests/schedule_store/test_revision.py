@@ -1,4 +1,4 @@
-"""Beat hears of a change by the revision: so a column that the triggers do not watch would never come into force."""
+"""Beat notices a change by its revision, so the triggers must watch every column that matters."""
 
 from __future__ import annotations
 

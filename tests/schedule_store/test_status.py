@@ -1,4 +1,4 @@
-"""The status of a schedule is the same in Python and in SQL, whatever stands in its columns."""
+"""The status of a schedule is the same in Python and in SQL, whatever its columns contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live pages hear of the runs that beat makes."""
+"""Beat announces the runs that it creates to live pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads, and what a former leader can still do: nothing."""
+"""Leadership, and that a former leader can do nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of due times that no beat could fire: by policy, and each accounted for."""
+"""Due times that no beat could fire: handled by policy, and each recorded."""
 
 from __future__ import annotations
 

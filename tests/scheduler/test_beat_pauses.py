@@ -1,4 +1,4 @@
-"""Pauses of tags and of everything: nothing fires, everything is accounted for, and made up for as was chosen."""
+"""Pauses of tags and of everything: nothing fires, every due time is recorded, and runs are caught up as chosen."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def settings(settings: Settings, way: Proxy) -> Settings:
 
 @dataclass
 class Story:
-    """What its parts need."""
+    """The servers and clients of the story."""
 
     operator: Visitor
     beats: Rig
@@ -76,7 +76,7 @@ class Story:
         return control.launch("samples.note", [self.file(name)], **options).id
 
     def lines(self) -> Counter[str]:
-        """How often each file was written to."""
+        """The number of executions by file."""
         return Counter({path.name: len(path.read_text().splitlines()) for path in self.folder.glob("n-*")})
 
 

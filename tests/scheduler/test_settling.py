@@ -1,4 +1,4 @@
-"""What becomes of runs that no worker of ours claims, by what the queue, the result backend and workers say."""
+"""Runs that no Beatdesk worker claims are settled by the queue, the result backend and the workers' answers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Scene:
         self.redis.lpush(key, *(json.dumps({"body": "", "headers": {"id": id_}}) for id_ in ids))
 
     def result(self, id_: str, status: str, result: Any = None, **more: Any) -> None:
-        """What Celery's result backend keeps."""
+        """The content of Celery's result backend."""
         meta = {"status": status, "result": result, "task_id": id_, "date_done": self.now.isoformat(), **more}
         self.results.set(f"celery-task-meta-{id_}", json.dumps(meta))
 

@@ -1,4 +1,4 @@
-"""The Python export, loaded by a Celery of its own; and what Celery cannot say, which stands there as a comment."""
+"""The Python export, loaded by a separate Celery; what Celery has no equivalent for is a comment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random modules are run, and read without running them: both must say the same, or the reading must name its doubt."""
+"""Random modules are run, and read without running them: both agree, or the reading reports its doubt."""
 
 from __future__ import annotations
 

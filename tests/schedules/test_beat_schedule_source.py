@@ -1,4 +1,4 @@
-"""A `beat_schedule` as people write it in their modules: read without running it, and nothing dropped in silence."""
+"""A `beat_schedule` in the forms that modules use: read without running it, and nothing is dropped silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The times of a `beat_schedule` are meant where Celery means them, and the import says where that is and why."""
+"""The times of a `beat_schedule` are in Celery's time zone, and the import shows the zone and the reason."""
 
 from __future__ import annotations
 

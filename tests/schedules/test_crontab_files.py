@@ -1,4 +1,4 @@
-"""Tables as people's machines have them: users, tabs, day 7, and lines that are none."""
+"""Crontabs as found on real machines: user columns, tabs, day 7, and lines that are not entries."""
 
 from __future__ import annotations
 

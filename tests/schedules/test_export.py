@@ -1,4 +1,4 @@
-"""Schedules as files: the same from the page and the command line, as the list is filtered."""
+"""Schedules as files: the same from the page and the command line, with the filters of the list."""
 
 from __future__ import annotations
 

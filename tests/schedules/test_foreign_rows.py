@@ -1,4 +1,4 @@
-"""Rows that other programs wrote: what beat fires of them, and what the pages say about them."""
+"""Rows that other programs wrote: when beat fires them, and what pages show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search by a part of a text finds by its index what it would find by reading everything."""
+"""A search for a part of a text finds the same by its index as by reading everything."""
 
 from __future__ import annotations
 

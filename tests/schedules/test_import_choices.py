@@ -1,4 +1,4 @@
-"""What is left out of an import, what refuses itself, and what is imported all the same."""
+"""Import: entries that are left out, entries that are refused, and the others that are imported."""
 
 from __future__ import annotations
 

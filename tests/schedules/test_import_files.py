@@ -1,4 +1,4 @@
-"""Files as other programs and people leave them, on the page and on the command line alike."""
+"""Files as other programs and people write them, on the page and on the command line alike."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Preview = Callable[..., Steps]
 
 @pytest.fixture(params=["page", "command line"])
 def preview(request: pytest.FixtureRequest, context: Flask, runner: FlaskCliRunner, tmp_path: Path) -> Preview:
-    """What an import of a file would do, by the keys of its entries; with a task for all commands of a crontab."""
+    """The preview of an import of a file, by the keys of its entries; with a task for all commands of a crontab."""
 
     def on_the_page(data: bytes, task: str = "") -> Steps:
         form = {"upload": (io.BytesIO(data), "file"), "task_of_all": task}

@@ -1,4 +1,4 @@
-"""Files that would take a machine hours, or all of its memory, are refused before any value is made of them."""
+"""Files that would take hours or all memory are refused before their values are built."""
 
 from __future__ import annotations
 

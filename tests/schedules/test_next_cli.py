@@ -1,4 +1,4 @@
-"""`flask schedules next`: what it prints, for people and for programs, and what it refuses."""
+"""`flask schedules next`: its output for people and for programs, and its errors."""
 
 from __future__ import annotations
 

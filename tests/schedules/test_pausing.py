@@ -1,4 +1,4 @@
-"""The pages of pauses and change windows, and what every other page says of them."""
+"""The pages of pauses and change windows, and the banner on every other page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roster that the database gathered, beside the one that was read row by row."""
+"""The roster that the database grouped equals the one that was read row by row."""
 
 from __future__ import annotations
 

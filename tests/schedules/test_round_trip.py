@@ -1,4 +1,4 @@
-"""What is exported is imported again as it was, whatever its values are. Pure but for the registry of tasks."""
+"""An exported schedule is imported again unchanged, whatever its values. Pure, except for the registry of tasks."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "f
 
 @pytest.fixture(autouse=True)
 def secret(context: Flask) -> Iterator[int]:
-    """A schedule whose task takes secrets, by position and within an object; gives its number."""
+    """A schedule whose task takes secrets, by position and within an object; yields its number."""
 
     @shared_task(name="fetch", secrets=("pin",))
     def fetch(pin: str, login: dict[str, Any]) -> None: ...

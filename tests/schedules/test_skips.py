@@ -1,4 +1,4 @@
-"""No skip remains for a moment that is no due time of its schedule, whatever changed that."""
+"""No skip remains for a moment that is not a due time of its schedule, whatever changed it."""
 
 from __future__ import annotations
 

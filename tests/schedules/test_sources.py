@@ -1,4 +1,4 @@
-"""What other programs' schedules become. Pure but for the registry of tasks; nothing here is executed."""
+"""Schedules of other programs, converted. Pure, except for the registry of tasks; nothing is executed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ app.conf.beat_schedule = {
 
 
 def fields(found: list[Given]) -> dict[str, dict[str, Any]]:
-    """What was said, without what was not."""
+    """The fields with a value."""
     return {one.name: {key: value for key, value in one.fields.items() if value not in (None, [], {})} for one in found}
 
 

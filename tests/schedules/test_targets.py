@@ -1,4 +1,4 @@
-"""An exchange and a routing key that another program has set: shown, kept, removed, and never typed."""
+"""An exchange and a routing key set by another program: shown, kept, removed, and never typed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(scheduler: Visitor, number: int) -> tuple[Any, Any]:
 
 
 def options(page: str, name: str) -> list[str]:
-    """What a choice of the editor offers."""
+    """The options of a menu in the editor."""
     found = re.search(rf'<select[^>]*name="{name}".*?</select>', page, re.DOTALL)
     return re.findall(r'<option value="(.*?)"', found[0]) if found else []
 

@@ -1,4 +1,4 @@
-"""Schedules whose task no worker knows: imported disabled, marked, and never fired until the task is known."""
+"""Schedules with an unknown task: imported as disabled, marked, and never fired until the task is registered."""
 
 from __future__ import annotations
 

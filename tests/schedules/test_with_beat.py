@@ -47,7 +47,7 @@ def runs(app: Flask, number: int) -> list[tuple[datetime | None, str]]:
 
 
 def in_force(visitor: Visitor, number: int) -> float:
-    """How many seconds after the edit it was in force."""
+    """The number of seconds from the edit until it was in force."""
 
     def found() -> re.Match[str] | None:
         text = visitor.get(f"/schedules/{number}/in-force", htmx=True).text

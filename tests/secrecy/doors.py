@@ -1,4 +1,4 @@
-"""Tasks with and without secrets, sealed texts as they were and are, and every way by which arguments come in."""
+"""Tasks with and without secrets, sealed texts of both versions, and every way to submit arguments."""
 
 from __future__ import annotations
 

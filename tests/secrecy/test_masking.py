@@ -1,4 +1,4 @@
-"""Which arguments are secret, what stands in their place, and that nothing of them is lost."""
+"""Which arguments are secret, their mask, and that their values are not lost."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_logs_hide_secrets_while_their_run_is_executed(lines: list[str]) -> None
 
 
 def test_ordinary_call_costs_microseconds() -> None:
-    """What each task and each message pays; it was 6 µs where the bound is 300."""
+    """The cost for each task and message; it was 6 µs when the limit was set to 300."""
     rule, count = rule_of(task(sign_in)), 2_000
     began = time.process_time()
     for _ in range(count):

@@ -93,7 +93,7 @@ def mail_server(*, moody: bool = True) -> Iterator[tuple[Moody, MailSettings]]:
 
 @dataclass(frozen=True)
 class Post:
-    """How many mails, and what is done to those that send them."""
+    """The number of emails, and the kills of those that send them."""
 
     mails: int
     workers: int
@@ -177,7 +177,7 @@ def _mails(scene: Scene) -> list[Any]:
 
 
 def _unsent(scene: Scene) -> int:
-    """How many mails have not ended; those that wait for their next attempt need not wait longer."""
+    """The number of emails that have not ended; those that wait for their next attempt need not wait longer."""
     scene.execute("UPDATE runs SET eta = :now WHERE state = 'held' AND eta > :now", now=now())
     return int(scene.one(sa.select(sa.func.count()).select_from(Mail).where(Mail.state.in_(UNSENT))))
 

@@ -1,4 +1,4 @@
-"""What each role may do: named permissions, stated route by route."""
+"""The permissions of each role, route by route."""
 
 from __future__ import annotations
 

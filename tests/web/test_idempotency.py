@@ -1,4 +1,4 @@
-"""A form that is sent twice is handled once, and a state change is one row in the audit, however many ask for it."""
+"""A form that is sent twice is handled once, and a change is one audit entry for any number of requests."""
 
 from __future__ import annotations
 

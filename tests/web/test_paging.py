@@ -1,4 +1,4 @@
-"""The pager of plain lists: every row once, in both directions, with the filters that were asked for."""
+"""The pager of plain lists: every row once, in both directions, with the filters kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker or a beat is alive until its limit, and Python and SQL agree on that."""
+"""A worker or a beat is alive until its limit, the same in Python and SQL."""
 
 from __future__ import annotations
 
