@@ -33,8 +33,10 @@ COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
 
 
-# What takes half a minute and more, most of which it waits.
+# Modules with the longest tests. Of the slow ones each takes half a minute and more, most of which it waits.
 LONGEST = (
+    "test_odd_requests",
+    "test_equal_times",
     "test_main_job",
     "test_short",
     "test_rabbitmq",
@@ -54,9 +56,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever drives a browser; put what takes longest first, so that nothing waits for it in the end.
+    """Mark tests that drive a browser; put the longest ones first, so that no process waits for one at the end.
 
-    What drives a browser is run apart: Playwright keeps an event loop running in this thread until it ends.
+    Tests that drive a browser run apart: Playwright keeps an event loop running in this thread until it ends.
     """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
