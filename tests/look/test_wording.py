@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,31 @@ def test_messages_have_no_retired_wording() -> None:
 def test_documents_name_who_or_what_acts(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert [f"{number}: {line}" for number, line in enumerate(lines, 1) if VAGUE.search(line)] == []
+
+
+def _explanations(path: Path) -> Iterator[tuple[int, str]]:
+    """The comments and docstrings of a module, each line with its number."""
+    with tokenize.open(path) as source:
+        yield from (
+            (token.start[0], token.string)
+            for token in tokenize.generate_tokens(source.readline)
+            if token.type == tokenize.COMMENT
+        )
+    for node in ast.walk(ast.parse(path.read_text())):
+        # Docstrings, and the texts below a constant or field that document it.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from enumerate(node.value.value.splitlines(), node.lineno)
+
+
+@pytest.mark.parametrize("folder", ["webapp", "bench", "tests"])
+def test_comments_and_docstrings_name_who_or_what_acts(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _paths(ROOT / folder, ".py")
+        for number, line in _explanations(path)
+        if VAGUE.search(line)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(
