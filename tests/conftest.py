@@ -1,4 +1,4 @@
-"""Fixtures for everyone: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
+"""Shared fixtures: a real Valkey and PostgreSQL for the run, a fresh database and application for a test."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tests.compiled import CompiledRule, CompiledTemplates
 from tests.reuse import Reused
 from tests.scheduler.beats import Rig, rig
 from tests.support import BufferedClient
+from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import Settings
 from webapp.execution import emitter
@@ -33,8 +34,10 @@ COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
 
 
-# What takes half a minute and more, most of which it waits.
+# Modules with the longest tests. Of the slow ones each takes half a minute and more, most of which it waits.
 LONGEST = (
+    "test_odd_requests",
+    "test_equal_times",
     "test_main_job",
     "test_short",
     "test_rabbitmq",
@@ -47,10 +50,16 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever drives a browser; put what takes longest first, so that nothing waits for it in the end.
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests with the mark `each_database` once on SQLite and once on PostgreSQL, if they use a database."""
+    if "database_url" in metafunc.fixturenames and metafunc.definition.get_closest_marker("each_database"):
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
-    What drives a browser is run apart: Playwright keeps an event loop running in this thread until it ends.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that drive a browser; put the longest ones first, so that no process waits for one at the end.
+
+    Tests that drive a browser run apart: Playwright keeps an event loop running in this thread until it ends.
     """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
@@ -104,7 +113,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Data
 
 @pytest.fixture(scope="session")
 def reused(databases: servers.Databases) -> Callable[[], Reused]:
-    """The run's PostgreSQL database that `each_database` lends to one test after the other."""
+    """The run's PostgreSQL database that `database_url` lends to one test after the other."""
 
     @cache
     def made() -> Reused:
@@ -115,19 +124,13 @@ def reused(databases: servers.Databases) -> Callable[[], Reused]:
     return made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def each_database(request: pytest.FixtureRequest, databases: servers.Databases, reused: Callable[[], Reused]) -> str:
-    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
-    if request.param == "sqlite":
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, databases: servers.Databases, reused: Callable[[], Reused]) -> str:
+    """A fresh, migrated database: SQLite, unless the mark `each_database` or a parameter says PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         return databases.sqlite()
     reused().put_back()
     return reused().url
-
-
-@pytest.fixture
-def database_url(databases: servers.Databases) -> str:
-    """A fresh, migrated SQLite database. A module that wants PostgreSQL too overrides this with `each_database`."""
-    return databases.sqlite()
 
 
 @pytest.fixture
@@ -145,7 +148,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     made.test_client_class = BufferedClient
     made.jinja_env.bytecode_cache = COMPILED
     yield made
-    # What is told later would be told to the Redis of the next test.
+    # Entries emitted later would go to the Redis of the next test.
     emitter.drain()
     for thread in threading.enumerate():
         if thread.name.startswith("health-"):
@@ -196,6 +199,30 @@ def beats(app: Flask) -> Iterator[Rig]:
 def client(app: Flask) -> FlaskClient:
     """A browser without JavaScript and without a sign-in."""
     return app.test_client()
+
+
+@pytest.fixture
+def viewer(app: Flask) -> Visitor:
+    """A signed-in person who reads every page."""
+    return Visitor(app, "viewer")
+
+
+@pytest.fixture
+def operator(app: Flask) -> Visitor:
+    """A signed-in person who launches, retries, cancels and pauses."""
+    return Visitor(app, "operator")
+
+
+@pytest.fixture
+def scheduler(app: Flask) -> Visitor:
+    """A signed-in person who edits schedules."""
+    return Visitor(app, "scheduler")
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    """A signed-in person who may do everything."""
+    return Visitor(app, "admin")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real nginx of this test run, with what the README tells people to write into its configuration."""
+"""A real nginx for this test run, with the configuration that the README recommends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applications whose broker or Redis is not there."""
+"""Applications whose broker or Redis is down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.config import Settings
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 
-# Nobody listens on port 1.
+# No server listens on port 1.
 NOWHERE = "redis://127.0.0.1:1/0"
 
 

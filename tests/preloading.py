@@ -46,7 +46,7 @@ IMPORTED = (
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:
-    """Answer until the client goes; gives what to run in a process that was begun here, and None in this one."""
+    """Answer until the client goes; returns what to run in a process that was begun here, and None in this one."""
     with connection.makefile("r", encoding="utf-8") as lines:
         for line in lines:
             asked = json.loads(line)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import redis as redis_client
 import sqlalchemy as sa
@@ -51,15 +52,20 @@ def _start(arguments: list[str], env: Mapping[str, str], log: Path) -> subproces
     if PRELOADED and not PATCHED.intersection(arguments):
         return preloaded().start(arguments, env, log)
     with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env=env,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return start_program([sys.executable, "-m", *arguments], env, output)
+
+
+def start_program(command: list[str], env: Mapping[str, str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, in the project's folder."""
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 class Process:
@@ -71,14 +77,14 @@ class Process:
         self.popen = _start(arguments, environment(settings, **more), self.log)
 
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace")
 
     def stacks(self) -> str:
-        """What all its threads, and its children's, are doing, at the end of what it has printed."""
+        """The stacks of all its threads, and its children's, at the end of its output."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGUSR2)
-        wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it tells no stack")
+        wait_for(lambda: "(most recent call first)" in self.output()[-20_000:], message="it printed no stack")
         return self.output()[-20_000:]
 
     def kill(self) -> None:
@@ -92,7 +98,7 @@ class Process:
         self.popen.send_signal(number)
 
     def end(self, seconds: float = 15.0) -> int:
-        """SIGTERM, then SIGKILL to whatever is left; gives the exit code."""
+        """SIGTERM, then SIGKILL to whatever is left; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, closed and blocked: outages without ending the server."""
+"""A proxy in front of a server that can cut, refuse and block connections: outages without stopping the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 class Way(Enum):
-    """What the proxy does with connections."""
+    """The modes of the proxy."""
 
     OPEN = "forwards both ways"
     CLOSED = "refuses; those that were there are cut"
@@ -37,7 +37,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     def open(self) -> None:
-        """Forward; whoever was kept waiting in silence is cut, and comes again."""
+        """Forward; connections that were kept waiting in silence are cut, so that clients connect again."""
         with self._lock:
             self._cut()
             self._listen()

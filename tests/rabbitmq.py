@@ -1,4 +1,4 @@
-"""A real RabbitMQ of this test run: Debian's package, started apart from the machine's own."""
+"""A real RabbitMQ for this test run: Debian's package, separate from the machine's own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.processes import end_group
+from tests.processes import end_group, start_program
 from tests.servers import free_port, wait_for
 from webapp.launcher.bootstrap import RABBITMQ
 
 
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[int]:
-    """A server with the user guest; gives its port. Takes about five seconds to start."""
+    """A server with the user guest; yields its port. Takes about five seconds to start."""
     port, epmd_port = free_port(), free_port()
     environment = {
         "PATH": f"{os.environ['PATH']}:/usr/sbin",
@@ -58,14 +58,7 @@ def rabbitmq(folder: Path) -> Iterator[int]:
 def _running(
     command: list[str], environment: dict[str, str], output: Any = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = start_program(command, environment, output)
     try:
         yield process
     finally:

@@ -52,8 +52,11 @@ class Reused:
                 if rows:
                     with connection.cursor().copy(_on("COPY {} FROM STDIN", table)) as copy:
                         copy.write(rows)
-            for name, (last, called) in self._sequences.items():
-                connection.execute("SELECT setval(%s::regclass, %s, %s)", (f'"{name}"', last, called))
+            calls = (
+                sql.SQL("setval({}::regclass, {}, {})").format(sql.Literal(f'"{name}"'), last, called)
+                for name, (last, called) in self._sequences.items()
+            )
+            connection.execute(sql.SQL("SELECT ") + sql.SQL(", ").join(calls))
 
     def _connected(self) -> psycopg.Connection:
         return psycopg.connect(self.url.replace("postgresql+psycopg://", "postgresql://"))

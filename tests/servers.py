@@ -27,7 +27,7 @@ from webapp.config import MailSettings, Settings
 
 
 def wait_for(what: Callable[[], Any], *, seconds: float = 10.0, message: str = "it did not happen") -> Any:
-    """Ask until the answer is true, at most so many seconds; gives the answer."""
+    """Ask until the answer is true, at most so many seconds; returns the answer."""
     give_up = time.monotonic() + seconds
     while True:
         answer = what()
@@ -43,7 +43,7 @@ INSTALLATION = "of-the-tests"
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server of this test run; gives the URL of its `postgres` database."""
+    """A PostgreSQL server of this test run; yields the URL of its `postgres` database."""
     with warnings.catch_warnings():
         # It asks for the user's runtime folder while it is imported, and warns where a container has none.
         warnings.simplefilter("ignore")
@@ -157,7 +157,7 @@ def settings(database_url: str, redis_url: str, **changes: Any) -> Settings:
 
 @contextmanager
 def valkey(folder: Path, port: int | None = None) -> Iterator[str]:
-    """A Valkey server of this test run; gives its URL."""
+    """A Valkey server of this test run; yields its URL."""
     # A port from the system: the server's own search would let two test runs choose the same one.
     server = ValkeyServer(port=port or free_port(), data_dir=str(folder))
     server.start()
@@ -168,7 +168,7 @@ def valkey(folder: Path, port: int | None = None) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at, and that no system gives to who asks for any: another test would take it first."""
+    """A port on which no server listens, outside of the range that the system assigns to other tests."""
     while True:
         port: int = random.SystemRandom().randrange(10_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -176,7 +176,7 @@ def free_port() -> int:
 
 
 def ended(process: subprocess.Popen[Any], *, seconds: float = 15.0) -> int:
-    """End a process gently, then not; gives its exit code."""
+    """End a process gently, then not; returns its exit code."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -1,4 +1,4 @@
-"""Small things that many tests need."""
+"""Helpers for the database and the client."""
 
 from __future__ import annotations
 

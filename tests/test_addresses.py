@@ -1,4 +1,4 @@
-"""The rule by which the application works below a path: every address of ours begins with the root."""
+"""The rule that lets the application work below a path: each of its addresses begins with the root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With a path in PUBLIC_URL everything lies below it: what pages lead and send to, redirects, cookies, mails."""
+"""With a path in PUBLIC_URL everything is below it: links, forms, redirects, cookies, emails."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Addresses(HTMLParser):
 
 
 def addresses_of(answer: TestResponse) -> Addresses:
-    """What an answer leads to; fails for what does not lie below the path."""
+    """The addresses in a response; fails for one that is not below the path."""
     found = Addresses(answer.text if answer.mimetype == "text/html" else "")
     led = [answer.headers[name] for name in ("Location", "HX-Redirect", "HX-Push-Url") if name in answer.headers]
     for text in (*found.read, *found.sent, *led):

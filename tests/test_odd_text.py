@@ -1,4 +1,4 @@
-"""Text that no table or page can hold, put into every place that takes text from outside: escaped or refused."""
+"""Text that no table or page can store, in every place that takes text from outside: escaped or refused."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from webapp.run_store.states import RunState
 from webapp.secrecy.masking import Rule as SecretRule
 from webapp.secrecy.masking import call_of, conceal, without
 
+pytestmark = pytest.mark.each_database
+
 HALF = "caf\udce9"
 DEEP = "[" * 10_000 + "]" * 10_000
 # Fields of all forms; what a form does not know it passes over.
@@ -46,11 +48,6 @@ FORM_BODIES = [
 ]
 # What ends the visitor's sign-in, or streams for ever.
 LEFT_OUT = ("/logout", "/live/", "/static/", "/account/password")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

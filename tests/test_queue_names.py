@@ -1,4 +1,4 @@
-"""A queue is never named like what the broker or Celery keeps for itself, wherever it is named."""
+"""A queue never has a name that the broker or Celery reserves, wherever it is named."""
 
 from __future__ import annotations
 
@@ -30,13 +30,10 @@ from webapp.run_store.states import RunState
 from webapp.runs import control
 from webapp.schedules import service as schedules
 
+pytestmark = pytest.mark.each_database
+
 RESERVED = "unacked_index"
 SAID = "“unacked_index” cannot be used as a queue"
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def test_every_key_that_kombu_and_celery_make_is_reserved() -> None:

@@ -27,8 +27,9 @@ def test_every_route_has_an_access_rule(app: Flask) -> None:
     assert {endpoint for endpoint in endpoints if rule_of(app, endpoint) is None} == set()
 
 
-def test_migrated_database_equals_models(each_database: str) -> None:
-    engine = create_engine(each_database)
+@pytest.mark.each_database
+def test_migrated_database_equals_models(database_url: str) -> None:
+    engine = create_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": compared})
         differences = compare_metadata(context, plain_metadata())
@@ -36,9 +37,10 @@ def test_migrated_database_equals_models(each_database: str) -> None:
     assert differences == []
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("table", ["celery_periodictask", "runs", "mails", "audit", "schedule_details"])
-def test_tables_lie_in_the_default_schema(each_database: str, table: str) -> None:
-    engine = create_engine(each_database)
+def test_tables_lie_in_the_default_schema(database_url: str, table: str) -> None:
+    engine = create_engine(database_url)
     names = sa.inspect(engine).get_table_names()
     engine.dispose()
     assert table in names

@@ -1,4 +1,4 @@
-"""What cannot work is refused at the start, in one line, by every command."""
+"""An impossible configuration is refused at the start, in one line, by every command."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def test_a_path_like_that_of_a_page_is_refused(settings: Settings, path: str) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("flask", "db", "upgrade"), ("celery", "-A", "wsgi:celery", "worker")])
-def test_a_command_says_in_one_line_what_is_missing(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_command_prints_in_one_line_what_is_missing(tmp_path: Path, command: tuple[str, ...]) -> None:
     assert refused(run(tmp_path, *command)).startswith("SECRET_KEY is not set.")
     line = refused(run(tmp_path, *command, SECRET_KEY=SECRET, DATABASE_URL="mysql://localhost/x"))
     assert line == "DATABASE_URL must begin with sqlite:/// or postgresql://."
 
 
 @pytest.mark.slow
-def test_a_command_without_its_database_says_what_to_do(empty_database: str, tmp_path: Path) -> None:
+def test_command_without_its_database_explains_what_to_do(empty_database: str, tmp_path: Path) -> None:
     line = refused(run(tmp_path, "flask", "users", "list", SECRET_KEY=SECRET, DATABASE_URL=empty_database))
     assert line.startswith("The database of DATABASE_URL is not ready: ")
     assert "users" in line
@@ -109,7 +109,7 @@ def test_a_command_without_its_database_says_what_to_do(empty_database: str, tmp
 
 
 @pytest.mark.slow
-def test_a_command_whose_database_is_away_says_so(tmp_path: Path) -> None:
+def test_command_reports_that_the_database_is_down(tmp_path: Path) -> None:
     url = f"postgresql://127.0.0.1:{servers.free_port()}/x"
     line = refused(run(tmp_path, "flask", "users", "list", SECRET_KEY=SECRET, DATABASE_URL=url))
     assert "is not ready: connection failed" in line

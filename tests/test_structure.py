@@ -1,4 +1,4 @@
-"""The house: rooms on floors, none too full, none that know each other both ways."""
+"""The structure of packages: rooms on floors, none too full, no cycles."""
 
 from __future__ import annotations
 

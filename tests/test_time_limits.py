@@ -1,4 +1,4 @@
-"""A task that sets a time limit has exactly what it set; the others have the defaults."""
+"""A task with a time limit has exactly that limit; the others have the defaults."""
 
 from __future__ import annotations
 

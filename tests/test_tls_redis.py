@@ -1,4 +1,4 @@
-"""`rediss://` alone, as the README writes it, serves every part of an installation, and checks certificates."""
+"""`rediss://` alone, as in the README, serves every part of an installation, and verifies certificates."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def test_a_certificate_that_is_not_trusted_is_refused(context: Flask, address: s
 
 
 @pytest.mark.parametrize("spelled", ["none", "CERT_NONE"])
-def test_only_who_says_so_trusts_every_certificate(context: Flask, address: str, spelled: str) -> None:
+def test_certificates_are_not_verified_if_disabled_explicitly(context: Flask, address: str, spelled: str) -> None:
     assert broker.connect(read(f"{address}?ssl_cert_reqs={spelled}").redis_url).ping()
 
 
-def test_certificates_are_required_unless_something_else_is_said() -> None:
+def test_certificates_are_required_by_default() -> None:
     given = read("rediss://:p%40ss@redis.example.com:6380/3")
     assert given.redis_url == given.broker_url == "rediss://:p%40ss@redis.example.com:6380/3?ssl_cert_reqs=required"
     assert given.result_backend == "rediss://:p%40ss@redis.example.com:6380/1?ssl_cert_reqs=required"

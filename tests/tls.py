@@ -1,4 +1,4 @@
-"""TLS in front of a server that knows none, as stunnel puts it there."""
+"""TLS in front of a server without it, like stunnel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Valkey server that can be away, be killed and come back on its port with its data."""
+"""A Valkey server that can be down, be killed, and come back on its port with its data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Valkey:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # A port that is free now may be taken a moment later by somebody else who looks for one.
+        # A port that is free now may be taken a moment later by another process that looks for one.
         for attempt in range(5):
             self.port = free_port()
             try:
@@ -44,7 +44,7 @@ class Valkey:
         return redis.Redis("127.0.0.1", self.port)
 
     def leave(self) -> None:
-        """Be away: whoever connects is refused."""
+        """Be down: connections are refused."""
         self._server.stop()
 
     def kill(self) -> None:

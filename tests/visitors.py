@@ -26,7 +26,7 @@ _FIELD_ERROR = re.compile(r'<div class="field-error" id="([a-z_]+)-error">([^<]*
 
 
 def signed_in(app: Flask, client: FlaskClient, role: str, email: str | None = None) -> str:
-    """Sign in the person with that address, or one with that role; gives the token that forms need.
+    """Sign in the person with that address, or one with that role; returns the token that forms need.
 
     Without the form: to hash and check a password takes longer than most tests that need a person.
     """
@@ -65,7 +65,7 @@ def person(role: str, email: str | None = None) -> User:
 
 
 def add_user(app: Flask, email: str = "maya@example.com", *roles: str, name: str = "Maya Gurung", **more: Any) -> int:
-    """A person with roles (member when none are named) and PASSWORD; gives the id."""
+    """A person with roles (member when none are named) and PASSWORD; returns the id."""
     with app.app_context():
         user = User(
             email=email,

@@ -9,13 +9,9 @@ from flask import Flask
 from tests.visitors import Visitor, add_user, all_rows
 from webapp.identity.models import AuditEntry, SignIn, User
 
+pytestmark = pytest.mark.each_database
+
 PROFILE = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "asia/kathmandu", "wants_birthday_mail": "1"}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def test_errors_stand_at_their_fields_and_the_rest_is_kept(app: Flask, browser: 
     assert all_rows(app, User)[0].name == "Maya Gurung"
 
 
-def test_nobody_changes_their_roles_or_address_here(app: Flask, browser: Visitor) -> None:
+def test_account_page_changes_neither_roles_nor_address(app: Flask, browser: Visitor) -> None:
     more = {"roles": "admin", "active": "0", "email": "x@example.com", "id": "9"}
     browser.post("/account", {**PROFILE, **more}, page="/account")
     user = all_rows(app, User)[0]

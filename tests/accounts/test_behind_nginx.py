@@ -1,4 +1,4 @@
-"""Behind a real nginx with the README's configuration: what clients say of themselves does not count."""
+"""Behind a real nginx with the README's configuration: forwarded headers that a client sends are ignored."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ LIMIT = 10
 
 
 def fail(app: Flask, times: int, *, email: str = "maya@example.com", address: str | None = None) -> list[int]:
-    """So many wrong passwords, from one address or each from another; gives the answers' statuses."""
+    """So many wrong passwords, from one address or each from another; returns the answers' statuses."""
     return [
         Visitor(app, address=address or f"198.51.100.{number}").sign_in(email, WRONG).status_code
         for number in range(times)
@@ -108,7 +108,7 @@ def test_json_is_counted_with_forms(app: Flask) -> None:
     assert (answer.status_code, "error" in answer.json) == (429, True)
 
 
-def test_everybody_together_is_limited_too(app: Flask, redis: redis_client.Redis) -> None:
+def test_attempts_are_limited_overall_too(app: Flask, redis: redis_client.Redis) -> None:
     add_user(app)
     browser = Visitor(app, address="192.0.2.1")
     browser.sign_in(password=WRONG)

@@ -143,7 +143,7 @@ def test_an_invented_link_is_refused(browser: Visitor, token: str) -> None:
     assert 'action="/reset"' in answer.text
 
 
-def test_a_link_opens_nothing_for_somebody_disabled(app: Flask, browser: Visitor) -> None:
+def test_link_does_nothing_for_a_disabled_person(app: Flask, browser: Visitor) -> None:
     path = link(app)
     with app.app_context():
         db.session.query(User).update({"active": False})

@@ -1,4 +1,4 @@
-"""Nobody learns from the clock whether an address is registered. With the cost and the settings of production."""
+"""Response times do not reveal whether an address is registered. With the cost and the settings of production."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def production(settings: Settings) -> Iterator[Flask]:
 
 
 def apart(clock: Clock, rounds: int, known: Call, unknown: Call) -> float:
-    """How many seconds more the known one takes: the median of pairs. Each goes first in half of them."""
+    """The seconds that the known one takes longer: the median of pairs. Each is first in half of them."""
     differences = []
     for number in range(rounds):
         pair = ((known, 1), (unknown, -1)) if number % 2 else ((unknown, -1), (known, 1))
@@ -68,7 +68,7 @@ def test_signing_in(production: Flask) -> None:
         data = {"csrf_token": token, "email": email, "password": "wrong password here"}
         assert browser.client.post("/login", data=data).status_code == 401
 
-    # On a busy machine the clock on the wall tells who else was working.
+    # On a busy machine, elapsed time depends on other processes.
     assert_equal(time.process_time, 15, lambda _: attempt("maya@example.com"), lambda _: attempt("nobody@example.com"))
 
 

@@ -1,4 +1,4 @@
-"""Many attempts at the same moment are no more than one after the other."""
+"""Parallel attempts are limited like attempts one after the other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MANY = 120
 
 
 def at_once(send: Callable[[int], int], count: int = MANY) -> Counter[int]:
-    """How often each status came, of so many requests by sixteen threads that begin together."""
+    """The count of each status, of so many requests by sixteen threads that start together."""
     start = threading.Barrier(16)
     shares = [range(first, count, 16) for first in range(16)]
 
@@ -41,7 +41,7 @@ def at_once(send: Callable[[int], int], count: int = MANY) -> Counter[int]:
 
 
 def sender(app: Flask, path: str, *, browser: Visitor | None = None) -> Callable[[dict[str, str], str], int]:
-    """Sends a form with the cookies and the token of one browser, from any address; gives the status."""
+    """Sends a form with the cookies and the token of one browser, from any address; returns the status."""
     browser = browser or Visitor(app)
     token = browser.form_token("/account" if path.startswith("/account") else "/login")
     cookie = browser.cookie()

@@ -1,4 +1,4 @@
-"""Every route, as everybody: who gets in, and that nothing is changed without the token of a form."""
+"""Every route, requested by every role and by a visitor: who has access, and that changes need a form token."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from webapp.web.access import ROLES
 from webapp.web.headers import CONTENT_SECURITY_POLICY
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
-EVERYBODY = ["nobody", *ROLES]
-# For whoever has a mail's signed link and no session; RFC 8058.
+ROLES_AND_VISITOR = ["visitor", *ROLES]
+# Open to the recipient of an email through its signed link, without a session; RFC 8058.
 WITHOUT_TOKEN = {"mail.unsubscribe_now"}
 
 
 @pytest.fixture
 def people(app: Flask) -> Iterator[dict[str, Visitor]]:
-    """A browser for each role, signed in, and one for nobody."""
+    """A browser for each role, signed in, and one that is not signed in."""
     limiter.enabled = False
-    browsers = {"nobody": Visitor(app)}
+    browsers = {"visitor": Visitor(app)}
     for role in ROLES:
         add_user(app, f"{role}@example.com", role, name=f"The {role}")
         browsers[role] = Visitor(app)
@@ -65,7 +65,7 @@ def routes(app: Flask, methods: tuple[str, ...]) -> list[tuple[str, Rule]]:
 
 
 def fingerprint(app: Flask) -> dict[str, int]:
-    """How many rows each table has."""
+    """The number of rows by table."""
     with app.app_context():
         counts = {
             table.name: db.session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
@@ -75,7 +75,7 @@ def fingerprint(app: Flask) -> dict[str, int]:
     return counts
 
 
-def test_every_route_lets_in_whom_the_table_names_and_nobody_else(app: Flask, people: dict[str, Visitor]) -> None:
+def test_every_route_admits_exactly_the_roles_of_the_table(app: Flask, people: dict[str, Visitor]) -> None:
     checked = 0
     for role, browser in people.items():
         for _, rule in routes(app, ("GET",)):
@@ -84,24 +84,24 @@ def test_every_route_lets_in_whom_the_table_names_and_nobody_else(app: Flask, pe
             if rule.endpoint in ALLOWED[role]:
                 assert answer.status_code < 400 or answer.status_code in (404, 406, 422, 503), where
                 assert "/login?next=" not in (answer.location or ""), where
-            elif role == "nobody":
+            elif role == "visitor":
                 assert (answer.status_code, (answer.location or "")[:12]) == (303, "/login?next="), where
             else:
                 assert answer.status_code == 403, where
             checked += 1
-    assert checked >= len(EVERYBODY) * 10
+    assert checked >= len(ROLES_AND_VISITOR) * 10
 
 
 def test_every_unsafe_route_refuses_whom_the_table_does_not_name(app: Flask, people: dict[str, Visitor]) -> None:
     before = fingerprint(app)
     for role, browser in people.items():
-        token = browser.form_token("/login" if role == "nobody" else "/account")
+        token = browser.form_token("/login" if role == "visitor" else "/account")
         for method, rule in routes(app, UNSAFE):
             if rule.endpoint in ALLOWED[role]:
                 continue
             for headers, refused in (({}, 303), ({"Accept": "application/json"}, 401)):
                 answer = browser.client.open(address(rule), method=method, data={"csrf_token": token}, headers=headers)
-                expected = refused if role == "nobody" else 403
+                expected = refused if role == "visitor" else 403
                 assert answer.status_code == expected, f"{role}: {method} {rule.rule}: {answer.status}"
     noted = [row for row in all_rows(app, AuditEntry) if row.action == "access.refuse"]
     # Each that is signed in leaves its trace, and cannot fill the table.
@@ -112,7 +112,7 @@ def test_every_unsafe_route_refuses_whom_the_table_does_not_name(app: Flask, peo
     assert {**after, "audit": after["audit"] - len(noted)} == before
 
 
-@pytest.mark.parametrize("kind", ["none", "empty", "invented", "of somebody else", "of this session, altered"])
+@pytest.mark.parametrize("kind", ["none", "empty", "invented", "of another person", "of this session, altered"])
 def test_every_unsafe_route_refuses_a_missing_or_foreign_token(
     app: Flask, people: dict[str, Visitor], kind: str
 ) -> None:
@@ -122,7 +122,7 @@ def test_every_unsafe_route_refuses_a_missing_or_foreign_token(
         "none": None,
         "empty": "",
         "invented": "ImFiYyI.aaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbb",
-        "of somebody else": people["viewer"].form_token("/account"),
+        "of another person": people["viewer"].form_token("/account"),
         "of this session, altered": own[:-4] + ("AAAA" if own[-4:] != "AAAA" else "BBBB"),
     }[kind]
     before = fingerprint(app)
@@ -162,7 +162,7 @@ class Inline(HTMLParser):
 
 def test_every_page_carries_the_policy_and_nothing_inline(app: Flask, people: dict[str, Visitor]) -> None:
     pages = 0
-    for role in ("nobody", "member", "admin"):
+    for role in ("visitor", "member", "admin"):
         for _, rule in routes(app, ("GET",)):
             answer = people[role].get(address(rule))
             policy = answer.headers["Content-Security-Policy"]

@@ -1,4 +1,4 @@
-"""Programs that act as a person by a bearer token: where it counts, what it may do, and when it ends."""
+"""Programs that act as a person by a bearer token: where it is accepted, what it permits, and when it expires."""
 
 from __future__ import annotations
 
@@ -22,13 +22,10 @@ from webapp.identity.models import ApiToken, AuditEntry, User
 from webapp.identity.roles import roles_named
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 EMAIL = "ada@example.com"
 NUMBERS = {"num1": 2, "num2": 3}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def command(app: Flask, *arguments: str) -> tuple[int, str]:
@@ -65,11 +62,11 @@ def test_program_launches_and_reads_the_result_without_any_cookie(app: Flask) ->
     for more in ({"json": NUMBERS}, {"data": NUMBERS}):
         launched = ask(app, "POST", "/add-numbers/", token, **more)
         assert (launched.status_code, list(launched.get_json())) == (202, ["task_id"])
-    told = ask(app, "GET", f"/task-result/{launched.get_json()['task_id']}/", token)
-    assert (told.status_code, told.get_json()["status"]) == (200, "pending")
+    polled = ask(app, "GET", f"/task-result/{launched.get_json()['task_id']}/", token)
+    assert (polled.status_code, polled.get_json()["status"]) == (200, "pending")
     page = ask(app, "GET", f"/task-result/{launched.get_json()['task_id']}/", token, accept="text/html")
     assert "csrf_token" in page.text
-    for answer in (launched, told, page):
+    for answer in (launched, polled, page):
         assert "Set-Cookie" not in answer.headers
     with app.app_context():
         assert set(db.session.scalars(sa.select(Run.created_by))) == {number}
@@ -155,7 +152,7 @@ def test_wrong_tokens_are_refused_counted_and_noted_once(app: Flask, redis: redi
     refused = ask(app, "GET", "/task-result/x/", "x")
     assert refused.status_code == 429
     assert 200 <= int(refused.headers["Retry-After"]) <= 300
-    # Counted before it is looked up, so that nobody learns from the answer which one is right.
+    # Counted before it is looked up, so that the answer does not reveal which one is right.
     assert ask(app, "POST", "/add-numbers/", right, json=NUMBERS).status_code == 429
     noted = [row for row in all_rows(app, AuditEntry) if row.action == "token.wrong"]
     assert [(row.actor, row.address, json.loads(row.after)) for row in noted] == [

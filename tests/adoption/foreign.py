@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from celery import Celery
 
-from tests.processes import ROOT, Process, running
+from tests.processes import ROOT, Process, running, start_program
 from tests.servers import wait_for
 
 
@@ -28,15 +27,7 @@ class ForeignWorker(Process):
         self.log = shop.folder / f"{name}.log"
         arguments = ["celery", "-A", "tests.adoption.shop", "worker", "--loglevel", "INFO", *options]
         with self.log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=shop.environment(),
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.popen = start_program([sys.executable, "-m", *arguments], shop.environment(), output)
 
 
 class Shop:
@@ -52,7 +43,7 @@ class Shop:
         self.ledger = folder / "shop-ledger.txt"
 
     def environment(self) -> dict[str, str]:
-        """What its processes find in their environment; none of Beatdesk's settings."""
+        """The environment of its processes, without Beatdesk's settings."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("BEATDESK_")}
         given |= {"PYTHONPATH": str(ROOT), "SHOP_BROKER": self.broker_url, "SHOP_LEDGER": str(self.ledger)}
         return given | ({"SHOP_BACKEND": self.backend} if self.backend else {})
@@ -83,10 +74,10 @@ class Shop:
             app.close()
 
     def send(self, task: str, *args: Any, **options: Any) -> str:
-        """Send one of its messages as its own code would; gives the id."""
+        """Send one of its messages as its own code would; returns the id."""
         with self.client() as app:
             return str(app.send_task(task, args, **options).id)
 
     def executed(self) -> Counter[str]:
-        """How often each line was written into the ledger."""
+        """The count of each line in the ledger."""
         return Counter(self.ledger.read_text().splitlines() if self.ledger.exists() else ())

@@ -1,4 +1,4 @@
-"""A queue that RabbitMQ does not have: what is sent to it waits and holds nothing up, as does its consumer."""
+"""A queue that does not exist on RabbitMQ: its runs wait and delay no others, and so does its consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on a queue that another project's worker consumes: sent once, and settled by what can be known."""
+"""Runs on a queue that another project's worker consumes: sent once, and settled by the available evidence."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def waits_behind_a_long_one(desk: Desk, shop: Shop, gate: str) -> str:
     desk.minutes(3)
     assert states(backlog) == {RunState.QUEUED}
     assert {fresh(Run, id_).sends for id_ in backlog} == {1}
-    # On RabbitMQ nobody can say which of them the queue still has.
+    # RabbitMQ does not report which of them the queue still has.
     assert states([long]) <= {RunState.STARTED, RunState.QUEUED}
     return long
 

@@ -1,4 +1,4 @@
-"""Our worker and another project's on one broker: each takes its own, whoever starts first."""
+"""Our worker and another project's on one broker: each takes its own, whichever starts first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shop(settings: Settings) -> Shop:
 
 
 def consumed(name: str) -> list[str]:
-    """What a worker of ours consumes, as it said last."""
+    """The queues that our worker consumes, as last reported."""
     with reading():
         query = sa.select(Worker.queues).where(Worker.name.startswith(f"{name}@"), Worker.stopped_at.is_(None))
         found: list[str] = json.loads(db.session.scalars(query).one())
@@ -53,18 +53,18 @@ def test_each_takes_its_own(context: Flask, settings: Settings, shop: Shop) -> N
     ours = settings.data / "our-ledger.txt"
     env = {"TASK_MODULES": TASKS, "SHOP_LEDGER": str(ours)}
     # As Celery's default declares the queue: without a highest priority.
-    shop.send("shop.note", "nobody else is there")
+    shop.send("shop.note", "no other worker is there")
     with processes.worker(settings, "--concurrency", "1", name="first", **env) as first:
-        wait_for(lambda: executed(ours) == {"nobody else is there": 1}, seconds=20)
+        wait_for(lambda: executed(ours) == {"no other worker is there": 1}, seconds=20)
         with shop.worker("-Q", "celery,shop") as theirs:
             for number in range(3):
                 shop.send("shop.private", f"theirs {number}")
             runs = [control.launch("shop.note", [f"ours {number}"]).id for number in range(3)]
             theirs_only = Counter(f"theirs {number}" for number in range(3))
             wait_for(lambda: shop.executed() == theirs_only, seconds=20)
-            expected = Counter(["nobody else is there", *(f"ours {number}" for number in range(3))])
+            expected = Counter(["no other worker is there", *(f"ours {number}" for number in range(3))])
             wait_for(lambda: executed(ours) == expected, seconds=20)
-            # While it executes something it answers nobody.
+            # While it executes a task it does not answer.
             gate = settings.data / "gate"
             shop.send("shop.wait", "busy", str(gate))
             wait_for(lambda: shop.executed()["busy"] == 1)

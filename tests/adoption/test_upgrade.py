@@ -1,4 +1,4 @@
-"""What waited in Celery's default queue, which Beatdesk used before, is taken after the upgrade, once."""
+"""Messages that wait in Celery's default queue, which Beatdesk used before, are executed once after the upgrade."""
 
 from __future__ import annotations
 
@@ -23,13 +23,10 @@ from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
+pytestmark = pytest.mark.each_database
+
 FORMER = "0015_unconfirmed"
 TASKS = shop_tasks.__name__
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_the_pace_on_each_database_stands_beside_its_bar() -> None:
     ]
 
 
-def test_all_that_was_told_is_counted() -> None:
+def test_all_state_changes_are_counted() -> None:
     paces = measure(50, BARS)
     assert [pace.changes for pace in paces.values()] == [100, 100]
     assert all(pace.a_second > 0 and pace.own > 0 for pace in paces.values())

@@ -27,9 +27,7 @@ LATE = Measure("late", "lateness", "ms", bar=20.0)
         (LATE, 3.0, -2.0, "worse"),
     ],
 )
-def test_the_ratio_says_how_many_times_better_ours_is(
-    measure: Measure, ours: float, other: float, expected: str
-) -> None:
+def test_ratio_is_how_many_times_better_ours_is(measure: Measure, ours: float, other: float, expected: str) -> None:
     assert table.ratio(measure, Value(ours), other) == expected
 
 

@@ -1,4 +1,4 @@
-"""The benchmark measures our beat, tiny and as a real process. Its faults are those of the tests of the scheduler."""
+"""The benchmark measures our beat, in small, as a real process. The scheduler's own tests cover its faults."""
 
 from __future__ import annotations
 

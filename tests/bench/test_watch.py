@@ -25,7 +25,7 @@ def send(sender: Celery, name: str) -> str:
     return key
 
 
-def test_it_tells_whose_each_message_is_and_when_it_arrived(redis: redis_client.Redis, sender: Celery) -> None:
+def test_it_records_owner_and_arrival_of_each_message(redis: redis_client.Redis, sender: Celery) -> None:
     client = redis_client.Redis("127.0.0.1", redis.connection_pool.connection_kwargs["port"])
     with client, Watch(client, "watched") as watch:
         sent = []

@@ -1,4 +1,4 @@
-"""What a page must be to everybody: nothing for axe to find in either theme, and no scrolling sideways on a phone."""
+"""Accessibility of a page: no findings of axe in either theme, and no sideways scrolling on a phone."""
 
 from __future__ import annotations
 

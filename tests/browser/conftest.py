@@ -21,7 +21,7 @@ def live_server(app: Flask) -> Iterator[str]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser complained about so far. A test that provokes errors takes those out."""
+    """The errors that the browser has reported so far. A test that provokes errors removes those."""
     return []
 
 
@@ -54,13 +54,13 @@ def new_page(chromium: Browser, live_server: str, complaints: list[str]) -> Iter
 
 @pytest.fixture
 def page(new_page: Callable[..., Page]) -> Page:
-    """A desktop browser that nobody signed in to."""
+    """A desktop browser that is not signed in."""
     return new_page(viewport={"width": 1280, "height": 800})
 
 
 @pytest.fixture
 def sign_in(app: Flask, live_server: str) -> Callable[[Page, str], None]:
-    """Signs a page's browser in as somebody with a role: `sign_in(page, "admin")`."""
+    """Signs a page's browser in as a person with a role: `sign_in(page, "admin")`."""
 
     def as_role(page: Page, role: str) -> None:
         client = app.test_client()

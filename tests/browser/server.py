@@ -44,7 +44,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving(app: Flask) -> Iterator[str]:
-    """Serve the application on a free port; gives its address without a slash at the end."""
+    """Serve the application on a free port; yields its address without a slash at the end."""
 
     def closed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         """The application's answer, closed whatever happens: this server leaves it open when the browser has gone."""
@@ -81,7 +81,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def add_person(app: Flask, role: str, name: str = "Sita Gurung") -> str:
-    """Somebody with a role, whose password is `PASSWORD`; gives the e-mail address."""
+    """A person with a role, whose password is `PASSWORD`; returns the email address."""
     email = f"{role}@example.org"
     with app.app_context():
         if db.session.query(User).filter_by(email=email).first() is None:

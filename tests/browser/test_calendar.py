@@ -24,7 +24,7 @@ SignIn = Callable[[Page, str], None]
 
 @pytest.fixture
 def number(app: Flask) -> int:
-    """Twelve schedules at midnight and one in the night of Berlin's clocks; gives the number of the first."""
+    """Twelve schedules at midnight and one in the night of Berlin's clocks; returns the number of the first."""
     base = {"task": "add", "args": [1, 2], "kind": "crontab", "timezone": "UTC"}
     with app.app_context():
         made = [

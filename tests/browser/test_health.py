@@ -1,4 +1,4 @@
-"""What an open page says when something dies: soon, by itself, with push and without, and no longer than it is true."""
+"""An open page shows that a process died: soon, without a reload, with and without push, and only while it is true."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 MARKED = re.compile(r"^\(!\) ")
 
 
-def test_open_page_says_it_and_takes_it_back(
+def test_open_page_shows_a_problem_and_removes_it(
     new_page: Callable[..., Page],
     sign_in: Callable[[Page, str], None],
     context: Flask,

@@ -1,4 +1,4 @@
-"""Pages that stay up to date, in a real browser: by push, by polling, and what their sign says of it."""
+"""Live pages in a real browser: by push, by polling, and the live indicator."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_hidden_page_asks_for_nothing_and_catches_up(
     assert again[0].headers["last-event-id"]
 
 
-def test_sign_says_when_the_server_does_not_answer(
+def test_live_indicator_shows_when_the_server_does_not_answer(
     page: Page, sign_in: Callable[[Page, str], None], context: Flask, redis: redis_client.Redis, complaints: list[str]
 ) -> None:
     run_id = make_run(RunState.QUEUED)
@@ -235,7 +235,7 @@ def test_sign_says_when_the_server_does_not_answer(
     assert all("503" in complaints.pop() for _ in list(complaints))
 
 
-def test_whoever_is_signed_out_is_led_to_the_sign_in(
+def test_signed_out_person_is_sent_to_sign_in(
     page: Page, sign_in: Callable[[Page, str], None], context: Flask, redis: redis_client.Redis
 ) -> None:
     sign_in(page, "viewer")

@@ -35,7 +35,7 @@ def test_an_error_page_is_accessible(page: Page, sign_in: SignIn, complaints: li
     assert "404" in complaints.pop()
 
 
-def test_the_system_decides_until_somebody_chooses_without_javascript(new_page: NewPage, sign_in: SignIn) -> None:
+def test_theme_follows_the_system_until_chosen_without_javascript(new_page: NewPage, sign_in: SignIn) -> None:
     colours = {}
     for scheme in ("light", "dark"):
         page = new_page(color_scheme=scheme, java_script_enabled=False)

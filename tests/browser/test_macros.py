@@ -1,4 +1,4 @@
-"""Every macro on one page: nothing for axe to find, and a phone does not scroll sideways."""
+"""Every macro on one page: no findings of axe, and no sideways scrolling on a phone."""
 
 from __future__ import annotations
 

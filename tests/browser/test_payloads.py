@@ -1,4 +1,4 @@
-"""Two hundred pieces of hostile markup wherever other people's words appear: no script runs, no policy is broken."""
+"""Two hundred pieces of hostile markup in every text from outside: no script runs, no policy is violated."""
 
 from __future__ import annotations
 

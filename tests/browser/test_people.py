@@ -1,4 +1,4 @@
-"""The pages about people in a browser: nothing for axe to find, and they work with JavaScript switched off."""
+"""The pages about people in a browser: no findings of axe, and they work without JavaScript."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAILS = ["/mail", "/mail/1", "/mail?state=failed", "/mail/wording", "/mail/wordi
 
 @pytest.fixture
 def links(app: Flask) -> list[str]:
-    """Somebody with a mail in doubt; gives where the links of mails to them lead."""
+    """A person with an email in doubt; returns where the links in their emails lead."""
     number, settings = add_user(app), app.extensions["settings"]
     with app.app_context():
         mail = Mail(key=f"welcome:{number}", kind="welcome", recipient="maya@example.com", state=MailState.IN_DOUBT)
@@ -68,9 +68,7 @@ def test_registering_and_signing_in_without_javascript(app: Flask, new_page: Cal
     assert len(all_rows(app, User)) == 1
 
 
-def test_an_error_is_told_to_who_cannot_see_it(
-    app: Flask, new_page: Callable[..., Page], complaints: list[str]
-) -> None:
+def test_error_is_announced_to_screen_readers(app: Flask, new_page: Callable[..., Page], complaints: list[str]) -> None:
     add_user(app)
     page = new_page()
     page.goto("/register")

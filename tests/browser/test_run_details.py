@@ -1,4 +1,4 @@
-"""The page of a run with all that it can have: family, trees, progress, lines, traceback; and what failures lead to."""
+"""The page of a run with everything it can show: workflow, trees, progress, log lines, traceback; grouped failures."""
 
 from __future__ import annotations
 

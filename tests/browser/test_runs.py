@@ -1,4 +1,4 @@
-"""Runs in a real browser: with and without JavaScript, light and dark, and what a screen reader would find."""
+"""Runs in a real browser: with and without JavaScript, light and dark, and for a screen reader."""
 
 from __future__ import annotations
 

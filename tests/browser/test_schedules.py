@@ -31,7 +31,7 @@ SUMS = {"task": "add", "args": [1, 2], "timezone": "Europe/Berlin"}
 
 @pytest.fixture
 def number(app: Flask) -> int:
-    """One schedule of each kind; gives the crontab's number."""
+    """One schedule of each kind; returns the crontab's number."""
     kinds: list[dict[str, Any]] = [
         {"kind": "crontab", "crontab": "30 2 * * *", "tags": "nightly", "description": "Every night."},
         {"kind": "interval", "every": 10, "period": "minutes", "enabled": False},
@@ -239,7 +239,7 @@ def test_an_edit_shows_old_beside_new_and_then_that_it_is_in_force(
     expect(standing).to_contain_text("in force on alpha after")
 
 
-def test_without_a_beat_it_says_so_by_itself(page: Page, sign_in: SignIn, number: int) -> None:
+def test_page_reports_a_missing_beat_without_reload(page: Page, sign_in: SignIn, number: int) -> None:
     sign_in(page, "scheduler")
     page.goto(f"/schedules/{number}")
     page.get_by_role("button", name="Disable").click()

@@ -50,12 +50,12 @@ def test_a_connection_whose_statement_was_interrupted_is_not_used_again(
     before = driver()
     assert first_row(engine, "SELECT 2", {}) == (2,)
     assert driver() is before
-    # It has just answered, so that nobody asks before the statement whether the server is there.
+    # It has just answered, so it is not pinged before the statement.
     monkeypatch.setattr(Connection, "execute", interrupt)
     with pytest.raises(SoftTimeLimitExceeded):
         first_row(engine, "SELECT 2", {})
     monkeypatch.undo()
-    # What nobody refers to any more goes back to the pool by itself.
+    # A connection without references returns to the pool by itself.
     gc.collect()
     assert driver() is not before
     engine.dispose()

@@ -1,4 +1,4 @@
-"""A SQLite database is its owner's alone, from its first moment, and again when somebody gave it wider rights."""
+"""A SQLite database is private to its owner from the start, and again after its permissions were widened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_new_database_and_what_lies_beside_it_are_private(tmp_path: Path, valk
         engine.dispose()
 
 
-def test_wider_rights_are_taken_away_and_said_once(
+def test_wider_permissions_are_removed_and_logged_once(
     tmp_path: Path, valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "old.db"
@@ -54,7 +54,7 @@ def test_other_databases_have_no_file(url: str) -> None:
 def test_the_launcher_knows_an_admin_that_is_there(
     tmp_path: Path, databases: servers.Databases, valkey_url: str
 ) -> None:
-    """What it takes from the command's output, or else it would print the password again."""
+    """The launcher's reading of the command's output; with a mistake in it the password would be printed again."""
     settings = servers.settings(databases.sqlite(), valkey_url, data=tmp_path)
     given = settings.with_changes(admin_email="boss@example.com", admin_password="seven quiet bicycles")
     runner = create_app(given).test_cli_runner()

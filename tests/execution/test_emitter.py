@@ -1,4 +1,4 @@
-"""What a worker tells: ends at once, beginnings a moment later or with the end, and nothing less with Redis away."""
+"""A worker emits ends immediately, starts a moment later or with the end, and loses nothing while Redis is down."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-Told = Callable[[], list[Entry]]
+Emitted = Callable[[], list[Entry]]
 RECEIVED_AT = 1_900_000_000.25
 
 
 @pytest.fixture
-def told(context: Flask, redis: redis_client.Redis) -> Told:
-    """Gives what was told so far."""
+def emitted(context: Flask, redis: redis_client.Redis) -> Emitted:
+    """Returns the entries so far."""
     return lambda: [Entry.parse(fields) for _, fields in redis.xrange(STREAM)]
 
 
 def _never(entries: list[Entry]) -> None:
-    pytest.fail(f"told by themselves: {entries}")
+    pytest.fail(f"emitted without a call: {entries}")
 
 
 def asked(run_id: str = "a", **more: Any) -> Any:
-    """A request as whoever executes a task has it."""
+    """A request as a running task has it."""
     return SimpleNamespace(**{"id": run_id, "retries": 0, "hostname": "w@h", "task": "add", **more})
 
 
@@ -55,13 +55,13 @@ def events(entries: list[Entry]) -> list[tuple[str, bool, bool]]:
     return [(entry.event.value, entry.began is not None, entry.received is not None) for entry in entries]
 
 
-def test_a_short_run_tells_its_beginning_with_its_end(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_run_emits_its_start_with_its_end(emitted: Emitted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitter, "_delayed", DelayedQueue(_never, delay=60.0))
     request = asked(beatdesk_received=RECEIVED_AT)
     emit_started(request)
     emit(request, Event.LINE, "{}")
     emit(request, Event.SUCCEEDED, "5", seconds=0.001)
-    [line, ended] = told()
+    [line, ended] = emitted()
     assert events([line, ended]) == [("line", False, False), ("succeeded", True, True)]
     assert ended.received is not None
     assert ended.received.timestamp() == RECEIVED_AT
@@ -69,27 +69,27 @@ def test_a_short_run_tells_its_beginning_with_its_end(told: Told, monkeypatch: p
     assert ended.began <= ended.at
 
 
-def test_what_goes_on_tells_that_it_has_begun_and_its_end_does_not_repeat_it(told: Told) -> None:
+def test_longer_run_emits_its_start_and_its_end_does_not_repeat_it(emitted: Emitted) -> None:
     for run_id in ("a", "b"):
         emit_started(asked(run_id))
-    wait_for(lambda: len(told()) == 2)
+    wait_for(lambda: len(emitted()) == 2)
     emit(asked("b"), Event.FAILED, "wrong")
-    assert [(entry.run_id, *event) for entry, event in zip(told(), events(told()), strict=True)] == [
+    assert [(entry.run_id, *event) for entry, event in zip(emitted(), events(emitted()), strict=True)] == [
         ("a", "started", False, False),
         ("b", "started", False, False),
         ("b", "failed", False, False),
     ]
 
 
-def test_another_attempt_begins_anew(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_attempt_begins_anew(emitted: Emitted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitter, "_delayed", DelayedQueue(_never, delay=60.0))
     for attempt, end in ((0, Event.RETRYING), (1, Event.SUCCEEDED)):
         emit_started(asked(retries=attempt))
         emit(asked(retries=attempt), end, "text")
-    assert [(entry.attempt, entry.began is not None) for entry in told()] == [(0, True), (1, True)]
+    assert [(entry.attempt, entry.began is not None) for entry in emitted()] == [(0, True), (1, True)]
 
 
-def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> None:
+def test_worker_emits_a_receipt_only_while_the_run_waits(emitted: Emitted) -> None:
     waiting, begun = (
         SimpleNamespace(
             id=name,
@@ -103,8 +103,8 @@ def test_a_worker_says_what_it_has_received_only_while_it_waits(told: Told) -> N
     emit_received(begun)
     after = time.time()
     emit_received(waiting)
-    wait_for(told)
-    assert [(entry.run_id, entry.event) for entry in told()] == [(id_of_task("waits"), Event.RECEIVED)]
+    wait_for(emitted)
+    assert [(entry.run_id, entry.event) for entry in emitted()] == [(id_of_task("waits"), Event.RECEIVED)]
     # Who executes it learns when that was.
     assert before <= begun.request_dict[emitter.RECEIVED] <= after
 
@@ -130,12 +130,12 @@ def _are(entries: list[list[Entry]], count: int) -> bool:
 
 
 @pytest.mark.parametrize("end", [Event.SUCCEEDED, Event.FAILED])
-def test_a_restarted_redis_is_told_the_same(told: Told, redis: redis_client.Redis, end: Event) -> None:
+def test_restarted_redis_gets_the_same_entries(emitted: Emitted, redis: redis_client.Redis, end: Event) -> None:
     emit(asked(), end, "1")
     redis.client_kill_filter(skipme=True, _type="normal")
     emit(asked(), end, "2")
     # What was on its way may come twice.
-    wait_for(lambda: {entry.text for entry in told()} == {"1", "2"})
+    wait_for(lambda: {entry.text for entry in emitted()} == {"1", "2"})
 
 
 def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Settings) -> None:
@@ -152,7 +152,7 @@ def test_with_redis_away_the_end_is_written_at_once(context: Flask, settings: Se
 
 @pytest.fixture
 def refusing(redis: redis_client.Redis) -> Iterator[Callable[[], None]]:
-    """Gives what makes Redis refuse all that is told, until the end of the test."""
+    """Returns a function that makes Redis refuse all entries, until the end of the test."""
     yield lambda: redis.config_set("maxmemory", "1")
     redis.config_set("maxmemory", "0")
 
@@ -162,14 +162,14 @@ def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures 
     context: Flask,
     redis: redis_client.Redis,
     refusing: Callable[[], None],
-    told: Told,
+    emitted: Emitted,
     caplog: pytest.LogCaptureFixture,
     end: Event,
     column: Any,
 ) -> None:
     run_id = make_run(RunState.STARTED)
     emit(asked("another"), end, "1")
-    wait_for(told)
+    wait_for(emitted)
     refusing()
     emit(asked(run_id), end, "5")
     wait_for(lambda: getattr(fresh(Run, run_id), column.key) == "5")
@@ -178,7 +178,7 @@ def test_a_redis_that_refuses_has_the_end_written(  # noqa: PLR0917  # fixtures 
     # It goes on.
     emit(asked("a third"), end, "\r\n$3\r\n\N{SNOWMAN}")
     third = ("a third", "\r\n$3\r\n\N{SNOWMAN}")
-    wait_for(lambda: [(entry.run_id, entry.text) for entry in told()] == [("another", "1"), third])
+    wait_for(lambda: [(entry.run_id, entry.text) for entry in emitted()] == [("another", "1"), third])
 
 
 def test_a_process_that_ends_has_written_what_redis_refused(
@@ -194,7 +194,7 @@ def test_a_process_that_ends_has_written_what_redis_refused(
     assert [fresh(Run, run_id).result for run_id in run_ids] == ["5"] * 3
 
 
-def test_a_redis_that_hangs_after_it_was_told_has_the_end_written(context: Flask, tmp_path: Path) -> None:
+def test_end_is_written_if_redis_hangs_after_it_was_emitted(context: Flask, tmp_path: Path) -> None:
     run_id = make_run(RunState.STARTED)
     with valkey(tmp_path) as url:
         context.extensions["redis"] = client = broker.connect(url, timeout=0.3)
@@ -208,7 +208,7 @@ def test_a_redis_that_hangs_after_it_was_told_has_the_end_written(context: Flask
             server.resume()
 
 
-def test_a_run_is_sent_before_a_worker_can_have_begun_it(told: Told) -> None:
+def test_a_run_is_sent_before_a_worker_can_have_begun_it(emitted: Emitted) -> None:
     headers: dict[str, Any] = {"id": str(uuid.uuid4()), "task": "add"}
     token = set_current(Execution("a", "a", "samples.parent", 0, "w@h"))
     try:
@@ -217,6 +217,6 @@ def test_a_run_is_sent_before_a_worker_can_have_begun_it(told: Told) -> None:
         publishing._published("add", headers, ((1, 2), {}, {}), "beatdesk")
     finally:
         reset_current(token)
-    [entry] = told()
+    [entry] = emitted()
     assert (entry.event, entry.run_id) == (Event.PUBLISHED, headers["id"])
     assert entry.at <= begun

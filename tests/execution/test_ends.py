@@ -1,4 +1,4 @@
-"""Every run that began ends, whatever its task raises, sets by hand or derives from; as its worker emits it."""
+"""Every started run ends, whatever its task raises, sets by hand or derives from; as its worker emits it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,12 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
 pytestmark = [
+    pytest.mark.each_database,
     pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Exception raised outside body:RuntimeWarning"),
 ]
 Make = Callable[..., Task]
 Execute = Callable[..., Run]
-
-
-@pytest.fixture(autouse=True)
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def make() -> Iterator[Make]:
 
 @pytest.fixture
 def execute(context: Flask, redis: redis_client.Redis, valkey_url: str) -> Iterator[Execute]:
-    """Executes a task as its run and records what that emitted; gives the row."""
+    """Executes a task as its run and records what that emitted; yields the row."""
     recorder = Recorder(db.engine, valkey_url)
     recorder.step()
 

@@ -1,4 +1,4 @@
-"""What tasks tell of themselves and what they launch, on a real worker."""
+"""Progress and log lines of tasks, and the runs that they launch, on a real worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests import processes
-from tests.runs.test_family import told
+from tests.runs.test_family import outline
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
@@ -44,7 +44,7 @@ def family_of(run_id: str) -> list[Run]:
 
 
 def drawn(run_id: str) -> str:
-    """The family of a run, as `told` tells it, with the names of tasks for ids."""
+    """The family of a run as `outline` writes it, with names of tasks instead of IDs."""
     run = fresh(Run, run_id)
     with reading():
         family = relatives.family_of(run)
@@ -65,14 +65,14 @@ def named(branches: list[Branch]) -> str:
 
     for branch in branches:
         note(branch)
-    text = told(branches)
+    text = outline(branches)
     for run_id, name in names.items():
         text = text.replace(run_id, name)
     return text
 
 
 def check_progress(viewer: Visitor, go: Path) -> None:
-    """A task that tells how far it is, and writes lines."""
+    """A task that reports progress and writes log lines."""
     run = control.launch("samples.steps", [4, str(go)])
 
     def page() -> str:
@@ -119,7 +119,7 @@ def check_replaced(numbers: list[int], state: RunState) -> Run:
     return fresh(Run, run.id)
 
 
-def test_what_tasks_tell_and_launch_is_kept_and_shown(context: Flask, worker: None, tmp_path: Path) -> None:
+def test_reports_and_launches_of_tasks_are_stored_and_shown(context: Flask, worker: None, tmp_path: Path) -> None:
     viewer = Visitor(context, "viewer")
     check_progress(viewer, tmp_path / "go")
     check_canvas(viewer)

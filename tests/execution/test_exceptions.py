@@ -1,4 +1,4 @@
-"""Exceptions keep name and text, also those that Celery replaces and those that cannot say anything."""
+"""Exceptions keep their name and text, including those that Celery replaces and those without a representation."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_it_is_what_was_raised(exception: BaseException, expected: str) -> None:
     assert headline(exception).startswith(expected)
 
 
-def test_a_wrapper_says_what_it_stands_for() -> None:
+def test_wrapper_names_the_original_exception() -> None:
     assert headline(get_pickleable_exception(Refused(4, "no"))) == "Refused: 4 no"
 
 
 def traced(task: Any) -> list[str]:
-    """What receivers of Celery's signals can say of how a task ended."""
+    """The end of a task, as receivers of Celery's signals get it."""
     app, said = Celery(broker="memory://", backend="cache+memory://", set_as_current=False), []
 
     def failed(exception: BaseException, **_: Any) -> None:
@@ -121,7 +121,7 @@ def test_an_exception_that_is_handled_by_the_way_is_not_it() -> None:
         assert headline(ValueError("another")) == "ValueError: another"
 
 
-def test_a_retry_without_an_exception_says_its_reason() -> None:
+def test_retry_without_an_exception_has_its_reason() -> None:
     assert [headline(Retry()), headline(Retry("later")), headline(Retry(exc="busy"))] == [
         "Retry", "Retry: later", "Retry: busy",
     ]  # fmt: skip

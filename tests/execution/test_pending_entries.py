@@ -1,4 +1,4 @@
-"""A run that ended before its worker went is not begun again, although nobody has recorded its end yet."""
+"""A run that ended before its worker was lost is not started again, although its end is not recorded yet."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
 
-def emit(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0) -> None:
+def append(redis: redis_client.Redis, run_id: str, event: Event, attempt: int = 0) -> None:
     redis.xadd(STREAM, Entry(run_id, event, attempt, now(), "5").fields())
 
 
-def test_nothing_is_told(redis: redis_client.Redis) -> None:
+def test_stream_without_entries_has_no_end(redis: redis_client.Redis) -> None:
     assert pending_entries.end_of(redis, "a", 0) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 1000])
-def test_an_end_that_nobody_has_read(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+def test_end_that_was_not_read_is_found(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(pending_entries, "CHUNK_LENGTH", chunk)
-    emit(redis, "a", Event.STARTED)
-    emit(redis, "b", Event.FAILED)
-    emit(redis, "a", Event.SUCCEEDED)
+    append(redis, "a", Event.STARTED)
+    append(redis, "b", Event.FAILED)
+    append(redis, "a", Event.SUCCEEDED)
     found = pending_entries.end_of(redis, "a", 0)
     assert found is not None
     assert (found.event, found.text) == (Event.SUCCEEDED, "5")
@@ -42,25 +42,25 @@ def test_an_end_that_nobody_has_read(redis: redis_client.Redis, monkeypatch: pyt
     assert pending_entries.end_of(redis, "c", 0) is None
 
 
-def test_an_end_that_was_read_and_not_acknowledged(redis: redis_client.Redis) -> None:
+def test_end_that_was_read_and_not_acknowledged_is_found(redis: redis_client.Redis) -> None:
     redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-    emit(redis, "a", Event.REVOKED)
+    append(redis, "a", Event.REVOKED)
     redis.xreadgroup(GROUP, "one", {STREAM: ">"})
     assert pending_entries.end_of(redis, "a", 0) is not None
 
 
-def test_what_is_recorded_is_not_told_again(context: Flask, redis: redis_client.Redis, valkey_url: str) -> None:
+def test_recorded_end_is_not_found(context: Flask, redis: redis_client.Redis, valkey_url: str) -> None:
     recorder = Recorder(db.engine, valkey_url)
     recorder.step()
-    emit(redis, "a", Event.SUCCEEDED)
+    append(redis, "a", Event.SUCCEEDED)
     assert recorder.step() == 1
     assert pending_entries.end_of(broker.client(), "a", 0) is None
 
 
-def test_a_run_whose_end_is_only_told_is_not_executed_again(context: Flask, redis: redis_client.Redis) -> None:
+def test_run_whose_end_is_only_emitted_is_not_executed_again(context: Flask, redis: redis_client.Redis) -> None:
     silent = now() - timedelta(minutes=1)
     run_id = make_run(RunState.STARTED, claims=1, claimed_by="gone", claim_seen_at=silent)
-    emit(redis, run_id, Event.SUCCEEDED)
+    append(redis, run_id, Event.SUCCEEDED)
     celery.loader.import_default_modules()
     outcome = deliver(celery.tasks["add"], run_id, [2, 3], beatdesk_run=run_id)
     assert outcome.info.state == states.IGNORED

@@ -1,4 +1,4 @@
-"""The progress in the meta of a state that a task sets by hand, as people write it."""
+"""Progress in the meta of a state that a task sets by hand, in the usual spellings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Appending by connections whose answers are read later: all of it arrives, whoever looks and whenever."""
+"""Appending through connections whose replies are read later: every entry arrives, whenever replies are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webapp.execution.redis_appender import MAX_UNREAD, RedisAppender
 
 @pytest.fixture
 def refused() -> list[Entry]:
-    """What may not have arrived."""
+    """The entries that may not have arrived."""
     return []
 
 
@@ -55,11 +55,11 @@ def test_what_was_not_taken_is_refused_and_the_line_given_up(
     redis: redis_client.Redis, appender: RedisAppender, refused: list[Entry]
 ) -> None:
     redis.set(STREAM, "no stream")
-    told = [entry(name) for name in "ab"]
-    for one in told:
+    entries = [entry(name) for name in "ab"]
+    for one in entries:
         appender.append(one, wait=False)
     appender.read_answers()
-    assert refused == told
+    assert refused == entries
     assert appender._idle == []
     redis.delete(STREAM)
     appender.append(entry("c"))

@@ -1,4 +1,4 @@
-"""What Celery's own way through a task tells of it, in this process."""
+"""Entries emitted for a task that goes through Celery's own tracer, in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Execute = Callable[[Task], list[Entry]]
 
 @pytest.fixture
 def execute(context: Flask, redis: redis_client.Redis) -> Iterator[Execute]:
-    """Has a task executed as a worker would; gives the ends that it told."""
+    """Executes a task as a worker does; yields the ends that it emitted."""
     made: list[str] = []
 
     def run(task: Task) -> list[Entry]:
@@ -32,10 +32,10 @@ def execute(context: Flask, redis: redis_client.Redis) -> Iterator[Execute]:
         run_id = make_run(RunState.QUEUED, task=task.name)
         deliver(task, run_id, ignore_result=True)
         assert fresh(Run, run_id).state == RunState.STARTED
-        ends: list[Entry] = wait_for(lambda: [entry for entry in told() if entry.event in OVER])
+        ends: list[Entry] = wait_for(lambda: [entry for entry in emitted() if entry.event in OVER])
         return ends
 
-    def told() -> list[Entry]:
+    def emitted() -> list[Entry]:
         return [Entry.parse(fields) for _, fields in redis.xrange(STREAM)]
 
     yield run
@@ -69,7 +69,7 @@ def deep() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "recorded"),
     [
         (None, None),
         ({"n": 1}, {"n": 1}),
@@ -77,13 +77,13 @@ def deep() -> list[Any]:
         ({1}, "{1}"),
     ],
 )
-def test_a_result_is_told_whatever_it_is(execute: Execute, result: object, told: object) -> None:
+def test_any_result_is_recorded(execute: Execute, result: object, recorded: object) -> None:
     [entry] = execute(giving(lambda: result))
-    assert (entry.event, json.loads(entry.text)) == (Event.SUCCEEDED, told)
+    assert (entry.event, json.loads(entry.text)) == (Event.SUCCEEDED, recorded)
 
 
 @pytest.mark.parametrize("make", [Mute, circular, deep])
-def test_a_result_that_cannot_say_what_it_is_is_told_too(execute: Execute, make: Callable[[], object]) -> None:
+def test_result_without_a_representation_is_recorded_too(execute: Execute, make: Callable[[], object]) -> None:
     [entry] = execute(giving(make))
     assert entry.event is Event.SUCCEEDED
     assert isinstance(json.loads(entry.text), str)
@@ -100,5 +100,5 @@ def test_a_task_may_have_an_on_success_of_its_own(execute: Execute, calls_ours: 
 
     entries = execute(giving(lambda: 5, on_success=on_success))
     assert seen == [5]
-    # Told twice it is applied once.
+    # Emitted twice, applied once.
     assert {(entry.event, entry.text) for entry in entries} == {(Event.SUCCEEDED, "5")}

@@ -1,4 +1,4 @@
-"""What tasks log and print becomes lines of their runs on each pool, and the worker's log stays as its level says."""
+"""Log records and output of tasks become log lines of their runs on each pool; the worker's log keeps its level."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SAID = [
 
 
 def worker(settings: Settings, pool: str, level: str) -> AbstractContextManager[processes.Process]:
-    """A worker that nobody waits for: its runs do."""
+    """A worker that the fixture does not wait for; the tests wait for its runs."""
     options = ["--pool", pool, "--queues", pool, "--loglevel", level, "-n", f"{pool}@%h"]
     process = processes.Process(settings, pool, ["celery", "-A", "wsgi:celery", "worker", *options], TASK_MODULES=TASKS)
     return processes.running(process)
@@ -57,7 +57,7 @@ def lines(run_id: str) -> list[tuple[str, str]]:
         return [(row.level, row.text.splitlines()[0]) for row in db.session.execute(query)]
 
 
-def test_what_tasks_say_is_kept_with_their_runs(context: Flask, settings: Settings) -> None:
+def test_output_of_tasks_is_stored_with_their_runs(context: Flask, settings: Settings) -> None:
     import_module(TASKS)
     with ExitStack() as stack:
         stack.enter_context(processes.recorder(settings))

@@ -11,11 +11,7 @@ from webapp.extensions import db
 from webapp.identity import audit
 from webapp.identity.models import AuditEntry
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture
@@ -65,9 +61,9 @@ def test_the_page_shows_the_newest_first_and_filters(app: Flask, admin: Visitor)
     write(app, 1, action="person.update")
 
     def shown(query: str) -> list[str]:
-        told = admin.get(f"/audit?{query}", headers={"Accept": "application/json"}).json
-        assert told is not None
-        return [entry["action"] for entry in told["entries"]]
+        body = admin.get(f"/audit?{query}", headers={"Accept": "application/json"}).json
+        assert body is not None
+        return [entry["action"] for entry in body["entries"]]
 
     everything = ["person.update", *["schedule.update"] * 3, "account.sign_in"]
     assert shown("") == everything
@@ -90,7 +86,7 @@ def test_pages_go_on_where_the_one_before_ended(app: Flask, admin: Visitor) -> N
 
 
 @pytest.mark.parametrize("query", ["actor=zzz", "before=1", "object=%00"])
-def test_an_empty_page_says_what_to_do(admin: Visitor, query: str) -> None:
+def test_empty_page_explains_what_to_do(admin: Visitor, query: str) -> None:
     page = admin.get(f"/audit?{query}").text
     assert any(text in page for text in ("Clear filters", "Back to the newest", "account.sign_in"))
 

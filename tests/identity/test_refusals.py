@@ -1,4 +1,4 @@
-"""What is refused is in the audit, with who and how often, and cannot fill it."""
+"""Refusals are audited with person and count, and cannot fill the audit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def noted(action: str) -> list[dict[str, Any]]:
 
 
 def test_each_kind_leaves_its_trace(context: Flask, runner: FlaskCliRunner) -> None:
-    operator, scheduler, viewer, nobody = (Visitor(context, role) for role in ("operator", "scheduler", "viewer", None))
+    roles = ("operator", "scheduler", "viewer", None)
+    operator, scheduler, viewer, visitor = (Visitor(context, role) for role in roles)
     schedule = service.create({"name": "Sums", "task": "add", "args": [1, 2], **WHEN})
     gone = make_run(RunState.FAILED, task="gone")
     for task in ("os.system", "celery.map"):
@@ -65,14 +66,14 @@ def test_each_kind_leaves_its_trace(context: Flask, runner: FlaskCliRunner) -> N
         }
     ]
     add_user(context, "known@example.org", "viewer", name="Known")
-    assert nobody.post("/login", {"email": "known@example.org", "password": "wrong"}).status_code == 401
-    assert nobody.post("/login", {"email": "my secret password", "password": "wrong"}).status_code == 401
+    assert visitor.post("/login", {"email": "known@example.org", "password": "wrong"}).status_code == 401
+    assert visitor.post("/login", {"email": "my secret password", "password": "wrong"}).status_code == 401
     assert [(row["who"], row["what"]) for row in noted("account.sign_in_failed")] == [
         ("unknown", "Known"),
         ("unknown", ""),
     ]
     for email in ("known@example.org", "stranger@example.org"):
-        nobody.post("/reset", {"email": email})
+        visitor.post("/reset", {"email": email})
     assert [row["what"] for row in noted("account.request_password_reset")] == ["Known", "stranger@example.org"]
 
 

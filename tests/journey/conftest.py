@@ -20,7 +20,7 @@ from tests.servers import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"Beatdesk is ready: (\S+)  sign in as (\S+) with (?:the )?password (\S+)")
-# Settings of whoever runs the tests must not reach the Beatdesk under test.
+# Settings in the environment of the test run must not reach the Beatdesk under test.
 OURS = ("DATABASE_URL", "REDIS_URL", "CELERY_", "MAIL_", "SECRET_KEY", "ADMIN_", "PUBLIC_URL", "TIMEZONE", "BEATDESK_")
 
 
@@ -65,7 +65,7 @@ class Beatdesk:
         return READY.search(self._file("stdout").read_text())
 
     def mails(self) -> int:
-        """How many mails lie in its mailbox. Its page would say so too; to ask for that over and over is a load."""
+        """The number of emails in its mailbox. Loading its page again and again would cost too much."""
         return len(list((self.data / "mailbox").glob("*.eml")))
 
     def stop(self) -> tuple[float, list[str]]:

@@ -67,7 +67,7 @@ class Project:
         return kept | here | changes
 
     def fails(self, **changes: str) -> str:
-        """Start it where it cannot work; gives all that it said."""
+        """Start it where it cannot work; returns all that it said."""
         done = subprocess.run(
             [sys.executable, "-c", DRIVER],
             cwd=self.root,

@@ -1,4 +1,4 @@
-"""`make audit`: nothing locked or vendored is left out, and nothing that was not checked counts as checked."""
+"""`make audit` covers everything locked and vendored, and nothing unchecked counts as checked."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_a_known_advisory_fails_unless_a_dated_waiver_holds(audit: ModuleType) -
 
 
 @pytest.mark.parametrize("change", [{"version": "3.1.0"}, {"checked": None}])
-def test_what_was_not_looked_up_in_this_version_is_said(audit: ModuleType, change: dict[str, Any]) -> None:
+def test_packages_not_looked_up_in_this_version_are_listed(audit: ModuleType, change: dict[str, Any]) -> None:
     lines, _ = audit.judge(WANTED, listed(**change), TODAY)
     assert "Could not be checked: 1 (pypi:flask 3.1.1)." in lines
     assert "Could not be checked: 1 (npm:other 1)." in audit.judge(WANTED | {"npm:other": "1"}, listed(), TODAY)[0]
 
 
-def test_an_old_answer_is_said_to_be_old(audit: ModuleType) -> None:
+def test_old_advisories_are_reported_as_old(audit: ModuleType) -> None:
     lines, code = audit.judge(WANTED, listed(checked="2026-10-01"), TODAY)
     assert ("Checked more than 30 days ago: 1." in lines, code) == (True, 0)
 

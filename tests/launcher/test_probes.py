@@ -1,4 +1,4 @@
-"""What is said to be missing is what `/readyz` says."""
+"""The missing parts that `make run` names are those of `/readyz`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from webapp.launcher import probes
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[int]:
-    """A server that gives the same answer to everybody; gives its port."""
+    """A server that gives every client the same answer; yields its port."""
 
     async def answer_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -46,7 +46,7 @@ def test_answers_of_readyz(answer: bytes, missing: dict[str, str]) -> None:
     assert asyncio.run(ask()) == missing
 
 
-def test_nobody_answers() -> None:
+def test_probe_without_a_server_fails() -> None:
     port = free_port()
     assert asyncio.run(probes.missing("127.0.0.1", port)) == {"web": "no answer"}
     assert not asyncio.run(probes.valkey_answers(port, "x"))

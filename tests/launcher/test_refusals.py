@@ -1,4 +1,4 @@
-"""What cannot work is said in one line, and nothing is left running."""
+"""An impossible start is refused with one line, and leaves no process running."""
 
 import socket
 
@@ -49,7 +49,7 @@ def test_a_wrong_setting_is_named(project: Project, name: str, value: str) -> No
     assert "Traceback" not in line
 
 
-def test_a_release_that_fails_says_why(project: Project) -> None:
+def test_failed_release_prints_its_reason(project: Project) -> None:
     project.write(
         "release: echo starting; echo 'app.Error: no such database'; echo '(more)'; exit 3\nweb: python web.py\n"
     )

@@ -1,4 +1,4 @@
-"""What a start gives to the processes, keeps for the next start, and does when a process ends."""
+"""The environment that a start gives to processes, the data it keeps, and restarts of processes that end."""
 
 import signal
 import smtplib
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def environment(project: Project) -> dict[str, str]:
-    """What the Procfile's processes were given; `release` and `web` wrote it down."""
+    """The environment of the Procfile's processes, as `release` and `web` wrote it down."""
     lines = "".join((project.root / name).read_text() for name in ("environ.txt", "web.txt")).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -122,7 +122,7 @@ def test_each_process_gets_the_secrets_that_it_needs(project: Project) -> None:
         "worker": all_have | {"MAIL_USERNAME", "MAIL_PASSWORD"},
         "beat": all_have,
         "recorder": all_have,
-        # What somebody added to the Procfile may be a worker or a web process.
+        # A process added to the Procfile may be a worker or a web process.
         "other": ours - {"ADMIN_PASSWORD"},
         "valkey": set(),
     }
@@ -165,7 +165,7 @@ def test_a_server_that_was_given_is_not_started(project: Project, given: dict[st
         assert handed_out[name] == value.replace("postgresql://", "postgresql+psycopg://")
 
 
-def test_a_process_that_ends_later_is_started_again_and_said_to_be(project: Project) -> None:
+def test_process_that_ends_later_is_restarted_and_reported(project: Project) -> None:
     with project.running() as running:
         (before,) = running.named("sleep 1000")
         before.kill()

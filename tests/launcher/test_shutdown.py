@@ -1,4 +1,4 @@
-"""However it is ended, nothing is left running."""
+"""No process is left running, however the launcher is stopped."""
 
 import signal
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 STUBBORN = "release: true\nweb: python web.py\nworker: python stubborn.py\n"
 
 
-def test_everything_runs_when_it_says_so(project: Project) -> None:
+def test_everything_runs_once_ready_is_printed(project: Project) -> None:
     with project.running() as running:
         assert running.ready_line.startswith(f"Beatdesk is ready: http://127.0.0.1:{project.port}  sign in as ")
         # The worker's shell and its two children; Valkey and the mailbox; the Procfile's other two.

@@ -9,20 +9,13 @@ from flask import Flask
 
 from tests.browser import server
 from tests.servers import wait_for
-from tests.visitors import Visitor
 
 
 @pytest.fixture
 def address(app: Flask) -> Iterator[str]:
-    """Where the application is served; with the test its streams end."""
+    """The address of the application; its streams end with the test."""
     with server.serving(app) as address:
         yield address
         hub = app.extensions.get("live")
         if hub is not None:
             wait_for(lambda: hub._reader is None, message="the reader did not end")
-
-
-@pytest.fixture
-def viewer(app: Flask) -> Visitor:
-    """Somebody who may look."""
-    return Visitor(app, "viewer")

@@ -1,4 +1,4 @@
-"""Who changes runs tells the live pages, after the commit."""
+"""Changes of runs are announced to live pages, after the commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webapp.run_store.states import RunState
 from webapp.runs import control
 
 
-def told(redis: redis_client.Redis) -> list[Change]:
+def announced(redis: redis_client.Redis) -> list[Change]:
     entries: Any = redis.xrange(CHANGES)
     return [read(entry) for _, entry in entries]
 
@@ -31,7 +31,7 @@ def of(*run_ids: str) -> Change:
     return Change(frozenset(run_ids))
 
 
-def test_recorder_tells_what_it_has_committed(
+def test_recorder_announces_committed_changes(
     context: Flask, settings: Settings, redis: redis_client.Redis, monkeypatch: Any
 ) -> None:
     run_id = make_run(RunState.STARTED)
@@ -50,18 +50,18 @@ def test_recorder_tells_what_it_has_committed(
     monkeypatch.setattr(redis_client.client.Pipeline, "execute", look_first)
     assert recorder.step() == 2
     assert seen == [RunState.SUCCEEDED]
-    assert told(redis) == [of(run_id)]
+    assert announced(redis) == [of(run_id)]
     assert redis.xpending(STREAM, "recorder")["pending"] == 0
 
 
-def test_pages_tell_what_they_did(context: Flask, redis: redis_client.Redis) -> None:
+def test_pages_announce_their_changes(context: Flask, redis: redis_client.Redis) -> None:
     made = control.launch("add", [1, 2], person=None)
-    assert told(redis) == [of(made.id)]
+    assert announced(redis) == [of(made.id)]
     control.cancel(fresh(Run, made.id))
-    assert told(redis)[1:] == [of(made.id)]
+    assert announced(redis)[1:] == [of(made.id)]
 
 
-def test_of_many_only_that_there_are_many_is_told() -> None:
+def test_many_changes_are_announced_without_ids() -> None:
     few = [str(number) for number in range(MAX_IDS)]
     assert read(fields(few)) == of(*few)
     many = read(fields(few, ["one more"]))
@@ -70,7 +70,7 @@ def test_of_many_only_that_there_are_many_is_told() -> None:
     assert many.concerns_lists
 
 
-def test_lists_are_not_told_what_they_do_not_show(
+def test_lists_get_no_changes_that_they_do_not_show(
     context: Flask, settings: Settings, redis: redis_client.Redis
 ) -> None:
     first, second = make_run(RunState.STARTED), make_run(RunState.STARTED)
@@ -79,7 +79,7 @@ def test_lists_are_not_told_what_they_do_not_show(
     for run_id, event in ((first, Event.PROGRESS), (second, Event.LINE), (second, Event.STARTED)):
         redis.xadd(STREAM, Entry(run_id, event, 0, now(), text="{}").fields())
     assert recorder.step() == 3
-    assert told(redis) == [Change(frozenset({second}), frozenset({first}))]
+    assert announced(redis) == [Change(frozenset({second}), frozenset({first}))]
     assert Change(details=frozenset({first})).concerns(first)
     assert not Change(details=frozenset({first})).concerns_lists
 
@@ -90,7 +90,7 @@ def test_stream_stays_short(redis: redis_client.Redis) -> None:
     assert redis.xlen(CHANGES) < 1_000
 
 
-def test_without_redis_nobody_is_told_and_nothing_fails(settings: Settings) -> None:
+def test_without_redis_nothing_is_announced_and_nothing_fails(settings: Settings) -> None:
     with away(settings, redis=True):
         made = control.launch("add", [1, 2], person=None)
         assert fresh(Run, made.id).state == RunState.QUEUED

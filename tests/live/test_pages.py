@@ -1,4 +1,4 @@
-"""The pages that stay up to date: their sign, and the part that they ask for again."""
+"""Live pages: their indicator, and the partial that they load again."""
 
 from __future__ import annotations
 

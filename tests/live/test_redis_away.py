@@ -1,4 +1,4 @@
-"""Streams while Redis is away: they say so, and say when it is back."""
+"""Streams report that Redis is down, and when it is back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 
 
-def test_streams_say_that_redis_is_away_and_back(settings: Settings, tmp_path: Path) -> None:
+def test_streams_show_that_redis_is_down_and_back(settings: Settings, tmp_path: Path) -> None:
     port = servers.free_port()
     app = create_app(settings.with_changes(redis_url=f"redis://127.0.0.1:{port}/0"))
     viewer = Visitor(app, "viewer")

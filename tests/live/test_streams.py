@@ -1,4 +1,4 @@
-"""What a stream says, and for how long."""
+"""The events of a stream, and when it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from webapp.web.access import Permission
 RUN, OTHER = "0b2f6f4e-one", "0b2f6f4e-other"
 
 
-def test_it_says_live_and_then_what_changes(
+def test_stream_sends_live_and_then_changes(
     address: str, viewer: Visitor, redis: redis_client.Redis, app: Flask
 ) -> None:
     with listening(address, viewer, f"/live/runs/{RUN}") as listener:
@@ -39,10 +39,10 @@ def test_it_says_live_and_then_what_changes(
         assert listener.next().name == "news"
         announce(redis, [OTHER])
         announce(redis, [OTHER, RUN])
-        told = listener.next()
-        assert told.name == "news"
+        event = listener.next()
+        assert event.name == "news"
         newest, _ = redis.xrevrange(CHANGES, count=1)[0]
-        assert told.id == newest
+        assert event.id == newest
 
 
 def test_list_hears_of_every_run(address: str, viewer: Visitor, redis: redis_client.Redis) -> None:
@@ -64,12 +64,12 @@ def test_it_goes_on_after_the_last_event(address: str, viewer: Visitor, redis: r
         with listening(address, viewer, f"/live/runs/{RUN}", since=last) as nothing_missed:
             assert nothing_missed.next().name == "live"
             announce(redis, [RUN])
-            told = nothing_missed.next()
-            assert (told.name, told.id > last) == ("news", True)
+            event = nothing_missed.next()
+            assert (event.name, event.id > last) == ("news", True)
         announce(redis, [OTHER])
         announce(redis, [RUN])
         assert keeping.next().name == "news"
-        with listening(address, viewer, f"/live/runs/{RUN}", since=told.id) as missed_one:
+        with listening(address, viewer, f"/live/runs/{RUN}", since=event.id) as missed_one:
             assert [missed_one.next().name, missed_one.next().name] == ["live", "news"]
         for unknown in ("0-1", "nonsense"):
             with listening(address, viewer, f"/live/runs/{RUN}", since=unknown) as lost:
@@ -119,7 +119,7 @@ def test_stream_is_cut_when_its_sign_in_ends(
 
 
 @pytest.mark.parametrize("why", ["disabled", "ended", "another role"])
-def test_whoever_loses_the_right_loses_the_stream(context: Flask, why: str) -> None:
+def test_person_who_loses_access_loses_the_stream(context: Flask, why: str) -> None:
     Visitor(context, "viewer")
     row = db.session.query(SignIn).one()
     assert sessions.still_allowed({row.id, "unknown"}, Permission.VIEW_RUNS) == {row.id}

@@ -1,4 +1,4 @@
-"""What people see when something fails."""
+"""The error pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webapp.web.errors import ADVICE, TITLES, Invalid
 
 @pytest.fixture
 def failing(app: Flask) -> Flask:
-    """The application with a page that fails as it is told."""
+    """The application with a page that fails as requested."""
 
     @app.get("/fail/<int:status>")
     @access(Permission.PUBLIC)
@@ -31,7 +31,7 @@ def failing(app: Flask) -> Flask:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503])
-def test_each_error_says_what_happened_and_what_to_do(failing: Flask, status: int) -> None:
+def test_each_error_explains_what_happened_and_what_to_do(failing: Flask, status: int) -> None:
     answer = failing.test_client().get(f"/fail/{status}")
     assert answer.status_code == status
     assert f"<h1>{TITLES[status]}</h1>" in answer.text

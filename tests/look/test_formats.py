@@ -1,4 +1,4 @@
-"""How moments, durations, counts and JSON read."""
+"""The formats of times, durations, counts and JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nothing_is_a_dash_everywhere() -> None:
     assert formats.ago(None, NOON) == formats.exact(None, ZoneInfo("UTC")) == formats.duration(None) == "\N{EN DASH}"
 
 
-def test_exact_tells_the_repeated_hour_of_berlin_apart() -> None:
+def test_exact_distinguishes_the_repeated_hour_of_berlin() -> None:
     zone = ZoneInfo("Europe/Berlin")
     first, second = (datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1))
     assert formats.exact(first, zone) == "2026-10-25 02:30:00 Europe/Berlin (UTC+02:00)"
@@ -75,14 +75,14 @@ def test_exact_tells_the_repeated_hour_of_berlin_apart() -> None:
         (12 * 3600, "2026-11-23 01:00:00 Europe/Berlin (UTC+01:00), 12 h later"),
     ],
 )
-def test_what_came_next_is_told_by_its_time_and_how_much_later(seconds: float, text: str) -> None:
+def test_later_time_is_shown_with_its_delay(seconds: float, text: str) -> None:
     assert formats.exact_after(NOON + timedelta(seconds=seconds), NOON, ZoneInfo("Europe/Berlin")) == text
 
 
-def test_what_came_after_the_clock_was_set_back_is_told_in_full() -> None:
+def test_time_after_the_clock_was_set_back_is_shown_in_full() -> None:
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-    told = formats.exact_after(first + timedelta(hours=1), first, ZoneInfo("Europe/Berlin"))
-    assert told == "2026-10-25 02:30:00 Europe/Berlin (UTC+01:00), 1 h later"
+    text_of_later = formats.exact_after(first + timedelta(hours=1), first, ZoneInfo("Europe/Berlin"))
+    assert text_of_later == "2026-10-25 02:30:00 Europe/Berlin (UTC+01:00), 1 h later"
 
 
 def test_pretty_json_leaves_what_is_no_json_alone() -> None:

@@ -18,11 +18,7 @@ from webapp.overview import service
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On both databases."""
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def fill() -> None:

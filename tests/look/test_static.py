@@ -1,4 +1,4 @@
-"""Vendored files are what they were, addresses change with content, every icon exists."""
+"""Vendored files are unchanged, addresses change with content, every icon exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Light, dark, or as the system has it."""
+"""The themes: light, dark, or the system's."""
 
 from __future__ import annotations
 

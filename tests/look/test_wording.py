@@ -1,9 +1,10 @@
-"""Retired wording: phrases that were replaced and must not come back, on pages, in messages or in emails."""
+"""Retired wording: phrases that were replaced and must not come back, on pages, in messages, emails or documents."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,9 @@ RETIRED = (
     "it is told",
     "what it was",
 )
+# Words without a subject, where a text should name who or what acts: not in documents either.
+VAGUE = re.compile(r"(?<![\w.@])(whoever|somebody|nobody|reckon(s|ed|ing)?)(?![\w@])", re.IGNORECASE)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Labels that are words of everyday use elsewhere: only where such a word is the whole label.
 RETIRED_LABELS = ("Words", "Who", "Did", "To what", "Spread", "holds")
 BUTTONS = re.compile(r">\s*(\{\{[^}]*\}\}\s*)?Show\s*</button>")
@@ -137,6 +141,37 @@ def test_messages_have_no_retired_wording() -> None:
         if PHRASES.search(text)
     }
     assert found == NAMES
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_who_or_what_acts(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert [f"{number}: {line}" for number, line in enumerate(lines, 1) if VAGUE.search(line)] == []
+
+
+def _explanations(path: Path) -> Iterator[tuple[int, str]]:
+    """The comments and docstrings of a module, each line with its number."""
+    with tokenize.open(path) as source:
+        yield from (
+            (token.start[0], token.string)
+            for token in tokenize.generate_tokens(source.readline)
+            if token.type == tokenize.COMMENT
+        )
+    for node in ast.walk(ast.parse(path.read_text())):
+        # Docstrings, and the texts below a constant or field that document it.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from enumerate(node.value.value.splitlines(), node.lineno)
+
+
+@pytest.mark.parametrize("folder", ["webapp", "bench", "tests"])
+def test_comments_and_docstrings_name_who_or_what_acts(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _paths(ROOT / folder, ".py")
+        for number, line in _explanations(path)
+        if VAGUE.search(line)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

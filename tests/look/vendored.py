@@ -15,7 +15,7 @@ MANIFEST = VENDOR / "manifest.json"
 
 
 def manifest() -> list[dict[str, Any]]:
-    """What lies in the folder: name, version and each file's sha384, as in the attribute `integrity`."""
+    """The content of the folder: name, version and each file's sha384, as in the attribute `integrity`."""
     made = []
     for folder in sorted(path for path in VENDOR.iterdir() if path.is_dir()):
         name, _, version = folder.name.rpartition("@")

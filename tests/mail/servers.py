@@ -1,4 +1,4 @@
-"""SMTP servers: aiosmtpd's on a free port, and one that follows a script where aiosmtpd cannot misbehave enough."""
+"""SMTP servers: aiosmtpd's on a free port, and a scripted one for misbehaviour that aiosmtpd cannot produce."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Server(Controller):
 
 
 class Action(enum.Enum):
-    """What a scripted server does instead of answering."""
+    """The behaviour of a scripted server instead of a reply."""
 
     HANG = "keeps the connection and says nothing"
     DROP = "closes the connection"

@@ -1,4 +1,4 @@
-"""A mail that is sent arrives as it was meant."""
+"""An email is delivered as it was composed."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ BREAKS = [
     "\r\n ",
     "\t",
 ]
-NOBODY = 1  # a port on which nothing listens: everything below is refused before a connection is tried
+CLOSED_PORT = 1  # no server listens on it: everything below is refused before a connection is tried
 
 
 @pytest.fixture(scope="module", name="carrier")
@@ -49,14 +49,14 @@ def test_line_breaks_in_a_field_are_refused(field: str, text: str) -> None:
     original = getattr(mail(), field)
     for value in (f"{original}{text}Bcc: evil@example.com", f"{text}{original}", f"{original}{text}"):
         with pytest.raises(UnsafeMessage):
-            gateway(NOBODY).send(mail(**{field: value}))
+            gateway(CLOSED_PORT).send(mail(**{field: value}))
 
 
 @pytest.mark.parametrize("text", BREAKS, ids=repr)
 def test_line_breaks_in_an_extra_header_are_refused(text: str) -> None:
     for headers in ({f"X-A{text}Bcc": "b"}, {f"X-A{text}": "b"}, {"X-A": f"b{text}Bcc: c"}, {"X-A": f"b{text}"}):
         with pytest.raises(UnsafeMessage):
-            gateway(NOBODY).send(mail(headers=headers))
+            gateway(CLOSED_PORT).send(mail(headers=headers))
 
 
 @pytest.mark.parametrize("text", BREAKS, ids=repr)
@@ -75,14 +75,14 @@ def test_line_breaks_in_a_message_of_other_extensions_are_refused(carrier: Flask
 )
 def test_a_header_of_our_own_cannot_be_given(name: str) -> None:
     with pytest.raises(UnsafeMessage):
-        gateway(NOBODY).send(mail(headers={name: "x@example.com"}))
+        gateway(CLOSED_PORT).send(mail(headers={name: "x@example.com"}))
 
 
 @pytest.mark.parametrize(
     "address",
     [
         "",
-        "nobody",
+        "local-part",
         "@example.com",
         "a@",
         "a@example.com, b@example.com",
@@ -105,7 +105,7 @@ def test_a_header_of_our_own_cannot_be_given(name: str) -> None:
 )
 def test_what_is_not_one_address_is_refused_and_suppressed(address: str) -> None:
     with pytest.raises(UnsafeMessage) as caught:
-        gateway(NOBODY).send(mail(recipient=address))
+        gateway(CLOSED_PORT).send(mail(recipient=address))
     assert caught.value.address_refused
 
 
@@ -130,7 +130,7 @@ def test_a_message_goes_to_one_recipient_and_nowhere_else(carrier: Flask, more: 
 
 def test_text_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(UnsafeMessage):
-        gateway(NOBODY).send(mail(text="\ud800"))
+        gateway(CLOSED_PORT).send(mail(text="\ud800"))
 
 
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\r\n\0\v\f\x85\u2028:,<>@\"' =?"), max_size=60)

@@ -1,4 +1,4 @@
-"""The mail ledger: once each, and an honest word about every outcome. Real database, real SMTP."""
+"""The rows of emails: each is sent once, and each outcome is recorded. Real database, real SMTP."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.web.errors import Conflict
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Servers that hang, drop and drip: the time is bounded, and it is known whether the mail may be sent again."""
+"""Servers that hang, drop and drip: the time is bounded, and it is known whether the email may be sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each answer of a server means for the mail."""
+"""The meaning of each SMTP reply for the email."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_421_reply_is_tried_again(step: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["connect", "ehlo", "mail"])
-def test_a_5xx_reply_to_ourselves_is_tried_again_and_told(step: str) -> None:
+def test_5xx_reply_to_ourselves_is_retried_and_reported(step: str) -> None:
     script = {step: b"554 5.5.0 go away"} | ({"helo": b"554 5.5.0 go away"} if step == "ehlo" else {})
     with ScriptedServer(script) as server, pytest.raises(NotHandedOver) as caught:
         gateway(server.port).send(mail())
@@ -48,7 +48,7 @@ def test_a_refused_recipient_suppresses_the_address(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply", ["550 5.7.1 relaying denied", "554 5.7.1 <a>: Relay access denied", "530 sign in first"]
 )
-def test_a_server_that_does_not_relay_blames_nobodys_address(reply: str) -> None:
+def test_server_that_does_not_relay_suppresses_no_address(reply: str) -> None:
     with Server(Mailbox(rcpt=reply)) as server, pytest.raises(NotHandedOver) as caught:
         gateway(server.port).send(mail())
     assert caught.value.notice

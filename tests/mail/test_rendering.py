@@ -16,7 +16,7 @@ ENVIRONMENT = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), auto
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_says_who_it_is_for_in_every_form(kind: str) -> None:
+def test_every_kind_of_email_names_its_recipient(kind: str) -> None:
     subject, text, html = render(kind, KINDS[kind].example, ENVIRONMENT)
     assert subject
     assert "\n" not in subject

@@ -1,4 +1,4 @@
-"""TLS is verified or there is no mail; and signing in."""
+"""TLS is verified, or no email is sent; signing in."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_server_that_never_begins_tls_is_left() -> None:
     assert not caught.value.notice
 
 
-def test_a_missing_ca_file_is_told(certificate: Certificate) -> None:
+def test_missing_ca_file_is_reported(certificate: Certificate) -> None:
     with Server(Mailbox(), tls_context=certificate[1]) as server, pytest.raises(NotHandedOver) as caught:
         gateway(server.port, use_tls=True, ca_file="/nowhere/ca.pem").send(mail())
     assert caught.value.notice
@@ -117,7 +117,7 @@ def test_it_signs_in_over_tls(certificate: Certificate) -> None:
 
 
 @pytest.mark.parametrize("password", ["wrong", "nicht ASCII: ß"])
-def test_a_refused_sign_in_is_told_without_the_password(certificate: Certificate, password: str) -> None:
+def test_refused_sign_in_is_reported_without_the_password(certificate: Certificate, password: str) -> None:
     box, (file, context) = Mailbox(), certificate
     with Server(box, tls_context=context, authenticator=authenticate, auth_required=True) as server:
         sender = gateway(server.port, ca_file=str(file), use_tls=True, username="beatdesk", password=password)
@@ -128,7 +128,7 @@ def test_a_refused_sign_in_is_told_without_the_password(certificate: Certificate
     assert box.contents == []
 
 
-def test_a_server_that_offers_no_sign_in_is_told() -> None:
+def test_server_without_sign_in_is_reported() -> None:
     with ScriptedServer({}) as server, pytest.raises(NotHandedOver) as caught:
         gateway(server.port, username="beatdesk", password="right").send(mail())
     assert caught.value.notice

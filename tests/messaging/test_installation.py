@@ -1,4 +1,4 @@
-"""Two installations never share a Redis database or a broker: a process that finds the other's mark there ends."""
+"""Two installations never share a Redis database or a broker: a process that finds another's mark stops."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs import control
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def test_the_mark_is_put_back(context: Flask, settings: Settings, redis: redis_client.Redis) -> None:
@@ -69,7 +66,7 @@ def test_a_worker_records_the_end_elsewhere(context: Flask, redis: redis_client.
 def test_a_broker_in_another_database(
     context: Flask, settings: Settings, valkey_url: str, redis: redis_client.Redis, runner: FlaskCliRunner
 ) -> None:
-    """Both are marked; whoever has replaced the other installation takes both over."""
+    """Both are marked; an installation that replaces another one takes both over."""
     second = f"{valkey_url.rsplit('/', 1)[0]}/2"
     celery.conf.broker_url = second
     with redis_client.Redis.from_url(second, decode_responses=True) as client:
@@ -85,5 +82,5 @@ def test_a_broker_in_another_database(
     assert INSTALLATION in runner.invoke(args=["installation", "check"]).output
 
 
-def test_a_password_is_not_told() -> None:
+def test_password_is_not_shown() -> None:
     assert installation.without_password("rediss://user:pa@ss@host:6379/3") == "rediss://host:6379/3"

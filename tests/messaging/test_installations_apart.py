@@ -1,4 +1,4 @@
-"""Each process of an installation ends where it finds another one's mark: at its start, or once the server is back."""
+"""Each process stops at the mark of another installation: at its start, or once the server is back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def theirs(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def _left(client: redis_client.Redis) -> tuple[int, int, int]:
-    """How many messages and entries lie there, and how many readers the entries have."""
+    """The numbers of messages, entries and readers there."""
     return client.llen(DEFAULT_QUEUE), client.xlen(STREAM), len(client.xinfo_groups(STREAM))
 
 
@@ -81,7 +81,7 @@ def test_what_started_while_it_was_away_ends_when_it_is_back(theirs: Settings, t
             return process.log.exists() and "onnection refused" in process.output()
 
         wait_for(lambda: all(map(refused, started)), seconds=60, message="not all of them missed it")
-        # A server with their data is put in its place before anybody can have connected to an empty one.
+        # A server with their data takes its place before a client can connect to an empty one.
         prepared = tmp_path / "prepared"
         prepared.mkdir()
         with valkey(prepared) as other, redis_client.Redis.from_url(other) as client:

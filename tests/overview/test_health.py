@@ -1,4 +1,4 @@
-"""What is wrong, and since when: read from rows and Redis, on both databases, and shown first on every page."""
+"""Current problems and their start: read from rows and Redis, on both databases, and shown first on every page."""
 
 from __future__ import annotations
 
@@ -30,17 +30,14 @@ from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
 
+pytestmark = pytest.mark.each_database
+
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
 def signs(context: Flask, redis: redis_client.Redis) -> Callable[[], dict[str, Sign]]:
-    """What is wrong now, by key. Everything is there to begin with."""
+    """Current problems, by key. At first every part answers."""
     everything_is_there(redis)
 
     def look() -> dict[str, Sign]:
@@ -192,7 +189,9 @@ def test_recorder_that_is_gone_or_behind(
     assert about(signs()["recorder"], now())
 
 
-def test_every_page_says_it_first_and_in_its_title(signs: Callable[[], dict[str, Sign]], context: Flask) -> None:
+def test_every_page_shows_the_problem_first_and_in_its_title(
+    signs: Callable[[], dict[str, Sign]], context: Flask
+) -> None:
     admin, member = Visitor(context, "admin"), Visitor(context, "member")
     make_run(RunState.QUEUED, queue="<b>slow", age=700)
     db.session.execute(sa.update(Beat).values(seen_at=now() - MINUTE))
@@ -225,9 +224,10 @@ def test_open_page_asks_for_the_same_part_and_programs_get_json(
     db.session.execute(sa.update(Beat).values(seen_at=now() - MINUTE))
     signs()
     assert "No beat is running." in viewer.get("/health", htmx=True).text
-    told = viewer.get("/health", accept="application/json").get_json()
-    assert (told["ready"], told["checks"]["beat"], told["signs"][0]["key"]) == (False, "none is the leader", "beat")
-    assert datetime.fromisoformat(told["signs"][0]["since"]) < now()
+    health = viewer.get("/health", accept="application/json").get_json()
+    assert (health["ready"], health["checks"]["beat"]) == (False, "none is the leader")
+    assert health["signs"][0]["key"] == "beat"
+    assert datetime.fromisoformat(health["signs"][0]["since"]) < now()
 
 
 def test_many_pages_at_once_look_once(signs: Callable[[], dict[str, Sign]], context: Flask) -> None:

@@ -1,4 +1,4 @@
-"""`/metrics`: figures as Prometheus reads them, from database, Redis and broker, for whoever may see them."""
+"""`/metrics`: figures as Prometheus reads them, from database, Redis and broker, for admins and token holders."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def figures(context: Flask) -> Callable[[], Figures]:
     """Reads the page: values by name and labels, in the order of the labels' names."""
-    nobody = Visitor(context)
+    visitor = Visitor(context)
 
     def read() -> Figures:
-        answer = nobody.get("/metrics", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = visitor.get("/metrics", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.status_code == 200, answer.text
         assert answer.content_type.startswith("text/plain; version=")
         return {
@@ -59,7 +59,7 @@ def make_worker(name: str, *, id_: str, seen: float = 0.0) -> None:
     db.session.commit()
 
 
-def test_flowers_names_tell_what_workers_did(
+def test_flowers_metrics_count_events_of_workers(
     context: Flask, settings: Settings, redis: redis_client.Redis, figures: Callable[[], Figures]
 ) -> None:
     make_worker("a@host", id_="a")
@@ -74,7 +74,7 @@ def test_flowers_names_tell_what_workers_did(
         begun = Entry(run_id, Event.STARTED, 0, now(), worker="a@host", task="add", received=now())
         ended = Entry(run_id, Event.SUCCEEDED, 0, now(), "null", worker="a@host", task="add", seconds=seconds)
         if seconds < 0.1:
-            # Nobody told of its beginning before its end.
+            # Its start was not emitted before its end.
             ended = ended._replace(began=begun.at, received=begun.received)
         else:
             redis.xadd(STREAM, begun.fields())
@@ -163,14 +163,14 @@ def test_beats_and_what_they_missed(context: Flask, figures: Callable[[], Figure
 def test_only_admins_and_the_token_get_in(context: Flask) -> None:
     assert Visitor(context, "admin").get("/metrics").status_code == 200
     assert Visitor(context, "scheduler").get("/metrics", accept="text/plain").status_code == 403
-    nobody = Visitor(context)
-    assert nobody.get("/metrics", accept="text/plain").status_code == 303
+    visitor = Visitor(context)
+    assert visitor.get("/metrics", accept="text/plain").status_code == 303
     for given in ("Bearer wrong", "Bearer ", f"bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer é"):
-        answer = nobody.get("/metrics", accept="text/plain", headers={"Authorization": given})
+        answer = visitor.get("/metrics", accept="text/plain", headers={"Authorization": given})
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), given
-    assert nobody.get("/metrics", accept="text/plain", headers={"Authorization": f"Basic {TOKEN}"}).status_code == 303
+    assert visitor.get("/metrics", accept="text/plain", headers={"Authorization": f"Basic {TOKEN}"}).status_code == 303
     # It opens this one door.
-    assert nobody.get("/runs", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 303
+    assert visitor.get("/runs", accept="text/plain", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 303
 
 
 def test_openmetrics_is_spoken_too(context: Flask) -> None:

@@ -1,4 +1,4 @@
-"""`/readyz`: 200 only when everything that a run needs is there, and never slow."""
+"""`/readyz`: 200 only if everything that a run needs is available, and never slow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_beat_that_is_silent_or_follows_is_not_enough(
     assert answer.get_json()["checks"] == ALL | {"beat": "none is the leader"}
 
 
-def test_it_says_that_broker_and_redis_are_away(settings: Settings, redis: redis_client.Redis) -> None:
+def test_it_reports_broker_and_redis_down(settings: Settings, redis: redis_client.Redis) -> None:
     with away(settings, redis=True) as app:
         everything_is_there(redis)
         began = time.monotonic()

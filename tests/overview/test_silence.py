@@ -1,4 +1,4 @@
-"""Servers that accept and say nothing: pages answer all the same, beat goes on, and everything recovers."""
+"""Servers that accept connections and hang: pages still answer, beat continues, and everything recovers."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_beat_goes_on_while_redis_and_broker_are_silent(app: Flask, quiet: Proxy
         wait_for(sent, seconds=10)
 
 
-def test_pages_say_so_while_postgresql_is_silent(
+def test_pages_show_that_postgresql_hangs(
     databases: servers.Databases, settings: Settings, redis: redis_client.Redis
 ) -> None:
     parts = urlsplit(databases.postgresql())

@@ -1,4 +1,4 @@
-"""Whose birthday it is, where, and that nobody is greeted twice."""
+"""Whose birthday it is, in which time zone, and that no person is greeted twice."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from webapp.people import birthdays
 from webapp.people.birthdays import birthday_keys, send_birthday_mails
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 EIGHT = datetime(2026, 11, 23, 8, 0, tzinfo=KATHMANDU)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def keys() -> list[str]:
@@ -42,14 +39,14 @@ def test_everyone_born_on_this_day_gets_one_mail_by_a_run_of_its_own(context: Fl
     assert len(runs) == 2
 
 
-def test_a_second_time_on_the_same_day_greets_nobody(context: Flask) -> None:
+def test_second_time_on_the_same_day_greets_no_person(context: Flask) -> None:
     add_person("a@example.com", birthday=date(1990, 11, 23))
     assert send_birthday_mails(EIGHT) == 1
     assert send_birthday_mails(EIGHT) == 0
     assert len(keys()) == 1
 
 
-def test_whoever_was_left_out_is_greeted_the_second_time(context: Flask) -> None:
+def test_person_left_out_is_greeted_the_second_time(context: Flask) -> None:
     add_person("a@example.com", birthday=date(1990, 11, 23))
     assert send_birthday_mails(EIGHT) == 1
     add_person("b@example.com", birthday=date(1990, 11, 23))

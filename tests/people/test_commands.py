@@ -53,13 +53,13 @@ def test_a_weak_password_is_refused_unless_it_stands_already(settings: Settings)
 
 def test_ensure_admin_prints_a_random_password_once(app: Flask) -> None:
     code, said = run(app, "ensure-admin", "--json")
-    told = json.loads(said)
-    assert (code, told["created"]) == (0, True)
-    assert Visitor(app).sign_in(told["email"], told["password"]).status_code == 303
-    assert json.loads(run(app, "ensure-admin", "--json")[1]) == {"created": False, "email": told["email"]}
+    printed = json.loads(said)
+    assert (code, printed["created"]) == (0, True)
+    assert Visitor(app).sign_in(printed["email"], printed["password"]).status_code == 303
+    assert json.loads(run(app, "ensure-admin", "--json")[1]) == {"created": False, "email": printed["email"]}
 
 
-def test_ensure_admin_makes_nobody_else_an_admin(settings: Settings) -> None:
+def test_ensure_admin_adds_no_second_admin(settings: Settings) -> None:
     app = made(settings, admin_email="maya@example.com")
     add_user(app)
     code, said = run(app, "ensure-admin")
@@ -69,7 +69,7 @@ def test_ensure_admin_makes_nobody_else_an_admin(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("email", "password"), [("nobody", PASSWORD), ("a@example.com", "short")])
-def test_ensure_admin_says_which_setting_cannot_be_taken(settings: Settings, email: str, password: str) -> None:
+def test_ensure_admin_names_the_invalid_setting(settings: Settings, email: str, password: str) -> None:
     code, said = run(made(settings, admin_email=email, admin_password=password), "ensure-admin")
     assert code == 1
     assert "ADMIN_" in said
@@ -78,9 +78,9 @@ def test_ensure_admin_says_which_setting_cannot_be_taken(settings: Settings, ema
 
 def test_create_and_list(app: Flask, runner: FlaskCliRunner) -> None:
     code, said = run(app, "create", "--email", "V@example.com", "--name", "Viktor", "--role", "viewer", "--json")
-    told = json.loads(said)
-    assert (code, told["email"], told["role"]) == (0, "v@example.com", "viewer")
-    assert Visitor(app).sign_in("v@example.com", told["password"]).status_code == 303
+    printed = json.loads(said)
+    assert (code, printed["email"], printed["role"]) == (0, "v@example.com", "viewer")
+    assert Visitor(app).sign_in("v@example.com", printed["password"]).status_code == 303
     listed = json.loads(run(app, "list", "--json")[1])
     assert [(row["email"], row["roles"]) for row in listed] == [("v@example.com", ["viewer"])]
     assert "Viktor" in run(app, "list", "--role", "viewer")[1]

@@ -1,4 +1,4 @@
-"""Registration is no relay: what a mail says, and which addresses get more than the first."""
+"""Registration is no relay: the content of emails, and which addresses get more than the first one."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_name_is_greeted_by_at_most_40_letters(app: Flask, name: str, greeted:
     assert text.startswith(f"Hello {greeted},\n")
 
 
-def test_the_link_confirms_once_and_says_so_each_time(app: Flask) -> None:
+def test_link_confirms_once_and_reports_it_each_time(app: Flask) -> None:
     register(app)
     path = link(app)
     assert not confirmed(app)
@@ -132,7 +132,7 @@ def test_an_old_link_offers_a_new_one_that_works(app: Flask) -> None:
     assert Visitor(app).get(old).status_code == 200
 
 
-def test_asking_for_a_link_says_nothing_and_is_limited(app: Flask) -> None:
+def test_link_request_reveals_nothing_and_is_limited(app: Flask) -> None:
     register(app)
     add_user(app, "done@example.com", confirmed_at=datetime.now(UTC))
     known = ["maya@example.com", "done@example.com", "nobody@example.com", "x", ""]

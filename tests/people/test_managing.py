@@ -9,13 +9,9 @@ from flask import Flask
 from tests.visitors import Visitor, add_user, all_rows, signed_in
 from webapp.identity.models import AuditEntry, User
 
+pytestmark = pytest.mark.each_database
+
 PROFILE: dict[str, Any] = {"name": "Maya G.", "birthday": "1990-02-28", "timezone": "Asia/Kathmandu"}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
 
 
 @pytest.fixture
@@ -154,7 +150,7 @@ def test_the_list_has_pages_in_both_directions(app: Flask, admin: Visitor) -> No
 
 
 @pytest.mark.parametrize("query", ["search=zzz", "before=1", "search=%00", "before=x", "after=99999999999999999999"])
-def test_empty_lists_say_what_to_do(admin: Visitor, query: str) -> None:
+def test_empty_lists_explain_what_to_do(admin: Visitor, query: str) -> None:
     answer = admin.get(f"/people?{query}")
     assert answer.status_code == 200
     assert "Ada" in answer.text or "Clear filters" in answer.text or "Back to the newest" in answer.text

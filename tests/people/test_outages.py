@@ -1,4 +1,4 @@
-"""Registering never depends on what sends the mail."""
+"""Registering does not depend on the servers that send the email."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webapp.run_store.models import Run
 
 
 def register(app: Flask) -> float:
-    """Register somebody; gives how long it took, in seconds."""
+    """Register a person; returns how long it took, in seconds."""
     browser = Visitor(app)
     token = browser.form_token("/register")
     began = time.monotonic()

@@ -16,16 +16,12 @@ from webapp.mail_store.models import Mail
 from webapp.people import registration
 from webapp.run_store.models import Run
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    """On SQLite and on PostgreSQL."""
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture(params=["form", "json"])
 def send(request: pytest.FixtureRequest, app: Flask) -> Any:
-    """Registers by a form or by JSON; gives the answer."""
+    """Registers by a form or by JSON; returns the answer."""
 
     def by_form(**fields: str) -> Any:
         return Visitor(app).post("/register", {**FIELDS, **fields}, page="/register")
@@ -62,7 +58,7 @@ def test_it_is_audited_once_without_the_password(app: Flask, send: Any) -> None:
     assert PASSWORD not in entry.after
 
 
-def test_whoever_registered_signs_in(app: Flask, send: Any) -> None:
+def test_registered_person_can_sign_in(app: Flask, send: Any) -> None:
     send()
     assert Visitor(app).sign_in().status_code == 303
 
@@ -78,9 +74,9 @@ def test_all_of_it_or_nothing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_taken_address_answers_like_a_free_one(app: Flask, send: Any) -> None:
-    answers = [send(), send(name="Somebody Else", password="nine loud bicycles")]
-    told = [(answer.status_code, answer.data, answer.location, sorted(answer.headers.keys())) for answer in answers]
-    assert told[0] == told[1]
+    answers = [send(), send(name="Sita Rai", password="nine loud bicycles")]
+    visible = [(answer.status_code, answer.data, answer.location, sorted(answer.headers.keys())) for answer in answers]
+    assert visible[0] == visible[1]
     (user,) = all_rows(app, User)
     assert user.name == "Maya Gurung"
     mails = all_rows(app, Mail)
@@ -93,7 +89,7 @@ def test_a_taken_address_answers_like_a_free_one(app: Flask, send: Any) -> None:
     assert len(all_rows(app, AuditEntry)) == 1
 
 
-def test_the_owner_is_told_once_a_day(app: Flask, send: Any) -> None:
+def test_owner_is_notified_once_a_day(app: Flask, send: Any) -> None:
     statuses = {send().status_code for _ in range(4)}
     assert len(statuses) == 1
     assert [mail.kind for mail in all_rows(app, Mail)] == ["welcome", "address_taken"]

@@ -20,10 +20,10 @@ FIELDS = {
 
 def test_a_program_gets_token_and_fields(app: Flask) -> None:
     browser = Visitor(app)
-    told = browser.get("/register", headers={"Accept": "application/json"}).json
-    assert told is not None
-    assert told["fields"] == ["name", "email", "password", "birthday", "timezone"]
-    answer = browser.client.post("/register", json=FIELDS, headers={"X-CSRFToken": told["csrf_token"]})
+    form = browser.get("/register", headers={"Accept": "application/json"}).json
+    assert form is not None
+    assert form["fields"] == ["name", "email", "password", "birthday", "timezone"]
+    answer = browser.client.post("/register", json=FIELDS, headers={"X-CSRFToken": form["csrf_token"]})
     assert answer.status_code == 201
 
 
@@ -73,9 +73,9 @@ def test_an_error_stands_at_its_field_and_the_rest_is_kept(app: Flask, field: st
             assert f'value="{kept}"' in answer.text
     assert PASSWORD not in answer.text
     assert all_rows(app, User) == []
-    told = browser.post_json("/register", {**FIELDS, field: value}, page="/register")
-    assert told.json is not None
-    assert (told.status_code, list(told.json["fields"])) == (422, [field])
+    refused = browser.post_json("/register", {**FIELDS, field: value}, page="/register")
+    assert refused.json is not None
+    assert (refused.status_code, list(refused.json["fields"])) == (422, [field])
 
 
 @pytest.mark.parametrize("value", [None, 5, True, ["x"], {"a": 1}, "\ud800"])
@@ -88,7 +88,7 @@ def test_json_of_other_kinds_is_an_error_at_the_field(app: Flask, field: str, va
     assert (answer.status_code, list(answer.json["fields"])) == (422, [field])
 
 
-def test_every_fault_is_told_at_once(app: Flask) -> None:
+def test_all_errors_of_a_registration_are_reported_together(app: Flask) -> None:
     answer = Visitor(app).post("/register", dict.fromkeys(FIELDS, ""), page="/register")
     assert answer.text.count("field-error") == 5
 
@@ -124,7 +124,7 @@ def test_what_was_typed_is_text_and_never_markup(app: Flask) -> None:
     assert "&lt;script&gt;" in answer.text
 
 
-def test_somebody_signed_in_can_register_somebody_else(app: Flask) -> None:
+def test_signed_in_person_can_register_another_person(app: Flask) -> None:
     add_user(app, "ada@example.com", "admin")
     browser = Visitor(app)
     browser.sign_in("ada@example.com")

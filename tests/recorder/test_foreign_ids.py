@@ -1,4 +1,4 @@
-"""What other programs send is recorded and never refused; what the broker delivers twice is executed once."""
+"""Messages of other programs are recorded and never refused; a redelivery is executed once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from webapp.recorder import recording
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning"),
+    pytest.mark.each_database,
+]
 NAMED = "daily-report"
 LONG = "daily-report:customer-4711:2026-11-25:x"
 RANDOM = "0a4f0c9e-3e0a-4c3c-9a54-0b6f2a1d5c11"
-
-
-@pytest.fixture(autouse=True)
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -125,7 +123,7 @@ def test_a_run_of_ours_is_executed_once_however_its_message_comes(task: Task) ->
 
 
 def test_a_message_of_a_version_that_did_not_name_runs_is_its_rows(task: Task) -> None:
-    """What a task had sent before the upgrade, and beat has sent again since."""
+    """A run that a task sent before the upgrade, and that beat has sent again since."""
     run_id = make_run(RunState.QUEUED, id=RANDOM, task=task.name, origin=Origin.TASK)
     assert deliver(task, run_id, beatdesk_run=run_id).retval == 1
     assert deliver(task, run_id, beatdesk_received=now().timestamp()).info.state == states.IGNORED

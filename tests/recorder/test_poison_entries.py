@@ -28,6 +28,8 @@ from webapp.run_store.creation import NewRun
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 
+pytestmark = pytest.mark.each_database
+
 AT = "2026-11-25T12:00:00+00:00"
 ID = "5f3c1e9a-0000-4000-8000-00000000000a"
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -101,11 +103,6 @@ CURED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
 def recorder(context: Flask, settings: Settings) -> Iterator[Recorder]:
     made = Recorder(db.engine, settings.redis_url)
     made.step()
@@ -114,7 +111,7 @@ def recorder(context: Flask, settings: Settings) -> Iterator[Recorder]:
 
 
 def bystander(redis: redis_client.Redis) -> str:
-    """A run whose success is told now."""
+    """A run whose success is emitted now."""
     run_id = make_run(RunState.STARTED)
     redis.xadd(STREAM, Entry(run_id, Event.SUCCEEDED, 0, now(), text="1").fields())
     return run_id
@@ -266,7 +263,7 @@ def test_it_is_bounded_and_shown(context: Flask, recorder: Recorder, redis: redi
     assert f"beatdesk_recorder_rejected_total {rejected.MAX_REJECTED + 6}.0" in admin.get("/metrics").text
 
 
-def test_readyz_says_how_far_behind_a_recorder_is_that_gets_nowhere(
+def test_readyz_shows_how_far_behind_a_stuck_recorder_is(
     context: Flask, recorder: Recorder, redis: redis_client.Redis
 ) -> None:
     def said() -> str:

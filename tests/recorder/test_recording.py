@@ -1,4 +1,4 @@
-"""What workers tell is applied in batches, in any order, any number of times, and never moves a run backwards."""
+"""Entries of workers are applied in batches, in any order, any number of times, and never move a run backwards."""
 
 from __future__ import annotations
 
@@ -14,37 +14,28 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.runs.making import make_run, make_runs
+from tests.runs.making import make_run, make_runs, record
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import create_engine, now
 from webapp.execution.events import Entry, Event
 from webapp.execution.host import Delivery
 from webapp.extensions import db
-from webapp.recorder import recording
 from webapp.run_store import claims
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-def record(*entries: Entry) -> None:
-    with db.engine.begin() as connection:
-        recording.apply(connection, entries)
+pytestmark = pytest.mark.each_database
 
 
 def test_batch_with_many_of_every_event_is_applied(context: Flask) -> None:
     ids = make_runs(60, state=RunState.STARTED, ended_at=None)
     ends = [Event.SUCCEEDED, Event.FAILED, Event.REVOKED, Event.EXPIRED]
-    told = json.dumps({"done": 1, "total": 2, "text": "half"})
+    text = json.dumps({"done": 1, "total": 2, "text": "half"})
     entries = [Entry(run_id, Event.RECEIVED, 0, now()) for run_id in ids]
     entries += [Entry(run_id, Event.RETRYING, 1, now(), text="again") for run_id in ids]
-    entries += [Entry(run_id, Event.PROGRESS, 1, now(), text=told) for run_id in ids]
-    entries += [Entry(run_id, Event.LINE, 1, now(), text=told, entry_id=run_id) for run_id in ids]
+    entries += [Entry(run_id, Event.PROGRESS, 1, now(), text=text) for run_id in ids]
+    entries += [Entry(run_id, Event.LINE, 1, now(), text=text, entry_id=run_id) for run_id in ids]
     entries += [Entry(run_id, ends[count % 4], 1, now(), text="1") for count, run_id in enumerate(ids)]
     random.shuffle(entries)
     record(*entries)
@@ -97,8 +88,8 @@ def test_of_many_ends_in_a_batch_the_first_that_may_be_counts(context: Flask) ->
 
 
 def published(run_id: str, seconds: float = 0.0, **changed: object) -> Entry:
-    told: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "sealed": None}
-    told |= {
+    values: dict[str, object] = {"task": "add", "args": [1], "kwargs": {}, "queue": "celery", "sealed": None}
+    values |= {
         "options": None,
         "group_id": "g",
         "group_index": 3,
@@ -107,8 +98,8 @@ def published(run_id: str, seconds: float = 0.0, **changed: object) -> Entry:
         "eta": None,
         "expires_at": None,
     }
-    told |= changed
-    return Entry(run_id, Event.PUBLISHED, 0, now() + timedelta(seconds=seconds), text=json.dumps(told))
+    values |= changed
+    return Entry(run_id, Event.PUBLISHED, 0, now() + timedelta(seconds=seconds), text=json.dumps(values))
 
 
 def test_what_a_task_sent_has_its_row_before_it_begins(context: Flask) -> None:
@@ -176,12 +167,12 @@ def test_claim_takes_a_row_that_is_made_while_it_looks(context: Flask) -> None:
     assert fresh(Run, run_id).claims == 1
 
 
-def test_claim_by_itself_says_the_same(context: Flask) -> None:
+def test_claim_alone_gives_the_same_result(context: Flask) -> None:
     def claim(worker_id: str, run_id: str) -> claims.Verdict:
         return claims.claim_by_itself(db.engine, Delivery(run_id, "add", "[]", "{}", 0, worker_id, "w@h"), now())
 
     known = make_run(RunState.QUEUED)
-    for run_id in (known, "nobody made it a row"):
+    for run_id in (known, "a run without a row"):
         assert claim("one", run_id) is claims.Verdict.CLAIMED
         assert claim("two", run_id) is claims.Verdict.DUPLICATE
     run = fresh(Run, known)
@@ -200,7 +191,7 @@ def test_claim_waits_in_line_and_outlives_its_connection(context: Flask) -> None
 
 @contextmanager
 def _in_the_way(engine: sa.Engine) -> Iterator[None]:
-    """SQLite's lock is somebody else's for a moment; PostgreSQL has closed every connection, as a restart does."""
+    """SQLite's lock is held by another process for a moment; PostgreSQL has closed all connections, as in a restart."""
     if engine.dialect.name == "sqlite":
         with engine.connect() as writing:
             writing.begin()

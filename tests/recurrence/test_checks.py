@@ -1,4 +1,4 @@
-"""What is refused because it can never work, and the field that is at fault."""
+"""Rules that can never work are refused, at the field that is wrong."""
 
 from __future__ import annotations
 

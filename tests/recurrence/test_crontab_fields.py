@@ -1,4 +1,4 @@
-"""What a crontab's fields accept, and that they mean what they mean to Celery."""
+"""The fields of a crontab: accepted values, with the same meaning as in Celery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crontabs do when clocks change, city by city."""
+"""Crontabs at clock changes, city by city."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every recurrence, shown on generated ones."""
+"""Properties of every recurrence, tested on generated ones."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_nothing_lies_between_a_moment_and_its_next_due_time(question: tuple[Rec
 
 @settings(deadline=None)
 @given(questions())
-def test_jitter_is_bounded_and_the_same_for_whoever_asks(question: tuple[Recurrence, datetime]) -> None:
+def test_jitter_is_bounded_and_deterministic(question: tuple[Recurrence, datetime]) -> None:
     recurrence, after = question
     for due in due_times(recurrence, after, 3):
         late = (due.fires_at - due.utc).total_seconds()

@@ -1,4 +1,4 @@
-"""Due times of the sun: Celery's own, the same for whoever asks, and without an error where the sun stays away."""
+"""Due times of the sun: the same as Celery's, from any start; no error where the sun does not rise or set."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_other_kinds(recurrence: Recurrence, words: str) -> None:
     assert describe(recurrence) == words
 
 
-def test_bounds_are_said_in_the_schedules_zone() -> None:
+def test_start_and_end_are_described_in_the_schedules_time_zone() -> None:
     recurrence = Recurrence(
         Interval(5, "minutes"),
         "Asia/Kathmandu",
@@ -83,7 +83,7 @@ def test_bounds_are_said_in_the_schedules_zone() -> None:
     )
 
 
-def test_a_jitter_is_not_said_to_reach_beyond_the_next_due_time() -> None:
+def test_described_jitter_ends_at_the_next_due_time() -> None:
     words = [describe(Recurrence(Interval(5, "seconds"), jitter=jitter)) for jitter in (4, 5, 60)]
     beyond = "every 5 seconds; jitter up to the next run"
     assert words == ["every 5 seconds; jitter up to 4s", beyond, beyond]

@@ -13,6 +13,8 @@ from webapp.run_store.creation import FIRE_MISSED, KEEP, SENT_EARLIER, NewRun, i
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
+pytestmark = pytest.mark.each_database
+
 AT = datetime(2027, 3, 1, 10, 0, 0, 123456, tzinfo=UTC)
 ODD = "a\x00b\udce9\u2028\\u0000 {batch} :name '\"\n"
 
@@ -39,8 +41,8 @@ def stored(engine: sa.Engine, run_id: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def engine(each_database: str) -> Any:
-    engine = create_engine(each_database)
+def engine(database_url: str) -> Any:
+    engine = create_engine(database_url)
     yield engine
     engine.dispose()
 

@@ -1,4 +1,4 @@
-"""What may be sent a second time: one rule, in Python for one run and in SQL for many."""
+"""Which runs may be sent a second time: one rule, in Python for one run and in SQL for many."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from webapp.run_store.models import Run
 from webapp.run_store.promise import Consumer, Promise, guarded, promise
 from webapp.run_store.states import RunState
 
+pytestmark = pytest.mark.each_database
+
 SENT = datetime(2026, 11, 26, 8, tzinfo=UTC)
 BEFORE, AFTER = SENT - timedelta(hours=3), SENT + timedelta(seconds=8)
 GUARDED, OBSERVED = Promise.GUARDED, Promise.OBSERVED
@@ -31,12 +33,12 @@ def theirs(queue: str, seen_at: datetime = AFTER) -> Consumer:
 
 
 CASES = {
-    "our queue, nobody seen": (DEFAULT_QUEUE, [], GUARDED),
+    "our queue, no consumer seen": (DEFAULT_QUEUE, [], GUARDED),
     "our queue, ours": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE)], GUARDED),
     "our queue, a worker of ours that fell silent": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE, BEFORE)], GUARDED),
     "our queue, a foreign worker too": (DEFAULT_QUEUE, [ours(DEFAULT_QUEUE), theirs(DEFAULT_QUEUE)], OBSERVED),
     "our queue, a foreign worker elsewhere": (DEFAULT_QUEUE, [theirs("shop")], GUARDED),
-    "another queue, nobody seen": ("shop", [], OBSERVED),
+    "another queue, no consumer seen": ("shop", [], OBSERVED),
     "another queue, ours since the sending": ("shop", [ours("shop")], GUARDED),
     "another queue, ours at the moment of the sending": ("shop", [ours("shop", SENT)], GUARDED),
     "another queue, ours only before": ("shop", [ours("shop", BEFORE)], OBSERVED),
@@ -47,11 +49,6 @@ CASES = {
     "another queue, ours, theirs fell silent": ("shop", [ours("shop"), theirs("shop", BEFORE)], OBSERVED),
     "one node name, both": ("shop", [ours("shop"), Consumer("shop", "beatdesk@a", False, AFTER)], OBSERVED),
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(("queue", "consumers", "expected"), CASES.values(), ids=CASES)

@@ -49,8 +49,8 @@ def test_what_the_message_embedded_is_sent_again(context: Flask) -> None:
     run = Sendable("a", "give", "[1]", "{}", "q", None, options, None, 0, "parent", "root")
     [(headers, (_, _, embedded))] = send(run)
     assert embedded == EMBEDDED
-    told = [headers[name] for name in ("id", "group", "group_index", "parent_id", "root_id")]
-    assert told == ["a", "g", 3, "parent", "root"]
+    sent_again = [headers[name] for name in ("id", "group", "group_index", "parent_id", "root_id")]
+    assert sent_again == ["a", "g", 3, "parent", "root"]
 
 
 def test_what_a_task_replaced_itself_by_is_sent_again(context: Flask) -> None:

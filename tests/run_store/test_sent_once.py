@@ -26,10 +26,7 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.scheduler.sending.messages import Sender
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture
@@ -84,7 +81,7 @@ def test_a_connection_that_ended_while_it_was_idle_costs_nothing(
         # Noticed before anything is written.
         ("cut", [SENT, SENT, SENT], 3),
         ("close", [UNSENT, UNSENT, UNSENT], 0),
-        # Nobody can know that it was not taken.
+        # It is unknown whether it was accepted.
         ("block", [SENT, UNSENT, UNSENT], 0),
     ],
 )

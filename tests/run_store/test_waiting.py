@@ -15,13 +15,10 @@ from webapp.run_store import claims, promise, statements
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
-def test_kept_run_is_not_lost_until_its_worker_says_no_more(context: Flask) -> None:
+def test_held_run_is_not_lost_until_its_worker_stops_naming_it(context: Flask) -> None:
     long_ago = now() - timedelta(minutes=10)
     kept, lost, forgotten = (
         make_run(RunState.QUEUED, sent_at=long_ago, claim_seen_at=seen) for seen in (None, None, long_ago)

@@ -84,7 +84,7 @@ def sends(self: Any) -> list[str]:
     for number in range(3):
         echo.apply_async((number,), task_id=long_id)
     echo.apply_async(("again",), task_id=self.request.id)
-    return [signature("nobody.knows").apply_async().id]
+    return [signature("unknown.task").apply_async().id]
 
 
 @shared_task(name="field.named_self")

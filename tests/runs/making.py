@@ -1,4 +1,4 @@
-"""Rows of `runs` for tests, written directly, and deliveries of their messages."""
+"""Rows of `runs` for tests, written directly, deliveries of their messages, and entries of the stream."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import sqlalchemy as sa
 from celery.app.trace import build_tracer
 
 from webapp.database.engine import now
+from webapp.execution.events import Entry
 from webapp.execution.host import get_host
 from webapp.extensions import celery, db
+from webapp.recorder import recording
 from webapp.run_store.models import Run
 from webapp.run_store.states import ENDED, RunState
 from webapp.worker_process.host import DatabaseHost
 
 
 def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values: Any) -> str:
-    """A committed run of `add`, created `age` seconds ago; gives its id."""
+    """A committed run of `add`, created `age` seconds ago; returns its id."""
     created = values.pop("created_at", None) or now() - timedelta(seconds=age)
     row: dict[str, Any] = {"id": str(uuid.uuid4()), "task": "add", "state": state, "created_at": created}
     if state in ENDED:
@@ -31,7 +33,7 @@ def make_run(state: RunState = RunState.SUCCEEDED, *, age: float = 0.0, **values
 
 
 def make_runs(count: int, **values: Any) -> list[str]:
-    """That many, a second apart; gives their ids, newest first."""
+    """That many, a second apart; returns their ids, newest first."""
     at: datetime = now()
     rows = [
         {
@@ -51,8 +53,14 @@ def make_runs(count: int, **values: Any) -> list[str]:
 
 
 def deliver(task: Any, task_id: str, args: Sequence[Any] = (), kwargs: Any = None, **headers: Any) -> Any:
-    """Have a task executed as a worker's pool does with a message; gives the outcome of its tracer."""
+    """Have a task executed as a worker's pool does with a message; returns the outcome of its tracer."""
     assert isinstance(get_host(), DatabaseHost), "tracers are wrapped once it is set"
     task.__trace__ = build_tracer(task.name, task, app=celery)
     request = {"id": task_id, "task": task.name, "hostname": "w@h", "delivery_info": {}, **headers}
     return task.__trace__(task_id, args, {} if kwargs is None else kwargs, request)
+
+
+def record(*entries: Entry) -> bool:
+    """Apply entries of the stream as the recorder does; returns whether a schedule was paused."""
+    with db.engine.begin() as connection:
+        return recording.apply(connection, entries)

@@ -1,4 +1,4 @@
-"""A router of somebody's, as `task_routes` takes one."""
+"""A project's own router for `task_routes`."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def spill_all(**given: str) -> None:
 
 @shared_task(name="samples.steps")
 def steps(count: int, path: str) -> int:
-    """Tell each of so many steps, with lines; wait for the file before the last one."""
+    """Report each of so many steps, with log lines; wait for the file before the last one."""
     write("<b>begun</b>", "warning")
     for step in range(1, count):
         progress(step, count, f"step {step}")

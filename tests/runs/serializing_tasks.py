@@ -1,4 +1,4 @@
-"""A module of somebody's that sends and accepts YAML only, as their own workers do."""
+"""A project's module that sends and accepts YAML only, like its own workers."""
 
 from __future__ import annotations
 

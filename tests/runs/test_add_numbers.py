@@ -1,4 +1,4 @@
-"""`/add-numbers/`: what is launched, what is refused, and how its result is told."""
+"""`/add-numbers/`: what is launched, what is refused, and how its result is returned."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
 JSON = "application/json"
-
-
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
 
 
 def the_run() -> Run:
@@ -130,7 +125,7 @@ def test_json_refuses_numbers_that_json_cannot_say(operator: Visitor, number: st
 
 
 @pytest.mark.parametrize(
-    ("state", "values", "told"),
+    ("state", "values", "expected"),
     [
         (RunState.QUEUED, {}, {"status": "pending"}),
         (RunState.HELD, {}, {"status": "pending"}),
@@ -144,15 +139,15 @@ def test_json_refuses_numbers_that_json_cannot_say(operator: Visitor, number: st
     ],
 )
 @pytest.mark.parametrize("accept", [JSON, "*/*"])
-def test_json_tells_status_and_outcome(
-    operator: Visitor, state: RunState, values: dict[str, str], told: dict[str, object], accept: str
+def test_json_has_status_and_outcome(
+    operator: Visitor, state: RunState, values: dict[str, str], expected: dict[str, object], accept: str
 ) -> None:
     run_id = operator.post_json("/add-numbers/", {"num1": 2, "num2": 3}).get_json()["task_id"]
     db.session.execute(sa.update(Run).where(Run.id == run_id).values(state=state, **values))
     db.session.commit()
     answer = operator.get(f"/task-result/{run_id}/", accept=accept)
     assert answer.status_code == 200
-    assert json.loads(answer.text) == {"task_id": run_id, **told}
+    assert json.loads(answer.text) == {"task_id": run_id, **expected}
 
 
 def test_unknown_id_is_unknown_and_not_pending(operator: Visitor) -> None:

@@ -113,7 +113,7 @@ def test_each_kind_is_read_as_its_type() -> None:
         ("recipient", "", "Enter a value"),
     ],
 )
-def test_what_does_not_fit_is_told_at_its_field(name: str, text: str, words: str) -> None:
+def test_invalid_value_is_reported_at_its_field(name: str, text: str, words: str) -> None:
     with pytest.raises(Invalid) as raised:
         read_fields(known(report), sent(**{"recipient": "a", name: text}))
     assert raised.value.fields.keys() == {f"arg.{name}"}
@@ -150,7 +150,7 @@ def test_arguments_that_take_the_rest() -> None:
         (spread, [1, 2, 3], {"x": [1]}, True),
     ],
 )
-def test_fields_say_exactly_the_call_or_nothing(
+def test_fields_show_exactly_the_call_or_nothing(
     function: Any, args: list[Any], kwargs: dict[str, Any], fits: bool
 ) -> None:
     task = known(function)

@@ -20,15 +20,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 from webapp.runs.list import bulk
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
+pytestmark = pytest.mark.each_database
 
 
 def confirm(visitor: Visitor, path: str) -> dict[str, str]:
@@ -89,7 +81,7 @@ def test_so_many_at_once(operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> 
     assert "More runs match" in text
 
 
-def test_nothing_to_do_is_said(operator: Visitor) -> None:
+def test_bulk_action_without_matches_is_reported(operator: Visitor) -> None:
     make_run(RunState.SUCCEEDED)
     assert "Nothing to cancel" in operator.get("/runs/cancel-all?state=succeeded").text
     assert operator.post("/runs/cancel-all", {"state": "succeeded"}).status_code == 303

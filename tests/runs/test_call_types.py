@@ -77,11 +77,6 @@ def test_what_takes_the_rest_is_checked_each(context: Flask) -> None:
     assert call_faults(task, [1, "x"], {"a": 1}).keys() == {"args", "kwargs"}
 
 
-@pytest.fixture
-def admin(context: Flask) -> Visitor:
-    return Visitor(context, "admin")
-
-
 WHEN = {"kind": "crontab", "crontab": "0 8 * * *"}
 TWO = {"task": "add", "args": '["a", "b"]', "kwargs": "{}"}
 

@@ -66,7 +66,7 @@ def test_canary_is_found_nowhere(
         control.launch("samples.charge", [CARD], call, person=None, origin=origin)
         for origin, call in [(Origin.LAUNCH, call), (Origin.RETRY, {**call, "fail": True})]
     ]
-    # Sent past us, by somebody's code.
+    # Sent by other code, not through Beatdesk.
     foreign = charge.delay(CARD, **call)
     succeeded, failed = (ended(run.id) for run in runs)
     result = foreign.get(timeout=20)

@@ -28,11 +28,6 @@ from webapp.run_store.states import RunState
 from webapp.runs import control
 
 
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
-
-
 def audited(action: str) -> list[tuple[str, str]]:
     with reading():
         rows = db.session.execute(sa.select(AuditEntry).where(AuditEntry.action == action)).scalars()
@@ -123,7 +118,7 @@ def test_launch_form_is_made_from_the_signature(operator: Visitor) -> None:
     assert 'name="kwargs"' in operator.get("/runs/new?task=add&mode=json").text
 
 
-def test_it_launches_what_the_form_says(operator: Visitor) -> None:
+def test_it_launches_the_run_of_the_form(operator: Visitor) -> None:
     sent = {"task": "add", "arg.num1": "2", "arg.num2": "3.5", "priority": "4", "queue": "beatdesk", "expires": "1h"}
     answer = operator.post("/runs/new", sent)
     run = newest()

@@ -63,11 +63,11 @@ def test_two_and_three_become_five_and_stay_so(
         task_id = operator.post_json("/add-numbers/", {"num1": 2, "num2": 3}).get_json()["task_id"]
         path = f"/task-result/{task_id}/"
 
-        def told() -> dict[str, Any]:
+        def outcome() -> dict[str, Any]:
             return dict(operator.get(path, accept="application/json").get_json())
 
-        wait_for(lambda: told()["status"] == "succeeded", seconds=20)
-        assert told() == {"task_id": task_id, "status": "succeeded", "result": 5}
+        wait_for(lambda: outcome()["status"] == "succeeded", seconds=20)
+        assert outcome() == {"task_id": task_id, "status": "succeeded", "result": 5}
         # The one task of Celery's own that may be called is a run like any other.
         cleaning = control.launch("celery.backend_cleanup")
         assert until(cleaning.id, RunState.SUCCEEDED).result == "null"

@@ -19,15 +19,7 @@ from webapp.execution.events import TEXT_LIMIT, limited
 from webapp.run_store.states import RunState
 from webapp.runs.list.export import FIELDS, harmless
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
+pytestmark = pytest.mark.each_database
 
 
 def strict(text: str) -> Any:
@@ -52,8 +44,8 @@ def test_everything_that_matches_is_in_it(viewer: Visitor) -> None:
     make_run(RunState.FAILED)
     rows = list(csv.DictReader(io.StringIO(viewer.get("/runs.csv?state=succeeded").text)))
     assert [row["id"] for row in rows] == made
-    told = json.loads(viewer.get("/runs.json?q=state:succeeded").text)
-    assert [row["id"] for row in told] == made
+    rows = json.loads(viewer.get("/runs.json?q=state:succeeded").text)
+    assert [row["id"] for row in rows] == made
 
 
 def test_formulas_and_secrets_do_not_get_out(viewer: Visitor) -> None:
@@ -145,7 +137,7 @@ def test_errors_and_tracebacks_are_whole(viewer: Visitor) -> None:
 
 @pytest.fixture
 def large_fields() -> Iterator[None]:
-    """Python's own reader of CSV refuses longer fields unless it is told."""
+    """Python's own reader of CSV refuses longer fields by default."""
     before = csv.field_size_limit(2 * TEXT_LIMIT)
     yield
     csv.field_size_limit(before)

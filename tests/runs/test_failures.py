@@ -14,17 +14,14 @@ from webapp.run_store.states import RunState
 from webapp.runs.list import failures
 from webapp.runs.page import tracebacks
 
+pytestmark = pytest.mark.each_database
+
 TRACE = """Traceback (most recent call last):
   File "/app/orders.py", line 12, in ship
     send()
   File "/venv/lib/python3.11/site-packages/mail.py", line 99, in send
     raise ValueError
 """
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def test_the_same_mistake_is_one_line(context: Flask) -> None:

@@ -1,4 +1,4 @@
-"""What runs are drawn as one family, and how: pure."""
+"""Which runs form a workflow, and its structure: pure."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def frozen(signature: Any) -> Any:
     return json.loads(json.dumps(signature))
 
 
-def told(branches: list[Branch]) -> str:
+def outline(branches: list[Branch]) -> str:
     """Trees as text: `a(called, called) > then`, groups as `[member member] > body`; a run to come has a `?`."""
-    return " ".join(_told(branch) for branch in branches)
+    return " ".join(_outline_of(branch) for branch in branches)
 
 
-def _told(branch: Branch) -> str:
+def _outline_of(branch: Branch) -> str:
     if isinstance(branch, Group):
-        body = f" > {_told(branch.body)}" if branch.body else ""
-        return f"{'chord' if branch.chord else 'group'}[{told(branch.members)}]{body}"
+        body = f" > {_outline_of(branch.body)}" if branch.body else ""
+        return f"{'chord' if branch.chord else 'group'}[{outline(branch.members)}]{body}"
     name = branch.member.id + ("" if branch.member.state else "!" if branch.member.never else "?")
-    calls = f"({told(branch.calls)})" if branch.calls else ""
-    return name + calls + "".join(f" > {_told(each)}" for each in branch.then)
+    calls = f"({outline(branch.calls)})" if branch.calls else ""
+    return name + calls + "".join(f" > {_outline_of(each)}" for each in branch.then)
 
 
 def run(
@@ -63,37 +63,37 @@ def signature(run_id: str, **options: Any) -> dict[str, Any]:
 
 
 def test_calls_stand_below_their_caller() -> None:
-    assert told(family.tree([run("p"), run("a", "p"), run("b", "p"), run("c", "b")])) == "p(a b(c))"
+    assert outline(family.tree([run("p"), run("a", "p"), run("b", "p"), run("c", "b")])) == "p(a b(c))"
 
 
 def test_chain_goes_on_below_with_what_is_to_come() -> None:
     # A message has its chain in reverse.
     first = run("a", "p", chain=[signature("c"), signature("b")])
-    assert told(family.tree([run("p"), first])) == "p(a > b? > c?)"
+    assert outline(family.tree([run("p"), first])) == "p(a > b? > c?)"
     second = run("b", "a", RunState.STARTED, chain=[signature("c")])
-    assert told(family.tree([run("p"), first, second])) == "p(a > b > c?)"
+    assert outline(family.tree([run("p"), first, second])) == "p(a > b > c?)"
 
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.REVOKED, RunState.EXPIRED])
 def test_nothing_comes_after_a_link_that_failed(state: RunState) -> None:
     first = run("a", "p", state, chain=[signature("c"), signature("b")])
-    assert told(family.tree([run("p"), first])) == "p(a > b! > c!)"
+    assert outline(family.tree([run("p"), first])) == "p(a > b! > c!)"
 
 
-def test_chord_goes_on_below_its_group_whoever_sent_the_body() -> None:
+def test_chord_continues_below_its_group_for_any_sender_of_the_body() -> None:
     members = [run(name, "p", group_id="g", index=index, chord=signature("z")) for index, name in enumerate("ab")]
-    assert told(family.tree([run("p"), *members])) == "p(chord[a b] > z?)"
+    assert outline(family.tree([run("p"), *members])) == "p(chord[a b] > z?)"
     # The last member sends the body, which says that it is of the group too.
     body = run("z", "b", group_id="g")
-    assert told(family.tree([run("p"), *members, body])) == "p(chord[a b] > z)"
+    assert outline(family.tree([run("p"), *members, body])) == "p(chord[a b] > z)"
     members[0] = run("a", "p", RunState.FAILED, "g", 0, chord=signature("z"))
-    assert told(family.tree([run("p"), *members])) == "p(chord[a b] > z!)"
+    assert outline(family.tree([run("p"), *members])) == "p(chord[a b] > z!)"
 
 
 def test_group_is_ordered_by_its_own_numbers_and_keeps_its_size() -> None:
     members = [run(name, "p", group_id="g", index=index) for index, name in ((1, "b"), (0, "a"))]
     [node] = family.tree([run("p"), *members], {"g": 40})
-    assert told([node]) == "p(group[a b])"
+    assert outline([node]) == "p(group[a b])"
     assert isinstance(node, Node)
     [drawn] = node.calls
     assert isinstance(drawn, Group)
@@ -104,7 +104,7 @@ def test_chain_in_a_chord_is_a_member_by_its_last_step() -> None:
     last = signature("b", group_id="g", group_index=0, chord=signature("z"))
     ended = run("b", "a", group_id="g", index=0, chord=signature("z"))
     other = run("c", "p", group_id="g", index=1, chord=signature("z"))
-    assert told(family.tree([run("p"), run("a", "p", chain=[last]), ended, other])) == "p(chord[a > b c] > z?)"
+    assert outline(family.tree([run("p"), run("a", "p", chain=[last]), ended, other])) == "p(chord[a > b c] > z?)"
 
 
 def test_what_celery_makes_of_a_canvas_is_understood() -> None:
@@ -124,15 +124,15 @@ def test_what_celery_makes_of_a_canvas_is_understood() -> None:
 
 def test_task_that_replaced_itself_by_a_chord_stays_above_it() -> None:
     members = [run(name, "x", group_id="g", index=index, chord=signature("x")) for index, name in enumerate("ab")]
-    assert told(family.tree([run("p"), run("x", "p"), *members])) == "p(x(chord[a b]))"
-    assert told(family.tree([run("x", "x")])) == "x"
+    assert outline(family.tree([run("p"), run("x", "p"), *members])) == "p(x(chord[a b]))"
+    assert outline(family.tree([run("x", "x")])) == "x"
 
 
 def test_family_without_its_eldest_is_drawn_all_the_same() -> None:
-    assert told(family.tree([run("a", "gone"), run("b", "a"), run("c", "gone")])) == "a(b) c"
+    assert outline(family.tree([run("a", "gone"), run("b", "a"), run("c", "gone")])) == "a(b) c"
     # Whatever a broken message says, nothing is drawn twice and nothing goes round.
-    assert told(family.tree([run("a", "b"), run("b", "a")])) == "a(b)"
-    assert told(family.tree([run("a", chain=[signature("a")])])) == "a"
+    assert outline(family.tree([run("a", "b"), run("b", "a")])) == "a(b)"
+    assert outline(family.tree([run("a", chain=[signature("a")])])) == "a"
 
 
 def test_many_are_not_drawn() -> None:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from flask import Flask
-
 from tests.runs.making import make_run
 from tests.runs.test_family import signature
 from tests.visitors import Visitor
 from webapp.run_store.states import Origin, RunState
-
-
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
 
 
 def make_group(count: int, root_id: str, **values: str) -> list[str]:
@@ -66,7 +58,7 @@ def test_ended_run_follows_those_who_go_on(viewer: Visitor) -> None:
     assert viewer.get(path).status_code == 303
 
 
-def test_family_of_somebody_elses_message_is_drawn_as_text(viewer: Visitor) -> None:
+def test_workflow_of_another_programs_message_is_drawn_as_text(viewer: Visitor) -> None:
     root_id = make_run(task="<b>root</b>")
     make_run(task="<script>", parent_id=root_id, root_id=root_id, options='{"chain": [{"options": {}, "task": "<i>"}]}')
     text = viewer.get(f"/runs/{root_id}").text

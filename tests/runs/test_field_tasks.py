@@ -89,7 +89,7 @@ def test_each_is_claimed_recorded_and_ended(context: Flask, settings: Settings, 
 
 
 def check_sent(parent: Run) -> None:
-    """What a task sends by ids of its own choice, and what another program sends, is executed each time."""
+    """Messages with IDs that a task chose, and those of other programs, are executed each time."""
 
     def echoed() -> dict[str | None, Run]:
         return {run.result: run for run in runs_of("field.echo") if run.state == RunState.SUCCEEDED}
@@ -102,7 +102,7 @@ def check_sent(parent: Run) -> None:
     assert {runs[text].external_id for text in ("0", "1", "2")} == {"daily-report:customer-4711:2026-11-25:x"}
     theirs = [runs[f'"theirs {number}"'] for number in range(3)]
     assert {(run.origin, run.external_id, run.claims) for run in theirs} == {(Origin.PROGRAM, NAMED, 1)}
-    [unknown] = runs_of("nobody.knows")
+    [unknown] = runs_of("unknown.task")
     finish(unknown.id)
-    [unknown] = runs_of("nobody.knows")
+    [unknown] = runs_of("unknown.task")
     assert (unknown.state, unknown.error) == (RunState.FAILED, "NotExecutable: no worker knows this task")

@@ -14,11 +14,6 @@ from webapp.database.engine import now
 from webapp.run_store.states import RunState
 
 
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
-
-
 def links(text: str, label: str) -> str:
     """The address behind a link with that text."""
     found = re.search(rf'href="([^"]+)"[^>]*>(?:\s*<svg(?:(?!</svg>).)*</svg>)?\s*{label}', text, re.DOTALL)
@@ -66,7 +61,7 @@ def test_filters_stand_in_the_address_and_combine(viewer: Visitor) -> None:
     assert "task=mail.send" in links(text, "succeeded")
 
 
-def test_search_that_is_not_understood_is_said_at_its_field(viewer: Visitor) -> None:
+def test_invalid_search_is_reported_at_its_field(viewer: Visitor) -> None:
     make_run()
     answer = viewer.get("/runs?q=colour:red")
     assert answer.status_code == 422
@@ -84,7 +79,7 @@ def test_pages_lead_older_and_newer(viewer: Visitor) -> None:
     assert re.findall(r'id="run-([0-9a-f-]{36})"', again) == made[:50]
 
 
-def test_refresh_moves_nothing_and_tells_what_is_new(viewer: Visitor) -> None:
+def test_refresh_moves_nothing_and_counts_new_runs(viewer: Visitor) -> None:
     made = make_runs(3, state=RunState.QUEUED)
     page = viewer.get("/runs").text
     poll = re.search(r'hx-get="([^"]+)" hx-trigger="news from:#live"', page)
@@ -116,7 +111,7 @@ def test_refresh_is_chosen_by_the_person(viewer: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/runs?before=x", "/runs?after=2027", "/runs?top=%00"])
-def test_addresses_that_nobody_linked_to_are_refused(viewer: Visitor, path: str) -> None:
+def test_addresses_without_a_link_are_refused(viewer: Visitor, path: str) -> None:
     assert viewer.get(path).status_code == 422
 
 

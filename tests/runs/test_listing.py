@@ -15,10 +15,7 @@ from webapp.runs.list.listing import Edge
 from webapp.runs.list.search import parse
 from webapp.web.errors import Invalid
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def ids(text: str) -> list[str]:

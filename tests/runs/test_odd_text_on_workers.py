@@ -25,7 +25,7 @@ from webapp.run_store.states import ENDED, RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs import control
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 
 SAMPLES = "tests.runs.odd_tasks"
 # As it is kept: with the escapes as characters of their own.
@@ -33,11 +33,6 @@ KEPT = "caf\\udce9\\u0000"
 ODD = os.fsdecode(b"caf\xe9\x00")
 PLACES = ("log", "line", "progress", "send", "send by a name", "chord")
 FAILURES = ("raise", "raise a class", "retry")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

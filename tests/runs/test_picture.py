@@ -1,4 +1,4 @@
-"""Where runs stand in the drawing of a family: pure."""
+"""Positions of runs in the diagram of a workflow: pure."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ _MEMBERS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_MEMBERS, max_size=25))
-def test_whatever_messages_say_every_run_is_drawn_once(members: list[Member]) -> None:
+def test_every_run_is_drawn_once(members: list[Member]) -> None:
     branches = family.tree(members)
     drawn = family_drawing.draw(branches)
     check(drawn, len(family.members(branches)))

@@ -1,4 +1,4 @@
-"""Progress and lines that tasks tell: kept once, never backwards, shown as text."""
+"""Progress and log lines of tasks: stored once, never backwards, shown as text."""
 
 from __future__ import annotations
 
@@ -9,32 +9,23 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.runs.making import make_run
+from tests.runs.making import make_run, record
 from tests.support import fresh, reading
 from webapp.database.engine import now
 from webapp.execution import reporting
 from webapp.execution.events import Entry, Event
 from webapp.extensions import db
-from webapp.recorder import recording
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState
 from webapp.runs.page import context as details
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
-def told(
+def entry(
     run_id: str, event: Event, seconds: float = 0.0, entry: str = "1-0", attempt: int = 0, **what: object
 ) -> Entry:
     return Entry(run_id, event, attempt, now() + timedelta(seconds=seconds), text=json.dumps(what), entry_id=entry)
-
-
-def record(*entries: Entry) -> None:
-    with db.engine.begin() as connection:
-        recording.apply(connection, entries)
 
 
 def lines(run_id: str) -> list[tuple[str, str]]:
@@ -45,19 +36,19 @@ def lines(run_id: str) -> list[tuple[str, str]]:
 
 def test_progress_never_goes_backwards(context: Flask) -> None:
     run_id = make_run(RunState.STARTED, started_at=now())
-    late = told(run_id, Event.PROGRESS, seconds=-5, done=1, total=4)
-    record(told(run_id, Event.PROGRESS, done=3, total=4, text="three"), told(run_id, Event.PROGRESS, -1, done=2))
+    late = entry(run_id, Event.PROGRESS, seconds=-5, done=1, total=4)
+    record(entry(run_id, Event.PROGRESS, done=3, total=4, text="three"), entry(run_id, Event.PROGRESS, -1, done=2))
     record(late)
     run = fresh(Run, run_id)
     assert (run.progress_done, run.progress_total, run.progress_text) == (3, 4, "three")
-    record(Entry(run_id, Event.SUCCEEDED, 0, now(), text="1"), told(run_id, Event.PROGRESS, 9, done=4, total=4))
-    record(told(run_id, Event.PROGRESS, 10, done=9, total=9))
+    record(Entry(run_id, Event.SUCCEEDED, 0, now(), text="1"), entry(run_id, Event.PROGRESS, 9, done=4, total=4))
+    record(entry(run_id, Event.PROGRESS, 10, done=9, total=9))
     assert fresh(Run, run_id).progress_done == 4
 
 
-def test_line_told_twice_is_kept_once(context: Flask) -> None:
+def test_line_emitted_twice_is_stored_once(context: Flask) -> None:
     run_id = make_run(RunState.STARTED)
-    first, second = told(run_id, Event.LINE, entry="1-0", text="a"), told(run_id, Event.LINE, entry="1-1", text="b")
+    first, second = entry(run_id, Event.LINE, entry="1-0", text="a"), entry(run_id, Event.LINE, entry="1-1", text="b")
     record(first, second, first)
     record(second)
     assert lines(run_id) == [("info", "a"), ("info", "b")]
@@ -70,7 +61,7 @@ def test_what_is_not_ours_breaks_nothing(context: Flask, text: str) -> None:
     assert fresh(Run, run_id).progress_done is None
 
 
-def test_remaining_time_is_told_from_the_pace(context: Flask) -> None:
+def test_remaining_time_is_computed_from_the_pace(context: Flask) -> None:
     at = now()
     run = Run(state=RunState.STARTED, started_at=at - timedelta(seconds=30), progress_at=at, progress_done=3)
     run.progress_total = 4
@@ -85,7 +76,7 @@ def test_remaining_time_is_told_from_the_pace(context: Flask) -> None:
 
 def test_outside_of_a_run_it_does_nothing(context: Flask) -> None:
     reporting.progress(1, 2)
-    reporting.write("nobody hears it")
+    reporting.write("outside of a run")
     with pytest.raises(ValueError, match="finite"):
         reporting.progress(float("nan"))
     with reading():

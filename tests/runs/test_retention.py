@@ -1,4 +1,4 @@
-"""Old runs go by the admin's rules, a few at a time; what has not ended, or keeps something from firing, stays."""
+"""Old runs are deleted by the admin's rules, a few at a time; unfinished ones, and those that prevent firing, stay."""
 
 from __future__ import annotations
 
@@ -26,13 +26,10 @@ from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import ENDED, UNENDED, Origin, RunState
 from webapp.runs.retention import service as retention
 
+pytestmark = pytest.mark.each_database
+
 DAY = 86_400.0
 MANY = 20_000
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def kept() -> set[str]:
@@ -76,7 +73,7 @@ def test_for_ever_is_for_ever_and_what_ended_lately_stays(context: Flask) -> Non
 
 @contextmanager
 def transactions() -> Iterator[list[dict[str, int]]]:
-    """What each transaction deletes meanwhile: rows by table."""
+    """The rows that each transaction deletes meanwhile, by table."""
     seen: list[dict[str, int]] = []
 
     def begin(_: sa.Connection) -> None:
@@ -96,7 +93,7 @@ def transactions() -> Iterator[list[dict[str, int]]]:
         sa.event.remove(db.engine, "after_cursor_execute", count)
 
 
-def test_nobody_is_held_up_while_many_are_deleted(context: Flask) -> None:
+def test_deleting_many_runs_delays_no_other_writer(context: Flask) -> None:
     """No transaction deletes more than a batch, and between any two of them others write without any wait."""
     at = now() - timedelta(days=40)
     rows = [
@@ -135,16 +132,16 @@ def test_nobody_is_held_up_while_many_are_deleted(context: Flask) -> None:
 def test_what_there_is_no_time_for_is_left_to_a_further_run(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     make_runs(600, created_at=now() - timedelta(days=40), ended_at=now() - timedelta(days=40))
     monkeypatch.setattr(retention, "MAX_CLEANING_SECONDS", 0)
-    told: list[int] = []
-    assert retention.clean(now(), "the-run", told.append) == {"deleted": {"succeeded": 500}, "finished": False}
+    reported: list[int] = []
+    assert retention.clean(now(), "the-run", reported.append) == {"deleted": {"succeeded": 500}, "finished": False}
     with reading():
         further = db.session.scalars(sa.select(Run).where(Run.parent_id == "the-run")).one()
     assert (further.task, further.state, further.origin) == ("runs.retain", RunState.QUEUED, Origin.TASK)
-    assert told == [500]
+    assert reported == [500]
 
 
 def test_message_of_a_deleted_run_is_not_executed(context: Flask) -> None:
-    """It may lie for weeks in a queue that nobody takes from, long after its run was cancelled."""
+    """It may stay for weeks in a queue without consumers, long after its run was cancelled."""
     run = create_run(db.session, "add", [1, 2], origin=Origin.LAUNCH)
     run.state, run.created_at, run.ended_at = RunState.REVOKED, now() - timedelta(days=31), now() - timedelta(days=31)
     db.session.commit()
@@ -159,14 +156,14 @@ def test_message_of_a_deleted_run_is_not_executed(context: Flask) -> None:
     assert kept() == {foreign}
 
 
-def test_task_tells_what_it_deleted(context: Flask, redis: redis_client.Redis) -> None:
+def test_task_returns_what_it_deleted(context: Flask, redis: redis_client.Redis) -> None:
     ids = make_runs(3, created_at=now() - timedelta(days=40), ended_at=now() - timedelta(days=40))
     celery.loader.import_default_modules()
-    told = celery.tasks["runs.retain"]()
-    assert told == {"deleted": {"succeeded": 3}, "finished": True}
+    result = celery.tasks["runs.retain"]()
+    assert result == {"deleted": {"succeeded": 3}, "finished": True}
     # Live pages hear of it.
     assert [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)] == [set(ids)]
-    make_run(task="runs.retain", result=json.dumps(told))
+    make_run(task="runs.retain", result=json.dumps(result))
     last = retention.last_cleaning()
     assert last is not None
     assert last.deleted == {"succeeded": 3}

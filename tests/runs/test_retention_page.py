@@ -6,7 +6,6 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
@@ -21,17 +20,12 @@ PATH = "/runs/retention"
 TYPED = {"days_succeeded": "7", "days_failed": "", "days_missed": "90"}
 
 
-@pytest.fixture
-def admin(context: Flask) -> Visitor:
-    return Visitor(context, "admin")
-
-
 def audited() -> list[AuditEntry]:
     with reading():
         return list(db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "retention.set")))
 
 
-def test_page_says_how_many_runs_each_rule_concerns(admin: Visitor) -> None:
+def test_page_shows_how_many_runs_each_rule_concerns(admin: Visitor) -> None:
     make_run(RunState.FAILED, age=91 * 86_400.0)
     cleaning = make_run(task="runs.retain", result=json.dumps({"deleted": {"succeeded": 12345}}))
     page = admin.get(PATH).text
@@ -54,7 +48,7 @@ def test_saved_rules_are_in_force_and_audited_once(admin: Visitor) -> None:
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "a week", "3651", "1.5", "٣", "99999999999"])
-def test_bad_number_is_told_at_its_field_and_nothing_typed_is_lost(admin: Visitor, days: str) -> None:
+def test_invalid_number_is_reported_at_its_field_and_input_is_kept(admin: Visitor, days: str) -> None:
     answer = admin.post(PATH, {**TYPED, "days_failed": days})
     assert answer.status_code == 422
     assert 'id="days_failed-error">Enter a number of days' in answer.text
@@ -79,7 +73,7 @@ def test_cleaning_by_hand_is_a_run(admin: Visitor) -> None:
     assert (answer.status_code, answer.location) == (303, f"/runs/{run.id}")
 
 
-def test_link_to_a_deleted_run_says_so(admin: Visitor) -> None:
+def test_link_to_a_deleted_run_explains_it(admin: Visitor) -> None:
     (kept,) = make_runs(1)
     gone = "00000000-0000-8000-8000-000000000000"
     run_id = make_run(retry_of=gone, parent_id=kept)

@@ -15,12 +15,7 @@ from webapp.database.engine import now
 from webapp.run_store.states import Origin, RunState
 
 
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
-
-
-def test_it_tells_the_whole_story(viewer: Visitor) -> None:
+def test_it_shows_the_whole_run(viewer: Visitor) -> None:
     at = now()
     run_id = make_run(
         RunState.FAILED,
@@ -76,7 +71,7 @@ def test_it_follows_the_run_while_it_goes_on(viewer: Visitor) -> None:
         (RunState.EXPIRED, {}, "did not start in time"),
     ],
 )
-def test_it_says_what_to_do_next(viewer: Visitor, state: RunState, values: dict[str, Any], said: str) -> None:
+def test_it_explains_what_to_do_next(viewer: Visitor, state: RunState, values: dict[str, Any], said: str) -> None:
     text = viewer.get(f"/runs/{make_run(state, **values)}").text
     assert said in text
     assert str(values.get("reason", "")) in text
@@ -96,14 +91,14 @@ def test_unknown_id_is_unknown_and_not_pending(viewer: Visitor) -> None:
         assert answer.status_code == 404
         assert "Run not found" in answer.text
         assert "queued" not in answer.text
-    told = viewer.get(path, accept="application/json")
-    assert (told.status_code, told.get_json()["state"]) == (404, "unknown")
+    shown = viewer.get(path, accept="application/json")
+    assert (shown.status_code, shown.get_json()["state"]) == (404, "unknown")
 
 
 def test_json_has_every_column(viewer: Visitor) -> None:
     run_id = make_run(args="[2, 3]", result="5")
-    told = viewer.get(f"/runs/{run_id}", accept="application/json").get_json()
-    assert (told["id"], told["state"], told["args"], told["result"]) == (run_id, "succeeded", [2, 3], 5)
+    shown = viewer.get(f"/runs/{run_id}", accept="application/json").get_json()
+    assert (shown["id"], shown["state"], shown["args"], shown["result"]) == (run_id, "succeeded", [2, 3], 5)
 
 
 def test_viewer_sees_no_buttons(context: Flask, viewer: Visitor) -> None:

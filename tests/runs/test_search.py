@@ -1,4 +1,4 @@
-"""What the search box understands."""
+"""The syntax of the search box."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_it_understands(text: str, found: Search) -> None:
         ("a" * 501, "at most 500 characters"),
     ],
 )
-def test_it_says_plainly_what_it_does_not_understand(text: str, said: str) -> None:
+def test_it_names_what_it_does_not_understand(text: str, said: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse(text)
     assert said in caught.value.fields["q"]

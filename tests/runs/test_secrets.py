@@ -1,4 +1,4 @@
-"""Secret arguments of runs: sealed in their row, masked in whatever is shown, whole in what is executed."""
+"""Secret arguments of runs: sealed in their row, masked wherever they are shown, complete when executed."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ def test_pages_show_masks_and_never_send_a_secret_back(context: Flask) -> None:
         answer = operator.get(path)
         assert answer.status_code == 200, path
         assert CANARY not in answer.text, path
-    told = operator.get(launched.location, accept="application/json").get_json()
-    assert told["kwargs"] == SHOWN
-    assert "sealed" not in told
+    shown = operator.get(launched.location, accept="application/json").get_json()
+    assert shown["kwargs"] == SHOWN
+    assert "sealed" not in shown
     typed = {"task": TASK, "mode": "json", "args": "[]", "kwargs": json.dumps(SHOWN)}
     assert "type it again" in operator.post("/runs/new", typed).text
 
@@ -184,7 +184,7 @@ def test_schedule_that_was_written_by_hand_makes_runs_without_secrets(beats: Rig
     assert CANARY not in str(beats.runs())
 
 
-def test_run_that_cannot_be_opened_fails_and_says_why(context: Flask, beats: Rig) -> None:
+def test_run_that_cannot_be_decrypted_fails_with_the_reason(context: Flask, beats: Rig) -> None:
     run = launch()
     db.session.execute(sa.update(Run).values(sealed="v1:another"))
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Beatdesk sends JSON only: a task that asks for another serializer is sent as JSON, and every page of it says so."""
+"""Beatdesk sends JSON only: a task that declares another serializer gets JSON, and its pages mention it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,11 @@ from webapp.schedule_store.rows import TASKS
 from webapp.scheduler.sending.messages import Sender
 from webapp.schedules import service as schedules
 
+pytestmark = pytest.mark.each_database
+
 NOTE = "The task declares the serializer “{}”. Beatdesk sends its arguments as JSON."
 MODULE = "tests.runs.serializing_tasks"
 NAMES = {"pickle": "tests.pickled", "yaml": "tests.yaml", "nosuch": "tests.nosuch"}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +74,7 @@ def test_its_pages_say_so(context: Flask, runner: FlaskCliRunner) -> None:
     visitor, note = Visitor(context, "scheduler"), NOTE.format("nosuch")
     asked = {"name": "odd", "task": "tests.nosuch", "args": [2], "kind": "interval", "every": 1, "period": "hours"}
     made = schedules.create(asked)
-    # Whoever made the row.
+    # Whatever created the row.
     db.session.execute(sa.update(TASKS).where(TASKS.c.id == made.id).values(task="tests.nosuch"))
     db.session.commit()
     for path in ("/runs/new?task=tests.nosuch", f"/schedules/{made.id}"):
@@ -90,7 +87,7 @@ def test_its_pages_say_so(context: Flask, runner: FlaskCliRunner) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_takes_it_whatever_somebodys_module_accepts(context: Flask, settings: Settings) -> None:
+def test_worker_accepts_json_whatever_a_module_configures(context: Flask, settings: Settings) -> None:
     """A module that changes what workers accept, and what is sent, changes neither for what Beatdesk sends."""
 
     def states() -> list[str]:

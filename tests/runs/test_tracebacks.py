@@ -1,4 +1,4 @@
-"""Tracebacks with people's own frames: pure."""
+"""Tracebacks, with the frames of the project's own code: pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An unconfirmed run: what people can do with it, what settles it, and for whom it counts as ended."""
+"""An unconfirmed run: actions of people, later news that settle it, and where it counts as ended."""
 
 from __future__ import annotations
 
@@ -23,15 +23,7 @@ from webapp.run_store import claims, statements
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def operator(context: Flask) -> Visitor:
-    return Visitor(context, "operator")
+pytestmark = pytest.mark.each_database
 
 
 def unconfirmed(**values: Any) -> str:

@@ -1,4 +1,4 @@
-"""A run that cannot be sent has failed on the page of whoever launched it, and nobody else's waits for it."""
+"""A run that cannot be sent has failed by the time its page is shown, and delays no other run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ from webapp.run_store.states import Origin, RunState
 from webapp.runs import service
 from webapp.schedules import service as schedules
 
+pytestmark = pytest.mark.each_database
+
 ERROR = "Unsendable: its message cannot be made: LookupError: no queue for 13"
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _unlucky(_name: str, args: Any, *_: Any, **__: Any) -> None:
@@ -44,7 +41,7 @@ def _by_first_argument(_name: str, args: Any, *_: Any, **__: Any) -> dict[str, s
 
 @pytest.fixture(autouse=True)
 def _router(app: Flask) -> Iterator[None]:
-    """Somebody's, that knows no queue for unlucky numbers."""
+    """A project's router that has no queue for unlucky numbers."""
     with routed(_unlucky):
         yield
 

@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from flask import Flask
 
 from tests.runs.making import make_run
 from tests.visitors import Visitor
 from webapp.run_store.states import RunState
 
 MARKUP = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def viewer(context: Flask) -> Visitor:
-    return Visitor(context, "viewer")
 
 
 def test_values_are_text_and_secrets_are_masked(viewer: Visitor) -> None:

@@ -22,7 +22,7 @@ def parts(value: Value) -> Iterator[Value]:
         yield from parts(child)
 
 
-def test_kinds_are_told_apart() -> None:
+def test_kinds_are_distinguished() -> None:
     text = '{"a": 1.5, "b": "1.5", "c": null, "d": true, "e": [], "f": {"g": "é"}}'
     root = values.tree(text).root
     assert (root.kind, root.size) == ("object", 6)

@@ -1,4 +1,4 @@
-"""Tasks whose arguments have types, for what is checked of a call."""
+"""Tasks with typed arguments, for the checks of a call."""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ def filled(adopted: tuple[str, str | None]) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def test_its_schedules_stay_and_everybody_goes_on(adopted: tuple[str, str | None], filled: sa.Engine) -> None:
+def test_adopted_schedules_stay_and_other_programs_keep_working(
+    adopted: tuple[str, str | None], filled: sa.Engine
+) -> None:
     began = now()
     servers.migrate(adopted[0])
     app = create_app(servers.settings(adopted[0], "redis://127.0.0.1:1/0"))

@@ -1,4 +1,4 @@
-"""Pages and beat read a row alike, whoever wrote it and whatever stands in its columns."""
+"""Pages and beat read a row alike, whichever program wrote it and whatever its columns contain."""
 
 from __future__ import annotations
 
@@ -27,12 +27,9 @@ from webapp.schedules.calendar.due_index import DueIndex
 from webapp.schedules.holds import hold_at, next_firing
 from webapp.task_catalogue.registry import find_task, rule_for
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = now().replace(microsecond=0)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _some(*values: Any) -> st.SearchStrategy[Any]:
@@ -244,7 +241,7 @@ def _page_says(found: Stored) -> dict[str, Any]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(_rows(), min_size=6, max_size=6))
-def test_pages_say_of_a_row_what_beat_does_with_it(app: Flask, rows: list[Made]) -> None:
+def test_pages_show_what_beat_does_with_a_row(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows) as numbers:
         reader = EntryReader(lambda name: find_task(name) is not None, rule_for)
         beats = {row.id: row for row in rows_by_id(db.session.connection(), numbers)}

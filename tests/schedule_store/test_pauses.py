@@ -1,4 +1,4 @@
-"""What a pause is: which one holds, and what is made up for when it ends. Pure."""
+"""Pauses: which one covers a schedule, and which runs are caught up when it ends. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_of_several_the_one_that_lasts_longest_is_named() -> None:
     assert found.id == 2
 
 
-def test_a_schedules_own_pause_that_is_over_holds_nobody() -> None:
+def test_ended_pause_of_a_schedule_covers_no_other() -> None:
     assert covering([pause(1, -1, 1)._replace(schedule_id=7)], [], NOON) is None
 
 

@@ -1,4 +1,4 @@
-"""Beat hears of a change by the revision: so a column that the triggers do not watch would never come into force."""
+"""Beat notices a change by its revision, so the triggers must watch every column that matters."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from webapp.schedule_store.pause_rows import PAUSES
 from webapp.schedule_store.rows import DETAILS, RULE_TABLES, TASKS, changed_rows, latest_revision
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 RULES: dict[Kind, dict[str, Any]] = {
     Kind.INTERVAL: {"every": 10, "period": "minutes"},
     Kind.CRONTAB: {"crontab": "30 2 * * *", "timezone": "Europe/Berlin"},
     Kind.SOLAR: {"event": "sunset", "latitude": 27.7, "longitude": 85.3},
     Kind.CLOCKED: {"at": "2100-01-01T00:00:00Z"},
 }
-# Why nobody has to hear of a change of these.
+# Columns whose changes need no revision, and why.
 UNWATCHED: dict[sa.Table, dict[str, str]] = {
     TASKS: {
         "description": "read by people only, on pages that look it up each time",
@@ -46,11 +48,6 @@ UNWATCHED: dict[sa.Table, dict[str, str]] = {
         "changed_at": "is when the revision rose",
     },
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _other(column: sa.Column[Any], value: Any) -> Any:

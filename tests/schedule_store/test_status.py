@@ -1,4 +1,4 @@
-"""The status of a schedule is the same in Python and in SQL, whatever stands in its columns."""
+"""The status of a schedule is the same in Python and in SQL, whatever its columns contain."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from webapp.scheduler import progress
 from webapp.scheduler.progress import Note
 from webapp.schedules.holds import hold_at
 
+pytestmark = pytest.mark.each_database
+
 HOUR = timedelta(hours=1)
 PAUSES = [
     Pause(1, frozenset(), "", "", BEGIN - HOUR, BEGIN),
@@ -31,11 +33,6 @@ PAUSES = [
     Pause(5, frozenset(), "", "", BEGIN + HOUR, None),
     Pause(6, frozenset(), "", "", BEGIN - HOUR, None, schedule_id=1),
 ]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _in_sql(numbers: Sequence[int], pauses: Sequence[Pause]) -> dict[int, list[Status]]:

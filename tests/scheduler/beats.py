@@ -83,7 +83,7 @@ class Rig:
         return core
 
     def execute(self, statement: str, **values: Any) -> None:
-        """Some SQL, as anybody may run it."""
+        """Run SQL, as another program may."""
         with self.engine.begin() as connection:
             connection.execute(sa.text(statement), values)
 

@@ -12,13 +12,10 @@ from webapp.execution.ids import due_run_id
 from webapp.run_store.states import RunState
 from webapp.runs.retention import service
 
+pytestmark = pytest.mark.each_database
+
 SAVED = at("2027-03-01T00:30:00")
 RULES = dict.fromkeys(service.DEFAULTS, 1)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _end(beats: Rig) -> None:

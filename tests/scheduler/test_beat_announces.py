@@ -1,4 +1,4 @@
-"""Live pages hear of the runs that beat makes."""
+"""Beat announces the runs that it creates to live pages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from webapp.run_store.changes import CHANGES, read
 from webapp.scheduler.announcer import REST_SECONDS, Announcer
 
 
-def told(redis: redis_client.Redis) -> set[str]:
+def announced(redis: redis_client.Redis) -> set[str]:
     found: set[str] = set()
     for _, entry in redis.xrange(CHANGES):
         found |= read(entry).runs or set()
     return found
 
 
-def test_beat_tells_what_it_made(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+def test_beat_announces_created_runs(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
     begin = at("2027-01-01T00:00:00")
     time = FakeTime(begin)
     beats.interval("sent", 10, saved=begin)
@@ -37,10 +37,10 @@ def test_beat_tells_what_it_made(beats: Rig, settings: Settings, redis: redis_cl
     assert len(beats.runs(state="skipped")) == 1
     made = {run.id for run in beats.runs()}
     assert len(made) == 4
-    wait_for(lambda: told(redis) == made, message="the pages were not told")
+    wait_for(lambda: announced(redis) == made, message="not announced")
 
 
-def test_beat_tells_what_it_ended_or_begins_again(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
+def test_beat_announces_ended_and_restarted_runs(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
     past = datetime.now(UTC) - timedelta(minutes=1)
     lost = {"state": "started", "claimed_by": "gone", "claim_seen_at": past, "sent_at": past}
     rows: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def test_beat_tells_what_it_ended_or_begins_again(beats: Rig, settings: Settings
     core.step(woken=True)
     wait_for(lambda: core.publisher.idle)
     core.step(woken=True)
-    wait_for(lambda: told(redis) >= {"expired-unsent", "given-up", "begun-again"}, message="the pages were not told")
+    wait_for(lambda: announced(redis) >= {"expired-unsent", "given-up", "begun-again"}, message="not announced")
     states = {run.id: run.state for run in beats.runs()}
     assert states == {"expired-unsent": "expired", "given-up": "failed", "begun-again": "queued"}
 

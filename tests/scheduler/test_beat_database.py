@@ -1,4 +1,4 @@
-"""How beat's connections are guarded."""
+"""Checks and limits of beat's database connections."""
 
 from __future__ import annotations
 

@@ -10,12 +10,9 @@ import sqlalchemy as sa
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def test_edit_is_in_force_and_fires_nothing(beats: Rig) -> None:

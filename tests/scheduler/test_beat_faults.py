@@ -1,4 +1,4 @@
-"""One broken row stops nobody; neither does a database or a clock that misbehaves."""
+"""One broken row stops no other schedule; neither does a database or a clock that misbehaves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(

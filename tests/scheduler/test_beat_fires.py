@@ -11,10 +11,7 @@ from sqlalchemy.orm import Session
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 from webapp.schedule_store import stored
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 @pytest.mark.parametrize(
@@ -139,7 +136,7 @@ def test_one_time_that_had_passed_when_it_was_saved_never_fires(beats: Rig) -> N
     assert core.agenda.next_at() is None
 
 
-def test_a_run_says_what_caused_it(beats: Rig) -> None:
+def test_run_stores_its_cause(beats: Rig) -> None:
     begin = at("2027-01-01T10:00:00")
     more: dict[str, Any] = {
         "queue": "slow",

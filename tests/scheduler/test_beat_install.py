@@ -22,12 +22,9 @@ from webapp.schedule_store.stored import find_named
 from webapp.scheduler.core import Core
 from webapp.scheduler.install import definition, install
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ def test_secret_arguments_are_sealed_and_known_again(beats: Rig, core: Core) -> 
         connection.execute(sa.update(DETAILS).values(code_definition=plain))
     _define(core, often=entry)
     assert "canary" not in str(_rows(beats)["often"])
-    # An edit is still told from what the code said.
+    # An edit can still be distinguished from the code's definition.
     beats.edit(first.id, BEGIN, kwargs=json.dumps({"num1": 2}))
     _define(core, often=entry | {"kwargs": {"password": "canary-3"}})
     assert json.loads(_rows(beats)["often"].kwargs) == {"num1": 2}

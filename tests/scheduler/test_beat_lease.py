@@ -1,4 +1,4 @@
-"""Who leads, and what a former leader can still do: nothing."""
+"""Leadership, and that a former leader can do nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from webapp.scheduler.dispatch import dispatch
 from webapp.scheduler.leader import Lease, LeaseLost
 from webapp.scheduler.plan import plan
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _takes(beats: Rig, lease: Lease) -> bool:

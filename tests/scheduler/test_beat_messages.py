@@ -123,7 +123,7 @@ def test_what_it_cannot_carry_goes_through_celery(sender: Sender, change: dict[s
     assert sender._template(RUN._replace(**change)) is None
 
 
-def test_retry_and_parents_are_told(sender: Sender, redis: redis_client.Redis) -> None:
+def test_message_names_retries_and_parents(sender: Sender, redis: redis_client.Redis) -> None:
     assert _send(sender, RUN._replace(attempt=2, parent_id="parent", root_id="root")) == [RUN.id]
     headers = _taken(redis)["headers"]
     assert (headers["retries"], headers["parent_id"], headers["root_id"]) == (2, "parent", "root")

@@ -1,4 +1,4 @@
-"""What becomes of due times that no beat could fire: by policy, and each accounted for."""
+"""Due times that no beat could fire: handled by policy, and each recorded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 
+pytestmark = pytest.mark.each_database
+
 NIGHT = at("2027-03-01T00:00:00")
 MORNING = at("2027-03-01T08:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(
@@ -32,7 +29,7 @@ def test_missed_night(beats: Rig, misfire: str, window: int, fired: int, missed:
     assert beats.dues(made)[fired:] == [at("2027-03-02T03:00:00")]
 
 
-def test_missed_rows_say_how_late_they_were(beats: Rig) -> None:
+def test_missed_runs_show_how_late_they_were(beats: Rig) -> None:
     made = beats.crontab("c", "0 3 * * *", saved=NIGHT, details={"misfire": "skip"})
     time = FakeTime(MORNING)
     drive(beats.leading(time), time, MORNING)

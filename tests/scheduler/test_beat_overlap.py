@@ -14,12 +14,9 @@ from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store import statements
 from webapp.scheduler.core import Core
 
+pytestmark = pytest.mark.each_database
+
 BEGIN = at("2027-03-01T10:00:00")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def _begin(beats: Rig, policy: str) -> tuple[int, FakeTime, Core]:

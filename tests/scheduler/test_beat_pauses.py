@@ -1,4 +1,4 @@
-"""Pauses of tags and of everything: nothing fires, everything is accounted for, and made up for as was chosen."""
+"""Pauses of tags and of everything: nothing fires, every due time is recorded, and runs are caught up as chosen."""
 
 from __future__ import annotations
 
@@ -10,23 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.scheduler.beats import DETAILS, TASKS, FakeTime, Rig, at, drive, hours
-from tests.servers import Databases
 from webapp.schedule_store.models import SchedulePause
 from webapp.scheduler.core import Core
 
 BEGIN = at("2027-03-01T08:00:00")
 NOON = at("2027-03-01T12:00:00")
 PAUSES: sa.Table = SchedulePause.__table__  # type: ignore[assignment]
-
-
-EACH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
-    """SQLite, but for tests whose statements are others on PostgreSQL, or might be."""
-    made: str = getattr(databases, getattr(request, "param", "sqlite"))()
-    return made
 
 
 def pause(beats: Rig, start: datetime, end: datetime | None = None, *tags: str, **values: Any) -> int:
@@ -74,7 +63,7 @@ def test_only_schedules_with_the_tag_are_held_and_only_then(beats: Rig) -> None:
     assert row(beats, number).settled_at is not None
 
 
-@EACH
+@pytest.mark.each_database
 def test_a_pause_that_is_added_holds_at_once_and_one_that_is_deleted_no_more(beats: Rig) -> None:
     made = beats.crontab("c", "0 * * * *", saved=BEGIN)
     time = FakeTime(BEGIN)
@@ -83,8 +72,8 @@ def test_a_pause_that_is_added_holds_at_once_and_one_that_is_deleted_no_more(bea
     number = pause(beats, BEGIN + hours(1.5), None)
     core.step(woken=True)
     with beats.engine.connect() as connection:
-        told = connection.execute(sa.text("SELECT revision FROM beats ORDER BY started_at DESC")).scalar()
-    assert told == row(beats, number).revision
+        revision = connection.execute(sa.text("SELECT revision FROM beats ORDER BY started_at DESC")).scalar()
+    assert revision == row(beats, number).revision
     drive(core, time, BEGIN + hours(2.5))
     beats.execute("DELETE FROM pauses")
     core.step(woken=True)
@@ -117,8 +106,8 @@ def test_what_came_due_is_made_up_for_as_was_chosen(beats: Rig, on_resume: str, 
     assert hour(beats.dues(made))[-1] == 12
 
 
-@EACH
-def test_ended_by_somebody_and_what_beat_skipped_before_it_heard_of_that_runs(beats: Rig) -> None:
+@pytest.mark.each_database
+def test_runs_skipped_before_beat_noticed_the_end_are_caught_up(beats: Rig) -> None:
     made = beats.crontab("c", "0 * * * *", saved=BEGIN)
     number = pause(beats, BEGIN)
     time = FakeTime(BEGIN)
@@ -160,7 +149,7 @@ def test_another_beat_goes_on_in_the_middle_of_a_pause(beats: Rig) -> None:
     assert hour(beats.dues(made)) == [11]
 
 
-@EACH
+@pytest.mark.each_database
 def test_what_another_pause_still_holds_is_decided_about_by_that_one(beats: Rig) -> None:
     both = beats.crontab("both", "0 * * * *", saved=BEGIN, details={"tags": '["slow"]'})
     one = beats.crontab("one", "0 * * * *", saved=BEGIN)
@@ -197,7 +186,7 @@ def test_one_time_schedules_are_made_up_for_and_switched_off_ones_are_not(beats:
     assert row(beats, number).caught_up == 1
 
 
-@EACH
+@pytest.mark.each_database
 def test_policies_for_overlap_and_the_maximum_hold_for_what_is_made_up_for(beats: Rig) -> None:
     details = {"misfire_window": 4 * 3600, "overlap": "skip"}
     alone = beats.crontab("alone", "0 * * * *", saved=BEGIN, details=details)
@@ -213,7 +202,7 @@ def test_policies_for_overlap_and_the_maximum_hold_for_what_is_made_up_for(beats
     assert not beats.enabled(twice)
 
 
-@EACH
+@pytest.mark.each_database
 def test_many_due_at_once_are_skipped_and_made_up_for_in_batches(beats: Rig) -> None:
     same: dict[str, Any] = {"task": "add", "args": "[1, 2]", "kwargs": "{}", "discriminator": "intervalschedule"}
     same["schedule_id"] = beats.rule("interval", every=1, period="hours")

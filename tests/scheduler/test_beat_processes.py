@@ -12,7 +12,7 @@ import pytest
 import redis as redis_client
 import sqlalchemy as sa
 
-from tests import processes, servers
+from tests import processes
 from tests.processes import Process, running
 from tests.scheduler.beats import Rig
 from tests.servers import wait_for
@@ -26,14 +26,6 @@ pytestmark = pytest.mark.slow
 
 POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-EACH = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest, databases: servers.Databases) -> str:
-    """A fresh database of the kind that the test names: each start of a process takes seconds."""
-    made: str = getattr(databases, request.param)()
-    return made
 
 
 @contextmanager
@@ -77,7 +69,7 @@ def test_edits_are_in_force_at_once(beats: Rig, settings: Settings, redis: redis
     assert max(wait for _, wait in waits) < 1.5
 
 
-@EACH
+@pytest.mark.each_database
 def test_two_beats_one_killed(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
     assert failures(soak.killed(beats, settings, redis, kills=1, every=1)) == []
 

@@ -1,4 +1,4 @@
-"""No run is lost, whoever created it and whatever is away."""
+"""No run is lost, whatever created it and whichever server is down."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.core import Core
 from webapp.scheduler.recovery import MARK_KEY
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def now() -> datetime:

@@ -1,4 +1,4 @@
-"""A run whose message cannot be made, or that the broker refuses, fails by itself: everybody else's go out."""
+"""A run whose message cannot be built, or that the broker refuses, fails alone: all others are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.recorder import failure_budgets
 from webapp.scheduler.sending.publisher import Publisher
 
-# Whatever a router of somebody's raises: what is about a connection too, when it is not the broker's.
+pytestmark = pytest.mark.each_database
+
+# Errors that a project's own router may raise, including connection errors that are not the broker's.
 RAISED = [
     KeyError("nosuch"),
     ConnectionRefusedError("their service is away"),
@@ -34,11 +36,6 @@ class Textless(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def test_a_router_that_raises(beats: Rig, redis: redis_client.Redis) -> None:
@@ -84,7 +81,7 @@ def test_rows_that_cannot_be_made_into_messages(beats: Rig, redis: redis_client.
 
 
 class Nameless(Task):
-    """A base of somebody's that cannot name its tasks."""
+    """A project's own base class that cannot name its tasks."""
 
     abstract = True
 
@@ -130,7 +127,7 @@ def test_a_failure_budget_counts_it(beats: Rig, context: Flask, monkeypatch: pyt
     assert looked == [bad]
 
 
-def test_a_request_that_is_refused_keeps_nobody_back(beats: Rig, redis: redis_client.Redis) -> None:
+def test_refused_request_delays_no_other_run(beats: Rig, redis: redis_client.Redis) -> None:
     """Something else than a message goes wrong in the thread that sends."""
     publisher = Publisher(celery, beats.engine, lambda: True)
     redis.hset("a-hash", "a", "b")

@@ -1,4 +1,4 @@
-"""A broker that refuses a message is not away: that run fails, and everybody else's go out."""
+"""A broker that refuses a message is not down: that run fails, and all others are sent."""
 
 from __future__ import annotations
 

@@ -8,10 +8,7 @@ from tests.scheduler.beats import Rig
 from tests.soak import clock
 from tests.soak.measure import failures
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def test_a_clock_that_is_set_costs_no_gap_and_no_second_run(beats: Rig) -> None:

@@ -49,7 +49,7 @@ def settings(settings: Settings, way: Proxy) -> Settings:
 
 @dataclass
 class Story:
-    """What its parts need."""
+    """The servers and clients of the story."""
 
     operator: Visitor
     beats: Rig
@@ -76,7 +76,7 @@ class Story:
         return control.launch("samples.note", [self.file(name)], **options).id
 
     def lines(self) -> Counter[str]:
-        """How often each file was written to."""
+        """The number of executions by file."""
         return Counter({path.name: len(path.read_text().splitlines()) for path in self.folder.glob("n-*")})
 
 
@@ -119,7 +119,7 @@ def ordered_by_priority_and_counted(story: Story) -> None:
     go_on = story.busy()
     first, last = story.noted("n-low", priority=1), story.noted("n-high", priority=9)
     wait_for(
-        lambda: broker.queue_depths(["nobody", "beatdesk", "none"]) == {"nobody": None, "beatdesk": 2, "none": None}
+        lambda: broker.queue_depths(["unknown", "beatdesk", "none"]) == {"unknown": None, "beatdesk": 2, "none": None}
     )
     assert "beatdesk" in story.operator.get("/queues").text
     go_on()

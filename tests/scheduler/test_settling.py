@@ -1,4 +1,4 @@
-"""What becomes of runs that no worker of ours claims, by what the queue, the result backend and workers say."""
+"""Runs that no Beatdesk worker claims are settled by the queue, the result backend and the workers' answers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ from webapp.scheduler.foreign.consumers import Answer, ConsumerLog
 from webapp.scheduler.foreign.settling import ACTIVE
 from webapp.secrecy.masking import Rule, conceal
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 class Scene:
@@ -64,7 +61,7 @@ class Scene:
         self.redis.lpush(key, *(json.dumps({"body": "", "headers": {"id": id_}}) for id_ in ids))
 
     def result(self, id_: str, status: str, result: Any = None, **more: Any) -> None:
-        """What Celery's result backend keeps."""
+        """The content of Celery's result backend."""
         meta = {"status": status, "result": result, "task_id": id_, "date_done": self.now.isoformat(), **more}
         self.results.set(f"celery-task-meta-{id_}", json.dumps(meta))
 
@@ -158,7 +155,7 @@ RESULTS: list[tuple[Any, Any, str, dict[str, Any]]] = [
 ]
 
 
-def test_the_result_backend_says_what_became_of_each(scene: Scene) -> None:
+def test_result_backend_settles_each_run(scene: Scene) -> None:
     for number, (status, result, _, _) in enumerate(RESULTS):
         scene.result(scene.run(f"r{number}"), status, result, traceback="Traceback …")
     odd = [b"\x80\x04N.", b"[]", b"{", b'{"status": 3}', b'{"result": 1}']
@@ -191,7 +188,7 @@ def test_what_a_worker_has_in_hand_is_not_unconfirmed(scene: Scene) -> None:
         scene.look(after=61)
     assert [scene.state(id_) for id_ in (executed, waits, scheduled)] == ["started", "queued", "retrying"]
     assert scene.row(executed).worker == "celery@a"
-    # One that is there does not answer: nobody can say.
+    # One that is online does not answer, so the outcome is unknown.
     scene.in_hand = None
     for _ in range(4):
         scene.look(after=61)
@@ -267,7 +264,7 @@ def test_only_a_living_worker_of_ours_claims(scene: Scene) -> None:
     # Another worker under the name of ours.
     both = seen | {("cakes", "beatdesk@a", False)}
     assert _recorded(scene, log, mine, Answer("beatdesk@a", frozenset({"cakes"}))) == both
-    # Nobody answers: what was known stays, for a day.
+    # No worker answers: what was known stays, for a day.
     scene.time.pass_by(3_600)
     assert _recorded(scene, log) == both
     scene.time.pass_by(86_400)

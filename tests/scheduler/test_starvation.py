@@ -1,4 +1,4 @@
-"""A schedule that cancels its other runs begins although its queue takes longer than its period to get round."""
+"""A schedule that cancels its other runs starts even if its queue takes longer than its period."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from webapp.database.engine import now
 
 
 def queued(beats: Rig, *, age: float = 10.0, **values: Any) -> str:
-    """A queued run without a message; gives its id."""
+    """A queued run without a message; returns its id."""
     row = {"id": str(uuid.uuid4()), "task": "add", "args": "[1, 2]", "kwargs": "{}", "state": "queued"}
     with beats.engine.begin() as connection:
         created_at = now() - timedelta(seconds=age)
@@ -38,7 +38,7 @@ def recovered(beats: Rig, ids: list[str], *, seconds: float = 20.0) -> list[tupl
 
 
 def check(beats: Rig, bad: list[str], good: list[str], *, seconds: float = 20.0) -> list[str]:
-    """Whether all the good ones were sent, and all the bad ones failed; gives the errors of these."""
+    """Whether all the good ones were sent, and all the bad ones failed; returns the errors of these."""
     ends = recovered(beats, [*good, *bad], seconds=seconds)
     assert [(state, sent_at is not None) for state, sent_at, _ in ends[: len(good)]] == [("queued", True)] * len(good)
     failed = ends[len(good) :]

@@ -1,4 +1,4 @@
-"""People to act as, and a form that is filled in."""
+"""The form of a schedule, a schedule made by it, and tasks to schedule."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.visitors import Visitor
+from tests import servers
+from tests.visitors import Visitor, number_of
+from webapp import create_app
 
 
 @pytest.fixture
 def visit(app: Flask) -> Callable[[str], Visitor]:
     """A client that is signed in with a role: `visit("viewer")`."""
     return partial(Visitor, app)
-
-
-@pytest.fixture
-def scheduler(visit: Callable[[str], Visitor]) -> Visitor:
-    """A client that may edit schedules."""
-    return visit("scheduler")
 
 
 @pytest.fixture
@@ -33,3 +29,15 @@ def filled() -> Callable[..., dict[str, Any]]:
         return {**base, "timezone": "Europe/Berlin", **changes}
 
     return fields
+
+
+@pytest.fixture
+def number(scheduler: Visitor, filled: Callable[..., dict[str, Any]]) -> int:
+    """The number of a schedule."""
+    return number_of(scheduler.post("/schedules", filled()))
+
+
+@pytest.fixture(scope="module")
+def registered_tasks() -> None:
+    """The tasks in the registry of the Celery app, which building an application fills."""
+    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))

@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 
 Filled = Callable[..., dict[str, Any]]
 
 READING = ["/schedules", "/schedules/{}", "/schedules/{}/in-force"]
 OPERATING = ["pause", "resume"]
 EDITING = ["", "enable", "disable", "delete"]
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def test_a_viewer_reads_and_changes_nothing(visit: Callable[[str], Visitor], number: int, filled: Filled) -> None:
@@ -52,6 +47,6 @@ def test_a_post_without_a_token_is_refused(scheduler: Visitor, number: int) -> N
 
 
 @pytest.mark.parametrize("number", ["0", "4711", "99999999999999999999"])
-def test_nobody_elses_number_is_not_found(scheduler: Visitor, number: str) -> None:
+def test_unknown_number_is_not_found(scheduler: Visitor, number: str) -> None:
     assert scheduler.get(f"/schedules/{number}").status_code == 404
     assert scheduler.post(f"/schedules/{number}/enable").status_code == 404

@@ -21,17 +21,9 @@ from webapp.run_store.creation import NewRun
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def operator(visit: Callable[[str], Visitor]) -> Visitor:
-    return visit("operator")
 
 
 @pytest.fixture
@@ -113,8 +105,8 @@ def test_skipping_again_skips_the_one_after_it(
     operator.post(f"/schedules/{number}/unskip")
     assert runs(app) == []
     # Live pages hear of it.
-    told = [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)]
-    assert told == [{first}, {second}, {first, second}]
+    announced = [set(read(entry).runs or ()) for _, entry in redis.xrange(CHANGES)]
+    assert announced == [{first}, {second}, {first, second}]
     assert operator.read("/schedules")["schedules"][0]["next_due_at"] == times[0]
 
 

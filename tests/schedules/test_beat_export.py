@@ -1,4 +1,4 @@
-"""The Python export, loaded by a Celery of its own; and what Celery cannot say, which stands there as a comment."""
+"""The Python export, loaded by a separate Celery; what Celery has no equivalent for is a comment."""
 
 from __future__ import annotations
 
@@ -13,22 +13,16 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
-from tests import servers
-from webapp import create_app
 from webapp.recurrence import due_times
 from webapp.schedule_store.definition import DEFAULTS, Definition
 from webapp.schedules.sources.python.export import to_source
 from webapp.schedules.validation import examine
 
+pytestmark = pytest.mark.usefixtures("registered_tasks")
+
 NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 DAY = {"task": "add", "kind": "interval", "every": 1, "period": "days", "args": [1, 2]}
 AT_EIGHT = {"task": "add", "kind": "crontab", "crontab": "0 8 * * *", "args": [1, 2]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    """The registry of tasks is the Celery app's, which an application sets up."""
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def define(name: str, **given: Any) -> Definition:
@@ -87,7 +81,7 @@ def test_a_celery_app_that_loads_it_comes_to_the_same_due_times(given: dict[str,
         assert abs(next_by_celery(entry.schedule, last + passed) - following) < timedelta(seconds=1)
 
 
-def test_the_module_has_the_zone_of_most_crontabs_and_says_where_another_one_was_meant() -> None:
+def test_module_has_the_time_zone_of_most_crontabs_and_marks_the_others() -> None:
     berlin = [define(name, timezone="Europe/Berlin", **AT_EIGHT) for name in "ab"]
     others = [define(name, timezone="UTC", enabled=name == "c", **AT_EIGHT) for name in "cdef"]
     text = source(*berlin, *others)
@@ -108,7 +102,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_what_differs_from_the_defaults_is_said_in_the_entry_or_in_a_comment(name: str) -> None:
+def test_values_other_than_defaults_are_in_the_entry_or_a_comment(name: str) -> None:
     plain = define("x", **DAY).snapshot()
     without, text = to_source([plain]), to_source([{**plain, name: OTHER[name]}])
     lines = sorted(set(text.splitlines()) - set(without.splitlines()))
@@ -120,7 +114,7 @@ def test_what_differs_from_the_defaults_is_said_in_the_entry_or_in_a_comment(nam
     assert "no equivalent" not in without
 
 
-def test_where_messages_go_and_a_pause_are_said_too() -> None:
+def test_destinations_and_pauses_are_exported_too() -> None:
     headers = {"site": "a", "password": "hush"}
     text = source(define("x", **DAY), exchange="media", routing_key="video", headers=headers, paused=True)
     options = loaded(text).schedule["x"].options

@@ -1,4 +1,4 @@
-"""Random modules are run, and read without running them: both must say the same, or the reading must name its doubt."""
+"""Random modules are run, and read without running them: both agree, or the reading reports its doubt."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_source
 from webapp.web.errors import Invalid
+
+pytestmark = pytest.mark.usefixtures("registered_tasks")
 
 FIRST = "app.conf.beat_schedule = beat_schedule = {'z': {'task': 'add', 'schedule': 1}}"
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -28,11 +28,6 @@ MADE = (
     "{dict}", "dict({dict})", "{dict}.copy()", "({dict} | {dict})", "dict({dict}, a={entry})", "{{{key}: {entry}}}",
     "{{**{dict}, {key}: {entry}, {key}: {entry}}}", "{{{key}: {entry}, **{dict}}}",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 class Parts(defaultdict[str, str]):

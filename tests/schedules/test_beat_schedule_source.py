@@ -1,4 +1,4 @@
-"""A `beat_schedule` as people write it in their modules: read without running it, and nothing dropped in silence."""
+"""A `beat_schedule` in the forms that modules use: read without running it, and nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.schedules.sources.formats import guess
 from webapp.schedules.sources.given import Given
 from webapp.schedules.sources.python.beat_schedule import from_source
 from webapp.schedules.sources.python.values import RUN_IT
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.usefixtures("registered_tasks")
+
 IMPORTS = "from celery.schedules import crontab\n"
 FIRST = "'a': {'task': 'add', 'schedule': 60}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
 
 
 def entries(text: str, timezone: str = "") -> dict[str, Given]:
@@ -101,7 +96,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("text", [*RULES, *LENGTHS])
-def test_what_says_when_is_read_under_any_name(text: str) -> None:
+def test_schedule_classes_are_recognised_under_any_name(text: str) -> None:
     before, rule = text.split("|")
     found = entries(f"{before}beat_schedule = {{'x': {{'task': 'add', 'schedule': {rule}}}}}")["x"]
     assert found.error is None
@@ -195,7 +190,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("what", UNREAD)
-def test_what_only_running_it_would_tell_is_named_at_its_line(what: str) -> None:
+def test_value_that_only_running_gives_is_reported_at_its_line(what: str) -> None:
     text, line = UNREAD[what]
     text = text.replace("§", "{'task': 'add', 'schedule': 7}")
     found = [one for one in from_source(text) if one.error]
@@ -225,7 +220,7 @@ fill(ARGS)
     assert found["letters"].error == "Its args must be a list or tuple, but are 'xy'."
 
 
-def test_what_a_branch_decides_is_said() -> None:
+def test_entry_decided_by_a_branch_is_reported() -> None:
     text = f"""beat_schedule = {{{FIRST}, "b": {{"task": "add", "schedule": 1}}}}
 EVERY = 10
 if settings.DEBUG:
@@ -259,7 +254,7 @@ else:
     assert "“EVERY” has different values in lines 2 and 6" in str(found["c"].error)
 
 
-def test_what_a_later_line_replaces_or_removes_is_said() -> None:
+def test_entry_replaced_or_removed_later_is_reported() -> None:
     text = f"""beat_schedule = {{{FIRST}, "b": {{"task": "add", "schedule": 1}},
     "old": {{"task": "add", "schedule": 1}}}}
 beat_schedule["b"] = {{"task": "add", "schedule": 2}}
@@ -278,7 +273,7 @@ beat_schedule.pop("old")
     assert found["kept"].fields["every"] == 4
 
 
-def test_what_never_runs_is_said() -> None:
+def test_code_that_never_runs_is_reported() -> None:
     text = f"DEBUG = False\nbeat_schedule = {{{FIRST}}}\nif DEBUG:\n    beat_schedule['b'] = 5\n"
     assert periods(text) == {"a": 1, "line 4": "It is never used, because “DEBUG” does not hold (line 3)."}
 
@@ -292,7 +287,7 @@ class Prod:
     assert periods(text) == {"a": 1, "b": "It is defined differently in lines 2 and 4. Keep one of them in the file."}
 
 
-def test_settings_from_elsewhere_are_said_and_stop_nothing() -> None:
+def test_settings_from_elsewhere_are_reported_and_stop_nothing() -> None:
     text = f"app.config_from_object('shop.celeryconfig')\napp.conf.beat_schedule = {{{FIRST}}}"
     found = entries(text)
     assert "takes settings from elsewhere" in str(found["line 1"].skipped)
@@ -301,7 +296,7 @@ def test_settings_from_elsewhere_are_said_and_stop_nothing() -> None:
         from_source("app.config_from_object('shop:beat_schedule')")
 
 
-def test_what_has_no_place_in_a_schedule_is_said() -> None:
+def test_options_that_schedules_lack_are_reported() -> None:
     text = """beat_schedule = {
     "a": {"task": "add", "schedule": schedule(5, relative=True), "options": {"queue": "q", "countdown": 3}},
     "b": {"task": "add", "schedule": 5, "relative": True, "enabled": False},

@@ -1,4 +1,4 @@
-"""The times of a `beat_schedule` are meant where Celery means them, and the import says where that is and why."""
+"""The times of a `beat_schedule` are in Celery's time zone, and the import shows the zone and the reason."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("what", UNKNOWN)
-def test_a_zone_that_the_file_does_not_tell_is_asked_for(app: Flask, what: str) -> None:
+def test_time_zone_missing_from_the_file_must_be_chosen(app: Flask, what: str) -> None:
     text, why = UNKNOWN[what]
     text += "\nbeat_schedule['often'] = {'task': 'add', 'schedule': 5}"
     with app.app_context():
@@ -156,7 +156,7 @@ def test_a_module_that_is_imported_has_its_apps_zone(  # noqa: PLR0917  # what i
     assert said in runner.invoke(args=["schedules", "import", "--beat-schedule", f"their_shop:{path}"]).output
 
 
-def test_the_page_and_the_command_say_where_and_why(scheduler: Visitor, runner: FlaskCliRunner) -> None:
+def test_page_and_command_show_the_time_zone_and_its_reason(scheduler: Visitor, runner: FlaskCliRunner) -> None:
     shown_here = ("none", "conf.update before", "conf.update with both", "one that refers to Django's", "a class")
     for text, zone, why in (NAMED[what] for what in shown_here):
         said = f"Times are in {zone}, {why}."

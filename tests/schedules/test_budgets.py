@@ -1,4 +1,4 @@
-"""A schedule that keeps failing is paused and told about, once; and told about again when it works."""
+"""A schedule that keeps failing is paused with one alert, and a second one when it succeeds again."""
 
 from __future__ import annotations
 
@@ -27,12 +27,9 @@ from webapp.schedule_store import stored
 from webapp.schedule_store.models import ScheduleRevision
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 ENDS = {"f": Event.FAILED, "s": Event.SUCCEEDED, "r": Event.REVOKED, "e": Event.EXPIRED}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def record(entries: Sequence[Entry]) -> bool:
         return recording.apply(connection, entries)
 
 
-def told() -> list[tuple[str, str]]:
+def alerts() -> list[tuple[str, str]]:
     """The messages, and whether the run that sends each is on its way."""
     with reading():
         query = sa.select(Mail.kind, Run.state).join(Run, Run.id == Mail.run_id).order_by(Mail.id)
@@ -79,15 +76,15 @@ def test_so_many_failures_in_a_row_pause_it(number: int, text: str, paused: bool
     found = find(number)
     assert found.paused is paused
     assert found.row.pause_reason == ("3 consecutive failures: ValueError: no" if paused else None)
-    assert told() == ([("schedule_paused", "queued")] if paused else [])
+    assert alerts() == ([("schedule_paused", "queued")] if paused else [])
 
 
-def test_told_once_however_often_and_in_whatever_batches(number: int) -> None:
+def test_one_alert_for_any_number_of_failures_and_batches(number: int) -> None:
     revision = db.session.scalar(sa.select(ScheduleRevision.revision)) or 0
     db.session.commit()
     assert ends(number, "ffff", batch=1) == [False, False, True, False]
     assert (find(number).row.revision or 0) > revision
-    assert told() == [("schedule_paused", "queued")]
+    assert alerts() == [("schedule_paused", "queued")]
     with reading():
         entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "schedule.pause")).one()
         assert (entry.actor, entry.object_id) == ("system", str(number))
@@ -103,17 +100,17 @@ def test_told_once_however_often_and_in_whatever_batches(number: int) -> None:
         assert (run.task, run.args, run.origin) == ("mail.send_mail", json.dumps([mail.id]), "task")
 
 
-def test_resumed_it_counts_anew_and_tells_when_it_works_again(number: int) -> None:
+def test_resumed_schedule_counts_again_and_reports_recovery(number: int) -> None:
     ends(number, "fff", at=now() - timedelta(hours=1))
     ends(number, "s", at=now() - timedelta(minutes=30))
-    assert [kind for kind, _state in told()] == ["schedule_paused"]
+    assert [kind for kind, _state in alerts()] == ["schedule_paused"]
     service.resume(number)
     assert find(number).row.failing_since is not None
     assert ends(number, "ff") == [False]
     ends(number, "ss", at=now() + timedelta(seconds=5))
     found = find(number)
     assert (found.paused, found.row.failing_since) == (False, None)
-    assert [kind for kind, _state in told()] == ["schedule_paused", "schedule_recovered"]
+    assert [kind for kind, _state in alerts()] == ["schedule_paused", "schedule_recovered"]
 
 
 def test_without_a_budget_nothing_is_paused(number: int) -> None:

@@ -58,15 +58,13 @@ def test_choices_become_a_crontab(choices: dict[str, str], line: str, words: str
         ({"month": "brumaire"}, "month", "Choose a month"),
     ],
 )
-def test_what_a_crontab_cannot_say_is_refused_where_it_was_chosen(
-    choices: dict[str, str], field: str, words: str
-) -> None:
+def test_choice_without_a_crontab_is_refused_at_its_field(choices: dict[str, str], field: str, words: str) -> None:
     with pytest.raises(Invalid) as raised:
         build({f"build.{name}": value for name, value in choices.items()})
     assert words in raised.value.fields[f"build.{field}"]
 
 
-def test_what_one_should_know_is_said() -> None:
+def test_builder_warns_about_surprising_crontabs() -> None:
     assert "leap year" in build({"build.days": "last", "build.of": "feb"}).note
     assert "leap years" in build({"build.days": "month", "build.day": "29", "build.month": "feb"}).note
     assert build({"build.days": "month", "build.day": "31", "build.month": "oct"}).note == ""
@@ -80,7 +78,7 @@ def test_the_last_sunday_of_october_in_berlin_runs_once_in_the_repeated_hour() -
     assert first.note == "clocks go back: first of two passes, runs only once"
 
 
-def test_the_five_fields_are_told_one_by_one() -> None:
+def test_five_fields_are_described_one_by_one() -> None:
     parts = crontab_parts("*/20 25 31 feb")
     assert [part.words or part.error for part in parts] == [
         "0, 20 and 40", "25 is not an hour (0 to 23).", "31", "February", "",
@@ -114,14 +112,14 @@ def test_zones_are_searched() -> None:
     assert "now Asia/Kolkata" in options
 
 
-def test_a_zones_clock_and_its_next_change_are_told() -> None:
+def test_time_zone_shows_its_time_and_next_clock_change() -> None:
     assert zone_words("Berlin", NOW) == "Europe/Berlin: 13:00 now, UTC+01:00; from 28 March 2027 UTC+02:00."
     assert zone_words("UTC", NOW) == "UTC: 12:00 now, UTC+00:00, no clock change ahead."
     assert zone_words("Mars/Olympus", NOW) == ""
 
 
 @pytest.mark.parametrize(
-    ("line", "timezone", "told"),
+    ("line", "timezone", "notes"),
     [
         ("30 2 * * *", "Europe/Berlin", [
          "On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day.",
@@ -138,16 +136,16 @@ def test_a_zones_clock_and_its_next_change_are_told() -> None:
         ("30 2 * * *", "Asia/Kathmandu", []),
     ],
 )  # fmt: skip
-def test_what_the_next_changes_of_clocks_do_is_said(line: str, timezone: str, told: list[str]) -> None:
-    assert clock_notes(Recurrence(Crontab.from_line(line), timezone), NOW) == told
+def test_effect_of_next_clock_changes_is_described(line: str, timezone: str, notes: list[str]) -> None:
+    assert clock_notes(Recurrence(Crontab.from_line(line), timezone), NOW) == notes
 
 
-def test_a_change_of_clocks_beyond_the_last_run_is_not_told() -> None:
+def test_clock_change_after_the_last_run_is_not_described() -> None:
     nightly = Recurrence(Crontab.from_line("30 2 * * *"), "Europe/Berlin")
     spring = ["On Sun 28 Mar 2027 at 03:00, moved from 02:30, which does not exist that day."]
     # The 125th night from now on is that of the change.
-    for most, done, told in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
-        assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == told
+    for most, done, notes in ((125, 0, []), (126, 0, spring), (126, 1, []), (3, 3, [])):
+        assert clock_notes(dataclasses.replace(nightly, max_runs=most), NOW, done) == notes
     assert clock_notes(dataclasses.replace(nightly, end=NOW + timedelta(days=9)), NOW) == []
     assert clock_notes(dataclasses.replace(nightly, start=datetime(2027, 4, 1, tzinfo=UTC)), NOW)[:1] != spring
 
@@ -210,7 +208,7 @@ def test_every_choice_that_is_offered_makes_a_line_that_fires_and_is_read_back_a
         ("", ""),
     ],
 )
-def test_what_the_choices_cannot_say_is_named(line: str, beyond: str) -> None:
+def test_parts_that_the_choices_cannot_express_are_named(line: str, beyond: str) -> None:
     found = read_back(line)
     assert found.choices is None
     assert beyond in found.beyond

@@ -68,7 +68,7 @@ def test_one_that_cannot_does_not_stop_the_others(scheduler: Visitor, numbers: l
     assert answer["refused"].keys() == {"s0"}
 
 
-def test_nothing_chosen_says_so(scheduler: Visitor, numbers: list[int]) -> None:
+def test_bulk_action_without_a_selection_is_refused(scheduler: Visitor, numbers: list[int]) -> None:
     assert scheduler.post("/schedules/bulk/delete", {}).status_code == 303
     assert "Select at least one schedule." in scheduler.get("/schedules").text
     assert scheduler.post_json("/schedules/bulk/delete", {"ids": []}).status_code == 422

@@ -22,12 +22,6 @@ from webapp.schedules import service
 CALENDAR = "/schedules/calendar?zone=Europe/Berlin"
 
 
-@pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    """Somebody who may edit schedules."""
-    return Visitor(app, "scheduler")
-
-
 def make(app: Flask, *wishes: dict[str, Any]) -> list[int]:
     base = {"task": "add", "kind": "crontab", "args": [1, 2], "timezone": "UTC"}
     with app.app_context():
@@ -125,7 +119,7 @@ def test_a_day_of_25_hours(app: Flask, scheduler: Visitor, midnight: list[int]) 
     assert sum(hour["fires"] for hour in hours) == 2 * (7 * 24 + 1) + 12 * 7
 
 
-def test_no_worker_is_said(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
+def test_missing_workers_are_reported(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     assert "no worker seen yet; assuming one slot" in scheduler.get("/schedules/calendar").text
     add_rows(app, worker(8, seen_at=now() - timedelta(hours=3)))
     page = scheduler.get("/schedules/calendar").text
@@ -256,7 +250,7 @@ def test_none_is_moved_when_one_was_edited_meanwhile(scheduler: Visitor, midnigh
     assert {row["crontab"] for row in read(scheduler, "/schedules")["schedules"]} == {"0 0 * * *"}
 
 
-def test_what_cannot_be_moved_is_said(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
+def test_schedules_that_cannot_be_rescheduled_are_reported(app: Flask, scheduler: Visitor, midnight: list[int]) -> None:
     often = make(app, {"name": "often", "crontab": "*/20 * * * *"})[0]
     found = scheduler.post_json("/schedules/calendar/move", {"ids": [midnight[0], often], "at": tomorrow(0)}).get_json()
     assert found["refused"] == {"often": "it is not a crontab with one fixed minute"}

@@ -16,12 +16,9 @@ from webapp.schedule_store import stored
 from webapp.schedule_store.models import ScheduleRevision, ScheduleVersion
 from webapp.schedule_store.stored import Stored
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def find(app: Flask, number: int) -> Stored:

@@ -1,4 +1,4 @@
-"""Tables as people's machines have them: users, tabs, day 7, and lines that are none."""
+"""Crontabs as found on real machines: user columns, tabs, day 7, and lines that are not entries."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.formats import ImportOptions, guess, read
 from webapp.schedules.sources.given import Given
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
+
+pytestmark = pytest.mark.usefixtures("registered_tasks")
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SYSTEM = (
@@ -24,16 +24,11 @@ SYSTEM = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
-
-
 def when(fields: str) -> Given:
     return from_crontab(f"{fields} add 1 2", "UTC", {})[0]
 
 
-def test_the_user_column_of_a_system_wide_table_is_left_out_and_said() -> None:
+def test_user_column_of_system_wide_table_is_left_out_and_reported() -> None:
     assert guess(SYSTEM) == "crontab"
     found = from_crontab(SYSTEM, "UTC", {"": "people.send_birthday_emails"})
     assert [(one.name, one.fields["crontab"]) for one in found] == [
@@ -73,7 +68,7 @@ def test_a_table_of_one_person_keeps_its_commands_whole() -> None:
         ("@DAILY", "@daily", ""),
     ],
 )
-def test_fields_mean_what_cron_means_and_differences_are_said(cron: str, celery: str, said: str) -> None:
+def test_fields_mean_the_same_as_in_cron_and_differences_are_reported(cron: str, celery: str, said: str) -> None:
     found = when(cron)
     assert found.fields["crontab"] == celery
     assert said in " ".join(found.notes)
@@ -84,7 +79,7 @@ def test_fields_mean_what_cron_means_and_differences_are_said(cron: str, celery:
 @pytest.mark.parametrize(
     ("fields", "count"), [("*/5 * * * * *", 6), ("0 0 12 * * ?", 6), ("0 0 12 ? * MON-FRI 2027", 7)]
 )
-def test_six_and_seven_fields_are_refused_as_what_they_are(fields: str, count: int) -> None:
+def test_it_rejects_six_and_seven_field_cron_expressions(fields: str, count: int) -> None:
     with pytest.raises(Invalid, match=f"This line has {count} fields; a crontab has five"):
         from_crontab(f"{fields} /srv/every", "UTC", {"": "add"})
 

@@ -24,11 +24,6 @@ DUE = datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    return Visitor(app, "scheduler")
-
-
-@pytest.fixture
 def number(app: Flask) -> int:
     """A schedule that is old enough, with everything that it takes to run."""
     fields = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "30 8 * * *", "timezone": "Europe/Berlin"}
@@ -105,7 +100,7 @@ SPENT = sa.insert(ScheduleProgress).from_select(
 )
 
 
-def test_that_its_limit_is_why_it_is_off_is_said_everywhere(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_every_page_names_the_limit_that_disabled_a_schedule(app: Flask, scheduler: Visitor, number: int) -> None:
     change(app, SPENT, sa.update(TASKS).values(enabled=False), sa.update(ScheduleDetail).values(max_runs=2))
     said = "It has reached its maximum of 2 runs."
     assert broken(scheduler, number) == ("Schedule", said)
@@ -222,12 +217,12 @@ def test_a_run_by_hand_that_has_not_ended_is_named(app: Flask, scheduler: Visito
         db.session.commit()
     found = ask(scheduler, number)
     assert found["by_hand"] == unended
-    told = {
+    expected = {
         "queued": "This due time has no run. The run started manually 60 min ago is queued in “slow”.",
         "started": "This due time has no run. The run started manually 60 min ago is started.",
         "succeeded": "There is no run to check.",
     }
-    assert found["links"][-1]["found"].replace("1 h", "60 min") == told[state]
+    assert found["links"][-1]["found"].replace("1 h", "60 min") == expected[state]
     page = scheduler.get(f"/schedules/{number}/why?due={DUE:%Y-%m-%dT%H:%M}Z").text
     assert ("started manually" in page) is (unended is not None)
 
@@ -240,7 +235,7 @@ def test_missed_before_any_beat_of_now_was_there(app: Flask, scheduler: Visitor,
     assert "beat on alpha was started 2 h ago" in said
 
 
-def test_a_due_time_that_nobody_accounted_for(scheduler: Visitor, number: int) -> None:
+def test_due_time_without_a_run_is_named(scheduler: Visitor, number: int) -> None:
     assert broken(scheduler, number)[1].startswith("Beat has not processed")
     # Who names no time means the first one after the last that beat, or the edit, accounts for.
     assert ask(scheduler, number, "")["due_at"] == f"{DUE - timedelta(days=8):%Y-%m-%d}T07:30:00Z"
@@ -254,8 +249,8 @@ def test_a_time_at_which_it_is_not_due(scheduler: Visitor, number: int) -> None:
 
 def test_a_broker_that_is_away(app: Flask, scheduler: Visitor, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def away() -> None:
-        raise broker.BrokerAway("nobody listens there")
+        raise broker.BrokerAway("no server listens there")
 
     run(app, number, "queued")
     monkeypatch.setattr(broker, "ping", away)
-    assert broken(scheduler, number) == ("Broker", "The broker does not answer: nobody listens there")
+    assert broken(scheduler, number) == ("Broker", "The broker does not answer: no server listens there")

@@ -17,11 +17,6 @@ from webapp.schedules import service
 
 
 @pytest.fixture
-def operator(app: Flask) -> Visitor:
-    return Visitor(app, "operator")
-
-
-@pytest.fixture
 def path(app: Flask) -> str:
     """A schedule for the queue `slow`, and a worker of that."""
     fields = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "30 8 * * *", "timezone": "Europe/Berlin"}
@@ -42,7 +37,7 @@ def change(app: Flask, statement: Any) -> None:
         db.session.remove()
 
 
-def test_it_says_where_it_would_go_with_what_and_who_would_take_it(app: Flask, operator: Visitor, path: str) -> None:
+def test_it_shows_queue_arguments_and_consumers(app: Flask, operator: Visitor, path: str) -> None:
     found = operator.post_json(path, {}).get_json()
     assert (found["queue"], found["exchange"], found["routing_key"]) == ("slow", "", "slow")
     assert found["takers"] == [{"name": "w@alpha", "slots": 4, "busy": 0}]
@@ -81,7 +76,7 @@ def test_other_arguments_and_then_run_with_them(app: Flask, operator: Visitor, p
         db.session.remove()
 
 
-def test_arguments_that_cannot_be_read_are_told_at_their_field(operator: Visitor, path: str) -> None:
+def test_invalid_arguments_are_reported_at_their_field(operator: Visitor, path: str) -> None:
     answer = operator.post(path, {"args": "[1", "kwargs": "{}"})
     assert answer.status_code == 422
     assert 'id="args-error"' in answer.text
@@ -96,7 +91,7 @@ def test_a_row_with_its_own_exchange(app: Flask, operator: Visitor, path: str) -
 
 def test_a_broker_that_is_away(operator: Visitor, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_names: Any) -> None:
-        raise broker.BrokerAway("nobody listens there")
+        raise broker.BrokerAway("no server listens there")
 
     monkeypatch.setattr(broker, "queue_depths", away)
-    assert "It would wait: the broker does not answer (nobody listens there)" in operator.post(path).text
+    assert "It would wait: the broker does not answer (no server listens there)" in operator.post(path).text

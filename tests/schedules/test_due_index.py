@@ -1,4 +1,4 @@
-"""The index of due times that the database groups, compared with the one that is read row by row."""
+"""The roster that the database grouped equals the one that was read row by row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from webapp.schedules import service
 from webapp.schedules.calendar import grouping
 from webapp.schedules.calendar.due_index import DueIndex
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 WISHES: tuple[dict[str, Any], ...] = (

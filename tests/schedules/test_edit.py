@@ -22,17 +22,9 @@ from webapp.schedule_store.rows import CLOCKEDS, CRONTABS, INTERVALS, SOLARS, TA
 from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def find(app: Flask, number: int) -> Stored:

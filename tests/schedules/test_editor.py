@@ -1,4 +1,4 @@
-"""The editor while somebody types: fields for the task's arguments, the builder, errors at their fields."""
+"""The editor while a person types: fields for the task's arguments, the builder, errors at their fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def greet() -> Iterator[str]:
 
     @shared_task(name="greet")
     def run(name: str, num1: int = 1, loud: bool = False) -> str:
-        """Greet somebody."""
+        """Greet a person."""
         return name * num1 if loud else name
 
     yield "greet"
@@ -158,7 +158,7 @@ def test_the_builder_fills_in_the_crontab(scheduler: Visitor, fields: Filled) ->
     assert "June has no day 31." in scheduler.post("/schedules/build", chosen).text
 
 
-def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -> None:
+def test_builder_reads_an_existing_crontab(scheduler: Visitor, fields: Filled) -> None:
     number = number_of(scheduler.post("/schedules", fields(crontab="*/20 9-16 * * 1-5")))
     page = scheduler.get(f"/schedules/{number}/edit").text
     assert '<details class="builder" open>' in page
@@ -182,7 +182,7 @@ def test_the_builder_says_what_a_line_says(scheduler: Visitor, fields: Filled) -
     assert re.search(r'id="build-at"[^>]*value="02:01"|value="02:01"[^>]*id="build-at"', answer.text)
 
 
-def test_run_now_takes_other_arguments_and_tells_what_is_wrong(visit: Callable[[str], Visitor], filled: Filled) -> None:
+def test_run_now_takes_other_arguments_and_reports_errors(visit: Callable[[str], Visitor], filled: Filled) -> None:
     admin = visit("admin")
     number = number_of(admin.post("/schedules", filled()))
     assert re.search(r'id="run-arg.num2"[^>]*value="2"', admin.get(f"/schedules/{number}").text.replace("\n", " "))
@@ -217,6 +217,6 @@ def test_the_preview_answers_within_its_time(scheduler: Visitor, fields: Filled)
     assert min(times) < 0.05
 
 
-def test_the_editor_and_the_docs_say_from_when_on_a_due_time_is_missed(scheduler: Visitor) -> None:
+def test_editor_and_docs_state_when_a_due_time_is_missed(scheduler: Visitor) -> None:
     assert f"more than {TOLERANCE:g}s late" in scheduler.get("/schedules/new").text
     assert f"up to {TOLERANCE:g} s late" in Path("docs/reliability.md").read_text(encoding="utf-8")

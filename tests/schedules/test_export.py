@@ -1,4 +1,4 @@
-"""Schedules as files: the same from the page and the command line, as the list is filtered."""
+"""Schedules as files: the same from the page and the command line, with the filters of the list."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ from webapp.extensions import db
 from webapp.schedules import service
 from webapp.schedules.transfer.export import FORMATS
 
+pytestmark = pytest.mark.each_database
+
 DAY: dict[str, Any] = {"kind": "interval", "every": 1, "period": "days", "task": "add", "args": [1, 2]}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

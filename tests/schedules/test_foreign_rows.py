@@ -1,4 +1,4 @@
-"""Rows that other programs wrote: what beat fires of them, and what the pages say about them."""
+"""Rows that other programs wrote: when beat fires them, and what pages show."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store import stored
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def due_times(app: Flask, number: int, count: int) -> list[datetime]:

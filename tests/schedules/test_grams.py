@@ -1,4 +1,4 @@
-"""A search by a part of a text finds by its index what it would find by reading everything."""
+"""A search for a part of a text finds the same by its index as by reading everything."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from webapp.schedules.list import listing, ordering, trigrams
 from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.trigrams import SHARES, may_mention, rare_trigrams
 
+pytestmark = pytest.mark.each_database
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESCRIPTIONS = {
     1: 'Say "hi" to 100% of a_b',
@@ -23,11 +25,6 @@ DESCRIPTIONS = {
     4: "ab",
     5: "back\\slash and 'quotes' (OR) NEAR *",
 }
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +68,7 @@ def found(q: str) -> frozenset[int]:
         ("\\slash", {5}),
         ("'quotes' (or) near *", {5}),
         ("add", {1, 2, 3, 4, 5}),
-        ("nobody", set()),
+        ("nothing", set()),
         ("a\0b", set()),
     ],
 )
@@ -131,7 +128,7 @@ def test_a_few_rare_parts_are_asked_for(shares: dict[str, float], parts: list[st
     assert rare_trigrams("SCHEDULE 77", shares) == [part.upper() for part in parts]
 
 
-def test_postgresql_says_which_parts_are_common(context: Flask) -> None:
+def test_postgresql_knows_which_parts_are_common(context: Flask) -> None:
     if db.engine.dialect.name == "sqlite":
         may_mention("office")
         assert SHARES not in context.extensions

@@ -1,4 +1,4 @@
-"""Hours and days on clocks that jump."""
+"""Hours and days on clocks that change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hours of the calendar that have passed: what happened, from the runs, and nothing to move."""
+"""Past hours of the calendar: their runs by state, and no rescheduling."""
 
 from __future__ import annotations
 
@@ -16,21 +16,12 @@ from webapp.database.engine import now
 from webapp.run_store.models import Run
 from webapp.schedules.calendar import past
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def scheduler(app: Flask) -> Visitor:
-    """Somebody who may edit schedules."""
-    return Visitor(app, "scheduler")
+pytestmark = pytest.mark.each_database
 
 
 @pytest.fixture(autouse=True)
 def hour(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """The calendar is looked at at ten past noon in UTC; gives that noon."""
+    """The calendar is looked at at ten past noon in UTC; returns that noon."""
     noon = (now() + timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
     for module in ("views", "moving_views"):
         monkeypatch.setattr(f"webapp.schedules.calendar.{module}.now", lambda: noon + timedelta(minutes=10, seconds=20))

@@ -1,4 +1,4 @@
-"""What is left out of an import, what refuses itself, and what is imported all the same."""
+"""Import: entries that are left out, entries that are refused, and the others that are imported."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.each_database
+
 FINE = "- {name: fine, task: add, args: [1, 2], kind: interval, every: 5, period: minutes}\n"
 OTHER = FINE.replace("fine", "other")
 BAD = "- {name: bad, task: add, args: [1, 2], kind: interval, every: 0, period: minutes}\n"
 WRITTEN = ("create", "change", "remove")
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -102,7 +99,7 @@ def test_programs_import_all_or_nothing_unless_they_ask(admin: Visitor) -> None:
     assert admin.post_json("/schedules/import", {**sent, "without": ["bad"]}).status_code == 200
 
 
-def test_the_command_line_says_by_its_exit_code_what_it_did(context: Flask, runner: FlaskCliRunner) -> None:
+def test_exit_code_reports_what_the_command_did(context: Flask, runner: FlaskCliRunner) -> None:
     def run(text: str, *options: str) -> tuple[int, list[str]]:
         result = runner.invoke(args=["schedules", "import", "-", "--apply", *options], input=text)
         assert ("! bad" in result.stdout) is ("bad" in text and "bad" not in options)
@@ -184,7 +181,7 @@ def test_a_long_import_has_a_place_for_entries_that_are_not_listed(admin: Visito
     assert names() == ["fine 202", "fine 203", "fine 204"]
 
 
-def test_an_empty_file_and_one_of_no_schedules_say_so(admin: Visitor) -> None:
+def test_file_without_schedules_is_reported(admin: Visitor) -> None:
     assert "The file has no schedules." in admin.post("/schedules/import", {"file": "schedules: []"}).text
     with pytest.raises(Invalid):
         from_yaml("")

@@ -1,4 +1,4 @@
-"""Files as other programs and people leave them, on the page and on the command line alike."""
+"""Files as other programs and people write them, on the page and on the command line alike."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Preview = Callable[..., Steps]
 
 @pytest.fixture(params=["page", "command line"])
 def preview(request: pytest.FixtureRequest, context: Flask, runner: FlaskCliRunner, tmp_path: Path) -> Preview:
-    """What an import of a file would do, by the keys of its entries; with a task for all commands of a crontab."""
+    """The preview of an import of a file, by the keys of its entries; with a task for all commands of a crontab."""
 
     def on_the_page(data: bytes, task: str = "") -> Steps:
         form = {"upload": (io.BytesIO(data), "file"), "task_of_all": task}
@@ -133,7 +133,7 @@ def test_every_form_of_a_dump_is_read(preview: Preview, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["indented", "JSON lines", "YAML"])
 @pytest.mark.parametrize("kind", AROUND)
-def test_lines_before_a_dump_are_left_out_and_said(preview: Preview, form: str, kind: str) -> None:
+def test_lines_before_a_dump_are_left_out_and_reported(preview: Preview, form: str, kind: str) -> None:
     plain = preview(FORMS[form])
     steps = preview(AROUND[kind].encode() + FORMS[form])
     (stray,) = [step for step in steps.values() if "is not part of a dump" in " ".join(step["notes"])]
@@ -144,7 +144,7 @@ def test_lines_before_a_dump_are_left_out_and_said(preview: Preview, form: str, 
     }
 
 
-def test_lines_among_and_after_a_dump_are_said_too(preview: Preview) -> None:
+def test_lines_among_and_after_a_dump_are_reported_too(preview: Preview) -> None:
     after = list(preview(FORMS["indented"] + b"\nInstalled 7 objects\n").values())[-1]
     assert after["line"] == FORMS["indented"].count(b"\n") + 2
     assert after["notes"] == ["“Installed 7 objects” is not part of a dump."]
@@ -154,7 +154,7 @@ def test_lines_among_and_after_a_dump_are_said_too(preview: Preview) -> None:
     assert steps["Надзор"]["action"] == "create"
 
 
-def test_the_user_column_of_a_system_wide_crontab_is_left_out_and_said(preview: Preview) -> None:
+def test_user_column_of_system_wide_crontab_is_left_out_and_reported(preview: Preview) -> None:
     steps = preview(read("system_crontab"), BIRTHDAYS)
     assert [step["line"] for step in steps.values()] == [5, 6, 7]
     assert [key.split()[0] for key in steps] == ["cd", "test", "/usr/bin/python"]
@@ -163,13 +163,13 @@ def test_the_user_column_of_a_system_wide_crontab_is_left_out_and_said(preview: 
         assert f"“{user}” is the user column of a system-wide crontab, and is left out." in step["notes"]
 
 
-def test_what_cron_means_and_a_schedule_says_otherwise_is_told_line_by_line(preview: Preview) -> None:
+def test_differences_from_cron_are_reported_at_each_line(preview: Preview) -> None:
     steps = preview(read("cron_dialect"), BIRTHDAYS)
     assert {step["action"] for step in steps.values()} == {"create"}
-    told: dict[int, str] = {}
+    notes: dict[int, str] = {}
     for step in steps.values():
-        told[step["line"]] = told.get(step["line"], "") + " ".join(step["notes"])
-    assert told.keys() == set(range(1, 20))
+        notes[step["line"]] = notes.get(step["line"], "") + " ".join(step["notes"])
+    assert notes.keys() == set(range(1, 20))
     said = {
         6: "“5-7” is written as “0,5,6”", 7: "“0-7” is written as “0-6”", 8: "“7” is written as “0”",
         9: "“6-0” runs backwards", 10: "“23-2” runs backwards", 11: "“5/15” is written as “5-59/15”",
@@ -178,20 +178,20 @@ def test_what_cron_means_and_a_schedule_says_otherwise_is_told_line_by_line(prev
         16: "“*/45” begins again with each hour: 0, 45.", 17: "“*/5” begins again with each day",
         18: "“*/5” begins again with each year: 1, 6, 11.",
     }  # fmt: skip
-    assert all(text in told[line] for line, text in said.items())
-    alike = set(told) - set(said)
-    assert [told[line] for line in sorted(alike)] == [""] * len(alike)
+    assert all(text in notes[line] for line, text in said.items())
+    alike = set(notes) - set(said)
+    assert [notes[line] for line in sorted(alike)] == [""] * len(alike)
 
 
-def test_six_fields_are_refused_as_what_they_are(context: Flask, runner: FlaskCliRunner) -> None:
+def test_it_rejects_six_field_cron_expression(context: Flask, runner: FlaskCliRunner) -> None:
     text = read("six_fields").decode()
     answer = Visitor(context, "admin").post_json("/schedules/import", {"file": text})
-    told = "Line 1: This line has 6 fields; a crontab has five, without seconds and years."
+    error = "Line 1: This line has 6 fields; a crontab has five, without seconds and years."
     assert answer.json is not None
-    assert (answer.status_code, answer.json["fields"]) == (422, {"file": told})
+    assert (answer.status_code, answer.json["fields"]) == (422, {"file": error})
     db.session.remove()
     result = runner.invoke(args=["schedules", "import", str(FILES / "six_fields")])
-    assert (result.exit_code, result.stderr) == (1, f"Error: file: {told}\n")
+    assert (result.exit_code, result.stderr) == (1, f"Error: file: {error}\n")
 
 
 def test_a_zone_is_taken_in_any_case_and_refused_in_the_editors_words(context: Flask, runner: FlaskCliRunner) -> None:

@@ -8,23 +8,15 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.models import ScheduleDetail
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 def beat(app: Flask, *, behind: int = 0, seconds: float = 0.2, seen: datetime | None = None) -> None:
@@ -56,7 +48,7 @@ def test_it_waits_at_first(app: Flask, scheduler: Visitor, number: int) -> None:
     assert "hx-get" in answer.text
 
 
-def test_it_says_plainly_that_no_beat_has_answered(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_it_shows_that_no_beat_has_answered(app: Flask, scheduler: Visitor, number: int) -> None:
     with app.app_context():
         db.session.execute(sa.update(ScheduleDetail).values(changed_at=now() - timedelta(seconds=5)))
         db.session.commit()

@@ -1,4 +1,4 @@
-"""Whatever somebody sends, the answer is never an error of ours."""
+"""Whatever a request contains, the response is never a server error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
+
+pytestmark = [pytest.mark.each_database, pytest.mark.usefixtures("number")]
 
 Filled = Callable[..., dict[str, Any]]
 
@@ -30,16 +32,6 @@ GETS = [
     "/schedules/rehearsal?from=%00&to=9999-12-31", "/schedules/rehearsal?from=9998-12-31T00:00",
     "/schedules/1/why?due=%00", "/schedules/1/why?due=9999-12-31T23:59:59-23:59", "/schedules/1/why?due=0001-01-01",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture(autouse=True)
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
 
 
 @pytest.mark.parametrize("path", POSTS)

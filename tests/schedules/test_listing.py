@@ -24,12 +24,9 @@ from webapp.schedules.list import listing
 from webapp.schedules.list.cached_counts import MAX_ENTRIES, cached
 from webapp.schedules.list.listing import Filters
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 def names(text: str) -> list[str]:
@@ -44,7 +41,7 @@ def test_none_yet_and_none_match_are_different(scheduler: Visitor, filled: Fille
     assert "No schedules yet" not in nothing
 
 
-def test_a_row_says_what_when_and_how_it_stands(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+def test_row_shows_task_time_and_status(app: Flask, scheduler: Visitor, filled: Filled) -> None:
     number = number_of(scheduler.post("/schedules", filled(tags="nightly")))
     due = datetime(2026, 1, 1, 7, 30, tzinfo=UTC)
     with app.app_context():
@@ -64,7 +61,7 @@ def test_a_row_says_what_when_and_how_it_stands(app: Flask, scheduler: Visitor, 
     assert row["next_due_at"] > now().isoformat()
 
 
-def test_list_page_and_json_say_when_it_fires_and_its_due_time(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+def test_list_page_and_json_show_fire_time_and_due_time(app: Flask, scheduler: Visitor, filled: Filled) -> None:
     daily = {"kind": "interval", "every": "1", "period": "days", "start": (now() - timedelta(hours=12)).isoformat()}
     number = number_of(scheduler.post("/schedules", filled(**daily, jitter="86400")))
     # A due time that has come, while its jitter has not passed: beat waits for that.
@@ -111,7 +108,7 @@ def test_filters(scheduler: Visitor, filled: Filled, query: str, found: list[str
     assert names(scheduler.get(f"/schedules?{query}").text) == found
 
 
-def test_a_clock_that_is_utc_says_so(scheduler: Visitor, filled: Filled, runner: FlaskCliRunner) -> None:
+def test_time_in_utc_is_marked_as_utc(scheduler: Visitor, filled: Filled, runner: FlaskCliRunner) -> None:
     number = number_of(scheduler.post("/schedules", filled(timezone="UTC")))
     assert "every day at 08:30, UTC" in scheduler.get("/schedules").text
     page = scheduler.get(f"/schedules/{number}").text
@@ -195,7 +192,7 @@ def test_paused_ones_are_found_and_not_called_enabled(scheduler: Visitor, filled
     assert names(scheduler.get("/schedules?status=enabled").text) == []
 
 
-def test_one_that_beat_found_broken_says_why(app: Flask, scheduler: Visitor, filled: Filled) -> None:
+def test_schedule_that_beat_found_broken_shows_why(app: Flask, scheduler: Visitor, filled: Filled) -> None:
     number = number_of(scheduler.post("/schedules", filled()))
     with app.app_context():
         db.session.execute(sa.insert(PROGRESS).values(schedule_id=number, runs=0, broken="No such task: add"))

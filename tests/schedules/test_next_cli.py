@@ -1,4 +1,4 @@
-"""`flask schedules next`: what it prints, for people and for programs, and what it refuses."""
+"""`flask schedules next`: its output for people and for programs, and its errors."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_stored_schedule_is_found_by_name_and_its_runs_are_counted() -> None:
     assert utc("birthdays") == ["2027-01-01T02:15:00Z", "2027-01-02T02:15:00Z"]
 
 
-def test_nothing_to_come_is_said_and_is_no_error() -> None:
+def test_no_further_due_times_is_reported_without_an_error() -> None:
     result = run("--at", "2026-05-01T10:00:00Z")
     assert result.exit_code == 0
     assert result.stdout == "once, on 1 May 2026 at 10:00, UTC\nno upcoming runs\n"

@@ -1,4 +1,4 @@
-"""The pages of pauses and change windows, and what every other page says of them."""
+"""The pages of pauses and change windows, and the banner on every other page."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ Filled = Callable[..., dict[str, Any]]
 def number(scheduler: Visitor, filled: Filled) -> int:
     scheduler.post("/schedules", filled(name="other", crontab="0 * * * *"))
     return number_of(scheduler.post("/schedules", filled(tags="reports", crontab="0 * * * *")))
-
-
-@pytest.fixture
-def operator(visit: Callable[[str], Visitor]) -> Visitor:
-    return visit("operator")
 
 
 def later(**length: float) -> str:
@@ -66,7 +61,7 @@ def test_pausing_everything_is_one_row_and_one_revision(app: Flask, operator: Vi
 
 
 @pytest.mark.usefixtures("number")
-def test_every_page_tells_of_it_to_those_who_see_schedules(operator: Visitor, visit: Callable[[str], Visitor]) -> None:
+def test_every_page_shows_the_pause_to_viewers_of_schedules(operator: Visitor, visit: Callable[[str], Visitor]) -> None:
     assert "is paused" not in operator.get("/runs").text
     operator.post("/schedules/pauses", everything(until=later(hours=2)))
     for path in ("/", "/runs", "/schedules", "/workers"):
@@ -80,10 +75,10 @@ def test_every_page_tells_of_it_to_those_who_see_schedules(operator: Visitor, vi
 
 
 @pytest.mark.usefixtures("number")
-@pytest.mark.parametrize(("hours", "told"), [(2, True), (23, True), (30, False)])
-def test_a_change_window_is_told_a_day_ahead(operator: Visitor, hours: float, told: bool) -> None:
+@pytest.mark.parametrize(("hours", "announced"), [(2, True), (23, True), (30, False)])
+def test_change_window_is_announced_a_day_ahead(operator: Visitor, hours: float, announced: bool) -> None:
     operator.post("/schedules/pauses", everything(**{"from": later(hours=hours), "until": later(hours=hours + 1)}))
-    assert ("will be paused: maintenance" in operator.get("/runs").text) is told
+    assert ("will be paused: maintenance" in operator.get("/runs").text) is announced
     assert operator.read("/schedules")["schedules"][0]["paused"] is False
 
 
@@ -120,14 +115,14 @@ def test_a_window_can_be_changed_and_deleted_until_it_begins(app: Flask, operato
         (everything(on_resume="perhaps"), "on_resume"),
     ],
 )
-def test_what_makes_no_sense_is_said_at_its_field(operator: Visitor, given: dict[str, Any], field: str) -> None:
+def test_invalid_pause_shows_the_error_at_its_field(operator: Visitor, given: dict[str, Any], field: str) -> None:
     answer = operator.post("/schedules/pauses", given)
     assert answer.status_code == 422
     assert list(field_errors(answer)) == [field]
     assert operator.post_json("/schedules/pauses", given).get_json()["fields"].keys() == {field}
 
 
-def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operator: Visitor, number: int) -> None:
+def test_resume_page_shows_how_many_runs_were_due(app: Flask, operator: Visitor, number: int) -> None:
     made = operator.post_json("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
     page = operator.get(f"/schedules/pauses/{made}").text
@@ -139,7 +134,7 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
 
 
 @pytest.mark.parametrize(
-    ("choice", "caught_up", "settled", "told"),
+    ("choice", "caught_up", "settled", "shown"),
     [
         ("skip", 0, False, "None: these runs are skipped"),
         ("skip", 0, True, "None: these runs are skipped"),
@@ -149,8 +144,8 @@ def test_resuming_tells_how_much_came_due_before_one_chooses(app: Flask, operato
         ("run all", 3, True, "3 runs"),
     ],
 )
-def test_a_pause_that_is_over_tells_what_was_caught_up(
-    app: Flask, operator: Visitor, number: int, *, choice: str, caught_up: int, settled: bool, told: str
+def test_ended_pause_shows_what_was_caught_up(
+    app: Flask, operator: Visitor, number: int, *, choice: str, caught_up: int, settled: bool, shown: str
 ) -> None:
     made = operator.post_json("/schedules/pauses", everything()).get_json()["id"]
     skipped_run(app, number, made, "paused: maintenance")
@@ -161,7 +156,7 @@ def test_a_pause_that_is_over_tells_what_was_caught_up(
         db.session.execute(sa.update(SchedulePause).values(values))
         db.session.commit()
     page = " ".join(operator.get(f"/schedules/pauses/{made}").text.split())
-    assert f"<dt>Caught up</dt> <dd> {told} </dd>" in page
+    assert f"<dt>Caught up</dt> <dd> {shown} </dd>" in page
 
 
 def test_one_schedules_pause_is_made_up_for_too(app: Flask, operator: Visitor, number: int) -> None:

@@ -18,7 +18,7 @@ from webapp.schedule_store.rows import rows_by_id
 Filled = Callable[..., dict[str, Any]]
 
 
-def test_it_shows_ten_times_and_says_that_nothing_runs_now(scheduler: Visitor, filled: Filled) -> None:
+def test_it_shows_ten_times_and_that_nothing_runs_now(scheduler: Visitor, filled: Filled) -> None:
     answer = scheduler.post("/schedules/preview", filled(name=""), htmx=True)
     assert answer.status_code == 200
     assert "<html" not in answer.text
@@ -61,9 +61,7 @@ def test_an_edit_shows_old_beside_new(scheduler: Visitor, filled: Filled) -> Non
     ("field", "value"),
     [("crontab", "0 0 31 2 *"), ("timezone", "Mars/Olympus"), ("end", "2001-01-01"), ("jitter", "-1")],
 )
-def test_what_is_wrong_about_time_is_told_by_the_rules_of_saving(
-    scheduler: Visitor, filled: Filled, field: str, value: str
-) -> None:
+def test_errors_of_times_are_those_of_saving(scheduler: Visitor, filled: Filled, field: str, value: str) -> None:
     fields = filled(start="2026-01-01", **{field: value})
     page = scheduler.post("/schedules/preview", fields, htmx=True).text
     assert 'class="preview-error"' in page

@@ -100,7 +100,7 @@ def test_its_schedules_become_ours_and_what_cannot_is_named(theirs: Redis, run: 
     assert theirs.hget("redbeat:every", "meta") is not None
 
 
-def test_the_zone_is_celerys_default_unless_it_is_named_and_that_is_said(theirs: Redis, run: Any) -> None:
+def test_time_zone_is_celerys_default_unless_given_and_is_shown(theirs: Redis, run: Any) -> None:
     save(theirs, "nightly", NIGHTLY)
     assert "Times are in UTC, Celery's default, because RedBeat keeps no time zone." in run().stdout
     chosen = "Times are in Europe/Berlin, as chosen, because RedBeat keeps no time zone."
@@ -140,7 +140,7 @@ def test_the_key_prefix_can_be_another_with_signs_of_patterns_in_it(theirs: Redi
 def test_a_server_that_cannot_be_read_is_named_without_its_password(theirs: Redis, run: Any, url: str) -> None:
     parts = urlsplit(url)
     host = f"{parts.hostname}:{parts.port}"
-    for at, told in (
+    for at, error in (
         (url.replace("secret-word", "secret-ward"), f"--redbeat: Redis at {host} cannot be read: "),
         ("redis://:secret-word@127.0.0.1:1/0", "--redbeat: Redis at 127.0.0.1:1 cannot be read: ConnectionError"),
         ("http://:secret-word@x", "--redbeat: --redbeat must look like redis://HOST/"),
@@ -148,7 +148,7 @@ def test_a_server_that_cannot_be_read_is_named_without_its_password(theirs: Redi
     ):
         result = run(at=at)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith(f"Error: {told}"), result.stderr
+        assert result.stderr.startswith(f"Error: {error}"), result.stderr
         assert "secret" not in result.stderr
 
 

@@ -30,7 +30,7 @@ def numbers(app: Flask) -> dict[str, int]:
 
 @pytest.fixture
 def viewer(app: Flask, numbers: dict[str, int]) -> Visitor:
-    """Somebody in Kathmandu who reads."""
+    """A signed-in viewer in Kathmandu."""
     return Visitor(app, "viewer")
 
 
@@ -39,7 +39,7 @@ def read(visitor: Visitor, query: str) -> Any:
 
 
 def test_the_night_the_clocks_go_back(viewer: Visitor) -> None:
-    # On the clock of Asia/Kathmandu, where whoever asks lives: 03:30 there is 23:45 in Berlin the evening before.
+    # In Asia/Kathmandu, the viewer's time zone: 03:30 there is 23:45 in Berlin the evening before.
     found = read(viewer, "from=2027-10-31T03:30&to=2027-10-31T07:46")
     assert [(fire["name"], fire["local"][11:]) for fire in found["fires"]] == [
         ("often", "00:00:00+02:00"),

@@ -1,4 +1,4 @@
-"""What is exported is imported again as it was, whatever its values are. Pure but for the registry of tasks."""
+"""An exported schedule is imported again unchanged, whatever its values. Pure, except for the registry of tasks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from celery import shared_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import servers
-from webapp import create_app
 from webapp.extensions import celery
 from webapp.schedule_store.definition import DEFAULTS
 from webapp.schedules.sources.formats import ImportOptions, read
@@ -27,9 +25,7 @@ NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _tasks() -> Iterator[None]:
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
-
+def _any_task(registered_tasks: None) -> Iterator[None]:
     @shared_task(name="anything")
     def anything(*args: Any, **kwargs: Any) -> None: ...
 

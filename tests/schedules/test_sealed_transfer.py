@@ -26,7 +26,7 @@ FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "f
 
 @pytest.fixture(autouse=True)
 def secret(context: Flask) -> Iterator[int]:
-    """A schedule whose task takes secrets, by position and within an object; gives its number."""
+    """A schedule whose task takes secrets, by position and within an object; yields its number."""
 
     @shared_task(name="fetch", secrets=("pin",))
     def fetch(pin: str, login: dict[str, Any]) -> None: ...
@@ -42,7 +42,7 @@ def exported() -> str:
     return export.export("yaml", with_seals=True).text
 
 
-def test_the_export_says_what_is_sealed_and_a_round_trip_is_exact() -> None:
+def test_export_lists_sealed_arguments_and_imports_exactly() -> None:
     text = exported()
     assert "canary" not in text
     assert "#   fetch: args[0], kwargs.login.token\n" in text

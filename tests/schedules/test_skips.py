@@ -1,4 +1,4 @@
-"""No skip remains for a moment that is no due time of its schedule, whatever changed that."""
+"""No skip remains for a moment that is not a due time of its schedule, whatever changed it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run
 
+pytestmark = pytest.mark.each_database
+
 Filled = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture
@@ -98,7 +95,7 @@ def test_the_page_says_so(scheduler: Visitor, number: int, filled: Filled) -> No
     assert " 08:30 Europe/Berlin, “Sums” 20" in page
 
 
-def test_an_import_withdraws_them_and_says_so(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_import_removes_skips_and_reports_it(app: Flask, scheduler: Visitor, number: int) -> None:
     entry = {"name": "Sums", "task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 9 * * *"}
     entry |= {"timezone": "Europe/Berlin"}
     answer = scheduler.post_json("/schedules/import", {"file": json.dumps([entry]), "apply": True}).get_json()

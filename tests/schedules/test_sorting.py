@@ -18,14 +18,11 @@ from webapp.schedules.list.listing import Filters
 from webapp.schedules.list.ordering import ORDERS, Order
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.each_database
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COUNT = 40
 STATUS = {"broken": 0, "paused": 1, "disabled": 2, "enabled": 3}
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +81,8 @@ def status(found: Stored) -> int:
 
 
 def moment(found: Stored, by: str) -> datetime | None:
-    told: datetime | None = found.row.next_due_at if by == "next" else found.row.last_due_at
-    return told if by == "last" or (found.row.enabled and not found.paused) else None
+    time: datetime | None = found.row.next_due_at if by == "next" else found.row.last_due_at
+    return time if by == "last" or (found.row.enabled and not found.paused) else None
 
 
 def expected(order: Order, rows: list[Stored]) -> list[int]:

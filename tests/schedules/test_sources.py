@@ -1,4 +1,4 @@
-"""What other programs' schedules become. Pure but for the registry of tasks; nothing here is executed."""
+"""Schedules of other programs, converted. Pure, except for the registry of tasks; nothing is executed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests import servers
-from webapp import create_app
 from webapp.recurrence import Crontab, Recurrence, due_times
 from webapp.schedules.sources.crontab_file import from_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata
@@ -22,6 +20,8 @@ from webapp.schedules.sources.python.values import RUN_IT
 from webapp.schedules.sources.yaml_file import from_yaml
 from webapp.schedules.validation import examine
 from webapp.web.errors import Invalid
+
+pytestmark = pytest.mark.usefixtures("registered_tasks")
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = """
@@ -51,14 +51,8 @@ app.conf.beat_schedule = {
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tasks() -> None:
-    """The registry of tasks is the Celery app's, which an application sets up."""
-    create_app(servers.settings("sqlite://", "redis://127.0.0.1:1/0"))
-
-
 def fields(found: list[Given]) -> dict[str, dict[str, Any]]:
-    """What was said, without what was not."""
+    """The fields with a value."""
     return {one.name: {key: value for key, value in one.fields.items() if value not in (None, [], {})} for one in found}
 
 
@@ -106,7 +100,7 @@ def test_beat_schedule_is_read_and_not_run() -> None:
     ],
     ids=["syntax", "none", "empty", "deep", "nul"],
 )
-def test_source_that_says_nothing_is_refused(text: str) -> None:
+def test_source_without_schedules_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         from_source(text, "UTC")
     assert caught.value.fields.keys() == {"file"}
@@ -120,7 +114,7 @@ def test_source_that_says_nothing_is_refused(text: str) -> None:
         "-timedelta(1)", "0", "True",
     ],
 )  # fmt: skip
-def test_what_only_running_it_would_tell_is_refused_at_its_line(value: str) -> None:
+def test_value_that_only_running_gives_is_refused_at_its_line(value: str) -> None:
     fine = "{'task': 'add', 'schedule': 5}"
     text = f"beat_schedule = {{\n  'fine': {fine},\n  'a': {{'task': 'add', 'schedule': {value}}}}}"
     try:
@@ -143,7 +137,7 @@ def test_a_dict_in_a_module_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, t
             from_module(path, "UTC")
 
 
-def test_an_export_for_celery_says_the_same_when_it_is_read() -> None:
+def test_export_for_celery_can_be_read_back() -> None:
     given: list[dict[str, Any]] = [
         {"name": "a", "task": "add", "kind": "crontab", "crontab": "*/5 9-17 * * mon-fri", "timezone": "Europe/Berlin"},
         {
@@ -165,8 +159,8 @@ def test_an_export_for_celery_says_the_same_when_it_is_read() -> None:
             "kwargs": {"num1": 1, "num2": 2},
         },
     ]
-    told = [{"args": [] if one.get("kwargs") else [1, 2], **one} for one in given]
-    snapshots = [made.definition.snapshot() for one in told if (made := examine(one, NOW)).definition]
+    completed = [{"args": [] if one.get("kwargs") else [1, 2], **one} for one in given]
+    snapshots = [made.definition.snapshot() for one in completed if (made := examine(one, NOW)).definition]
     assert len(snapshots) == 4
     again = [examine(one.fields, NOW).definition for one in from_source(to_source(snapshots), "UTC")]
     assert [one.snapshot() for one in again if one] == snapshots
@@ -224,7 +218,7 @@ def test_a_dump_of_django_celery_beat(changes: dict[str, Any], said: dict[str, A
     assert definition.snapshot() == definition.snapshot() | said
 
 
-def test_a_dump_says_where_the_grid_of_an_interval_begins() -> None:
+def test_dump_keeps_the_phase_of_an_interval() -> None:
     interval = {"crontab": None, "interval": 3, "last_run_at": "2024-05-01T04:00:07.123Z"}
     assert from_dumpdata(dump(**interval), NOW, "UTC")[1].anchor == datetime(2024, 5, 1, 4, 0, 7, tzinfo=UTC)
     others = ({"start_time": "2024-01-01T00:00:00Z"}, {"last_run_at": "2099-01-01T00:00:00Z"}, {"last_run_at": None})

@@ -1,4 +1,4 @@
-"""An exchange and a routing key that another program has set: shown, kept, removed, and never typed."""
+"""An exchange and a routing key set by another program: shown, kept, removed, and never typed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(scheduler: Visitor, number: int) -> tuple[Any, Any]:
 
 
 def options(page: str, name: str) -> list[str]:
-    """What a choice of the editor offers."""
+    """The options of a menu in the editor."""
     found = re.search(rf'<select[^>]*name="{name}".*?</select>', page, re.DOTALL)
     return re.findall(r'<option value="(.*?)"', found[0]) if found else []
 
@@ -54,7 +54,7 @@ def test_it_is_shown_and_offered_to_be_kept_or_removed(app: Flask, scheduler: Vi
     assert options(clone, "exchange") == ["", "events"]
 
 
-def test_one_of_them_alone_is_said_to_do_nothing(app: Flask, scheduler: Visitor) -> None:
+def test_exchange_or_routing_key_alone_is_reported_as_without_effect(app: Flask, scheduler: Visitor) -> None:
     number = schedule(app, exchange="", routing_key="sums")
     assert read(scheduler, number) == (None, "sums")
     page = scheduler.get(f"/schedules/{number}").text
@@ -101,7 +101,7 @@ def test_it_is_in_exports_and_comes_in_with_imports(app: Flask, scheduler: Visit
     assert read(scheduler, copy) == ("events", "sums")
 
 
-def test_the_preview_says_what_decides_the_queue(app: Flask, scheduler: Visitor) -> None:
+def test_preview_shows_what_decides_the_queue(app: Flask, scheduler: Visitor) -> None:
     number = schedule(app, **BOTH)
     sent = {"schedule_id": str(number), "every": "6", "name": "Sums"}
     said = "Exchange “events” and routing key “sums” select the queue."
@@ -109,7 +109,7 @@ def test_the_preview_says_what_decides_the_queue(app: Flask, scheduler: Visitor)
     assert said not in scheduler.post("/schedules/preview", {**sent, "exchange": ""}).text
 
 
-def test_a_version_of_a_former_release_does_not_say_that_it_was_added(app: Flask, scheduler: Visitor) -> None:
+def test_version_of_earlier_release_does_not_show_it_as_added(app: Flask, scheduler: Visitor) -> None:
     number = schedule(app, **BOTH)
     with app.app_context():
         (text,) = db.session.scalars(sa.select(ScheduleVersion.snapshot))

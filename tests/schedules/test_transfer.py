@@ -21,6 +21,8 @@ from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 from webapp.web.errors import Invalid
 
+pytestmark = pytest.mark.each_database
+
 WHEN = {"task": "add", "args": [1, 2]}
 ALL: list[dict[str, Any]] = [
     {
@@ -34,11 +36,6 @@ ALL: list[dict[str, Any]] = [
     {"name": "c solar", "kind": "solar", "event": "sunset", "latitude": 27.7, "longitude": -85.25, "queue": "slow"},
     {"name": "d öne time", "kind": "clocked", "at": "2099-01-01T00:00:00Z", "description": "two\nlines: yes"},
 ]
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Schedules whose task no worker knows: imported disabled, marked, and never fired until the task is known."""
+"""Schedules with an unknown task: imported as disabled, marked, and never fired until the task is registered."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from webapp.schedules.sources.yaml_file import from_yaml, to_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
 
+pytestmark = pytest.mark.each_database
+
 NAME = "shop.tasks.removed"
 DUMP = json.dumps([
     {"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": {"every": 30, "period": "seconds"}},
@@ -31,11 +33,6 @@ DUMP = json.dumps([
         "name": "orphan", "task": NAME, "interval": 1, "args": "[]", "kwargs": '{"token": "canary"}', "enabled": True,
     }},
 ])  # fmt: skip
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_it_refuses(field: str, changes: dict[str, Any]) -> None:
     assert errors(**changes)[field].endswith(".")
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     found = errors(name="", crontab="x", priority="many", timezone="Nowhere")
     assert found.keys() == {"name", "crontab", "priority", "timezone"}
 

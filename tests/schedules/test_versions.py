@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from celery.schedules import crontab
 from flask import Flask
 
-from tests.visitors import Visitor, number_of
+from tests.visitors import Visitor
 from webapp.extensions import db
 from webapp.schedule_store.models import ScheduleDetail, ScheduleVersion
 from webapp.schedules import history, service
@@ -18,12 +18,7 @@ from webapp.schedules import history, service
 Filled = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def number(scheduler: Visitor, filled: Filled) -> int:
-    return number_of(scheduler.post("/schedules", filled()))
-
-
-def test_versions_tell_what_changed_and_lead_back(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_versions_show_changes_and_can_be_restored(app: Flask, scheduler: Visitor, number: int) -> None:
     scheduler.post(f"/schedules/{number}", {"crontab": "0 6 * * *", "queue": "slow"})
     with app.app_context():
         newest, first = history.versions(number)
@@ -66,10 +61,10 @@ def test_two_who_edit_at_once_see_all_three_and_lose_nothing(scheduler: Visitor,
     )
     answer = scheduler.post(f"/schedules/{number}", {**opened, "crontab": "0 7 * * *", "description": "mine"})
     assert answer.status_code == 409
-    told = " ".join(re.sub(r"<.*?>", "", answer.text).split())
+    text = " ".join(re.sub(r"<.*?>", "", answer.text).split())
     assert re.search(
         r"Sita Gurung saved version 2 (now|\d+ s ago), at 20\S+ \S+ Asia/Kathmandu \(UTC\+05:45\)\. You edited",
-        told,
+        text,
     )
     rows = re.findall(r"<tr.*?</tr>", answer.text, re.DOTALL)
     clash = next(row for row in rows if "changed in both" in row)
@@ -89,7 +84,7 @@ def test_programs_get_a_409_too(scheduler: Visitor, number: int) -> None:
     assert "Sita Gurung saved version 2" in answer.get_json()["error"]
 
 
-def test_who_has_saved_is_told_of_those_who_are_no_people_too(app: Flask, scheduler: Visitor, number: int) -> None:
+def test_conflict_names_the_command_line_too(app: Flask, scheduler: Visitor, number: int) -> None:
     with app.app_context():
         service.save(number, {"queue": "slow"})
         db.session.remove()
@@ -110,7 +105,7 @@ def from_code(app: Flask, number: int) -> int:
     return number
 
 
-def test_one_from_code_that_is_as_the_code_says_does_not_drift(scheduler: Visitor, from_code: int) -> None:
+def test_schedule_equal_to_the_code_does_not_drift(scheduler: Visitor, from_code: int) -> None:
     page = scheduler.get(f"/schedules/{from_code}").text
     assert "from code" in page
     assert "Differs from code" not in page

@@ -23,18 +23,13 @@ from webapp.run_store.models import Run
 from webapp.schedule_store.beat_models import Beat
 from webapp.schedule_store.rows import TASKS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 Filled = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
-
-
-@pytest.fixture
 def beat(settings: Settings, app: Flask) -> Iterator[None]:
-    # Whoever leads writes the code's schedules, which is an edit too: what beat said last would be about that.
+    # A new leader writes the code's schedules, which is an edit too: the latest "in force" would be about that.
     def ready() -> bool:
         with app.app_context(), reading():
             leads = db.session.scalars(sa.select(Beat.id).where(Beat.leading)).first() is not None
@@ -52,13 +47,13 @@ def runs(app: Flask, number: int) -> list[tuple[datetime | None, str]]:
 
 
 def in_force(visitor: Visitor, number: int) -> float:
-    """How many seconds after the edit it was in force."""
+    """The number of seconds from the edit until it was in force."""
 
-    def told() -> re.Match[str] | None:
+    def found() -> re.Match[str] | None:
         text = visitor.get(f"/schedules/{number}/in-force", htmx=True).text
         return re.search(r"in force on \S+ after ([0-9.]+) s", text)
 
-    return float(wait_for(told, seconds=5, message="no beat had it in force")[1])
+    return float(wait_for(found, seconds=5, message="no beat had it in force")[1])
 
 
 @pytest.mark.usefixtures("beat")

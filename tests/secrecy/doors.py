@@ -1,4 +1,4 @@
-"""Tasks with and without secrets, sealed texts as they were and are, and every way by which arguments come in."""
+"""Tasks with and without secrets, sealed texts of both versions, and every way to submit arguments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Door = Callable[[Visitor, str, dict[str, Any]], Any]
 
 
 def doors(schedule_id: int, run_id: str) -> dict[str, Door]:
-    """Each takes a task and arguments by name, as somebody who may do everything; gives the answer."""
+    """Each submits a task and its named arguments as an admin, and returns the response."""
     number = f"/schedules/{schedule_id}"
 
     def fields(kwargs: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Looking for a text in everything that is kept."""
+"""Searching for a text in everything that is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ciphertext has no power of its own: whoever has some learns nothing by bringing it in, whichever way."""
+"""Ciphertext grants nothing by itself: submitting it in any way reveals no secret."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run_id() -> str:
 
 
 def exported(role: str, app: Flask) -> dict[str, Any]:
-    """The vault, as somebody with that role gets it in a file."""
+    """The vault, as a person with that role gets it in a file."""
     found = yaml.safe_load(Visitor(app, role).get("/schedules/export").text)["schedules"]
     return dict(next(one for one in found if one["name"] == "vault"))
 
@@ -178,7 +178,7 @@ def test_forms_have_masks_and_never_what_was_typed(context: Flask, schedule_id: 
     assert "Run with these arguments" not in scheduler.post(f"{number}/dry-run", typed).text
 
 
-def test_nobody_but_who_may_import_sees_ciphertext(context: Flask, schedule_id: int, run_id: str) -> None:
+def test_only_people_who_may_import_see_ciphertext(context: Flask, schedule_id: int, run_id: str) -> None:
     service.save(schedule_id, {"kwargs": {**CALL, "password": f"{CANARY}-2"}})
     number = f"/schedules/{schedule_id}"
     pages = ["/", "/schedules", number, "/schedules/export?format=python", "/runs", "/runs.csv", "/runs.json"]

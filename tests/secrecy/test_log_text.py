@@ -1,4 +1,4 @@
-"""S11: what tasks, requests and other programs say forges no line of any log, and does nothing to a terminal."""
+"""S11: texts of tasks, requests and other programs forge no log line and send nothing to a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which arguments are secret, what stands in their place, and that nothing of them is lost."""
+"""Which arguments are secret, their mask, and that their values are not lost."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def test_mask_stands_for_what_was_shown_there_and_is_refused_elsewhere() -> None
 
 def test_texts_are_masked_in_every_spelling() -> None:
     texts = conceal(Rule(), [], {"token": CANARY, "secret": 123456, "password": "abc"}).texts
-    told = [CANARY, repr(CANARY), json.dumps(CANARY), json.dumps([CANARY], ensure_ascii=False), "at 123456"]
-    assert "5f3a" not in without(texts, " ".join(told))
-    assert "123456" not in without(texts, " ".join(told))
-    # Too short to be told from other text.
+    spellings = [CANARY, repr(CANARY), json.dumps(CANARY), json.dumps([CANARY], ensure_ascii=False), "at 123456"]
+    assert "5f3a" not in without(texts, " ".join(spellings))
+    assert "123456" not in without(texts, " ".join(spellings))
+    # Too short to be distinguished from other text.
     assert without(texts, "abc") == "abc"
     assert value_without(texts, {"a": [CANARY, 123456, 7]}) == {"a": [MASK, MASK, 7]}
 
@@ -182,7 +182,7 @@ def test_logs_hide_secrets_while_their_run_is_executed(lines: list[str]) -> None
 
 
 def test_ordinary_call_costs_microseconds() -> None:
-    """What each task and each message pays; it was 6 µs where the bound is 300."""
+    """The cost for each task and message; it was 6 µs when the limit was set to 300."""
     rule, count = rule_of(task(sign_in)), 2_000
     began = time.process_time()
     for _ in range(count):

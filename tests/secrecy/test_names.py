@@ -1,4 +1,4 @@
-"""Which names are those of secrets, both ways."""
+"""Which names are those of secrets, and which are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets within text: addresses, assignments, headers, JSON and what `repr` gives."""
+"""Secrets inside text: addresses, assignments, headers, JSON and the output of `repr`."""
 
 from __future__ import annotations
 

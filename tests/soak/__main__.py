@@ -183,8 +183,8 @@ def _report(name: str, trial: Callable[[], list[Measure]]) -> list[Measure]:
         measures = trial()
     except Exception as error:  # noqa: BLE001  # whatever breaks one trial, the others have yet to be made
         traceback.print_exc()
-        told = " ".join(repr(error).split())
-        measures = [Measure(name.upper(), f"could not be finished: {told}"[:200], 1, "", "=", 0)]
+        text = " ".join(repr(error).split())
+        measures = [Measure(name.upper(), f"could not be finished: {text}"[:200], 1, "", "=", 0)]
     for measure in measures:
         print(measure.line())
     print(f"     {time.monotonic() - begun:.0f} s, {busy} at its beginning, {load()} at its end", flush=True)

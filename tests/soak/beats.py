@@ -59,13 +59,13 @@ class Pair:
             return set(connection.execute(sa.text("SELECT pid FROM beats")).scalars())
 
     def leader(self) -> Process | None:
-        """Who leads."""
+        """The leader."""
         row = self._one(_LEADER)
         return next((beat for beat in self.beats if row is not None and beat.popen.pid == row[0]), None)
 
     def succeeded_by_other(self, former: Process, seconds: float) -> Process:
-        """Wait until another one leads; gives it."""
-        wait_for(lambda: self.leader() not in (None, former), seconds=seconds, message="nobody took over")
+        """Wait until another one leads; returns it."""
+        wait_for(lambda: self.leader() not in (None, former), seconds=seconds, message="no beat took over")
         leader = self.leader()
         assert leader is not None
         return leader
@@ -110,7 +110,7 @@ def killed(rig: Rig, settings: Settings, redis: Any, *, kills: int, every: int) 
 
 
 def _unsent(rig: Rig) -> int:
-    """How many runs wait to be sent; what was missed never is."""
+    """The number of runs that wait to be sent; missed ones never are."""
     return sum(run.sent_at is None for run in rig.runs(state=RunState.QUEUED))
 
 

@@ -2,7 +2,7 @@
 
 A process cannot be given a clock of its own without a library that fakes it, and Linux's time namespaces leave the wall
 clock alone. Beat takes its clock as an argument, so the test moves that one, with a real database and beat's
-real works. Workers tell the time of their host to `claim`, and pages to `create_run`; the test gives
+real works. Workers pass the time of their host to `claim`, and pages to `create_run`; the test gives
 both an hour too much or too little.
 """
 

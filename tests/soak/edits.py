@@ -27,7 +27,7 @@ EVERYTHING = 20  # Each so many edits one is of all schedules, by SQL.
 def in_force(scene: Scene, rig: Rig, *, edits: int) -> list[Measure]:
     """A page, a host whose clock is an hour ahead or behind, and SQL, also of all schedules at once, edit in turn.
 
-    At the end all schedules come due at once, so that their runs tell what beat really had in force.
+    At the end all schedules come due at once, so that their runs show what beat really had in force.
     """
     chosen = [rig.interval(f"s{number}", 3600, saved=now(), args="[0, 0]") for number in range(SCHEDULES)]
     scene.beat()

@@ -1,4 +1,4 @@
-"""R2 and R4: nobody gets the same mail twice, whatever is killed and however the mail server behaves."""
+"""R2 and R4: no person gets the same email twice, whatever is killed and however the mail server behaves."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def mail_server(*, moody: bool = True) -> Iterator[tuple[Moody, MailSettings]]:
 
 @dataclass(frozen=True)
 class Post:
-    """How many mails, and what is done to those that send them."""
+    """The number of emails, and the kills of those that send them."""
 
     mails: int
     workers: int
@@ -106,8 +106,8 @@ class Post:
 def sent_once(scene: Scene, box: Moody, post: Post) -> list[Measure]:
     """R2: Valkey and workers are killed while mails go out, evenly over the number of mails that have left.
 
-    A mail whose worker is killed between its claim and the note of its end is in doubt: nobody can know. The pauses
-    before the next attempts, of minutes and hours, are passed by.
+    A mail whose worker is killed between its claim and the note of its end is in doubt: its outcome is unknown. The
+    pauses before the next attempts, of minutes and hours, are skipped.
     """
     options = ("--concurrency", str(post.concurrency))
     for _ in range(post.workers):
@@ -177,7 +177,7 @@ def _mails(scene: Scene) -> list[Any]:
 
 
 def _unsent(scene: Scene) -> int:
-    """How many mails have not ended; those that wait for their next attempt need not wait longer."""
+    """The number of emails that have not ended; those that wait for their next attempt need not wait longer."""
     scene.execute("UPDATE runs SET eta = :now WHERE state = 'held' AND eta > :now", now=now())
     return int(scene.one(sa.select(sa.func.count()).select_from(Mail).where(Mail.state.in_(UNSENT))))
 
@@ -190,7 +190,7 @@ def _listed(scene: Scene) -> set[str]:
 def greeted_once(scene: Scene, box: Moody, rig: Rig, *, rounds: int, people: int, every: int) -> list[Measure]:
     """R4: two beats; the leading one is killed right after it has fired the birthdays, again and again.
 
-    Before each firing more people have their birthday today, so that each has somebody to greet.
+    Before each firing more people have their birthday today, so that each has a person to greet.
     """
     scene.worker("--concurrency", "2")
     pair = Pair(rig, scene.settings, scene.stack)
@@ -209,10 +209,10 @@ def greeted_once(scene: Scene, box: Moody, rig: Rig, *, rounds: int, people: int
         pair.succeeded_by_other(leader, 60)
         pair.start()
         pair.stands_by()
-    everybody = rounds * people
-    stuck = while_it_goes_on(lambda: everybody - len(box.taken), 120)
+    people_in_all = rounds * people
+    stuck = while_it_goes_on(lambda: people_in_all - len(box.taken), 120)
     dues = [run.due_at for run in rig.runs(made)]
-    what = f"{rounds} beats killed after firing, {everybody} birthdays"
+    what = f"{rounds} beats killed after firing, {people_in_all} birthdays"
     return [
         Measure("R4", f"{what}: greeted twice", sum(many > 1 for many in box.taken.values()), "", "=", 0),
         Measure("R4", "not greeted", stuck, "", "=", 0),

@@ -1,4 +1,4 @@
-"""What was measured, beside its bar."""
+"""Measured figures, next to their targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Measure:
 
     @property
     def reached(self) -> bool:
-        """Whether the bar holds."""
+        """Whether the target is met."""
         return self.bar is None or bool(_HOLDS[self.sign](self.value, self.bar))
 
     def line(self) -> str:

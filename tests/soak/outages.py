@@ -1,4 +1,4 @@
-"""R8 and R9: the database or Redis is away, or accepts and says nothing, while people use the pages."""
+"""R8 and R9: the database or Redis is down, or hangs, while people use the pages."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def database_away(scene: Scene, way: Proxy, rig: Rig, *, seconds: float) -> list
 
 
 def _unavailable(viewer: Visitor, seconds: float) -> tuple[list[bool], float]:
-    """Look at pages for so long; gives whether each was a clear 503, and how long the slowest took."""
+    """Look at pages for so long; returns whether each was a clear 503, and how long the slowest took."""
     clear: list[bool] = []
     slowest, until_then = 0.0, time.monotonic() + seconds
     while time.monotonic() < until_then:

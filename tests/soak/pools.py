@@ -35,7 +35,7 @@ def restarted(scene: Scene, *, times: int) -> list[Measure]:
 
 
 def _next_tasks(scene: Scene, patience: float) -> dict[str, float]:
-    """Give each pool a run; gives the seconds that each took, at most so many."""
+    """Give each pool a run; returns the seconds that each took, at most so many."""
     begun = time.monotonic()
     waiting = {pool: scene.launch("add", 1, 2, 3, queue=pool)[0] for pool in POOLS}
     took = dict.fromkeys(POOLS, float("inf"))

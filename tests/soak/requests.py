@@ -1,4 +1,4 @@
-"""Requests that nobody would send by a form of ours: odd fields, queries, headers and bodies, at every route."""
+"""Requests that none of our forms sends: odd fields, queries, headers and bodies, at every route."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ JSON_COLUMNS = ("args", "kwargs", "tags", "snapshot", "before", "after", "header
 
 @dataclass
 class Outcome:
-    """What became of them: the count of each status, what broke, and the values that the schema does not allow."""
+    """The outcome: the count of each status, the requests that broke, and the values that the schema does not allow."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -112,7 +112,7 @@ class _Attack:
         self.rules = [rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(LEFT_OUT)]
 
     def send(self) -> tuple[str, int]:
-        """One request; gives what it was, and the status of its answer."""
+        """One request; returns what it was, and the status of its answer."""
         rule, visitor = self.dice.choice(self.rules), self.dice.choice(self.visitors)
         method = self.dice.choice(sorted((rule.methods or set()) - {"OPTIONS"}))
         path = self._path(rule)

@@ -1,4 +1,4 @@
-"""A deployment to be mistreated: Valkey, a database, workers, beats and a recorder, all of them real processes."""
+"""A deployment for outages: Valkey, a database, workers, beats and a recorder, all of them real processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TASKS = "tests.soak.tasks"
 
 @dataclass
 class Scene:
-    """What the trials mistreat. Everything that it starts ends with it."""
+    """The deployment under test. Everything that it starts ends with it."""
 
     settings: Settings
     valkey: Valkey
@@ -60,7 +60,7 @@ class Scene:
         return process
 
     def alive(self, worker: Process) -> bool:
-        """Whether a worker has shown its first sign of life, and has not left since."""
+        """Whether a worker has shown its first heartbeat, and has not left since."""
         named = (Worker.name.startswith(f"{worker.name}@"), Worker.stopped_at.is_(None))
         with reading(self.engine) as connection:
             return connection.execute(sa.select(Worker.id).where(*named)).first() is not None
@@ -82,7 +82,7 @@ class Scene:
         self.stack.enter_context(processes.recorder(self.settings))
 
     def launch(self, task: str, many: int, *args: Any, queue: str | None = None) -> list[str]:
-        """Create so many runs in one transaction and send them; gives their ids."""
+        """Create so many runs in one transaction and send them; returns their ids."""
         runs = [create_run(db.session, task, args, origin=Origin.LAUNCH, queue=queue) for _ in range(many)]
         db.session.commit()
         service.send_runs(runs)
@@ -94,7 +94,7 @@ class Scene:
             return connection.execute(statement).scalar()
 
     def count(self, *conditions: sa.ColumnElement[bool]) -> int:
-        """How many runs are like that."""
+        """The number of runs that match."""
         return int(self.one(sa.select(sa.func.count()).select_from(Run).where(*conditions)))
 
     def run(self, run_id: str) -> Any:
@@ -108,11 +108,11 @@ class Scene:
             return list(connection.execute(sa.select(Run.__table__)))
 
     def unended(self, task: str) -> int:
-        """How many runs of a task wait or run."""
+        """The number of runs of a task that wait or run."""
         return self.count(Run.task == task, Run.state.in_(sorted(UNENDED)))
 
     def lines(self, file: str) -> list[list[str]]:
-        """What the tasks have noted, in order."""
+        """The notes of the tasks, in order."""
         path = self.folder / file
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -162,7 +162,7 @@ def until(what: Callable[[], Any], seconds: float) -> bool:
 
 
 def while_it_goes_on(left: Callable[[], int], patience: float) -> int:
-    """Wait until nothing is left, or until nothing has been done for so many seconds; gives what is left then.
+    """Wait until nothing is left, or until nothing has been done for so many seconds; returns what is left then.
 
     What gets less is late, however busy the machine is. What does not is lost.
     """
@@ -176,5 +176,5 @@ def while_it_goes_on(left: Callable[[], int], patience: float) -> int:
 
 
 def load() -> str:
-    """How busy the machine is, in words."""
+    """The load of the machine, as text."""
     return "load " + " ".join(f"{value:.1f}" for value in os.getloadavg())

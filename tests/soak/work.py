@@ -1,4 +1,4 @@
-"""R1, R11 and R12: what becomes of runs when servers and workers are killed under load."""
+"""R1, R11 and R12: the ends of runs when servers and workers are killed under load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class Load:
-    """How much is asked of the workers, and how much is done to them."""
+    """The load on the workers, and the number of kills."""
 
     runs: int
     each: float  # seconds of a run
@@ -41,7 +41,7 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
     """R1: Valkey is killed and started again, a worker is killed and replaced every few seconds.
 
     A run may be begun again only if the worker that had begun it was killed. Its effect is its last line. Each kill
-    hits one run in its middle, and perhaps others of the same worker right between that line and telling that it is
+    hits one run in its middle, and perhaps others of the same worker right between that line and reporting that it is
     done: those have their effect twice, unless they ask first whether they had it, as mails do.
     """
     options = ("--concurrency", str(load.concurrency))
@@ -78,13 +78,13 @@ def lost_work(scene: Scene, load: Load) -> list[Measure]:
 
 
 def _states(scene: Scene) -> str:
-    """What became of the runs that did not succeed, in words."""
+    """The states of the runs that did not succeed, as text."""
     found = Counter(run.state for run in scene.rows() if run.state != RunState.SUCCEEDED)
     return f" ({', '.join(f'{many} {state}' for state, many in found.items())})" if found else ""
 
 
 def _kill_a_busy_one(scene: Scene, load: Load) -> list[str]:
-    """Give the workers something long, and kill the first that has begun it; gives the ids of what they were given."""
+    """Give the workers something long, and kill the first that has begun it; returns the IDs of these runs."""
     long = scene.launch("soak.work", load.workers, str(scene.folder), 10 * load.each + 2)
     by_name = {worker.name: worker for worker in scene.workers}
 

@@ -1,4 +1,4 @@
-"""What each role may do: named permissions, stated route by route."""
+"""The permissions of each role, route by route."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from webapp.extensions import limiter
 from webapp.web import access
 from webapp.web.access import ROLES, Permission, Subject, granted, rule_of
 
-# The endpoints that a role has and the role above it in this table has not; "nobody" is signed out.
+# The endpoints that a role has and the role above it in this table has not; a "visitor" is not signed in.
 ADDED = {
-    "nobody": """
+    "visitor": """
         accounts.choose accounts.confirm accounts.confirmation accounts.confirmation_sent accounts.forgot
         accounts.link_sent accounts.login accounts.logout accounts.reset accounts.send_confirmation
         accounts.send_link accounts.sign_in mail.unsubscribe mail.unsubscribe_now overview.answers overview.ready
@@ -76,7 +76,7 @@ def test_a_role_has_these_routes(app: Flask, role: str) -> None:
     rules = {rule.endpoint: rule_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
     held = {name for name, needed in rules.items() if needed and granted(needed, [role])}
     anonymous = {name for name, needed in rules.items() if needed is Permission.PUBLIC}
-    assert (anonymous if role == "nobody" else held) == ALLOWED[role]
+    assert (anonymous if role == "visitor" else held) == ALLOWED[role]
 
 
 def test_a_role_is_one_line(app: Flask, open_limits: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Nothing in an answer follows the host that a request names."""
+"""No response depends on the host that a request names."""
 
 from __future__ import annotations
 

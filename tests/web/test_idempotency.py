@@ -1,4 +1,4 @@
-"""A form that is sent twice is handled once, and a state change is one row in the audit, however many ask for it."""
+"""A form that is sent twice is handled once, and a change is one audit entry for any number of requests."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ from webapp.run_store.states import RunState
 from webapp.schedules import service
 from webapp.web.idempotency import FIELD, HandledForm, new_key
 
+pytestmark = pytest.mark.each_database
+
 WHEN = {"task": "add", "args": [1, 2], "kind": "crontab", "crontab": "0 8 * * *"}
 NUMBERS = {"task": "add", "arg.num1": "1", "arg.num2": "2"}
 AT_ONCE = 6
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Two thousand odd requests: none breaks a page, no row is outside of the schema. `make soak` sends ten times more."""
+"""Two thousand odd requests: none breaks a page, no row violates the schema. `make soak` sends ten times more."""
 
 from __future__ import annotations
 

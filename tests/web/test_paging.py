@@ -1,4 +1,4 @@
-"""The pager of plain lists: every row once, in both directions, with the filters that were asked for."""
+"""The pager of plain lists: every row once, in both directions, with the filters kept."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from webapp.identity import audit
 from webapp.identity.models import User
 from webapp.mail_store.models import Mail
 
+pytestmark = pytest.mark.each_database
+
 ROWS = 120
 
 
@@ -22,11 +24,6 @@ def _make(path: str, number: int) -> Any:
     if path == "/mail":
         return Mail(key=f"page:{number:03}", kind="welcome", recipient="x@example.com", state="sent")
     return User(name=f"Page {number:03}", email=f"page{number}@example.com", password="none", fs_uniquifier=str(number))
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize(

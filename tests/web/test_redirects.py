@@ -43,7 +43,7 @@ def test_it_leads_on_to_our_own_pages(app: Flask) -> None:
     assert [Visitor(app).sign_in(next=wanted).location for wanted in OURS] == OURS
 
 
-def test_the_page_of_somebody_signed_in_leads_nowhere_else(app: Flask) -> None:
+def test_page_of_a_signed_in_person_does_not_redirect_elsewhere(app: Flask) -> None:
     add_user(app)
     browser = Visitor(app)
     browser.sign_in()

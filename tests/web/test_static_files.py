@@ -1,4 +1,4 @@
-"""Compressed copies are made for what gains by them, and never go stale."""
+"""Compressed copies of files that compress well, always up to date."""
 
 from __future__ import annotations
 

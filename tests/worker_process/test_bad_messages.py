@@ -32,7 +32,7 @@ from webapp.worker_process import discards
 pytestmark = pytest.mark.slow
 
 OTHER_QUEUE = "shared"
-# What may lie in the list of a queue, put there by anybody.
+# What any program may have put into the list of a queue.
 ITEMS = [b"not json", b"\xff\xfe\x00", b"5", b"[]", b"{}", b'{"properties": {}}', b'{"properties": 1, "body": 2}']
 GOOD = {"id": "a", "task": "add", "lang": "py"}
 BODY = json.dumps([[1, 2], {}, {}])
@@ -111,9 +111,9 @@ def test_no_message_ends_a_worker(context: Flask, settings: Settings, redis: red
         for body, headers, more in odd_messages():
             publish(body, headers, **more)
         # Ours, and a plain client's, of a task that no worker knows.
-        ours = make_run(RunState.QUEUED, id=new_id(), task="nobody.knows")
+        ours = make_run(RunState.QUEUED, id=new_id(), task="unknown.task")
         for task_id, queue in ((ours, DEFAULT_QUEUE), ("theirs", DEFAULT_QUEUE), ("shared", OTHER_QUEUE)):
-            headers = {"id": task_id, "task": "nobody.knows", "lang": "py"}
+            headers = {"id": task_id, "task": "unknown.task", "lang": "py"}
             publish(BODY, headers, queue, content_type=JSON, content_encoding="utf-8")
         bystander = control.launch("add", [2, 3])
         assert finish(bystander.id).result == "5"
@@ -123,8 +123,8 @@ def test_no_message_ends_a_worker(context: Flask, settings: Settings, redis: red
         # What is not in a queue of ours is named, and has no row.
         wait_for(lambda: [each for each in discards.read(redis) if each.queue == OTHER_QUEUE])
         [named] = [each for each in discards.read(redis) if each.queue == OTHER_QUEUE]
-        assert (named.task, named.count) == ("nobody.knows", 1)
-        assert len(rows("nobody.knows")) == 2
+        assert (named.task, named.count) == ("unknown.task", 1)
+        assert len(rows("unknown.task")) == 2
         # It is the same process as in the beginning, and goes on.
         assert worker.popen.poll() is None
         assert finish(control.launch("add", [4, 5]).id).result == "9"

@@ -1,4 +1,4 @@
-"""What the processes of a pool begin with."""
+"""The state of a pool's new processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# As a worker's main process begins, and then one of its pool. billiard uses cffi where somebody has imported it.
+# As a worker's main process begins, and then one of its pool. billiard uses cffi if it is imported.
 BEGIN = """
 import gc, sys
 import cffi

@@ -70,7 +70,7 @@ def test_held_messages(context: Flask, settings: Settings, broker: Broker, tmp_p
     noted = [tmp_path / f"limited {number}" for number in range(4)]
 
     def once() -> int:
-        """How many of the limited runs were executed, each once."""
+        """The number of limited runs that were executed, each once."""
         counts = [len(path.read_text().splitlines()) for path in noted if path.exists()]
         assert set(counts) <= {1}
         return len(counts)

@@ -1,4 +1,4 @@
-"""Named in TASK_MODULES, it makes a worker from which Redis takes messages back after a second."""
+"""Named in TASK_MODULES, it makes a worker whose unacknowledged messages Redis redelivers after a second."""
 
 from __future__ import annotations
 

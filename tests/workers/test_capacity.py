@@ -41,11 +41,11 @@ def test_queues_that_share_a_worker_are_one_pool() -> None:
     assert {pool.standing for pool in found} == {Standing.ONLINE}
 
 
-def test_a_queue_that_nobody_takes_from_has_its_last_known_slots() -> None:
+def test_queue_without_consumers_keeps_its_last_known_slots() -> None:
     (found,) = pools(["reports"], now())
     assert (found.slots, found.standing, found.workers) == (8, Standing.LAST_KNOWN, ("d", "e"))
 
 
-def test_a_queue_that_nobody_ever_took_from_has_one() -> None:
+def test_queue_that_never_had_consumers_has_one_slot() -> None:
     (found,) = pools(["new"], now())
     assert (found.slots, found.standing, found.seen_at) == (1, Standing.ASSUMED, None)

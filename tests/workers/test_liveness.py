@@ -1,4 +1,4 @@
-"""A worker or a beat is alive until its limit, and Python and SQL agree on that."""
+"""A worker or a beat is alive until its limit, the same in Python and SQL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from webapp.run_store.worker_models import Worker
 from webapp.schedule_store.beat_models import Beat, alive_beats
 from webapp.workers.waiting import heartbeats
 
+pytestmark = pytest.mark.each_database
+
 TICK = timedelta(microseconds=1)
-
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
 
 
 @pytest.mark.parametrize("limit", [liveness.WORKER_GONE_AFTER, liveness.WORKER_LOST_AFTER])

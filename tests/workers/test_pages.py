@@ -46,7 +46,7 @@ def viewer(context: Flask) -> Visitor:
     return Visitor(context, "viewer")
 
 
-def test_page_without_workers_says_how_to_start_one(viewer: Visitor) -> None:
+def test_page_without_workers_explains_how_to_start_one(viewer: Visitor) -> None:
     assert "No workers yet" in viewer.get("/workers").text
 
 

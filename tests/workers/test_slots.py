@@ -1,4 +1,4 @@
-"""How many runs each kind of worker can execute at once is kept and shown as it is, and follows what it does."""
+"""The number of slots of each kind of worker: stored, shown, and updated with the pool."""
 
 from __future__ import annotations
 
