@@ -139,7 +139,7 @@ def next_held(connection: sa.Connection) -> tuple[datetime | None, bool]:
 
 
 def release_held(connection: sa.Connection, now: datetime, limit: int) -> list[Sendable]:
-    """Queue the held runs whose time has come, at most `limit`, and give those for sending that nobody has sent.
+    """Queue the held runs whose time has come, at most `limit`, and return those that were not sent yet.
 
     What a task has sent itself, with a countdown, has its message already. It is sent again where that does no harm,
     see `webapp.run_store.promise`: should the message be lost, recovery does it.
@@ -183,8 +183,8 @@ def unsent(
 ) -> list[Sendable]:
     """Queued runs without a confirmed message that were created before a moment, oldest first.
 
-    Not those of `resting` targets: many of them would leave no room for others. Also those from the future: whoever
-    created them has a clock that is wrong, so nobody knows how old they are.
+    Not those of `resting` targets: many of them would leave no room for others. Also those from the future: they
+    were created by a process with a wrong clock, so their age is unknown.
     """
     too_late = created_before + AHEAD
     statement = (
@@ -307,7 +307,7 @@ def unended_of(connection: sa.Connection, schedule_ids: Sequence[int]) -> list[U
 
 
 def revoke_idle(connection: sa.Connection, ids: Sequence[str], reason: str, now: datetime) -> set[str]:
-    """End runs that nobody executes. Returns the ids of those it ended: a worker may have begun one meanwhile."""
+    """End runs that no worker executes. Returns the ids of those it ended: a worker may have begun one meanwhile."""
     statement = (
         sa.update(runs)
         .where(one_of(runs.c.id, many(ids)), runs.c.state.in_(sorted(IDLE)))

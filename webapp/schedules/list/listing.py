@@ -36,7 +36,7 @@ _TAG_COUNTS = sa.select(DETAILS.c.tags, sa.func.count()).where(DETAILS.c.tags !=
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What somebody looks for; an empty text is no wish."""
+    """The filters of the list; an empty text filters nothing."""
 
     q: str = ""
     status: str = ""

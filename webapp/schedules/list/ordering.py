@@ -50,7 +50,7 @@ class Order(NamedTuple):
     down: bool = False
 
     def given(self) -> dict[str, str]:
-        """For addresses; nothing for the order that nobody has to ask for."""
+        """The parameters for addresses; none for the default order."""
         if self == Order():
             return {}
         return {"sort": self.by, "direction": DIRECTIONS[self.down]}
