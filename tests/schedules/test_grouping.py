@@ -16,10 +16,7 @@ from webapp.schedule_store.definition import Kind
 from webapp.schedule_store.rows import COLUMNS, DETAILS, DISCRIMINATORS, PROGRESS, RULE_TABLES, TASKS, rows_by_id
 from webapp.schedules.calendar.grouping import INDIFFERENT, alike
 
-
-@pytest.fixture
-def database_url(each_database: str) -> str:
-    return each_database
+pytestmark = pytest.mark.each_database
 
 
 def _rule(connection: sa.Connection, kind: Kind, values: dict[str, Any]) -> int:
