@@ -29,6 +29,7 @@ from webapp import create_app
 from webapp.config import Settings
 from webapp.execution import emitter
 from webapp.extensions import celery, db
+from webapp.messaging import broker
 
 COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
@@ -157,6 +158,8 @@ def app(settings: Settings) -> Iterator[Flask]:
     # What runs and tasks that are sent again in this process were sent by.
     if "producers" in made.extensions:
         made.extensions["producers"].clear()
+    # A broker that did not answer here is not the next test's.
+    broker.breaker.reset()
     if celery._pool is not None:
         celery._pool.force_close_all()
         celery._pool = celery.amqp._producer_pool = None
