@@ -10,13 +10,27 @@ from webapp.identity import models as accounts
 from webapp.mail_store import models as mail
 from webapp.messaging import installation
 from webapp.run_store import models as runs
+from webapp.run_store import observed_workers
 from webapp.run_store import worker_models as workers
 from webapp.schedule_store import beat_models as scheduler
 from webapp.schedule_store import models as schedules
+from webapp.task_catalogue import announced
 from webapp.web import idempotency
 
 # Importing a module declares its tables in the one metadata.
-MODULES = (library, accounts, idempotency, installation, mail, runs, scheduler, schedules, workers)
+MODULES = (
+    library,
+    accounts,
+    announced,
+    idempotency,
+    installation,
+    mail,
+    observed_workers,
+    runs,
+    scheduler,
+    schedules,
+    workers,
+)
 
 
 def plain_metadata() -> sa.MetaData:
