@@ -24,11 +24,12 @@ YEARS = range(1970, 9999)
 
 
 class Event(StrEnum):
-    """What happened to a run. `PUBLISHED`: another task sent its message."""
+    """What happened to a run. `PUBLISHED`: another task sent it. `OBSERVED`: a worker that is not ours began it."""
 
     PUBLISHED = "published"
     RECEIVED = "received"
     STARTED = "started"
+    OBSERVED = "observed"
     PROGRESS = "progress"
     LINE = "line"
     RETRYING = "retrying"

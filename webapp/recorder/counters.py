@@ -25,6 +25,7 @@ RECEIVED, STARTED = "task-received", "task-started"
 # entry that only says that a run was received and waits is not counted.
 TYPES = {
     Event.STARTED: STARTED,
+    Event.OBSERVED: STARTED,
     Event.RETRYING: "task-retried",
     Event.SUCCEEDED: "task-succeeded",
     Event.FAILED: "task-failed",

@@ -126,6 +126,7 @@ def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple
     _keep_received(connection, [row for row in rows[Event.RECEIVED] if row is not None])
     _LINES.execute(connection, rows[Event.RETRYING] + rows[Event.LINE])
     _keep_progress(connection, rows[Event.PROGRESS])
+    transitions.begin(connection, entries)
     transitions.apply(connection, entries)
 
 
@@ -229,6 +230,9 @@ def _text(payload: dict[str, Any], name: str) -> str:
 
 
 def _json(payload: dict[str, Any], name: str, kind: type) -> str:
+    if isinstance(payload[name], str):
+        # Arguments in another program's event of which no value can be made.
+        return limited(payload[name])
     if not isinstance(payload[name], kind):
         raise Unrecordable(f"its {name} are not a JSON {'list' if kind is list else 'object'}")
     return json.dumps(payload[name])

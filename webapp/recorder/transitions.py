@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.execution.events import Entry, Event, limited
-from webapp.run_store.states import ENDED, UNSETTLED, RunState, in_sql
+from webapp.run_store.states import ENDED, UNSETTLED, WAITING, RunState, in_sql
 
 # In the order in which they are applied within a batch. The claim itself writes "started".
 STATES = {
@@ -73,6 +73,35 @@ _UPDATE = batch_update(
     ),
     f"(told.received_at IS NOT NULL AND runs.received_at IS NULL) OR ({_MOVES})",
 )
+
+
+# A run that waits for its next attempt is begun by that alone; news of the attempt before may come again.
+_BEGINS = (
+    f"({in_sql('runs.state', WAITING | {RunState.UNCONFIRMED})} OR "
+    f"(runs.state = '{RunState.RETRYING}' AND runs.attempt < told.attempt))"
+)
+_BEGIN = batch_update(
+    {"attempt": NUMBER, "at": MOMENT, "worker": TEXT},
+    f"state = CASE WHEN {_BEGINS} THEN '{RunState.STARTED}' ELSE runs.state END, "
+    f"attempt = CASE WHEN {_BEGINS} THEN told.attempt ELSE runs.attempt END, "
+    f"ended_at = CASE WHEN {_BEGINS} THEN NULL ELSE runs.ended_at END, "
+    f"reason = CASE WHEN {_BEGINS} THEN NULL ELSE runs.reason END, "
+    "started_at = COALESCE(runs.started_at, told.at), worker = told.worker",
+    f"runs.claimed_by IS NULL AND (runs.started_at IS NULL OR {_BEGINS})",
+)
+
+
+def begin(connection: sa.Connection, entries: Iterable[Entry]) -> None:
+    """Begin runs that workers which claim nothing execute. Commits nothing itself.
+
+    A run that a worker of ours has claimed stays as it is; of one that has ended, only when it began is noted.
+    """
+    latest: dict[str, tuple[Any, ...]] = {}
+    for entry in entries:
+        if entry.event is Event.OBSERVED:
+            first = latest.get(entry.run_id, (None, 0, entry.at))[2]
+            latest[entry.run_id] = (entry.run_id, entry.attempt, min(first, entry.at), entry.worker or None)
+    _BEGIN.execute(connection, latest.values())
 
 
 def apply(connection: sa.Connection, entries: Iterable[Entry]) -> None:

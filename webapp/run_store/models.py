@@ -21,7 +21,8 @@ def _only_where(condition: str, name: str, *columns: str) -> sa.Index:
 class Run(Base):
     """One execution of a task. `id` is also the Celery task id; a due run's id is derived from schedule and due time.
 
-    All moments are UTC. Arguments and results are JSON text, already masked and limited when they are written.
+    All moments are UTC. Arguments and results are JSON text, already masked and limited when they are written. Where
+    another program's arguments are known by their text only, `args` and `kwargs` hold that, which is no JSON.
     """
 
     __tablename__ = "runs"
