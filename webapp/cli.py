@@ -6,12 +6,12 @@ from flask import Flask
 
 from webapp.messaging.installation_cli import installation
 from webapp.people.cli import users
-from webapp.runs.cli import recorder, runs
+from webapp.runs.cli import observer, recorder, runs
 from webapp.schedules.cli.group import schedules
 from webapp.web.static_files import static
 
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (installation, recorder, runs, schedules, static, users):
+    for group in (installation, observer, recorder, runs, schedules, static, users):
         app.cli.add_command(group)

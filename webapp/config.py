@@ -66,6 +66,8 @@ class Settings:
     task_soft_time_limit: int | None = DEFAULT_TIME_LIMITS[0]
     task_time_limit: int | None = DEFAULT_TIME_LIMITS[1]
     worker_queues: tuple[str, ...] | None = None
+    observe: bool = True
+    observe_arguments: bool = True
     host: str = "127.0.0.1"
     port: int = 5000
     web_processes: int = 2
@@ -129,6 +131,8 @@ class Settings:
             mail=_mail(given),
             task_modules=_names(given.get("TASK_MODULES", "")),
             worker_queues=_queues(given),
+            observe=_switch(given, "OBSERVE", default="1"),
+            observe_arguments=_switch(given, "OBSERVE_ARGUMENTS", default="1"),
             task_soft_time_limit=soft_time_limit,
             task_time_limit=time_limit,
             host=host,

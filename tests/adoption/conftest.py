@@ -10,9 +10,10 @@ import redis as redis_client
 
 from tests.rabbitmq import rabbitmq, url
 from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.recorder.event_reader import QUEUE as EVENT_QUEUE
 
 # What tests of this folder may leave behind in RabbitMQ.
-QUEUES = ("celery", DEFAULT_QUEUE, "shop", "nowhere")
+QUEUES = ("celery", DEFAULT_QUEUE, "shop", "nowhere", EVENT_QUEUE)
 
 
 @pytest.fixture(scope="session")

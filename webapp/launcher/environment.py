@@ -14,12 +14,12 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "MAIL_USERNAME": frozenset({"worker"}),
     "MAIL_PASSWORD": frozenset({"worker"}),
     "METRICS_TOKEN": frozenset({"web"}),
-    "REDIS_URL": frozenset({"web", "worker", "beat", "recorder"}),
-    "CELERY_BROKER_URL": frozenset({"web", "worker", "beat", "recorder"}),
-    "CELERY_RESULT_BACKEND": frozenset({"web", "worker", "beat", "recorder"}),
-    "DATABASE_URL": frozenset({"release", "web", "worker", "beat", "recorder"}),
-    # Beat and the recorder open and seal the secret arguments of runs; the others build the application.
-    "SECRET_KEY": frozenset({"release", "web", "worker", "beat", "recorder"}),
+    "REDIS_URL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    "CELERY_BROKER_URL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    "CELERY_RESULT_BACKEND": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    "DATABASE_URL": frozenset({"release", "web", "worker", "beat", "recorder", "observer"}),
+    # Beat, recorder and observer open and seal the secret arguments of runs; the others build the application.
+    "SECRET_KEY": frozenset({"release", "web", "worker", "beat", "recorder", "observer"}),
 }
 PROCESSES = frozenset().union(*NEEDED_BY.values())
 # Embedded servers have configuration files, and get only the variables that every program needs.

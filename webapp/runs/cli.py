@@ -1,4 +1,4 @@
-"""`flask runs` and `flask recorder`."""
+"""`flask runs`, `flask recorder` and `flask observer`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from webapp.encoding import decode_json, one_line, without_controls
-from webapp.extensions import db
+from webapp.extensions import celery, db
+from webapp.recorder import event_reader
 from webapp.recorder import recorder as recording_process
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -21,6 +22,7 @@ from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import DomainError
 
 recorder = AppGroup("recorder", help="Record state changes of runs: from Redis into the database.")
+observer = AppGroup("observer", help="Observe other projects' workers by Celery's task events.")
 runs = AppGroup("runs", help="List, show and launch runs.")
 
 
@@ -28,6 +30,13 @@ runs = AppGroup("runs", help="List, show and launch runs.")
 def run_recorder() -> None:
     """Record until SIGTERM. Several recorders can run at the same time."""
     recording_process.run_until_signal(db.engine, current_app.extensions["settings"].redis_url)
+
+
+@observer.command("run")
+def run_observer() -> None:
+    """Read task events until SIGTERM. Of several observers one reads at a time."""
+    settings = current_app.extensions["settings"]
+    event_reader.run_until_stopped(celery, db.engine, settings)
 
 
 @runs.command("list")

@@ -1,0 +1,151 @@
+"""Runs of another project's worker, its code untouched and nothing sent by Beatdesk: known by task events alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from tests.adoption.foreign import Shop
+from tests.servers import wait_for
+from webapp.config import Settings
+from webapp.execution.ids import id_of_task
+from webapp.extensions import celery, db
+from webapp.messaging import broker
+from webapp.recorder import event_reader
+from webapp.recorder.recorder import Recorder
+from webapp.run_store import observed_workers
+from webapp.run_store.models import Run
+from webapp.run_store.states import Origin, RunState
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("context")]
+
+
+@pytest.fixture
+def settings(settings: Settings, each_broker: str) -> Settings:
+    return settings.with_changes(broker_url=each_broker)
+
+
+@pytest.fixture
+def shop(settings: Settings, tmp_path: Path) -> Shop:
+    return Shop(settings.broker_url, tmp_path)
+
+
+class Deaf(event_reader.EventReader):
+    """A reader that misses some beginnings, as a listener that Redis has cut off for a while."""
+
+    missed = 0
+
+    def _take(self, message: Any) -> None:
+        super()._take(message)
+        for place, (event, read) in enumerate(self._events):
+            if event["type"] == "task-started" and self.missed < 3:
+                self.missed += 1
+                self._events[place] = ({**event, "type": "task-missed"}, read)
+
+
+@contextmanager
+def observing(
+    settings: Settings, kind: type[event_reader.EventReader] = event_reader.EventReader
+) -> Iterator[event_reader.EventReader]:
+    """An observer and a recorder, each in a thread."""
+    reader = kind(celery, db.engine, settings.redis_url)
+    recorder = Recorder(db.engine, settings.redis_url)
+    threads = [threading.Thread(target=each.run) for each in (reader, recorder)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(reader.reading.is_set, seconds=20, message="the observer does not read")
+        yield reader
+    finally:
+        for each in (reader, recorder):
+            each.stop()
+        for thread in threads:
+            thread.join(20)
+
+
+def rows() -> dict[str, sa.Row[tuple[object, ...]]]:
+    with db.engine.connect() as connection:
+        return {row.id: row for row in connection.execute(sa.select(Run.__table__))}
+
+
+def shown() -> list[sa.Row[tuple[str, str]]]:
+    table = observed_workers.ObservedWorker
+    with db.engine.connect() as connection:
+        return list(connection.execute(sa.select(table.node, table.software)))
+
+
+def gaps() -> list[observed_workers.EventGap]:
+    with db.engine.connect() as connection:
+        return observed_workers.gaps(connection, 10)
+
+
+def test_every_run_of_an_untouched_worker_is_recorded(settings: Settings, shop: Shop, tmp_path: Path) -> None:
+    with observing(settings), shop.worker("--pool", "threads", "--concurrency", "2") as worker:
+        wait_for(lambda: "Events of group {task} enabled by remote." in worker.output(), seconds=20)
+        notes = [shop.send("shop.note", f"n {number}") for number in range(20)]
+        failing = shop.send("shop.fails", "out of stock")
+        named = shop.send("shop.note", "named", task_id="daily-report")
+        long = shop.send("shop.wait", "long", str(tmp_path / "gate"))
+        wait_for(lambda: rows().get(long) is not None and rows()[long].state == RunState.STARTED, seconds=20)
+        (tmp_path / "gate").touch()
+        ids = [*notes, failing, id_of_task(named), long]
+        wait_for(lambda: all(id_ in rows() and rows()[id_].ended_at for id_ in ids), seconds=20)
+        found = rows()
+    assert found.keys() == set(ids)
+    assert {found[id_].state for id_ in notes} == {RunState.SUCCEEDED}
+    first = found[notes[0]]
+    assert (first.task, first.args, first.result, first.origin) == ("shop.note", '["n 0"]', '"n 0"', Origin.PROGRAM)
+    assert first.worker.startswith("celery@")
+    assert first.started_at
+    assert first.received_at
+    assert first.started_at <= first.ended_at
+    assert (found[failing].state, found[failing].error) == (RunState.FAILED, "ValueError: out of stock")
+    assert "shop_tasks.py" in found[failing].traceback
+    assert found[id_of_task(named)].external_id == "daily-report"
+    # Each of its tasks ran once: to be observed changes nothing.
+    assert set(shop.executed().values()) == {1}
+
+
+def test_a_worker_that_is_there_before_is_asked_and_shown(settings: Settings, shop: Shop) -> None:
+    with shop.worker("--pool", "threads") as worker, observing(settings):
+        wait_for(lambda: "Events of group {task} enabled by remote." in worker.output(), seconds=20)
+        sent = shop.send("shop.note", "a")
+        wait_for(lambda: sent in rows() and rows()[sent].ended_at is not None, seconds=20)
+
+        wait_for(shown, seconds=20)
+        assert [row.node.partition("@")[0] for row in shown()] == ["celery"]
+        assert "py-celery 5" in shown()[0].software
+
+
+def test_what_a_reader_missed_is_a_gap_with_its_number(settings: Settings, shop: Shop) -> None:
+    with shop.worker("--pool", "threads", "-E"), observing(settings, Deaf):
+        wait_for(shown, seconds=20)
+        for number in range(5):
+            shop.send("shop.note", f"n {number}")
+        wait_for(lambda: shop.executed().total() == 5, seconds=20)
+
+        wait_for(gaps, seconds=20)
+        assert sum(gap.lost or 0 for gap in gaps()) == 3
+
+
+def test_a_queue_of_its_own_keeps_events_on_rabbitmq(settings: Settings, shop: Shop, context: Flask) -> None:
+    """Without a reader nothing is lost there; on Redis only listeners get events, so a gap says what is not known."""
+    with shop.worker("--pool", "threads", "-E"):
+        with observing(settings):
+            wait_for(shown, seconds=20)
+        sent = [shop.send("shop.note", f"away {number}") for number in range(5)]
+        wait_for(lambda: shop.executed().total() == 5, seconds=20)
+        with observing(settings):
+            after = shop.send("shop.note", "back")
+            wait_for(lambda: after in rows() and rows()[after].ended_at is not None, seconds=20)
+            kept = {id_ for id_ in sent if id_ in rows()}
+    expected = set(sent) if settings.broker_url.startswith("amqp") else set()
+    assert kept == expected
+    assert broker.client().get(event_reader.LEASE) is None
