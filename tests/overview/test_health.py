@@ -26,6 +26,7 @@ from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.signs import Sign
 from webapp.recorder.recorder import Recorder
+from webapp.run_store import observed_workers
 from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, ScheduleProgress
@@ -140,10 +141,29 @@ def test_a_queue_that_another_projects_worker_takes_is_consumed(signs: Callable[
     theirs = {"queue": "theirs", "node": "celery@h", "claims": False, "first_seen_at": now() - 10 * MINUTE}
     db.session.execute(sa.insert(QueueConsumer).values(**theirs, seen_at=now()))
     db.session.commit()
-    assert signs() == {}
+    assert "queue" not in signs()
     db.session.execute(sa.update(QueueConsumer).values(seen_at=now() - 5 * MINUTE))
     db.session.commit()
     assert signs()["queue"].action.startswith("A worker last consumed it 5 min ago.")
+
+
+def test_workers_of_other_projects_whose_events_are_not_read(
+    context: Flask, signs: Callable[[], dict[str, Sign]]
+) -> None:
+    theirs = {"queue": "theirs", "node": "celery@h", "claims": False, "first_seen_at": now() - 10 * MINUTE}
+    db.session.execute(sa.insert(QueueConsumer).values(**theirs, seen_at=now()))
+    db.session.commit()
+    sign = signs()["observer"]
+    assert (sign.severity, sign.command, sign.since) == ("warning", "flask --app wsgi observer run", None)
+    seen = ("celery@h", 7, "py-celery 5.4.0", 0, now() - MINUTE, now(), None)
+    observed_workers.keep_workers(db.session.connection(), [seen], now())
+    db.session.commit()
+    assert signs() == {}
+    db.session.execute(sa.update(observed_workers.ObservedWorker).values(seen_at=now() - 5 * MINUTE))
+    db.session.commit()
+    assert about(signs()["observer"], now() - 5 * MINUTE)
+    context.extensions["settings"] = context.extensions["settings"].with_changes(observe=False)
+    assert signs() == {}
 
 
 def test_runs_without_a_queue_wait_in_the_default_one(signs: Callable[[], dict[str, Sign]]) -> None:

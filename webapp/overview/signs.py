@@ -13,18 +13,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database.engine import now
+from webapp.database.engine import UtcDateTime, now
 from webapp.extensions import db
-from webapp.liveness import BEAT_TAKEOVER, RECORDER_MAX_LAG
+from webapp.liveness import BEAT_TAKEOVER, FOREIGN_WORKER_GONE_AFTER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
 from webapp.recorder import recorder
-from webapp.run_store.worker_models import Worker
+from webapp.run_store.observed_workers import last_event
+from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
 from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
 from webapp.web.formats import duration, plural
-from webapp.web.hosts import root
+from webapp.web.hosts import current_settings, root
 from webapp.web.transactions import database_clock
 from webapp.worker_process import discards
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
@@ -195,6 +196,27 @@ def _queues(rows: Rows) -> Iterator[Sign]:
     )
 
 
+def _observer(rows: Rows) -> Iterator[Sign]:
+    """Workers of other projects are there, and no event of any of them was read for a minute."""
+    if not current_settings().observe:
+        return
+    silent = rows.now - FOREIGN_WORKER_GONE_AFTER
+    there = sa.select(sa.func.min(QueueConsumer.first_seen_at, type_=UtcDateTime()))
+    since = db.session.scalar(there.where(~QueueConsumer.claims, QueueConsumer.seen_at > silent))
+    last = last_event(db.session.connection())
+    if since is not None and since < silent and (last is None or last < silent):
+        yield Sign(
+            "observer",
+            "Task events of other projects’ workers are not read.",
+            "What their workers run is not recorded. Start an observer:",
+            severity="warning",
+            since=last,
+            since_text="The last event was read",
+            command="flask --app wsgi observer run",
+            link=("/workers", "Show workers"),
+        )
+
+
 def _schedules(rows: Rows) -> Iterator[Sign]:
     broken = (
         sa.select(PROGRESS.c.broken_since.label("since"))
@@ -278,11 +300,14 @@ def _name_list(names: Iterable[str]) -> str:
     return f"{shown} and {len(given) - MAX_NAMES} more" if len(given) > MAX_NAMES else shown
 
 
-DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _schedules)
+DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _observer, _schedules)
 REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder, _discarded)
 
 # The keys of all signs, for monitoring.
-KEYS = ("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "schedules", "discarded")
+KEYS = (
+    *("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "observer"),
+    *("schedules", "discarded"),
+)
 DOWN = "does not answer"
 # The signs of parts that are down.
 DOWN_SIGNS = {

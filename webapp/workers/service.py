@@ -86,10 +86,10 @@ def workers(now: datetime) -> list[WorkerRow]:
 
 
 def queue_names(now: datetime) -> list[str]:
-    """The queues that online workers consume, and the default one."""
+    """The queues that online workers consume, those of other projects included, and the default one."""
     alive = sa.select(Worker.queues).where(Worker.alive(now))
     names = {name for text in db.session.scalars(alive) for name in parse_json(text, [])}
-    return sorted(names | {DEFAULT_QUEUE})
+    return sorted(names | {DEFAULT_QUEUE, *other_consumers(now)})
 
 
 def queues(now: datetime) -> Queues:

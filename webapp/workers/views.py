@@ -8,6 +8,7 @@ from webapp.web.access import Permission, access
 from webapp.web.rendering import render, render_polled, wants_fragment
 from webapp.web.transactions import database_clock
 from webapp.workers import service
+from webapp.workers.observed import observed_workers
 
 blueprint = Blueprint("workers", __name__)
 
@@ -15,11 +16,12 @@ blueprint = Blueprint("workers", __name__)
 @blueprint.get("/workers")
 @access(Permission.VIEW_WORKERS)
 def workers() -> Response:
-    """The workers, with capacity and load."""
-    rows = service.workers(database_clock())
+    """The workers, with capacity and load, and those of other projects."""
+    now = database_clock()
+    rows, observed = service.workers(now), observed_workers(now)
     if wants_fragment():
-        return render_polled("workers/_workers.html", rows=rows)
-    return render("workers/workers.html", rows=rows)
+        return render_polled("workers/_workers.html", rows=rows, observed=observed)
+    return render("workers/workers.html", rows=rows, observed=observed)
 
 
 @blueprint.get("/queues")

@@ -15,7 +15,7 @@ from webapp.identity.models import User
 from webapp.recorder.recording import RETRY_LEVEL
 from webapp.run_store import promise, sending
 from webapp.run_store.models import Run, RunLine
-from webapp.run_store.states import RunState
+from webapp.run_store.states import Origin, RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs.call import summary
 from webapp.runs.page import relatives, timeline, tracebacks, values
@@ -101,6 +101,8 @@ def _observed(run: Run) -> str:
     """Why no worker reports on a run that was sent; empty where a worker of ours does, or will."""
     if run.settled or run.sent_at is None or run.claimed_by:
         return ""
+    if run.origin == Origin.PROGRAM:
+        return "Another program sent this run to a worker of its own. Beatdesk follows it by task events."
     queue, consumers = sending.queue_of_run(run), promise.load(db.session.connection())
     if promise.promise(queue, run.sent_at, consumers) is promise.Promise.GUARDED:
         return ""
@@ -114,7 +116,7 @@ def _observed(run: Run) -> str:
         why = f"Workers on its queue “{queue}” do not report to Beatdesk: {named}."
     else:
         why = f"No worker that reports to Beatdesk has been seen on its queue “{queue}” since it was sent."
-    return f"{why} It is sent once, and its outcome is known only from the result backend."
+    return f"{why} It is sent once, and its outcome is known only from task events and the result backend."
 
 
 def progress_of(run: Run) -> Progress | None:
