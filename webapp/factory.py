@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Flask, request
 from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -16,7 +19,8 @@ from webapp.accounts.setup import init_accounts
 from webapp.cli import register_commands
 from webapp.config import Settings
 from webapp.database import engine, private_files
-from webapp.extensions import csrf, db, htmx, limiter
+from webapp.database.reads import reading
+from webapp.extensions import celery, csrf, db, htmx, limiter
 from webapp.identity.refusals import init_refusals
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
@@ -26,6 +30,8 @@ from webapp.overview.health import init_health
 from webapp.routes import register_routes
 from webapp.secrecy import sealing
 from webapp.secrecy.log_text import escape_in
+from webapp.task_catalogue.announced import AnnouncedTasks
+from webapp.task_catalogue.registry import route
 from webapp.web import access
 from webapp.web.components import init_components
 from webapp.web.errors import register_errors
@@ -70,6 +76,7 @@ def build(config: Settings | None = None) -> Flask:
     init_health(app)
     limiter.init_app(app)
     init_celery(app, settings)
+    _init_catalogue(app)
     init_accounts(app, settings)
     init_refusals(app)
     init_templating(app)
@@ -84,6 +91,18 @@ def build(config: Settings | None = None) -> Flask:
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         _init_migrations(app)
     return app
+
+
+def _init_catalogue(app: Flask) -> None:
+    """Tasks of other projects, which are known by what their workers say."""
+
+    @contextmanager
+    def connect() -> Iterator[sa.Connection]:
+        with app.app_context(), reading(db.engine) as connection:
+            yield connection
+
+    app.extensions["announced_tasks"] = AnnouncedTasks(connect)
+    celery.conf.task_routes = (route,)
 
 
 def _init_sessions(app: Flask) -> None:

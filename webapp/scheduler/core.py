@@ -39,6 +39,7 @@ from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.resuming import Resuming
 from webapp.scheduler.sending.publisher import Publisher
 from webapp.secrecy.masking import rule_of
+from webapp.task_catalogue.registry import announced
 
 logger = get_logger(__name__)
 
@@ -69,7 +70,9 @@ class Core:
         self.lease = Lease(self.presence.id, self.clock)
         self.agenda = Agenda()
         self.schedules = Schedules(
-            self.agenda, lambda name: name in app.tasks, lambda name: rule_of(app.tasks.get(name))
+            self.agenda,
+            lambda name: name in app.tasks or name in announced(),
+            lambda name: rule_of(app.tasks.get(name)),
         )
         self.publisher = Publisher(app, self.engine, self.lease.fresh, redis_url)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)

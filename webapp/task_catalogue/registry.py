@@ -22,6 +22,7 @@ from celery import Celery, signals
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
 from webapp.secrecy.masking import Rule, rule_of
+from webapp.task_catalogue.announced import Announced, AnnouncedTasks
 from webapp.task_catalogue.task_names import is_internal
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ _ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILI
 _PARAM = re.compile(r"^\s*:param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s+(.+)$", re.MULTILINE)
 
 
+# Of how many workers a note names.
+NAMED = 3
+_ANY_CALL = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
 _OWN, _FOR_EVERYONE = "webapp.", "webapp.tasks.sums"
 
 
@@ -40,6 +44,7 @@ class KnownTask:
     """A registered task. `summary` is its docstring's first line, `hints` its descriptions of arguments.
 
     `types` are the annotations of arguments as types, without those that cannot be resolved outside their module.
+    `announced` is set for a task of another project, of which only the name is known; it takes whatever it is given.
     """
 
     name: str
@@ -48,10 +53,14 @@ class KnownTask:
     hints: Mapping[str, str] = field(default_factory=dict)
     rule: Rule = field(default_factory=Rule)
     types: Mapping[str, Any] = field(default_factory=dict)
+    announced: Announced | None = None
 
     @property
     def note(self) -> str | None:
-        """A note on how its arguments are sent, for those who call it; mostly None."""
+        """What to know about how its arguments are sent; None for nearly every task."""
+        if self.announced is not None:
+            named = ", ".join(self.announced.nodes[:NAMED]) + ("…" if len(self.announced.nodes) > NAMED else "")
+            return f"Known by name from {named}. Its arguments are sent as JSON and are not checked."
         return serializer_note(self.name)
 
     def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
@@ -67,15 +76,45 @@ def known_tasks() -> dict[str, KnownTask]:
     """All tasks that can be launched or scheduled, by name, in order."""
     # Celery discovers tasks lazily; until now a web process has imported none.
     celery.loader.import_default_modules()
-    return {name: described(name, task) for name, task in sorted(celery.tasks.items()) if not is_internal(name)}
+    named = {name: _named(task) for name, task in announced().items()}
+    known = named | {name: described(name, task) for name, task in celery.tasks.items()}
+    return {name: known[name] for name in sorted(known) if not is_internal(name)}
 
 
 def find_task(name: str) -> KnownTask | None:
     """One of `known_tasks`, or None."""
     if name not in celery.tasks:
         celery.loader.import_default_modules()
-    task = None if is_internal(name) else celery.tasks.get(name)
-    return None if task is None else described(name, task)
+    if is_internal(name):
+        return None
+    if (task := celery.tasks.get(name)) is not None:
+        return described(name, task)
+    return None if (other := announced().get(name)) is None else _named(other)
+
+
+def announced() -> Mapping[str, Announced]:
+    """The tasks that workers of other projects have registered, by name."""
+    return _announced_tasks().current()
+
+
+def forget_announced() -> None:
+    """Have this process read them again when it needs them next."""
+    _announced_tasks().forget()
+
+
+def _announced_tasks() -> AnnouncedTasks:
+    found: AnnouncedTasks = celery.flask_app.extensions["announced_tasks"]
+    return found
+
+
+def route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """For Celery's router: a task that only another project's workers have goes to a queue of theirs."""
+    known = None if name in celery.tasks else announced().get(name)
+    return None if known is None or known.queue is None else {"queue": known.queue}
+
+
+def _named(task: Announced) -> KnownTask:
+    return KnownTask(task.name, "", _ANY_CALL, announced=task)
 
 
 def is_unknown(name: str) -> bool:

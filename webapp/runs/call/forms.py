@@ -48,7 +48,9 @@ class CallForm:
 
 
 def fields_of(task: KnownTask) -> list[Argument]:
-    """The fields for a task's arguments, in its order."""
+    """The fields for a task's arguments, in its order; none where they are unknown."""
+    if task.announced is not None:
+        return []
     return [argument(parameter, task) for parameter in task.signature.parameters.values()]
 
 
@@ -62,7 +64,8 @@ def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False, 
     values = {"args": args, "kwargs": kwargs}
     blank = _is_blank(args, list) and _is_blank(kwargs, dict)
     fields = fields_of(task) if task else []
-    if as_json or (task is None and not blank):
+    unknown = task is not None and task.announced is not None
+    if as_json or unknown or (task is None and not blank):
         return CallForm(task, fields, True, values)
     if task is None or blank:
         return CallForm(task, fields, False, values)
@@ -78,10 +81,10 @@ def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False, 
 def from_typed(task_name: str, given: Mapping[str, Any]) -> CallForm:
     """The form with what was typed into it, fields or JSON."""
     values = {name: str(text) for name, text in given.items()}
-    if not sent_as_fields(given):
+    task = find_task(task_name) if task_name else None
+    if not sent_as_fields(given) or (task is not None and task.announced is not None):
         wished = given.get(MODE) == "json"
         return from_json(task_name, values.get("args", "[]"), values.get("kwargs", "{}"), as_json=wished)
-    task = find_task(task_name) if task_name else None
     fields = fields_of(task) if task else []
     values |= {name: _forgotten_field(one, values[name]) for one in fields if (name := f"{PREFIX}{one.name}") in values}
     return CallForm(task, fields, False, values)

@@ -21,8 +21,9 @@ from celery import Celery
 
 from webapp.database import dialects
 from webapp.database.engine import database_now
-from webapp.liveness import FORGOTTEN_AFTER, WORKER_LOST_AFTER
+from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
 from webapp.run_store.worker_models import QueueConsumer, Worker
+from webapp.task_catalogue.task_names import is_internal
 
 # A worker consumes before it says that it is ready.
 STARTING = timedelta(seconds=30)
@@ -32,6 +33,9 @@ ANSWER_SECONDS = 1.0
 RECALL_SECONDS = 3.0
 MAX_ANSWERS = 1_000
 MAX_QUEUES = 100
+MAX_TASKS = 5_000
+# Where Celery sends tasks without a route.
+CELERY_QUEUE = "celery"
 MAX_NAME_LENGTH = 255
 _COLUMNS = ("queue", "node", "claims")
 
@@ -84,6 +88,39 @@ def ask_for(
             states = {run_id: str(task[0]) for run_id, task in said if run_id in wanted and isinstance(task, list)}
             found.setdefault(node, {}).update(states)
     return found if found.keys() >= {answer.node for answer in answers} else None
+
+
+def ask_for_tasks(app: Celery, connection: Any, nodes: Sequence[str]) -> dict[str, list[str]]:
+    """The tasks that these workers have registered, by node name. Raises what the transport raises."""
+    replies = app.control.broadcast(
+        "registered",
+        destination=list(nodes),
+        reply=True,
+        timeout=RECALL_SECONDS,
+        limit=len(nodes),
+        connection=connection,
+    )
+    found: dict[str, list[str]] = {}
+    for reply in replies or ():
+        for node, tasks in reply.items() if isinstance(reply, dict) else ():
+            # Behind the name stand a task's own settings, such as "[rate_limit=10/m]".
+            names = [str(task).partition(" [")[0] for task in tasks[:MAX_TASKS]] if isinstance(tasks, list) else []
+            found.setdefault(node, []).extend(name for name in names if _is_name(name) and not is_internal(name))
+    return found
+
+
+def foreign_queues(connection: sa.Connection, now: datetime) -> dict[str, str]:
+    """The workers that are there and not ours, each with the queue to which its tasks are sent by default.
+
+    Of several queues that is Celery's own default where it is one of them, else the first by name.
+    """
+    lately = QueueConsumer.seen_at > now - FOREIGN_WORKER_GONE_AFTER
+    query = sa.select(QueueConsumer.node, QueueConsumer.queue).where(lately, ~QueueConsumer.claims)
+    found: dict[str, str] = {}
+    for node, queue in connection.execute(query.order_by(QueueConsumer.queue.desc())):
+        if found.get(node) != CELERY_QUEUE:
+            found[node] = queue
+    return found
 
 
 def _answers(reply: Any) -> Iterator[Answer]:

@@ -6,25 +6,40 @@ It has its own connection to the broker. What it asks takes a second and more, a
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
 from webapp.database.moments import moment
+from webapp.database.reads import reading
 from webapp.liveness import CONSUMER_POLL_SECONDS
 from webapp.messaging.installation import OtherInstallation
 from webapp.messaging.producers import BROKER_ERRORS
+from webapp.schedule_store.rows import TASKS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
-from webapp.scheduler.foreign.consumers import MAX_ANSWERS, ConsumerLog, ask, ask_for
+from webapp.scheduler.foreign.consumers import (
+    MAX_ANSWERS,
+    ConsumerLog,
+    ask,
+    ask_for,
+    ask_for_tasks,
+    foreign_queues,
+)
 from webapp.scheduler.foreign.settling import Settling
 from webapp.scheduler.leader import Lease, LeaseLost
 from webapp.scheduler.sending.messages import Sender
+from webapp.task_catalogue import announced
+from webapp.task_catalogue.registry import forget_announced
 
 logger = get_logger(__name__)
 
+# Workers that were there before are asked for their tasks so often.
+TASKS_ASKED_EVERY = timedelta(seconds=60)
 # Seconds between two looks at whether this beat leads.
 IDLE = 0.5
 
@@ -46,6 +61,8 @@ class Observer:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._away = False
+        self._nodes: set[str] = set()
+        self._ask_tasks_at = datetime.min.replace(tzinfo=UTC)
         # With fewer, a look ends as soon as so many have answered.
         self.max_answers = MAX_ANSWERS
 
@@ -115,3 +132,23 @@ class Observer:
         changed = self._settling.look(backlog, self._sender.queue_of, held)
         changed += self._settling.fail_never_claimed(backlog, self._sender.queue_of, held)
         self._announcer.announce(changed)
+        self._ask_for_tasks(connection, now)
+
+    def _ask_for_tasks(self, connection: Any, now: datetime) -> None:
+        """Keep which tasks the workers of other projects have. Those that are new may be what a schedule waits for."""
+        with reading(self._engine) as database:
+            queues = foreign_queues(database, now)
+        if not queues or (queues.keys() <= self._nodes and now < self._ask_tasks_at):
+            return
+        tasks = ask_for_tasks(self._app, connection, sorted(queues))
+        with self._engine.begin() as database:
+            self._lease.prove(database)
+            new = announced.keep(database, tasks, queues, now)
+        self._nodes, self._ask_tasks_at = set(tasks), now + TASKS_ASKED_EVERY
+        if new:
+            forget_announced()
+            with self._engine.begin() as database:
+                self._lease.prove(database)
+                # For the triggers of revision: beat reads these schedules again.
+                again = sa.update(TASKS).where(TASKS.c.task.in_(sorted(new)))
+                database.execute(again.values(task=TASKS.c.task))

@@ -26,6 +26,7 @@ from kombu.utils.json import dumps
 
 from webapp.messaging.redis_transport import captured_messages, expires, list_key
 from webapp.run_store.statements import Sendable
+from webapp.task_catalogue.registry import route
 
 # Of the version of the ids that it stands for.
 _PROBE = "00000000-0000-8000-8000-0beadde5c000"
@@ -45,7 +46,9 @@ def fits(app: Celery, run: Sendable) -> bool:
         task is not None
         and conf.task_protocol == 2
         and not (getattr(task, "compression", None) or conf.task_compression)
-        and not (conf.task_routes or conf.task_send_sent_event)
+        # Our own route is only for tasks that are not registered here.
+        and (not conf.task_routes or conf.task_routes == (route,))
+        and not conf.task_send_sent_event
         and type(task).shadow_name is Task.shadow_name
         and not (signals.before_task_publish.receivers or signals.after_task_publish.receivers)
         and not signals.task_sent.receivers
