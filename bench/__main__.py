@@ -1,7 +1,7 @@
 """`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat, and a task, beside others.
 
-When all schedulers are asked for, two steps come last: what a task costs (`a task in the worker`), and how many state
-changes a second are recorded (`the recorder`).
+When all schedulers are asked for, three steps come last: what a task costs (`a task in the worker`), how many state
+changes a second are recorded (`the recorder`), and how many task events of other projects' workers (`task events`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from bench import recording
+from bench import events, recording
 from bench.beats.forms import full, quick
 from bench.beats.run import report, run, save
 from bench.beats.targets import TARGETS
@@ -43,6 +43,8 @@ def main() -> int:
         print(f"\n{workers.measure(*(FULL_WORKERS if given.full else QUICK_WORKERS))}")
     if not given.only and any(word in recording.TITLE for word in given.step):
         print(f"\n{recording.report(recording.measure(recording.RUNS, recording.BARS))}")
+    if not given.only and any(word in events.TITLE for word in given.step):
+        print(f"\n{events.report(events.measure(events.RUNS, events.BARS))}")
     return 0
 
 
