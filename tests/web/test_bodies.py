@@ -143,7 +143,7 @@ JUNK = st.recursive(
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 @pytest.mark.parametrize("body", list(bodies()))
-def test_junk_is_read_or_refused_with_sentences(app: Flask, body: type[Body], data: st.DataObject) -> None:
+def test_junk_is_read_or_refused_with_sentences(context: Flask, body: type[Body], data: st.DataObject) -> None:
     names = [field.alias or name for name, field in body.model_fields.items()]
     found = faults(body, data.draw(st.dictionaries(st.sampled_from(names), JUNK)))
     assert all(text.endswith(".") for text in found.values()), found
