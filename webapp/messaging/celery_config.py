@@ -16,6 +16,8 @@ BROKER_TIMEOUT = 2.0
 
 # The queue of our own tasks. Not Celery's default, `celery`, which other projects on the same broker use.
 DEFAULT_QUEUE = "beatdesk"
+# Celery's default queue, where other projects send what nothing routes.
+SHARED_QUEUE = "celery"
 # The only serializer that Beatdesk sends with. With pickle, everyone with access to the broker could run code in the
 # workers; JSON is what every worker accepts.
 SERIALIZER = "json"

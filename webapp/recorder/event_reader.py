@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = "beatdesk:observer"
 LEASE_SECONDS = 10.0
+# When a reader last read, in epoch seconds: a worker may have been silent for longer.
+LAST_READ = "beatdesk:observer:read"
 RENEWED_EVERY = 3.0
 # On RabbitMQ. At 5,000 events a second, of half a kilobyte each, a minute without a reader.
 QUEUE = "beatdesk.events"
@@ -67,7 +69,7 @@ ASK_NEW_SECONDS, NEW_FOR = 1.0, timedelta(seconds=30)
 LOOKED_EVERY = 5.0
 # Seconds before the next try when the broker, Redis or the database is away.
 PAUSE = 1.0
-# Without an event for so long, workers' heartbeats included, what came meanwhile is not known.
+# After so long without a reader, what was published meanwhile is unknown.
 GAP_AFTER = timedelta(seconds=30)
 
 
@@ -236,9 +238,8 @@ class EventReader:
 
     def _note_absence(self) -> None:
         """Note the time without a reader as a gap for all workers: what was published then is lost."""
-        with reading(self._engine) as connection:
-            last = observed_workers.last_event(connection)
-        at = now()
+        kept, at = self._redis.get(LAST_READ), now()
+        last = None if kept is None else datetime.fromtimestamp(float(str(kept)), UTC)
         if last is not None and at - last > GAP_AFTER:
             self._nodes.gaps.append((None, last, at, None))
             self._nodes.forget_all()
@@ -255,6 +256,7 @@ class EventReader:
             observed_workers.keep_workers(connection, self._nodes.seen(at), at)
             observed_workers.keep_gaps(connection, gaps, at)
         del self._nodes.gaps[: len(gaps)]
+        self._redis.set(LAST_READ, str(at.timestamp()))
 
     def _own_nodes(self) -> set[Node]:
         with reading(self._engine) as connection:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from webapp.encoding import NAME_LENGTH, shortened
 from webapp.execution.events import MAX_INTEGER
+from webapp.liveness import FORGOTTEN_AFTER
 from webapp.recorder.task_events import TaskEvent
 from webapp.run_store.observed_workers import Gap, Seen
-
-FORGOTTEN_AFTER = timedelta(days=1)
 
 # A main process: its node name, and its number where the event has it, else 0.
 Node = tuple[str, int]

@@ -30,7 +30,7 @@ from webapp.database.engine import database_now
 from webapp.database.reads import reading
 from webapp.extensions import celery, db
 from webapp.liveness import CONSUMER_POLL_SECONDS, WORKER_LOST_AFTER
-from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.messaging.celery_config import DEFAULT_QUEUE, SHARED_QUEUE
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
 from webapp.messaging.redis_transport import ask_workers
 from webapp.queue_names import refusal
@@ -38,8 +38,6 @@ from webapp.run_store.worker_models import Worker
 
 logger = logging.getLogger(__name__)
 
-# Celery's default queue.
-SHARED_QUEUE = "celery"
 # Seconds between two looks for a queue that is not consumed yet.
 LOOK_AGAIN_AFTER = 3.0
 # Looks without another program's worker that it takes.

@@ -21,7 +21,9 @@ from celery import Celery
 
 from webapp.database import dialects
 from webapp.database.engine import database_now
+from webapp.encoding import NAME_LENGTH
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
+from webapp.messaging.celery_config import SHARED_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.task_catalogue.task_names import is_internal
 
@@ -34,9 +36,6 @@ RECALL_SECONDS = 3.0
 MAX_ANSWERS = 1_000
 MAX_QUEUES = 100
 MAX_TASKS = 5_000
-# Where Celery sends tasks without a route.
-CELERY_QUEUE = "celery"
-MAX_NAME_LENGTH = 255
 _COLUMNS = ("queue", "node", "claims")
 
 
@@ -118,7 +117,7 @@ def foreign_queues(connection: sa.Connection, now: datetime) -> dict[str, str]:
     query = sa.select(QueueConsumer.node, QueueConsumer.queue).where(lately, ~QueueConsumer.claims)
     found: dict[str, str] = {}
     for node, queue in connection.execute(query.order_by(QueueConsumer.queue.desc())):
-        if found.get(node) != CELERY_QUEUE:
+        if found.get(node) != SHARED_QUEUE:
             found[node] = queue
     return found
 
@@ -132,7 +131,7 @@ def _answers(reply: Any) -> Iterator[Answer]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= NAME_LENGTH and value.isprintable()
 
 
 class ConsumerLog:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from celery import Celery, states
 
+from webapp.encoding import NAME_LENGTH
 from webapp.execution.events import Entry, Event
 from webapp.run_store.observed import Observed
 from webapp.secrecy import masking
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 READ_AT_ONCE = 100
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(minutes=1)
-MAX_NAME_LENGTH = 255
 _ENDS = {
     states.SUCCESS: Event.SUCCEEDED,
     states.FAILURE: Event.FAILED,
@@ -124,7 +124,7 @@ def _headline(result: Any) -> str:
 
 
 def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable() else None
+    return value if isinstance(value, str) and 0 < len(value) <= NAME_LENGTH and value.isprintable() else None
 
 
 def _moment(value: Any, now: datetime) -> datetime:
