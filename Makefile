@@ -52,7 +52,7 @@ lint: setup-dev
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
 
 audit: setup-dev ## Check locked packages and vendored scripts for known advisories, and the code for serious flaws
-	@$(BIN)/bandit --quiet -lll --recursive webapp migrations requirements wsgi.py
+	@$(BIN)/bandit --quiet -lll --recursive beatdesk webapp migrations requirements wsgi.py
 	@$(BIN)/python requirements/audit.py
 
 audit-refresh: setup-dev ## Refresh the advisories; lists what could not be checked

@@ -23,10 +23,10 @@ import psutil
 import redis
 import sqlalchemy as sa
 
+from beatdesk.execution.events import STREAM, Entry, Event
 from bench.beats import table
 from tests import servers
 from webapp.database.engine import create_engine, now
-from webapp.execution.events import STREAM, Entry, Event
 from webapp.recorder.recorder import Recorder
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState

@@ -29,12 +29,12 @@ import redis
 import redis.asyncio
 import sqlalchemy as sa
 
+from beatdesk.execution.events import STREAM, STREAM_LENGTH, Entry, Event
 from bench.listeners import Browser, Listener, people
 from tests import processes, servers
 from webapp import create_app
 from webapp.config import Settings
 from webapp.database.engine import create_engine, now
-from webapp.execution.events import STREAM, STREAM_LENGTH, Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

@@ -1,7 +1,7 @@
 """`make structure`: figures on the structure, each with its bar. See `structure_live` for the modules of a request.
 
 Read from the source alone: imports of our own modules, statements without docstrings, files by folder. A room is a
-package of `webapp/` or a module directly in it; re-exports of an `__init__` are not counted.
+package of `webapp/`, a module directly in it, or `beatdesk/`; re-exports of an `__init__` are not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import grimp
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "webapp"
+# What a Celery project installs is one room below all others.
+INSTALLED = "beatdesk"
+PACKAGES = (INSTALLED, PACKAGE)
 # Imports of our own from which on a module counts as one that knows much.
 MANY_IMPORTS = 12
 
@@ -37,7 +40,9 @@ class Measure:
 
 def measures(root: Path = ROOT) -> list[Measure]:
     """Every figure of the structure."""
-    modules = sorted(path for path in (root / PACKAGE).rglob("*.py") if path.name != "__init__.py")
+    modules = sorted(
+        path for package in PACKAGES for path in (root / package).rglob("*.py") if path.name != "__init__.py"
+    )
     trees = {path: ast.parse(path.read_text()) for path in modules}
     own = {path: len(set(_own_imports(tree))) for path, tree in trees.items()}
     lines = sum(len(path.read_text().splitlines()) for path in modules)
@@ -49,7 +54,7 @@ def measures(root: Path = ROOT) -> list[Measure]:
         Measure("most templates in one folder", max(templates.values()), 25),
         Measure(f"loose modules at the top of {PACKAGE}/", folders[root / PACKAGE], 10),
         Measure("modules", len(modules)),
-        Measure(f"statements in {PACKAGE}/", sum(map(_statements, trees.values()))),
+        Measure("statements", sum(map(_statements, trees.values()))),
         Measure("imports of our own in 100 lines", round(100 * sum(own.values()) / lines, 1)),
         Measure(f"modules with {MANY_IMPORTS} or more of them", sum(count >= MANY_IMPORTS for count in own.values())),
     ]
@@ -57,7 +62,7 @@ def measures(root: Path = ROOT) -> list[Measure]:
 
 def room_imports() -> dict[str, set[str]]:
     """Which rooms each room imports."""
-    graph = grimp.build_graph(PACKAGE)
+    graph = grimp.build_graph(*PACKAGES)
     found: dict[str, set[str]] = defaultdict(set)
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
@@ -73,16 +78,17 @@ def mutual_pairs(imports: Mapping[str, set[str]]) -> set[tuple[str, str]]:
 
 
 def _room(module: str) -> str:
-    return [*module.split("."), PACKAGE][1]
+    package, *rest = module.split(".")
+    return package if package == INSTALLED or not rest else rest[0]
 
 
 def _own_imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             for alias in node.names:
                 yield (
                     f"{node.module}.{alias.name}"
-                    if alias.name.islower() and node.module == PACKAGE
+                    if alias.name.islower() and node.module in PACKAGES
                     else str(node.module)
                 )
 

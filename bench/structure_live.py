@@ -25,7 +25,8 @@ from webapp.extensions import celery, db
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-OWN = str(Path(__file__).resolve().parent.parent / "webapp") + "/"
+ROOT = str(Path(__file__).resolve().parent.parent) + "/"
+OWN = (f"{ROOT}beatdesk/", f"{ROOT}webapp/")
 FIELDS = {"name": "Sums", "task": "add", "kind": "crontab", "crontab": "0 3 * * *", "args": "[1, 2]", "timezone": "UTC"}
 CALL = {"task": "add", "arg.num1": "2", "arg.num2": "3"}
 
@@ -40,7 +41,7 @@ class Watch:
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         """What `sys.setprofile` calls."""
         if self.is_on and event == "call" and (name := frame.f_code.co_filename).startswith(OWN):
-            self.entered.add(name.removeprefix(OWN))
+            self.entered.add(name.removeprefix(ROOT))
 
     @contextmanager
     def on(self) -> Iterator[None]:

@@ -14,10 +14,13 @@ import pytest
 import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from kombu import pools
 from playwright.sync_api import Browser
 
 import webapp.worker_process.host  # noqa: F401  # what tests execute and emit goes through it
+from beatdesk.execution import emitter
 from tests import connections, servers
 from tests.browser import server
 from tests.compiled import CompiledRule, CompiledTemplates
@@ -27,12 +30,15 @@ from tests.support import BufferedClient
 from tests.visitors import Visitor
 from webapp import create_app
 from webapp.config import Settings
-from webapp.execution import emitter
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 
 COMPILED = CompiledTemplates()
 Flask.url_rule_class = CompiledRule
+
+# How fast a machine is says nothing about what is tested.
+hypothesis_settings.register_profile("any_speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any_speed")
 
 
 # Modules with the longest tests. Of the slow ones each takes half a minute and more, most of which it waits.

@@ -28,7 +28,7 @@ PAGES = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "decisions", "extending", "reliability")),
 ]
-FOLDERS = ("webapp", "tests", "docs", "bench", "migrations", "requirements")
+FOLDERS = ("beatdesk", "webapp", "tests", "docs", "bench", "migrations", "requirements")
 CODE = re.compile(r"`([^`\n]+)`")
 A_FILE = re.compile(r"[\w./-]+\.(py|html|md|toml|json|css|js|txt)")
 A_NAME = re.compile(r"[A-Za-z_]\w+")

@@ -13,19 +13,19 @@ from flask import Flask
 from sqlalchemy_celery_beat.models import PeriodicTask
 from werkzeug.routing.converters import AnyConverter, BaseConverter, NumberConverter
 
+from beatdesk.encoding import decode_json, encodable, encodable_bytes, encodable_json, encodable_value, shortened
+from beatdesk.secrecy.masking import Rule as SecretRule
+from beatdesk.secrecy.masking import call_of, conceal, without
 from tests.runs import typed_tasks  # noqa: F401  # registers them
 from tests.runs.making import make_run
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp.encoding import decode_json, encodable, encodable_bytes, encodable_json, encodable_value, shortened
 from webapp.extensions import db
 from webapp.mail.rendering import KINDS
 from webapp.mail.service import compose
 from webapp.mail_store.models import Mail
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-from webapp.secrecy.masking import Rule as SecretRule
-from webapp.secrecy.masking import call_of, conceal, without
 
 pytestmark = pytest.mark.each_database
 

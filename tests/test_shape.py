@@ -13,7 +13,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 
-import webapp
 from webapp.database.engine import create_engine
 from webapp.models import compared, plain_metadata
 from webapp.web.access import rule_of
@@ -59,7 +58,12 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def test_runs_and_mails_are_created_in_one_module_each() -> None:
-    found = {(file, table) for file, node in _nodes(ROOT / "webapp") if (table := _created(node)) is not None}
+    found = {
+        (file, table)
+        for folder in ("beatdesk", "webapp")
+        for file, node in _nodes(ROOT / folder)
+        if (table := _created(node)) is not None
+    }
     assert found == {("webapp/run_store/creation.py", "runs"), ("webapp/mail_store/outbox.py", "mails")}
 
 
@@ -133,9 +137,11 @@ PRIVATE_NAMES = {
 
 
 def modules_with(pattern: str) -> set[str]:
-    root = Path(webapp.__file__).parent
     return {
-        path.relative_to(root).as_posix() for path in root.rglob("*.py") if re.search(pattern, path.read_text("utf-8"))
+        path.relative_to(root).as_posix()
+        for root in (ROOT / "beatdesk", ROOT / "webapp")
+        for path in root.rglob("*.py")
+        if re.search(pattern, path.read_text("utf-8"))
     }
 
 

@@ -23,7 +23,7 @@ limiter = Limiter(key_func=get_remote_address)
 security = Security()
 # The task class, and the part that makes connections and messages, are named as text, which avoids the import.
 celery = Celery(
-    "beatdesk", task_cls="webapp.execution.run_task:RunTask", amqp="webapp.messaging.celery_connections:Amqp"
+    "beatdesk", task_cls="beatdesk.execution.run_task:RunTask", amqp="webapp.messaging.celery_connections:Amqp"
 )
 # Runs when tasks are first needed; importing `webapp.tasks` imports each module in it. Registered here, because in the
 # factory it would run once for each application.

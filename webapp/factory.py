@@ -13,6 +13,8 @@ from flask import Flask, request
 from flask.logging import default_handler
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from beatdesk.secrecy import sealing
+from beatdesk.secrecy.log_text import escape_in
 from webapp import __version__
 from webapp.accounts import bearer, forgery
 from webapp.accounts.setup import init_accounts
@@ -28,8 +30,6 @@ from webapp.messaging import installation
 from webapp.messaging.celery_app import init_celery
 from webapp.overview.health import init_health
 from webapp.routes import register_routes
-from webapp.secrecy import sealing
-from webapp.secrecy.log_text import escape_in
 from webapp.task_catalogue.announced import AnnouncedTasks
 from webapp.task_catalogue.registry import route
 from webapp.web import access

@@ -4,8 +4,8 @@ import sys
 import time
 from typing import Any
 
+from beatdesk.secrecy.log_text import escape_in
 from webapp.config import ConfigError, Settings
-from webapp.secrecy.log_text import escape_in
 
 try:
     _settings = Settings.from_env()

@@ -19,13 +19,13 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
+from beatdesk.execution.ids import new_id
 from bench.beats.processes import TrialError, end, last_line
 from bench.beats.servers import Storage
 from bench.beats.targets import ENVIRONMENTS, OURS, ROOT
 from bench.workers.tasks import LAST
 from tests import servers
 from webapp.database.engine import create_engine, now
-from webapp.execution.ids import new_id
 from webapp.messaging import celery_config
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.ids import id_of_task
 from tests.adoption.foreign import Shop
 from tests.servers import wait_for
 from webapp.config import Settings
-from webapp.execution.ids import id_of_task
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder import event_reader

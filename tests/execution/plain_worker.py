@@ -14,8 +14,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from typing import Any
 
-ALONE = ("execution", "secrecy", "encoding")
-ABSENT = ("alembic", "flask", "psycopg", "sqlalchemy", "sqlalchemy_celery_beat", "werkzeug")
+ABSENT = ("alembic", "flask", "psycopg", "sqlalchemy", "sqlalchemy_celery_beat", "webapp", "werkzeug")
 
 
 class Absent(MetaPathFinder):
@@ -23,9 +22,8 @@ class Absent(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> None:
         """Raise ImportError for what is absent, and leave the rest to the other finders."""
-        first, _, rest = fullname.partition(".")
-        other_room = first == "webapp" and rest and rest.split(".")[0] not in ALONE
-        if other_room or first in ABSENT or first.startswith("flask_"):
+        first, _, _ = fullname.partition(".")
+        if first in ABSENT or first.startswith("flask_"):
             raise ImportError(f"{fullname} is not there")
 
 
@@ -37,12 +35,12 @@ from celery import Celery  # noqa: E402
 from celery.exceptions import Ignore  # noqa: E402
 from celery.worker import state  # noqa: E402
 
-from webapp import execution  # noqa: E402
-from webapp.execution import run_task  # noqa: E402
-from webapp.execution.events import Entry  # noqa: E402
-from webapp.execution.host import Delivery, Host  # noqa: E402
-from webapp.execution.ids import new_id  # noqa: E402
-from webapp.execution.reporting import log, progress  # noqa: E402
+from beatdesk import execution  # noqa: E402
+from beatdesk.execution import run_task  # noqa: E402
+from beatdesk.execution.events import Entry  # noqa: E402
+from beatdesk.execution.host import Delivery, Host  # noqa: E402
+from beatdesk.execution.ids import new_id  # noqa: E402
+from beatdesk.execution.reporting import log, progress  # noqa: E402
 
 
 class PlainHost(Host):
@@ -92,7 +90,6 @@ def main(url: str) -> None:
     for module in pkgutil.iter_modules(execution.__path__, f"{execution.__name__}."):
         import_module(module.name)
     app = Celery("plain", broker=url, set_as_current=True)
-    app.loader.override_backends = {"redis": "webapp.execution.result_backend:Results"}
     app.conf.update(result_backend=url, task_default_queue="plain", worker_redirect_stdouts=False)
 
     @app.task(name="plain.work")
@@ -114,7 +111,7 @@ def main(url: str) -> None:
     for task, task_id in ((work, run_id), (work, run_id), (fail, failing), (stop, new_id())):
         task.apply_async(task_id=task_id)
     app.Worker(pool="solo", quiet=True, without_gossip=True, without_mingle=True).start()
-    ours = sorted(name for name in sys.modules if name.startswith("webapp."))
+    ours = sorted(name for name in sys.modules if name.startswith("beatdesk."))
     print(json.dumps({"work": run_id, "fail": failing, "modules": ours}))  # noqa: T201  # to the test
 
 

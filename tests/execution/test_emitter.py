@@ -16,18 +16,18 @@ import redis as redis_client
 from celery import signals
 from flask import Flask
 
+from beatdesk.execution import emitter, publishing
+from beatdesk.execution.current import Execution, reset_current, set_current
+from beatdesk.execution.delayed_queue import DelayedQueue
+from beatdesk.execution.emitter import emit, emit_received, emit_started
+from beatdesk.execution.events import STREAM, Entry, Event
+from beatdesk.execution.ids import id_of_task
 from tests.outages import away
 from tests.runs.making import make_run
 from tests.servers import valkey, wait_for
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.execution import emitter, publishing
-from webapp.execution.current import Execution, reset_current, set_current
-from webapp.execution.delayed_queue import DelayedQueue
-from webapp.execution.emitter import emit, emit_received, emit_started
-from webapp.execution.events import STREAM, Entry, Event
-from webapp.execution.ids import id_of_task
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState

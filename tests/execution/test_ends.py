@@ -14,10 +14,10 @@ from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
 
+from beatdesk.execution.ids import new_id
 from tests.execution.test_exceptions import RefusedValue
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
-from webapp.execution.ids import new_id
 from webapp.extensions import celery, db
 from webapp.recorder.recorder import Recorder
 from webapp.run_store.models import Run

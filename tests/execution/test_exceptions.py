@@ -10,7 +10,7 @@ from celery.app.trace import build_tracer
 from celery.exceptions import Retry
 from celery.utils.serialization import get_pickleable_exception
 
-from webapp.execution.exceptions import headline
+from beatdesk.execution.exceptions import headline
 
 
 class Refused(Exception):

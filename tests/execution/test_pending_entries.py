@@ -9,11 +9,11 @@ import redis as redis_client
 from celery import states
 from flask import Flask
 
+from beatdesk.execution import pending_entries
+from beatdesk.execution.events import GROUP, STREAM, Entry, Event
 from tests.runs.making import deliver, make_run
 from tests.support import fresh
 from webapp.database.engine import now
-from webapp.execution import pending_entries
-from webapp.execution.events import GROUP, STREAM, Entry, Event
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder.recorder import Recorder

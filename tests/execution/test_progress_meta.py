@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from webapp.execution.progress_meta import progress_of_meta
+from beatdesk.execution.progress_meta import progress_of_meta
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import redis as redis_client
 
+from beatdesk.execution.events import STREAM, Entry, Event
+from beatdesk.execution.redis_appender import MAX_UNREAD, RedisAppender
 from webapp.database.engine import now
-from webapp.execution.events import STREAM, Entry, Event
-from webapp.execution.redis_appender import MAX_UNREAD, RedisAppender
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import redis as redis_client
 from celery import Task
 from flask import Flask
 
+from beatdesk.execution.events import OVER, STREAM, Entry, Event
 from tests.runs.making import deliver, make_run
 from tests.servers import wait_for
 from tests.support import fresh
-from webapp.execution.events import OVER, STREAM, Entry, Event
 from webapp.extensions import celery
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 import tests.runs.namesake_tasks  # noqa: F401  # it registers its task
+from beatdesk.execution.ids import new_id
 from tests.support import reading
 from tests.visitors import Visitor
-from webapp.execution.ids import new_id
 from webapp.extensions import celery, db
 from webapp.identity.models import AuditEntry
 from webapp.run_store.models import Run

@@ -8,12 +8,12 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.events import STREAM, Entry, Event
 from tests.outages import away
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.execution.events import STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder.recorder import Recorder
 from webapp.run_store.changes import CHANGES, MAX_IDS, Change, announce, fields, read

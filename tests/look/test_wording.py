@@ -136,7 +136,8 @@ NAMES = {
 def test_messages_have_no_retired_wording() -> None:
     found = {
         (str(path.relative_to(ROOT)), text)
-        for path in _paths(ROOT / "webapp", ".py")
+        for folder in ("beatdesk", "webapp")
+        for path in _paths(ROOT / folder, ".py")
         for text in _texts(path.read_text())
         if PHRASES.search(text)
     }
@@ -163,7 +164,7 @@ def _explanations(path: Path) -> Iterator[tuple[int, str]]:
             yield from enumerate(node.value.value.splitlines(), node.lineno)
 
 
-@pytest.mark.parametrize("folder", ["webapp", "bench", "tests"])
+@pytest.mark.parametrize("folder", ["beatdesk", "webapp", "bench", "tests"])
 def test_comments_and_docstrings_name_who_or_what_acts(folder: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask_mail
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.mail.samples import gateway, mail
@@ -81,7 +81,7 @@ def test_text_cannot_end_the_mail_early() -> None:
     assert len(server.contents) == 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_every_line_fits_smtp_and_text_is_kept(text: str) -> None:
     raw = _as_sent(text + "x" * 2000)

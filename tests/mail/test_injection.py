@@ -137,7 +137,7 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from("\r\n\0\v\f\x85\u2028:,<>@\
 OWN = {"content-type", "mime-version", "subject", "from", "to", "date", "message-id", "auto-submitted"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(name=ANY_TEXT, subject=ANY_TEXT, header=ANY_TEXT, address=ANY_TEXT)
 def test_whatever_is_given_no_header_is_added_and_all_is_kept(
     carrier: Flask, name: str, subject: str, header: str, address: str
@@ -162,7 +162,7 @@ def _build(name: str, subject: str, header: str, address: str) -> QuotableMessag
     return build(given, sender=("", "a@example.com"), message_id="<1@example.com>")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters() | st.sampled_from("@.-a1"), max_size=40))
 def test_an_address_is_refused_or_is_one_ascii_address(text: str) -> None:
     try:

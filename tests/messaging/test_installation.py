@@ -9,13 +9,13 @@ import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.execution.emitter import emit
+from beatdesk.execution.events import Event
 from tests.runs.making import make_run
 from tests.servers import INSTALLATION
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
-from webapp.execution.emitter import emit
-from webapp.execution.events import Event
 from webapp.extensions import celery, db
 from webapp.messaging import broker, installation, producers
 from webapp.messaging.installation import KEY, OtherInstallation

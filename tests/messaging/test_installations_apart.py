@@ -10,11 +10,11 @@ import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.execution.events import STREAM
 from tests import processes
 from tests.rabbitmq import rabbitmq, url
 from tests.servers import free_port, valkey, wait_for
 from webapp.config import Settings
-from webapp.execution.events import STREAM
 from webapp.extensions import celery
 from webapp.messaging import installation, producers
 from webapp.messaging.celery_config import DEFAULT_QUEUE

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy_celery_beat.models import IntervalSchedule, Period, PeriodicTask
 
+from beatdesk.execution.events import STREAM
 from tests.accounts.test_routes import address, routes
 from tests.overview.test_readyz import everything_is_there
 from tests.runs.making import make_run, make_runs
@@ -21,7 +22,6 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
 from webapp.database.engine import now
-from webapp.execution.events import STREAM
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.signs import Sign

@@ -13,11 +13,11 @@ from flask import Flask
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from beatdesk.execution.events import STREAM, Entry, Event
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.config import ConfigError, Settings
 from webapp.database.engine import now
-from webapp.execution.events import STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder import counters
 from webapp.recorder.recorder import Recorder

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from celery import Task, states
 from flask import Flask
 
+from beatdesk.execution.emitter import received_entry
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.ids import id_of_task, is_run_id, new_id
 from tests.runs.making import deliver, make_run
 from tests.support import reading
 from webapp.database.engine import now
-from webapp.execution.emitter import received_entry
-from webapp.execution.events import Entry, Event
-from webapp.execution.ids import id_of_task, is_run_id, new_id
 from webapp.extensions import celery, db
 from webapp.recorder import recording
 from webapp.run_store.models import Run

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
+from beatdesk.execution.events import Entry, Event
 from tests.runs.making import make_run, record
 from tests.support import fresh
 from webapp.database.engine import now
-from webapp.execution.events import Entry, Event
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 

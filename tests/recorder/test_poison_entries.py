@@ -13,14 +13,14 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution import pending_entries
+from beatdesk.execution.events import GROUP, STREAM, Entry, Event
 from tests.runs.making import make_run
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.execution import pending_entries
-from webapp.execution.events import GROUP, STREAM, Entry, Event
 from webapp.extensions import db
 from webapp.recorder import counters, failure_budgets, recording, rejected
 from webapp.recorder.recorder import Recorder, lag

@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.host import Delivery
 from tests.runs.making import make_run, make_runs, record
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.database.engine import create_engine, now
-from webapp.execution.events import Entry, Event
-from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.run_store import claims
 from webapp.run_store.models import Run

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from webapp.execution.events import Entry, Event
-from webapp.execution.ids import had_row, id_of_task, new_id
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.ids import had_row, id_of_task, new_id
 from webapp.recorder.task_events import NO_LITERAL, NOT_KEPT, KnownRun, Translator, literal
 
 pytestmark = pytest.mark.usefixtures("context")

@@ -68,7 +68,6 @@ def test_due_times_come_in_order_strictly_after_and_within_bounds(question: tupl
     assert len(found) <= min(6, recurrence.max_runs or 6)
 
 
-@settings(deadline=None)
 @given(questions(), st.integers(1, 4), st.integers(1, 4))
 def test_going_on_from_the_last_gives_the_longer_list(
     question: tuple[Recurrence, datetime], first: int, second: int
@@ -80,7 +79,6 @@ def test_going_on_from_the_last_gives_the_longer_list(
     assert begin + rest == whole
 
 
-@settings(deadline=None)
 @given(questions())
 def test_one_answer_however_it_is_asked(question: tuple[Recurrence, datetime]) -> None:
     recurrence, after = question
@@ -91,7 +89,6 @@ def test_one_answer_however_it_is_asked(question: tuple[Recurrence, datetime]) -
     assert timestamp == (None if due is None else due.utc.timestamp())
 
 
-@settings(deadline=None)
 @given(questions())
 def test_nothing_lies_between_a_moment_and_its_next_due_time(question: tuple[Recurrence, datetime]) -> None:
     recurrence, after = question
@@ -104,7 +101,6 @@ def test_nothing_lies_between_a_moment_and_its_next_due_time(question: tuple[Rec
         assert again.utc == due.utc
 
 
-@settings(deadline=None)
 @given(questions())
 def test_jitter_is_bounded_and_deterministic(question: tuple[Recurrence, datetime]) -> None:
     recurrence, after = question

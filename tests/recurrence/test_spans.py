@@ -28,7 +28,6 @@ def one_by_one(recurrence: Recurrence, first: int, minutes: int, most: int = 20_
     return dict(found)
 
 
-@settings(deadline=None)
 @given(questions(), st.integers(1, DAYS * 1440))
 def test_any_recurrence(question: tuple[Recurrence, datetime], minutes: int) -> None:
     recurrence, after = question
@@ -38,7 +37,7 @@ def test_any_recurrence(question: tuple[Recurrence, datetime], minutes: int) -> 
     assert dict(by_minute(recurrence, first, minutes).pairs()) == one_by_one(recurrence, first, minutes)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 10**6), st.sampled_from(ZONES))
 def test_crontabs_around_changes_of_clocks(seed: int, timezone: str) -> None:
     chance = random.Random(seed)

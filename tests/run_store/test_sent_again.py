@@ -7,11 +7,11 @@ from typing import Any
 from celery import signals
 from flask import Flask
 
+from beatdesk.execution import canvas
+from beatdesk.execution.host import Delivery
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
-from webapp.execution import canvas
-from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
 from webapp.run_store import claims, message
 from webapp.run_store.models import Run

@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from celery.app.trace import build_tracer
 
+from beatdesk.execution.events import Entry
+from beatdesk.execution.host import get_host
 from webapp.database.engine import now
-from webapp.execution.events import Entry
-from webapp.execution.host import get_host
 from webapp.extensions import celery, db
 from webapp.recorder import recording
 from webapp.run_store.models import Run

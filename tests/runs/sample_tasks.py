@@ -9,7 +9,7 @@ from typing import Any
 from celery import Task, chain, chord, group, shared_task
 from celery.utils.log import get_task_logger
 
-from webapp.execution.reporting import progress, write
+from beatdesk.execution.reporting import progress, write
 
 logger = get_task_logger(__name__)
 

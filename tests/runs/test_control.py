@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.execution.host import Delivery
 from tests.outages import away
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.messaging.beat_wakeup import CHANNEL

@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import pytest
 from flask import Flask
 
+from beatdesk.execution.events import TEXT_LIMIT, limited
 from tests.runs.making import make_run, make_runs
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.execution.events import TEXT_LIMIT, limited
 from webapp.run_store.states import RunState
 from webapp.runs.list.export import FIELDS, harmless
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
-from webapp.execution import canvas
+from beatdesk.execution import canvas
 from webapp.run_store.states import RunState
 from webapp.runs.page import family
 from webapp.runs.page.family import Branch, Group, Member, Node

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.execution.canvas import Following, Step
+from beatdesk.execution.canvas import Following, Step
 from webapp.runs.page import family, family_drawing
 from webapp.runs.page.family import Branch, Group, Member, Node
 from webapp.runs.page.family_drawing import Picture
@@ -90,7 +90,7 @@ _MEMBERS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_MEMBERS, max_size=25))
 def test_every_run_is_drawn_once(members: list[Member]) -> None:
     branches = family.tree(members)

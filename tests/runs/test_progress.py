@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution import reporting
+from beatdesk.execution.events import Entry, Event
 from tests.runs.making import make_run, record
 from tests.support import fresh, reading
 from webapp.database.engine import now
-from webapp.execution import reporting
-from webapp.execution.events import Entry, Event
 from webapp.extensions import db
 from webapp.run_store.models import Run, RunLine
 from webapp.run_store.states import RunState

@@ -14,10 +14,10 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.host import Delivery
 from tests.runs.making import make_run, make_runs
 from tests.support import reading
 from webapp.database.engine import now
-from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
 from webapp.run_store import claims
 from webapp.run_store.changes import CHANGES, read

@@ -13,6 +13,9 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.host import Delivery
+from beatdesk.secrecy import masking, sealing
 from tests.scheduler.beats import FakeTime, Rig, drive, next_hour
 from tests.secrecy.searching import places_in_database
 from tests.servers import wait_for
@@ -20,8 +23,6 @@ from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.execution.events import Entry, Event
-from webapp.execution.host import Delivery
 from webapp.extensions import celery, db
 from webapp.recorder import recording
 from webapp.run_store import claims, sending
@@ -30,7 +31,6 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control
 from webapp.runs.call.launch_form import prefilled
-from webapp.secrecy import masking, sealing
 from webapp.web.errors import Conflict
 
 CANARY = "canary-7d1f"

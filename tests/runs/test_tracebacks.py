@@ -10,7 +10,7 @@ WHOLE = """Traceback (most recent call last):
   File "/venv/lib/python3.11/site-packages/celery/app/trace.py", line 564, in trace_task
     R = retval = fun(*args, **kwargs)
                  ^^^^^^^^^^^^^^^^^^^^
-  File "/srv/webapp/execution/run_task.py", line 49, in __call__
+  File "/srv/beatdesk/execution/run_task.py", line 49, in __call__
     return self.run(*args, **kwargs)
   File "/srv/shop/orders.py", line 12, in ship
     raise ValueError("no")

@@ -9,12 +9,12 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.host import Delivery
 from tests.runs.making import make_run
 from tests.support import fresh, reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.execution.events import Entry, Event
-from webapp.execution.host import Delivery
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.overview.metrics import page

@@ -120,7 +120,7 @@ _ANY = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_ANY)
 def test_any_value_stays_within_the_limit(value: Any) -> None:
     tree = values.tree(json.dumps(value), SMALL)

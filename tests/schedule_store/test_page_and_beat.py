@@ -239,7 +239,7 @@ def _page_says(found: Stored) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(_rows(), min_size=6, max_size=6))
 def test_pages_show_what_beat_does_with_a_row(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows) as numbers:
@@ -260,7 +260,7 @@ def test_pages_show_what_beat_does_with_a_row(app: Flask, rows: list[Made]) -> N
                 assert (hold_at(found, moment, ()) is not None) == entry.policy.paused(moment.timestamp())
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(_rows(), min_size=6, max_size=6))
 def test_gathered_by_the_database_rows_say_the_same(app: Flask, rows: list[Made]) -> None:
     with _written(app, rows * 2):

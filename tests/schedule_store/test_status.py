@@ -69,7 +69,7 @@ def _standing(draw: st.DrawFn) -> Made:
     return made
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(_standing(), min_size=10, max_size=10), pauses=st.lists(st.sampled_from(PAUSES), max_size=2))
 def test_sql_and_python_agree(app: Flask, rows: list[Made], pauses: list[Pause]) -> None:
     """Where only reading the row shows that it is broken, SQL agrees once beat has noted it."""

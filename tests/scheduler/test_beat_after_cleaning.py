@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 import sqlalchemy as sa
 
+from beatdesk.execution.ids import due_run_id
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at, drive, hours
-from webapp.execution.ids import due_run_id
 from webapp.run_store.states import RunState
 from webapp.runs.retention import service
 

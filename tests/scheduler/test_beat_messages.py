@@ -15,12 +15,12 @@ from flask import Flask
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from beatdesk.secrecy.masking import Rule, conceal
 from webapp.extensions import celery
 from webapp.run_store import message
 from webapp.run_store.statements import Sendable
 from webapp.scheduler.sending import messages
 from webapp.scheduler.sending.messages import Sender
-from webapp.secrecy.masking import Rule, conceal
 
 RUN = Sendable("0b0e7d1c-6f0c-8d4e-9a55-2f9f7c1f2a10", "add", "[1, 2]", "{}", None, None, None, None)
 IN_AN_HOUR = datetime.now(UTC).replace(microsecond=123456) + timedelta(hours=1)
@@ -100,7 +100,7 @@ JSON = st.recursive(
 
 
 @given(args=st.lists(JSON, max_size=3), kwargs=st.dictionaries(st.text(), JSON, max_size=3))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_arguments(sender: Sender, redis: redis_client.Redis, args: list[Any], kwargs: dict[str, Any]) -> None:
     # A run with secrets is sealed before it is sent, and never takes the fast path.
     assume(not conceal(Rule(), args, kwargs).any)

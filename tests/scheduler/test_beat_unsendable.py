@@ -90,7 +90,7 @@ class Nameless(Task):
 
 
 def test_the_error_does_not_repeat_a_secret(beats: Rig, context: Flask) -> None:
-    from webapp.secrecy.masking import conceal
+    from beatdesk.secrecy.masking import conceal
     from webapp.task_catalogue.registry import rule_for
 
     @celery.task(name="tests.nameless", base=Nameless, shared=False)

@@ -11,6 +11,7 @@ import pytest
 import redis as redis_client
 import sqlalchemy as sa
 
+from beatdesk.secrecy.masking import Rule, conceal
 from tests.scheduler.beats import RUNS, FakeTime, Rig
 from tests.servers import wait_for
 from webapp.extensions import celery
@@ -20,7 +21,6 @@ from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.core import Core
 from webapp.scheduler.foreign.consumers import Answer, ConsumerLog
 from webapp.scheduler.foreign.settling import ACTIVE
-from webapp.secrecy.masking import Rule, conceal
 
 pytestmark = pytest.mark.each_database
 

@@ -10,9 +10,9 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.ids import due_run_id
 from tests.visitors import Visitor, number_of
 from webapp.database.engine import now
-from webapp.execution.ids import due_run_id
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.run_store import creation

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.events import Entry, Event
+from beatdesk.execution.ids import had_row
 from tests.browser.server import add_person
 from tests.runs.making import make_run
 from tests.support import reading
 from webapp.database.engine import now
-from webapp.execution.events import Entry, Event
-from webapp.execution.ids import had_row
 from webapp.extensions import db
 from webapp.identity.models import AuditEntry
 from webapp.mail.service import compose

@@ -12,14 +12,14 @@ from celery import shared_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from beatdesk.secrecy.names import is_secret
+from beatdesk.secrecy.text import MASK, hide
 from webapp.extensions import celery
 from webapp.schedule_store.definition import DEFAULTS
 from webapp.schedules.sources.formats import ImportOptions, read
 from webapp.schedules.sources.yaml_file import to_yaml
 from webapp.schedules.transfer.export import entry_of, to_json
 from webapp.schedules.validation import examine
-from webapp.secrecy.names import is_secret
-from webapp.secrecy.text import MASK, hide
 
 NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 
@@ -77,7 +77,7 @@ def containers(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(values, max_size=4) | st.dictionaries(NAMES, values, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.recursive(LEAVES, containers, max_leaves=10), max_size=3))
 def test_any_value(args: list[Any]) -> None:
     check_round_trip(args=json.loads(json.dumps(args).replace("\\ud", "\\\\ud")))

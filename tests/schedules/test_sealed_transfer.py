@@ -12,13 +12,13 @@ from celery import shared_task
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.secrecy import sealing
 from tests.visitors import Visitor
 from webapp.extensions import celery, db
 from webapp.schedules import service
 from webapp.schedules.sources.yaml_file import from_yaml
 from webapp.schedules.transfer import export
 from webapp.schedules.transfer import service as transfer
-from webapp.secrecy import sealing
 from webapp.web.errors import Invalid
 
 FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "fetch"}

@@ -146,7 +146,7 @@ def test_what_is_not_given_stays_as_it_is() -> None:
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text(), max_size=3))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=8))
 def test_junk_is_refused_or_made_sense_of_but_never_breaks(junk: dict[str, Any]) -> None:
     examined = examine({**LEGAL, **junk}, NOW)

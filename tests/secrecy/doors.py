@@ -11,9 +11,9 @@ import redis as redis_client
 from celery import shared_task
 from flask.testing import FlaskCliRunner
 
+from beatdesk.secrecy import sealing
 from tests.visitors import Visitor
 from webapp.extensions import celery
-from webapp.secrecy import sealing
 
 CANARY = "canary-41b7"
 VAULT, ECHO = "vault.open", "vault.echo"

@@ -15,6 +15,9 @@ from celery import signature
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.execution.canvas import options_of
+from beatdesk.secrecy import sealing
+from beatdesk.secrecy.masking import conceal, rule_of
 from tests.scheduler.beats import FakeTime, Rig, drive, next_hour
 from tests.secrecy import doors
 from tests.secrecy.doors import CALL, CANARY, ECHO, SHOWN, VAULT, WHEN, calls_sent, sealed_as_before
@@ -23,7 +26,6 @@ from tests.servers import wait_for
 from tests.support import reading
 from tests.visitors import Visitor
 from webapp.database.engine import now
-from webapp.execution.canvas import options_of
 from webapp.extensions import celery, db
 from webapp.run_store import sending
 from webapp.run_store.models import Run
@@ -32,8 +34,6 @@ from webapp.runs import control
 from webapp.schedule_store import secret_arguments, stored
 from webapp.schedule_store.rows import select_schedules
 from webapp.schedules import service
-from webapp.secrecy import sealing
-from webapp.secrecy.masking import conceal, rule_of
 
 
 @pytest.fixture(autouse=True)

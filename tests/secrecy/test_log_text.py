@@ -17,11 +17,11 @@ from celery.utils.log import ColorFormatter
 from flask import Flask
 from flask.logging import default_handler
 
+from beatdesk.encoding import without_controls
+from beatdesk.secrecy.log_text import escape_in
 from tests.launcher.project import Project
 from tests.runs.making import make_run
 from tests.servers import free_port, wait_for
-from webapp.encoding import without_controls
-from webapp.secrecy.log_text import escape_in
 
 FORGED = "[2026-11-26 08:00:00,000: ERROR/MainProcess] forged"
 # A newline of each kind; colours, titles and links; what turns text around.

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.secrecy import executing, sealing
+from beatdesk.secrecy import executing, sealing
+from beatdesk.secrecy.masking import Rule, call_of, conceal, masked, rule_of, value_without, without
+from beatdesk.secrecy.text import MASK
 from webapp.secrecy.masked_input import Input, Refused
-from webapp.secrecy.masking import Rule, call_of, conceal, masked, rule_of, value_without, without
 from webapp.secrecy.rows import open_call, seal_call
-from webapp.secrecy.text import MASK
 
 CANARY = "canary-5f3a'é\"<"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.secrecy.names import is_secret
+from beatdesk.secrecy.names import is_secret
 
 SECRET = """
     password PASSWORD db_password dbpassword userPassword password2 old-password passwd passphrase pass_phrase

@@ -8,8 +8,8 @@ from base64 import b64encode
 
 import pytest
 
-from webapp.secrecy.masking import Rule, conceal
-from webapp.secrecy.text import MASK, hide
+from beatdesk.secrecy.masking import Rule, conceal
+from beatdesk.secrecy.text import MASK, hide
 
 C = "canary-9c4e"
 BASIC = b64encode(f"u:{C}".encode()).decode()

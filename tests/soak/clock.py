@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import sqlalchemy as sa
 
+from beatdesk.execution.host import Delivery
 from tests.scheduler.beats import RUNS, FakeTime, Rig, at
 from tests.servers import wait_for
 from tests.soak.measure import Measure
 from webapp.database.engine import database_now, now
-from webapp.execution.host import Delivery
 from webapp.run_store import statements
 from webapp.run_store.claims import Verdict, claim
 

@@ -17,11 +17,11 @@ from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import AnyConverter, NumberConverter
 
+from beatdesk.encoding import decode_json
 from tests.runs.making import make_run
 from tests.soak.measure import Measure
 from tests.visitors import Visitor
 from webapp.database.engine import Base
-from webapp.encoding import decode_json
 from webapp.extensions import db
 from webapp.run_store.states import RunState
 from webapp.schedules import service

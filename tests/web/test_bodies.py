@@ -140,7 +140,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.data())
 @pytest.mark.parametrize("body", list(bodies()))
 def test_junk_is_read_or_refused_with_sentences(context: Flask, body: type[Body], data: st.DataObject) -> None:

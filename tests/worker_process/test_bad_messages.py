@@ -15,13 +15,13 @@ import redis as redis_client
 import sqlalchemy as sa
 from flask import Flask
 
+from beatdesk.execution.ids import id_of_task, new_id
 from tests import processes
 from tests.rabbitmq import rabbitmq, url
 from tests.runs.making import make_run
 from tests.servers import wait_for
 from tests.support import fresh, reading
 from webapp.config import Settings
-from webapp.execution.ids import id_of_task, new_id
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.models import Run

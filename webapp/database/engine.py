@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy_celery_beat.session import ModelBase
 
+from beatdesk.encoding import NAME_LENGTH, encodable, shortened
 from webapp.database import postgresql
-from webapp.encoding import NAME_LENGTH, encodable, shortened
 
 # The library puts its tables into a schema of this name; mapping it to None keeps all tables in the default one.
 SCHEMA_MAP: dict[str, str | None] = {"celery_schema": None}

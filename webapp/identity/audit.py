@@ -11,10 +11,10 @@ from flask import has_request_context, request
 from flask_security import current_user
 from sqlalchemy.orm import Session
 
+from beatdesk.secrecy.masking import masked_value
 from webapp.database.engine import now
 from webapp.database.text_search import mentions
 from webapp.identity.models import AuditEntry, User
-from webapp.secrecy.masking import masked_value
 
 
 def record(  # noqa: PLR0917  # the order is that of a sentence: action, what, before, after

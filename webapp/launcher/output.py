@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
-from webapp.encoding import one_line
+from beatdesk.encoding import one_line
 
 LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL|FATAL)\b")
 SHOWN_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import sqlalchemy as sa
 
+from beatdesk.encoding import one_line
 from webapp.config import ConfigError
-from webapp.encoding import one_line
 
 # Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
 NOT_LOADED = 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
-from webapp.encoding import encodable
+from beatdesk.encoding import encodable
 from webapp.mail.message import check_text
 
 # Values of the shared layout. An `unsubscribe_url` of None leaves the link out, for mails that cannot be unsubscribed.

@@ -9,16 +9,16 @@ from typing import Any
 from celery import signals
 from flask import Flask
 
+from beatdesk.secrecy.log_text import escape_in
 from webapp.config import ConfigError, Settings
 from webapp.extensions import celery
 from webapp.messaging import installation
 from webapp.messaging.celery_config import SERIALIZER, celery_settings
 from webapp.messaging.producers import connect, drop
 from webapp.messaging.time_limits import DefaultLimits
-from webapp.secrecy.log_text import escape_in
 
 # Instead of Celery's own.
-BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.execution.result_backend:Results")
+BACKENDS = dict.fromkeys(("redis", "rediss"), "webapp.messaging.result_backend:Results")
 
 
 def init_celery(app: Flask, settings: Settings) -> None:
@@ -40,9 +40,9 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.worker_process.children",
         "webapp.worker_process.consumption",
         "webapp.worker_process.host",
-        "webapp.execution.main_process",
-        "webapp.execution.task_output",
-        "webapp.execution.publishing",
+        "beatdesk.execution.main_process",
+        "beatdesk.execution.task_output",
+        "beatdesk.execution.publishing",
         *settings.task_modules,
     )
     celery.loader.import_task_module = partial(_import_task_module, frozenset(settings.task_modules))

@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu import Queue
 
-from webapp.execution.message import UNDELIVERED_HEADER
+from beatdesk.execution.message import UNDELIVERED_HEADER
 from webapp.messaging.producers import (
     BROKER_ERRORS,
     ConnectionLost,

@@ -8,11 +8,11 @@ import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
+from beatdesk.encoding import one_line
 from webapp.accounts import tokens
 from webapp.accounts.service import by_email
 from webapp.config import Settings
 from webapp.database.engine import now
-from webapp.encoding import one_line
 from webapp.extensions import db
 from webapp.identity.addresses import normal_email
 from webapp.identity.models import ApiToken, User

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.execution.events import Entry, Event
+from beatdesk.execution.events import Entry, Event
 
 KEY = "beatdesk:tally:{worker}"
 RETENTION_SECONDS = 86_400

@@ -35,11 +35,11 @@ from celery.events.event import get_exchange
 from redis.exceptions import LockError
 from redis.lock import Lock
 
+from beatdesk.execution.events import STREAM, STREAM_LENGTH
+from beatdesk.execution.ids import external_id, id_of_task
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.database.reads import reading
-from webapp.execution.events import STREAM, STREAM_LENGTH
-from webapp.execution.ids import external_id, id_of_task
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_LOST_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from webapp.encoding import NAME_LENGTH, shortened
-from webapp.execution.events import MAX_INTEGER
+from beatdesk.encoding import NAME_LENGTH, shortened
+from beatdesk.execution.events import MAX_INTEGER
 from webapp.liveness import FORGOTTEN_AFTER
 from webapp.recorder.task_events import TaskEvent
 from webapp.run_store.observed_workers import Gap, Seen

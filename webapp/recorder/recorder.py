@@ -16,8 +16,8 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
+from beatdesk.execution.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
 from webapp.database.engine import now
-from webapp.execution.events import GROUP, ONLY_DETAILS, STREAM, Entry, Unrecordable
 from webapp.liveness import RECORDER_GONE_AFTER, RECORDER_HEARTBEAT, RECORDER_LOST_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import wake

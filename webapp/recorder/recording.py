@@ -13,10 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement
-from webapp.database.engine import is_about_values
-from webapp.encoding import encodable
-from webapp.execution.events import (
+from beatdesk.encoding import encodable
+from beatdesk.execution.events import (
     ID_LENGTH,
     Entry,
     Event,
@@ -26,7 +24,9 @@ from webapp.execution.events import (
     recordable_integer,
     recordable_moment,
 )
-from webapp.execution.ids import external_id, repeated_id
+from beatdesk.execution.ids import external_id, repeated_id
+from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement
+from webapp.database.engine import is_about_values
 from webapp.recorder import failure_budgets, transitions
 from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.models import Run

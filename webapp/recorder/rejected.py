@@ -13,9 +13,9 @@ from typing import Any
 
 import redis
 
-from webapp.encoding import decode_json, shortened
-from webapp.execution.events import ID_LENGTH
-from webapp.secrecy.masking import masked
+from beatdesk.encoding import decode_json, shortened
+from beatdesk.execution.events import ID_LENGTH
+from beatdesk.secrecy.masking import masked
 
 REJECTED = "beatdesk:rejected"
 # How many of the newest entries are kept, and how much of each.

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from webapp.encoding import encodable_value
-from webapp.execution.events import MAX_INTEGER, TEXT_LIMIT, YEARS, Entry, Event, Unrecordable, recordable_moment
-from webapp.execution.ids import had_row, id_of_task, repeated_id
+from beatdesk.encoding import encodable_value
+from beatdesk.execution.events import MAX_INTEGER, TEXT_LIMIT, YEARS, Entry, Event, Unrecordable, recordable_moment
+from beatdesk.execution.ids import had_row, id_of_task, repeated_id
+from beatdesk.secrecy.masking import Rule, conceal, masked, value_without, without
+from beatdesk.secrecy.text import hide
 from webapp.run_store.states import Origin
-from webapp.secrecy.masking import Rule, conceal, masked, value_without, without
-from webapp.secrecy.text import hide
 from webapp.task_catalogue.registry import rule_for
 
 MAX_REMEMBERED = 100_000

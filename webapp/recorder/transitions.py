@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from beatdesk.execution.events import Entry, Event, limited
 from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
-from webapp.execution.events import Entry, Event, limited
 from webapp.run_store.states import ENDED, UNSETTLED, WAITING, RunState, in_sql
 
 # In the order in which they are applied within a batch. The claim itself writes "started".

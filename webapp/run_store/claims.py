@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from beatdesk.execution.canvas import replaced_by
+from beatdesk.execution.host import Delivery
+from beatdesk.execution.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.database.dialects import DriverStatement
 from webapp.database.engine import database_now
-from webapp.execution.canvas import replaced_by
-from webapp.execution.host import Delivery
-from webapp.execution.ids import external_id, had_row, id_of_task, repeated_id
 from webapp.liveness import CLAIM_TIMEOUT
 from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.models import Run

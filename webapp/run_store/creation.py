@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
+from beatdesk.encoding import NAME_LENGTH
+from beatdesk.execution.ids import new_id
+from beatdesk.secrecy.masking import conceal
 from webapp.database.dialects import MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.database.engine import Name, UtcDateTime, now
-from webapp.encoding import NAME_LENGTH
-from webapp.execution.ids import new_id
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
-from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 
 AnySession = Session | scoped_session[Any]

@@ -13,17 +13,17 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import denied_join_result
 from kombu.exceptions import OperationalError
 
-from webapp.execution.canvas import OPTION_NAMES, replacement_of
-from webapp.execution.ids import had_row
-from webapp.execution.message import RUN_HEADER
+from beatdesk.execution.canvas import OPTION_NAMES, replacement_of
+from beatdesk.execution.ids import had_row
+from beatdesk.execution.message import RUN_HEADER
+from beatdesk.secrecy.embedded import opened
+from beatdesk.secrecy.masking import call_of
+from beatdesk.secrecy.sealing import Unopenable
+from beatdesk.secrecy.text import SEALED, hide
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, describe_error
 from webapp.run_store.models import Run
 from webapp.run_store.observed import Observed
 from webapp.run_store.statements import Sendable
-from webapp.secrecy.embedded import opened
-from webapp.secrecy.masking import call_of
-from webapp.secrecy.sealing import Unopenable
-from webapp.secrecy.text import SEALED, hide
 from webapp.task_catalogue.registry import registered_task
 
 logger = logging.getLogger(__name__)

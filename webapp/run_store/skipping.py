@@ -9,8 +9,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from beatdesk.execution.ids import due_run_id
 from webapp.database.dialects import Many, one_of
-from webapp.execution.ids import due_run_id
 from webapp.extensions import db
 from webapp.run_store.creation import NewRun, insert
 from webapp.run_store.models import Run

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from beatdesk.execution.canvas import REPLACEMENT
 from webapp.database.dialects import Many, many, one_of
 from webapp.database.engine import UtcDateTime, database_now
-from webapp.execution.canvas import REPLACEMENT
 from webapp.liveness import CLAIM_TIMEOUT, WORKER_LOST_AFTER
 from webapp.run_store.models import Run
 from webapp.run_store.states import IDLE, UNENDED, RunState, in_sql

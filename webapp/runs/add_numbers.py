@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from flask_security import current_user
 from pydantic import BeforeValidator
 
-from webapp.encoding import decode_json
+from beatdesk.encoding import decode_json
 from webapp.run_store.models import Run
 from webapp.run_store.states import WAITING, RunState
 from webapp.runs import control, service

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
 
-from webapp.encoding import decode_json, one_line, without_controls
+from beatdesk.encoding import decode_json, one_line, without_controls
 from webapp.extensions import celery, db
 from webapp.recorder import event_reader
 from webapp.recorder import recorder as recording_process

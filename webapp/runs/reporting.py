@@ -1,7 +1,7 @@
-"""The former name of `webapp.execution.reporting`, for tasks that import it from here; goes with the next release."""
+"""The former name of `beatdesk.execution.reporting`, for tasks that import it from here; goes with the next release."""
 
 from __future__ import annotations
 
-from webapp.execution.reporting import log, progress
+from beatdesk.execution.reporting import log, progress
 
 __all__ = ["log", "progress"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.encoding import parse_json, strict_json_value
+from beatdesk.encoding import parse_json, strict_json_value
+from beatdesk.secrecy.masking import masked
 from webapp.run_store.models import Run
-from webapp.secrecy.masking import masked
 
 # Columns of JSON text.
 JSON_COLUMNS = frozenset({"args", "kwargs", "result", "options"})

@@ -7,6 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from beatdesk.secrecy import masking
+from beatdesk.secrecy.masking import Concealed, conceal
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.database.engine import now
 from webapp.database.reads import reading
 from webapp.extensions import db
@@ -19,10 +22,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import RunState
 from webapp.runs.call.arguments import call_faults
-from webapp.secrecy import masking
 from webapp.secrecy.masked_input import Input, Refused
-from webapp.secrecy.masking import Concealed, conceal
-from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.web.errors import Conflict, Invalid, NotFound
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from beatdesk.secrecy.embedded import sealed
+from beatdesk.secrecy.masking import Rule as Secrets
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.database.moments import seconds, utc
 from webapp.queue_names import target_refusal
 from webapp.recurrence import (
@@ -28,10 +31,7 @@ from webapp.schedule_store.entries import Entry, Policy, Target
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.schedule_store.pauses import pause_text, read_tags
 from webapp.schedule_store.rows import KINDS, Row, policy_columns, rule_columns, target_columns
-from webapp.secrecy.embedded import sealed
-from webapp.secrecy.masking import Rule as Secrets
 from webapp.secrecy.rows import open_call
-from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.task_names import is_internal
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 0, 9

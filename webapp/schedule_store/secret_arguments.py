@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from beatdesk.secrecy.masking import Concealed
+from beatdesk.secrecy.sealing import VERSION, Unopenable
 from webapp.secrecy import rows
-from webapp.secrecy.masking import Concealed
-from webapp.secrecy.sealing import VERSION, Unopenable
 from webapp.task_catalogue.registry import rule_for
 
 Snapshot = Mapping[str, Any]

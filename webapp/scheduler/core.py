@@ -19,6 +19,7 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
+from beatdesk.secrecy.masking import rule_of
 from webapp.database.dialects import is_sqlite
 from webapp.database.moments import moment
 from webapp.database.postgresql import trusted_for
@@ -38,7 +39,6 @@ from webapp.scheduler.presence import Presence
 from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.resuming import Resuming
 from webapp.scheduler.sending.publisher import Publisher
-from webapp.secrecy.masking import rule_of
 from webapp.task_catalogue.registry import announced
 
 logger = get_logger(__name__)

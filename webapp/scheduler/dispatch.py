@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from beatdesk.execution.ids import due_run_id
 from webapp.database.moments import moment
-from webapp.execution.ids import due_run_id
 from webapp.run_store.creation import FIRE_MISSED, NewRun, insert
 from webapp.run_store.statements import Sendable
 from webapp.run_store.states import Origin, RunState

@@ -32,6 +32,9 @@ from celery.utils.log import get_logger
 from sqlalchemy.orm import Session
 from sqlalchemy_celery_beat.clockedschedule import clocked
 
+from beatdesk.secrecy.masking import Rule as Secrets
+from beatdesk.secrecy.masking import rule_of
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.database.engine import now
 from webapp.database.moments import moment, seconds
 from webapp.schedule_store import stored
@@ -40,10 +43,7 @@ from webapp.schedule_store.rows import DETAILS, KINDS, SCHEDULES, TASKS, Row
 from webapp.schedule_store.stored import Stored
 from webapp.schedule_store.writing import Writer
 from webapp.scheduler.leader import Lease
-from webapp.secrecy.masking import Rule as Secrets
-from webapp.secrecy.masking import rule_of
 from webapp.secrecy.rows import open_call, seal_call
-from webapp.secrecy.sealing import Unopenable
 
 logger = get_logger(__name__)
 

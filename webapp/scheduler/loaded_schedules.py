@@ -10,6 +10,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from celery.utils.log import get_logger
 
+from beatdesk.secrecy.masking import Rule
 from webapp.database.moments import seconds
 from webapp.database.reads import reading
 from webapp.schedule_store.entries import Entry
@@ -20,7 +21,6 @@ from webapp.schedule_store.rows import Row, all_rows, changed_rows, changes_sinc
 from webapp.scheduler import progress
 from webapp.scheduler.agenda import Agenda
 from webapp.scheduler.progress import Finished, Kept, Note
-from webapp.secrecy.masking import Rule
 
 logger = get_logger(__name__)
 

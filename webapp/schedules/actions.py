@@ -9,6 +9,9 @@ from typing import Any
 
 from flask_security import current_user
 
+from beatdesk.secrecy.embedded import sealed
+from beatdesk.secrecy.masking import Concealed
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import audit
@@ -27,10 +30,7 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import service
 from webapp.schedules.bodies import OtherArguments
 from webapp.schedules.validation import with_call
-from webapp.secrecy.embedded import sealed
 from webapp.secrecy.masked_input import Input, Refused
-from webapp.secrecy.masking import Concealed
-from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import rule_for
 from webapp.web.bodies import read_values
 from webapp.web.errors import Conflict, Invalid

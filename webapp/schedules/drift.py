@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, RULE_FIELDS, TARGETS, Kind, iso
 from webapp.schedule_store.rows import KINDS
 from webapp.schedule_store.secret_arguments import opened, shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.history import Change
-from webapp.secrecy.sealing import Unopenable
 
 # The fields that code can define. The others (policies, tags, description) belong to admins.
 PLAIN = ("task", "args", "kwargs", "queue", *TARGETS, "priority", "expire_seconds", "enabled")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from beatdesk.secrecy.masking import Concealed
+from beatdesk.secrecy.sealing import Unopenable
 from webapp.queue_names import target_refusal
 from webapp.recurrence import Crontab, OneTime, Recurrence, RecurrenceError, Rule, validate_recurrence
 from webapp.recurrence.zones import zone
@@ -21,9 +23,7 @@ from webapp.schedule_store.definition import DEFAULTS, FIELDS, TARGETS, Definiti
 from webapp.schedules.bodies import ScheduleBody
 from webapp.schedules.rule_fields import read_rule, sentence
 from webapp.secrecy.masked_input import Fault, Input, Refused
-from webapp.secrecy.masking import Concealed
 from webapp.secrecy.rows import ALL_VERSIONS, seal_call
-from webapp.secrecy.sealing import Unopenable
 from webapp.task_catalogue.registry import find_task, is_unknown, rule_for
 from webapp.web.bodies import read_values
 from webapp.web.errors import Invalid

@@ -8,11 +8,10 @@ from celery.app.amqp import AMQP
 from celery.backends.redis import RedisBackend
 from celery.utils.saferepr import saferepr
 
-from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, conceal, masked_value, rule_of, value_without, without
-from webapp.secrecy.rows import looks_sealed
-from webapp.secrecy.sealing import seal, unseal
-from webapp.secrecy.text import MASK, SEALED, hide
+from beatdesk.secrecy import executing
+from beatdesk.secrecy.masking import Concealed, conceal, masked_value, rule_of, value_without, without
+from beatdesk.secrecy.sealing import looks_sealed, seal, unseal
+from beatdesk.secrecy.text import MASK, SEALED, hide
 
 # The context for which parts of a chord are sealed, and the length of the list in which Celery stores each.
 CHORD = "chord"

@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.secrecy.masking import Concealed, Rule, has_mask, is_blank, parts
-from webapp.secrecy.rows import looks_sealed, open_value
-from webapp.secrecy.sealing import FIRST_VERSION, Unopenable, version_of
-from webapp.secrecy.text import MASK, SEALED, hide
+from beatdesk.secrecy.masking import Concealed, Rule, has_mask, is_blank, parts
+from beatdesk.secrecy.sealing import FIRST_VERSION, Unopenable, looks_sealed, version_of
+from beatdesk.secrecy.text import MASK, SEALED, hide
+from webapp.secrecy.rows import open_value
 
 # In the place of a typed secret, where a form is shown again.
 FORGOTTEN = f"{MASK} type it again"

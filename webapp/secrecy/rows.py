@@ -10,18 +10,22 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from webapp.secrecy.masking import NAMES_ONLY, Concealed, Opened, Rule, conceal, is_blank, masked_value, walk_call
-from webapp.secrecy.sealing import FIRST_VERSION, VERSION, Unopenable, seal, unseal, version_of
-from webapp.secrecy.text import SEALED, hide
+from beatdesk.secrecy.masking import NAMES_ONLY, Concealed, Opened, Rule, conceal, is_blank, masked_value, walk_call
+from beatdesk.secrecy.sealing import (
+    FIRST_VERSION,
+    VERSION,
+    Unopenable,
+    looks_sealed,
+    needs_sealing,
+    seal,
+    unseal,
+    version_of,
+)
+from beatdesk.secrecy.text import SEALED
 
 SCHEDULE = "schedule"
 ALL_VERSIONS = (FIRST_VERSION, VERSION)
 Call = tuple[Sequence[Any], Mapping[str, Any]]
-
-
-def looks_sealed(value: Any) -> bool:
-    """Whether a value is text in the form of sealed text."""
-    return isinstance(value, str) and value.startswith(SEALED) and bool(version_of(value.removeprefix(SEALED)))
 
 
 def open_value(task: str, value: str, hidden: int, place: tuple[Any, ...]) -> Opened:
@@ -85,11 +89,6 @@ def seal_call(  # noqa: PLR0917  # a call, and the one before it
         return value if is_blank(value) else SEALED + seal(json.dumps(value), SCHEDULE, task, *place)
 
     return walk_call(rule, args, kwargs, sealed)
-
-
-def needs_sealing(value: Any, hidden: int) -> bool:
-    """Whether a value is secret, contains a secret, or looks sealed."""
-    return bool(hidden) or (isinstance(value, str) and (looks_sealed(value) or hide(value) != value))
 
 
 def _at(value: Any, place: tuple[Any, ...]) -> Any:

@@ -19,9 +19,9 @@ from typing import Any
 
 from celery import Celery, signals
 
+from beatdesk.secrecy.masking import Rule, rule_of
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
-from webapp.secrecy.masking import Rule, rule_of
 from webapp.task_catalogue.announced import Announced, AnnouncedTasks
 from webapp.task_catalogue.task_names import is_internal
 

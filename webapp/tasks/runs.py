@@ -6,8 +6,8 @@ from typing import Any
 
 from celery import shared_task
 
+from beatdesk.execution.reporting import progress
 from webapp.database.engine import now
-from webapp.execution.reporting import progress
 from webapp.runs.retention import service
 
 

@@ -14,7 +14,7 @@ from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core import ErrorDetails
 
-from webapp.encoding import encodable_value
+from beatdesk.encoding import encodable_value
 from webapp.web.errors import Invalid
 from webapp.web.parameters import submitted
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import request
 from werkzeug.routing import IntegerConverter, Map
 
-from webapp.encoding import encodable_value
+from beatdesk.encoding import encodable_value
 from webapp.web.errors import Invalid
 
 LONGEST_TEXT = 200

@@ -9,7 +9,7 @@ from typing import Any, cast
 from flask import Response, g, jsonify, make_response, redirect, render_template, request
 from htmx_flask.requests import HtmxHeaders
 
-from webapp.encoding import encodable_bytes
+from beatdesk.encoding import encodable_bytes
 
 # What differs at each rendering without being a change: the CSRF token and the key of a form, and relative times such
 # as "3 s ago", which the browser updates by itself.

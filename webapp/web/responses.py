@@ -8,7 +8,7 @@ from typing import Any
 import flask
 from flask.json.provider import DefaultJSONProvider
 
-from webapp.encoding import decode_json, encodable_bytes, encodable_json, strict_json_value
+from beatdesk.encoding import decode_json, encodable_bytes, encodable_json, strict_json_value
 
 
 class Response(flask.Response):

@@ -12,10 +12,10 @@ from flask import Flask, current_app, g, has_request_context, request, url_for
 from flask_security import current_user
 from jinja2.filters import do_urlencode
 
+from beatdesk.encoding import encodable
+from beatdesk.secrecy.masking import masked
 from webapp.database import engine
-from webapp.encoding import encodable
 from webapp.recurrence.zone_search import find_zone
-from webapp.secrecy.masking import masked
 from webapp.task_catalogue.registry import is_unknown
 from webapp.web import formats
 from webapp.web.access import Permission, may

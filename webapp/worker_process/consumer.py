@@ -23,10 +23,10 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from webapp.execution.emitter import Subject, append_received, emit
-from webapp.execution.events import MAX_INTEGER, Event
-from webapp.execution.ids import had_row
-from webapp.execution.message import run_of_message
+from beatdesk.execution.emitter import Subject, append_received, emit
+from beatdesk.execution.events import MAX_INTEGER, Event
+from beatdesk.execution.ids import had_row
+from beatdesk.execution.message import run_of_message
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.redis_transport import GuardedChannel
 from webapp.worker_process import discards

@@ -13,10 +13,10 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 from flask import Flask
 
+from beatdesk.execution import pending_entries, publishing, run_task
+from beatdesk.execution.events import Entry
+from beatdesk.execution.host import Delivery, Host
 from webapp.database.engine import now
-from webapp.execution import pending_entries, publishing, run_task
-from webapp.execution.events import Entry
-from webapp.execution.host import Delivery, Host
 from webapp.extensions import celery, db
 from webapp.messaging import broker
 from webapp.recorder import recording

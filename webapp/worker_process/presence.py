@@ -19,8 +19,8 @@ from celery import signals
 from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
+from beatdesk.encoding import NAME_LENGTH, encodable, shortened
 from webapp.database.engine import database_now, now
-from webapp.encoding import NAME_LENGTH, encodable, shortened
 from webapp.extensions import celery, db
 from webapp.liveness import WORKER_HEARTBEAT
 from webapp.messaging import broker, installation

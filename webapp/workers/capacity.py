@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from webapp.encoding import parse_json
+from beatdesk.encoding import parse_json
 from webapp.extensions import db
 from webapp.run_store.worker_models import Worker
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from webapp.encoding import parse_json
+from beatdesk.encoding import parse_json
 from webapp.extensions import db
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER
 from webapp.messaging import broker

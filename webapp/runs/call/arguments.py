@@ -23,10 +23,10 @@ from uuid import UUID
 
 from kombu.utils import json as kombu_json
 
-from webapp.encoding import decode_json, shortened
+from beatdesk.encoding import decode_json, shortened
+from beatdesk.secrecy.masking import Opened, masked_value
+from beatdesk.secrecy.text import MASK, is_concealed
 from webapp.runs.call.numbers import number, whole
-from webapp.secrecy.masking import Opened, masked_value
-from webapp.secrecy.text import MASK, is_concealed
 from webapp.task_catalogue.registry import KnownTask
 
 _KINDS: dict[Any, str] = {

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from beatdesk.secrecy.masking import Rule, walk, walk_call
+from beatdesk.secrecy.names import is_secret
+from beatdesk.secrecy.text import MASK, hide
 from webapp.runs.call.arguments import Argument, argument, read_argument, read_json, written
 from webapp.secrecy.masked_input import FORGOTTEN, forget
-from webapp.secrecy.masking import Rule, walk, walk_call
-from webapp.secrecy.names import is_secret
-from webapp.secrecy.text import MASK, hide
 from webapp.task_catalogue.registry import KnownTask, find_task
 from webapp.web.errors import Invalid
 

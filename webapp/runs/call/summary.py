@@ -6,9 +6,9 @@ import inspect
 import json
 from typing import Any
 
-from webapp.secrecy.masking import masked_value
-from webapp.secrecy.names import is_secret
-from webapp.secrecy.text import MASK
+from beatdesk.secrecy.masking import masked_value
+from beatdesk.secrecy.names import is_secret
+from beatdesk.secrecy.text import MASK
 from webapp.task_catalogue.registry import KnownTask
 
 LINE = 90

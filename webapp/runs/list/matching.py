@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from webapp.encoding import parse_json
+from beatdesk.encoding import parse_json
 from webapp.task_catalogue.registry import known_tasks
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from webapp.execution.canvas import NOTHING_FOLLOWS, Following, Step
+from beatdesk.execution.canvas import NOTHING_FOLLOWS, Following, Step
 from webapp.run_store.states import ENDED, RunState
 
 MAX_DRAWN_RUNS = 60

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.execution import canvas
+from beatdesk.execution import canvas
 from webapp.extensions import db
 from webapp.run_store.models import Run
 from webapp.run_store.states import UNENDED

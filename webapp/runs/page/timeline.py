@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from webapp.encoding import shortened
+from beatdesk.encoding import shortened
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
 from webapp.run_store.states import Origin, RunState

@@ -11,8 +11,8 @@ _OTHERS = (
     "dist-packages",
     "/lib/python",
     "<frozen ",
-    "webapp/execution/run_task.py",
-    "webapp/execution/tracing.py",
+    "beatdesk/execution/run_task.py",
+    "beatdesk/execution/tracing.py",
     # The former paths of these two, for older tracebacks.
     "webapp/runs/execution.py",
     "webapp/runs/tracing.py",

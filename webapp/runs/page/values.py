@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from typing import Any
 
+from beatdesk.secrecy.names import is_secret
+from beatdesk.secrecy.text import MASK
 from webapp.runs.call.summary import unwrapped
-from webapp.secrecy.names import is_secret
-from webapp.secrecy.text import MASK
 
 # Values nested deeper are left out; the limits of the JSON parser and of browsers are not far below.
 MAX_DEPTH = 150

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from celery import Celery
 
+from beatdesk.encoding import NAME_LENGTH
 from webapp.database import dialects
 from webapp.database.engine import database_now
-from webapp.encoding import NAME_LENGTH
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
 from webapp.messaging.celery_config import SHARED_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker

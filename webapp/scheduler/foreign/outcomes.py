@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from celery import Celery, states
 
-from webapp.encoding import NAME_LENGTH
-from webapp.execution.events import Entry, Event
+from beatdesk.encoding import NAME_LENGTH
+from beatdesk.execution.events import Entry, Event
+from beatdesk.secrecy import masking
+from beatdesk.secrecy.sealing import Unopenable
+from beatdesk.secrecy.text import hide
 from webapp.run_store.observed import Observed
-from webapp.secrecy import masking
-from webapp.secrecy.sealing import Unopenable
-from webapp.secrecy.text import hide
 
 logger = logging.getLogger(__name__)
 

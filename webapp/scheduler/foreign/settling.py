@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from celery import Celery
 from celery.utils.log import get_logger
 
+from beatdesk.execution.events import Event
 from webapp.database.moments import moment
 from webapp.database.reads import reading
-from webapp.execution.events import Event
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
 from webapp.recorder import failure_budgets, recording
 from webapp.run_store import observed, promise, statements

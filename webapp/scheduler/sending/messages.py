@@ -11,8 +11,8 @@ from celery import Celery
 from celery.utils.log import get_logger
 from redis.exceptions import ResponseError
 
+from beatdesk.execution.ids import had_row
 from webapp.database.engine import now
-from webapp.execution.ids import had_row
 from webapp.messaging import installation
 from webapp.messaging.delivery import Undeliverable
 from webapp.messaging.producers import (

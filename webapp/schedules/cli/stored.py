@@ -8,8 +8,8 @@ from typing import Any
 import click
 from flask.cli import AppGroup, with_appcontext
 
+from beatdesk.encoding import one_line, strict_json_value, without_controls
 from webapp.database.engine import now
-from webapp.encoding import one_line, strict_json_value, without_controls
 from webapp.extensions import db
 from webapp.recurrence import Recurrence
 from webapp.schedule_store import stored

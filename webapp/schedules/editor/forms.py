@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from beatdesk.secrecy.masking import masked_value
 from webapp.recurrence import PERIODS, SOLAR_EVENTS, Crontab
 from webapp.recurrence.cron_words import crontab_words
 from webapp.recurrence.words import duration_text
@@ -22,7 +23,6 @@ from webapp.schedule_store.definition import DEFAULTS, FIELDS, KIND_WORDS, MOMEN
 from webapp.schedule_store.models import Misfire, Overlap
 from webapp.scheduler.plan import TOLERANCE
 from webapp.schedules.fields import moment_text
-from webapp.secrecy.masking import masked_value
 from webapp.web.formats import plural
 
 _BARS = {state.value: f'<i class="bar bar-{state.value}"></i>' for state in RunState}

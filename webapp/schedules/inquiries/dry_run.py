@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from beatdesk.secrecy.masking import conceal
 from webapp.messaging import broker
 from webapp.messaging.producers import Unsendable
 from webapp.queue_names import target_refusal
@@ -15,7 +16,6 @@ from webapp.run_store.message import Destination
 from webapp.runs.call.arguments import call_faults
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.actions import message_options
-from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import find_task, rule_for
 from webapp.workers import service as workers
 

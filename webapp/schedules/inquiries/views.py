@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, request
 
+from beatdesk.secrecy.masking import conceal
 from webapp.database.engine import now
 from webapp.recurrence.zones import zone
 from webapp.runs.call import forms
@@ -20,7 +21,6 @@ from webapp.schedules.editor.form_responses import run_form
 from webapp.schedules.inquiries import diagnosis, rehearsal
 from webapp.schedules.inquiries.dry_run import dry_run
 from webapp.schedules.inquiries.rehearsal_export import rehearsal_csv, rehearsal_values
-from webapp.secrecy.masking import conceal
 from webapp.task_catalogue.registry import rule_for
 from webapp.web.access import Permission, access
 from webapp.web.errors import Invalid

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from webapp.encoding import decode_json
+from beatdesk.encoding import decode_json
 from webapp.recurrence.cron_words import number_ranges
 from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.fields import parse_field

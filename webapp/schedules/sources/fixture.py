@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from webapp.encoding import STRICT_NUMBERS
+from beatdesk.encoding import STRICT_NUMBERS
 from webapp.schedules.sources.given import Given, refuse
 from webapp.schedules.sources.yaml_file import read_list
 

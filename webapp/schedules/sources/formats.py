@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from webapp.encoding import encodable_value
+from beatdesk.encoding import encodable_value
 from webapp.schedules import fields
 from webapp.schedules.sources.crontab_file import from_crontab, looks_like_crontab
 from webapp.schedules.sources.dumpdata import from_dumpdata, looks_like_dumpdata

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from webapp.encoding import MAX_JSON_DEPTH
+from beatdesk.encoding import MAX_JSON_DEPTH
 from webapp.recurrence.values import MICROSECONDS
 from webapp.web.errors import Invalid
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.encoding import decode_json
+from beatdesk.encoding import decode_json
 from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import TARGETS
 from webapp.schedules.sources.cron_dialect import translate

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab, schedule
 
+from beatdesk.encoding import STRICT_NUMBERS, encodable_value
 from webapp.config import ConfigError
-from webapp.encoding import STRICT_NUMBERS, encodable_value
 from webapp.messaging.redis_hashes import Unreachable, connected, read_hashes
 from webapp.schedules.sources.given import MAX_ENTRIES, Given, check_names, check_values, refuse
 from webapp.schedules.sources.python.beat_schedule import from_entry

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from webapp.encoding import decode_json, encodable_json, encodable_value
+from beatdesk.encoding import decode_json, encodable_json, encodable_value
 from webapp.schedules.sources.given import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, Given, check_names, refuse
 
 # YAML 1.1 reads 1:30:00 as a number; a very long one would take hours.

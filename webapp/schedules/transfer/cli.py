@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, TextIO
 import click
 from flask import current_app
 
+from beatdesk.encoding import strict_json_value
 from webapp.database.engine import now
-from webapp.encoding import strict_json_value
 from webapp.extensions import db
 from webapp.schedules.cli.stored import schedules
 from webapp.schedules.editor.forms import said

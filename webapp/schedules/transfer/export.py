@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_json_value
+from beatdesk.encoding import MAX_JSON_DEPTH, encodable_value, json_depth, strict_json_value
 from webapp.extensions import db
 from webapp.schedule_store import secret_arguments, stored
 from webapp.schedule_store.definition import DEFAULTS, FIELDS

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from beatdesk.secrecy.sealing import VERSION
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.identity import own_tasks
@@ -27,7 +28,6 @@ from webapp.schedules.actions import withdrawn_text
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.validation import examine
-from webapp.secrecy.sealing import VERSION
 from webapp.task_catalogue.registry import serializer_note
 from webapp.web.errors import Invalid
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence, Set
 from textwrap import indent
 from typing import Any
 
-from webapp.encoding import one_line
+from beatdesk.encoding import one_line
+from beatdesk.secrecy.masking import masked_value
+from beatdesk.secrecy.text import MASK
 from webapp.recurrence.fields import FIELD_NAMES
 from webapp.schedule_store.definition import ALL_RULE_FIELDS, DEFAULTS, RULE_FIELDS, Kind
 from webapp.schedule_store.secret_arguments import exported, shown
-from webapp.secrecy.masking import masked_value
 from webapp.secrecy.rows import sealed_places
-from webapp.secrecy.text import MASK
 
 HEAD = """\
 # Schedules for Celery's own beat. Load it with app.config_from_object("beat_schedule").

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webapp.execution.canvas import options_of
-from webapp.execution.host import rule_for
-from webapp.execution.ids import had_row, id_of_task, is_run_id
-from webapp.secrecy.masking import conceal
+from beatdesk.execution.canvas import options_of
+from beatdesk.execution.host import rule_for
+from beatdesk.execution.ids import had_row, id_of_task, is_run_id
+from beatdesk.secrecy.masking import conceal
 
 # The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
 RUN_HEADER = "beatdesk_run"

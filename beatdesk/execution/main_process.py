@@ -12,14 +12,14 @@ from typing import Any
 
 from celery import signals
 
-from webapp.execution.current import current_of
-from webapp.execution.emitter import Subject, append_received, emit, emit_received
-from webapp.execution.events import Event
-from webapp.execution.exceptions import headline
-from webapp.execution.host import get_host
-from webapp.execution.ids import id_of_task
-from webapp.execution.message import run_of_message
-from webapp.secrecy import executing
+from beatdesk.execution.current import current_of
+from beatdesk.execution.emitter import Subject, append_received, emit, emit_received
+from beatdesk.execution.events import Event
+from beatdesk.execution.exceptions import headline
+from beatdesk.execution.host import get_host
+from beatdesk.execution.ids import id_of_task
+from beatdesk.execution.message import run_of_message
+from beatdesk.secrecy import executing
 
 
 @signals.task_received.connect

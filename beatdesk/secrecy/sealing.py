@@ -17,6 +17,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import Any
 
+from beatdesk.secrecy.text import SEALED, hide
+
 FIRST_VERSION, VERSION = "v1", "v2"
 _NONCE = 12
 _V1_INFO, _V2_INFO, _KEY_NAME_INFO = (
@@ -69,6 +71,16 @@ def unseal(sealed: str, *context: Any) -> str:
 def version_of(sealed: str) -> str:
     """The version in a sealed text; empty for text that cannot be sealed."""
     return sealed.partition(":")[0] if _FORM.fullmatch(sealed) else ""
+
+
+def looks_sealed(value: Any) -> bool:
+    """Whether a value is text in the form of sealed text."""
+    return isinstance(value, str) and value.startswith(SEALED) and bool(version_of(value.removeprefix(SEALED)))
+
+
+def needs_sealing(value: Any, hidden: int) -> bool:
+    """Whether a value is secret, contains a secret, or looks sealed."""
+    return bool(hidden) or (isinstance(value, str) and (looks_sealed(value) or hide(value) != value))
 
 
 def _unseal_first(text: str) -> str:

@@ -12,7 +12,7 @@ import re
 from base64 import b64decode
 from dataclasses import dataclass
 
-from webapp.secrecy.names import is_secret
+from beatdesk.secrecy.names import is_secret
 
 MASK = "•••"
 # The beginning of sealed text (see `sealing`).

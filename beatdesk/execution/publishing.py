@@ -14,11 +14,11 @@ from typing import Any
 
 from celery import signals
 
-from webapp.execution.current import Execution, current
-from webapp.execution.emitter import Subject, emit
-from webapp.execution.events import TEXT_LIMIT, Event
-from webapp.execution.ids import had_row, is_random
-from webapp.execution.message import RUN_HEADER, UNDELIVERED_HEADER, row_of_message
+from beatdesk.execution.current import Execution, current
+from beatdesk.execution.emitter import Subject, emit
+from beatdesk.execution.events import TEXT_LIMIT, Event
+from beatdesk.execution.ids import had_row, is_random
+from beatdesk.execution.message import RUN_HEADER, UNDELIVERED_HEADER, row_of_message
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 import redis
 from celery import Celery
 
-from webapp.execution.events import Entry
-from webapp.execution.ids import external_id
-from webapp.secrecy.masking import Rule, rule_of
+from beatdesk.execution.events import Entry
+from beatdesk.execution.ids import external_id
+from beatdesk.secrecy.masking import Rule, rule_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from webapp.secrecy.masking import value_without, without
-from webapp.secrecy.text import hide
+from beatdesk.secrecy.masking import value_without, without
+from beatdesk.secrecy.text import hide
 
 _executing: dict[str, frozenset[str]] = {}
 _formatter = logging.Formatter()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from webapp.execution.events import Entry
+from beatdesk.execution.events import Entry
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from webapp.execution.events import GROUP, OVER, STREAM, Entry, Event, Unrecordable
+from beatdesk.execution.events import GROUP, OVER, STREAM, Entry, Event, Unrecordable
 
 ENDS = OVER - {Event.RETRYING}
 # Entries in one answer of Redis.

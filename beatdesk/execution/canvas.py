@@ -13,8 +13,8 @@ from typing import Any
 
 from kombu.utils import json as kombu_json
 
-from webapp.execution.host import rule_for
-from webapp.secrecy import embedded as embedded_secrets
+from beatdesk.execution.host import rule_for
+from beatdesk.secrecy import embedded as embedded_secrets
 
 # From the names in a message's body to those that send_task takes.
 _EMBEDDED = {"chain": "chain", "chord": "chord", "callbacks": "link", "errbacks": "link_error"}

@@ -11,10 +11,9 @@ from typing import Any
 
 from kombu.utils import json as kombu_json
 
-from webapp.secrecy.masking import NAMES_ONLY, Rule, is_blank, parts, walk
-from webapp.secrecy.rows import looks_sealed, needs_sealing
-from webapp.secrecy.sealing import seal, unseal
-from webapp.secrecy.text import SEALED
+from beatdesk.secrecy.masking import NAMES_ONLY, Rule, is_blank, parts, walk
+from beatdesk.secrecy.sealing import looks_sealed, needs_sealing, seal, unseal
+from beatdesk.secrecy.text import SEALED
 
 OPTIONS = "options"
 

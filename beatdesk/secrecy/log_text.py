@@ -9,7 +9,7 @@ from contextlib import suppress
 from numbers import Number
 from typing import Any
 
-from webapp.encoding import one_line, without_controls
+from beatdesk.encoding import one_line, without_controls
 
 CONTINUED = "\n    "
 """The beginning of each further line of a record: only records begin at the margin."""

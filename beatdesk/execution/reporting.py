@@ -1,6 +1,6 @@
 """For authors of tasks: progress, and log lines that are kept with the run.
 
-    from webapp.execution.reporting import log, progress
+    from beatdesk.execution.reporting import log, progress
 
     for count, order in enumerate(orders, 1):
         ship(order)
@@ -17,11 +17,11 @@ import math
 import time
 from typing import Any
 
-from webapp.execution.current import Execution, current
-from webapp.execution.emitter import emit
-from webapp.execution.events import Event
-from webapp.execution.progress_meta import progress_of_meta
-from webapp.secrecy import executing
+from beatdesk.execution.current import Execution, current
+from beatdesk.execution.emitter import emit
+from beatdesk.execution.events import Event
+from beatdesk.execution.progress_meta import progress_of_meta
+from beatdesk.secrecy import executing
 
 # Seconds between two progress entries: a page shows a few a second, and a task may report thousands.
 MIN_INTERVAL = 0.2

@@ -12,10 +12,10 @@ from celery.app.backends import by_url
 from flask import Flask
 from kombu.exceptions import EncodeError
 
+from beatdesk.execution.events import STREAM
 from tests.outages import NOWHERE
 from tests.runs.making import deliver
 from webapp.config import Settings
-from webapp.execution.events import STREAM
 from webapp.extensions import celery
 
 

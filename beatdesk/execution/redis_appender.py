@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from webapp.execution.events import STREAM, STREAM_LENGTH, Entry
+from beatdesk.execution.events import STREAM, STREAM_LENGTH, Entry
 
 _APPEND = ("XADD", STREAM, "MAXLEN", "~", STREAM_LENGTH, "*")
 

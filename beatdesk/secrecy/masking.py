@@ -17,9 +17,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from webapp.secrecy.names import is_secret
-from webapp.secrecy.sealing import seal, unseal
-from webapp.secrecy.text import MASK, hide, is_suspicious
+from beatdesk.secrecy.names import is_secret
+from beatdesk.secrecy.sealing import seal, unseal
+from beatdesk.secrecy.text import MASK, hide, is_suspicious
 
 # A shorter secret is not masked within other text: it would be found in unrelated words.
 MIN_LENGTH_IN_TEXT = 4

@@ -25,18 +25,18 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-from webapp.encoding import NAME_LENGTH
-from webapp.execution import canvas, reporting, tracing
-from webapp.execution.current import Execution, current, current_of, reset_current, set_current
-from webapp.execution.emitter import RECEIVED, Subject, emit, emit_started
-from webapp.execution.events import Event
-from webapp.execution.exceptions import headline, headline_of_meta
-from webapp.execution.host import Delivery, Host, get_host, set_host
-from webapp.execution.ids import id_of_task
-from webapp.execution.message import RUN_HEADER, relatives_of, run_of_message
-from webapp.secrecy import executing
-from webapp.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
-from webapp.secrecy.text import MASK, is_suspicious
+from beatdesk.encoding import NAME_LENGTH
+from beatdesk.execution import canvas, reporting, tracing
+from beatdesk.execution.current import Execution, current, current_of, reset_current, set_current
+from beatdesk.execution.emitter import RECEIVED, Subject, emit, emit_started
+from beatdesk.execution.events import Event
+from beatdesk.execution.exceptions import headline, headline_of_meta
+from beatdesk.execution.host import Delivery, Host, get_host, set_host
+from beatdesk.execution.ids import id_of_task
+from beatdesk.execution.message import RUN_HEADER, relatives_of, run_of_message
+from beatdesk.secrecy import executing
+from beatdesk.secrecy.masking import Concealed, conceal, masked, masked_value, rule_of
+from beatdesk.secrecy.text import MASK, is_suspicious
 
 logger = logging.getLogger(__name__)
 

@@ -24,13 +24,13 @@ from typing import Any
 import redis
 from celery import signals
 
-from webapp.execution.delayed_queue import DelayedQueue
-from webapp.execution.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
-from webapp.execution.host import get_host
-from webapp.execution.ids import had_row, id_of_task
-from webapp.execution.message import row_of_message, run_of_message
-from webapp.execution.redis_appender import RedisAppender
-from webapp.secrecy import executing
+from beatdesk.execution.delayed_queue import DelayedQueue
+from beatdesk.execution.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
+from beatdesk.execution.host import get_host
+from beatdesk.execution.ids import had_row, id_of_task
+from beatdesk.execution.message import row_of_message, run_of_message
+from beatdesk.execution.redis_appender import RedisAppender
+from beatdesk.secrecy import executing
 
 logger = logging.getLogger(__name__)
 

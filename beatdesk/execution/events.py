@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from webapp.encoding import NAME_LENGTH, encodable, shortened
+from beatdesk.encoding import NAME_LENGTH, encodable, shortened
 
 STREAM = "beatdesk:runs"
 GROUP = "recorder"

@@ -20,8 +20,8 @@ from typing import Any
 from celery import signals
 from celery.utils.log import task_logger
 
-from webapp.execution.current import current
-from webapp.execution.reporting import MAX_LINE_LENGTH, append_line, append_printed, run_log_of
+from beatdesk.execution.current import current
+from beatdesk.execution.reporting import MAX_LINE_LENGTH, append_line, append_printed, run_log_of
 
 # Around each task these log for themselves; by the first part of a logger's name.
 _MACHINERY = frozenset(

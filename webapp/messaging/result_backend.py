@@ -8,8 +8,8 @@ from typing import Any
 from celery.exceptions import BackendStoreError
 from redis.exceptions import RedisError
 
-from webapp.execution.current import current_of
-from webapp.execution.exceptions import original
+from beatdesk.execution.current import current_of
+from beatdesk.execution.exceptions import original
 from webapp.secrecy.celery_parts import MaskingBackend
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""What a Celery project installs beside its tasks: what happens around a task. Imports celery and redis alone."""
