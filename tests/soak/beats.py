@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from tests.soak.scene import until
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.run_store.states import RunState
+
+logger = logging.getLogger(__name__)
 
 # Seconds that a process has to start on a busy machine.
 START_PATIENCE = 90
@@ -100,6 +103,10 @@ def killed(rig: Rig, settings: Settings, redis: Any, *, kills: int, every: int) 
             wait_for(lambda many=before: len(rig.runs(made)) > many, seconds=10 + 3 * every)  # type: ignore[misc]
         rig.execute("UPDATE celery_periodictask SET enabled = false")
         until(lambda: not _unsent(rig), 60)
+        if _unsent(rig):
+            logger.error("%s", [tuple(run) for run in rig.runs(state=RunState.QUEUED) if run.sent_at is None])
+            for beat in pair.beats:
+                logger.error("%s: %s", beat.name, beat.stacks() if processes.PRELOADED else beat.output()[-20_000:])
     to_send = {run.id for run in rig.runs(made) if run.state == RunState.QUEUED}
     return [
         *_due_times("R3", f"leader killed {kills} times", rig.runs(made), every),
