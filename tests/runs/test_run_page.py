@@ -44,6 +44,7 @@ def test_it_shows_the_whole_run(viewer: Visitor) -> None:
         "&lt;script&gt;", "Fix the cause shown in the traceback", "user",
     ):  # fmt: skip
         assert part in text, part
+    assert text.index("ValueError: no") < text.index("Timeline")
     assert "<script>alert" not in text
     assert "hush" not in text
     assert "from:#live" not in text
