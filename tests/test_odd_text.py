@@ -153,7 +153,7 @@ def test_rows_with_such_text_in_their_json_stop_no_page(context: Flask, admin: V
         "/runs?q=caf",
         "/runs.csv",
         "/runs.json",
-        "/runs/failures",
+        "/failures",
         "/queues",
     ):
         for headers in ({}, {"HX-Request": "true"}, {"Accept": "application/json"}):

@@ -9,6 +9,7 @@ from webapp.database.engine import Base
 from webapp.identity import models as accounts
 from webapp.mail_store import models as mail
 from webapp.messaging import installation
+from webapp.run_store import failure_models as failures
 from webapp.run_store import models as runs
 from webapp.run_store import observed_workers
 from webapp.run_store import worker_models as workers
@@ -22,6 +23,7 @@ MODULES = (
     library,
     accounts,
     announced,
+    failures,
     idempotency,
     installation,
     mail,

@@ -6,6 +6,7 @@ from flask import Flask
 
 from webapp.accounts.audit_views import blueprint as audit
 from webapp.accounts.views import blueprint as accounts
+from webapp.failures.views import blueprint as failures
 from webapp.live.views import blueprint as live
 from webapp.mail.views import blueprint as mail
 from webapp.overview.metrics_views import blueprint as metrics
@@ -40,6 +41,7 @@ BLUEPRINTS = (
     mail,
     schedules,
     runs,
+    failures,
     live,
     add_numbers,
     workers,

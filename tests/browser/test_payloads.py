@@ -96,7 +96,7 @@ def paths(context: Flask) -> list[str]:
         db.session.execute(sa.insert(RunLine), lines)
         found += [f"/runs/{run_id}"]
     found += [f"/runs/{run_id}/values/{part}" for part in ("args", "kwargs", "result")]
-    found += ["/runs", "/runs?state=failed", "/runs/failures", "/runs/rejected", "/workers", "/queues", "/runs/new"]
+    found += ["/runs", "/runs?state=failed", "/failures", "/runs/rejected", "/workers", "/queues", "/runs/new"]
 
     for _ in range(3):
         fields = {"kind": "interval", "every": 10, "period": "minutes", "task": "add", "args": [1, 2]}

@@ -63,7 +63,7 @@ def busy(context: Flask) -> str:
 
 def test_pages_are_accessible(page: Page, sign_in: Callable[[Page, str], None], busy: str) -> None:
     sign_in(page, "operator")
-    paths = [f"/runs/{busy}", "/runs/failures", "/runs/retry-all?state=failed", "/runs/cancel-all?state=queued"]
+    paths = [f"/runs/{busy}", "/failures", "/runs/retry-all?state=failed", "/runs/cancel-all?state=queued"]
     paths += [f"/runs/{busy}/values/args", f"/runs?q=root:{busy}"]
     for path in paths:
         page.goto(path)

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from tests.visitors import Visitor
 from webapp.web.access import Permission, access
 
-ALL = ["/", "/schedules", "/runs", "/people", "/mail", "/workers", "/queues", "/audit"]
+ALL = ["/", "/schedules", "/runs", "/failures", "/people", "/mail", "/workers", "/queues", "/audit"]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_what_can_be_written_in_another_way_is_recorded(
         assert_it_is_kept_readable(name, run_id)
         for path in (f"/runs/{run_id}", f"/runs/{run_id}/values/result", f"/runs/{run_id}/values/result.json"):
             assert visitor.get(path).status_code < 500, (name, path)
-    for path in ("/runs", "/runs?q=caf", "/runs.csv", "/runs.json", "/runs/failures", "/metrics"):
+    for path in ("/runs", "/runs?q=caf", "/runs.csv", "/runs.json", "/failures", "/metrics"):
         assert visitor.get(path).status_code < 500, path
     assert fresh(Run, ids["name of a task of 304 characters"]).task == "t" * 254 + "…"
     assert fresh(Run, ids["half a surrogate in a progress text"]).progress_text == "caf\\udce9"

@@ -132,7 +132,7 @@ def look_everywhere(context: Flask, settings: Settings, runs: list[Run]) -> None
     """In the database, Redis, pages as every role, exports and mails."""
     assert places_in_database(CANARY) == []
     assert places_in_redis(settings.redis_url, CANARY) == []
-    pages = ["/", "/runs", "/runs.csv", "/runs.json", "/runs/failures", "/mail", "/workers", "/queues", "/schedules"]
+    pages = ["/", "/runs", "/runs.csv", "/runs.json", "/failures", "/mail", "/workers", "/queues", "/schedules"]
     pages += ["/schedules/export", "/schedules/export?format=json", "/schedules/export?format=python"]
     with reading():
         pages += [f"/schedules/{number}" for number in db.session.scalars(sa.select(TASKS.c.id))]

@@ -92,7 +92,7 @@ def test_it_is_recorded_and_shown_escaped(
     assert "\n    [2026-11-26 08:00:00,000: ERROR/MainProcess] forged\\u001b[2J\n" in logged
     assert [line for line in logged.splitlines() if not line.startswith(("[", "    "))] == []
     visitor = Visitor(context, "admin")
-    for path in ("/runs", "/runs?q=caf", "/runs.csv", "/runs.json", "/runs/failures", "/workers", "/metrics"):
+    for path in ("/runs", "/runs?q=caf", "/runs.csv", "/runs.json", "/failures", "/workers", "/metrics"):
         answer = visitor.get(path)
         assert answer.status_code == 200, path
         assert "\x00" not in answer.text

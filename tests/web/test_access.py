@@ -25,7 +25,7 @@ ADDED = {
         overview.index
     """,
     "viewer": """
-        export.as_csv export.as_json live.run live.runs mail.index mail.show mail.show_html mail.wording
+        export.as_csv export.as_json failures.index live.run live.runs mail.index mail.show mail.show_html mail.wording
         mail.wording_html mail.wordings overview.what_is_wrong pauses.banner pauses.index pauses.show
         pauses.show_in_force run_parts.as_json run_parts.family run_parts.show runs.failed runs.index
         runs.rejected_events runs.show schedule_calendar.hour schedule_calendar.minute schedule_calendar.week
@@ -34,7 +34,7 @@ ADDED = {
         workers.queues workers.workers
     """,
     "operator": """
-        add_numbers.add add_numbers.form bulk.ask_cancel bulk.ask_retry bulk.cancel_all bulk.retry_all
+        add_numbers.add add_numbers.form bulk.ask_cancel bulk.ask_retry bulk.cancel_all bulk.retry_all failures.decide
         mail.send_again mail.send_example mail.settle pauses.create pauses.delete pauses.resume pauses.update
         runs.cancel runs.confirm runs.create runs.new runs.retry runs.send_again schedule_inquiries.try_out
         schedules.pause schedules.resume schedules.run schedules.skip schedules.unskip schedules_bulk.pause

@@ -15,7 +15,6 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin
 from webapp.runs import control, service
 from webapp.runs.call import launch_form, summary
-from webapp.runs.list import failures
 from webapp.runs.list.context import list_page
 from webapp.runs.page import context as details
 from webapp.runs.page import timeline
@@ -72,11 +71,8 @@ def show(run_id: str) -> Response:
 @blueprint.get("/runs/failures")
 @access(Permission.VIEW_RUNS)
 def failed() -> Response:
-    """Failures by task and error; the span is one of `failures.SPANS`."""
-    span = request.args.get("span", "24h")
-    span = span if span in failures.SPANS else "24h"
-    found = failures.grouped(failures.SPANS[span], now())
-    return render("runs/list/failures.html", found=found, span=span, spans=list(failures.SPANS))
+    """The former address of `/failures`."""
+    return see_other(f"{url_for('failures.index')}?{request.query_string.decode()}".rstrip("?"))
 
 
 @blueprint.get("/runs/new")
