@@ -14,6 +14,7 @@ from webapp.overview.theme import blueprint as theme
 from webapp.overview.views import blueprint as overview
 from webapp.people.account_views import blueprint as account
 from webapp.people.views import blueprint as people
+from webapp.report.views import blueprint as report
 from webapp.runs.add_numbers import blueprint as add_numbers
 from webapp.runs.list.bulk_views import blueprint as bulk
 from webapp.runs.list.export import blueprint as export
@@ -42,6 +43,7 @@ BLUEPRINTS = (
     schedules,
     runs,
     failures,
+    report,
     live,
     add_numbers,
     workers,

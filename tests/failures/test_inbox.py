@@ -106,7 +106,7 @@ def test_a_decision_by_form_is_audited(context: Flask) -> None:
     fail(50)
     answer = operator.post("/failures", {**KIND, "decision": "acknowledged"})
     assert answer.headers["Location"] == "/failures"
-    entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "failure.decided")).one()
+    entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "failure.decide")).one()
     assert (entry.object_name, entry.after) == ("add: ValueError", '{"decision": "acknowledged", "note": ""}')
 
 

@@ -28,6 +28,7 @@ ADDED = {
         export.as_csv export.as_json failures.index live.run live.runs mail.index mail.show mail.show_html mail.wording
         mail.wording_html mail.wordings overview.what_is_wrong pauses.banner pauses.index pauses.show
         pauses.show_in_force run_parts.as_json run_parts.family run_parts.show runs.failed runs.index
+        report.newest report.show
         runs.rejected_events runs.show schedule_calendar.hour schedule_calendar.minute schedule_calendar.week
         schedule_inquiries.rehearse schedule_inquiries.rehearse_as_csv schedule_inquiries.why schedules.index
         schedules.rows schedules.show schedules.show_in_force schedules.show_runs schedules_transfer.export_file

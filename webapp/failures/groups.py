@@ -76,12 +76,12 @@ class Failures:
     more: bool
 
 
-def grouped(span: timedelta, now: datetime) -> Failures:
-    """The failures of the span, along the index of failed runs."""
+def grouped(span: timedelta, until: datetime) -> Failures:
+    """The failures of the span that ends at a moment, along the index of failed runs."""
     columns = (Run.id, Run.task, Run.error, Run.created_at, Run.schedule_id)
     query = (
         sa.select(*columns, tail(Run.traceback, TRACEBACK_TAIL_LENGTH).label("traceback"))
-        .where(Run.state == RunState.FAILED, Run.created_at > now - span)
+        .where(Run.state == RunState.FAILED, Run.created_at > until - span, Run.created_at <= until)
         .order_by(Run.created_at.desc(), Run.id.desc())
         .limit(MAX_FAILURES + 1)
     )
@@ -93,7 +93,7 @@ def grouped(span: timedelta, now: datetime) -> Failures:
         kind = _kind(row.task, row.error or "unknown", row.traceback or "")
         group = groups.setdefault(kind, Group(kind, example=(row.error or "It failed without an error.")[:400]))
         group.runs.append(Failed(row.id, row.created_at, good.get(row.id)))
-        age = (now - row.created_at) / span
+        age = (until - row.created_at) / span
         group.bars[min(max(BARS - 1 - int(age * BARS), 0), BARS - 1)] += 1
     return Failures(list(groups.values()), len(rows) > MAX_FAILURES)
 

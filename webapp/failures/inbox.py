@@ -89,7 +89,7 @@ def decide(kind: Kind, decision: Decision | None, until: datetime | None, note: 
         )
         db.session.add(after)
     name = f"{kind.task}: {kind.exception}"
-    audit.record(db.session, "failure.decided", "failure", "", name, before, _told(after) if after is not None else {})
+    audit.record(db.session, "failure.decide", "failure", "", name, before, _told(after) if after is not None else {})
     db.session.commit()
 
 
