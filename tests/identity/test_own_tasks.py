@@ -140,7 +140,7 @@ def test_pages_offer_what_may_be_done(app: Flask, admin: Visitor, numbers: tuple
 def test_where_a_task_is_defined_decides(app: Flask) -> None:
     celery.loader.import_default_modules()
     own = {name for name in celery.tasks if is_own(name)}
-    assert own == {"mail.send_mail", "people.send_birthday_emails", "runs.retain"}
+    assert own == {"mail.send_mail", "people.send_birthday_emails", "report.send_morning_reports", "runs.retain"}
     operator = Visitor(app, "operator")
     assert operator.post_json("/runs/new", {"task": "mail.count_letters", "args": ["Asha"]}).status_code == 303
 

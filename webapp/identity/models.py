@@ -45,6 +45,7 @@ class User(Base, UserMixin):
     birthday_key: Mapped[int | None] = mapped_column(index=True, comment="Month * 100 + day, to find today's quickly")
     timezone: Mapped[str] = mapped_column(sa.String(64), default="UTC")
     wants_birthday_mail: Mapped[bool] = mapped_column(default=True)
+    wants_report_mail: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     last_login_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

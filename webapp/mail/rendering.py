@@ -68,6 +68,15 @@ KINDS: Mapping[str, Kind] = {
             failures="3 consecutive failures",
             **_SCHEDULE,
         ),
+        _kind(
+            "report",
+            "The morning report, to those who want it",
+            day="2027-03-01",
+            headline="412 runs ended, 3 failed, 1 missed. 1 kind of failure open.",
+            lines=("ConnectionError: the report's server does not answer (reports.nightly, 3 runs)",),
+            changes=("Maya Gurung: schedule.update Nightly report",),
+            coming="415 runs",
+        ),
         _kind("schedule_recovered", "Notifies admins that a paused schedule succeeds again", **_SCHEDULE),
         _kind(
             "test",

@@ -12,6 +12,7 @@ from celery.schedules import crontab
 
 BIRTHDAYS = "send-birthday-emails"
 OLD_RUNS = "delete-old-runs"
+REPORTS = "send-morning-report"
 
 # In the form of Celery's `beat_schedule`. Times are in the zone of the setting TIMEZONE.
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -23,5 +24,10 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     OLD_RUNS: {
         "task": "runs.retain",
         "schedule": crontab(hour="3", minute="20"),
+    },
+    # When the day that it covers is over.
+    REPORTS: {
+        "task": "report.send_morning_reports",
+        "schedule": crontab(hour="8", minute="0"),
     },
 }

@@ -86,6 +86,7 @@ class OwnProfile(Profile):
     """One's own account."""
 
     wants_birthday_mail: Ticked = False
+    wants_report_mail: Ticked = False
 
 
 class PersonUpdate(Profile):

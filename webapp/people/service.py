@@ -67,6 +67,7 @@ def update_own(user_id: int, wanted: OwnProfile) -> User:
     before = snapshot(user)
     apply_profile(user, wanted)
     user.wants_birthday_mail = wanted.wants_birthday_mail
+    user.wants_report_mail = wanted.wants_report_mail
     _commit("account.update", user, before)
     return user
 

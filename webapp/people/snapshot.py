@@ -15,6 +15,7 @@ def snapshot(user: User) -> dict[str, Any]:
         "birthday": user.birthday.isoformat() if user.birthday else None,
         "timezone": user.timezone,
         "wants_birthday_mail": user.wants_birthday_mail,
+        "wants_report_mail": user.wants_report_mail,
         "active": user.active,
         "roles": sorted(role.name for role in user.roles),
     }
