@@ -24,6 +24,7 @@ from webapp.database import engine, private_files
 from webapp.database.reads import reading
 from webapp.extensions import celery, csrf, db, htmx, limiter
 from webapp.identity.refusals import init_refusals
+from webapp.installed import resource
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
 from webapp.messaging import installation
@@ -117,7 +118,7 @@ def _init_migrations(app: Flask) -> None:
     """`flask db` only: importing Alembic takes a tenth of a start, and no other process needs it."""
     from flask_migrate import Migrate
 
-    Migrate(app, db, directory="migrations", render_as_batch=False)
+    Migrate(app, db, directory=str(resource("migrations")), render_as_batch=False)
 
 
 def flask_settings(settings: Settings) -> dict[str, Any]:

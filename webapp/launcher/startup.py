@@ -10,6 +10,7 @@ from types import TracebackType
 import sqlalchemy as sa
 
 from beatdesk.encoding import one_line
+from webapp import installed
 from webapp.config import ConfigError
 
 # Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
@@ -35,8 +36,8 @@ def report_errors_in_one_line() -> None:
             _say(str(error))
         elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _database_is_not_ready(error):
             _say(
-                f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or migrate it with "
-                "`flask --app wsgi db upgrade`."
+                f"The database of DATABASE_URL is not ready: {error.orig}. Start `{installed.command('run')}`, "
+                f"or migrate it with `{installed.command('db upgrade')}`."
             )
         else:
             before(kind, error, trace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import click
@@ -28,7 +30,7 @@ def init_static(app: Flask) -> None:
 
 @static.command("compress")
 def compress() -> None:
-    """Write a compressed copy beside each file that it makes smaller; copies of earlier releases are removed first."""
+    """Write a compressed copy beside each file that it makes smaller, and remove copies of earlier releases."""
     folder = Path(str(current_app.static_folder))
     try:
         click.echo(f"{compress_folder(folder)} files compressed")
@@ -38,9 +40,23 @@ def compress() -> None:
 
 
 def compress_folder(folder: Path) -> int:
-    """Compress the files of a folder; gives how many copies were written. Raises OSError."""
-    for old in [path for path in folder.rglob("*") if path.suffix in COMPRESSED]:
+    """Compress the files of a folder; gives how many copies were written. Raises OSError.
+
+    A copy that is up to date is left alone: an installed distribution brings its own, and may be read-only.
+    """
+    for old in [path for path in folder.rglob("*") if path.suffix in COMPRESSED and not _is_current(path)]:
         old.unlink()
     compressor = Compressor(quiet=True, use_brotli=False)
     files = [path for path in folder.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
-    return sum(len(list(compressor.compress(str(path)))) for path in files)
+    missing = [path for path in files if not Path(f"{path}.gz").exists()]
+    return sum(len(list(compressor.compress(str(path)))) for path in missing)
+
+
+def _is_current(copy: Path) -> bool:
+    file = copy.with_suffix("")
+    if copy.suffix != ".gz" or not file.exists():
+        return False
+    try:
+        return gzip.decompress(copy.read_bytes()) == file.read_bytes()
+    except (EOFError, OSError, zlib.error):
+        return False

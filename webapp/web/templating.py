@@ -14,6 +14,7 @@ from jinja2.filters import do_urlencode
 
 from beatdesk.encoding import encodable
 from beatdesk.secrecy.masking import masked
+from webapp import installed
 from webapp.database import engine
 from webapp.recurrence.zone_search import find_zone
 from webapp.task_catalogue.registry import is_unknown
@@ -34,6 +35,7 @@ def init_templating(app: Flask) -> None:
         Permission=Permission,
         may=may,
         task_unknown=is_unknown,
+        command=installed.command,
         static_url=static_url,
         theme=theme,
         this_page=this_page,

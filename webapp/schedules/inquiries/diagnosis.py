@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from webapp import installed
 from webapp.extensions import db
 from webapp.liveness import CLAIM_TIMEOUT
 from webapp.messaging import broker
@@ -176,7 +177,7 @@ class _Chain:
         if not beats:
             last = db.session.scalars(sa.select(Beat).order_by(Beat.seen_at.desc()).limit(1)).first()
             seen = f" Last seen {formats.ago(last.seen_at, self.now)} on {last.host}." if last else ""
-            return Finding(False, f"Beat is not running.{seen}", "Start it: celery -A wsgi:celery beat")
+            return Finding(False, f"Beat is not running.{seen}", f"Start it: {installed.command('beat')}")
         leader = beats[0]
         if not leader.leading:
             return Finding(False, "Beat runs without a leader.", "Wait five seconds, then check its logs.")
@@ -250,7 +251,7 @@ class _Chain:
             return Finding(
                 False,
                 f"No online worker consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
+                f"Start one: {installed.command('worker')} -Q {','.join(self.queues)}",
             )
         names = ", ".join(line.worker.name for line in self.consumers[:MAX_NAMED])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.worker.concurrency for line in self.consumers)

@@ -1,0 +1,20 @@
+"""The requirements of the distribution `beatdesk-server`, read where they are kept: requirements/base.in."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+
+class Requirements(MetadataHookInterface):
+    """Adds `beatdesk` of the same version, and each line of base.in."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the field `dependencies`, which pyproject.toml declares as dynamic."""
+        root = Path(self.root)
+        version = re.search(r'^__version__ = "(.+)"$', (root / "beatdesk/__init__.py").read_text(), re.MULTILINE)
+        assert version is not None  # noqa: S101  # the file is ours
+        lines = (root / "requirements/base.in").read_text().splitlines()
+        listed = [line for line in lines if line and not line.startswith("#")]
+        metadata["dependencies"] = [f"beatdesk=={version[1]}", *listed]
