@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,8 +32,3 @@ def command(text: str) -> str:
 def resource(name: str) -> Path:
     """What lies beside `webapp/` in a checkout and inside it once installed: `migrations` and `Procfile`."""
     return ROOT / "webapp" / name if INSTALLED else ROOT / name
-
-
-def user_data_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The data folder of this user's installation."""
-    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "beatdesk"

@@ -12,8 +12,9 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from beatdesk.project import user_data_folder
 from webapp import __version__
-from webapp.installed import INSTALLED, ROOT, resource, user_data_folder
+from webapp.installed import INSTALLED, ROOT, resource
 from webapp.launcher.__main__ import main as run_everything
 from webapp.launcher.procfile import read_procfile, shell_command
 
