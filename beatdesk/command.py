@@ -81,14 +81,14 @@ def _detached(work: Any) -> None:
     if (child := os.fork()) != 0:
         os.waitpid(child, 0)
         return
-    # The grandchild belongs to nobody, so that the server has no child that it does not know.
+    # A grandchild, so that the server has no child that it did not start.
     if os.fork() == 0:
         try:
             work(server)
         except KeyboardInterrupt:
             pass
         except Exception as error:  # noqa: BLE001  # the server runs on
-            click.echo(f"Beatdesk could not be told about your project: {error}", err=True)
+            click.echo(f"Your tasks and schedule did not reach Beatdesk: {error}", err=True)
     os._exit(0)
 
 

@@ -52,6 +52,9 @@ def _settings(app: Celery) -> dict[str, str]:
         "CELERY_BROKER_URL": broker,
         "CELERY_BROKER_TRANSPORT_OPTIONS": _json(conf.broker_transport_options),
         "CELERY_BROKER_USE_SSL": _json(tls),
+        "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS": _json(conf.result_backend_transport_options),
+        "CELERY_TASK_DEFAULT_QUEUE": str(conf.task_default_queue),
+        "CELERY_TASK_ROUTES": _json(_routes(conf.task_routes)),
         # Another kind of backend stays theirs alone.
         "CELERY_RESULT_BACKEND": backend if urlsplit(backend).scheme in REDIS else "",
         "TIMEZONE": timezone_of(app),
@@ -65,6 +68,19 @@ def _broker(app: Celery) -> str:
     connection = app.connection_for_write()
     given = str(connection.alt[0] if connection.alt else app.conf.broker_write_url or "")
     return given if urlsplit(given).hostname else str(connection.as_uri(include_password=True))
+
+
+def _routes(given: Any) -> dict[str, dict[str, Any]]:
+    """The routes that are written down, by a name or a pattern; the first one wins. Routers are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for routes in given if isinstance(given, list | tuple) else [given]:
+        pairs = routes.items() if isinstance(routes, Mapping) else routes if isinstance(routes, list | tuple) else ()
+        for name, target in pairs:
+            if isinstance(name, str):
+                route = target if isinstance(target, Mapping) else {"queue": target}
+                # A queue may be an object.
+                found.setdefault(name, {key: getattr(value, "name", value) for key, value in route.items()})
+    return found
 
 
 def _redis(broker: str, tls: Any) -> str:

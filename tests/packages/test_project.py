@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.schedules import crontab, schedule, solar
+from kombu import Queue
 
 from beatdesk.project import server_environment
 from beatdesk.schedule_source import schedule_source
@@ -69,6 +71,19 @@ def test_options_of_the_transport_and_of_tls_are_json() -> None:
     assert made["BEATDESK_REDIS_URL"] == "rediss://b:1/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem"
     transport = json.loads(made["BEATDESK_CELERY_BROKER_TRANSPORT_OPTIONS"])
     assert transport == {"global_keyprefix": "shop:", "visibility_timeout": 7200}
+
+
+def test_routes_that_are_written_down_are_passed_on_with_the_names_of_their_queues() -> None:
+    routes = (
+        {"shop.*": {"queue": Queue("shop"), "priority": 3}, re.compile("x"): "lost"},
+        [("mail.send", "mail"), ("shop.*", "later")],
+        lambda *_args, **_options: None,
+        "shop.routing.by_hand",
+    )
+    made = environment(project(broker_url="redis://b", task_routes=routes, task_default_queue="main"))
+    expected = {"shop.*": {"queue": "shop", "priority": 3}, "mail.send": {"queue": "mail"}}
+    assert json.loads(made["BEATDESK_CELERY_TASK_ROUTES"]) == expected
+    assert made["BEATDESK_CELERY_TASK_DEFAULT_QUEUE"] == "main"
 
 
 def test_each_broker_has_a_data_folder_whoever_signs_in() -> None:

@@ -1,0 +1,196 @@
+"""The two distributions: built, each installed into an empty environment of its own, and run there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from beatdesk import __version__
+from tests.packages.environments import ROOT, Environment, bare, build, started
+from tests.servers import free_port, valkey, wait_for
+from webapp.installed import resource
+from webapp.launcher.procfile import read_procfile
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
+
+PROJECT = """
+from celery import Celery
+from celery.schedules import crontab
+
+app = Celery("shop", broker="{broker}")
+app.conf.timezone = "Europe/Berlin"
+app.conf.beat_schedule = {{
+    "close-the-books": {{"task": "shop.tasks.close_books", "schedule": crontab(hour=23, minute=30)}},
+    "poll": {{"task": "shop.tasks.poll", "schedule": 30.0, "args": ["stock"]}},
+}}
+
+@app.task(name="shop.tasks.close_books")
+def close_books(day: str = "today") -> None:
+    "Close the books of a day."
+
+@app.task(name="shop.tasks.poll")
+def poll(what: str) -> None:
+    "Poll."
+"""
+# In the folder of a project these would be found before modules of the same names elsewhere.
+OBSTACLES = ("wsgi", "webapp", "flask", "config")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with both wheels, each built from its sdist."""
+    out = tmp_path_factory.mktemp("dist")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda folder: build(folder, out), (ROOT / "beatdesk", ROOT)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def environments(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Environment]:
+    """The environment of a project, with `beatdesk`; and that of the server."""
+    folder = tmp_path_factory.mktemp("environments")
+    wanted = {"project": ("beatdesk",), "server": ("beatdesk-server", "beatdesk")}
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(Environment.made, folder / name, wheels, *names) for name, names in wanted.items()]
+        return made[0].result(), made[1].result()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[str]:
+    """A Valkey of this test's own."""
+    (tmp_path / "valkey").mkdir()
+    with valkey(tmp_path / "valkey") as url:
+        yield url
+
+
+def names_in(wheels: Path, pattern: str) -> set[str]:
+    (wheel,) = wheels.glob(pattern)
+    with zipfile.ZipFile(wheel) as contents:
+        return set(contents.namelist())
+
+
+def tracked(*folders: str) -> set[str]:
+    done = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_each_wheel_has_its_own_files_and_nothing_of_the_other(wheels: Path) -> None:
+    theirs, server = names_in(wheels, "beatdesk-*.whl"), names_in(wheels, "beatdesk_server-*.whl")
+    code = {name for name in tracked("beatdesk") if name.endswith(".py")}
+    assert {name for name in theirs if ".dist-info/" not in name} == code
+    expected = {
+        f"webapp/{name}" if name.startswith("migrations/") else name for name in tracked("webapp", "migrations")
+    }
+    found = {name for name in server if ".dist-info/" not in name and not name.endswith(".gz")}
+    assert found == expected | {"wsgi.py", "webapp/Procfile"}
+    for names in (theirs, server):
+        assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_both_have_one_version_and_the_server_needs_the_same_of_the_other(wheels: Path) -> None:
+    assert {path.name.split("-")[1] for path in wheels.glob("*.whl")} == {__version__}
+    (wheel,) = wheels.glob("beatdesk_server-*.whl")
+    with zipfile.ZipFile(wheel) as contents:
+        (metadata,) = [name for name in contents.namelist() if name.endswith("METADATA")]
+        needed = re.findall(r"^Requires-Dist: (.+)$", contents.read(metadata).decode(), re.MULTILINE)
+    assert f"beatdesk=={__version__}" in needed
+    assert (ROOT / "LICENSE").read_text() == (ROOT / "beatdesk" / "LICENSE").read_text()
+
+
+def test_all_of_beatdesk_is_imported_where_only_celery_and_redis_are_installed(
+    environments: tuple[Environment, Environment], tmp_path: Path
+) -> None:
+    project, _ = environments
+    code = (
+        "import importlib, importlib.util, pkgutil, beatdesk\n"
+        "for module in pkgutil.walk_packages(beatdesk.__path__, 'beatdesk.'): importlib.import_module(module.name)\n"
+        "print([name for name in ('webapp', 'flask', 'sqlalchemy', 'pydantic') if importlib.util.find_spec(name)])"
+    )
+    assert project.output("python", "-c", code, environ=bare(tmp_path), cwd=tmp_path) == "[]\n"
+
+
+def test_celerys_own_commands_load_no_more_of_beatdesk_than_the_command(
+    environments: tuple[Environment, Environment], tmp_path: Path
+) -> None:
+    project, _ = environments
+    code = (
+        "import sys; from celery.bin.celery import celery\n"
+        "print('beatdesk' in celery.commands, sorted(name for name in sys.modules if name.startswith('beatdesk')))"
+    )
+    said = project.output("python", "-c", code, environ=bare(tmp_path), cwd=tmp_path)
+    assert said == "True ['beatdesk', 'beatdesk.command']\n"
+
+
+def test_without_a_server_the_command_prints_how_to_install_it(
+    environments: tuple[Environment, Environment], tmp_path: Path
+) -> None:
+    project, _ = environments
+    (tmp_path / "shop.py").write_text(PROJECT.format(broker="redis://127.0.0.1:1/0"))
+    environ = bare(tmp_path, PATH="/usr/bin:/bin")
+    said = project.output("celery", "-A", "shop", "beatdesk", environ=environ, cwd=tmp_path, fails=True)
+    assert said == "Error: The server is not installed. Install it with: pipx install beatdesk-server\n"
+
+
+def test_the_server_migrates_and_lists_what_it_can_do(
+    environments: tuple[Environment, Environment], tmp_path: Path
+) -> None:
+    _, server = environments
+    environ = bare(tmp_path, SECRET_KEY="only-for-this-test-0123456789")
+    listed = server.output("beatdesk-server", "--help", environ=bare(tmp_path), cwd=tmp_path)
+    for name in ("run", "db", "schedules", "runs", "users", *read_procfile(resource("Procfile"))):
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE), name
+    server.output("beatdesk-server", "db", "upgrade", environ=environ, cwd=tmp_path)
+    people = server.output("beatdesk-server", "users", "list", environ=environ, cwd=tmp_path)
+    assert "Traceback" not in people
+    assert (tmp_path / "share" / "beatdesk" / "beatdesk.db").exists()
+    # Its static files are compressed already: it may be installed where it cannot write.
+    said = server.output("beatdesk-server", "static", "compress", environ=environ, cwd=tmp_path)
+    assert said == "0 files compressed\n"
+
+
+def test_the_server_runs_everything_in_a_folder_with_modules_of_its_names(
+    environments: tuple[Environment, Environment], tmp_path: Path
+) -> None:
+    _, server = environments
+    for name in OBSTACLES:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of another project')")
+    environ = bare(tmp_path, PORT=str(free_port()))
+    with started([server.program("beatdesk-server"), "run"], environ, tmp_path, tmp_path / "log") as running:
+        running.sign_in()
+        assert "send-birthday-emails" in running.page("/schedules")
+    assert "The data stays in" in running.output()
+
+
+def test_the_command_shows_their_tasks_and_imports_their_schedule(
+    environments: tuple[Environment, Environment], broker: str, tmp_path: Path
+) -> None:
+    project, server = environments
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "shop.py").write_text(PROJECT.format(broker=broker))
+    for name in OBSTACLES:
+        (folder / f"{name}.py").write_text("raise SystemExit('a module of another project')")
+    # What their own code reads is not for the server.
+    theirs = {"DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "SECRET_KEY": "theirs", "PYTHONPATH": str(folder)}
+    environ = bare(tmp_path, BEATDESK_PORT=str(free_port()), **theirs)
+    options = ["--server", server.program("beatdesk-server"), "--import-schedule"]
+    command = [project.program("celery"), "-A", "shop", "beatdesk", *options]
+    began = time.monotonic()
+    with started(command, environ, folder, tmp_path / "log") as running:
+        running.sign_in()
+        wait_for(lambda: "shop.tasks.close_books" in running.page("/runs/new"), seconds=60)
+        sys.stderr.write(f"their tasks were shown after {time.monotonic() - began:.1f} s\n")
+        wait_for(lambda: "Your schedule is imported" in running.output(), seconds=60)
+        page = running.page("/schedules")
+        assert all(name in page for name in ("close-the-books", "poll", "Europe/Berlin"))
+        secret = [line for line in running.output().splitlines() if "theirs" in line]
+        assert secret == []
+    assert "The data stays in" in running.output()
