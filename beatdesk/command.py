@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -74,7 +74,7 @@ def _wants_import(app: Any, environ: Mapping[str, str], wanted: bool | None) -> 
     return False
 
 
-def _detached(work: Any) -> None:
+def _detached(work: Callable[[int], None]) -> None:
     """Do this in a process beside the server, with the ID of the process that becomes the server."""
     server = os.getpid()
     sys.stdout.flush()
@@ -93,24 +93,46 @@ def _detached(work: Any) -> None:
 
 
 def _when_ready(app: Any, program: str, environ: Mapping[str, str], pid: int, *, wanted: bool) -> None:
-    """Announce the project's tasks and import its schedule, once the server is ready."""
-    settings = _settings_of_server(Path(environ["BEATDESK_DATA"]), pid)
-    if wanted and settings is not None:
+    """Announce the project's tasks once the server's Redis answers, and import its schedule once pages are served."""
+    began = time.time()
+    settings = _until(lambda: _settings_of_server(Path(environ["BEATDESK_DATA"]), began), pid)
+    announced = settings and _until(lambda: _announced(app, settings["REDIS_URL"]), pid)
+    if announced and wanted and _until(lambda: _serves(settings), pid):
         _import_schedule(app, program, environ)
 
 
-def _settings_of_server(data: Path, pid: int) -> Mapping[str, str] | None:
-    """The settings of the server once it serves pages; None if it has ended before."""
-    began, file = time.time(), data / "env.sh"
-    while _runs(pid) and time.time() - began < READY_SECONDS:
-        # One that is older was left by a server that was killed.
-        if file.exists() and file.stat().st_mtime > began - 1:
-            found = dict(word.split("=", 1) for word in shlex.split(file.read_text()) if "=" in word)
-            found = {name.removeprefix("BEATDESK_"): value for name, value in found.items()}
-            if _serves(found):
-                return found
+def _until(ask: Callable[[], Any], pid: int) -> Any:
+    """The first answer that is true; None if the server ends before, or is not ready in time."""
+    give_up = time.monotonic() + READY_SECONDS
+    while time.monotonic() < give_up and _runs(pid):
+        if answer := ask():
+            return answer
         time.sleep(0.1)
     return None
+
+
+def _settings_of_server(data: Path, began: float) -> Mapping[str, str] | None:
+    """The settings of the server that was started at that time; None until it has written them down."""
+    file = data / "env.sh"
+    # An older one was left by a server that was killed. File systems may cut the time to a second.
+    if not file.exists() or file.stat().st_mtime < began - 1:
+        return None
+    words = dict(word.split("=", 1) for word in shlex.split(file.read_text()) if "=" in word)
+    return {name.removeprefix("BEATDESK_"): text for name, text in words.items()}
+
+
+def _announced(app: Any, redis_url: str) -> bool:
+    """Announce the project's tasks; False if Redis does not answer yet."""
+    import redis
+
+    from beatdesk.announcing import announce
+
+    try:
+        with redis.Redis.from_url(redis_url) as client:
+            announce(app, client)
+    except redis.RedisError:
+        return False
+    return True
 
 
 def _serves(settings: Mapping[str, str]) -> bool:
