@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
@@ -20,11 +21,45 @@ from tests.processes import end_group
 from tests.servers import wait_for
 
 ROOT = Path(__file__).parents[2]
+PROJECT = """
+from celery import Celery
+from celery.schedules import crontab
+
+app = Celery("shop", broker="{broker}")
+app.conf.timezone = "Europe/Berlin"
+app.conf.beat_schedule = {{
+    "close-the-books": {{"task": "shop.tasks.close_books", "schedule": crontab(hour=23, minute=30)}},
+    "poll": {{"task": "shop.tasks.poll", "schedule": 30.0, "args": ["stock"]}},
+}}
+
+@app.task(name="shop.tasks.close_books")
+def close_books(day: str = "today") -> None:
+    "Close the books of a day."
+
+@app.task(name="shop.tasks.poll")
+def poll(what: str) -> None:
+    "Poll."
+"""
+# In the folder of a project these would be found before modules of the same names elsewhere.
+OBSTACLES = ("wsgi", "webapp", "flask", "config")
+ITS_TASK = "shop.tasks.close_books"
 
 
-def build(folder: Path, out: Path) -> None:
-    """Build the sdist of a distribution, and its wheel from that."""
-    _run([sys.executable, "-m", "build", "--outdir", str(out), str(folder)])
+def write_project(folder: Path, broker: str) -> Path:
+    """A plain Celery project in that folder, `-A shop`; returns the folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "shop.py").write_text(PROJECT.format(broker=broker))
+    for name in OBSTACLES:
+        (folder / f"{name}.py").write_text("raise SystemExit('a module of another project')")
+    return folder
+
+
+def build_both(out: Path) -> Path:
+    """Build the sdist of each distribution, and its wheel from that; returns the folder."""
+    command = [sys.executable, "-m", "build", "--outdir", str(out)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(_run, ([*command, str(folder)] for folder in (ROOT / "beatdesk", ROOT))))
+    return out
 
 
 def _run(command: list[str]) -> None:
@@ -67,6 +102,27 @@ class Environment:
         )
         assert (done.returncode != 0) == fails, done.stdout
         return done.stdout
+
+
+def made_both(folder: Path, wheels: Path) -> tuple[Environment, Environment]:
+    """The environment of a project, with `beatdesk`; and that of the server."""
+    wanted = {"project": ("beatdesk",), "server": ("beatdesk-server", "beatdesk")}
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(Environment.made, folder / name, wheels, *names) for name, names in wanted.items()]
+        return made[0].result(), made[1].result()
+
+
+def beside(project: Environment, server: Environment, *options: str) -> list[str]:
+    """The command that starts the server beside the project."""
+    return [
+        project.program("celery"),
+        "-A",
+        "shop",
+        "beatdesk",
+        "--server",
+        server.program("beatdesk-server"),
+        *options,
+    ]
 
 
 def bare(home: Path, **more: str) -> dict[str, str]:

@@ -4,63 +4,41 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
-import time
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from beatdesk import __version__
-from tests.packages.environments import ROOT, Environment, bare, build, started
+from tests.packages.environments import (
+    ITS_TASK,
+    ROOT,
+    Environment,
+    bare,
+    beside,
+    build_both,
+    made_both,
+    started,
+    write_project,
+)
 from tests.servers import free_port, valkey, wait_for
 from webapp.installed import resource
 from webapp.launcher.procfile import read_procfile
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
 
-PROJECT = """
-from celery import Celery
-from celery.schedules import crontab
-
-app = Celery("shop", broker="{broker}")
-app.conf.timezone = "Europe/Berlin"
-app.conf.beat_schedule = {{
-    "close-the-books": {{"task": "shop.tasks.close_books", "schedule": crontab(hour=23, minute=30)}},
-    "poll": {{"task": "shop.tasks.poll", "schedule": 30.0, "args": ["stock"]}},
-}}
-
-@app.task(name="shop.tasks.close_books")
-def close_books(day: str = "today") -> None:
-    "Close the books of a day."
-
-@app.task(name="shop.tasks.poll")
-def poll(what: str) -> None:
-    "Poll."
-"""
-# In the folder of a project these would be found before modules of the same names elsewhere.
-OBSTACLES = ("wsgi", "webapp", "flask", "config")
-
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with both wheels, each built from its sdist."""
-    out = tmp_path_factory.mktemp("dist")
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda folder: build(folder, out), (ROOT / "beatdesk", ROOT)))
-    return out
+    return build_both(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
 def environments(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Environment]:
     """The environment of a project, with `beatdesk`; and that of the server."""
-    folder = tmp_path_factory.mktemp("environments")
-    wanted = {"project": ("beatdesk",), "server": ("beatdesk-server", "beatdesk")}
-    with ThreadPoolExecutor(2) as pool:
-        made = [pool.submit(Environment.made, folder / name, wheels, *names) for name, names in wanted.items()]
-        return made[0].result(), made[1].result()
+    return made_both(tmp_path_factory.mktemp("environments"), wheels)
 
 
 @pytest.fixture
@@ -133,7 +111,7 @@ def test_without_a_server_the_command_prints_how_to_install_it(
     environments: tuple[Environment, Environment], tmp_path: Path
 ) -> None:
     project, _ = environments
-    (tmp_path / "shop.py").write_text(PROJECT.format(broker="redis://127.0.0.1:1/0"))
+    write_project(tmp_path, "redis://127.0.0.1:1/0")
     environ = bare(tmp_path, PATH="/usr/bin:/bin")
     said = project.output("celery", "-A", "shop", "beatdesk", environ=environ, cwd=tmp_path, fails=True)
     assert said == "Error: The server is not installed. Install it with: pipx install beatdesk-server\n"
@@ -160,8 +138,7 @@ def test_the_server_runs_everything_in_a_folder_with_modules_of_its_names(
     environments: tuple[Environment, Environment], tmp_path: Path
 ) -> None:
     _, server = environments
-    for name in OBSTACLES:
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of another project')")
+    write_project(tmp_path, "redis://127.0.0.1:1/0")
     environ = bare(tmp_path, PORT=str(free_port()))
     with started([server.program("beatdesk-server"), "run"], environ, tmp_path, tmp_path / "log") as running:
         running.sign_in()
@@ -173,21 +150,13 @@ def test_the_command_shows_their_tasks_and_imports_their_schedule(
     environments: tuple[Environment, Environment], broker: str, tmp_path: Path
 ) -> None:
     project, server = environments
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "shop.py").write_text(PROJECT.format(broker=broker))
-    for name in OBSTACLES:
-        (folder / f"{name}.py").write_text("raise SystemExit('a module of another project')")
+    folder = write_project(tmp_path / "project", broker)
     # What their own code reads is not for the server.
     theirs = {"DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "SECRET_KEY": "theirs", "PYTHONPATH": str(folder)}
     environ = bare(tmp_path, BEATDESK_PORT=str(free_port()), **theirs)
-    options = ["--server", server.program("beatdesk-server"), "--import-schedule"]
-    command = [project.program("celery"), "-A", "shop", "beatdesk", *options]
-    began = time.monotonic()
-    with started(command, environ, folder, tmp_path / "log") as running:
+    with started(beside(project, server, "--import-schedule"), environ, folder, tmp_path / "log") as running:
         running.sign_in()
-        wait_for(lambda: "shop.tasks.close_books" in running.page("/runs/new"), seconds=60)
-        sys.stderr.write(f"their tasks were shown after {time.monotonic() - began:.1f} s\n")
+        wait_for(lambda: ITS_TASK in running.page("/runs/new"), seconds=60)
         wait_for(lambda: "Your schedule is imported" in running.output(), seconds=60)
         page = running.page("/schedules")
         assert all(name in page for name in ("close-the-books", "poll", "Europe/Berlin"))
