@@ -114,15 +114,8 @@ def made_both(folder: Path, wheels: Path) -> tuple[Environment, Environment]:
 
 def beside(project: Environment, server: Environment, *options: str) -> list[str]:
     """The command that starts the server beside the project."""
-    return [
-        project.program("celery"),
-        "-A",
-        "shop",
-        "beatdesk",
-        "--server",
-        server.program("beatdesk-server"),
-        *options,
-    ]
+    celery = [project.program("celery"), "-A", "shop", "beatdesk"]
+    return [*celery, "--server", server.program("beatdesk-server"), *options]
 
 
 def bare(home: Path, **more: str) -> dict[str, str]:
@@ -150,13 +143,13 @@ class Started:
         self._opener = build_opener(HTTPCookieProcessor(CookieJar()))
         self.url = ""
 
-    def sign_in(self) -> None:
-        """Wait until it is ready, then sign in as the first admin, with what it printed."""
+    def sign_in(self, password: str = "") -> None:
+        """Wait until it is ready, then sign in as the first admin, with the password that it printed or this one."""
         found = wait_for(self._ready, seconds=120, message="Beatdesk was not ready")
-        self.url, email, password = found.groups()
+        self.url, email, printed = found.groups()
         token = re.search(r'name="csrf_token" value="([^"]+)"', self.page("/login"))
         assert token is not None
-        form = {"csrf_token": token[1], "email": email, "password": password}
+        form = {"csrf_token": token[1], "email": email, "password": password or printed}
         # The token belongs to the page that it came from.
         self._opener.addheaders = [("Referer", f"{self.url}/login")]
         self._opener.open(f"{self.url}/login", urlencode(form).encode(), timeout=30).close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,19 +28,31 @@ from tests.servers import free_port, valkey, wait_for
 from webapp.installed import resource
 from webapp.launcher.procfile import read_procfile
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
+pytestmark = pytest.mark.slow
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is filled once, by whichever process of this test run comes first."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with both wheels, each built from its sdist."""
-    return build_both(tmp_path_factory.mktemp("dist"))
+    return made_once(tmp_path_factory, "dist", build_both)
 
 
 @pytest.fixture(scope="module")
 def environments(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Environment]:
     """The environment of a project, with `beatdesk`; and that of the server."""
-    return made_both(tmp_path_factory.mktemp("environments"), wheels)
+    folder = made_once(tmp_path_factory, "environments", lambda path: made_both(path, wheels))
+    return Environment(folder / "project"), Environment(folder / "server")
 
 
 @pytest.fixture
