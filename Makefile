@@ -51,11 +51,9 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
 
-# Each wheel is built from its own sdist, so that both are complete. Static files go into the wheel compressed: an
-# installation may be read-only.
+# Each wheel is built from its own sdist, so that both are complete.
 dist: setup-dev ## Build the two distributions, beatdesk and beatdesk-server, into dist/
 	@rm -rf dist
-	@$(BIN)/python -c 'from pathlib import Path; from webapp.web.static_files import compress_folder as go; go(Path("webapp/static"))'
 	@for folder in beatdesk .; do $(BIN)/python -m build --outdir dist $$folder >dist.log 2>&1 || { cat dist.log; exit 1; }; done
 	@rm -f dist.log; ls dist
 

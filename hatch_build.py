@@ -1,9 +1,11 @@
-"""The requirements of the distribution `beatdesk-server`, read where they are kept: requirements/base.in."""
+"""What building `beatdesk-server` adds: the requirements of requirements/base.in, and compressed static files."""
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
@@ -18,3 +20,12 @@ class Requirements(MetadataHookInterface):
         lines = (root / "requirements/base.in").read_text().splitlines()
         listed = [line for line in lines if line and not line.startswith("#")]
         metadata["dependencies"] = [f"beatdesk=={version[1]}", *listed]
+
+
+class CompressedFiles(BuildHookInterface[Any]):
+    """Writes compressed copies of static files into the wheel, because an installation may be read-only."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Write them beside the files."""
+        root = Path(self.root)
+        runpy.run_path(str(root / "webapp/web/compression.py"))["compress_folder"](root / "webapp/static")

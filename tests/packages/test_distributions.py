@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,18 +68,18 @@ def names_in(wheels: Path, pattern: str) -> set[str]:
         return set(contents.namelist())
 
 
-def tracked(*folders: str) -> set[str]:
-    done = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+def files(folder: str) -> set[str]:
+    """What a folder of the checkout has, without what Python and compression made in it."""
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+    return {name for name in found if not name.endswith((".pyc", ".gz"))}
 
 
 def test_each_wheel_has_its_own_files_and_nothing_of_the_other(wheels: Path) -> None:
     theirs, server = names_in(wheels, "beatdesk-*.whl"), names_in(wheels, "beatdesk_server-*.whl")
-    code = {name for name in tracked("beatdesk") if name.endswith(".py")}
+    code = {name for name in files("beatdesk") if name.endswith(".py")}
     assert {name for name in theirs if ".dist-info/" not in name} == code
-    expected = {
-        f"webapp/{name}" if name.startswith("migrations/") else name for name in tracked("webapp", "migrations")
-    }
+    expected = {*files("webapp"), *(f"webapp/{name}" for name in files("migrations"))}
+    assert {"webapp/static/beatdesk.css.gz", "webapp/static/beatdesk.js.gz"} <= server
     found = {name for name in server if ".dist-info/" not in name and not name.endswith(".gz")}
     assert found == expected | {"wsgi.py", "webapp/Procfile"}
     for names in (theirs, server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from webapp.web.static_files import compress_folder
+from webapp.web.compression import compress_folder
 
 
 def test_text_is_compressed_and_an_older_copy_is_replaced(tmp_path: Path) -> None:

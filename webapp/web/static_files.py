@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 from whitenoise import WhiteNoise
-from whitenoise.compress import Compressor
+
+from webapp.web.compression import compress_folder
 
 # Vendored files have their version in their path, ours a hash of their content in their URL.
 MAX_AGE_SECONDS = 31_536_000
-COMPRESSED = (".gz", ".br")
 
 static = AppGroup("static", help="Prepare static files.")
 
@@ -37,26 +35,3 @@ def compress() -> None:
     except OSError as error:
         # A read-only installation serves the files as they are.
         click.echo(f"Static files stay uncompressed: {error}", err=True)
-
-
-def compress_folder(folder: Path) -> int:
-    """Compress the files of a folder; gives how many copies were written. Raises OSError.
-
-    A copy that is up to date is left alone: an installed distribution brings its own, and may be read-only.
-    """
-    for old in [path for path in folder.rglob("*") if path.suffix in COMPRESSED and not _is_current(path)]:
-        old.unlink()
-    compressor = Compressor(quiet=True, use_brotli=False)
-    files = [path for path in folder.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
-    missing = [path for path in files if not Path(f"{path}.gz").exists()]
-    return sum(len(list(compressor.compress(str(path)))) for path in missing)
-
-
-def _is_current(copy: Path) -> bool:
-    file = copy.with_suffix("")
-    if copy.suffix != ".gz" or not file.exists():
-        return False
-    try:
-        return gzip.decompress(copy.read_bytes()) == file.read_bytes()
-    except (EOFError, OSError, zlib.error):
-        return False
