@@ -24,7 +24,6 @@ from webapp.database import engine, private_files
 from webapp.database.reads import reading
 from webapp.extensions import celery, csrf, db, htmx, limiter
 from webapp.identity.refusals import init_refusals
-from webapp.installed import resource
 from webapp.mail.connection import GuardedMail
 from webapp.mail.gateway import read_sender
 from webapp.messaging import installation
@@ -38,6 +37,7 @@ from webapp.web.components import init_components
 from webapp.web.errors import register_errors
 from webapp.web.headers import init_headers
 from webapp.web.hosts import BelowRoot, init_hosts
+from webapp.web.installed import resource
 from webapp.web.parameters import IdConverter
 from webapp.web.responses import JSONProvider, Response
 from webapp.web.static_files import init_static

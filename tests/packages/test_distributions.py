@@ -24,8 +24,8 @@ from tests.packages.environments import (
     write_project,
 )
 from tests.servers import free_port, valkey, wait_for
-from webapp.installed import resource
 from webapp.launcher.procfile import read_procfile
+from webapp.web.installed import resource
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from webapp import installed
 from webapp.cli import COMMANDS
-from webapp.installed import ROOT, resource
 from webapp.launcher import server as server_module
 from webapp.launcher.procfile import read_procfile, shell_command
 from webapp.launcher.server import prepare, server
+from webapp.web import installed
+from webapp.web.installed import ROOT, resource
 
 
 def test_it_lists_run_each_process_and_each_group_without_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:

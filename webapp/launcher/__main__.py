@@ -4,12 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from webapp.config import ConfigError
-from webapp.installed import ROOT, resource
+from webapp.config import ConfigError, with_variables
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.launch import launch
 from webapp.launcher.output import Terminal
 from webapp.launcher.procfile import read_procfile
+from webapp.web.installed import ROOT, resource
 
 
 def main(root: Path = ROOT, procfile: Path = resource("Procfile")) -> int:  # noqa: B008  # a path of this installation
@@ -18,7 +18,7 @@ def main(root: Path = ROOT, procfile: Path = resource("Procfile")) -> int:  # no
     try:
         launch(os.environ, root, read_procfile(procfile), terminal)
     except (ConfigError, LaunchError) as error:
-        terminal.say(str(error))
+        terminal.say(with_variables(str(error), os.environ))
         return 1
     return 0
 

@@ -14,9 +14,9 @@ from flask.cli import ScriptInfo
 
 from beatdesk.project import user_data_folder
 from webapp import __version__
-from webapp.installed import INSTALLED, ROOT, resource
 from webapp.launcher.__main__ import main as run_everything
 from webapp.launcher.procfile import read_procfile, shell_command
+from webapp.web.installed import INSTALLED, ROOT, resource
 
 
 class Server(click.Group):

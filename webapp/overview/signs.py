@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp import installed
 from webapp.database.engine import UtcDateTime, now
 from webapp.extensions import db
 from webapp.liveness import BEAT_TAKEOVER, FOREIGN_WORKER_GONE_AFTER, RECORDER_MAX_LAG
@@ -25,6 +24,7 @@ from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
 from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
+from webapp.web import installed
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import current_settings, root
 from webapp.web.transactions import database_clock

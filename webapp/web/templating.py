@@ -14,11 +14,10 @@ from jinja2.filters import do_urlencode
 
 from beatdesk.encoding import encodable
 from beatdesk.secrecy.masking import masked
-from webapp import installed
 from webapp.database import engine
 from webapp.recurrence.zone_search import find_zone
 from webapp.task_catalogue.registry import is_unknown
-from webapp.web import formats
+from webapp.web import formats, installed
 from webapp.web.access import Permission, may
 from webapp.web.hosts import current_settings, this_page
 from webapp.web.idempotency import new_key

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from webapp import installed
 from webapp.extensions import db
 from webapp.liveness import CLAIM_TIMEOUT
 from webapp.messaging import broker
@@ -38,7 +37,7 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
 from webapp.schedules.holds import hold, hold_at
 from webapp.task_catalogue.registry import find_task
-from webapp.web import formats
+from webapp.web import formats, installed
 from webapp.web.bodies import is_empty
 from webapp.workers import service as workers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 """The folder of `wsgi.py` and `webapp/`: the checkout, or `site-packages`."""
 
 INSTALLED = not (ROOT / "Procfile").exists()
