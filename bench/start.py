@@ -6,6 +6,7 @@ in as soon as the address is printed. The first start makes the database; the ot
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def measure(starts: int = STARTS) -> list[float]:
         wheels, data = folder / "dist", folder / "valkey"
         data.mkdir()
         project, server = made_both(folder, build_both(wheels))
+        # As pip does by default; tests leave it out, which would make the first start the slower one.
+        server.output("python", "-m", "compileall", "-q", "-j", "0", "lib", environ=bare(folder), cwd=server.path)
         with valkey(data) as broker:
             home = write_project(folder / "shop", broker)
             environ = bare(folder, BEATDESK_PORT=str(free_port()), BEATDESK_ADMIN_PASSWORD=PASSWORD)
@@ -43,5 +46,6 @@ def measure(starts: int = STARTS) -> list[float]:
 def report(found: Sequence[float]) -> str:
     """The seconds, next to the bar."""
     first, *later = (f"{seconds:.1f} s" for seconds in found)
-    held = "met" if max(found) <= BAR else "missed"
-    return f"{TITLE}: their tasks are shown after {first}, later {', '.join(later)}; the bar is {BAR:.0f} s: {held}"
+    held = f"at most {BAR:.0f} s: {'met' if max(found) <= BAR else 'missed'}"
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    return f"{TITLE}: their tasks are shown after {first}, later {', '.join(later)} ({load}); {held}"
