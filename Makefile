@@ -1,7 +1,7 @@
 # `make` alone lists all commands.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint audit audit-refresh soak bench bench-full structure structure-live lock setup setup-dev setup-programs
+.PHONY: help run test check lint dist audit audit-refresh soak bench bench-full structure structure-live lock setup setup-dev setup-programs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,12 @@ lint: setup-dev
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports
 	@$(BIN)/djlint webapp/templates --check --lint --quiet
+
+# Each wheel is built from its own sdist, so that both are complete.
+dist: setup-dev ## Build the two distributions, beatdesk and beatdesk-server, into dist/
+	@rm -rf dist
+	@for folder in beatdesk .; do $(BIN)/python -m build --outdir dist $$folder >dist.log 2>&1 || { cat dist.log; exit 1; }; done
+	@rm -f dist.log; ls dist
 
 audit: setup-dev ## Check locked packages and vendored scripts for known advisories, and the code for serious flaws
 	@$(BIN)/bandit --quiet -lll --recursive beatdesk webapp migrations requirements wsgi.py

@@ -1,7 +1,8 @@
 """`python -m bench [--full] [--only SCHEDULER …] [--step WORDS …]`: measures beat, and a task, beside others.
 
-When all schedulers are asked for, three steps come last: what a task costs (`a task in the worker`), how many state
-changes a second are recorded (`the recorder`), and how many task events of other projects' workers (`task events`).
+When all schedulers are asked for, four steps come last: what a task costs (`a task in the worker`), how many state
+changes a second are recorded (`the recorder`), how many task events of other projects' workers (`task events`), and how
+soon a project's tasks are shown (`the first page`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import signal
 import sys
 
-from bench import events, recording
+from bench import events, recording, start
 from bench.beats.forms import full, quick
 from bench.beats.run import report, run, save
 from bench.beats.targets import TARGETS
@@ -45,6 +46,8 @@ def main() -> int:
         print(f"\n{recording.report(recording.measure(recording.RUNS, recording.BARS))}")
     if not given.only and any(word in events.TITLE for word in given.step):
         print(f"\n{events.report(events.measure(events.RUNS, events.BARS))}")
+    if not given.only and any(word in start.TITLE for word in given.step):
+        print(f"\n{start.report(start.measure())}")
     return 0
 
 

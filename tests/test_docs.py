@@ -26,9 +26,9 @@ from webapp.web.access import ROLES
 ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "decisions", "extending", "reliability")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "decisions", "deploying", "extending", "reliability")),
 ]
-FOLDERS = ("beatdesk", "webapp", "tests", "docs", "bench", "migrations", "requirements")
+FOLDERS = ("beatdesk", "deploy", "webapp", "tests", "docs", "bench", "migrations", "requirements")
 CODE = re.compile(r"`([^`\n]+)`")
 A_FILE = re.compile(r"[\w./-]+\.(py|html|md|toml|json|css|js|txt)")
 A_NAME = re.compile(r"[A-Za-z_]\w+")

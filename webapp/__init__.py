@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beatdesk import __version__
+
 if TYPE_CHECKING:
     from flask import Flask
 
     from webapp.config import Settings
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "create_app"]
 
 
 def create_app(config: Settings | None = None) -> Flask:

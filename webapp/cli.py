@@ -1,4 +1,4 @@
-"""The command groups of `flask`; each one is in the room of its feature."""
+"""The command groups of `flask` and `beatdesk-server`; each one is in the room of its feature."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from webapp.runs.cli import observer, recorder, runs
 from webapp.schedules.cli.group import schedules
 from webapp.web.static_files import static
 
+COMMANDS = (installation, observer, recorder, runs, schedules, static, users)
+
 
 def register_commands(app: Flask) -> None:
     """Add every command group to `flask`."""
-    for group in (installation, observer, recorder, runs, schedules, static, users):
+    for group in COMMANDS:
         app.cli.add_command(group)

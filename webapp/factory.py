@@ -37,6 +37,7 @@ from webapp.web.components import init_components
 from webapp.web.errors import register_errors
 from webapp.web.headers import init_headers
 from webapp.web.hosts import BelowRoot, init_hosts
+from webapp.web.installed import resource
 from webapp.web.parameters import IdConverter
 from webapp.web.responses import JSONProvider, Response
 from webapp.web.static_files import init_static
@@ -117,7 +118,7 @@ def _init_migrations(app: Flask) -> None:
     """`flask db` only: importing Alembic takes a tenth of a start, and no other process needs it."""
     from flask_migrate import Migrate
 
-    Migrate(app, db, directory="migrations", render_as_batch=False)
+    Migrate(app, db, directory=str(resource("migrations")), render_as_batch=False)
 
 
 def flask_settings(settings: Settings) -> dict[str, Any]:

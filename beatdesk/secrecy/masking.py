@@ -100,14 +100,19 @@ def rule_of(task: Any) -> Rule:
     """The rule of a Celery task; without a task the one of names only."""
     if task is None:
         return NAMES_ONLY
-    own = getattr(task, "secrets", None) or ()
     positions, further = [], ""
     for name, parameter in inspect.signature(task.run).parameters.items():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             positions.append(name)
         elif parameter.kind == parameter.VAR_POSITIONAL:
             further = name
-    return Rule(frozenset([own] if isinstance(own, str) else own), tuple(positions), further)
+    return Rule(names_of(task), tuple(positions), further)
+
+
+def names_of(task: Any) -> frozenset[str]:
+    """The arguments that a task itself names as secret."""
+    own = getattr(task, "secrets", None) or ()
+    return frozenset([own] if isinstance(own, str) else own)
 
 
 def parts(rule: Rule, value: Any, hidden: int) -> Iterator[tuple[Any, Any, int]] | None:

@@ -41,7 +41,12 @@ web: python web.py
 worker: sleep 1111 & sleep 2222 & wait
 beat: sleep 1000
 """
-DRIVER = "import sys; from pathlib import Path; from webapp.launcher.__main__ import main; sys.exit(main(Path.cwd()))"
+DRIVER = """
+import sys
+from pathlib import Path
+from webapp.launcher.__main__ import main
+sys.exit(main(Path.cwd(), Path("Procfile")))
+"""
 SERVERS = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "MAIL_SERVER", "SECRET_KEY")
 
 

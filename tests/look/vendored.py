@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from webapp.web.static_files import COMPRESSED
+from webapp.web.compression import COMPRESSED
 
 VENDOR = Path(__file__).parents[2] / "webapp" / "static" / "vendor"
 MANIFEST = VENDOR / "manifest.json"

@@ -186,3 +186,15 @@ def test_file_without_schedules_is_reported(admin: Visitor) -> None:
     with pytest.raises(Invalid):
         from_yaml("")
     assert service.name_taken("fine") is False
+
+
+def test_new_schedules_can_be_added_disabled_and_existing_ones_stay_as_they_are(
+    admin: Visitor, runner: FlaskCliRunner
+) -> None:
+    admin.post_json("/schedules/import", {"file": FINE, "apply": True})
+    changed = FINE.replace("every: 5", "every: 7")
+    done = runner.invoke(args=["schedules", "import", "-", "--disabled", "--apply"], input=changed + OTHER)
+    assert done.exit_code == 0, done.output
+    rows = {row["name"]: row for row in admin.read("/schedules")["schedules"]}
+    assert {name: row["enabled"] for name, row in rows.items()} == {"fine": True, "other": False}
+    assert rows["fine"]["every"] == 7

@@ -8,15 +8,15 @@ from webapp.config import ConfigError, with_variables
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.launch import launch
 from webapp.launcher.output import Terminal
+from webapp.launcher.procfile import read_procfile
+from webapp.web.installed import ROOT, resource
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def main(root: Path = ROOT) -> int:
-    """Run the Procfile in `root` until a signal. An error is one line, and exit code 1."""
+def main(root: Path = ROOT, procfile: Path = resource("Procfile")) -> int:  # noqa: B008  # a path of this installation
+    """Run the processes of a Procfile in `root` until a signal. An error is one line, and exit code 1."""
     terminal = Terminal(verbose=bool(os.environ.get("VERBOSE")))
     try:
-        launch(os.environ, root, terminal)
+        launch(os.environ, root, read_procfile(procfile), terminal)
     except (ConfigError, LaunchError) as error:
         terminal.say(with_variables(str(error), os.environ))
         return 1

@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from honcho.environ import parse_procfile
-
 from webapp.config import NAMES, reachable, unknown_settings, variable
 from webapp.database.private_files import database_files, tighten
 from webapp.launcher import probes
@@ -28,6 +26,7 @@ from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
 from webapp.launcher.plan import Plan, SignIn, make_plan, read_settings, require_free
+from webapp.launcher.procfile import shell_command
 from webapp.launcher.supervisor import Spec, Supervisor
 
 STOP_SECONDS = 8.0
@@ -49,8 +48,8 @@ ACCOUNT_EXISTS = "exists already"
 """The output of `flask users ensure-admin` when it created no account."""
 
 
-def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
-    """Run everything until a signal. `root` has the Procfile.
+def launch(environ: Mapping[str, str], root: Path, processes: Mapping[str, str], terminal: Terminal) -> None:
+    """Run everything until a signal: in `root`, the commands of a Procfile by their names.
 
     Raises ConfigError or LaunchError, after everything that was started has stopped.
     """
@@ -63,14 +62,14 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
         require_free(settings.host, settings.port)
         plan = make_plan(environ, folder)
         with environment_file(folder, plan.environ):
-            asyncio.run(_run(plan, folder, root, terminal))
+            asyncio.run(_run(plan, folder, root, processes, terminal))
 
 
-async def _run(plan: Plan, folder: DataFolder, root: Path, terminal: Terminal) -> None:
+async def _run(plan: Plan, folder: DataFolder, root: Path, processes: Mapping[str, str], terminal: Terminal) -> None:
     supervisor = Supervisor(plan.environ, root, folder.subfolder("log"), terminal)
     stop = _stop_signals(supervisor)
     try:
-        started = await _until_stopped(stop, supervisor, _start(plan, supervisor, root, terminal))
+        started = await _until_stopped(stop, supervisor, _start(plan, supervisor, processes, terminal))
         if started:
             supervisor.restarts = True
             await stop.wait()
@@ -80,13 +79,13 @@ async def _run(plan: Plan, folder: DataFolder, root: Path, terminal: Terminal) -
     terminal.say(f"Stopped. The data stays in {folder.path}.")
 
 
-async def _start(plan: Plan, supervisor: Supervisor, root: Path, terminal: Terminal) -> None:
-    processes = parse_procfile((root / "Procfile").read_text()).processes
+async def _start(plan: Plan, supervisor: Supervisor, processes: Mapping[str, str], terminal: Terminal) -> None:
     servers = _embedded(plan)
     supervisor.keep(*servers)
-    release = supervisor.run(Spec("release", _shell(processes.pop("release"))))
+    release = supervisor.run(Spec("release", shell_command(processes["release"])))
     output, _ = await asyncio.gather(release, asyncio.gather(*map(probes.until, servers.values())))
-    supervisor.keep(*(Spec(name, _shell(command)) for name, command in processes.items()))
+    kept = {name: shell_command(command) for name, command in processes.items() if name != "release"}
+    supervisor.keep(*(Spec(name, command) for name, command in kept.items()))
     await _ready(plan, terminal)
     terminal.announce(ready_line(plan.settings.public_url, plan.sign_in, created=ACCOUNT_EXISTS not in output))
 
@@ -146,12 +145,6 @@ def _stop_signals(supervisor: Supervisor) -> asyncio.Event:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, on_signal)
     return stop
-
-
-def _shell(command: str) -> tuple[str, ...]:
-    """The command for a shell, as in a Procfile. A single program replaces the shell, so that signals reach it."""
-    simple = not set(command) & set(";&|")
-    return ("/bin/sh", "-c", f"exec {command}" if simple else command)
 
 
 def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:

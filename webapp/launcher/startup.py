@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from beatdesk.encoding import one_line
 from webapp.config import ConfigError, unknown_settings, with_variables
+from webapp.web import installed
 
 # Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
 NOT_LOADED = 4
@@ -36,8 +37,8 @@ def report_errors_in_one_line() -> None:
             _say(str(error))
         elif isinstance(error, sa.exc.OperationalError | sa.exc.ProgrammingError) and _database_is_not_ready(error):
             _say(
-                f"The database of DATABASE_URL is not ready: {error.orig}. Start `make run`, or migrate it with "
-                "`flask --app wsgi db upgrade`."
+                f"The database of DATABASE_URL is not ready: {error.orig}. Start `{installed.command('run')}`, "
+                f"or migrate it with `{installed.command('db upgrade')}`."
             )
         else:
             before(kind, error, trace)

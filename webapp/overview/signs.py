@@ -24,6 +24,7 @@ from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
 from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
+from webapp.web import installed
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import current_settings, root
 from webapp.web.transactions import database_clock
@@ -39,7 +40,7 @@ MAX_NAMES = 3
 # Discarded messages are shown for this long after the last one.
 DISCARDED_SHOWN = timedelta(hours=1)
 
-WORKER_COMMAND = "celery -A wsgi:celery worker -n beatdesk@%h"
+WORKER_COMMAND = installed.command("worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _beat(rows: Rows) -> Iterator[Sign]:
         "Check the log of beat." if alive else "Start one:",
         since=max([*led, *([given_back] if given_back else [])], default=None),
         since_text="Schedules have not fired since",
-        command="" if alive else "celery -A wsgi:celery beat",
+        command="" if alive else installed.command("beat"),
         link=("/schedules", "Show schedules"),
         check="none is the leader",
     )
@@ -212,7 +213,7 @@ def _observer(rows: Rows) -> Iterator[Sign]:
             severity="warning",
             since=last,
             since_text="The last event was read",
-            command="flask --app wsgi observer run",
+            command=installed.command("observer"),
             link=("/workers", "Show workers"),
         )
 
@@ -257,7 +258,7 @@ def _recorder(client: Any) -> Iterator[Sign]:
             "Start one:",
             since=oldest or recorder.last_seen(client),
             since_text="State changes of runs have not been recorded since",
-            command="flask --app wsgi recorder run",
+            command=installed.command("recorder"),
             link=("/runs", "Show runs"),
             check="none is online",
         )
@@ -268,7 +269,7 @@ def _recorder(client: Any) -> Iterator[Sign]:
             f"{plural(lag.entries, 'state change')} not recorded yet. If the number grows, start another recorder:",
             since=oldest,
             since_text="The oldest unrecorded change is from",
-            command="flask --app wsgi recorder run",
+            command=installed.command("recorder"),
             link=("/runs", "Show runs"),
             check=f"{lag.seconds:.0f} s behind",
         )

@@ -8,11 +8,11 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 from whitenoise import WhiteNoise
-from whitenoise.compress import Compressor
+
+from webapp.web.compression import compress_folder
 
 # Vendored files have their version in their path, ours a hash of their content in their URL.
 MAX_AGE_SECONDS = 31_536_000
-COMPRESSED = (".gz", ".br")
 
 static = AppGroup("static", help="Prepare static files.")
 
@@ -28,19 +28,10 @@ def init_static(app: Flask) -> None:
 
 @static.command("compress")
 def compress() -> None:
-    """Write a compressed copy beside each file that it makes smaller; copies of earlier releases are removed first."""
+    """Write a compressed copy beside each file that it makes smaller, and remove copies of earlier releases."""
     folder = Path(str(current_app.static_folder))
     try:
         click.echo(f"{compress_folder(folder)} files compressed")
     except OSError as error:
         # A read-only installation serves the files as they are.
         click.echo(f"Static files stay uncompressed: {error}", err=True)
-
-
-def compress_folder(folder: Path) -> int:
-    """Compress the files of a folder; gives how many copies were written. Raises OSError."""
-    for old in [path for path in folder.rglob("*") if path.suffix in COMPRESSED]:
-        old.unlink()
-    compressor = Compressor(quiet=True, use_brotli=False)
-    files = [path for path in folder.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
-    return sum(len(list(compressor.compress(str(path)))) for path in files)

@@ -17,7 +17,7 @@ from beatdesk.secrecy.masking import masked
 from webapp.database import engine
 from webapp.recurrence.zone_search import find_zone
 from webapp.task_catalogue.registry import is_unknown
-from webapp.web import formats
+from webapp.web import formats, installed
 from webapp.web.access import Permission, may
 from webapp.web.hosts import current_settings, this_page
 from webapp.web.idempotency import new_key
@@ -34,6 +34,7 @@ def init_templating(app: Flask) -> None:
         Permission=Permission,
         may=may,
         task_unknown=is_unknown,
+        command=installed.command,
         static_url=static_url,
         theme=theme,
         this_page=this_page,

@@ -37,7 +37,7 @@ from webapp.schedule_store.stored import Stored
 from webapp.schedules import fields, in_force
 from webapp.schedules.holds import hold, hold_at
 from webapp.task_catalogue.registry import find_task
-from webapp.web import formats
+from webapp.web import formats, installed
 from webapp.web.bodies import is_empty
 from webapp.workers import service as workers
 
@@ -176,7 +176,7 @@ class _Chain:
         if not beats:
             last = db.session.scalars(sa.select(Beat).order_by(Beat.seen_at.desc()).limit(1)).first()
             seen = f" Last seen {formats.ago(last.seen_at, self.now)} on {last.host}." if last else ""
-            return Finding(False, f"Beat is not running.{seen}", "Start it: celery -A wsgi:celery beat")
+            return Finding(False, f"Beat is not running.{seen}", f"Start it: {installed.command('beat')}")
         leader = beats[0]
         if not leader.leading:
             return Finding(False, "Beat runs without a leader.", "Wait five seconds, then check its logs.")
@@ -250,7 +250,7 @@ class _Chain:
             return Finding(
                 False,
                 f"No online worker consumes the queue “{self.queue}”.",
-                f"Start one: celery -A wsgi:celery worker -n beatdesk@%h -Q {','.join(self.queues)}",
+                f"Start one: {installed.command('worker')} -Q {','.join(self.queues)}",
             )
         names = ", ".join(line.worker.name for line in self.consumers[:MAX_NAMED])
         busy, slots = sum(line.busy for line in self.consumers), sum(line.worker.concurrency for line in self.consumers)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO, TextIO
 
 import click
+import sqlalchemy as sa
 from flask import current_app
 
 from beatdesk.encoding import strict_json_value
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.schedule_store.rows import TASKS
 from webapp.schedules.cli.stored import schedules
 from webapp.schedules.editor.forms import said
 from webapp.schedules.sources.database import from_database
@@ -61,6 +64,7 @@ def export_schedules(output: TextIO, format_: str) -> None:
 @click.option("--task", "tasks", multiple=True, metavar="[COMMAND=]TASK", help="The task of a crontab's command.")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave this entry out; can be repeated.")
 @click.option("--remove", is_flag=True, help="Delete schedules that are not in the import.")
+@click.option("--disabled", is_flag=True, help="Add new schedules as disabled.")
 @click.option("--apply", "do_it", is_flag=True, help="Write the changes. Default: only show them.")
 @click.option("--skip-refused", is_flag=True, help="Import the rest if some entries cannot be imported.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -77,6 +81,8 @@ def import_schedules(
     options: dict[str, Any] = {"remove": source["remove"], "without": without}
     try:
         entries = _entries(file, source)
+        if source["disabled"]:
+            entries = _disabled(entries)
         steps = service.difference(entries, **options)
         service.require_entries(steps, without)
         refused = [step for step in steps if step.errors]
@@ -127,6 +133,12 @@ def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     # Split at the last "=": commands may contain it, names of tasks do not.
     mapped = {command.strip(): task.strip() for command, _, task in (one.rpartition("=") for one in source["tasks"])}
     return read(decode(file.read()), ImportOptions(source["format_"] or "", zone, mapped, bool(chosen)), now())
+
+
+def _disabled(entries: Sequence[Given]) -> list[Given]:
+    """The entries with new schedules disabled; existing ones stay as they are."""
+    found = {row.name: row.enabled for row in db.session.execute(sa.select(TASKS.c.name, TASKS.c.enabled))}
+    return [replace(one, fields={**one.fields, "enabled": found.get(one.name, False)}) for one in entries]
 
 
 def _as_json(steps: list[Step]) -> str:

@@ -1,0 +1,1 @@
+"""Beatdesk beside other people's Celery projects."""
