@@ -9,7 +9,7 @@ from typing import Any
 from beatdesk.secrecy.masking import masked_value
 from beatdesk.secrecy.names import is_secret
 from beatdesk.secrecy.text import MASK
-from webapp.task_catalogue.registry import KnownTask
+from webapp.task_catalogue.known_task import KnownTask
 
 LINE = 90
 _ENVELOPE = {"__type__", "__value__"}
