@@ -188,6 +188,7 @@ def _received_row(entry: Entry) -> Received | None:
 def _published_row(entry: Entry) -> NewRun:
     """The row of a message of a task or another program. Raises Unrecordable for an entry that is not ours."""
     payload = _payload(entry)
+    origin = Origin(payload.get("origin", Origin.TASK))
     try:
         eta, expires_at = (recordable_moment(name, payload[name]) if payload[name] else None for name in _MOMENTS)
         index, task_id, why = payload["group_index"], payload.get("external_id"), payload.get("undelivered")
@@ -199,9 +200,10 @@ def _published_row(entry: Entry) -> NewRun:
             task=_text(payload, "task"),
             args=_json(payload, "args", list),
             kwargs=_json(payload, "kwargs", dict),
-            # Its message has the eta too: the first of both is executed, the other one is a duplicate.
-            state=waiting_state(eta, entry.at),
-            origin=Origin(payload.get("origin", Origin.TASK)),
+            # Its message has the eta too: the first of both is executed, the other one is a duplicate. What another
+            # program sent is never sent by beat.
+            state=RunState.QUEUED if origin is Origin.PROGRAM else waiting_state(eta, entry.at),
+            origin=origin,
             created_at=entry.at,
             sent_at=None if why else entry.at,
             sends=0 if why else 1,
