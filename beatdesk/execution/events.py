@@ -24,7 +24,10 @@ YEARS = range(1970, 9999)
 
 
 class Event(StrEnum):
-    """What happened to a run. `PUBLISHED`: another task sent it, or a program that has adopted its app. `OBSERVED`: a worker that is not ours began it."""
+    """What happened to a run.
+
+    `PUBLISHED`: another task sent it, or a client of an adopted app. `OBSERVED`: a worker that is not ours began it.
+    """
 
     PUBLISHED = "published"
     RECEIVED = "received"

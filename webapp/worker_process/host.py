@@ -13,6 +13,7 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 from flask import Flask
 
+from beatdesk import announcing
 from beatdesk.execution import pending_entries, publishing, run_task
 from beatdesk.execution.events import Entry
 from beatdesk.execution.host import Delivery, Host
@@ -144,4 +145,6 @@ def _after_fork(**_: Any) -> None:
         app.extensions.pop(name, None)
 
 
-run_task.install(DatabaseHost())
+_host = DatabaseHost()
+run_task.install(_host)
+announcing.install(celery, _host.redis)

@@ -16,6 +16,7 @@ from beatdesk.secrecy.masking import Rule, walk, walk_call
 from beatdesk.secrecy.names import is_secret
 from beatdesk.secrecy.text import MASK, hide
 from webapp.runs.call.arguments import Argument, argument, read_argument, read_json, written
+from webapp.runs.call.summary import settings_of
 from webapp.secrecy.masked_input import FORGOTTEN, forget
 from webapp.task_catalogue.known_task import KnownTask
 from webapp.task_catalogue.registry import find_task
@@ -35,6 +36,11 @@ class CallForm:
     as_json: bool
     values: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def settings(self) -> list[str]:
+        """What the task's own settings say about its runs, in words."""
+        return settings_of(self.task)
 
     @property
     def aside(self) -> dict[str, str]:
