@@ -105,7 +105,7 @@ class Recorder:
     def _append(self, entries: list[Entry]) -> None:
         with self._client_factory().pipeline(transaction=False) as pipeline:
             for entry in entries:
-                pipeline.xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]
+                pipeline.xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
             pipeline.execute()
 
 
@@ -122,14 +122,15 @@ class Sent:
     The signals do not name the app; the address for replies does, which each app has for each of its threads.
     """
 
-    def __init__(self, app: Celery, recorder: Recorder) -> None:
-        self._app, self._recorder = app, recorder
+    def __init__(self, app: Celery, recorder: Recorder, is_enabled: Callable[[], bool]) -> None:
+        self._app, self._recorder, self._is_enabled = app, recorder, is_enabled
         self._sending = _Sending()
 
     def publishing(self, headers: Any = None, properties: Any = None, **_: Any) -> None:
         """Note when it began: a worker may have begun the run before the broker's answer is here."""
-        is_ours = current() is None and properties and properties.get("reply_to") == self._app.thread_oid
-        self._sending.headers, self._sending.at = (headers, datetime.now(UTC)) if is_ours else (None, None)
+        is_ours = properties is not None and properties.get("reply_to") == self._app.thread_oid
+        noted = is_ours and current() is None and self._is_enabled()
+        self._sending.headers, self._sending.at = (headers, datetime.now(UTC)) if noted else (None, None)
 
     def published(self, sender: Any, headers: Any = None, body: Any = None, routing_key: Any = None, **_: Any) -> None:
         """Describe the run. Never raises."""
@@ -154,10 +155,12 @@ class Sent:
             self._recorder.put(Entry(run_id, Event.PUBLISHED, headers.get("retries") or 0, at, text, task=task))
 
 
-def install(app: Celery, client_factory: Callable[[], redis.Redis]) -> Recorder:
+def install(
+    app: Celery, client_factory: Callable[[], redis.Redis], is_enabled: Callable[[], bool] = lambda: True
+) -> Recorder:
     """Record what this app sends from now on, in this process and those that are copied from it."""
     recorder = Recorder(client_factory)
-    sent = Sent(app, recorder)
+    sent = Sent(app, recorder, is_enabled)
     signals.before_task_publish.connect(sent.publishing, weak=False)
     signals.after_task_publish.connect(sent.published, weak=False)
     atexit.register(recorder.flush)

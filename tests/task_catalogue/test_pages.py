@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from celery import Celery
 from flask import Flask
 
-from beatdesk.announcing import announcement, packed
+from beatdesk.announcing import STREAM, announcement, packed
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.extensions import db
@@ -37,7 +37,7 @@ def shop(context: Flask, redis: Any) -> Celery:
             order: Its number.
         """
 
-    redis.xadd(mailbox.STREAM, {"source": "celery@a", "body": packed(announcement(app))})
+    redis.xadd(STREAM, {"source": "celery@a", "body": packed(announcement(app))})
     with db.engine.begin() as connection:
         for one in mailbox.read(redis).announcements:
             announced.keep_announcement(connection, one, datetime.now(UTC))
