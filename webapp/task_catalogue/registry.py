@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery, signals
 
 from beatdesk import announcing
-from beatdesk.secrecy.masking import NAMES_ONLY, Rule, rule_of
+from beatdesk.secrecy.masking import Rule, rule_of
 from webapp.extensions import celery
 from webapp.task_catalogue.announced import AnnouncedTasks
 from webapp.task_catalogue.known_task import KnownTask, from_description
@@ -97,9 +97,9 @@ def is_own(name: str) -> bool:
 
 def rule_for(name: str) -> Rule:
     """Which arguments of a task are secret; of a task that is not known those whose names say so."""
-    if (task := registered_task(name)) is not None:
-        return rule_of(task)
-    return NAMES_ONLY if (other := announced().get(name)) is None else other.rule
+    if name not in celery.tasks and (other := announced().get(name)) is not None:
+        return other.rule
+    return rule_of(registered_task(name))
 
 
 def registered_task(name: str, app: Celery = celery) -> Any:
