@@ -50,9 +50,7 @@ def _led_by(beats: Rig, process: Process, seconds: float = 30) -> None:
 
 
 @POSTGRESQL
-def test_edits_are_in_force_whether_announced_or_not(
-    beats: Rig, settings: Settings, redis: redis_client.Redis
-) -> None:
+def test_edits_are_in_force_whether_announced_or_not(beats: Rig, settings: Settings, redis: redis_client.Redis) -> None:
     made = beats.interval("i", 3600, saved=datetime.now(UTC))
     with beat(settings) as process:
         _led_by(beats, process)
