@@ -62,7 +62,7 @@ def test_an_announced_edit_is_in_force_without_waiting_for_the_next_look(
     assert {args() for _ in range(3)} == {"[1, 2]"}
     redis.publish(CHANNEL, "edited")
     wait_for(lambda: args() == "[5]")
-    # One that nobody announces is found by the next look.
+    # An edit that is not announced is found by the next look.
     beats.edit(made, BEGIN, args="[6]")
     assert args() == "[5]"
     time.pass_by(BEAT_STANDBY_INTERVAL)
