@@ -41,10 +41,9 @@ def main() -> int:
         print(f"\nNumbers kept in {save(results, load)}")
     if not given.only and any(word in workers.TITLE for word in given.step):
         print(f"\n{workers.measure(*(FULL_WORKERS if given.full else QUICK_WORKERS))}")
-    if not given.only and any(word in recording.TITLE for word in given.step):
-        print(f"\n{recording.report(recording.measure(recording.RUNS, recording.BARS))}")
-    if not given.only and any(word in events.TITLE for word in given.step):
-        print(f"\n{events.report(events.measure(events.RUNS, events.BARS))}")
+    for one in (recording.BENCH, events.BENCH):
+        if not given.only and any(word in one.title for word in given.step):
+            print(f"\n{one.measured()}")
     return 0
 
 
