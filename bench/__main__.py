@@ -42,10 +42,9 @@ def main() -> int:
         print(f"\nNumbers kept in {save(results, load)}")
     if not given.only and any(word in workers.TITLE for word in given.step):
         print(f"\n{workers.measure(*(FULL_WORKERS if given.full else QUICK_WORKERS))}")
-    if not given.only and any(word in recording.TITLE for word in given.step):
-        print(f"\n{recording.report(recording.measure(recording.RUNS, recording.BARS))}")
-    if not given.only and any(word in events.TITLE for word in given.step):
-        print(f"\n{events.report(events.measure(events.RUNS, events.BARS))}")
+    for one in (recording.BENCH, events.BENCH):
+        if not given.only and any(word in one.title for word in given.step):
+            print(f"\n{one.measured()}")
     if not given.only and any(word in start.TITLE for word in given.step):
         print(f"\n{start.report(start.measure())}")
     return 0

@@ -8,16 +8,12 @@ process reads and one records. The bar is 5,000 a second on RabbitMQ; on Redis o
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
@@ -28,7 +24,7 @@ import sqlalchemy as sa
 from celery.events.event import get_exchange
 from flask import Flask
 
-from bench.beats import table
+from bench.pace import Bench, Pace
 from tests import servers
 from tests.rabbitmq import rabbitmq, url
 from tests.servers import wait_for
@@ -41,47 +37,7 @@ from webapp.recorder.recorder import Recorder
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
 
-TITLE = "task events"
-BARS = {"rabbitmq": 5_000, "redis": 0}
-RUNS = 10_000
 KINDS = ("received", "started", "succeeded")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Events, how many a second were recorded, and CPU microseconds of the reader for one; how many runs were lost."""
-
-    events: int
-    a_second: float
-    own: float
-    lost: int
-
-
-def main() -> None:
-    """Measure, print the table; fails below the bar."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--broker", choices=sorted(BARS))
-    asked = parser.parse_args()
-    paces = measure(asked.runs, [asked.broker] if asked.broker else list(BARS))
-    print(report(paces))
-    if any(pace.a_second < BARS[broker] for broker, pace in paces.items()):
-        sys.exit("below the bar")
-
-
-def report(paces: Mapping[str, Pace]) -> str:
-    """The table, a row for each broker."""
-    rows = [("task events into PostgreSQL", "events", "a second", "reader, µs of one", "runs lost", "bar", "reached")]
-    for broker, pace in paces.items():
-        bar = BARS[broker]
-        figures = (f"{pace.events:,}", f"{pace.a_second:,.0f}", f"{pace.own:.0f}", f"{pace.lost:,}")
-        rows.append((broker, *figures, f"{bar:,}" if bar else "", "yes" if pace.a_second >= bar else "NO"))
-    return table.text(rows)
-
-
-def measure(runs: int, brokers: Iterable[str]) -> dict[str, Pace]:
-    """Publish the events of some runs to each broker, and read and record them."""
-    return {broker: _measure(runs, broker) for broker in brokers}
 
 
 def _measure(runs: int, broker: str) -> Pace:
@@ -163,5 +119,15 @@ def _publish(address: str, ids: list[str]) -> None:
                 producer.publish(event, routing_key=f"task.{kind}")
 
 
+BENCH = Bench(
+    title="task events",
+    way="broker",
+    heads=("task events into PostgreSQL", "events", "reader, µs of one", "runs lost"),
+    bars={"rabbitmq": 5_000, "redis": 0},
+    runs=10_000,
+    measure=_measure,
+)
+
+
 if __name__ == "__main__":
-    main()
+    BENCH.main(__doc__)

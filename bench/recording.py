@@ -8,14 +8,11 @@ depend on other programs of the machine.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -24,53 +21,12 @@ import redis
 import sqlalchemy as sa
 
 from beatdesk.execution.events import STREAM, Entry, Event
-from bench.beats import table
+from bench.pace import Bench, Pace
 from tests import servers
 from webapp.database.engine import create_engine, now
 from webapp.recorder.recorder import Recorder
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
-
-TITLE = "the recorder"
-BARS = {"postgresql": 5_000, "sqlite": 2_000}
-RUNS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """State changes, how many a second, and CPU microseconds of one: the recorder's and the database's server's."""
-
-    changes: int
-    a_second: float
-    own: float
-    of_server: float
-
-
-def main() -> None:
-    """Measure, print the table; fails below the bar."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--database", choices=sorted(BARS))
-    options = parser.parse_args()
-    paces = measure(options.runs, [options.database] if options.database else list(BARS))
-    print(report(paces))
-    if any(pace.a_second < BARS[database] for database, pace in paces.items()):
-        sys.exit("below the bar")
-
-
-def report(paces: Mapping[str, Pace]) -> str:
-    """The table, a line for each database."""
-    lines = [("state changes recorded", "changes", "a second", "CPU of one, µs", "the server's", "bar", "reached")]
-    for database, pace in paces.items():
-        bar = BARS[database]
-        figures = (f"{pace.changes:,}", f"{pace.a_second:,.0f}", f"{pace.own:.0f}", f"{pace.of_server:.0f}", f"{bar:,}")
-        lines.append((database, *figures, "yes" if pace.a_second >= bar else "NO"))
-    return table.text(lines)
-
-
-def measure(runs: int, databases: Iterable[str]) -> dict[str, Pace]:
-    """Fill a stream for each database, and let a recorder empty it."""
-    return {database: _measure(runs, database) for database in databases}
 
 
 def _measure(runs: int, database: str) -> Pace:
@@ -142,5 +98,15 @@ def _check(engine: sa.Engine, runs: int) -> None:
         sys.exit(f"only {recorded} of {runs} runs are recorded")
 
 
+BENCH = Bench(
+    title="the recorder",
+    way="database",
+    heads=("state changes recorded", "changes", "CPU of one, µs", "the server's"),
+    bars={"postgresql": 5_000, "sqlite": 2_000},
+    runs=20_000,
+    measure=_measure,
+)
+
+
 if __name__ == "__main__":
-    main()
+    BENCH.main(__doc__)

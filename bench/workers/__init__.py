@@ -1,1 +1,1 @@
-"""The cost of a task in a worker: plain, with Celery's task events, with django-celery-results, and with ours."""
+"""The cost of a task in a worker: plain, with task events, observed, with django-celery-results, and ours."""

@@ -19,6 +19,7 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
+from beatdesk.execution.events import STREAM
 from beatdesk.execution.ids import new_id
 from bench.beats.processes import TrialError, end, last_line
 from bench.beats.servers import Storage
@@ -46,6 +47,7 @@ class Kind:
     database: str = ""
     task: str = "bench.empty"
     options: tuple[str, ...] = ()
+    observed: bool = False
 
     @property
     def ours(self) -> bool:
@@ -54,13 +56,14 @@ class Kind:
 
 
 PLAIN = Kind("plain", "celery, nothing else")
-# Ours adds the claim and the record to this.
+# Of what a project adds to a worker as it is, PLAIN is the measure; ours adds the claim and the record to this.
 SETTINGS = Kind("settings", "celery, with our settings")
 RECORD_ALONE = Kind("ours_told", "ours, the record alone", "migrated_postgresql")
 KINDS = (
     PLAIN,
     SETTINGS,
     Kind("events", "celery, task events (-E)", options=("-E",)),
+    Kind("observed", "celery, observed", "migrated_postgresql", observed=True),
     Kind("results", "django-celery-results", "empty_postgresql", "bench.empty_kept"),
     RECORD_ALONE,
     Kind("ours", "ours, PostgreSQL", "migrated_postgresql"),
@@ -101,6 +104,11 @@ class Worker:
             time.sleep(0.005)
         wall, cpu = time.monotonic() - began, _spent(main) - before
         return Cost(cpu / count * 1000, wall / count * 1000)
+
+    def is_recorded(self) -> bool:
+        """Whether events of tasks arrive in our stream; executes two."""
+        self.execute(2)
+        return bool(self._redis.exists(STREAM))
 
     def _park(self, count: int) -> None:
         names = [self.kind.task] * (count - 1) + ["bench.last"]
@@ -154,9 +162,37 @@ def worker(kind: Kind, folder: Path, storage: Storage) -> Iterator[Worker]:
             )
         made = Worker(kind, url, database, popen, log)
         try:
-            yield made
+            with _observer(kind, data, url, database, made):
+                yield made
         finally:
             made.close()
+
+
+@contextmanager
+def _observer(kind: Kind, data: Path, url: str, database: str, observed: Worker) -> Iterator[None]:
+    """An observer, where this kind has one, that has switched the worker's events on."""
+    if not kind.observed:
+        yield
+        return
+    log = data / "observer.log"
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            [str(OURS.python), "-m", "flask", "--app", "wsgi", "observer", "run"],
+            env=_environment(kind, data, url, database),
+            cwd=data,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        give_up = time.monotonic() + PATIENCE
+        while not observed.is_recorded():
+            if time.monotonic() > give_up or popen.poll() is not None:
+                raise TrialError(f"it is not observed: {last_line(log)}")
+        yield
+    finally:
+        end(popen, signal.SIGTERM)
 
 
 def _command(kind: Kind) -> list[str]:

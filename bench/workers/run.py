@@ -5,8 +5,9 @@
 3. After some rounds begin again with other workers, several times: of two processes that do the same one may be quicker
    for as long as it lives, by where its memory happens to lie.
 4. For each kind the median of all rounds: CPU of the worker's processes, and time from the first to the last.
-5. The cost that a kind adds is the median of its differences in each round: a machine that is slower for some seconds
-   is slower for both kinds.
+5. The cost that a kind adds is the median of its differences in each round, and of its ratios: a machine that is
+   slower for some seconds is slower for both kinds. Ours is compared with Celery with our settings, the others with
+   Celery alone.
 
 The CPU time of a recorder, a database server or Redis is not included; the worker's waits for them are in the time.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from bench.beats import table
 from bench.beats.servers import Storage
 from bench.beats.targets import TARGETS, build
-from bench.workers.kinds import ENVIRONMENT, KINDS, RECORD_ALONE, SETTINGS, Cost, worker
+from bench.workers.kinds import ENVIRONMENT, KINDS, PLAIN, RECORD_ALONE, SETTINGS, Cost, Kind, worker
 from tests.servers import Databases, postgres
 
 TITLE = "a task in the worker"
@@ -74,15 +75,20 @@ def _median(costs: Sequence[Cost], base: Sequence[Cost] | None = None) -> Cost:
 
 
 def report(costs: Costs) -> str:
-    """A table: each kind's cost of a task, and the difference to Celery with our settings only."""
-    base = costs[SETTINGS.key]
-    lines = [("a task in the worker, ms", "CPU", "added", "time", "added", "bar", "reached")]
+    """A table: each kind's cost of a task, and what it adds to the kind that it is compared with."""
+    lines = [("a task in the worker, ms", "CPU", "added", "ratio", "time", "added", "bar", "reached")]
     for kind in KINDS:
-        cost, added = _median(costs[kind.key]), _median(costs[kind.key], base)
+        cost, base = _median(costs[kind.key]), costs[_compared_with(kind).key]
+        added = _median(costs[kind.key], base)
         bar = (f"{BAR}", "yes" if added.cpu <= BAR else "NO") if kind is RECORD_ALONE else ("", "")
-        more = ("", "") if kind is SETTINGS else (f"{added.cpu:+.2f}", f"{added.wall:+.2f}")
-        lines.append((kind.title, f"{cost.cpu:.2f}", more[0], f"{cost.wall:.2f}", more[1], *bar))
+        ratio = statistics.median(one.cpu / other.cpu for one, other in zip(costs[kind.key], base, strict=True))
+        more = ("", "", "") if kind is PLAIN else (f"{added.cpu:+.2f}", f"×{ratio:.2f}", f"{added.wall:+.2f}")
+        lines.append((kind.title, f"{cost.cpu:.2f}", *more[:2], f"{cost.wall:.2f}", more[2], *bar))
     return table.text(lines)
+
+
+def _compared_with(kind: Kind) -> Kind:
+    return SETTINGS if kind.ours else PLAIN
 
 
 def _say(line: str) -> None:

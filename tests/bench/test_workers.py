@@ -6,15 +6,16 @@ from bench.workers.kinds import KINDS, Cost
 from bench.workers.run import report
 
 
-def test_each_kind_is_compared_with_the_same_settings_and_the_record_with_the_bar() -> None:
+def test_ours_is_compared_with_the_same_settings_the_others_with_celery_and_the_record_with_the_bar() -> None:
     costs = {kind.key: [Cost(1.0 + number / 10, 2.0 + number)] * 3 for number, kind in enumerate(KINDS)}
     costs["ours_told"] = [Cost(1.35, 2.0)] * 3
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report(costs).splitlines()]
     lines = {first: rest for first, *rest in rows}
-    assert lines["celery, nothing else"] == ["1.00", "-0.10", "2.00", "-1.00", "", ""]
-    assert lines["celery, with our settings"] == ["1.10", "", "3.00", "", "", ""]
-    assert lines["ours, the record alone"] == ["1.35", "+0.25", "2.00", "-1.00", "0.3", "yes"]
-    assert lines["ours, SQLite"][1] == "+0.50"
+    assert lines["celery, nothing else"] == ["1.00", "", "", "2.00", "", "", ""]
+    assert lines["celery, with our settings"] == ["1.10", "+0.10", "×1.10", "3.00", "+1.00", "", ""]
+    assert lines["celery, observed"] == ["1.30", "+0.30", "×1.30", "5.00", "+3.00", "", ""]
+    assert lines["ours, the record alone"] == ["1.35", "+0.25", "×1.23", "2.00", "-1.00", "0.3", "yes"]
+    assert lines["ours, SQLite"][1] == "+0.60"
     costs["ours_told"] = [Cost(1.5, 2.0)] * 3
     assert "NO" in report(costs)
 
