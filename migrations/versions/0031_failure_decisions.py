@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0031_failure_decisions"
-down_revision = "0026_observed"
+down_revision = "0028_announced"
 branch_labels = None
 depends_on = None
 
