@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.leaving.cli import leave
 from webapp.messaging.installation_cli import installation
 from webapp.people.cli import users
 from webapp.runs.cli import observer, recorder, runs
@@ -12,6 +13,6 @@ from webapp.web.static_files import static
 
 
 def register_commands(app: Flask) -> None:
-    """Add every command group to `flask`."""
-    for group in (installation, observer, recorder, runs, schedules, static, users):
+    """Add every command and group of commands to `flask`."""
+    for group in (installation, leave, observer, recorder, runs, schedules, static, users):
         app.cli.add_command(group)
