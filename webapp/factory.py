@@ -43,6 +43,8 @@ from webapp.web.responses import JSONProvider, Response
 from webapp.web.static_files import init_static
 from webapp.web.templating import init_templating
 
+# Of all keys that count requests in Redis; without one, the library's own, which other programs use too.
+LIMITS_PREFIX = "beatdesk:limits"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -146,7 +148,7 @@ def flask_settings(settings: Settings) -> dict[str, Any]:
         # A limit for five minutes applies to any five minutes, not to fixed ones.
         "RATELIMIT_STRATEGY": "moving-window",
         "RATELIMIT_STORAGE_URI": settings.redis_url,
-        "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        "RATELIMIT_STORAGE_OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1, "key_prefix": LIMITS_PREFIX},
         # Without Redis, count in this process rather than answer 500.
         "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,
         "RATELIMIT_SWALLOW_ERRORS": True,

@@ -88,7 +88,7 @@ def test_the_device_cookie_of_one_account_opens_no_other(app: Flask) -> None:
 def test_refused_attempts_do_not_prolong_the_wait(app: Flask, redis: redis_client.Redis) -> None:
     add_user(app)
     fail(app, LIMIT + 5)
-    counted = [redis.llen(key) for key in redis.scan_iter("LIMITS*wrong-password*")]
+    counted = [redis.llen(key) for key in redis.scan_iter("beatdesk:limits*wrong-password*")]
     assert sorted(counted) == [1] * LIMIT + [LIMIT, LIMIT]  # by address; by account and overall
 
 
@@ -112,7 +112,7 @@ def test_attempts_are_limited_overall_too(app: Flask, redis: redis_client.Redis)
     add_user(app)
     browser = Visitor(app, address="192.0.2.1")
     browser.sign_in(password=WRONG)
-    key = next(iter(redis.scan_iter("LIMITS*everybody*")))
+    key = next(iter(redis.scan_iter("beatdesk:limits*everybody*")))
     redis.lpush(key, *[str(time.time())] * 1000)
     assert FAILURES_OVERALL.amount == 1000
     assert Visitor(app, address="192.0.2.2").sign_in().status_code == 429

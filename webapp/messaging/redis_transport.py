@@ -10,8 +10,9 @@ No other module uses a private name of kombu's: a new version of kombu is checke
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,3 +132,47 @@ def ask_workers(mailbox: Any, channel: Any, command: str, timeout: float) -> tup
     mailbox.producer_pool = None
     replies = mailbox._broadcast(command, reply=True, timeout=timeout)  # noqa: SLF001 - as Celery's `broadcast` does
     return replies or [], sum(received) if received else None
+
+
+def unacknowledged(channel: Any, queue: str) -> list[Any]:
+    """The tags of a queue's messages that consumers have taken and not acknowledged."""
+    with channel.conn_or_acquire() as client:
+        # The client of a channel with a prefix for keys does not add it to this command.
+        items = client.execute_command("HGETALL", f"{channel.global_keyprefix}{channel.unacked_key}")
+    return [tag for tag, item in items.items() if _routing_key(item) == queue]
+
+
+def _routing_key(item: bytes) -> object:
+    try:
+        _message, _exchange, key = json.loads(item)
+    except ValueError:
+        return None
+    return key
+
+
+def delete_queue(channel: Any, queue: str) -> None:
+    """Delete a queue of the default exchange: its lists, and what consumers have taken and not acknowledged.
+
+    The latter first, because any consumer on this Redis puts it back after the visibility timeout.
+    """
+    tags = unacknowledged(channel, queue)
+    with channel.conn_or_acquire() as client:
+        if tags:
+            client.hdel(channel.unacked_key, *tags)
+            client.zrem(channel.unacked_index_key, *tags)
+        client.delete(*(channel._q_for_pri(queue, each) for each in channel.priority_steps))  # noqa: SLF001
+
+
+def bindings(channel: Any, exchange: str, queues: Collection[str], prefix: str) -> list[Any]:
+    """Bindings to an exchange that remain of these queues, and of those whose names have a prefix."""
+    with channel.conn_or_acquire() as client:
+        members = client.smembers(channel.keyprefix_queue % exchange)
+    names = {member: member.decode(errors="replace").rpartition(channel.sep)[2] for member in members}
+    return sorted(member for member, name in names.items() if name in queues or name.startswith(prefix))
+
+
+def unbind(channel: Any, exchange: str, found: Collection[Any]) -> None:
+    """Remove such bindings."""
+    if found:
+        with channel.conn_or_acquire() as client:
+            client.srem(channel.keyprefix_queue % exchange, *found)

@@ -1,0 +1,1 @@
+"""Going back: what Beatdesk added to the servers that it used, and its removal."""
