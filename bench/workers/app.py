@@ -45,5 +45,9 @@ def _use_django(url: str) -> None:
     app.conf.result_backend = "django-db"
 
 
-if os.environ["BENCH_KIND"] == "results":
+if os.environ["BENCH_KIND"] == "adopted":
+    import beatdesk
+
+    beatdesk.adopt(app)
+elif os.environ["BENCH_KIND"] == "results":
     _use_django(os.environ["BENCH_DATABASE"])

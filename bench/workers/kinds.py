@@ -64,6 +64,7 @@ KINDS = (
     SETTINGS,
     Kind("events", "celery, task events (-E)", options=("-E",)),
     Kind("observed", "celery, observed", "migrated_postgresql", observed=True),
+    Kind("adopted", "celery, adopted"),
     Kind("results", "django-celery-results", "empty_postgresql", "bench.empty_kept"),
     RECORD_ALONE,
     Kind("ours", "ours, PostgreSQL", "migrated_postgresql"),

@@ -15,7 +15,7 @@ def test_ours_is_compared_with_the_same_settings_the_others_with_celery_and_the_
     assert lines["celery, with our settings"] == ["1.10", "+0.10", "×1.10", "3.00", "+1.00", "", ""]
     assert lines["celery, observed"] == ["1.30", "+0.30", "×1.30", "5.00", "+3.00", "", ""]
     assert lines["ours, the record alone"] == ["1.35", "+0.25", "×1.23", "2.00", "-1.00", "0.3", "yes"]
-    assert lines["ours, SQLite"][1] == "+0.60"
+    assert lines["ours, SQLite"][1] == "+0.70"
     costs["ours_told"] = [Cost(1.5, 2.0)] * 3
     assert "NO" in report(costs)
 
