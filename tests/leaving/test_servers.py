@@ -143,9 +143,13 @@ def test_a_message_that_a_lost_worker_holds_does_not_come_back(
     theirs: dict[str, Any] = {"tag-2": json.dumps([{}, "", "celery"]), "tag-3": "not JSON"}
     redis.hset("unacked", mapping={"tag-1": json.dumps([{}, "", "beatdesk"]), **theirs})
     redis.zadd("unacked_index", {"tag-1": 1, "tag-2": 2, "tag-3": 3})
+    redis.hset("beatdesk_unacked", "tag-4", json.dumps([{"properties": {}, "headers": {}}, "", "celery"]))
+    redis.zadd("beatdesk_unacked_index", {"tag-4": 1})
     redis.lpush("beatdesk\x06\x163", "message of another priority")
     answer = json.loads(runner.invoke(args=["leave", "--yes", "--json"]).output)
     assert answer["broker"] == {"beatdesk": 2}
     assert redis.hgetall("unacked") == theirs
     assert redis.zrange("unacked_index", 0, -1) == ["tag-2", "tag-3"]
+    # What our worker had of theirs is in its queue again.
+    assert redis.llen("celery") == 1
     assert redis.keys("beatdesk*") == []

@@ -12,7 +12,15 @@ from amqp.exceptions import NotFound
 
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.messaging.installation import EXCHANGE
-from webapp.messaging.redis_transport import bindings, delete_queue, is_redis, size, unacknowledged, unbind
+from webapp.messaging.redis_transport import (
+    bindings,
+    delete_queue,
+    give_back_unacknowledged,
+    is_redis,
+    size,
+    unacknowledged,
+    unbind,
+)
 from webapp.recorder.event_reader import QUEUE as EVENT_QUEUE
 
 QUEUES = (DEFAULT_QUEUE, EVENT_QUEUE)
@@ -35,6 +43,7 @@ def remove(connection: Any, nodes: Iterable[str]) -> None:
     channel = connection.default_channel
     if is_redis(channel):
         delete_queue(channel, DEFAULT_QUEUE)
+        give_back_unacknowledged(channel)
         for name in EXCHANGES:
             unbind(channel, name, _stale(channel, name, nodes))
         return

@@ -53,13 +53,13 @@ def find(engine: sa.Engine, app: Celery, settings: Settings) -> Found:
         own, nodes, alive = _processes(session)
         now = _now(session)
         in_database = tables.added(session, now)
-    keys = {}
+    keys, before = {}, redis_keys.prefixes(settings)
     for url in redis_keys.urls(settings):
         with redis_keys.connect(url) as client:
-            redis_keys.require_ours(client, url, own)
+            redis_keys.require_ours(client, url, own, before)
             if url == settings.redis_url:
                 alive += _seen_in_redis(client)
-            keys[without_password(url)] = redis_keys.counted(client)
+            keys[without_password(url)] = redis_keys.counted(client, before)
     with app.connection_for_write() as connection:
         queues = broker_objects.counted(connection, nodes)
     return Found(in_database, keys, queues, alive)
@@ -73,7 +73,7 @@ def remove(engine: sa.Engine, app: Celery, settings: Settings) -> None:
         broker_objects.remove(connection, nodes)
     for url in redis_keys.urls(settings):
         with redis_keys.connect(url) as client:
-            redis_keys.remove(client)
+            redis_keys.remove(client, redis_keys.prefixes(settings))
     with Session(engine) as session:
         tables.remove(session, _now(session))
 

@@ -134,12 +134,19 @@ def ask_workers(mailbox: Any, channel: Any, command: str, timeout: float) -> tup
     return replies or [], sum(received) if received else None
 
 
-def unacknowledged(channel: Any, queue: str) -> list[Any]:
-    """The tags of a queue's messages that consumers have taken and not acknowledged."""
+def unacknowledged(channel: Any, queue: str) -> list[tuple[str, str, Any]]:
+    """A queue's messages that consumers have taken and not acknowledged: the keys of hash and index, and the tag.
+
+    Our workers keep them in a place of their own, other consumers and earlier versions in Celery's.
+    """
+    found = []
+    common = (type(channel).unacked_key, type(channel).unacked_index_key)
     with channel.conn_or_acquire() as client:
-        # The client of a channel with a prefix for keys does not add it to this command.
-        items = client.execute_command("HGETALL", f"{channel.global_keyprefix}{channel.unacked_key}")
-    return [tag for tag, item in items.items() if _routing_key(item) == queue]
+        for key, index in {(channel.unacked_key, channel.unacked_index_key), common}:
+            # The client of a channel with a prefix for keys does not add it to this command.
+            items = client.execute_command("HGETALL", f"{channel.global_keyprefix}{key}")
+            found += [(key, index, tag) for tag, item in items.items() if _routing_key(item) == queue]
+    return found
 
 
 def _routing_key(item: bytes) -> object:
@@ -155,12 +162,21 @@ def delete_queue(channel: Any, queue: str) -> None:
 
     The latter first, because any consumer on this Redis puts it back after the visibility timeout.
     """
-    tags = unacknowledged(channel, queue)
+    taken = unacknowledged(channel, queue)
     with channel.conn_or_acquire() as client:
-        if tags:
-            client.hdel(channel.unacked_key, *tags)
-            client.zrem(channel.unacked_index_key, *tags)
+        for key, index, tag in taken:
+            client.hdel(key, tag)
+            client.zrem(index, tag)
         client.delete(*(channel._q_for_pri(queue, each) for each in channel.priority_steps))  # noqa: SLF001
+
+
+def give_back_unacknowledged(channel: Any) -> None:
+    """Return what our workers had taken and not acknowledged to its queues; what other consumers have stays theirs."""
+    if channel.unacked_key == type(channel).unacked_key:
+        return
+    with channel.conn_or_acquire() as client:
+        for tag in client.execute_command("HKEYS", f"{channel.global_keyprefix}{channel.unacked_key}"):
+            channel.qos.restore_by_tag(tag, client)
 
 
 def bindings(channel: Any, exchange: str, queues: Collection[str], prefix: str) -> list[Any]:
