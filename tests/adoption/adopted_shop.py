@@ -112,6 +112,12 @@ def waits_early(what: str, gate: str) -> str:
     return _wait(what, gate)
 
 
+@app.task(name="shop.waits_and_goes_back", acks_late=True, reject_on_worker_lost=True)
+def waits_and_goes_back(what: str, gate: str) -> str:
+    """The same, whose message goes back to the broker when its process is killed."""
+    return _wait(what, gate)
+
+
 def _wait(what: str, gate: str) -> str:
     note(what)
     while not Path(gate).exists():

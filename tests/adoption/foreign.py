@@ -25,18 +25,21 @@ class ForeignWorker(Process):
     def __init__(self, shop: Shop, name: str, options: tuple[str, ...]) -> None:
         self.name = name
         self.log = shop.folder / f"{name}.log"
-        arguments = ["celery", "-A", "tests.adoption.shop", "worker", "--loglevel", "INFO", *options]
+        arguments = ["celery", "-A", shop.module, "worker", "--loglevel", "INFO", *options]
         with self.log.open("ab") as output:
             self.popen = start_program([sys.executable, "-m", *arguments], shop.environment(), output)
 
 
 class Shop:
-    """The other project. `backend` is where its results go; None as Celery's default, nowhere.
+    """The other project, whose app is in `module`. `backend` is where its results go; None: nowhere.
 
     Its tasks write into a ledger, a line for each execution, that `executed` counts.
     """
 
-    def __init__(self, broker_url: str, folder: Path, backend: str | None = None) -> None:
+    module = "tests.adoption.shop"
+
+    def __init__(self, broker_url: str, folder: Path, backend: str | None = None, **more: str) -> None:
+        self.more = more
         self.broker_url = broker_url
         self.folder = folder
         self.backend = backend
@@ -46,7 +49,7 @@ class Shop:
         """The environment of its processes, without Beatdesk's settings."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("BEATDESK_")}
         given |= {"PYTHONPATH": str(ROOT), "SHOP_BROKER": self.broker_url, "SHOP_LEDGER": str(self.ledger)}
-        return given | ({"SHOP_BACKEND": self.backend} if self.backend else {})
+        return given | self.more | ({"SHOP_BACKEND": self.backend} if self.backend else {})
 
     @contextmanager
     def worker(self, *options: str, name: str = "shop") -> Iterator[Process]:
@@ -54,7 +57,9 @@ class Shop:
 
         `name` is only of its log here; `-n` in the options names the node, else it is Celery's `celery@host`.
         """
-        with running(ForeignWorker(self, name, ("--pool", "solo", *options))) as process:
+        # Celery patches Python for gevent by the first pool that is named.
+        pool = () if "--pool" in options else ("--pool", "solo")
+        with running(ForeignWorker(self, name, (*pool, *options))) as process:
 
             def ready() -> bool:
                 if process.popen.poll() is not None:
@@ -81,3 +86,9 @@ class Shop:
     def executed(self) -> Counter[str]:
         """The count of each line in the ledger."""
         return Counter(self.ledger.read_text().splitlines() if self.ledger.exists() else ())
+
+
+class AdoptedShop(Shop):
+    """The same where Beatdesk has adopted its app."""
+
+    module = "tests.adoption.adopted_shop"
