@@ -26,7 +26,7 @@ YEARS = range(1970, 9999)
 class Event(StrEnum):
     """What happened to a run. `PUBLISHED`: another task sent it. `OBSERVED`: a worker that is not ours began it.
 
-    `RELEASED`: the worker that claimed it leaves it to another message. `UNCONFIRMED`: nobody knows whether it ran.
+    `RELEASED`: the worker that claimed it leaves it to another message. `UNCONFIRMED`: whether it ran is not known.
     """
 
     PUBLISHED = "published"

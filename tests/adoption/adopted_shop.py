@@ -42,7 +42,7 @@ def write(what: str) -> str:
     return what
 
 
-class Classy(Base):  # type: ignore[misc]  # Celery has no types
+class Classy(Base):
     """A class task."""
 
     name = "shop.classy"

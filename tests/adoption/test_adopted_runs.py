@@ -92,7 +92,7 @@ def test_what_comes_twice_is_executed_once_and_recorded(shop: AdoptedShop, recor
         repeated = sa.select(Run).where(Run.external_id == "their id", Run.state == RunState.SUCCEEDED)
         wait_for(lambda: len(rows(repeated, recorder)) == 2, seconds=20)
     failed = {kind: run.error for kind, run in runs.items() if run.state != RunState.SUCCEEDED}
-    assert failed.pop("dies").startswith("WorkerLostError")
+    assert str(failed.pop("dies")).startswith("WorkerLostError")
     assert failed == {"fails": "ValueError: fails"}
     once = {*kinds} - {"retries", "canvas"} | {f"canvas {n}" for n in range(3)} | {f"retries {n}" for n in range(3)}
     once |= {"canvas first", "canvas second", "replaces replaced", "joined canvas 0 canvas 1 canvas 2"}

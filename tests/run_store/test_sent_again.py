@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from celery import signals
 from flask import Flask
 
 from beatdesk.execution import canvas
 from beatdesk.execution.host import Delivery
+from beatdesk.execution.message import SENDING_HEADER
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
