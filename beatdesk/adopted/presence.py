@@ -114,9 +114,9 @@ class _Presence:
     def _show(self, *, stopped: bool = False) -> None:
         """Renew the key. Never raises: whatever it is, the next one tries again."""
         try:
-            told = {**self._told, "at": time.time(), "stopped": stopped}
             if self._controller is not None and not stopped:
-                told |= _changing(self._controller)
+                self._told |= _changing(self._controller)
+            told = {**self._told, "at": time.time(), "stopped": stopped}
             worker_id = self._host.worker_id
             with self._host.redis().pipeline(transaction=False) as pipeline:
                 pipeline.set(WORKER_KEY.format(worker_id=worker_id), json.dumps(told), ex=int(WORKER_LOST_AFTER))

@@ -42,7 +42,7 @@ def write(what: str) -> str:
     return what
 
 
-class Classy(Base):  # type: ignore[misc]  # Celery has no types
+class Classy(Base):
     """A class task."""
 
     name = "shop.classy"
@@ -109,6 +109,12 @@ def waits(what: str, gate: str) -> str:
 @app.task(name="shop.waits_early")
 def waits_early(what: str, gate: str) -> str:
     """The same, acknowledged at once, as is Celery's default."""
+    return _wait(what, gate)
+
+
+@app.task(name="shop.waits_and_goes_back", acks_late=True, reject_on_worker_lost=True)
+def waits_and_goes_back(what: str, gate: str) -> str:
+    """The same, whose message goes back to the broker when its process is killed."""
     return _wait(what, gate)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,30 @@ class ForeignWorker(Process):
     def __init__(self, shop: Shop, name: str, options: tuple[str, ...]) -> None:
         self.name = name
         self.log = shop.folder / f"{name}.log"
-        arguments = ["celery", "-A", "tests.adoption.shop", "worker", "--loglevel", "INFO", *options]
+        arguments = ["celery", "-A", shop.module, "worker", "--loglevel", "INFO", *options]
         with self.log.open("ab") as output:
             self.popen = start_program([sys.executable, "-m", *arguments], shop.environment(), output)
 
 
 class Shop:
-    """The other project. `backend` is where its results go; None as Celery's default, nowhere. `conf` is for its app.
+    """The other project, whose app is in `module`. `backend` is where its results go; None: nowhere.
+
+    `environ` is added to the environment of its processes, `conf` is for its app.
 
     Its tasks write into a ledger, a line for each execution, that `executed` counts.
     """
 
-    def __init__(self, broker_url: str, folder: Path, backend: str | None = None, **conf: Any) -> None:
+    module = "tests.adoption.shop"
+
+    def __init__(
+        self,
+        broker_url: str,
+        folder: Path,
+        backend: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        **conf: Any,
+    ) -> None:
+        self.environ = dict(environ or {})
         self.broker_url = broker_url
         self.folder = folder
         self.backend = backend
@@ -48,7 +60,7 @@ class Shop:
         """The environment of its processes, without Beatdesk's settings."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("BEATDESK_")}
         given |= {"PYTHONPATH": str(ROOT), "SHOP_BROKER": self.broker_url, "SHOP_LEDGER": str(self.ledger)}
-        given["SHOP_CONF"] = json.dumps(self.conf)
+        given |= {"SHOP_CONF": json.dumps(self.conf), **self.environ}
         return given | ({"SHOP_BACKEND": self.backend} if self.backend else {})
 
     @contextmanager
@@ -57,7 +69,9 @@ class Shop:
 
         `name` is only of its log here; `-n` in the options names the node, else it is Celery's `celery@host`.
         """
-        with running(ForeignWorker(self, name, ("--pool", "solo", *options))) as process:
+        # Celery patches Python for gevent by the first pool that is named.
+        pool = () if "--pool" in options else ("--pool", "solo")
+        with running(ForeignWorker(self, name, (*pool, *options))) as process:
 
             def ready() -> bool:
                 if process.popen.poll() is not None:
@@ -85,3 +99,9 @@ class Shop:
     def executed(self) -> Counter[str]:
         """The count of each line in the ledger."""
         return Counter(self.ledger.read_text().splitlines() if self.ledger.exists() else ())
+
+
+class AdoptedShop(Shop):
+    """The same where Beatdesk has adopted its app."""
+
+    module = "tests.adoption.adopted_shop"

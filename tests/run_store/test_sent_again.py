@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from celery import signals
 from flask import Flask
 
 from beatdesk.execution import canvas
 from beatdesk.execution.host import Delivery
+from beatdesk.execution.message import SENDING_HEADER
 from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
@@ -80,3 +82,16 @@ def test_what_a_task_replaced_itself_by_is_sent_again(context: Flask) -> None:
     # The message that it replaced is a duplicate now; the other one is not.
     assert claim(0) is claims.Verdict.DUPLICATE
     assert claim(1) in {claims.Verdict.CLAIMED, claims.Verdict.CLAIMED_AGAIN}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({}, None), ({"sends": 1}, "again 0 0"), ({"sends": 2, "attempt": 3}, "again 3 0"),
+     ({"sends": 2, "reason": "Sent again by Sita"}, "asked 0 0")],
+)  # fmt: skip
+def test_a_message_says_whether_it_may_be_a_further_one(
+    context: Flask, values: dict[str, Any], said: str | None
+) -> None:
+    """Adopted workers need it, whose Redis may have forgotten what they executed."""
+    [(headers, _)] = send(Sendable("a", "give", "[1]", "{}", "q", None, None, None)._replace(**values))
+    assert headers.get(SENDING_HEADER) == said

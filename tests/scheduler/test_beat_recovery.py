@@ -230,3 +230,21 @@ def test_claims_whose_worker_died(beats: Rig, claims: int, seen: int, state: str
     if state == "failed":
         assert row.error == "WorkerLost: its worker was lost 4 times"
         assert row.ended_at is not None
+
+
+@pytest.mark.parametrize(("late_tasks", "state"), [('["add"]', "queued"), ('["other"]', "failed")])
+def test_claim_of_a_lost_adopted_worker_is_given_to_another_where_its_task_is_acknowledged_late(
+    beats: Rig, late_tasks: str, state: str
+) -> None:
+    past = now() - timedelta(seconds=60)
+    adopted = {"kind": Worker.ADOPTED, "late_tasks": late_tasks}
+    with beats.engine.begin() as connection:
+        worker = {"id": "w", "name": "w@h", "host": "h", "pid": 1, "pool": "solo", "concurrency": 1, "seen_at": past}
+        connection.execute(sa.insert(Worker).values(**worker, **adopted))
+    _run(beats, "r", state="started", claims=1, claimed_by="w", claim_seen_at=past, created_at=past, sent_at=past)
+    _, core = _led(beats)
+    wait_for(lambda: core.publisher.idle)
+    core.step(woken=True)
+    row = _row(beats, "r")
+    assert row.state == state
+    assert state == "queued" or "does not have acks_late" in row.error

@@ -37,7 +37,7 @@ _RANK = {event: rank for rank, event in enumerate(STATES)}
 
 
 NOT_BACKWARDS = f"{in_sql('runs.state', UNSETTLED)} AND runs.attempt <= told.attempt"
-# Only of a run that waits does a second sending say that its state is not known.
+# A second sending that is not executed says so only of a run that waits.
 _IS_OPEN = f"(told.state <> '{RunState.UNCONFIRMED}' OR runs.state = '{RunState.QUEUED}')"
 _MOVES = f"told.state IS NOT NULL AND {_IS_OPEN} AND {NOT_BACKWARDS}"
 
