@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from beatdesk.execution.ids import id_of_task
+from tests import processes
 from tests.adoption.foreign import Shop
 from tests.adoption.test_events import observing, rows
 from tests.scheduler.beats import FakeTime, Rig
@@ -110,6 +111,8 @@ def test_what_waits_there_is_counted_and_known(beats: Rig, settings: Settings, s
     answer = Visitor(context, None).get("/readyz")
     assert "broker" in answer.text
     assert broker.bound_to("", "letters") == ["letters"]
+    with processes.recorder(settings), processes.worker(settings, "--pool", "threads"):
+        wait_for(lambda: fresh(Run, waiting[0]).state == RunState.SUCCEEDED, seconds=20)
 
 
 def learn_tasks(core: Core) -> None:
