@@ -10,7 +10,8 @@ import pytest
 from kombu.utils import json as wire
 
 from webapp.runs.call.forms import as_fields, fields_of, read_fields
-from webapp.task_catalogue.registry import KnownTask, described
+from webapp.task_catalogue.known_task import KnownTask
+from webapp.task_catalogue.registry import described
 from webapp.web.errors import Invalid
 
 

@@ -74,10 +74,10 @@ class Rig:
         self._cores.append(core)
         return core
 
-    def leading(self, time: FakeTime) -> Core:
+    def leading(self, time: FakeTime, redis_url: str | None = None) -> Core:
         """A beat that leads. The former one is taken for dead."""
         self.execute("UPDATE beat_lease SET holder = NULL, expires_at = NULL")
-        core = self.beat(time)
+        core = self.beat(time, redis_url)
         core.step(woken=True)
         assert core.lease.held
         return core

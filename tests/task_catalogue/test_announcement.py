@@ -91,9 +91,15 @@ def test_types_defaults_and_descriptions_of_parameters(app: Celery) -> None:
 
 
 def test_settings_of_tasks_are_announced_and_no_secrets(app: Celery) -> None:
-    app.conf.task_time_limit = 300
-
-    @app.task(name="shop.pay", shared=False, secrets=("iban",), rate_limit="10/m", acks_late=True, max_retries=None)
+    @app.task(
+        name="shop.pay",
+        shared=False,
+        secrets=("iban",),
+        rate_limit="10/m",
+        acks_late=True,
+        time_limit=300,
+        max_retries=None,
+    )
     def pay(iban: str = "DE00", password: str = "hunter2", url: str = "redis://:pw@host/0") -> None:
         """Pay."""
 

@@ -111,7 +111,7 @@ FIRE_MISSED = (
 # A worker that was quicker than the entry of its sending has made the row with the moment of its claim.
 SENT_EARLIER = (
     "(id) DO UPDATE SET created_at = excluded.created_at, sent_at = excluded.sent_at "
-    f"WHERE runs.created_at > excluded.created_at AND runs.origin = '{Origin.TASK}'"
+    f"WHERE runs.created_at > excluded.created_at AND runs.origin IN ('{Origin.TASK}', '{Origin.PROGRAM}')"
 )
 
 

@@ -18,7 +18,7 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 from webapp.runs import control, service
 from webapp.runs.serializer import as_dict
-from webapp.task_catalogue.registry import serializer_note
+from webapp.task_catalogue.registry import call_note
 from webapp.web.errors import DomainError
 
 recorder = AppGroup("recorder", help="Record state changes of runs: from Redis into the database.")
@@ -89,7 +89,7 @@ def launch_run(task: str, args_text: str, kwargs_text: str, queue: str | None, a
     except DomainError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(as_dict(run), indent=2) if as_json else run.id)
-    if note := serializer_note(task):
+    if note := call_note(task):
         click.echo(note, err=True)
     if run.state == RunState.FAILED:
         raise click.ClickException(run.error or "")

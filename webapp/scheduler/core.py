@@ -19,7 +19,6 @@ from celery import Celery
 from celery.utils.log import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from beatdesk.secrecy.masking import rule_of
 from webapp.database.dialects import is_sqlite
 from webapp.database.moments import moment
 from webapp.database.postgresql import trusted_for
@@ -39,7 +38,7 @@ from webapp.scheduler.presence import Presence
 from webapp.scheduler.recovery import Recovery
 from webapp.scheduler.resuming import Resuming
 from webapp.scheduler.sending.publisher import Publisher
-from webapp.task_catalogue.registry import announced
+from webapp.task_catalogue.registry import announced, rule_for
 
 logger = get_logger(__name__)
 
@@ -72,7 +71,7 @@ class Core:
         self.schedules = Schedules(
             self.agenda,
             lambda name: name in app.tasks or name in announced(),
-            lambda name: rule_of(app.tasks.get(name)),
+            rule_for,
         )
         self.publisher = Publisher(app, self.engine, self.lease.fresh, redis_url)
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)

@@ -12,7 +12,7 @@ from webapp.schedule_store.pause_rows import unsettled
 from webapp.schedule_store.secret_arguments import shown
 from webapp.schedule_store.stored import Stored
 from webapp.schedules.list.listing import Listed, with_runs
-from webapp.task_catalogue.registry import is_unknown, serializer_note
+from webapp.task_catalogue.registry import call_note, is_unknown
 
 
 def schedule_values(schedule: Stored) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def listed_values(listed: Listed) -> dict[str, Any]:
         "next_fires_at": _iso(listed.next_fires_at),
         "problem": schedule.problem,
         "task_unknown": is_unknown(row.task),
-        "note": serializer_note(row.task),
+        "note": call_note(row.task),
         "status": listed.status,
         "held": listed.hold.told if listed.hold else None,
         "last_run": None if run is None else {"id": run.id, "state": run.state, "due_at": _iso(run.due_at)},

@@ -34,7 +34,7 @@ from webapp.schedules.list.ordering import ORDER_WORDS
 from webapp.schedules.pausing import service as pausing
 from webapp.schedules.schedule_json import listed_values, schedule_values
 from webapp.schedules.service import Edited
-from webapp.task_catalogue.registry import serializer_note
+from webapp.task_catalogue.registry import call_note
 from webapp.web.access import Permission, access
 from webapp.web.bodies import read_body
 from webapp.web.errors import Invalid
@@ -249,7 +249,7 @@ def run(schedule_id: int) -> Response:
             raise
         return run_form(schedule_id, given, error.fields)
     if wants_json():
-        note = serializer_note(made.task)
+        note = call_note(made.task)
         return make_response(jsonify(run_id=made.id, task=made.task, state=made.state, note=note), 202)
     flash(*control.outcome(made, "Started one run. The schedule is unchanged."))
     return see_other(url_for("runs.show", run_id=made.id))

@@ -1,23 +1,25 @@
-"""Tasks of other projects, known by their names: a table, and what this process last read of it.
+"""Tasks of other projects: a table, and what this process last read of it.
 
-Their workers are asked for the tasks that they have registered (see `scheduler.foreign`). What such a task takes, and
-what of it is secret, is not known.
+A worker that announces its tasks says what they take (`beatdesk.announcing`); so does `celery -A proj beatdesk`. Other
+workers are asked for the names of the tasks that they have registered (see `scheduler.foreign`).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database import dialects
 from webapp.database.engine import Base, UtcDateTime
+from webapp.task_catalogue.known_task import KnownTask, by_name, from_description
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +27,15 @@ logger = logging.getLogger(__name__)
 READ_EVERY = 5.0
 # A task is forgotten when no worker has named it for so long.
 REMEMBERED = timedelta(days=30)
+# The same for what its app does not announce any more; the workers that still have it may be on their way out.
+REPLACED_AFTER = timedelta(days=1)
+# The rows of living workers are renewed when they are older.
+RENEWED_AFTER = timedelta(hours=1)
 MAX_TASKS = 20_000
 
 
 class AnnouncedTask(Base):
-    """A task that a worker of another project has registered."""
+    """A task that a worker has announced or registered; `node` is the app's name where no worker announced it."""
 
     __tablename__ = "announced_tasks"
 
@@ -37,14 +43,17 @@ class AnnouncedTask(Base):
     node: Mapped[str] = mapped_column(sa.String(255), primary_key=True, comment="Celery's node name")
     queue: Mapped[str | None] = mapped_column(sa.String(255), comment="Which of the queues that it consumes is used")
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="When the worker named it last")
+    app: Mapped[str | None] = mapped_column(sa.String(255), comment="The name of the app that announced it")
+    description: Mapped[str | None] = mapped_column(sa.Text, comment="JSON; NULL: only its name is known")
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When it was described so first")
 
 
-class Announced(NamedTuple):
-    """A task by its name: the workers that have it, and the queue that it is sent to where nothing names another."""
+class Announcement(NamedTuple):
+    """What a source says of its app: the description of each task, in JSON, by name."""
 
-    name: str
-    nodes: tuple[str, ...]
-    queue: str | None
+    source: str
+    app: str
+    tasks: Mapping[str, str]
 
 
 def keep(
@@ -57,43 +66,80 @@ def keep(
         for node, names in tasks.items()
         for name in sorted(set(names))
     ]
-    if rows:
-        insert = dialects.insert(connection, AnnouncedTask)
-        fresh = {name: insert.excluded[name] for name in ("queue", "seen_at")}
-        connection.execute(insert.on_conflict_do_update(index_elements=("name", "node"), set_=fresh), rows)
-    connection.execute(sa.delete(AnnouncedTask).where(AnnouncedTask.seen_at < now - REMEMBERED))
+    _upsert(connection, rows, ("queue", "seen_at"))
     return {name for names in tasks.values() for name in names} - known
 
 
-def load(connection: sa.Connection) -> dict[str, Announced]:
-    """All of them by name; the queue is that of the worker that named the task last."""
-    columns = (AnnouncedTask.name, AnnouncedTask.node, AnnouncedTask.queue)
-    query = sa.select(*columns).order_by(AnnouncedTask.seen_at, AnnouncedTask.node).limit(MAX_TASKS)
-    found: dict[str, Announced] = {}
-    for name, node, queue in connection.execute(query):
-        nodes = found[name].nodes if name in found else ()
-        found[name] = Announced(name, (*nodes, node), queue)
-    return found
+def keep_announcement(connection: sa.Connection, given: Announcement, now: datetime) -> set[str]:
+    """Keep what a source announces in the place of what it announced before. Commits nothing itself.
+
+    Gives the names of tasks that are new, described in another way, or gone.
+    """
+    mine = AnnouncedTask.node == given.source
+    query = sa.select(AnnouncedTask.name, AnnouncedTask.description).where(mine)
+    before = {row.name: row.description for row in connection.execute(query)}
+    changed = {name for name, text in given.tasks.items() if before.get(name) != text}
+    rows = [
+        {"name": name, "node": given.source, "app": given.app, "description": given.tasks[name], "announced_at": now}
+        for name in sorted(changed)
+    ]
+    _upsert(connection, [{**row, "seen_at": now} for row in rows], ("app", "description", "announced_at", "seen_at"))
+    connection.execute(sa.update(AnnouncedTask).where(mine, _one_of(given.tasks)).values(seen_at=now))
+    gone = before.keys() - given.tasks.keys()
+    connection.execute(sa.delete(AnnouncedTask).where(mine, _one_of(gone)))
+    if given.app:
+        aged = AnnouncedTask.seen_at < now - REPLACED_AFTER
+        replaced = sa.delete(AnnouncedTask).where(AnnouncedTask.app == given.app, aged)
+        gone |= set(connection.execute(replaced.returning(AnnouncedTask.name)).scalars()) - given.tasks.keys()
+    return changed | gone
+
+
+def renew(connection: sa.Connection, nodes: Collection[str], now: datetime) -> None:
+    """Remember what these workers, which are there, have named; forget the rest in time. Commits nothing itself."""
+    aged = AnnouncedTask.seen_at < now - RENEWED_AFTER
+    connection.execute(sa.update(AnnouncedTask).where(AnnouncedTask.node.in_(nodes), aged).values(seen_at=now))
+    connection.execute(sa.delete(AnnouncedTask).where(AnnouncedTask.seen_at < now - REMEMBERED))
+
+
+def _one_of(names: Collection[str]) -> sa.ColumnElement[bool]:
+    return dialects.one_of(AnnouncedTask.name, dialects.many(names))
+
+
+def _upsert(connection: sa.Connection, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if rows:
+        insert = dialects.insert(connection, AnnouncedTask)
+        fresh = {name: insert.excluded[name] for name in columns}
+        connection.execute(insert.on_conflict_do_update(index_elements=("name", "node"), set_=fresh), rows)
+
+
+class _Named(NamedTuple):
+    """A task's workers, the queue that the last of them consumes, and who described it last."""
+
+    nodes: tuple[str, ...] = ()
+    queue: str | None = None
+    described_by: str | None = None
+    announced_at: datetime | None = None
 
 
 class AnnouncedTasks:
     """What this process knows of the table; `connect` gives a connection for reading. The last reading counts on.
 
-    A database that is away, or has no such table yet, changes nothing.
+    A database that is away, or has no such table yet, changes nothing. Descriptions are read where they have changed.
     """
 
     def __init__(self, connect: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
         self._connect = connect
-        self._known: Mapping[str, Announced] = {}
+        self._named: Mapping[str, _Named] = {}
+        self._known: Mapping[str, KnownTask] = {}
         self._until = float("-inf")
 
-    def current(self) -> Mapping[str, Announced]:
+    def current(self) -> Mapping[str, KnownTask]:
         """By name."""
         if time.monotonic() >= self._until:
             self._until = time.monotonic() + READ_EVERY
             try:
                 with self._connect() as connection:
-                    self._known = load(connection)
+                    self._read(connection)
             except sa.exc.SQLAlchemyError as error:
                 logger.info("tasks of other projects cannot be read: %s", type(error).__name__)
         return self._known
@@ -101,3 +147,47 @@ class AnnouncedTasks:
     def forget(self) -> None:
         """Read the table again the next time."""
         self._until = float("-inf")
+
+    def _read(self, connection: sa.Connection) -> None:
+        named = _names(connection)
+        changed = {name for name, each in named.items() if self._named.get(name) != each}
+        known = {name: self._known[name] for name in named.keys() - changed}
+        described = _descriptions(connection, [(name, named[name].described_by) for name in sorted(changed)])
+        known |= {name: _task(name, named[name], described.get(name)) for name in changed}
+        self._named, self._known = named, known
+
+
+def _names(connection: sa.Connection) -> dict[str, _Named]:
+    """All tasks; the queue is that of the worker that named the task last."""
+    columns = (AnnouncedTask.name, AnnouncedTask.node, AnnouncedTask.queue, AnnouncedTask.announced_at)
+    query = sa.select(*columns).order_by(AnnouncedTask.seen_at, AnnouncedTask.node).limit(MAX_TASKS)
+    found: dict[str, _Named] = {}
+    for name, node, queue, announced_at in connection.execute(query):
+        before = found.get(name, _Named())
+        by, at = before.described_by, before.announced_at
+        if announced_at is not None and (at is None or announced_at >= at):
+            by, at = node, announced_at
+        found[name] = _Named((*before.nodes, node), queue or before.queue, by, at)
+    return {name: each._replace(nodes=tuple(sorted(each.nodes))) for name, each in found.items()}
+
+
+def _descriptions(connection: sa.Connection, wanted: list[tuple[str, str | None]]) -> dict[str, str]:
+    nodes: dict[str, list[str]] = {}
+    for name, node in wanted:
+        if node is not None:
+            nodes.setdefault(node, []).append(name)
+    found: dict[str, str] = {}
+    for node, names in nodes.items():
+        query = sa.select(AnnouncedTask.name, AnnouncedTask.description).where(AnnouncedTask.node == node)
+        found |= {name: text for name, text in connection.execute(query.where(_one_of(names))) if text is not None}
+    return found
+
+
+def _task(name: str, named: _Named, description: str | None) -> KnownTask:
+    if description is not None:
+        try:
+            given = json.loads(description)
+            return from_description(name, {"queue": named.queue, **given}, named.nodes)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+            logger.warning("the announcement of the task %s by %s cannot be read", name, named.described_by)
+    return by_name(name, named.nodes, named.queue)

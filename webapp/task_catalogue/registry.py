@@ -7,79 +7,32 @@ services need it and must not import tasks.
 
 from __future__ import annotations
 
-import inspect
 import logging
-import re
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery, signals
 from celery.app.routes import MapRoute
 
+from beatdesk import announcing
 from beatdesk.secrecy.masking import Rule, rule_of
 from webapp.config import Settings
 from webapp.extensions import celery
-from webapp.messaging.celery_config import SERIALIZER
-from webapp.task_catalogue.announced import Announced, AnnouncedTasks
+from webapp.task_catalogue.announced import AnnouncedTasks
+from webapp.task_catalogue.known_task import KnownTask, from_description
 from webapp.task_catalogue.task_names import is_internal
 
 logger = logging.getLogger(__name__)
 
-# A line of a docstring's section "Args:": `    num1 (float): The first number.`
-_ARGUMENT = re.compile(r"^\s+\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.+)$", re.MULTILINE)
-# The same in the older style: `:param float num1: The first number.`
-_PARAM = re.compile(r"^\s*:param\s+(?:[^:]*\s)?\*{0,2}(\w+):\s+(.+)$", re.MULTILINE)
-
-
-# Of how many workers a note names.
-NAMED = 3
-_ANY_CALL = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
 _OWN, _FOR_EVERYONE = "webapp.", "webapp.tasks.sums"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTask:
-    """A registered task. `summary` is its docstring's first line, `hints` its descriptions of arguments.
-
-    `types` are the annotations of arguments as types, without those that cannot be resolved outside their module.
-    `announced` is set for a task of another project, of which only the name is known; it takes whatever it is given.
-    """
-
-    name: str
-    summary: str
-    signature: inspect.Signature
-    hints: Mapping[str, str] = field(default_factory=dict)
-    rule: Rule = field(default_factory=Rule)
-    types: Mapping[str, Any] = field(default_factory=dict)
-    announced: Announced | None = None
-
-    @property
-    def note(self) -> str | None:
-        """What to know about how its arguments are sent; None for nearly every task."""
-        if self.announced is not None:
-            named = ", ".join(self.announced.nodes[:NAMED]) + ("…" if len(self.announced.nodes) > NAMED else "")
-            return f"Known by name from {named}. Its arguments are sent as JSON and are not checked."
-        return serializer_note(self.name)
-
-    def refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """Why the function does not take these arguments, or None if it does."""
-        try:
-            self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            return f"{self.name} does not take these arguments: {error}."
-        return None
 
 
 def known_tasks() -> dict[str, KnownTask]:
     """All tasks that can be launched or scheduled, by name, in order."""
     # Celery discovers tasks lazily; until now a web process has imported none.
     celery.loader.import_default_modules()
-    named = {name: _named(task) for name, task in announced().items()}
-    known = named | {name: described(name, task) for name, task in celery.tasks.items()}
+    known = {**announced()} | {name: described(name, task) for name, task in celery.tasks.items()}
     return {name: known[name] for name in sorted(known) if not is_internal(name)}
 
 
@@ -91,11 +44,11 @@ def find_task(name: str) -> KnownTask | None:
         return None
     if (task := celery.tasks.get(name)) is not None:
         return described(name, task)
-    return None if (other := announced().get(name)) is None else _named(other)
+    return announced().get(name)
 
 
-def announced() -> Mapping[str, Announced]:
-    """The tasks that workers of other projects have registered, by name."""
+def announced() -> Mapping[str, KnownTask]:
+    """The tasks that other workers have announced or registered, by name; some may be imported here as well."""
     return _announced_tasks().current()
 
 
@@ -119,10 +72,6 @@ def route(name: str, *_: Any, **__: Any) -> dict[str, Any] | None:
     return found or (None if known.queue is None else {"queue": known.queue})
 
 
-def _named(task: Announced) -> KnownTask:
-    return KnownTask(task.name, "", _ANY_CALL, announced=task)
-
-
 def is_unknown(name: str) -> bool:
     """Whether a task is not registered. Celery's own tasks are not unknown."""
     return bool(name) and not is_internal(name) and find_task(name) is None
@@ -130,40 +79,19 @@ def is_unknown(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def described(name: str, task: Any) -> KnownTask:
-    """The description of a Celery task by its function, `task.run`; cached, because neither changes."""
-    signature, doc = inspect.signature(task.run), inspect.getdoc(task.run) or ""
-    summary = doc.partition("\n")[0].strip()
-    return KnownTask(name, summary, signature, _hints(doc), rule_of(task), _types(signature, task.run))
+    """The description of a Celery task that is imported here; cached, because it does not change."""
+    return from_description(name, announcing.described(celery, name, task))
 
 
-def _types(signature: inspect.Signature, function: Any) -> dict[str, Any]:
-    """The annotations as types. Those that are text, as their module delays them, are resolved one by one."""
-    known = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__globals__", {})
-    found: dict[str, Any] = {}
-    for name, parameter in signature.parameters.items():
-        note = parameter.annotation
-        if note is inspect.Parameter.empty:
-            continue
-        try:
-            holder: Any = SimpleNamespace(__annotations__={name: note})
-            found[name] = typing.get_type_hints(holder, globalns=known)[name]
-        except Exception:  # noqa: BLE001, S112  # evaluating an annotation may raise anything
-            continue
-    return found
-
-
-def serializer_note(name: str) -> str | None:
-    """That a task asks for another serializer than its messages have; None for nearly every task."""
-    declared = getattr(registered_task(name), "serializer", None) or SERIALIZER
-    if declared == SERIALIZER:
-        return None
-    return f"The task declares the serializer “{declared}”. Beatdesk sends its arguments as JSON."
+def call_note(name: str) -> str | None:
+    """What to know about how a task's arguments are sent; None for nearly every task."""
+    return None if (task := find_task(name)) is None else task.note
 
 
 @signals.worker_init.connect
 def _warn_of_serializers(sender: Any, **_: Any) -> None:
     for name in sorted(sender.app.tasks):
-        if note := serializer_note(name):
+        if note := call_note(name):
             logger.warning("The task %s: %s", name, note)
 
 
@@ -174,7 +102,9 @@ def is_own(name: str) -> bool:
 
 
 def rule_for(name: str) -> Rule:
-    """Which arguments of a task are secret; of a task that is not known here those whose names say so."""
+    """Which arguments of a task are secret; of a task that is not known those whose names say so."""
+    if name not in celery.tasks and (other := announced().get(name)) is not None:
+        return other.rule
     return rule_of(registered_task(name))
 
 
@@ -187,11 +117,3 @@ def registered_task(name: str, app: Celery = celery) -> Any:
             # A broken module of the project concerns no other task, and must not keep us from registering a person.
             logger.exception("the tasks cannot be imported")
     return app.tasks.get(name)
-
-
-def _hints(doc: str) -> dict[str, str]:
-    """The descriptions of arguments in a docstring, from its section "Args:" or by `:param name:`."""
-    _, _, part = doc.partition("\nArgs:\n")
-    described = part.partition("\n\n")[0]
-    found = [*_PARAM.finditer(doc), *_ARGUMENT.finditer(described)]
-    return {match[1]: match[2].strip() for match in found}

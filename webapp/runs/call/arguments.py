@@ -27,7 +27,7 @@ from beatdesk.encoding import decode_json, shortened
 from beatdesk.secrecy.masking import Opened, masked_value
 from beatdesk.secrecy.text import MASK, is_concealed
 from webapp.runs.call.numbers import number, whole
-from webapp.task_catalogue.registry import KnownTask
+from webapp.task_catalogue.known_task import KnownTask
 
 _KINDS: dict[Any, str] = {
     bool: "bool", int: "int", float: "number", str: "text",

@@ -16,8 +16,10 @@ from beatdesk.secrecy.masking import Rule, walk, walk_call
 from beatdesk.secrecy.names import is_secret
 from beatdesk.secrecy.text import MASK, hide
 from webapp.runs.call.arguments import Argument, argument, read_argument, read_json, written
+from webapp.runs.call.summary import settings_of
 from webapp.secrecy.masked_input import FORGOTTEN, forget
-from webapp.task_catalogue.registry import KnownTask, find_task
+from webapp.task_catalogue.known_task import KnownTask
+from webapp.task_catalogue.registry import find_task
 from webapp.web.errors import Invalid
 
 PREFIX = "arg."
@@ -36,6 +38,11 @@ class CallForm:
     note: str = ""
 
     @property
+    def settings(self) -> list[str]:
+        """What the task's own settings say about its runs, in words."""
+        return settings_of(self.task)
+
+    @property
     def aside(self) -> dict[str, str]:
         """Typed for another task, and kept in case of going back to it."""
         known = {f"{PREFIX}{one.name}" for one in self.fields}
@@ -49,7 +56,7 @@ class CallForm:
 
 def fields_of(task: KnownTask) -> list[Argument]:
     """The fields for a task's arguments, in its order; none where they are unknown."""
-    if task.announced is not None:
+    if not task.is_checked:
         return []
     return [argument(parameter, task) for parameter in task.signature.parameters.values()]
 
@@ -64,7 +71,7 @@ def from_json(task_name: str, args: str, kwargs: str, *, as_json: bool = False, 
     values = {"args": args, "kwargs": kwargs}
     blank = _is_blank(args, list) and _is_blank(kwargs, dict)
     fields = fields_of(task) if task else []
-    unknown = task is not None and task.announced is not None
+    unknown = task is not None and not task.is_checked
     if as_json or unknown or (task is None and not blank):
         return CallForm(task, fields, True, values)
     if task is None or blank:
@@ -82,7 +89,7 @@ def from_typed(task_name: str, given: Mapping[str, Any]) -> CallForm:
     """The form with what was typed into it, fields or JSON."""
     values = {name: str(text) for name, text in given.items()}
     task = find_task(task_name) if task_name else None
-    if not sent_as_fields(given) or (task is not None and task.announced is not None):
+    if not sent_as_fields(given) or (task is not None and not task.is_checked):
         wished = given.get(MODE) == "json"
         return from_json(task_name, values.get("args", "[]"), values.get("kwargs", "{}"), as_json=wished)
     fields = fields_of(task) if task else []

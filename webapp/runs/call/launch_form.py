@@ -19,7 +19,8 @@ from webapp.runs.call.forms import MODE, PREFIX, CallForm, from_json, from_typed
 from webapp.runs.call.numbers import whole
 from webapp.runs.list.search import parse_duration
 from webapp.secrecy.masked_input import Input, Refused
-from webapp.task_catalogue.registry import KnownTask, find_task
+from webapp.task_catalogue.known_task import KnownTask
+from webapp.task_catalogue.registry import find_task
 from webapp.web.bodies import Body, Nullable, context_of, read_values
 from webapp.web.errors import Invalid
 

@@ -9,7 +9,9 @@ from typing import Any
 from beatdesk.secrecy.masking import masked_value
 from beatdesk.secrecy.names import is_secret
 from beatdesk.secrecy.text import MASK
-from webapp.task_catalogue.registry import KnownTask
+from webapp.messaging.celery_config import DEFAULT_QUEUE
+from webapp.recurrence.words import duration_text
+from webapp.task_catalogue.known_task import KnownTask
 
 LINE = 90
 _ENVELOPE = {"__type__", "__value__"}
@@ -55,3 +57,19 @@ def names_by_position(task: KnownTask | None) -> list[str]:
     parameters = task.signature.parameters.values() if task else ()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def settings_of(task: KnownTask | None) -> list[str]:
+    """What a task's own settings say about its runs, in words: queue, limits, and when its message is acknowledged."""
+    if task is None:
+        return []
+    given = task.settings
+    words = [f"Queue {task.queue}"] if task.queue not in (None, DEFAULT_QUEUE) else []
+    for name, label in (("time_limit", "Time limit"), ("soft_time_limit", "Soft time limit")):
+        if isinstance(given.get(name), int | float):
+            words.append(f"{label} {duration_text(given[name])}")
+    if given.get("rate_limit"):
+        words.append(f"Rate limit {given['rate_limit']} on each worker")
+    if task.nodes and given.get("acks_late") is True:
+        words.append("Acknowledged when it has ended")
+    return words

@@ -18,10 +18,10 @@ from webapp.database.reads import reading
 from webapp.liveness import CONSUMER_POLL_SECONDS
 from webapp.messaging.installation import OtherInstallation
 from webapp.messaging.producers import BROKER_ERRORS
-from webapp.schedule_store.rows import TASKS
 from webapp.scheduler.announcer import Announcer
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.clock import Clock
+from webapp.scheduler.foreign.announcements import Announcements, reload_schedules
 from webapp.scheduler.foreign.consumers import (
     MAX_ANSWERS,
     ConsumerLog,
@@ -34,7 +34,6 @@ from webapp.scheduler.foreign.settling import Settling
 from webapp.scheduler.leader import Lease, LeaseLost
 from webapp.scheduler.sending.messages import Sender
 from webapp.task_catalogue import announced
-from webapp.task_catalogue.registry import forget_announced
 
 logger = get_logger(__name__)
 
@@ -56,6 +55,7 @@ class Observer:
         self._clock = clock
         self._sender = Sender(app)
         self._announcer = Announcer(redis_url)
+        self._announcements = Announcements(engine, lease, redis_url)
         self._log = ConsumerLog()
         self._settling = Settling(app, engine, lease, clock)
         self._stopping = threading.Event()
@@ -116,6 +116,7 @@ class Observer:
 
     def look(self) -> None:
         """Ask the workers, keep what they say, settle. Raises what the transport or the database raises."""
+        self._announcements.take(moment(self._clock.now()))
         self._sender.ready()
         connection = self._sender.connection
         answers = ask(self._app, connection, self.max_answers)
@@ -145,10 +146,4 @@ class Observer:
             self._lease.prove(database)
             new = announced.keep(database, tasks, queues, now)
         self._nodes, self._ask_tasks_at = set(tasks), now + TASKS_ASKED_EVERY
-        if new:
-            forget_announced()
-            with self._engine.begin() as database:
-                self._lease.prove(database)
-                # For the triggers of revision: beat reads these schedules again.
-                again = sa.update(TASKS).where(TASKS.c.task.in_(sorted(new)))
-                database.execute(again.values(task=TASKS.c.task))
+        reload_schedules(self._engine, self._lease, new)

@@ -282,7 +282,8 @@ class _Chain:
         if self.begun is not None:
             return Finding(True, f"The worker had {task} registered.")
         if find_task(task) is None:
-            return Finding(False, f"{task} is not registered.", "Add its module to TASK_MODULES.")
+            remedy = "Start a worker of its project, or add its module to TASK_MODULES."
+            return Finding(False, f"{task} is not registered.", remedy)
         knowing = [line for line in self.consumers if line.knows(task)]
         if self.consumers and not knowing:
             return Finding(

@@ -20,7 +20,8 @@ from webapp.recurrence.errors import RecurrenceError
 from webapp.recurrence.fields import parse_field
 from webapp.schedules.sources.cron_dialect import field_count, has_user_column, names_account, translate, without_user
 from webapp.schedules.sources.given import Given, check_names, refuse
-from webapp.task_catalogue.registry import KnownTask, known_tasks
+from webapp.task_catalogue.known_task import KnownTask
+from webapp.task_catalogue.registry import known_tasks
 
 _SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
 _LINE = re.compile(r"\s*(@\w+|(?:[\w*/,\-]+\s+){4}[\w*/,\-]+)\s+(\S.*?)\s*$")

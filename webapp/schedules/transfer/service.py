@@ -28,7 +28,7 @@ from webapp.schedules.actions import withdrawn_text
 from webapp.schedules.history import Change, differences
 from webapp.schedules.sources.given import UNNAMED, Given, entry_keys
 from webapp.schedules.validation import examine
-from webapp.task_catalogue.registry import serializer_note
+from webapp.task_catalogue.registry import call_note
 from webapp.web.errors import Invalid
 
 BATCH_SIZE = 500
@@ -217,7 +217,7 @@ def _ready(given: Given, before: Stored | None, moment: datetime) -> _Ready:
     if definition is None:
         return _Ready(Step(name, "refuse", errors=examined.errors, **about))
     words = describe(definition.recurrence())
-    if note := serializer_note(definition.task):
+    if note := call_note(definition.task):
         about["notes"] = [*given.notes, note]
     changes = differences(before.snapshot, definition.snapshot()) if before else ()
     reason = own_tasks.refusal(definition.task) or (own_tasks.refusal(before.row.task) if before else None)
