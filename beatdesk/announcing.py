@@ -33,10 +33,12 @@ MAX_BYTES = 32 * 1024 * 1024
 # Seconds until another attempt while Redis is away: doubled each time, up to the second.
 RETRY_SECONDS, MAX_RETRY_SECONDS = 2.0, 60.0
 
+_LIMITS = ("time_limit", "soft_time_limit")
+
 
 def announcement(app: Celery) -> dict[str, Any]:
     """What an app and its tasks are, as JSON. The app's modules must have been imported."""
-    conf = app.conf
+    conf, general = app.conf, general_limits(app)
     return {
         "format": FORMAT,
         "app": {
@@ -47,11 +49,11 @@ def announcement(app: Celery) -> dict[str, Any]:
             "accepts": sorted(map(str, conf.accept_content or ())),
             "celery": celery_package.__version__,
         },
-        "tasks": {name: described(app, name, task) for name, task in sorted(app.tasks.items())},
+        "tasks": {name: described(app, name, task, general) for name, task in sorted(app.tasks.items())},
     }
 
 
-def described(app: Celery, name: str, task: Any) -> dict[str, Any]:
+def described(app: Celery, name: str, task: Any, general: dict[str, float]) -> dict[str, Any]:
     """The description of one task, with its queue where the routes say so. Raises nothing that the task raises."""
     try:
         described = describe(task)
@@ -59,8 +61,16 @@ def described(app: Celery, name: str, task: Any) -> dict[str, Any]:
         # A task of another program may raise anything when it is looked at.
         logger.warning("the task %s is announced by its name only", name, exc_info=True)
         described = {}
+    if not described.keys() & set(_LIMITS):
+        described |= general
     queue = queue_of(app, name, task)
     return described if queue is None else {**described, "queue": queue}
+
+
+def general_limits(app: Celery) -> dict[str, float]:
+    """The time limits of tasks that have none of their own, which Celery 5.4 leaves to its workers."""
+    given = {name: app.conf[f"task_{name}"] for name in _LIMITS}
+    return {name: limit for name, limit in given.items() if isinstance(limit, int | float)}
 
 
 def queue_of(app: Celery, name: str, task: Any) -> str | None:

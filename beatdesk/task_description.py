@@ -93,6 +93,8 @@ def _parameters(task: Any, signature: inspect.Signature, hints: Mapping[str, str
 def _default(value: Any) -> dict[str, Any]:
     """A default as a JSON value, or as the text of what is none or holds a secret."""
     value = value.value if isinstance(value, Enum) else value
+    if value is None or isinstance(value, int):
+        return {"default": value}
     try:
         text = json.dumps(value, allow_nan=False)
         if len(text) <= MAX_DEFAULT and masked_value(again := json.loads(text)) == again:
@@ -130,6 +132,8 @@ def type_of(note: Any, depth: int = 0) -> Any:
     `["list", EACH]`, `["object", EACH]`, `["union", ONE, OTHER, …]`, `["literal", VALUE, …]`,
     `["enum", NAME, [MEMBER, VALUE], …]`.
     """
+    if type(note) is type and note in TYPE_NAMES:
+        return TYPE_NAMES[note]
     origin, members = typing.get_origin(note) or note, typing.get_args(note)
     if depth <= MAX_TYPE_DEPTH and (origin in LISTS or origin in OBJECTS or origin in UNIONS):
         return _made_of(origin, members, depth + 1)
@@ -139,7 +143,7 @@ def type_of(note: Any, depth: int = 0) -> Any:
     if isinstance(origin, type) and issubclass(origin, Enum):
         named = [[member.name, member.value] for member in origin]
         return ["enum", origin.__name__, *named] if all(_is_plain(value) for _, value in named) else None
-    return TYPE_NAMES.get(origin) if isinstance(origin, type) else None
+    return None
 
 
 def _made_of(origin: Any, members: tuple[Any, ...], depth: int) -> list[Any]:

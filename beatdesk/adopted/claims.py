@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from beatdesk.execution.redis_appender import take_connection
 from beatdesk.liveness import WORKER_HEARTBEAT, WORKER_LOST_AFTER
 
 # Longer than a broker keeps a message that it may deliver again.
@@ -168,7 +169,7 @@ class RedisClaims:
             return answer
 
     def _connect(self) -> _Connection:
-        raw = self.pool.get_connection()
+        raw = take_connection(self.pool)
         try:
             lines = dict(line.split(":", 1) for line in str(_call(raw, "INFO", "server")).splitlines() if ":" in line)
             now = int(_call(raw, "TIME")[0])

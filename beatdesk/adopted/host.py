@@ -45,14 +45,13 @@ from beatdesk.execution.events import TEXT_LIMIT, Entry, Event
 from beatdesk.execution.host import Claimed, Delivery, Host
 from beatdesk.execution.ids import had_row, id_of_task, made_at, repeated_id
 from beatdesk.execution.message import SENDING_HEADER, run_of_message
-from beatdesk.liveness import WORKER_LOST_AFTER
 
 logger = logging.getLogger(__name__)
 
 # Seconds without a try after Redis did not answer: a task must not wait for it each time.
 PAUSE = 5.0
 # Seconds after which a message whose run is held by another worker is looked at again.
-HELD_SECONDS = WORKER_LOST_AFTER
+HELD_SECONDS = 10.0
 # Longer arguments are kept as text that is cut.
 MAX_ARGUMENTS = TEXT_LIMIT // 4
 FORGOTTEN = "Redis may have lost that it was executed; it was not executed a second time"

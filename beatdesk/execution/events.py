@@ -27,7 +27,7 @@ class Event(StrEnum):
     """What happened to a run.
 
     `PUBLISHED`: another task sent it, or a client of an adopted app. `OBSERVED`: a worker that is not ours began it.
-    `RELEASED`: the worker that claimed it leaves it to another message. `UNCONFIRMED`: nobody knows whether it ran.
+    `RELEASED`: the worker that claimed it leaves it to another message. `UNCONFIRMED`: whether it ran is unknown.
     """
 
     PUBLISHED = "published"

@@ -28,6 +28,14 @@ def commands_of(entry: Entry) -> list[tuple[Any, ...]]:
 MAX_UNREAD = 64
 
 
+def take_connection(pool: Any) -> Any:
+    """A connection of a pool of redis-py, whose versions before 5.3 ask for the name of a command."""
+    try:
+        return pool.get_connection()
+    except TypeError:
+        return pool.get_connection("_")
+
+
 @dataclass(slots=True, eq=False)
 class _Connection:
     """A connection of redis-py. `unanswered` has an entry, or None, for each command whose answer is not read yet."""
@@ -80,7 +88,7 @@ class RedisAppender:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return _Connection(self.pool.get_connection())
+                return _Connection(take_connection(self.pool))
             if len(connection.unanswered) < (1 if fresh else MAX_UNREAD) or self._read(connection):
                 return connection
 

@@ -113,7 +113,9 @@ def test_announcements_are_taken_from_redis_as_they_were_made(redis: redis_clien
     redis.xadd(STREAM, {"source": "celery@b", "body": packed({"app": {}, "tasks": {"": {}, "odd.task": {"doc": "x"}}})})
     waiting = mailbox.read(redis)
     assert [one.source for one in waiting.announcements] == ["celery@a", "celery@b"]
-    assert waiting.announcements[0].tasks.keys() == {"celery.backend_cleanup", "shop.ship"}
+    # Other tests in this process may have shared tasks.
+    assert waiting.announcements[0].tasks.keys() >= {"celery.backend_cleanup", "shop.ship"}
+    assert "celery.map" not in waiting.announcements[0].tasks
     for one in waiting.announcements:
         keep(one.source, dict(one.tasks), app=one.app)
     mailbox.remove(redis, waiting.ids)

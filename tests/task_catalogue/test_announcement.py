@@ -105,10 +105,17 @@ def test_settings_of_tasks_are_announced_and_no_secrets(app: Celery) -> None:
 
     task = announced(app, "shop.pay")
     assert task["secrets"] == ["iban"]
-    assert (task["time_limit"], task["rate_limit"], task["acks_late"]) == (300, "10/m", True)
+    assert task["time_limit"] == 300
+    assert (task["rate_limit"], task["acks_late"]) == ("10/m", True)
     assert "max_retries" not in task
     text = json.dumps(task)
     assert not [secret for secret in ("DE00", "hunter2", ":pw@") if secret in text]
+
+
+def test_limits_of_the_app_count_for_tasks_without_limits(app: Celery) -> None:
+    app.conf.task_soft_time_limit = 200
+    app.task(nothing, name="shop.plain", shared=False)
+    assert announced(app, "shop.plain")["soft_time_limit"] == 200
 
 
 def test_a_task_written_as_a_class_is_described_by_its_class(app: Celery) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 from celery import Celery
 from flask import Flask
@@ -23,9 +23,8 @@ from webapp.task_catalogue.registry import find_task, forget_announced, route, r
 TASK = "shop.ship"
 
 
-@pytest.fixture
-def shop(context: Flask, redis: Any) -> Celery:
-    """The app of another project, whose announcement is in the table."""
+def announce_shop(redis: redis_client.Redis) -> None:
+    """Have the app of another project announce its task, and the announcement kept in the table."""
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.task_routes = {TASK: {"queue": "ships"}}
 
@@ -42,7 +41,12 @@ def shop(context: Flask, redis: Any) -> Celery:
         for one in mailbox.read(redis).announcements:
             announced.keep_announcement(connection, one, datetime.now(UTC))
     forget_announced()
-    return app
+
+
+@pytest.fixture
+def shop(context: Flask, redis: redis_client.Redis) -> None:
+    """The app is announced."""
+    announce_shop(redis)
 
 
 @pytest.mark.usefixtures("shop")
@@ -93,3 +97,20 @@ def test_a_schedule_of_it_is_checked_and_masked(context: Flask) -> None:
     assert "DE8937" not in json.dumps(list(stored))
     assert "iban" in rule_for(TASK).names
     assert find_task(TASK) is not None
+
+
+def test_an_imported_schedule_waits_disabled_for_its_task(context: Flask, redis: redis_client.Redis) -> None:
+    admin = Visitor(context, "admin")
+    source = f"beat_schedule = {{'nightly': {{'task': '{TASK}', 'schedule': 60.0, 'args': (7, 'DE00')}}}}"
+    admin.post_json("/schedules/import", {"file": source, "format": "beat_schedule", "apply": True})
+    (row,) = admin.read("/schedules")["schedules"]
+    assert (row["enabled"], row["task_unknown"]) == (False, True)
+    path = f"/schedules/{row['id']}"
+    assert "task unknown" in admin.get(path).text
+    announce_shop(redis)
+    assert "task unknown" not in admin.get(path).text
+    assert admin.post_json(f"{path}/enable").status_code == 200
+    (row,) = admin.read("/schedules")["schedules"]
+    assert (row["enabled"], row["task_unknown"]) == (True, False)
+    # It was imported before its project said what of it is secret.
+    assert "DE00" not in admin.get(path).text

@@ -80,7 +80,7 @@ def is_unknown(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def described(name: str, task: Any) -> KnownTask:
     """The description of a Celery task that is imported here; cached, because it does not change."""
-    return from_description(name, announcing.described(celery, name, task))
+    return from_description(name, announcing.described(celery, name, task, announcing.general_limits(celery)))
 
 
 def call_note(name: str) -> str | None:
