@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from beatdesk.adoption import adopt
     from beatdesk.execution.reporting import log, progress
 
+__version__ = "0.1.0"
+
 __all__ = ["adopt", "log", "progress"]
 __version__ = "0.1.0"
 

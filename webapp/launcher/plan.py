@@ -16,6 +16,7 @@ from webapp.config import ConfigError, Settings, given_settings, variable
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder
 from webapp.launcher.valkey import Valkey
+from webapp.web import installed
 
 ADMIN_EMAIL = "admin@example.com"
 # Read by the command `celery worker`, as the default of `--pool`.
@@ -142,7 +143,7 @@ def require_free(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise LaunchError(
                 f"Port {port} is in use by another program. Stop it, or choose a free port, "
-                f"for example PORT={_free_ports(1)[0]} make run"
+                f"for example PORT={_free_ports(1)[0]} {installed.command('run')}"
             ) from error
         if error.errno == errno.EACCES:
             raise LaunchError(f"Port {port} needs root privileges. Set PORT to a port above 1023.") from error
