@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from beatdesk.execution.ids import new_id
 from tests.adoption.foreign import AdoptedShop
-from tests.adoption.test_events import observing
+from tests.adoption.observers import observing
 from tests.runs.making import make_run
 from tests.scheduler.beats import FakeTime, Rig
 from tests.servers import wait_for
