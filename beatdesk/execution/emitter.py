@@ -204,9 +204,13 @@ def emit(
     `at` is when it happened, if that is not now.
     """
     more: dict[str, Any] = {"also": getattr(request, "over", ())} if event in OVER else {}
-    begun = _delayed.withdraw(_key(request)) if event in OVER or event is Event.RELEASED else None
+    begun = None
+    if event in OVER or event is Event.RELEASED:
+        begun = _delayed.withdraw(_key(request))
+        # Also where its start is emitted just now: that may be recorded later, and the run may have no row until then.
+        more["claim"] = getattr(request, "claim", "")
     if isinstance(begun, _Started):
-        more |= {"began": _from_epoch(begun.at), "received": begun.received, "claim": begun.claim}
+        more |= {"began": _from_epoch(begun.at), "received": begun.received}
     entry = _entry(
         request,
         event,

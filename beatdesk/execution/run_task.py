@@ -134,7 +134,12 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
         # From a hook of the task's own, after its end was stored.
         outcome = _unexecuted(rejection)
     except BaseException as error:
-        if _is_order(error) or not (isinstance(error, Exception) or get_host().owns_worker):
+        if _is_order(error):
+            raise
+        if not isinstance(error, Exception) and not get_host().owns_worker:
+            # Its process ends; not every version of Celery says that the task has failed. The message may come back.
+            if isinstance(error, SystemExit) and not (task.acks_late and task.reject_on_worker_lost):
+                _emit_failed(execution, error, request)
             raise
         return _fail(task, execution, request, error, is_stored=isinstance(error, Exception))
     try:

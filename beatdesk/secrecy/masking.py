@@ -261,6 +261,13 @@ def call_of(row: Any) -> tuple[list[Any], dict[str, Any]]:
     return json.loads(row.args), json.loads(row.kwargs)
 
 
+def holds_mask(call: tuple[list[Any], dict[str, Any]]) -> bool:
+    """Whether a call has a mask in the place of an argument, or of a part of one."""
+    found: list[bool] = []
+    walk(NAMES_ONLY, list(call), False, (), lambda value, _hidden, _place: found.append(value == MASK))
+    return any(found)
+
+
 def without(texts: frozenset[str], text: str) -> str:
     """A text with all of these secrets masked, the longest first."""
     for secret in sorted(texts, key=len, reverse=True):

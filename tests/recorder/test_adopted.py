@@ -59,6 +59,14 @@ def test_the_end_of_a_short_run_has_its_claim_and_its_row(context: Flask) -> Non
     assert (run.origin, run.external_id, run.queue, run.started_at) == (Origin.PROGRAM, "theirs", "shop", began)
 
 
+def test_an_end_that_is_recorded_before_its_start_is_not_lost(context: Flask) -> None:
+    run_id, end = str(uuid.uuid4()), now()
+    record(entry(run_id, Event.SUCCEEDED, text='"paid"', seconds=1.0, row={"row": ROW})._replace(at=end))
+    record(entry(run_id, Event.STARTED, row={"row": ROW}))
+    run = fresh(Run, run_id)
+    assert (run.state, run.claims, run.started_at) == (RunState.SUCCEEDED, 1, end - timedelta(seconds=1))
+
+
 def test_attempts_in_one_batch_and_one_by_one_end_alike(context: Flask) -> None:
     ids = [make_run(RunState.QUEUED) for _ in range(2)]
     told = [

@@ -15,6 +15,7 @@ from tests.runs.making import make_run
 from tests.support import fresh
 from webapp.database.engine import now
 from webapp.extensions import celery, db
+from webapp.messaging.producers import Unsendable
 from webapp.run_store import claims, message
 from webapp.run_store.models import Run
 from webapp.run_store.statements import Sendable
@@ -95,3 +96,10 @@ def test_a_message_says_whether_it_may_be_a_further_one(
     """Adopted workers need it, whose Redis may have forgotten what they executed."""
     [(headers, _)] = send(Sendable("a", "give", "[1]", "{}", "q", None, None, None)._replace(**values))
     assert headers.get(SENDING_HEADER) == said
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [('["\\u2022\\u2022\\u2022"]', "{}"), ("[]", '{"a": {"b": ["•••"]}}')])
+def test_what_was_recorded_without_its_secrets_is_not_sent(context: Flask, args: str, kwargs: str) -> None:
+    """An adopted worker has no key to seal them with; the task would be executed with the mask."""
+    with pytest.raises(Unsendable, match="its secret arguments were not kept"):
+        send(Sendable("a", "give", args, kwargs, "q", None, None, None))

@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from tests.scheduler.beats import RUNS, FakeTime, Rig
 from tests.servers import wait_for
 from webapp.extensions import celery
+from webapp.run_store import observed_workers
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.core import Core
+from webapp.scheduler.foreign.consumers import ConsumerLog
 from webapp.scheduler.recovery import MARK_KEY
 
 pytestmark = pytest.mark.each_database
@@ -248,3 +250,22 @@ def test_claim_of_a_lost_adopted_worker_is_given_to_another_where_its_task_is_ac
     row = _row(beats, "r")
     assert row.state == state
     assert state == "queued" or "does not have acks_late" in row.error
+
+
+@pytest.mark.parametrize(
+    ("stopped", "others", "known"),
+    [(True, False, set()), (False, False, {"shop@h"}), (True, True, {"shop@h"})],
+    ids=["it said so", "it is silent", "another one of that name"],
+)
+def test_a_consumer_that_said_that_it_stops_is_none_any_more(
+    beats: Rig, stopped: bool, others: bool, known: set[str]
+) -> None:
+    past, at = now() - timedelta(hours=1), now()
+    with beats.engine.begin() as connection:
+        seen = {"first_seen_at": past, "seen_at": past}
+        connection.execute(sa.insert(QueueConsumer).values(queue="shop", node="shop@h", claims=False, **seen))
+        rows = [(1, at if stopped else None), *([(2, None)] if others else [])]
+        seen_now = [("shop@h", pid, "celery", 0, past, at, stopped_at) for pid, stopped_at in rows]
+        observed_workers.keep_workers(connection, seen_now, at)
+        ConsumerLog().record(connection, [], at)
+        assert set(connection.scalars(sa.select(QueueConsumer.node))) == known

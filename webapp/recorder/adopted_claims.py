@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -59,7 +59,12 @@ def noted(entry: Entry, told: Mapping[str, Any]) -> Noted:
     claimer = told.get("by")
     if not isinstance(claimer, str) or not 0 < len(claimer) <= MAX_WORKER_ID:
         raise Unrecordable("its claim names no worker")
-    return entry.run_id, entry.attempt, entry.began or entry.at, claimer, entry.worker or None
+    return entry.run_id, entry.attempt, begun_at(entry), claimer, entry.worker or None
+
+
+def begun_at(entry: Entry) -> datetime:
+    """When the attempt of an entry with a claim began."""
+    return entry.began or entry.at - timedelta(seconds=entry.seconds or 0)
 
 
 def note(connection: sa.Connection, claims_: Iterable[Noted]) -> None:

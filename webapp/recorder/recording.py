@@ -130,7 +130,9 @@ def _apply_part(connection: sa.Connection, entries: list[Entry], rejected: list[
             if entry.claim:
                 told = adopted_claims.payload(entry.claim)
                 if isinstance(row := told.get("row"), dict):
-                    claimed.append(_row_of(entry, row)._replace(created_at=entry.received or entry.began or entry.at))
+                    claimed.append(
+                        _row_of(entry, row)._replace(created_at=entry.received or adopted_claims.begun_at(entry))
+                    )
                 claims.append(adopted_claims.noted(entry, told))
         except Unrecordable as error:
             rejected.append((entry, str(error)))

@@ -17,7 +17,7 @@ from beatdesk.execution.canvas import OPTION_NAMES, replacement_of
 from beatdesk.execution.ids import had_row
 from beatdesk.execution.message import RUN_HEADER, SENDING_HEADER
 from beatdesk.secrecy.embedded import opened
-from beatdesk.secrecy.masking import call_of
+from beatdesk.secrecy.masking import call_of, holds_mask
 from beatdesk.secrecy.sealing import Unopenable
 from beatdesk.secrecy.text import SEALED, hide
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, describe_error
@@ -73,6 +73,9 @@ def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
         options = dict(signature["options"])
     else:
         args, kwargs = call_of(run)
+        if run.sealed is None and holds_mask((args, kwargs)):
+            # Recorded by a worker that has no key to seal them with.
+            raise Unopenable("its secret arguments were not kept")
         call, options = (run.task, args, kwargs), _options(app, run, args, kwargs)
     _name_run(options, run)
     options = {"root_id": run.root_id or run.id, **options, "parent_id": run.parent_id}

@@ -130,6 +130,8 @@ def call_of(run: Run) -> tuple[list[Any], dict[str, Any]]:
         raise Conflict(
             "The secret arguments of this run were deleted when it succeeded. Retry it with other arguments."
         )
+    if run.sealed is None and masking.holds_mask((args, kwargs)):
+        raise Conflict("The secret arguments of this run were not kept. Retry it with other arguments.")
     return args, kwargs
 
 

@@ -23,6 +23,7 @@ from beatdesk.encoding import NAME_LENGTH
 from webapp.database import dialects
 from webapp.database.engine import database_now
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
+from webapp.run_store.observed_workers import ObservedWorker
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.task_catalogue.task_names import is_internal
 
@@ -155,6 +156,7 @@ class ConsumerLog:
             elif len(given) == len(rows) == 1:
                 self._take_back(connection, node, rows[0][1])
         _keep(connection, seen, now)
+        connection.execute(_FORGET_STOPPED)
 
     def _take_back(self, connection: sa.Connection, node: str, started_at: datetime) -> None:
         for queue, name in sorted(self._unproved):
@@ -163,6 +165,16 @@ class ConsumerLog:
                 began = QueueConsumer.first_seen_at >= started_at - STARTING
                 connection.execute(sa.delete(QueueConsumer).where(*mine, began))
         self._unproved = {(queue, name) for queue, name in self._unproved if name != node}
+
+
+# A worker that said that it stops, and was not seen since, is no consumer any more. So the queue of a worker that was
+# restarted to be adopted is guarded at once. Not while another worker of that name may be there.
+_of_node = ObservedWorker.node == QueueConsumer.node
+_FORGET_STOPPED = sa.delete(QueueConsumer).where(
+    QueueConsumer.claims.is_(False),
+    sa.exists().where(_of_node, ObservedWorker.stopped_at >= QueueConsumer.seen_at),
+    ~sa.exists().where(_of_node, ObservedWorker.stopped_at.is_(None)),
+)
 
 
 def _ours(connection: sa.Connection) -> dict[str, list[tuple[frozenset[str], datetime]]]:
