@@ -104,6 +104,12 @@ class Databases:
         _execute(url, f"CREATE DATABASE {name} TEMPLATE template_beatdesk STRATEGY file_copy")
         return in_database(url, name)
 
+    def empty_postgresql(self) -> str:
+        """The URL of a fresh PostgreSQL database without tables."""
+        url, name = self.postgres_url(), f"e{uuid.uuid4().hex}"
+        _execute(url, f"CREATE DATABASE {name}")
+        return in_database(url, name)
+
 
 def in_database(url: str, name: str) -> str:
     """The same PostgreSQL server, another database, by psycopg 3."""

@@ -24,7 +24,7 @@ from tests.workers.test_pages import make_worker
 from webapp.database.engine import now
 from webapp.extensions import db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
-from webapp.overview.signs import Sign
+from webapp.overview.sign import Sign
 from webapp.recorder.recorder import Recorder
 from webapp.run_store import observed_workers
 from webapp.run_store.states import RunState

@@ -17,12 +17,12 @@ from typing import Any
 
 from tests import servers
 from tests.scheduler.beats import Rig, rig
-from tests.soak import beats, clock, edits, mails, outages, pools, requests, work
+from tests.soak import beats, clock, edits, mails, outages, pools, requests, upgrades, work
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, load, scene
 from webapp.extensions import celery
 
-TRIALS = ("r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13", "s3")
+TRIALS = ("r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13", "r21", "s3")
 
 
 class Full:
@@ -121,6 +121,10 @@ class Full:
         """A thousand edits, each by one of several ways."""
         with self._rigged() as (made, rigged):
             return edits.in_force(made, rigged, edits=self._of(1_000))
+
+    def r21(self) -> list[Measure]:
+        """Processes of an old version and of this one together, replaced in several orders."""
+        return upgrades.measures(self._databases.empty_postgresql, self._folder)
 
     def s3(self) -> list[Measure]:
         """Twenty thousand odd requests."""

@@ -20,7 +20,7 @@ from flask import Flask, current_app, request
 
 from webapp.database.engine import now, read_only
 from webapp.overview import signs
-from webapp.overview.signs import Sign
+from webapp.overview.sign import Sign
 from webapp.web.access import act_as
 
 logger = logging.getLogger(__name__)

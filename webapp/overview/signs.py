@@ -18,6 +18,8 @@ from webapp.extensions import db
 from webapp.liveness import BEAT_TAKEOVER, FOREIGN_WORKER_GONE_AFTER, RECORDER_MAX_LAG
 from webapp.messaging import broker
 from webapp.messaging.installation import OtherInstallation
+from webapp.overview.restored import restored
+from webapp.overview.sign import Sign
 from webapp.recorder import recorder
 from webapp.run_store.observed_workers import last_event
 from webapp.run_store.worker_models import QueueConsumer, Worker
@@ -26,7 +28,7 @@ from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
 from webapp.web import installed
 from webapp.web.formats import duration, plural
-from webapp.web.hosts import current_settings, root
+from webapp.web.hosts import current_settings
 from webapp.web.transactions import database_clock
 from webapp.worker_process import discards
 from webapp.workers.waiting import MAX_COUNTED, Heartbeat, heartbeats, unconsumed
@@ -41,43 +43,6 @@ MAX_NAMES = 3
 DISCARDED_SHOWN = timedelta(hours=1)
 
 WORKER_COMMAND = installed.command("worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """A problem and what to do about it.
-
-    `text` says what is wrong, `since_text` and `since` since when, if that is known, `action` and `command` what to do.
-    `link` is the path of a page with details, below the application's root, and the words of the link. With a `check`,
-    `/readyz` responds with 503 and has that text at the sign's key.
-    """
-
-    key: str
-    text: str
-    action: str
-    severity: str = "danger"
-    since: datetime | None = None
-    since_text: str = ""
-    command: str = ""
-    link: tuple[str, str] | None = None
-    check: str = ""
-
-    @property
-    def address(self) -> str | None:
-        """The URL path of the page with details."""
-        return f"{root()}{self.link[0]}" if self.link else None
-
-    def as_json(self) -> dict[str, object]:
-        """The sign as JSON values; `since` is ISO 8601."""
-        return {
-            "key": self.key,
-            "severity": self.severity,
-            "text": self.text,
-            "since": self.since.isoformat() if self.since else None,
-            "action": self.action,
-            "command": self.command or None,
-            "link": self.address,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +266,20 @@ def _name_list(names: Iterable[str]) -> str:
     return f"{shown} and {len(given) - MAX_NAMES} more" if len(given) > MAX_NAMES else shown
 
 
-DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (_beat, _worker, _queues, _observer, _schedules)
+DATABASE_SIGNS: tuple[Callable[[Rows], Iterator[Sign]], ...] = (
+    _beat,
+    _worker,
+    _queues,
+    _observer,
+    _schedules,
+    lambda _rows: restored(),
+)
 REDIS_SIGNS: tuple[Callable[[Any], Iterator[Sign]], ...] = (_recorder, _discarded)
 
 # The keys of all signs, for monitoring.
 KEYS = (
     *("database", "redis", "broker", "beat", "recorder", "worker", "lost-worker", "queue", "observer"),
-    *("schedules", "discarded"),
+    *("schedules", "restored", "discarded"),
 )
 DOWN = "does not answer"
 # The signs of parts that are down.

@@ -59,3 +59,7 @@ class Origin(StrEnum):
     TASK = "task"
     PROGRAM = "program"
     COMMAND = "command"
+
+
+# Why a run is unconfirmed, or an email in doubt, after a backup was restored; see `webapp.scheduler.restored`.
+RESTORED = "The database was restored from a backup; this may have happened since then"

@@ -36,6 +36,7 @@ from webapp.scheduler.listener import Listener
 from webapp.scheduler.loaded_schedules import Schedules
 from webapp.scheduler.presence import Presence
 from webapp.scheduler.recovery import Recovery
+from webapp.scheduler.restored import RestoreCheck
 from webapp.scheduler.resuming import Resuming
 from webapp.scheduler.sending.publisher import Publisher
 from webapp.task_catalogue.registry import announced, rule_for
@@ -77,6 +78,7 @@ class Core:
         self.firing = Firing(self.engine, self.lease, self.clock, self.schedules, self.publisher)
         self.resuming = Resuming(self.engine, self.lease, self.clock, self.schedules, self.publisher, self.firing.tally)
         self.recovery = Recovery(self.engine, self.lease, self.clock, self.publisher)
+        self.restored = RestoreCheck(self.engine, self.lease, redis_url)
         self.observer = Observer(app, self.engine, self.lease, self.clock, redis_url)
         self.listener = Listener(redis_url)
         self._next_look = float("-inf")
@@ -153,6 +155,8 @@ class Core:
             self._fire()
             if self.lease.held:
                 part()
+        if self.lease.held and self.publisher.idle:
+            self.publisher.call(lambda _sender: self.restored.remember())
 
     def _fire(self) -> None:
         if self.lease.held:
@@ -176,6 +180,8 @@ class Core:
     def _keep_lease(self) -> None:
         held = self.lease.held
         with self.engine.begin() as connection:
+            if not held:
+                self.restored.look(connection)
             leads = self.lease.renew(connection) if held else self.lease.take(connection)
             if not self.presence.seen(connection, leads):
                 self.presence.announce(connection)
@@ -193,6 +199,7 @@ class Core:
         """Go on where the former leader stopped, with everything that was committed until now in force."""
         with self.engine.begin() as connection:
             self.presence.forget_others(connection)
+        self.restored.compare()
         self._apply_changes()
         self.schedules.resume(self.engine, self.clock.now())
         self.firing.tally.clear()
