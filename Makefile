@@ -81,6 +81,8 @@ lock: setup-dev ## Update the locked requirements, with hashes, from requirement
 	@cd requirements && $(COMPILE) --output-file dev.lock dev.in
 	@cd bench && for name in celery sacb djcb redbeat; do \
 		$(COMPILE) --output-file requirements-$$name.lock requirements-$$name.in || exit 1; done
+	@cd tests/adoption && for name in celery54 celery57; do \
+		$(subst ../,../../,$(COMPILE)) --output-file requirements-$$name.lock requirements-$$name.in || exit 1; done
 
 setup:
 	$(INSTALL) base
