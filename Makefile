@@ -58,7 +58,7 @@ audit: setup-dev ## Check locked packages and vendored scripts for known advisor
 audit-refresh: setup-dev ## Refresh the advisories; lists what could not be checked
 	@$(BIN)/python requirements/audit.py --refresh
 
-soak: setup-dev ## Run the reliability tests in full, each result next to its target (most of an hour)
+soak: setup-dev ## Run the reliability tests in full, each result next to its target (two hours)
 	@$(BIN)/python -m tests.soak
 
 bench: setup-dev ## Benchmark beat against other schedulers, tasks and the recorder (about six minutes)

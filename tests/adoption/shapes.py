@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from celery import Celery
-
 from tests.adoption.environments import python_of
 from tests.processes import ROOT, Process, running, start_program
 from tests.servers import wait_for
@@ -122,13 +120,9 @@ class Project:
         self.run(f"{PACKAGES}.send", self.package, prefix, str(count))
         return self.shape.expected(prefix, count)
 
-    def begin(self, call: str) -> str:
-        """Send its slow task, which waits for the gate; gives the id."""
-        app = Celery("sender", broker=self.broker_url, set_as_current=False)
-        try:
-            return str(app.send_task(self.shape.slow, [call], priority=0).id)
-        finally:
-            app.close()
+    def begin(self, *calls: str) -> None:
+        """Send its slow task, which waits for the gate, once for each call."""
+        self.run(f"{PACKAGES}.begin", self.package, self.shape.slow, *calls)
 
     def open_gate(self) -> None:
         """Let slow tasks end."""

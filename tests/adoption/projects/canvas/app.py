@@ -14,7 +14,7 @@ app = Celery(
 )
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 4} if app.conf.broker_url.startswith("redis") else {},
+    broker_transport_options={"visibility_timeout": 1} if app.conf.broker_url.startswith("redis") else {},
     task_track_started=True,
     task_acks_late=True,
     beat_schedule={"tick": {"task": "canvas.record", "schedule": 1.0, "args": ["own"]}},

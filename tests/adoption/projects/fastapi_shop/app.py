@@ -14,7 +14,7 @@ app = Celery("fastapi_shop", broker=BROKER, include=["tests.adoption.projects.fa
 app.conf.update(
     timezone="UTC",
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 4} if BROKER.startswith("redis") else {},
+    broker_transport_options={"visibility_timeout": 1} if BROKER.startswith("redis") else {},
     worker_prefetch_multiplier=1,
     beat_dburi=DATABASE,
     beat_scheduler="sqlalchemy_celery_beat.schedulers:DatabaseScheduler",

@@ -38,7 +38,7 @@ def create_app() -> Flask:
         CELERY={
             "broker_url": broker,
             "broker_connection_retry_on_startup": True,
-            "broker_transport_options": {"visibility_timeout": 4} if broker.startswith("redis") else {},
+            "broker_transport_options": {"visibility_timeout": 1} if broker.startswith("redis") else {},
             "task_ignore_result": True,
             "include": ["tests.adoption.projects.flask_shop.tasks"],
             "beat_schedule": {"tick": {"task": "flask_shop.record", "schedule": 1.0, "args": ["own"]}},

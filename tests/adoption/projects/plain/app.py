@@ -10,7 +10,7 @@ app = Celery("plain", broker=os.environ["SHOP_BROKER"], include=["tests.adoption
 app.conf.update(
     timezone="Europe/Berlin",
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 4, "priority_steps": [0, 3, 6, 9]}
+    broker_transport_options={"visibility_timeout": 1, "priority_steps": [0, 3, 6, 9]}
     if app.conf.broker_url.startswith("redis")
     else {},
     task_queue_max_priority=9,
