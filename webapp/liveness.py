@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-WORKER_HEARTBEAT = 2.0
+from beatdesk import liveness
+
+WORKER_HEARTBEAT = liveness.WORKER_HEARTBEAT
 WORKER_GONE_AFTER = timedelta(seconds=3 * WORKER_HEARTBEAT)
-WORKER_LOST_AFTER = timedelta(seconds=15 * WORKER_HEARTBEAT)
+WORKER_LOST_AFTER = timedelta(seconds=liveness.WORKER_LOST_AFTER)
 # Claims are renewed with the heartbeat of their worker, also those of runs that it has reserved.
 CLAIM_TIMEOUT = WORKER_LOST_AFTER
 

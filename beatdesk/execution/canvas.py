@@ -67,15 +67,20 @@ def options_of(embedded: Mapping[str, Any], headers: Mapping[str, Any]) -> str |
     return str(kombu_json.dumps(kept)) if kept else None
 
 
-def replaced_by(signature: Any, options: str | None) -> str | None:
-    """A run's options with the task that it has replaced itself by, for a message sent again.
+def replacement_by(signature: Any) -> str | None:
+    """JSON of the task that a run has replaced itself by, as a message sent again needs it.
 
     None when that is a chain or a chord: only its last message has the run's id, and it does not exist yet.
     """
     if signature.get("subtask_type"):
         return None
-    kept = embedded_secrets.sealed(dict(signature), rule_for)
-    return str(kombu_json.dumps({**(json.loads(options) if options else {}), REPLACEMENT: kept}))
+    return str(kombu_json.dumps(embedded_secrets.sealed(dict(signature), rule_for)))
+
+
+def replaced_by(replacement: str, options: str | None) -> str:
+    """A run's options with that."""
+    kept: dict[str, Any] = json.loads(options) if options else {}
+    return json.dumps({**kept, REPLACEMENT: json.loads(replacement)})
 
 
 def replacement_of(options: str | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ class Execution:
 
     `id` is the run's, `task_id` the message's. `state_set` is the state that the task set by hand last, with its meta;
     `failure` the first exception that Celery stored; `replaced` says that the task replaced itself. `sending_at` is
-    when it began to send the message that is being published.
+    when it began to send the message that is being published. `claim` and `over` are those of `host.Claimed`.
     """
 
     id: str
@@ -29,6 +29,8 @@ class Execution:
     replaced: bool = False
     reported: Any = None
     sending_at: datetime | None = None
+    claim: str = ""
+    over: tuple[Any, ...] = ()
 
 
 _current: ContextVar[Execution | None] = ContextVar("beatdesk_execution", default=None)

@@ -16,7 +16,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,11 +25,11 @@ import redis
 from celery import signals
 
 from beatdesk.execution.delayed_queue import DelayedQueue
-from beatdesk.execution.events import OVER, STREAM, STREAM_LENGTH, TEXT_LIMIT, Entry, Event
+from beatdesk.execution.events import OVER, TEXT_LIMIT, Entry, Event
 from beatdesk.execution.host import get_host
 from beatdesk.execution.ids import had_row, id_of_task
 from beatdesk.execution.message import row_of_message, run_of_message
-from beatdesk.execution.redis_appender import RedisAppender
+from beatdesk.execution.redis_appender import RedisAppender, commands_of
 from beatdesk.secrecy import executing
 
 logger = logging.getLogger(__name__)
@@ -42,21 +42,27 @@ RECEIVED = "beatdesk_received"
 # So frequent that to wait for Redis' answer would cost more than all the rest.
 UNAWAITED = frozenset({Event.SUCCEEDED})
 # Their text is JSON whose values were masked before.
-_JSON_EVENTS = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.PROGRESS, Event.LINE})
+_JSON_EVENTS = frozenset({Event.SUCCEEDED, Event.PUBLISHED, Event.RELEASED, Event.PROGRESS, Event.LINE})
 
 
 def _append_delayed(entries: list[Entry]) -> None:
     """Append; with Redis away starts are dropped, because the end repeats them, and ends are recorded directly."""
     try:
-        with get_host().redis().pipeline(transaction=False) as pipeline:
-            for entry in entries:
-                pipeline.xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
-            pipeline.execute()
+        append_all(get_host().redis(), entries)
     except (redis.RedisError, OSError) as error:
-        ends = [entry for entry in entries if entry.event in OVER]
+        ends = [entry for entry in entries if entry.event in OVER or entry.claim]
         logger.info("the start of %d runs was not emitted, Redis does not answer: %s", len(entries) - len(ends), error)
         for entry in ends:
             _record(entry, error)
+
+
+def append_all(client: redis.Redis, entries: Iterable[Entry]) -> None:
+    """Append entries in one go. Raises redis.RedisError, OSError."""
+    with client.pipeline(transaction=False) as pipeline:
+        for entry in entries:
+            for command in commands_of(entry):
+                pipeline.execute_command(*command)
+        pipeline.execute()
 
 
 _delayed = DelayedQueue(_append_delayed)
@@ -92,6 +98,7 @@ class Subject:
     retries: int = 0
     hostname: str | None = None
     task: str = ""
+    over: tuple[Any, ...] = ()
 
 
 def emit_received(request: Any) -> None:
@@ -168,7 +175,13 @@ class _Started:
         self.at = time.time()
 
     def __call__(self) -> Entry:
-        return _entry(self.request, Event.STARTED, _from_epoch(self.at), received=self.received)
+        more = {"received": self.received, "claim": self.claim}
+        return _entry(self.request, Event.STARTED, _from_epoch(self.at), **more)
+
+    @property
+    def claim(self) -> str:
+        """What the recorder has to know of its claim, where Redis has that."""
+        return getattr(self.request, "claim", "")
 
     @property
     def received(self) -> datetime | None:
@@ -190,8 +203,10 @@ def emit(
 
     `at` is when it happened, if that is not now.
     """
-    begun = _delayed.withdraw(_key(request)) if event in OVER else None
-    more = {"began": _from_epoch(begun.at), "received": begun.received} if isinstance(begun, _Started) else {}
+    more: dict[str, Any] = {"also": getattr(request, "over", ())} if event in OVER else {}
+    begun = _delayed.withdraw(_key(request)) if event in OVER or event is Event.RELEASED else None
+    if isinstance(begun, _Started):
+        more |= {"began": _from_epoch(begun.at), "received": begun.received, "claim": begun.claim}
     entry = _entry(
         request,
         event,
@@ -238,7 +253,7 @@ def _append(entry: Entry) -> None:
         appender.append(entry, wait=wait)
     except (redis.ConnectionError, OSError):
         # A connection from before a restart of Redis. An entry that is appended twice is applied once.
-        get_host().redis().xadd(STREAM, entry.fields(), maxlen=STREAM_LENGTH, approximate=True)
+        append_all(get_host().redis(), [entry])
     else:
         if not wait:
             _delayed.put(appender, appender.read_answers)

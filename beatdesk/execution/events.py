@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from beatdesk.encoding import NAME_LENGTH, encodable, shortened
 
@@ -24,12 +24,17 @@ YEARS = range(1970, 9999)
 
 
 class Event(StrEnum):
-    """What happened to a run. `PUBLISHED`: another task sent it. `OBSERVED`: a worker that is not ours began it."""
+    """What happened to a run. `PUBLISHED`: another task sent it. `OBSERVED`: a worker that is not ours began it.
+
+    `RELEASED`: the worker that claimed it leaves it to another message. `UNCONFIRMED`: nobody knows whether it ran.
+    """
 
     PUBLISHED = "published"
     RECEIVED = "received"
     STARTED = "started"
     OBSERVED = "observed"
+    RELEASED = "released"
+    UNCONFIRMED = "unconfirmed"
     PROGRESS = "progress"
     LINE = "line"
     RETRYING = "retrying"
@@ -50,7 +55,9 @@ class Entry(NamedTuple):
 
     For progress, log lines and published messages it is JSON. `entry_id` is its id in the stream, or another one.
     `seconds` is how long the task ran, where it has ended. `received` and `began` are when the worker received the run
-    and began this attempt, where the entry stands for those events too.
+    and began this attempt, where the entry stands for those events too. `claim` is JSON of a claim that Redis
+    has, for the recorder: `by` is the worker's id, `row` the values of a row that there may not be yet. `also` is a
+    command for Redis that belongs to the entry, no part of it.
     """
 
     run_id: str
@@ -65,6 +72,8 @@ class Entry(NamedTuple):
     seconds: float | None = None
     received: datetime | None = None
     began: datetime | None = None
+    claim: str = ""
+    also: tuple[Any, ...] = ()
 
     def fields(self) -> dict[str, str]:
         """As Redis keeps it; empty values are left out."""
@@ -80,6 +89,7 @@ class Entry(NamedTuple):
             "seconds": self.seconds is not None and f"{self.seconds:.6f}",
             "received": self.received and self.received.isoformat(),
             "began": self.began and self.began.isoformat(),
+            "claim": self.claim,
         }
         return {name: value for name, value in given.items() if value}
 
@@ -100,6 +110,7 @@ class Entry(NamedTuple):
             seconds=seconds if seconds is not None and 0 <= seconds < math.inf else None,
             received=_optional_moment(fields.get("received")),
             began=_optional_moment(fields.get("began")),
+            claim=fields.get("claim", ""),
         )
 
 

@@ -7,13 +7,15 @@ uses the database (`webapp.worker_process.host`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from celery import Celery
 
+from beatdesk.execution.current import Execution
 from beatdesk.execution.events import Entry
 from beatdesk.execution.ids import external_id
 from beatdesk.secrecy.masking import Rule, rule_of
@@ -59,10 +61,28 @@ class Delivery:
         return None if self.task_id in ("", self.run_id) else external_id(self.task_id)
 
 
+class Claimed(NamedTuple):
+    """A run that was claimed: its id, which may be another one than the message has.
+
+    Where Redis has the claim, `claim` is what the recorder has to know of it (see `events.Entry`), and `over` the
+    command that marks it as over.
+    """
+
+    run_id: str
+    claim: str = ""
+    over: tuple[Any, ...] = ()
+
+
 class Host(ABC):
-    """What executes runs. `app` is its Celery app; tasks of other apps in the same process are left alone."""
+    """What executes runs. `app` is its Celery app; tasks of other apps in the same process are left alone.
+
+    `owns_worker` says that the worker is Beatdesk's own: outcomes and log lines are masked, and no exception of a task
+    ends the worker. Of another project's worker all that stays as it is. `enabled` is whether anything is done at all.
+    """
 
     app: Celery
+    owns_worker = True
+    enabled = True
 
     @property
     @abstractmethod
@@ -78,23 +98,30 @@ class Host(ABC):
         """The context entered around each run, its claim included."""
 
     @abstractmethod
-    def claim(self, delivery: Delivery) -> str:
-        """Claim the run of a delivery; gives its id, which may be another one than the message has.
+    def claim(self, delivery: Delivery, task: Any, request: Mapping[str, Any]) -> Claimed:
+        """Claim the run of a delivery, which the task's request is.
 
         Raises Ignore for a duplicate, and Reject to give back the message where no claim can be made now.
         """
 
     @abstractmethod
-    def give_back(self, run_id: str, reason: str) -> None:
+    def give_back(self, execution: Execution, reason: str) -> None:
         """Release the claim of a run, because its task gave the message back and the broker delivers it again."""
 
     @abstractmethod
-    def hand_over(self, run_id: str, reason: str, replaced: int, signature: Any) -> None:
+    def hand_over(self, execution: Execution, reason: str, replaced: int, signature: Any) -> None:
         """Leave a claimed run to the signature that replaces its task, the `replaced`th one of this run."""
 
+    def handed_over(self, execution: Execution) -> None:  # noqa: B027  # a claim in a database needs it not
+        """Note that the message of that signature was sent. Never raises."""
+
     @abstractmethod
-    def started_here(self, task_id: str) -> tuple[str, int] | None:
+    def started_here(self, task_id: str, message: Mapping[str, Any]) -> tuple[str, int] | None:
         """The run of a task id that this worker has claimed, and its attempt. Never raises."""
+
+    def over(self, run_id: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The command that marks the claim of a message as over; empty where Redis has none."""
+        return ()
 
     @abstractmethod
     def record(self, entry: Entry) -> None:
@@ -108,6 +135,11 @@ def set_host(host: Host) -> None:
     """Use this host, once in a process and before anything is executed."""
     global _host  # noqa: PLW0603  # one process has one worker
     _host = host
+
+
+def find_host() -> Host | None:
+    """The host of this process, if it has one."""
+    return _host
 
 
 def get_host() -> Host:

@@ -46,6 +46,11 @@ def had_row(task_id: str) -> bool:
     return match is not None and match[1] == "8"
 
 
+def made_at(run_id: str) -> float:
+    """When the run of an id with a row was made, or came due, in epoch seconds; of another id 0."""
+    return int(run_id[:8] + run_id[9:13], 16) / 1000 if had_row(run_id) else 0.0
+
+
 def is_run_id(text: object) -> bool:
     """Whether this can be the id of a run."""
     return isinstance(text, str) and _UUID.fullmatch(text) is not None

@@ -12,6 +12,9 @@ from beatdesk.secrecy.masking import conceal
 
 # The run that a message is of, where its task id does not say so: what other programs send has ids of their choice.
 RUN_HEADER = "beatdesk_run"
+# Whether the message of an attempt may be a further one, or a person asked for it: "again 0 0" with the attempt and the
+# number of replacements that this is true of, because headers go along with retries.
+SENDING_HEADER = "beatdesk_sending"
 # In the headers that the signals of publishing see: why the broker did not take the message. Not in the message itself.
 UNDELIVERED_HEADER = "beatdesk_undelivered"
 

@@ -17,16 +17,31 @@ from beatdesk.execution.events import STREAM, STREAM_LENGTH, Entry
 
 _APPEND = ("XADD", STREAM, "MAXLEN", "~", STREAM_LENGTH, "*")
 
+
+def commands_of(entry: Entry) -> list[tuple[Any, ...]]:
+    """The commands that append an entry, and what belongs to it."""
+    append = (*_APPEND, *chain.from_iterable(entry.fields().items()))
+    return [append, entry.also] if entry.also else [append]
+
+
 # Answers that one connection leaves unread, where no flush comes in between.
 MAX_UNREAD = 64
 
 
+def take_connection(pool: Any) -> Any:
+    """A connection of a pool of redis-py, whose versions before 5.3 ask for the name of a command."""
+    try:
+        return pool.get_connection()
+    except TypeError:
+        return pool.get_connection("_")
+
+
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A connection of redis-py. `unanswered` are the entries sent by it whose answers are not read yet."""
+    """A connection of redis-py. `unanswered` has an entry, or None, for each command whose answer is not read yet."""
 
     raw: Any
-    unanswered: list[Entry] = field(default_factory=list)
+    unanswered: list[Entry | None] = field(default_factory=list)
 
 
 class RedisAppender:
@@ -43,17 +58,17 @@ class RedisAppender:
         """Append; with `wait`, return only once Redis has answered. Raises redis.RedisError, OSError."""
         connection = self._take(fresh=wait)
         try:
+            commands = connection.raw.pack_commands(commands_of(entry))
             # A health check would take a pending answer for its own.
-            fields = chain.from_iterable(entry.fields().items())
-            connection.raw.send_command(*_APPEND, *fields, check_health=not connection.unanswered)
-            if wait:
+            connection.raw.send_packed_command(commands, check_health=not connection.unanswered)
+            for _ in range(1 + bool(entry.also)) if wait else ():
                 connection.raw.read_response()
         except BaseException:
             # Also when the task's time is over just now: its answer must not become that of the next command.
             self._drop(connection)
             raise
         if not wait:
-            connection.unanswered.append(entry)
+            connection.unanswered += [entry, None] if entry.also else [entry]
         self._idle.append(connection)
 
     def read_answers(self) -> None:
@@ -73,7 +88,7 @@ class RedisAppender:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return _Connection(self.pool.get_connection())
+                return _Connection(take_connection(self.pool))
             if len(connection.unanswered) < (1 if fresh else MAX_UNREAD) or self._read(connection):
                 return connection
 
@@ -93,6 +108,7 @@ class RedisAppender:
 
     def _drop(self, connection: _Connection) -> None:
         for entry in connection.unanswered:
-            self._refused(entry)
+            if entry is not None:
+                self._refused(entry)
         connection.raw.disconnect()
         self.pool.release(connection.raw)

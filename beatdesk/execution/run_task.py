@@ -59,12 +59,15 @@ class TaskExitedError(Exception):
 
 def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str, Any]) -> Any:
     """Execute a delivery as its run; gives the outcome that the pool hands to the worker."""
+    if not get_host().enabled:
+        return trace()
     execution = _execution(task, task_id, request)
     with get_host().context():
         try:
             kwargs = request["kwargs"] if isinstance(request["kwargs"], dict) else {}
             call = conceal(rule_of(task), request["args"] or (), kwargs)
-            execution.id = get_host().claim(_delivery(execution, call, request))
+            delivery = _delivery(execution, call, request)
+            execution.id, execution.claim, execution.over = get_host().claim(delivery, task, request)
             if execution.id != execution.task_id:
                 # Goes along with retries, as do all headers that are not Celery's own.
                 request[RUN_HEADER] = execution.id
@@ -131,7 +134,7 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
         # From a hook of the task's own, after its end was stored.
         outcome = _unexecuted(rejection)
     except BaseException as error:
-        if _is_order(error):
+        if _is_order(error) or not (isinstance(error, Exception) or get_host().owns_worker):
             raise
         return _fail(task, execution, request, error, is_stored=isinstance(error, Exception))
     try:
@@ -139,6 +142,8 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
     except Exception:  # a soft time limit that is over just now; Celery raises it once
         logger.exception("run %s: its end is emitted again", execution.id)
         _emit_end(execution, outcome, request)
+    if not get_host().owns_worker:
+        return outcome
     try:
         outcome = _without_secrets(execution.id, outcome)
     except Exception:
@@ -191,7 +196,9 @@ def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) ->
     elif info.state == states.REJECTED:
         _emit_rejected(execution, info.retval)
     elif info.state == states.IGNORED:
-        if not execution.replaced:
+        if execution.replaced:
+            get_host().handed_over(execution)
+        else:
             _emit_ignored(execution)
     else:
         # An error in a hook that Celery calls for a failure is not why the run failed.
@@ -216,7 +223,7 @@ def _emit_rejected(execution: Execution, rejection: Reject) -> None:
         emit(execution, Event.FAILED, reason, seconds=_seconds(execution))
         return
     # Before the broker delivers it again.
-    get_host().give_back(execution.id, reason)
+    get_host().give_back(execution, reason)
 
 
 def _emit_ignored(execution: Execution) -> None:
@@ -276,7 +283,7 @@ def _before_replace(task: Any, sig: Any) -> None:
     name = sig.get("subtask_type")
     reason = f"It replaced itself with {f'a {name}' if name else sig.task}"
     replaced = (task.request.replaced_task_nesting or 0) + 1
-    get_host().hand_over(execution.id, reason, replaced, sig)
+    get_host().hand_over(execution, reason, replaced, sig)
     execution.replaced = True
 
 

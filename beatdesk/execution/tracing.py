@@ -21,13 +21,13 @@ class _Tracer:
     """The attribute `__trace__` of tasks; those of other applications in this process keep their tracer as it is."""
 
     def __init__(self, app: Celery, execute: Callable[..., Any]) -> None:
-        self._app, self._execute = app, execute
+        self.app, self._execute = app, execute
 
     def __get__(self, task: Any, owner: Any = None) -> Trace | None:
         return None if task is None else task.__dict__.get("__trace__")
 
     def __set__(self, task: Any, trace: Trace | None) -> None:
-        if trace is not None and task.app is self._app:
+        if trace is not None and task.app is self.app:
             trace = self._wrapped(task, trace)
         task.__dict__["__trace__"] = trace
 
@@ -54,7 +54,9 @@ def install(
     `before_replace` with the task and the signature that is about to replace it; `state_set` with the task id, the
     state and its meta.
     """
-    if isinstance(Task.__dict__.get("__trace__"), _Tracer):
+    tracer = Task.__dict__.get("__trace__")
+    if isinstance(tracer, _Tracer):
+        tracer.app = app
         return
     Task.__trace__ = _Tracer(app, execute)
     on_replace, update_state = Task.on_replace, Task.update_state

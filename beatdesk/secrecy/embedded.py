@@ -12,8 +12,8 @@ from typing import Any
 from kombu.utils import json as kombu_json
 
 from beatdesk.secrecy.masking import NAMES_ONLY, Rule, is_blank, parts, walk
-from beatdesk.secrecy.sealing import looks_sealed, needs_sealing, seal, unseal
-from beatdesk.secrecy.text import SEALED
+from beatdesk.secrecy.sealing import has_key, looks_sealed, needs_sealing, seal, unseal
+from beatdesk.secrecy.text import MASK, SEALED
 
 OPTIONS = "options"
 
@@ -45,6 +45,8 @@ def _sealed_call(signature: Mapping[str, Any], rule_for: Callable[[str], Rule]) 
 def _sealed_leaf(value: Any, hidden: int) -> Any:
     if is_blank(value) or not needs_sealing(value, hidden):
         return value
+    if not has_key():
+        return MASK
     return SEALED + seal(kombu_json.dumps(value), OPTIONS)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from beatdesk.secrecy.names import is_secret
-from beatdesk.secrecy.sealing import seal, unseal
+from beatdesk.secrecy.sealing import has_key, seal, unseal
 from beatdesk.secrecy.text import MASK, hide, is_suspicious
 
 # A shorter secret is not masked within other text: it would be found in unrelated words.
@@ -185,8 +185,8 @@ class Concealed:
     blank: bool = False
 
     def sealed(self) -> str | None:
-        """The whole call, sealed, to be kept beside the masked one; None if it has no secrets."""
-        return seal(json.dumps(self.plain, default=repr), RUN) if self.any else None
+        """The whole call, sealed, to be kept beside the masked one; None if it has no secrets, or there is no key."""
+        return seal(json.dumps(self.plain, default=repr), RUN) if self.any and has_key() else None
 
     def _leaf(self, value: Any, hidden: int, place: tuple[Any, ...]) -> Any:
         if isinstance(value, str) and not hidden:

@@ -40,6 +40,11 @@ def use(secret: str) -> None:
     _secret = secret
 
 
+def has_key() -> bool:
+    """Whether this process can seal: an adopted worker has no SECRET_KEY, and masks what others seal."""
+    return _secret is not None
+
+
 def seal(text: str, *context: Any) -> str:
     """The text encrypted for a context of JSON values, different each time. Raises RuntimeError before `use`."""
     name, cipher = _cipher(_key())

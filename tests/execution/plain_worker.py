@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -37,8 +37,9 @@ from celery.worker import state  # noqa: E402
 
 from beatdesk import execution  # noqa: E402
 from beatdesk.execution import run_task  # noqa: E402
+from beatdesk.execution.current import Execution  # noqa: E402
 from beatdesk.execution.events import Entry  # noqa: E402
-from beatdesk.execution.host import Delivery, Host  # noqa: E402
+from beatdesk.execution.host import Claimed, Delivery, Host  # noqa: E402
 from beatdesk.execution.ids import new_id  # noqa: E402
 from beatdesk.execution.reporting import log, progress  # noqa: E402
 
@@ -61,22 +62,22 @@ class PlainHost(Host):
         """Nothing is to be set up."""
         return nullcontext()
 
-    def claim(self, delivery: Delivery) -> str:
+    def claim(self, delivery: Delivery, task: Any, request: Mapping[str, Any]) -> Claimed:
         """Each run once."""
         if delivery.run_id in self._claimed:
             raise Ignore("duplicate")
         self._claimed.add(delivery.run_id)
-        return delivery.run_id
+        return Claimed(delivery.run_id)
 
-    def give_back(self, run_id: str, reason: str) -> None:
+    def give_back(self, execution: Execution, reason: str) -> None:
         """Forget the claim."""
-        self._claimed.discard(run_id)
+        self._claimed.discard(execution.id)
 
-    def hand_over(self, run_id: str, reason: str, replaced: int, signature: Any) -> None:
+    def hand_over(self, execution: Execution, reason: str, replaced: int, signature: Any) -> None:
         """Forget the claim."""
-        self._claimed.discard(run_id)
+        self._claimed.discard(execution.id)
 
-    def started_here(self, task_id: str) -> tuple[str, int] | None:
+    def started_here(self, task_id: str, message: Mapping[str, Any]) -> tuple[str, int] | None:
         """Only first attempts."""
         return (task_id, 0) if task_id in self._claimed else None
 

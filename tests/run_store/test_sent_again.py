@@ -60,13 +60,15 @@ def test_what_a_task_replaced_itself_by_is_sent_again(context: Flask) -> None:
     signature.freeze(run_id)
     signature.set(replaced_task_nesting=1)
 
+    replacement = canvas.replacement_by(signature)
+
     def claim(replaced: int) -> claims.Verdict:
         delivery = Delivery(run_id, "replacing", "[]", "{}", 0, "other", "o@h", replaced=replaced)
         with db.engine.begin() as connection:
             return claims.claim(connection, delivery, now())
 
     with db.engine.begin() as connection:
-        claims.hand_over(connection, run_id, "w", "It replaced itself with add", 1, signature, now())
+        claims.hand_over(connection, run_id, "w", "It replaced itself with add", 1, replacement, now())
     run = fresh(Run, run_id)
     assert (run.state, run.sends, run.task) == (RunState.QUEUED, 1, "replacing")
     assert run.sent_at is not None

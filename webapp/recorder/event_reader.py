@@ -43,6 +43,7 @@ from webapp.database.reads import reading
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, WORKER_LOST_AFTER
 from webapp.messaging import broker, installation
 from webapp.messaging.producers import BROKER_ERRORS, connect, drop
+from webapp.recorder import adopted_workers
 from webapp.recorder.observed_nodes import Node, ObservedNodes
 from webapp.recorder.task_events import KnownRun, TaskEvent, Translator
 from webapp.run_store import observed_workers
@@ -259,9 +260,12 @@ class EventReader:
         self._redis.set(LAST_READ, str(at.timestamp()))
 
     def _own_nodes(self) -> set[Node]:
+        # The rows of adopted workers come a moment after their first events.
+        adopted = {(said["name"], said["pid"]) for said in adopted_workers.present(self._redis).values()}
         with reading(self._engine) as connection:
             alive = Worker.alive(datetime.now(UTC), 2 * WORKER_LOST_AFTER)
-            return {(row.name, row.pid) for row in connection.execute(sa.select(Worker.name, Worker.pid).where(alive))}
+            rows = connection.execute(sa.select(Worker.name, Worker.pid).where(alive))
+            return adopted | {(row.name, row.pid) for row in rows}
 
     def _ask(self, connection: Any, names: Sequence[str]) -> None:
         """Have these workers send task events, if they do not yet. Raises one of BROKER_ERRORS."""

@@ -22,6 +22,7 @@ from webapp.liveness import RECORDER_GONE_AFTER, RECORDER_HEARTBEAT, RECORDER_LO
 from webapp.messaging import broker, installation
 from webapp.messaging.beat_wakeup import wake
 from webapp.recorder import counters, recording, rejected
+from webapp.recorder.adopted_workers import AdoptedWorkers
 from webapp.run_store import changes
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Recorder:
         self._failure: str | None = None
         self._next_takeover = 0.0
         self._next_presence = 0.0
+        self._workers = AdoptedWorkers()
 
     def run(self) -> None:
         """Record until `stop`. The only error that ends it is a Redis that belongs to another installation."""
@@ -134,6 +136,7 @@ class Recorder:
     def _show_presence(self) -> None:
         if time.monotonic() >= self._next_presence:
             installation.mark(self.redis, self._url)
+            self._workers.keep(self.engine, self.redis)
             self.redis.set(PRESENCE_KEY.format(name=self.name), "1", ex=RECORDER_GONE_AFTER)
             self._next_presence = time.monotonic() + RECORDER_HEARTBEAT
 

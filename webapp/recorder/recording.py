@@ -27,7 +27,7 @@ from beatdesk.execution.events import (
 from beatdesk.execution.ids import external_id, repeated_id
 from webapp.database.dialects import FRACTION, MOMENT, NUMBER, TEXT, BatchStatement
 from webapp.database.engine import is_about_values
-from webapp.recorder import failure_budgets, transitions
+from webapp.recorder import adopted_claims, failure_budgets, transitions
 from webapp.run_store.creation import SENT_EARLIER, NewRun, insert, waiting_state
 from webapp.run_store.models import Run
 from webapp.run_store.statements import NOT_SENT
@@ -115,19 +115,34 @@ def apply(connection: sa.Connection, entries: Iterable[Entry], rejected: list[tu
 
 
 def _apply(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
+    for part in adopted_claims.parts(entries):
+        _apply_part(connection, part, rejected)
+
+
+def _apply_part(connection: sa.Connection, entries: list[Entry], rejected: list[tuple[Entry, str]]) -> None:
     rows: dict[Event, list[Any]] = {event: [] for event in _ROWS}
+    claimed: list[NewRun] = []
+    claims: list[adopted_claims.Noted] = []
     for entry in entries:
-        if entry.event in _ROWS:
-            try:
+        try:
+            if entry.event in _ROWS:
                 rows[entry.event].append(_ROWS[entry.event](entry))
-            except Unrecordable as error:
-                rejected.append((entry, str(error)))
+            if entry.claim:
+                told = adopted_claims.payload(entry.claim)
+                if isinstance(row := told.get("row"), dict):
+                    claimed.append(_row_of(entry, row)._replace(created_at=entry.received or entry.began or entry.at))
+                claims.append(adopted_claims.noted(entry, told))
+        except Unrecordable as error:
+            rejected.append((entry, str(error)))
     _keep_published(connection, rows[Event.PUBLISHED])
     _keep_received(connection, [row for row in rows[Event.RECEIVED] if row is not None])
     _LINES.execute(connection, rows[Event.RETRYING] + rows[Event.LINE])
     _keep_progress(connection, rows[Event.PROGRESS])
+    insert(connection, claimed)
+    adopted_claims.note(connection, claims)
     transitions.begin(connection, entries)
     transitions.apply(connection, entries)
+    adopted_claims.release(connection, rows[Event.RELEASED])
 
 
 _PROGRESS = transitions.batch_update(
@@ -140,7 +155,7 @@ _AT_COLUMN = 2
 
 
 def _progress_row(entry: Entry) -> tuple[Any, ...]:
-    payload = _payload(entry)
+    payload = adopted_claims.payload(entry.text)
     done, total = _finite(payload, "done"), _finite(payload, "total")
     return entry.run_id, entry.attempt, entry.at, done, total, limited(str(payload.get("text") or "")) or None
 
@@ -179,7 +194,7 @@ def _received_row(entry: Entry) -> Received | None:
     """The row of another program's message, if the entry has its content. Raises Unrecordable."""
     if not entry.text or entry.text == "{}":
         return None
-    payload = _payload(entry)
+    payload = adopted_claims.payload(entry.text)
     # Queued also with an eta: its worker holds the message until then.
     row = _published_row(entry)._replace(state=RunState.QUEUED, received_at=entry.at)
     return row, str(payload.get("external_id")) if payload.get("repeatable") else None
@@ -187,7 +202,10 @@ def _received_row(entry: Entry) -> Received | None:
 
 def _published_row(entry: Entry) -> NewRun:
     """The row of a message of a task or another program. Raises Unrecordable for an entry that is not ours."""
-    payload = _payload(entry)
+    return _row_of(entry, adopted_claims.payload(entry.text))
+
+
+def _row_of(entry: Entry, payload: dict[str, Any]) -> NewRun:
     try:
         eta, expires_at = (recordable_moment(name, payload[name]) if payload[name] else None for name in _MOMENTS)
         index, task_id, why = payload["group_index"], payload.get("external_id"), payload.get("undelivered")
@@ -256,7 +274,7 @@ def _finite(payload: dict[str, Any], name: str) -> float | None:
 
 
 def _log_line(entry: Entry) -> tuple[Any, ...]:
-    payload = _payload(entry)
+    payload = adopted_claims.payload(entry.text)
     return _line_row(entry, payload.get("level", "info"), payload.get("text", ""))
 
 
@@ -271,17 +289,6 @@ _LINES = BatchStatement(
 )
 
 
-def _payload(entry: Entry) -> dict[str, Any]:
-    """The JSON object that is an entry's text. Raises Unrecordable."""
-    try:
-        payload = json.loads(entry.text)
-    except (ValueError, RecursionError) as error:
-        raise Unrecordable(f"its text is not JSON: {error}") from None
-    if not isinstance(payload, dict):
-        raise Unrecordable("its text is not a JSON object")
-    return payload
-
-
 # The events that become rows of their own, and what makes them; each raises Unrecordable.
 _ROWS: dict[Event, Callable[[Entry], Any]] = {
     Event.PUBLISHED: _published_row,
@@ -289,5 +296,6 @@ _ROWS: dict[Event, Callable[[Entry], Any]] = {
     # The reason of a failed attempt is kept as a log line with a level of its own.
     Event.RETRYING: lambda entry: _line_row(entry, RETRY_LEVEL, entry.text),
     Event.LINE: _log_line,
+    Event.RELEASED: adopted_claims.released,
     Event.PROGRESS: _progress_row,
 }

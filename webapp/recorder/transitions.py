@@ -21,6 +21,7 @@ from webapp.run_store.states import ENDED, UNSETTLED, WAITING, RunState, in_sql
 
 # In the order in which they are applied within a batch. The claim itself writes "started".
 STATES = {
+    Event.UNCONFIRMED: RunState.UNCONFIRMED,
     Event.RETRYING: RunState.RETRYING,
     Event.SUCCEEDED: RunState.SUCCEEDED,
     Event.FAILED: RunState.FAILED,
@@ -30,13 +31,15 @@ STATES = {
 # The states that replace or remove the error of an earlier attempt.
 _DONE = (RunState.FAILED, RunState.SUCCEEDED)
 # The states whose text is the reason; the others keep the reason, unless it was that of an unconfirmed run.
-_REASONED = (RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED)
+_REASONED = (RunState.UNCONFIRMED, RunState.RETRYING, RunState.REVOKED, RunState.EXPIRED)
 _KEPT_REASON = f"WHEN runs.state <> '{RunState.UNCONFIRMED}' THEN runs.reason"
 _RANK = {event: rank for rank, event in enumerate(STATES)}
 
 
 NOT_BACKWARDS = f"{in_sql('runs.state', UNSETTLED)} AND runs.attempt <= told.attempt"
-_MOVES = f"told.state IS NOT NULL AND {NOT_BACKWARDS}"
+# Only of a run that waits a second sending says that nobody knows.
+_IS_OPEN = f"(told.state <> '{RunState.UNCONFIRMED}' OR runs.state = '{RunState.QUEUED}')"
+_MOVES = f"told.state IS NOT NULL AND {_IS_OPEN} AND {NOT_BACKWARDS}"
 
 
 def _set(column: str, value: str, *states: RunState) -> str:

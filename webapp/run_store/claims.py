@@ -6,6 +6,7 @@ broker delivers once more; a task id that they send again is a run of its own.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -207,7 +208,13 @@ def _handed_over(replaced: int) -> str:
 
 
 def hand_over(  # noqa: PLR0917  # who, to whom, and why
-    connection: sa.Connection, run_id: str, worker_id: str, reason: str, replaced: int, signature: Any, at: datetime
+    connection: sa.Connection,
+    run_id: str,
+    worker_id: str,
+    reason: str,
+    replaced: int,
+    replacement: str | None,
+    at: datetime,
 ) -> None:
     """Leave the run to a later message with its id, as a task does that replaces itself. Commits nothing itself.
 
@@ -217,13 +224,13 @@ def hand_over(  # noqa: PLR0917  # who, to whom, and why
     """
     mine = (Run.id == run_id, Run.claimed_by == worker_id, Run.state == RunState.STARTED)
     values: dict[str, Any] = {"claimed_by": _handed_over(replaced), "claim_seen_at": None, "claims": 1, "attempt": 0}
-    options = replaced_by(signature, connection.scalar(sa.select(Run.options).where(*mine)))
-    if options is not None:
+    if replacement is not None:
+        options = replaced_by(replacement, connection.scalar(sa.select(Run.options).where(*mine)))
         values |= {"state": RunState.QUEUED, "sent_at": at, "sends": 1, "options": options}
-        queue = signature.get("options", {}).get("queue")
+        queue = json.loads(replacement).get("options", {}).get("queue")
         if queue:
             # The promise of a run depends on the queue of its message.
-            values["queue"] = str(getattr(queue, "name", queue))
+            values["queue"] = str(queue["name"] if isinstance(queue, dict) else queue)
     connection.execute(sa.update(Run).where(*mine).values(**values, reason=reason))
 
 

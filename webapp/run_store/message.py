@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 from beatdesk.execution.canvas import OPTION_NAMES, replacement_of
 from beatdesk.execution.ids import had_row
-from beatdesk.execution.message import RUN_HEADER
+from beatdesk.execution.message import RUN_HEADER, SENDING_HEADER
 from beatdesk.secrecy.embedded import opened
 from beatdesk.secrecy.masking import call_of
 from beatdesk.secrecy.sealing import Unopenable
@@ -23,7 +23,7 @@ from beatdesk.secrecy.text import SEALED, hide
 from webapp.messaging.producers import ConnectionLost, NotNow, Producer, Unsendable, describe_error
 from webapp.run_store.models import Run
 from webapp.run_store.observed import Observed
-from webapp.run_store.statements import Sendable
+from webapp.run_store.statements import SENT_AGAIN, Sendable
 from webapp.task_catalogue.registry import registered_task
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _send(app: Celery, producer: Producer, run: Run | Sendable) -> None:
     else:
         args, kwargs = call_of(run)
         call, options = (run.task, args, kwargs), _options(app, run, args, kwargs)
-    _name_run(options, run.id)
+    _name_run(options, run)
     options = {"root_id": run.root_id or run.id, **options, "parent_id": run.parent_id}
     # Else the backend subscribes to the result's channel, for a caller that waits; none does here.
     with denied_join_result():
@@ -147,10 +147,17 @@ def destination_of(app: Celery, run: Addressed) -> Destination:
     return destination(app, run.task, {**given, "queue": run.queue})
 
 
-def _name_run(options: dict[str, Any], run_id: str) -> None:
-    """Have the message name its run where its id does not, and no other one."""
-    headers = {name: value for name, value in (options.get("headers") or {}).items() if name != RUN_HEADER}
-    if not had_row(run_id):
-        headers[RUN_HEADER] = run_id
+def _name_run(options: dict[str, Any], run: Run | Sendable) -> None:
+    """Have the message name its run where its id does not, and no other one; and say whether it may be a further one.
+
+    The latter is for adopted workers, whose Redis may have forgotten what they executed.
+    """
+    ours = (RUN_HEADER, SENDING_HEADER)
+    headers = {name: value for name, value in (options.get("headers") or {}).items() if name not in ours}
+    if not had_row(run.id):
+        headers[RUN_HEADER] = run.id
+    kind = "asked" if (run.reason or "").startswith(SENT_AGAIN) else "again" if run.sends else None
+    if kind is not None:
+        headers[SENDING_HEADER] = f"{kind} {run.attempt or 0} {options.get('replaced_task_nesting') or 0}"
     if headers or "headers" in options:
         options["headers"] = headers

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from beatdesk.encoding import parse_json
 from beatdesk.execution.canvas import REPLACEMENT
 from webapp.database.dialects import Many, many, one_of
 from webapp.database.engine import UtcDateTime, database_now
@@ -28,7 +29,8 @@ AHEAD = timedelta(seconds=10)
 class Sendable(NamedTuple):
     """What the message of a run is made of. `options` is JSON of exchange, routing_key and headers, or None.
 
-    Where `sealed` is given, it holds the arguments to execute, and `args` and `kwargs` are masked.
+    Where `sealed` is given, it holds the arguments to execute, and `args` and `kwargs` are masked. `sends` and `reason`
+    say whether the message may be a further one, and whether a person asked for it.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Sendable(NamedTuple):
     parent_id: str | None = None
     root_id: str | None = None
     sealed: str | None = None
+    sends: int = 0
+    reason: str | None = None
 
 
 class Target(NamedTuple):
@@ -57,6 +61,8 @@ class Target(NamedTuple):
 _DIVERTING = ("exchange", "routing_key", REPLACEMENT)
 # Targets in one statement; those of more are looked at one by one.
 MAX_TARGETS = 50
+# Begins the reason of a run that a person sent again.
+SENT_AGAIN = "Sent again by "
 # Begins the reason of a run whose message waits for its queue.
 NOT_SENT = "Not sent: "
 
@@ -328,25 +334,31 @@ def newest_sent(connection: sa.Connection) -> datetime | None:
 
 
 class LostClaim(NamedTuple):
-    """A run that a worker began which is gone."""
+    """A run that a worker began which is gone; `late_tasks` of that worker, as in its row."""
 
     run: Sendable
     claims: int
     worker: str | None
     sent_at: datetime | None
+    late_tasks: str | None
+
+    @property
+    def acknowledged_late(self) -> bool:
+        """Whether its message was acknowledged only after the task, so that the task may be executed again."""
+        return self.late_tasks is None or self.run.task in parse_json(self.late_tasks, [])
 
 
 def lost_claims(connection: sa.Connection, now: datetime, limit: int) -> list[LostClaim]:
     """Started runs whose claim has run out, and whose worker is lost or has stopped."""
     gone = sa.or_(Worker.id.is_(None), ~Worker.alive(now, WORKER_LOST_AFTER))
     statement = (
-        sa.select(*_SENDABLE, *(runs.c[name] for name in LostClaim._fields[1:]))
+        sa.select(*_SENDABLE, *(runs.c[name] for name in LostClaim._fields[1:-1]), Worker.late_tasks)
         .select_from(runs.outerjoin(Worker, Worker.id == runs.c.claimed_by))
         .where(sa.literal_column("state") == sa.literal_column("'started'"), gone)
         .where(runs.c.claim_seen_at < now - CLAIM_TIMEOUT)
         .limit(limit)
     )
-    return [LostClaim(Sendable._make(row[:-3]), *row[-3:]) for row in connection.execute(statement)]
+    return [LostClaim(Sendable._make(row[:-4]), *row[-4:]) for row in connection.execute(statement)]
 
 
 def begin_again(connection: sa.Connection, ids: Sequence[str], reason: str) -> None:

@@ -20,6 +20,8 @@ class Worker(Base):
 
     __tablename__ = "workers"
 
+    OURS, ADOPTED = "ours", "adopted"
+
     id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, comment="Random, new at each start")
     name: Mapped[str] = mapped_column(Name, comment="Celery's node name")
     host: Mapped[str] = mapped_column(Name)
@@ -32,6 +34,10 @@ class Worker(Base):
     )
     queues: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of names")
     tasks: Mapped[str] = mapped_column(sa.Text, default="[]", comment="JSON list of the registered tasks")
+    kind: Mapped[str] = mapped_column(sa.String(10), default=OURS, server_default=OURS, comment="ours, or adopted")
+    late_tasks: Mapped[str | None] = mapped_column(
+        sa.Text, comment="JSON list of the tasks acknowledged late; NULL: all"
+    )
     versions: Mapped[str] = mapped_column(sa.Text, default="{}", comment="JSON: python, celery, kombu")
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)

@@ -19,6 +19,7 @@ from webapp.messaging import broker
 from webapp.run_store import sending
 from webapp.run_store.creation import create_run
 from webapp.run_store.models import Run
+from webapp.run_store.statements import SENT_AGAIN
 from webapp.run_store.states import IDLE, UNENDED, Origin, RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs import service
@@ -113,7 +114,7 @@ def send_again(run: Run, *, name: str) -> None:
     own_tasks.require(run.task, kind="run", number=run.id, name=run.task)
     if run.expires_at is not None and run.expires_at <= now():
         raise Conflict("This run has expired, so no worker would start it. Retry it instead.")
-    values = {"state": RunState.QUEUED, "reason": f"Sent again by {name}", "sent_at": None, "ended_at": None}
+    values = {"state": RunState.QUEUED, "reason": f"{SENT_AGAIN}{name}", "sent_at": None, "ended_at": None}
     _settle(run, "run.send_again", values)
     db.session.refresh(run)
     # No transaction is open while the broker is used.

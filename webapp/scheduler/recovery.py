@@ -101,6 +101,8 @@ class Recovery:
         for claim in lost:
             if claim.claims >= MAX_CLAIMS + claim.run.attempt:
                 failed[claim.run.id] = f"WorkerLost: its worker was lost {claim.claims} times"
+            elif not claim.acknowledged_late:
+                failed[claim.run.id] = f"WorkerLost: {claim.worker or 'its worker'} was lost, {_NOT_LATE}"
             elif self._promise(claim, consumers) is Promise.OBSERVED:
                 failed[claim.run.id] = f"WorkerLost: {claim.worker or 'its worker'} was lost, {_MAY_BE_TAKEN}"
         again = [claim.run.id for claim in lost if claim.run.id not in failed]
@@ -185,4 +187,5 @@ class Recovery:
             logger.warning("%s runs wait although their queues are empty; they are sent again.", len(lost))
 
 
+_NOT_LATE = "and it is not sent again, because its task does not have acks_late"
 _MAY_BE_TAKEN = "and it is not sent again, because workers that do not claim runs may take from its queue"

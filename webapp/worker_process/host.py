@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,8 +15,10 @@ from celery.exceptions import Ignore, Reject
 from flask import Flask
 
 from beatdesk.execution import pending_entries, publishing, run_task
+from beatdesk.execution.canvas import replacement_by
+from beatdesk.execution.current import Execution
 from beatdesk.execution.events import Entry
-from beatdesk.execution.host import Delivery, Host
+from beatdesk.execution.host import Claimed, Delivery, Host
 from webapp.database.engine import now
 from webapp.extensions import celery, db
 from webapp.messaging import broker
@@ -57,7 +60,7 @@ class DatabaseHost(Host):
         app: Flask = celery.flask_app
         return app.app_context()
 
-    def claim(self, delivery: Delivery) -> str:
+    def claim(self, delivery: Delivery, task: Any, request: Mapping[str, Any]) -> Claimed:
         """Claim in the database; waits for one that is away, then gives the message back."""
         verdict, run_id = _claim(delivery)
         if verdict is Verdict.CLAIMED_AGAIN and not self._ended_unrecorded(run_id, delivery.attempt):
@@ -67,21 +70,22 @@ class DatabaseHost(Host):
             if verdict in _ENDED_BY_CLAIM:
                 sending.tell_pages([run_id])
             raise Ignore(verdict.value)
-        return run_id
+        return Claimed(run_id)
 
-    def give_back(self, run_id: str, reason: str) -> None:
+    def give_back(self, execution: Execution, reason: str) -> None:
         """Queue the run again."""
         with db.engine.begin() as connection:
-            claims.give_back(connection, run_id, self.worker_id, reason)
-        sending.tell_pages([run_id])
+            claims.give_back(connection, execution.id, self.worker_id, reason)
+        sending.tell_pages([execution.id])
 
-    def hand_over(self, run_id: str, reason: str, replaced: int, signature: Any) -> None:
+    def hand_over(self, execution: Execution, reason: str, replaced: int, signature: Any) -> None:
         """Queue the run again as what it is replaced by."""
+        replacement = replacement_by(signature)
         with db.engine.begin() as connection:
-            claims.hand_over(connection, run_id, self.worker_id, reason, replaced, signature, now())
-        sending.tell_pages([run_id])
+            claims.hand_over(connection, execution.id, self.worker_id, reason, replaced, replacement, now())
+        sending.tell_pages([execution.id])
 
-    def started_here(self, task_id: str) -> tuple[str, int] | None:
+    def started_here(self, task_id: str, message: Mapping[str, Any]) -> tuple[str, int] | None:
         """By the row that has this worker's claim."""
         try:
             with self.context(), db.engine.connect() as connection:

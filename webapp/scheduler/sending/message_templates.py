@@ -39,7 +39,7 @@ def fits(app: Celery, run: Sendable) -> bool:
     """Whether the run's message can be made from a template.
 
     Not with another protocol or compression; a router, or a task that names itself by its arguments; a receiver of
-    the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
+    the signals of publishing; an exchange of its own; a retry; a parent; secret arguments; nor what was sent before.
     """
     conf, task = app.conf, app.tasks.get(run.task)
     return (
@@ -54,6 +54,7 @@ def fits(app: Celery, run: Sendable) -> bool:
         and not signals.task_sent.receivers
         and (run.options is None or json.loads(run.options).keys() <= {"headers"})
         and run.attempt == 0
+        and not run.sends
         and run.sealed is None
         and run.parent_id is None
         and run.root_id is None
