@@ -77,10 +77,10 @@ class Execution(NamedTuple):
 class ProjectProcess(Process):
     """A process of the project. Not a copy of a process that has imported ours."""
 
-    def __init__(self, project: Project, name: str, arguments: list[str]) -> None:
+    def __init__(self, project: Project, name: str, arguments: list[str], app: str | None = None) -> None:
         self.name = name
         self.log = project.folder / f"{name}.log"
-        command = [str(project.python), "-m", "celery", "-A", f"{project.package}.app", *arguments]
+        command = [str(project.python), "-m", "celery", "-A", app or f"{project.package}.app", *arguments]
         with self.log.open("ab") as output:
             self.popen = start_program(command, project.environment(), output)
 
@@ -92,6 +92,7 @@ class Project:
         self.shape, self.broker_url, self.backend, self.folder = shape, broker_url, backend, folder
         self.package = f"{PACKAGES}.{shape.name}"
         self.python = python_of(environment)
+        # What its admin sets in addition.
         self.more: dict[str, str] = {}
         self._started = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,12 +130,12 @@ class Project:
         (self.folder / "gate").touch()
 
     @contextmanager
-    def worker(self, pool: str = "prefork") -> Iterator[ProjectProcess]:
-        """Its worker, which takes messages."""
+    def worker(self, pool: str = "prefork", app: str | None = None) -> Iterator[ProjectProcess]:
+        """Its worker, which takes messages; `app` is the module of another app than its own."""
         self._started += 1
         name = f"worker{self._started}"
-        options = ["--pool", pool, "--concurrency", str(CONCURRENCY), "-Q", self.shape.queues, "--loglevel", "INFO"]
-        with running(ProjectProcess(self, name, ["worker", "-n", f"{name}@%h", *options])) as process:
+        usual = ["--pool", pool, "--concurrency", str(CONCURRENCY), "-Q", self.shape.queues, "--loglevel", "INFO"]
+        with running(ProjectProcess(self, name, ["worker", "-n", f"{name}@%h", *usual], app)) as process:
 
             def ready() -> bool:
                 if process.popen.poll() is not None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.adoption.cases import ALL, BROKERS, Broker, Case, choose, pairs
 from tests.adoption.conftest import emptied
-from tests.adoption.trial import ALL, BROKERS, Broker, Case, Trial, choose, pairs
+from tests.adoption.trial import Trial
 from tests.scheduler.beats import Rig
 from webapp.config import Settings
 

@@ -4,7 +4,8 @@
 2. One of its tasks is scheduled by name, every second, with Beatdesk's beat.
 3. All slots of the worker are busy and more messages wait; then the worker, the broker or Beatdesk is killed, and comes
    back.
-4. Beatdesk is stopped, and the project's own beat fires again.
+4. Where it was Beatdesk that was killed, the worker is adopted: it starts again with one line more. Then without it.
+5. Beatdesk is stopped, and the project's own beat fires again.
 
 `Trial(case, …, beside=False)` is the same without Beatdesk, for comparison.
 """
@@ -14,26 +15,24 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import combinations, product
 from pathlib import Path
-from typing import NamedTuple
 
 import redis
 import sqlalchemy as sa
 
-from tests import processes, valkey
-from tests.adoption.environments import ENVIRONMENTS
-from tests.adoption.shapes import CONCURRENCY, SHAPES, Execution, Project, ProjectProcess
+from tests import processes
+from tests.adoption.cases import Broker, Case, slots
+from tests.adoption.shapes import PACKAGES, SHAPES, Execution, Project, ProjectProcess
 from tests.processes import Process
-from tests.rabbitmq import RabbitMQ, url
 from tests.scheduler.beats import RUNS, Rig
 from tests.servers import wait_for
 from webapp.config import Settings
 from webapp.database.engine import now
 from webapp.run_store.states import UNENDED, RunState
+from webapp.run_store.worker_models import Worker
 
 EVENTS_ON = "Events of group {task} enabled by remote."
 RECEIVED = re.compile(r"Task \S+\[(\S+)\] received")
@@ -42,33 +41,6 @@ DUE, OWN = "due", "own"
 PATIENCE = 60.0
 # Seconds; more than the projects' visibility time-out.
 VISIBLE_AFTER = 1.5
-
-
-class Case(NamedTuple):
-    """What is tried: a project with a Celery, a broker and a pool, and what is killed."""
-
-    project: str
-    environment: str
-    broker: str
-    pool: str
-    killed: str
-
-    def __str__(self) -> str:
-        return "-".join(self)
-
-
-def slots(case: Case) -> int:
-    """How many tasks its worker executes at a time."""
-    return 1 if case.pool == "solo" else CONCURRENCY
-
-
-@dataclass
-class Broker:
-    """A broker's address, and how it is killed and comes back."""
-
-    url: str
-    kill: Callable[[], None] | None = None
-    come_back: Callable[[], None] | None = None
 
 
 @dataclass
@@ -124,6 +96,7 @@ class Trial:
         self.slow: list[str] = []
         self.workers: list[ProjectProcess] = []
         self.in_hand: set[str] = set()
+        self.received_twice: list[str] = []
         self.schedule: int | None = None
         self.unrecorded: list[Execution] = []
 
@@ -142,6 +115,8 @@ class Trial:
                 self._begin_schedule()
             self._kill(stack)
             if self.beatdesk:
+                if self.case.killed == "beatdesk":
+                    self._adopt(stack)
                 self._end_schedule()
                 self.beatdesk.end()
             with self.project.beat():
@@ -150,8 +125,30 @@ class Trial:
             self._settle()
         return self._outcome()
 
-    def _start_worker(self, stack: ExitStack) -> None:
-        self.workers.append(stack.enter_context(self.project.worker(self.case.pool)))
+    def _start_worker(self, stack: ExitStack, app: str | None = None) -> None:
+        self.workers.append(stack.enter_context(self.project.worker(self.case.pool, app)))
+
+    def _adopt(self, stack: ExitStack) -> None:
+        """Start its worker with the line that adopts it, use it, and start it again without."""
+        self.project.more = {"BEATDESK_REDIS_URL": self.settings.redis_url, "SHOP_PACKAGE": self.project.package}
+        self.workers[-1].end()
+        before = set(self.project.executions())
+        self._start_worker(stack, f"{PACKAGES}.adopting")
+        node = self.workers[-1].name
+        self._use("adopted", 2)
+        self._settle()
+        self._see_due_times()
+        adopted = sa.select(Worker.id).where(Worker.name.startswith(f"{node}@"), Worker.kind == Worker.ADOPTED)
+
+        def listed() -> bool:
+            with self.rig.engine.connect() as connection:
+                return connection.execute(adopted).first() is not None
+
+        wait_for(listed, seconds=PATIENCE / 2, message="the worker was not listed as adopted")
+        self.unrecorded += self._unrecorded(before)
+        self.workers[-1].end()
+        self.project.more = {}
+        self._start_worker(stack)
 
     def _use(self, prefix: str, count: int) -> None:
         self.expected += self.project.use(prefix, count)
@@ -199,8 +196,12 @@ class Trial:
         self.project.open_gate()
         self._settle()
         if self.beatdesk:
-            fired = self.project.executed()[DUE]
-            wait_for(lambda: self.project.executed()[DUE] >= fired + 2, seconds=PATIENCE, message="beat fires no more")
+            self._see_due_times()
+        self.received_twice = [id_ for id_, times in self._received().items() if times > 1]
+
+    def _see_due_times(self) -> None:
+        fired = self.project.executed()[DUE]
+        wait_for(lambda: self.project.executed()[DUE] >= fired + 2, seconds=PATIENCE, message="beat fires no more")
 
     def _wait_until_visible(self) -> None:
         """Wait for the visibility time-out of what the killed worker had taken.
@@ -226,8 +227,8 @@ class Trial:
         except AssertionError:
             return  # lost, or waiting to be: the outcome counts it
 
-    def _unrecorded(self) -> list[Execution]:
-        """The executions so far that have no run, or one without an end.
+    def _unrecorded(self, but: Collection[Execution] = ()) -> list[Execution]:
+        """The executions so far, but these, that have no run, or one without an end.
 
         Before 5.7, a worker with threads or greenlets loses an event now and then before it sends it, because Celery
         empties its buffer while another thread fills it: there a run may be left without its end.
@@ -240,7 +241,7 @@ class Trial:
                 query = query.where(RUNS.c.state.not_in(sorted(UNENDED)))
             with self.rig.engine.connect() as connection:
                 known = set(connection.execute(query).scalars())
-            return [one for one in self.project.executions() if one.task_id not in known]
+            return [one for one in self.project.executions() if one not in but and one.task_id not in known]
 
         try:
             wait_for(lambda: not missing(), seconds=PATIENCE / 2)
@@ -279,54 +280,14 @@ class Trial:
         moments = [run.due_at for run in runs]
         span = round((moments[-1] - moments[0]).total_seconds()) + 1
         outcome.unaccounted = span - len(set(moments))
-        received = self._received()
         ids = {run.id for run in runs}
         executed = {one.task_id for one in self.project.executions()}
         # A broker delivers again what a killed worker had taken, or what it could not acknowledge.
         if self.case.killed not in ("worker", "broker"):
-            outcome.published_twice = sum(received[id_] > 1 for id_ in ids)
+            outcome.published_twice = len(ids.intersection(self.received_twice))
         outcome.published_twice += sum(run.sends > 1 for run in runs)
         silent = (RunState.UNCONFIRMED, RunState.MISSED, RunState.SKIPPED)
         lost = [run for run in runs if run.id not in executed and run.state not in silent]
         outcome.lost += len(lost)
         states = Counter(str(run.state) for run in runs)
         outcome.details.append(f"due {len(runs)} of {span}: {dict(states)}, not executed {[run.id for run in lost]}")
-
-
-@contextmanager
-def valkey_broker(folder: Path) -> Iterator[Broker]:
-    """A Redis broker of its own, with its append-only file on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with valkey.running(folder) as server:
-        yield Broker(server.url, server.kill, server.come_back)
-
-
-@contextmanager
-def rabbitmq_broker(folder: Path) -> Iterator[Broker]:
-    """A RabbitMQ of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with RabbitMQ.running(folder) as server:
-        yield Broker(url(server.port), server.kill, server.start)
-
-
-BROKERS = {"redis": valkey_broker, "rabbitmq": rabbitmq_broker}
-
-
-POOLS, KILLED = ("prefork", "threads", "solo", "gevent"), ("worker", "broker", "beatdesk")
-ALL = [Case(*each) for each in product(SHAPES, ENVIRONMENTS, BROKERS, POOLS, KILLED)]
-
-
-def pairs(case: Case) -> set[tuple[tuple[str, str], ...]]:
-    """The pairs of values that a case tries together."""
-    return set(combinations(zip(case._fields, case, strict=True), 2))
-
-
-def choose(count: int, cases: Sequence[Case] = ALL) -> list[Case]:
-    """So many cases that try as many pairs as possible; the same ones each time."""
-    chosen: list[Case] = []
-    tried: set[tuple[tuple[str, str], ...]] = set()
-    while len(chosen) < count:
-        left = [case for case in cases if case not in chosen]
-        chosen.append(max(left, key=lambda case: len(pairs(case) - tried)))
-        tried |= pairs(chosen[-1])
-    return chosen

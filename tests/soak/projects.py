@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests import servers, valkey
-from tests.adoption.trial import ALL, BROKERS, Case, Outcome, Trial, choose
+from tests.adoption.cases import ALL, BROKERS, Case, choose
+from tests.adoption.trial import Outcome, Trial
 from tests.scheduler.beats import rig
 from tests.soak.measure import Measure
 
