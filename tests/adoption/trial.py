@@ -48,7 +48,7 @@ class Outcome:
     """What the ledger says, against what was asked for. `twice` and `lost` count executions.
 
     `delivered_again` are the executions of messages that the worker had in hand when it or the broker was killed: a
-    broker delivers those once more, whoever sent them.
+    broker delivers those once more.
     """
 
     twice: int
