@@ -64,7 +64,7 @@ audit: setup-dev ## Check locked packages and vendored scripts for known advisor
 audit-refresh: setup-dev ## Refresh the advisories; lists what could not be checked
 	@$(BIN)/python requirements/audit.py --refresh
 
-soak: setup-dev ## Run the reliability tests in full, each result next to its target (most of an hour)
+soak: setup-dev ## Run the reliability tests in full, each result next to its target (two hours)
 	@$(BIN)/python -m tests.soak
 
 bench: setup-dev ## Benchmark beat against other schedulers, tasks and the recorder (about six minutes)
@@ -88,6 +88,8 @@ lock: setup-dev ## Update the locked requirements, with hashes, from requirement
 	@cd requirements && $(COMPILE) --output-file dev.lock dev.in
 	@cd bench && for name in celery sacb djcb redbeat; do \
 		$(COMPILE) --output-file requirements-$$name.lock requirements-$$name.in || exit 1; done
+	@cd tests/adoption && for name in celery54 celery57; do \
+		$(subst ../,../../,$(COMPILE)) --output-file requirements-$$name.lock requirements-$$name.in || exit 1; done
 
 setup:
 	$(INSTALL) base

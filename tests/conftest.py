@@ -52,6 +52,7 @@ LONGEST = (
     "test_pools",
     "test_outage",
     "test_trials",
+    "test_projects",
     "test_side_by_side",
     "test_missing_queue",
 )

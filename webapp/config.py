@@ -273,12 +273,16 @@ def _local(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _database_url(given: Mapping[str, str], data: Path) -> str:
-    value = given.get("DATABASE_URL", f"sqlite:///{(data / 'beatdesk.db').absolute()}")
-    # Hosting platforms use the schemes of other drivers; all of them mean PostgreSQL, here with psycopg 3.
+def with_driver(url: str) -> str:
+    """A database's URL with our driver, psycopg 3, where it names another of PostgreSQL's, as hosting platforms do."""
     for alias in ("postgres://", "postgresql://", "postgresql+psycopg2://"):
-        if value.startswith(alias):
-            return "postgresql+psycopg://" + value.removeprefix(alias)
+        if url.startswith(alias):
+            return "postgresql+psycopg://" + url.removeprefix(alias)
+    return url
+
+
+def _database_url(given: Mapping[str, str], data: Path) -> str:
+    value = with_driver(given.get("DATABASE_URL", f"sqlite:///{(data / 'beatdesk.db').absolute()}"))
     if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ConfigError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
     return value

@@ -13,7 +13,7 @@ from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.recorder.event_reader import QUEUE as EVENT_QUEUE
 
 # What tests of this folder may leave behind in RabbitMQ.
-QUEUES = ("celery", DEFAULT_QUEUE, "shop", "nowhere", EVENT_QUEUE)
+QUEUES = ("celery", DEFAULT_QUEUE, "shop", "orders", "mail", "nowhere", EVENT_QUEUE)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,11 @@ def each_broker(request: pytest.FixtureRequest, redis: redis_client.Redis, valke
     """A broker without messages and queues; the test runs once with Redis and once with RabbitMQ."""
     if request.param == "redis":
         return valkey_url
-    address: str = request.getfixturevalue("rabbitmq_url")
+    return emptied(request.getfixturevalue("rabbitmq_url"))
+
+
+def emptied(address: str) -> str:
+    """The address of a RabbitMQ without messages and queues."""
     with kombu.Connection(address) as connection, connection.channel() as channel:
         for name in QUEUES:
             channel.queue_delete(name)

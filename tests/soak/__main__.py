@@ -17,12 +17,14 @@ from typing import Any
 
 from tests import servers
 from tests.scheduler.beats import Rig, rig
-from tests.soak import beats, clock, edits, mails, outages, pools, requests, upgrades, work
+from tests.soak import beats, clock, edits, mails, outages, pools, projects, requests, upgrades, work
 from tests.soak.measure import Measure
 from tests.soak.scene import Scene, load, scene
 from webapp.extensions import celery
 
-TRIALS = ("r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13", "r21", "s3")
+TRIALS = (
+    "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "r13", "r16", "r17", "r18", "r21", "s3",
+)  # fmt: skip
 
 
 class Full:
@@ -121,6 +123,18 @@ class Full:
         """A thousand edits, each by one of several ways."""
         with self._rigged() as (made, rigged):
             return edits.in_force(made, rigged, edits=self._of(1_000))
+
+    def r16(self) -> list[Measure]:
+        """Eighty projects' workers killed beside Beatdesk."""
+        return projects.beside("R16", "worker", self._databases, self._folder, self._of(80))
+
+    def r17(self) -> list[Measure]:
+        """Eighty projects' brokers killed."""
+        return projects.beside("R17", "broker", self._databases, self._folder, self._of(80))
+
+    def r18(self) -> list[Measure]:
+        """Beat, recorder and observer killed beside eighty projects."""
+        return projects.beside("R18", "beatdesk", self._databases, self._folder, self._of(80))
 
     def r21(self) -> list[Measure]:
         """Processes of an old version and of this one together, replaced in several orders."""

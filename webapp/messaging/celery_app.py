@@ -40,6 +40,7 @@ def init_celery(app: Flask, settings: Settings) -> None:
         "webapp.worker_process.children",
         "webapp.worker_process.consumption",
         "webapp.worker_process.host",
+        "webapp.worker_process.task_bases",
         "beatdesk.execution.main_process",
         "beatdesk.execution.task_output",
         "beatdesk.execution.publishing",
@@ -60,6 +61,10 @@ def _import_task_module(named: frozenset[str], module: str) -> Any:
         raise ConfigError(
             f"TASK_MODULES names {module}, which cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    finally:
+        # A project that makes a Celery app of its own makes it the current one.
+        celery.set_current()
+        celery.set_default()
 
 
 @signals.after_setup_logger.connect

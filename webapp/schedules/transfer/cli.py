@@ -57,7 +57,7 @@ def export_schedules(output: TextIO, format_: str) -> None:
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), help="Default: detected automatically.")
 @click.option("--beat-schedule", metavar="MODULE:ATTRIBUTE", help="A beat_schedule dict in your own code.")
-@click.option("--database", metavar="URL", help="A database of sqlalchemy-celery-beat or Beatdesk.")
+@click.option("--database", metavar="URL", help="A database of django-celery-beat, sqlalchemy-celery-beat or Beatdesk.")
 @click.option("--redbeat", metavar="URL", help="The Redis of RedBeat, redis:// or rediss://.")
 @click.option("--redbeat-key-prefix", metavar="TEXT", default=PREFIX, show_default=True, help="Key prefix of RedBeat.")
 @click.option("--timezone", help="Zone of crontabs without one. Default: TIMEZONE; for beat_schedule and RedBeat, UTC.")
@@ -126,7 +126,7 @@ def _entries(file: BinaryIO | None, source: dict[str, Any]) -> list[Given]:
     if source["beat_schedule"]:
         return disable_unknown(from_module(source["beat_schedule"], chosen))
     if source["database"]:
-        return disable_unknown(from_database(source["database"], now()))
+        return disable_unknown(from_database(source["database"], now(), chosen or "UTC"))
     if source["redbeat"]:
         return disable_unknown(from_redbeat(source["redbeat"], source["redbeat_key_prefix"], chosen))
     assert file is not None  # noqa: S101  # one source is there

@@ -1,0 +1,1 @@
+"""Workflows: chords, chains, groups, retries, a task that replaces itself."""

@@ -1,0 +1,1 @@
+"""FastAPI with sqlalchemy-celery-beat: the schedules are rows in the shop's database."""
