@@ -77,6 +77,7 @@ structure-live: setup-dev ## Print the modules that a saved edit and a launched 
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/pip-compile --quiet --strip-extras \
 	--generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(UPGRADE)
 lock: setup-dev ## Update the locked requirements, with hashes, from requirements/*.in
+	@cd tests/adoption && $(subst ../,../../,$(COMPILE)) --output-file requirements-flower.lock requirements-flower.in
 	@cd requirements && $(COMPILE) --output-file base.lock base.in
 	@cd requirements && $(COMPILE) --output-file dev.lock dev.in
 	@cd bench && for name in celery sacb djcb redbeat; do \

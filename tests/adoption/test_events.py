@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 
 from beatdesk.execution.ids import id_of_task
 from tests.adoption.foreign import Shop
+from tests.adoption.observers import observing, rows, shown
+from tests.scheduler.beats import FakeTime, Rig
 from tests.servers import wait_for
 from webapp.config import Settings
-from webapp.extensions import celery, db
+from webapp.extensions import db
 from webapp.messaging import broker
 from webapp.recorder import event_reader
-from webapp.recorder.recorder import Recorder
 from webapp.run_store import observed_workers
-from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("context")]
@@ -38,47 +35,19 @@ def shop(settings: Settings, tmp_path: Path) -> Shop:
 
 
 class Deaf(event_reader.EventReader):
-    """A reader that misses some beginnings, as a listener that Redis has cut off for a while."""
+    """A reader that misses what became of three runs, as a listener that Redis has cut off for a while."""
 
-    missed = 0
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.missed: set[str] = set()
 
     def _take(self, message: Any) -> None:
         super()._take(message)
         for place, (event, read) in enumerate(self._events):
-            if event["type"] == "task-started" and self.missed < 3:
-                self.missed += 1
+            if event["type"] == "task-started" and len(self.missed) < 3:
+                self.missed.add(event["uuid"])
+            if event.get("uuid") in self.missed and event["type"] != "task-received":
                 self._events[place] = ({**event, "type": "task-missed"}, read)
-
-
-@contextmanager
-def observing(
-    settings: Settings, kind: type[event_reader.EventReader] = event_reader.EventReader
-) -> Iterator[event_reader.EventReader]:
-    """An observer and a recorder, each in a thread."""
-    reader = kind(celery, db.engine, settings.redis_url)
-    recorder = Recorder(db.engine, settings.redis_url)
-    threads = [threading.Thread(target=each.run) for each in (reader, recorder)]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_for(reader.reading.is_set, seconds=20, message="the observer does not read")
-        yield reader
-    finally:
-        for each in (reader, recorder):
-            each.stop()
-        for thread in threads:
-            thread.join(20)
-
-
-def rows() -> dict[str, sa.Row[tuple[object, ...]]]:
-    with db.engine.connect() as connection:
-        return {row.id: row for row in connection.execute(sa.select(Run.__table__))}
-
-
-def shown() -> list[sa.Row[tuple[str, str]]]:
-    table = observed_workers.ObservedWorker
-    with db.engine.connect() as connection:
-        return list(connection.execute(sa.select(table.node, table.software)))
 
 
 def gaps() -> list[observed_workers.EventGap]:
@@ -124,15 +93,30 @@ def test_a_worker_that_is_there_before_is_asked_and_shown(settings: Settings, sh
         assert "py-celery 5" in shown()[0].software
 
 
-def test_what_a_reader_missed_is_a_gap_with_its_number(settings: Settings, shop: Shop) -> None:
-    with shop.worker("--pool", "threads", "-E"), observing(settings, Deaf):
+def test_what_a_reader_missed_is_a_gap_and_settled_from_the_result_backend(
+    settings: Settings, tmp_path: Path, beats: Rig
+) -> None:
+    shop = Shop(settings.broker_url, tmp_path, settings.result_backend)
+    with shop.worker("--pool", "threads", "--concurrency", "1", "-E"), observing(settings, Deaf):
         wait_for(shown, seconds=20)
-        for number in range(5):
-            shop.send("shop.note", f"n {number}")
+        missed = [
+            id_of_task(shop.send("shop.note", "first", task_id="daily-report")),
+            shop.send("shop.fails", "second"),
+            shop.send("shop.note", "third"),
+        ]
+        ids = [*missed, *(shop.send("shop.note", f"n {number}") for number in range(2))]
         wait_for(lambda: shop.executed().total() == 5, seconds=20)
 
         wait_for(gaps, seconds=20)
         assert sum(gap.lost or 0 for gap in gaps()) == 3
+        wait_for(lambda: all(rows()[id_].ended_at for id_ in ids[3:]), seconds=20)
+        assert {rows()[id_].state for id_ in missed} == {RunState.QUEUED}
+        core = beats.leading(FakeTime(datetime.now(UTC)))
+        core.observer.max_answers = 1
+        core.observer.look()
+        found = rows()
+    assert [found[id_].state for id_ in missed] == [RunState.SUCCEEDED, RunState.FAILED, RunState.SUCCEEDED]
+    assert (found[missed[0]].result, found[missed[1]].error) == ('"first"', "ValueError: second")
 
 
 def test_a_queue_of_its_own_keeps_events_on_rabbitmq(settings: Settings, shop: Shop, context: Flask) -> None:

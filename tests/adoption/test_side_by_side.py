@@ -22,6 +22,7 @@ from webapp.messaging import broker
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store import sending
 from webapp.run_store.models import Run
+from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import Worker
 from webapp.runs import control
 
@@ -81,6 +82,26 @@ def test_each_takes_its_own(context: Flask, settings: Settings, shop: Shop) -> N
                 assert "unregistered task" not in worker.output()
                 assert "PRECONDITION_FAILED" not in worker.output()
     assert set(broker.queue_depths(["celery", DEFAULT_QUEUE, "shop"]).values()) == {0}
+
+
+def test_without_their_tasks_ours_takes_its_own_queue_alone(settings: Settings, shop: Shop, context: Flask) -> None:
+    with processes.worker(settings, TASK_MODULES="", CELERY_WORKER_POOL="solo"), processes.recorder(settings):
+        theirs = shop.send("shop.note", "for them")
+        own = control.launch("runs.retain", []).id
+
+        def state() -> str | None:
+            with reading():
+                return db.session.scalar(sa.select(Run.state).where(Run.id == own))
+
+        wait_for(lambda: state() == RunState.SUCCEEDED, seconds=20)
+        assert consumed("worker") == [DEFAULT_QUEUE]
+        assert broker.queue_depths(["celery"]) == {"celery": 1}
+        with reading():
+            assert set(db.session.scalars(sa.select(Worker.pool))) == {"solo"}
+        with shop.worker():
+            wait_for(lambda: shop.executed() == {"for them": 1}, seconds=20)
+    with reading():
+        assert db.session.get(Run, theirs) is None
 
 
 def executed(ledger: Path) -> Counter[str]:

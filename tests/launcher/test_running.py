@@ -75,6 +75,18 @@ def test_a_second_start_keeps_queue_secret_key_and_sign_in(project: Project) -> 
         assert not any(password in text for text in [*logs, second.ready_line, second.err.read_text()])
 
 
+@pytest.mark.parametrize(
+    ("given", "pool"),
+    [({}, "solo"), ({"TASK_MODULES": "json"}, None), ({"CELERY_WORKER_POOL": "threads"}, "threads")],
+    ids=["their own workers", "their tasks in ours", "chosen"],
+)
+def test_beside_a_project_the_worker_is_a_small_one(
+    project: Project, valkey_url: str, given: dict[str, str], pool: str | None
+) -> None:
+    with project.running(CELERY_BROKER_URL=valkey_url, **given):
+        assert environment(project).get("CELERY_WORKER_POOL") == pool
+
+
 def test_the_password_of_the_ready_line_is_what_the_release_was_given(project: Project) -> None:
     with project.running() as running:
         given = environment(project)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import enumerate as enumerate_threads
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 
 from tests.scheduler.beats import FakeTime, Rig, at, drive, hours
 from tests.servers import wait_for
+from webapp.config import Settings
+from webapp.extensions import celery
+from webapp.liveness import BEAT_STANDBY_INTERVAL
+from webapp.messaging.beat_wakeup import CHANNEL
+from webapp.scheduler.beat import Scheduler
 
 pytestmark = pytest.mark.each_database
 
@@ -30,6 +37,38 @@ def test_edit_is_in_force_and_fires_nothing(beats: Rig) -> None:
     assert beats.dues(made)[1:] == [at("2027-03-01T11:10:00")]
     assert beats.runs(made)[-1].args == "[5]"
     assert beats.runs(made)[-1].schedule_name == "renamed"
+
+
+def test_an_announced_edit_is_in_force_without_waiting_for_the_next_look(
+    beats: Rig, settings: Settings, redis: redis_client.Redis
+) -> None:
+    """The time that beat goes by stands still, so only the announcement can end its wait with a look."""
+    made = beats.interval("i", 3600, saved=BEGIN)
+    time = FakeTime(BEGIN)
+    scheduler = Scheduler(celery, lazy=True)
+    core = scheduler._core = beats.beat(time, settings.redis_url)
+    core.step(woken=True)
+    core.listener.start()
+    wait_for(core.listener.connected.is_set)
+    # It looks once more as soon as it listens.
+    scheduler.tick()
+    scheduler.tick()
+
+    def args() -> str:
+        scheduler.tick()
+        return str(core.agenda.entries[made].args)
+
+    beats.edit(made, BEGIN, args="[5]")
+    assert {args() for _ in range(3)} == {"[1, 2]"}
+    redis.publish(CHANNEL, "edited")
+    wait_for(lambda: args() == "[5]")
+    # An edit that is not announced is found by the next look.
+    beats.edit(made, BEGIN, args="[6]")
+    assert args() == "[5]"
+    time.pass_by(BEAT_STANDBY_INTERVAL)
+    assert args() == "[6]"
+    core.listener.close()
+    wait_for(lambda: not any(thread.name == "beat-listener" for thread in enumerate_threads()))
 
 
 @pytest.mark.parametrize(("column", "value"), [("name", "seven"), ("args", "[7]"), ("queue", "seven")])

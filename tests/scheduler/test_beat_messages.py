@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from beatdesk.secrecy.masking import Rule, conceal
-from webapp.extensions import celery
+from webapp.extensions import celery, db
 from webapp.run_store import message
 from webapp.run_store.statements import Sendable
 from webapp.scheduler.sending import messages
 from webapp.scheduler.sending.messages import Sender
+from webapp.task_catalogue import announced
+from webapp.task_catalogue.registry import forget_announced
 
 RUN = Sendable("0b0e7d1c-6f0c-8d4e-9a55-2f9f7c1f2a10", "add", "[1, 2]", "{}", None, None, None, None)
 IN_AN_HOUR = datetime.now(UTC).replace(microsecond=123456) + timedelta(hours=1)
@@ -90,6 +92,25 @@ def test_equal_to_celerys_own(sender: Sender, redis: redis_client.Redis, change:
     assert fast == slow
     assert fast["headers"]["id"] == fast["headers"]["root_id"] == fast["properties"]["correlation_id"] == RUN.id
     assert fast["headers"]["timelimit"] == [None, None]
+
+
+@pytest.mark.parametrize("change", [{}, {"queue": "slow", "priority": 3}, {"expires_at": IN_AN_HOUR}], ids=list)
+@pytest.mark.usefixtures("context")
+def test_tasks_of_other_projects_too(sender: Sender, redis: redis_client.Redis, change: dict[str, Any]) -> None:
+    theirs = RUN._replace(task="shop.note", **change)
+
+    def consume(queue: str) -> None:
+        with db.engine.begin() as connection:
+            announced.keep(connection, {"celery@shop": ["shop.note"]}, {"celery@shop": queue}, datetime.now(UTC))
+        forget_announced()
+
+    consume("shop")
+    fast, slow = _both(sender, redis, theirs)
+    assert fast == slow
+    assert fast["list"].partition("\x06")[0] == change.get("queue", "shop")
+    # Their worker was started again with another queue.
+    consume("orders")
+    assert _both(sender, redis, theirs)[0]["list"].partition("\x06")[0] == change.get("queue", "orders")
 
 
 JSON = st.recursive(

@@ -219,6 +219,27 @@ def test_a_run_that_began_is_unconfirmed_once_its_worker_falls_silent(scene: Sce
     assert scene.state(silent) == "unconfirmed"
 
 
+def test_what_another_program_sent_is_known_by_its_own_id(scene: Scene) -> None:
+    """A worker has received or begun it; then its events were lost."""
+    theirs = {"origin": "program", "queue": None, "worker": "celery@a", "external_id": "daily"}
+    received = scene.run("received", **theirs)
+    begun = scene.run("begun", state="started", started_at=scene.now, **theirs | {"external_id": "hourly"})
+    ours = scene.run("ours", **theirs | {"external_id": "weekly"}, claims=1)
+    # What an earlier run of that id left behind.
+    scene.result("daily", "SUCCESS", 1, date_done=(scene.now - timedelta(seconds=1)).isoformat())
+    scene.in_hand = {"celery@a": {"daily": "reserved", "hourly": ACTIVE}}
+    for _ in range(3):
+        scene.look(after=61)
+    assert [scene.state(id_) for id_ in (received, begun, ours)] == ["queued", "started", "queued"]
+    scene.in_hand = {"celery@a": {}}
+    scene.result("daily", "SUCCESS", 2)
+    for _ in range(3):
+        scene.look(after=61)
+    assert [scene.state(id_) for id_ in (received, begun, ours)] == ["succeeded", "unconfirmed", "queued"]
+    assert scene.row(received).result == "2"
+    assert scene.row(begun).reason.startswith("It started, but its worker celery@a does not have it any more")
+
+
 def test_an_unconfirmed_run_is_asked_for_for_a_day(scene: Scene) -> None:
     runs = [scene.run(f"r{hours}", state="unconfirmed", ended_at=scene.now) for hours in (1, 20, 40)]
     for hour in range(48):

@@ -27,7 +27,7 @@ from webapp.launcher import probes
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder, claimed, write_private
 from webapp.launcher.output import Terminal
-from webapp.launcher.plan import Plan, SignIn, make_plan, read_settings, require_free
+from webapp.launcher.plan import Plan, SignIn, make_plan, read_settings, require_free, with_pool
 from webapp.launcher.supervisor import Spec, Supervisor
 
 STOP_SECONDS = 8.0
@@ -78,7 +78,7 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
         if line := tighten([folder.path, *folder.secrets, *database_files(settings.database_url)]):
             terminal.say(line)
         require_free(settings.host, settings.port)
-        plan = make_plan(environ, folder)
+        plan = make_plan(with_pool(environ, settings), folder)
         with environment_file(folder, plan.environ):
             asyncio.run(_run(plan, folder, root, terminal))
 

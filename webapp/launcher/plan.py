@@ -18,6 +18,8 @@ from webapp.launcher.folder import DataFolder
 from webapp.launcher.valkey import Valkey
 
 ADMIN_EMAIL = "admin@example.com"
+# Read by the command `celery worker`, as the default of `--pool`.
+POOL = "CELERY_WORKER_POOL"
 MAIL_DETAILS = ("MAIL_PORT", "MAIL_USERNAME", "MAIL_PASSWORD", "MAIL_USE_TLS", "MAIL_USE_SSL", "MAIL_CA_FILE")
 
 
@@ -74,6 +76,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
                     f"{name} is set but MAIL_SERVER is not. Set both, or neither to keep mail in a local mailbox."
                 )
     return settings
+
+
+def with_pool(environ: Mapping[str, str], settings: Settings) -> Mapping[str, str]:
+    """The environment with the worker's pool: `solo` beside a project whose own workers execute its tasks.
+
+    Ours has only emails and cleanups to do then.
+    """
+    beside = settings.broker_url != settings.redis_url and not settings.task_modules
+    return {POOL: "solo", **environ} if beside else environ
 
 
 def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:

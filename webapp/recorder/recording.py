@@ -208,6 +208,8 @@ def _published_row(entry: Entry) -> NewRun:
             reason=f"{NOT_SENT}{why}" if why else None,
             eta=eta,
             expires_at=expires_at,
+            # Of a worker that claims nothing; the claim names ours.
+            worker=payload.get("worker"),
             attempt=entry.attempt,
             group_index=None if index is None else recordable_integer("group_index", index),
             **texts,

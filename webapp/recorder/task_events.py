@@ -108,6 +108,7 @@ class Translator:
             "task": known.task,
             **self._arguments(event, known),
             "queue": queue,
+            "worker": _text(event, "hostname") or None,
             "options": None,
             "group_id": None,
             "group_index": None,

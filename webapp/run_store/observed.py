@@ -28,6 +28,7 @@ class Observed(NamedTuple):
     """An observed run that was sent and is not settled, with the fields that `destination_of` and `call_of` read."""
 
     id: str
+    external_id: str | None
     task: str
     args: str
     kwargs: str
@@ -37,10 +38,22 @@ class Observed(NamedTuple):
     origin: str
     state: str
     attempt: int
+    claims: int
     worker: str | None
     sent_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+
+    @property
+    def task_id(self) -> str:
+        """The id that its worker and the result backend know it by."""
+        return self.external_id or self.id
+
+    @property
+    def taken(self) -> bool:
+        """Whether a worker that claims nothing was the last to have it: it began it, or received it and no more."""
+        received = self.state == RunState.QUEUED and self.worker is not None and not self.claims
+        return received or self.state == RunState.STARTED
 
 
 _COLUMNS = [runs.c[name] for name in Observed._fields]
@@ -76,11 +89,12 @@ def waiting(
 ) -> list[Observed]:
     """Queued and sent, oldest first, from behind a place on; among them may be some of queues that are guarded.
 
-    Without those whose message has another id than they: a worker of ours has it in hand, and the broker delivers it
+    Without those whose message has another id than they and that a worker of ours has in hand: the broker delivers them
     again if that worker is lost.
     """
     statement = sa.select(*_COLUMNS).where(sa.literal_column("state") == sa.literal_column("'queued'"))
-    statement = statement.where(runs.c.sent_at.is_not(None), runs.c.external_id.is_(None), ~guarded(consumers))
+    theirs = sa.or_(runs.c.external_id.is_(None), sa.and_(runs.c.worker.is_not(None), runs.c.claims == 0))
+    statement = statement.where(runs.c.sent_at.is_not(None), theirs, ~guarded(consumers))
     if after is not None:
         sent_at, run_id = after
         behind = sa.or_(runs.c.sent_at > sent_at, sa.and_(runs.c.sent_at == sent_at, runs.c.id > run_id))

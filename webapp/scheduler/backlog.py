@@ -29,15 +29,18 @@ class Backlog:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._channel = connection.default_channel
-        self._queued: dict[str, frozenset[str] | None] = {}
+        self._queued: dict[str | None, frozenset[str] | None] = {None: frozenset()}
         self._in_hand: frozenset[str] | None = None
         self._in_hand_known = False
 
-    def waiting(self, queue: str, ids: Collection[str]) -> set[str]:
-        """Those of these runs whose message may still wait there: all of them when that cannot be known."""
+    def waiting(self, queue: str | None, ids: Collection[str]) -> set[str]:
+        """Those of these messages that may still wait there: all of them when that cannot be known.
+
+        Without a queue, those that a worker has in hand, as far as Redis says so.
+        """
         if not isinstance(self._channel, RedisChannel):
-            return set(ids) if self._depth(queue) else set()
-        if queue not in self._queued:
+            return set(ids) if queue is not None and self._depth(queue) else set()
+        if queue is not None and queue not in self._queued:
             self._queued[queue] = self._read(self._lists(queue))
         if not self._in_hand_known:
             self._in_hand, self._in_hand_known = self._read(self._unacknowledged()), True

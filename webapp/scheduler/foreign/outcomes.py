@@ -49,7 +49,7 @@ def read(app: Celery, runs: Sequence[Observed], now: datetime) -> dict[str, Outc
         backend = app.backend
         for start in range(0, len(runs), READ_AT_ONCE):
             chosen = runs[start : start + READ_AT_ONCE]
-            values = backend.mget([backend.get_key_for_task(run.id) for run in chosen])
+            values = backend.mget([backend.get_key_for_task(run.task_id) for run in chosen])
             for run, value in zip(chosen, values, strict=True):
                 meta = _decoded(value)
                 if meta is not None and (outcome := outcome_of(app, run, meta, now)) is not None:
@@ -87,6 +87,9 @@ def outcome_of(app: Celery, run: Observed, meta: Mapping[str, Any], now: datetim
     text = masking.masked(json.dumps(result)) if event is Event.SUCCEEDED else hide(_headline(result))
     traceback = meta.get("traceback")
     at = _moment(meta.get("date_done"), now)
+    if run.external_id is not None and run.sent_at is not None and at < run.sent_at:
+        # Of an earlier run: other programs may send one id again and again.
+        return None
     entry = Entry(
         run.id,
         event,

@@ -4,8 +4,8 @@
 2. Otherwise the result backend, where that can be read, says that it has begun, or how it ended.
 3. Otherwise it is unconfirmed a minute after its message was first seen gone, unless a worker that is asked says that
    it has it. One that it executes has begun.
-4. One that began is unconfirmed once its worker, which had answered before, has not for a minute, or has said for a
-   minute that it does not have it.
+4. One that its worker began or received is unconfirmed once that worker, which had answered before, has not for a
+   minute, or has said for a minute that it does not have it. So events that were lost (a gap) leave no run open.
 5. One that is unconfirmed is asked for for a day more, at growing distances; late news settles it.
 
 Besides, a guarded run that was sent often, its queue empty each time, and that no worker claimed or has in hand, fails.
@@ -89,7 +89,7 @@ class Settling:
             known = outcomes.read(self._app, asked, now)
             silent = {run: runs[run] for run in asked if not (run.id in known and _is_news(run, known[run.id]))}
             for run in silent:
-                if run.state != RunState.STARTED or run.id in before:
+                if not run.taken or run.id in before:
                     self._gone[run.id] = before.get(run.id, now)
             reasons = self._reasons(silent, known, held, consumers, now)
             changed += self._write(asked, known, reasons, now)
@@ -119,19 +119,19 @@ class Settling:
     ) -> dict[str, str]:
         """Why each run is unconfirmed of which nothing more will be heard. Adds to `known` what workers have begun."""
         gone = {run: _gone_reason(run, queue, now - self._gone.get(run.id, now)) for run, queue in silent.items()}
-        doubtful = [run for run in silent if gone[run] or run.state == RunState.STARTED]
+        doubtful = [run for run in silent if gone[run] or run.taken]
         if not doubtful:
             return {}
-        in_hand = held([run.id for run in doubtful])
+        in_hand = held([run.task_id for run in doubtful])
         if in_hand is None:
             return {}
-        holders = {run_id: (node, state) for node, states in in_hand.items() for run_id, state in states.items()}
+        holders = {task_id: (node, state) for node, states in in_hand.items() for task_id, state in states.items()}
         found: dict[str, str] = {}
         for run in doubtful:
-            if run.id in holders:
+            if run.task_id in holders:
                 # A worker has it: whether it has begun it, or has it wait.
                 self._gone.pop(run.id, None)
-                node, state = holders[run.id]
+                node, state = holders[run.task_id]
                 if state == ACTIVE and run.state == RunState.QUEUED:
                     known[run.id] = Outcome(None, node)
             elif reason := gone[run]:
@@ -139,8 +139,8 @@ class Settling:
             elif run.worker in in_hand:
                 # Its worker answers, and does not have it: it ended just now, or was lost with its process.
                 self._gone.setdefault(run.id, now)
-            elif self._is_gone(run.worker, run.started_at or now, consumers, now):
-                found[run.id] = f"It started, but {_worker_of(run)} does not answer any more and sent no result."
+            elif self._is_gone(run.worker, run.started_at or run.sent_at or now, consumers, now):
+                found[run.id] = f"{_beginning(run)}, but {_worker_of(run)} does not answer any more and sent no result."
         return found
 
     def _is_gone(self, worker: str | None, started_at: datetime, consumers: Consumers, now: datetime) -> bool:
@@ -231,6 +231,8 @@ def _observed(page: Sequence[Observed], queue_of: QueueOf, consumers: Consumers)
     queues = {(run.task, run.queue, run.options): run for run in page}
     found = {kind: queue_of(run) for kind, run in queues.items()}
     with_queue = {run: found[run.task, run.queue, run.options] for run in page}
+    # What another program sent and a worker has received is in no queue.
+    with_queue |= {run: None for run in page if run.origin == Origin.PROGRAM and run.taken}
     return {
         run: queue
         for run, queue in with_queue.items()
@@ -241,8 +243,8 @@ def _observed(page: Sequence[Observed], queue_of: QueueOf, consumers: Consumers)
 
 def _gone_reason(run: Observed, queue: str | None, gone_for: timedelta) -> str | None:
     """Why a run is unconfirmed that has been nowhere for so long; None while it may be under way."""
-    if run.state == RunState.STARTED:
-        reason = f"It started, but {_worker_of(run)} does not have it any more and sent no result."
+    if run.taken:
+        reason = f"{_beginning(run)}, but {_worker_of(run)} does not have it any more and sent no result."
         return reason if gone_for >= FOREIGN_WORKER_GONE_AFTER else None
     if queue is None:
         reason = "It was sent to an exchange, and no result came within 15 minutes."
@@ -251,17 +253,25 @@ def _gone_reason(run: Observed, queue: str | None, gone_for: timedelta) -> str |
     return reason if gone_for >= UNCONFIRMED_AFTER else None
 
 
+def _beginning(run: Observed) -> str:
+    return "It started" if run.state == RunState.STARTED else "It was received"
+
+
 def _worker_of(run: Observed) -> str:
     return f"its worker {run.worker}" if run.worker else "its worker"
 
 
 def _waiting(runs: Mapping[Observed, str | None], backlog: Backlog) -> set[str]:
     """Those whose message may still wait in the queue."""
-    by_queue: dict[str, list[str]] = {}
+    by_queue: dict[str | None, list[Observed]] = {}
     for run, queue in runs.items():
-        if queue is not None and run.state != RunState.STARTED:
-            by_queue.setdefault(queue, []).append(run.id)
-    return {run_id for queue, ids in by_queue.items() for run_id in backlog.waiting(queue, ids)}
+        if run.state != RunState.STARTED:
+            by_queue.setdefault(queue, []).append(run)
+    found: set[str] = set()
+    for queue, queued in by_queue.items():
+        ids = backlog.waiting(queue, [run.task_id for run in queued])
+        found |= {run.id for run in queued if run.task_id in ids}
+    return found
 
 
 def _is_news(run: Observed, outcome: Outcome) -> bool:

@@ -26,7 +26,7 @@ from kombu.utils.json import dumps
 
 from webapp.messaging.redis_transport import captured_messages, expires, list_key
 from webapp.run_store.statements import Sendable
-from webapp.task_catalogue.registry import route
+from webapp.task_catalogue.registry import announced, route
 
 # Of the version of the ids that it stands for.
 _PROBE = "00000000-0000-8000-8000-0beadde5c000"
@@ -36,20 +36,20 @@ _PLACES_OF_ID = 3
 
 
 def fits(app: Celery, run: Sendable) -> bool:
-    """Whether the run's message can be made from a template.
+    """Whether the run's message can be made from a template, also of a task that only workers of other projects have.
 
     Not with another protocol or compression; a router, or a task that names itself by its arguments; a receiver of
     the signals of publishing; an exchange of its own; a retry; a parent; secret arguments.
     """
     conf, task = app.conf, app.tasks.get(run.task)
     return (
-        task is not None
+        (task is not None or run.task in announced())
         and conf.task_protocol == 2
         and not (getattr(task, "compression", None) or conf.task_compression)
-        # Our own route is only for tasks that are not registered here.
+        # Our own route goes by the task's name.
         and (not conf.task_routes or conf.task_routes == (route,))
         and not conf.task_send_sent_event
-        and type(task).shadow_name is Task.shadow_name
+        and (task is None or type(task).shadow_name is Task.shadow_name)
         and not (signals.before_task_publish.receivers or signals.after_task_publish.receivers)
         and not signals.task_sent.receivers
         and (run.options is None or json.loads(run.options).keys() <= {"headers"})

@@ -34,6 +34,7 @@ from webapp.messaging.redis_transport import is_redis, pushed_ahead, size
 from webapp.run_store import message
 from webapp.run_store.statements import Sendable, Target, target_of
 from webapp.scheduler.sending.message_templates import Template, fits, make_template, tags
+from webapp.task_catalogue.registry import route
 
 logger = get_logger(__name__)
 
@@ -263,7 +264,8 @@ class Sender:
         if not had_row(run.id):
             # Its message names the run beside its id.
             return None
-        kind = (run.task, run.queue, run.priority, run.options, run.expires_at is None)
+        # Where our own route leads may change.
+        kind = (run.task, str(route(run.task)), run.queue, run.priority, run.options, run.expires_at is None)
         if kind not in self._templates:
             channel = self._open().channel
             made = None
