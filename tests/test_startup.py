@@ -12,18 +12,17 @@ import sqlalchemy as sa
 
 from tests import servers
 from webapp import create_app
-from webapp.config import ConfigError, Settings
+from webapp.config import NAMES, PREFIX, ConfigError, Settings
 from webapp.launcher.environment import use_data_folder
 from webapp.launcher.plan import read_settings
 
 SECRET = "0123456789abcdef"  # no secret
 ROOT = Path(__file__).parent.parent
-LEFT_OUT = ("SECRET_KEY", "BEATDESK_DATA", "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "TASK_MODULES")
 
 
 def run(folder: Path, *command: str, **given: str) -> subprocess.CompletedProcess[str]:
     """A command in a checkout with this data folder, in a terminal where nothing else is set."""
-    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES and not name.startswith(PREFIX)}
     environ = {**kept, "BEATDESK_DATA": str(folder), "FLASK_APP": "wsgi", **given}
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
@@ -153,22 +152,34 @@ def test_another_programs_database_is_left_as_it_is(empty_database: str, stateme
 def test_a_command_finds_the_settings_of_make_run(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(f"{SECRET}\n")
     folder = {"BEATDESK_DATA": str(tmp_path)}
+    key = {"BEATDESK_SECRET_KEY": SECRET}
     stopped = dict(folder)
     use_data_folder(stopped)
-    assert stopped == {**folder, "SECRET_KEY": SECRET}
+    assert stopped == folder | key
     (tmp_path / "env.sh").write_text(
-        f"export REDIS_URL='redis://:a b@h/0'\nTASK_MODULES=shop\nexport PATH=/x\nexport SECRET_KEY={SECRET}\n"
+        f"export BEATDESK_REDIS_URL='redis://:a b@h/0'\nBEATDESK_TASK_MODULES=shop\nexport PATH=/x\n"
+        f"export BEATDESK_SECRET_KEY={SECRET}\n"
     )
-    wanted = {**folder, "SECRET_KEY": SECRET, "REDIS_URL": "redis://:a b@h/0", "TASK_MODULES": "shop"}
-    for given in (folder, {**folder, "SECRET_KEY": SECRET}):
-        environ = dict(given)
+    more = {"BEATDESK_REDIS_URL": "redis://:a b@h/0", "BEATDESK_TASK_MODULES": "shop"}
+    for given in ({}, {"SECRET_KEY": SECRET}, key):
+        environ = folder | given
         use_data_folder(environ)
-        assert environ == wanted
-    chosen = {**folder, "REDIS_URL": "redis://mine"}
-    use_data_folder(chosen)
-    assert chosen == {**wanted, "REDIS_URL": "redis://mine"}
-    for name in ("SECRET_KEY", "DATABASE_URL"):
+        assert environ == folder | (given or key) | more
+    for name in ("REDIS_URL", "BEATDESK_REDIS_URL"):
+        chosen = {**folder, name: "redis://mine"}
+        use_data_folder(chosen)
+        assert chosen == folder | key | {name: "redis://mine", "BEATDESK_TASK_MODULES": "shop"}
+    for name in ("SECRET_KEY", "DATABASE_URL", "BEATDESK_SECRET_KEY", "BEATDESK_DATABASE_URL"):
         other = {**folder, name: "postgresql://of-another-installation"}
         before = dict(other)
         use_data_folder(other)
         assert other == before
+
+
+@pytest.mark.slow
+def test_a_later_error_names_the_variable_that_was_set(tmp_path: Path) -> None:
+    given = {"BEATDESK_SECRET_KEY": SECRET, "BEATDESK_TASK_MODULES": "no_such_shop", "BEATDESK_PROT": "1"}
+    done = run(tmp_path, "celery", "-A", "wsgi:celery", "worker", **given)
+    unknown, error = (done.stdout + done.stderr).splitlines()
+    assert unknown == "Beatdesk has no setting BEATDESK_PROT. Did you mean BEATDESK_PORT?"
+    assert error.startswith("BEATDESK_TASK_MODULES names no_such_shop, which cannot be imported")

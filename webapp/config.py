@@ -6,30 +6,76 @@ name and what to do. All other code takes the values that it needs as arguments.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from webapp import setting_values as read
 from webapp.queue_names import refusal
+
+ConfigError = read.ConfigError
 
 DEFAULT_TIMEZONE = "Asia/Kathmandu"
 MINIMUM_SECRET_LENGTH = 16
 DEFAULT_TIME_LIMITS = (240, 270)
 MAX_TIME_LIMIT = 31 * 24 * 3600
-REDIS = ("redis", "rediss")
-CERTIFICATE_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-CERTIFICATE_CHECKS = ("required", "optional", "none")
 # Paths that browsers, cookies and proxies all treat alike.
 PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)*", re.ASCII)
 
+# Of every setting; one that does not begin with it has this prefix too.
+PREFIX = "BEATDESK_"
+NAMES = frozenset(
+    """
+    ADMIN_EMAIL ADMIN_PASSWORD BEATDESK_DATA BEATDESK_MAILBOX CELERY_BROKER_TRANSPORT_OPTIONS CELERY_BROKER_URL
+    CELERY_BROKER_USE_SSL CELERY_RESULT_BACKEND CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS CELERY_TASK_DEFAULT_QUEUE
+    CELERY_TASK_ROUTES CONFIRM_ADDRESSES DATABASE_URL HOST LEAP_DAY_BIRTHDAY MAIL_CA_FILE MAIL_DEFAULT_SENDER
+    MAIL_PASSWORD MAIL_PORT MAIL_SERVER MAIL_TIMEOUT MAIL_USERNAME MAIL_USE_SSL MAIL_USE_TLS METRICS_TOKEN OBSERVE
+    OBSERVE_ARGUMENTS PORT PUBLIC_URL REDIS_URL SECRET_KEY TASK_MODULES TASK_SOFT_TIME_LIMIT TASK_TIME_LIMIT TIMEZONE
+    TRUSTED_PROXIES WEB_CONCURRENCY WORKER_QUEUES
+    """.split()  # noqa: SIM905  # one a line would be a page
+)
 
-class ConfigError(Exception):
-    """An invalid setting. The text is one line with the variable's name and what to do."""
+
+def variable(name: str) -> str:
+    """The variable of a setting that wins over its plain name, such as BEATDESK_PORT over PORT."""
+    return name if name.startswith(PREFIX) else PREFIX + name
+
+
+def given_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings in an environment, by their plain names. An empty variable counts as not set."""
+    given = {}
+    for name in NAMES:
+        if value := environ.get(variable(name), "").strip() or environ.get(name, "").strip():
+            given[name] = value
+    return given
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable that looks like a setting of Beatdesk and is none."""
+    known = {variable(name): name for name in NAMES}
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), known.values(), 1)
+            lines.append(f"Beatdesk has no setting {name}." + (f" Did you mean {variable(near[0])}?" if near else ""))
+    return lines
+
+
+def with_variables(text: str, environ: Mapping[str, str]) -> str:
+    """A text that names settings, with the names of the variables that they were read from."""
+    prefixed = [
+        name
+        for name in NAMES
+        if (value := environ.get(variable(name), "").strip()) and value != environ.get(name, "").strip()
+    ]
+    return re.sub(rf"(?<![\w/:@.$])({'|'.join(prefixed)})\b", rf"{PREFIX}\1", text) if prefixed else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +94,21 @@ class MailSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectSettings:
+    """What Beatdesk has to know of the Celery settings of the project on its broker, under their names in Celery.
+
+    `task_routes` are for tasks that only the workers of the project have. Time limits, serializers and the time zone of
+    a project are not among them: a message for a task of another project sets none, so its worker's own apply.
+    """
+
+    broker_transport_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    broker_use_ssl: bool | Mapping[str, Any] = field(default=False, repr=False)
+    result_backend_transport_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    task_default_queue: str = "celery"
+    task_routes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked. URLs have the forms of SQLAlchemy and Celery.
 
@@ -62,6 +123,7 @@ class Settings:
     timezone: str = DEFAULT_TIMEZONE
     data: Path = Path("var")
     mail: MailSettings = MailSettings()
+    project: ProjectSettings = field(default_factory=ProjectSettings)
     task_modules: tuple[str, ...] = ()
     task_soft_time_limit: int | None = DEFAULT_TIME_LIMITS[0]
     task_time_limit: int | None = DEFAULT_TIME_LIMITS[1]
@@ -112,38 +174,45 @@ class Settings:
         Raises ConfigError for the first invalid one. An empty value counts as not set.
         """
         source = os.environ if environ is None else environ
-        given = {name: value.strip() for name, value in source.items() if value.strip()}
+        try:
+            return cls._read(given_settings(source))
+        except ConfigError as error:
+            raise ConfigError(with_variables(str(error), source)) from None
+
+    @classmethod
+    def _read(cls, given: Mapping[str, str]) -> Settings:
         data = Path(given.get("BEATDESK_DATA", "var"))
-        port = _integer(given, "PORT", 5000, low=1, high=65535)
+        port = read.integer(given, "PORT", 5000, low=1, high=65535)
         host = given.get("HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
         soft_time_limit, time_limit = _time_limits(given)
-        redis_url = _server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", REDIS)
+        redis_url = read.server(given, "REDIS_URL", "redis://127.0.0.1:6379/0", read.REDIS)
         # Results must not share a database with the broker's queues.
         default_backend = urlsplit(redis_url)._replace(path="/1").geturl()
         return cls(
             database_url=_database_url(given, data),
             redis_url=redis_url,
-            broker_url=_server(given, "CELERY_BROKER_URL", redis_url, (*REDIS, "amqp", "amqps", "pyamqp")),
-            result_backend=_server(given, "CELERY_RESULT_BACKEND", default_backend, REDIS),
+            broker_url=read.server(given, "CELERY_BROKER_URL", redis_url, (*read.REDIS, "amqp", "amqps", "pyamqp")),
+            result_backend=read.server(given, "CELERY_RESULT_BACKEND", default_backend, read.REDIS),
             secret_key=_secret(given),
             timezone=_timezone(given),
             data=data,
             mail=_mail(given),
-            task_modules=_names(given.get("TASK_MODULES", "")),
+            project=_project(given),
+            task_modules=read.names(given.get("TASK_MODULES", "")),
             worker_queues=_queues(given),
-            observe=_switch(given, "OBSERVE", default="1"),
-            observe_arguments=_switch(given, "OBSERVE_ARGUMENTS", default="1"),
+            observe=read.switch(given, "OBSERVE", default="1"),
+            observe_arguments=read.switch(given, "OBSERVE_ARGUMENTS", default="1"),
             task_soft_time_limit=soft_time_limit,
             task_time_limit=time_limit,
             host=host,
             port=port,
-            web_processes=_integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
+            web_processes=read.integer(given, "WEB_CONCURRENCY", 2, low=1, high=64),
             public_url=_public_url(given, f"http://{_local(host)}:{port}"),
             # Without PUBLIC_URL any host name may be right.
             check_host="PUBLIC_URL" in given,
-            confirm_addresses=_switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
-            leap_day_birthday=_choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
-            trusted_proxies=_integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),
+            confirm_addresses=read.switch(given, "CONFIRM_ADDRESSES", default="1" if "MAIL_SERVER" in given else "0"),
+            leap_day_birthday=read.choice(given, "LEAP_DAY_BIRTHDAY", "02-28", ("02-28", "03-01")),
+            trusted_proxies=read.integer(given, "TRUSTED_PROXIES", 0, low=0, high=10),
             mailbox=Path(given["BEATDESK_MAILBOX"]) if "BEATDESK_MAILBOX" in given else None,
             admin_email=given.get("ADMIN_EMAIL"),
             admin_password=given.get("ADMIN_PASSWORD"),
@@ -155,24 +224,15 @@ class Settings:
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace has no typed keywords
 
 
-def _integer(given: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
-    text = given.get(name, str(default))
-    try:
-        value = int(text)
-    except ValueError:
-        raise ConfigError(f"{name} must be a whole number, not {text!r}.") from None
-    if not low <= value <= high:
-        raise ConfigError(f"{name} must be between {low} and {high}, not {value}.")
-    return value
-
-
 def _time_limits(given: Mapping[str, str]) -> tuple[int | None, int | None]:
     """The soft and the hard limit. If only one is set, the other one is none."""
     names = ("TASK_SOFT_TIME_LIMIT", "TASK_TIME_LIMIT")
     if not any(name in given for name in names):
         return DEFAULT_TIME_LIMITS
     soft, hard = (
-        None if given.get(name, "").lower() == "none" else _integer(given, name, 0, low=0, high=MAX_TIME_LIMIT) or None
+        None
+        if given.get(name, "").lower() == "none"
+        else read.integer(given, name, 0, low=0, high=MAX_TIME_LIMIT) or None
         for name in names
     )
     if soft and hard and soft >= hard:
@@ -180,31 +240,8 @@ def _time_limits(given: Mapping[str, str]) -> tuple[int | None, int | None]:
     return soft, hard
 
 
-def _choice(given: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = given.get(name, default)
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-    return value
-
-
-def _switch(given: Mapping[str, str], name: str, default: str = "0") -> bool:
-    return _choice(given, name, default, ("0", "1", "true", "false", "True", "False")) in ("1", "true", "True")
-
-
-def _url(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
-    value = given.get(name, default)
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{name} is not an address: {error}.") from None
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ConfigError(f"{name} must look like {schemes[0]}://HOST/…; allowed schemes: {', '.join(schemes)}.")
-    return value
-
-
 def _public_url(given: Mapping[str, str], default: str) -> str:
-    value = _url(given, "PUBLIC_URL", default, ("http", "https")).rstrip("/")
+    value = read.url(given, "PUBLIC_URL", default, ("http", "https")).rstrip("/")
     if not PATH.fullmatch(urlsplit(value).path) or "?" in value or "#" in value:
         raise ConfigError(
             "PUBLIC_URL must be a host, such as https://beat.example.com, or one with a path of plain letters and "
@@ -213,58 +250,16 @@ def _public_url(given: Mapping[str, str], default: str) -> str:
     return value
 
 
-def server_url(name: str, value: str) -> str:
-    """The address of another Redis, checked like `REDIS_URL`; `name` is its option. Raises ConfigError."""
-    return _server({name: value}, name, value, REDIS)
-
-
-def _server(given: Mapping[str, str], name: str, default: str, schemes: tuple[str, ...]) -> str:
-    """The address of Redis or the broker, with TLS options that redis-py, kombu and Celery all understand."""
-    value = _url(given, name, default, schemes)
-    parts = urlsplit(value)
-    if parts.scheme not in REDIS:
-        return value
-    options = dict(parse_qsl(parts.query))
-    tls = {option: text for option, text in options.items() if option.startswith("ssl_")}
-    if parts.scheme == "redis":
-        if tls:
-            raise ConfigError(f"{name} has the option {next(iter(tls))}, which needs rediss:// instead of redis://.")
-        return value
-    for option, text in tls.items():
-        if option in CERTIFICATE_FILES:
-            _require_file(name, option, text)
-        elif option != "ssl_cert_reqs":
-            known = ", ".join(("ssl_cert_reqs", *CERTIFICATE_FILES))
-            raise ConfigError(f"{name} has an unknown option {option}; those for certificates are {known}.")
-    # Celery requires it; the others do not understand Celery's own spelling (CERT_REQUIRED).
-    checks = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
-    if checks not in CERTIFICATE_CHECKS:
-        raise ConfigError(f"{name} has ssl_cert_reqs={checks}; it must be one of {', '.join(CERTIFICATE_CHECKS)}.")
-    return parts._replace(query=urlencode({**options, "ssl_cert_reqs": checks}, safe="/")).geturl()
-
-
-def _require_file(name: str, option: str, path: str) -> None:
-    try:
-        Path(path).open("rb").close()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"{name} names a file by {option} that cannot be read: {path} ({reason}).") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _queues(given: Mapping[str, str]) -> tuple[str, ...] | None:
     if "WORKER_QUEUES" not in given:
         return None
-    names = tuple(dict.fromkeys(_names(given["WORKER_QUEUES"])))
-    if not names:
+    queues = tuple(dict.fromkeys(read.names(given["WORKER_QUEUES"])))
+    if not queues:
         raise ConfigError("WORKER_QUEUES must name at least one queue, or be left out.")
-    for name in names:
+    for name in queues:
         if reason := refusal(name):
             raise ConfigError(f"WORKER_QUEUES names a queue {name!r}. {reason}")
-    return names
+    return queues
 
 
 def reachable(host: str) -> str:
@@ -316,18 +311,29 @@ def _timezone(given: Mapping[str, str]) -> str:
 
 
 def _mail(given: Mapping[str, str]) -> MailSettings:
-    use_tls, use_ssl = _switch(given, "MAIL_USE_TLS"), _switch(given, "MAIL_USE_SSL")
+    use_tls, use_ssl = read.switch(given, "MAIL_USE_TLS"), read.switch(given, "MAIL_USE_SSL")
     if use_tls and use_ssl:
         raise ConfigError("MAIL_USE_TLS and MAIL_USE_SSL exclude each other: STARTTLS (usual port 587) or TLS (465).")
     defaults = MailSettings()
     return MailSettings(
         server=given.get("MAIL_SERVER", defaults.server),
-        port=_integer(given, "MAIL_PORT", 465 if use_ssl else 587 if use_tls else 25, low=1, high=65535),
+        port=read.integer(given, "MAIL_PORT", 465 if use_ssl else 587 if use_tls else 25, low=1, high=65535),
         username=given.get("MAIL_USERNAME"),
         password=given.get("MAIL_PASSWORD"),
         use_tls=use_tls,
         use_ssl=use_ssl,
         sender=given.get("MAIL_DEFAULT_SENDER", defaults.sender),
-        timeout=float(_integer(given, "MAIL_TIMEOUT", 10, low=1, high=300)),
+        timeout=float(read.integer(given, "MAIL_TIMEOUT", 10, low=1, high=300)),
         ca_file=given.get("MAIL_CA_FILE"),
+    )
+
+
+def _project(given: Mapping[str, str]) -> ProjectSettings:
+    example = '{"global_keyprefix": "shop:"}'
+    return ProjectSettings(
+        broker_transport_options=read.json_object(given, "CELERY_BROKER_TRANSPORT_OPTIONS", example),
+        broker_use_ssl=read.tls_options(given, "CELERY_BROKER_USE_SSL"),
+        result_backend_transport_options=read.json_object(given, "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS", example),
+        task_default_queue=read.queue(given, "CELERY_TASK_DEFAULT_QUEUE", "celery"),
+        task_routes=read.routes(given, "CELERY_TASK_ROUTES"),
     )

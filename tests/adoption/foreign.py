@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -31,21 +32,23 @@ class ForeignWorker(Process):
 
 
 class Shop:
-    """The other project. `backend` is where its results go; None as Celery's default, nowhere.
+    """The other project. `backend` is where its results go; None as Celery's default, nowhere. `conf` is for its app.
 
     Its tasks write into a ledger, a line for each execution, that `executed` counts.
     """
 
-    def __init__(self, broker_url: str, folder: Path, backend: str | None = None) -> None:
+    def __init__(self, broker_url: str, folder: Path, backend: str | None = None, **conf: Any) -> None:
         self.broker_url = broker_url
         self.folder = folder
         self.backend = backend
+        self.conf = conf
         self.ledger = folder / "shop-ledger.txt"
 
     def environment(self) -> dict[str, str]:
         """The environment of its processes, without Beatdesk's settings."""
         given = {name: value for name, value in os.environ.items() if not name.startswith("BEATDESK_")}
         given |= {"PYTHONPATH": str(ROOT), "SHOP_BROKER": self.broker_url, "SHOP_LEDGER": str(self.ledger)}
+        given["SHOP_CONF"] = json.dumps(self.conf)
         return given | ({"SHOP_BACKEND": self.backend} if self.backend else {})
 
     @contextmanager
@@ -68,6 +71,7 @@ class Shop:
     def client(self) -> Iterator[Celery]:
         """A plain Celery app on its broker, for sending and asking."""
         app = Celery("shop-client", broker=self.broker_url, backend=self.backend, set_as_current=False)
+        app.conf.update(self.conf)
         try:
             yield app
         finally:

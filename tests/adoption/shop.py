@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from celery import Celery
@@ -10,6 +11,7 @@ from tests.adoption import shop_tasks
 
 app = Celery("shop", broker=os.environ["SHOP_BROKER"], include=[shop_tasks.__name__])
 app.conf.broker_connection_retry_on_startup = True
+app.conf.update(json.loads(os.environ.get("SHOP_CONF", "{}")))
 if "SHOP_BACKEND" in os.environ:
     app.conf.result_backend = os.environ["SHOP_BACKEND"]
 

@@ -24,7 +24,7 @@ class Ready(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
     def log_message(self, *_): pass
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Ready).serve_forever()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["BEATDESK_PORT"])), Ready).serve_forever()
 """
 # A process with two children of its own, none of which ends when asked.
 STUBBORN = """

@@ -41,6 +41,9 @@ def test_a_data_folder_that_cannot_be_made_is_named(project: Project) -> None:
         ("MAIL_DEFAULT_SENDER", "nobody"),
         ("HOST", "no-such-host.invalid"),
         ("WEB_CONCURRENCY", "0"),
+        ("BEATDESK_PORT", "none"),
+        ("BEATDESK_MAIL_USERNAME", "me"),
+        ("BEATDESK_HOST", "no-such-host.invalid"),
     ],
 )
 def test_a_wrong_setting_is_named(project: Project, name: str, value: str) -> None:

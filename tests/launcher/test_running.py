@@ -13,14 +13,15 @@ from redis.retry import Retry
 
 from tests.launcher.project import PROCFILE, Project, Running
 from tests.servers import free_port, wait_for
+from webapp.config import PREFIX, given_settings
 
 pytestmark = pytest.mark.slow
 
 
 def environment(project: Project) -> dict[str, str]:
-    """The environment of the Procfile's processes, as `release` and `web` wrote it down."""
+    """The settings that the Procfile's processes are given, as `release` and `web` wrote them down."""
     lines = "".join((project.root / name).read_text() for name in ("environ.txt", "web.txt")).splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    return given_settings(dict(line.split("=", 1) for line in lines if "=" in line))
 
 
 def mode(project: Project, name: str) -> int:
@@ -114,6 +115,17 @@ def test_wider_rights_are_taken_away_with_a_line(project: Project) -> None:
         assert {mode(project, name) for name in names} == {0o600}
 
 
+def test_a_projects_own_variables_stay_as_they_were(project: Project) -> None:
+    theirs = {"DATABASE_URL": "mysql://theirs/shop", "SECRET_KEY": "theirs"}
+    ours = {"BEATDESK_DATABASE_URL": f"sqlite:///{project.data / 'x.db'}", "BEATDESK_SECRET_KEY": "0123456789abcdef"}
+    with project.running(**theirs, **ours, BEATDESK_PROT="1") as running:
+        text = (project.root / "web.txt").read_text()
+        assert "Beatdesk has no setting BEATDESK_PROT. Did you mean BEATDESK_PORT?" in running.err.read_text()
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    assert {name: found[name] for name in theirs} == theirs
+    assert {name: found[name] for name in ours} == ours
+
+
 def test_each_process_gets_the_secrets_that_it_needs(project: Project) -> None:
     names = ("web", "worker", "beat", "recorder", "other")
     lines = [f"{name}: env > {name}.txt; sleep 1000" for name in names if name != "web"]
@@ -141,7 +153,8 @@ def test_each_process_gets_the_secrets_that_it_needs(project: Project) -> None:
 
 
 def names_in(text: str) -> list[str]:
-    return [line.partition("=")[0] for line in text.splitlines()]
+    """The settings by their plain names, and other variables."""
+    return [line.partition("=")[0].removeprefix(PREFIX) for line in text.splitlines()]
 
 
 def test_a_given_password_is_neither_printed_nor_kept(project: Project) -> None:
@@ -212,11 +225,11 @@ def test_another_terminal_can_use_the_settings(project: Project) -> None:
     with project.running(TASK_MODULES="json"):
         given = environment(project)
         lines = (project.data / "env.sh").read_text().splitlines()
-        assert f"export SECRET_KEY={given['SECRET_KEY']}" in lines
+        assert f"export BEATDESK_SECRET_KEY={given['SECRET_KEY']}" in lines
         assert f"export BEATDESK_DATA={project.data}" in lines
         assert not any("ADMIN_PASSWORD" in line for line in lines)
         # For the commands that read the file, and not for what a shell that has read it starts next.
-        assert "TASK_MODULES=json" in lines
+        assert "BEATDESK_TASK_MODULES=json" in lines
 
 
 def test_only_warnings_reach_the_terminal_and_everything_the_log(project: Project) -> None:

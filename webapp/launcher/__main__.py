@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from webapp.config import ConfigError
+from webapp.config import ConfigError, with_variables
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.launch import launch
 from webapp.launcher.output import Terminal
@@ -18,7 +18,7 @@ def main(root: Path = ROOT) -> int:
     try:
         launch(os.environ, root, terminal)
     except (ConfigError, LaunchError) as error:
-        terminal.say(str(error))
+        terminal.say(with_variables(str(error), os.environ))
         return 1
     return 0
 

@@ -8,7 +8,10 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-# Other known processes do not get these variables; a process with an unknown name gets all but ADMIN_PASSWORD.
+from webapp.config import PREFIX, given_settings, variable
+
+# By plain names. Other known processes do not get these settings, under neither of their names; a process with an
+# unknown name gets all but ADMIN_PASSWORD.
 NEEDED_BY: Mapping[str, frozenset[str]] = {
     "ADMIN_PASSWORD": frozenset({"release"}),
     "MAIL_USERNAME": frozenset({"worker"}),
@@ -16,6 +19,9 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "METRICS_TOKEN": frozenset({"web"}),
     "REDIS_URL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "CELERY_BROKER_URL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    # They may contain the passwords of sentinels and of keys.
+    "CELERY_BROKER_TRANSPORT_OPTIONS": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    "CELERY_BROKER_USE_SSL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "CELERY_RESULT_BACKEND": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "DATABASE_URL": frozenset({"release", "web", "worker", "beat", "recorder", "observer"}),
     # Beat, recorder and observer open and seal the secret arguments of runs; the others build the application.
@@ -36,11 +42,11 @@ def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
             key: value for key, value in environ.items() if key in SERVER_VARIABLES or key.startswith(("LC_", "PYTHON"))
         }
     known = name in PROCESSES
-    return {
-        key: value
-        for key, value in environ.items()
-        if key not in NEEDED_BY or name in NEEDED_BY[key] or not (known or key == "ADMIN_PASSWORD")
-    }
+
+    def gets(setting: str) -> bool:
+        return setting not in NEEDED_BY or name in NEEDED_BY[setting] or not (known or setting == "ADMIN_PASSWORD")
+
+    return {key: value for key, value in environ.items() if gets(key.removeprefix(PREFIX))}
 
 
 def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
@@ -49,19 +55,18 @@ def use_data_folder(environ: MutableMapping[str, str] = os.environ) -> None:
     While that runs, these are all its settings; otherwise only the secret key. Variables that are set stay as they are,
     and nothing is added if SECRET_KEY or DATABASE_URL is that of another installation.
     """
-    folder = Path(environ.get("BEATDESK_DATA") or "var")
+    given = given_settings(environ)
+    folder = Path(given.get("BEATDESK_DATA", "var"))
     kept: dict[str, str] = {}
     with suppress(OSError):
         kept["SECRET_KEY"] = (folder / "secret_key").read_text().strip()
     with suppress(OSError):
         words = shlex.split((folder / "env.sh").read_text())
-        kept |= dict(word.split("=", 1) for word in words if "=" in word)
+        kept |= given_settings(dict(word.split("=", 1) for word in words if "=" in word))
     # Without the scheme of a database's URL, which has several spellings.
-    same = [_after_scheme(environ.get(name)) in ("", _after_scheme(kept.get(name))) for name in IDENTIFYING]
+    same = [_after_scheme(given.get(name)) in ("", _after_scheme(kept.get(name))) for name in IDENTIFYING]
     if all(same):
-        for name, value in kept.items():
-            if name != "PATH" and not environ.get(name):
-                environ[name] = value
+        environ.update((variable(name), value) for name, value in kept.items() if name not in given)
 
 
 def _after_scheme(text: str | None) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from honcho.environ import parse_procfile
 
-from webapp.config import reachable
+from webapp.config import NAMES, reachable, unknown_settings, variable
 from webapp.database.private_files import database_files, tighten
 from webapp.launcher import probes
 from webapp.launcher.errors import LaunchError
@@ -39,27 +39,8 @@ READY_SECONDS = 120.0
 REPORT_SECONDS = 10.0
 """How often a slow start reports what is missing."""
 
-SHARED = (
-    "BEATDESK_DATA",
-    "BEATDESK_MAILBOX",
-    "CELERY_BROKER_URL",
-    "CELERY_RESULT_BACKEND",
-    "CONFIRM_ADDRESSES",
-    "DATABASE_URL",
-    "HOST",
-    "LEAP_DAY_BIRTHDAY",
-    "PATH",
-    "PORT",
-    "PUBLIC_URL",
-    "REDIS_URL",
-    "SECRET_KEY",
-    "TASK_MODULES",
-    "TIMEZONE",
-    "TRUSTED_PROXIES",
-    "WEB_CONCURRENCY",
-    "WORKER_QUEUES",
-)
-"""The settings for commands in other terminals, besides MAIL_*."""
+NOT_SHARED = frozenset({"ADMIN_EMAIL", "ADMIN_PASSWORD", "METRICS_TOKEN"})
+"""The settings that commands in other terminals do not need."""
 
 NOT_EXPORTED = frozenset({"TASK_MODULES", "WORKER_QUEUES"})
 """A shell that has read the file must not pass these to another installation's `make run`."""
@@ -74,6 +55,8 @@ def launch(environ: Mapping[str, str], root: Path, terminal: Terminal) -> None:
     Raises ConfigError or LaunchError, after everything that was started has stopped.
     """
     settings = read_settings(environ)
+    for unknown in unknown_settings(environ):
+        terminal.say(unknown)
     with claimed(settings.data) as folder:
         if line := tighten([folder.path, *folder.secrets, *database_files(settings.database_url)]):
             terminal.say(line)
@@ -189,10 +172,12 @@ def ready_line(url: str, sign_in: SignIn, *, created: bool) -> str:
 @contextmanager
 def environment_file(folder: DataFolder, environ: Mapping[str, str]) -> Iterator[None]:
     """While it runs, `var/env.sh` gives `flask` and `celery` commands its settings (see `use_data_folder`)."""
-    names = [name for name in environ if name in SHARED or name.startswith("MAIL_")]
     file = folder.path / "env.sh"
+    shared = {variable(name): name not in NOT_EXPORTED for name in NAMES - NOT_SHARED} | {"PATH": True}
     lines = (
-        f"{'' if name in NOT_EXPORTED else 'export '}{name}={shlex.quote(environ[name])}\n" for name in sorted(names)
+        f"{'export ' if exported else ''}{name}={shlex.quote(environ[name])}\n"
+        for name, exported in sorted(shared.items())
+        if name in environ
     )
     write_private(file, "".join(lines))
     try:

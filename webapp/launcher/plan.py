@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webapp.config import ConfigError, Settings
+from webapp.config import ConfigError, Settings, given_settings, variable
 from webapp.launcher.errors import LaunchError
 from webapp.launcher.folder import DataFolder
 from webapp.launcher.valkey import Valkey
@@ -62,7 +62,7 @@ class Plan:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings, checked; the secret key may still be missing. Raises ConfigError."""
-    given = _given(environ)
+    given = given_settings(environ)
     settings = Settings.from_env({"SECRET_KEY": secrets.token_urlsafe(32), **given})
     if "MAIL_DEFAULT_SENDER" in given:
         # Imported only here, because the import is slow.
@@ -88,16 +88,13 @@ def with_pool(environ: Mapping[str, str], settings: Settings) -> Mapping[str, st
 
 
 def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
-    """Decide which servers are embedded, and complete the environment. Raises ConfigError."""
-    given = _given(environ)
+    """Decide which servers are embedded, and complete the environment. Raises ConfigError.
+
+    Settings are added under the names that win, so that a task's code finds its own DATABASE_URL as it was.
+    """
+    given = given_settings(environ)
     ports = _free_ports(2)
-    made = {
-        **given,
-        "BEATDESK_DATA": str(folder.path),
-        "PYTHONUNBUFFERED": "1",
-        # The programs of the Procfile are those of this virtual environment.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
-    }
+    made = {**given, "BEATDESK_DATA": str(folder.path)}
     valkey = sink = None
     if "SECRET_KEY" not in given:
         made["SECRET_KEY"], _ = folder.kept_secret("secret_key", 48)
@@ -123,7 +120,14 @@ def make_plan(environ: Mapping[str, str], folder: DataFolder) -> Plan:
         "HOST": settings.host,
         "PORT": str(settings.port),
     }
-    return Plan(settings, made, sign_in, valkey, sink)
+    handed_on = {
+        **environ,
+        **{variable(name): value for name, value in made.items()},
+        "PYTHONUNBUFFERED": "1",
+        # The programs of the Procfile are those of this virtual environment.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH") or os.defpath]),
+    }
+    return Plan(settings, handed_on, sign_in, valkey, sink)
 
 
 def require_free(host: str, port: int) -> None:
@@ -143,11 +147,6 @@ def require_free(host: str, port: int) -> None:
         if error.errno == errno.EACCES:
             raise LaunchError(f"Port {port} needs root privileges. Set PORT to a port above 1023.") from error
         raise LaunchError(f"HOST must be an address of this machine, not {host!r} ({error.strerror}).") from error
-
-
-def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set; empty ones are not."""
-    return {name: value for name, value in environ.items() if value.strip()}
 
 
 def _free_ports(count: int) -> list[int]:

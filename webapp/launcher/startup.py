@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import TracebackType
 import sqlalchemy as sa
 
 from beatdesk.encoding import one_line
-from webapp.config import ConfigError
+from webapp.config import ConfigError, unknown_settings, with_variables
 
 # Gunicorn's exit code for an application that cannot be loaded: its master then ends too.
 NOT_LOADED = 4
@@ -44,6 +45,12 @@ def report_errors_in_one_line() -> None:
     sys.excepthook = hook
 
 
+def report_unknown_settings() -> None:
+    """Print a line for each variable that may be a mistyped setting."""
+    for line in unknown_settings(os.environ):
+        _say(line)
+
+
 def _database_is_not_ready(error: sa.exc.DBAPIError) -> bool:
     """Whether the database does not answer or lacks a table; other errors are bugs, which need a traceback."""
     lacks = type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn") or "no such " in str(error.orig)
@@ -53,4 +60,4 @@ def _database_is_not_ready(error: sa.exc.DBAPIError) -> bool:
 
 def _say(line: str) -> None:
     # Celery may have replaced `sys.stderr`.
-    (sys.__stderr__ or sys.stderr).write(f"{one_line(line)}\n")
+    (sys.__stderr__ or sys.stderr).write(f"{one_line(with_variables(line, os.environ))}\n")

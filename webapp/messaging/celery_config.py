@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from webapp.config import Settings
+from webapp.config import ProjectSettings, Settings
 from webapp.messaging.default_schedules import SCHEDULES
 
-# A message that was not acknowledged is delivered again this many seconds after its delivery. A task may take longer:
-# its run is claimed, and the second delivery does nothing.
+# On Redis, a message that our worker did not acknowledge is delivered again this many seconds after its delivery. A
+# task may take longer: its run is claimed, and the second delivery does nothing.
 VISIBILITY_TIMEOUT = 300
+# Where our workers keep such messages. A worker gives back all that lies in the same place for longer than its own
+# visibility timeout: in Celery's place, `unacked`, ours would give back what another project's worker still has in
+# hand, and that would be executed twice.
+UNACKNOWLEDGED = "beatdesk_unacked"
 # A page never waits longer than this for a broker that does not answer.
 BROKER_TIMEOUT = 2.0
 
@@ -31,7 +35,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "timezone": settings.timezone,
         "enable_utc": True,
         "task_default_queue": DEFAULT_QUEUE,
-        **execution(settings.broker_url),
+        **execution(settings.broker_url, settings.project),
         # For runs whose task sets none (see `webapp.messaging.time_limits`).
         "task_soft_time_limit": settings.task_soft_time_limit,
         "task_time_limit": settings.task_time_limit,
@@ -39,9 +43,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def execution(broker_url: str) -> dict[str, Any]:
+def execution(broker_url: str, project: ProjectSettings | None = None) -> dict[str, Any]:
     """The settings of sending and executing tasks, without those of an installation."""
-    return {**_content(), **_delivery(), **_transport(broker_url), **_worker()}
+    return {**_content(), **_delivery(), **_transport(broker_url, project or ProjectSettings()), **_worker()}
 
 
 def _content() -> dict[str, Any]:
@@ -73,8 +77,9 @@ def _delivery() -> dict[str, Any]:
     }
 
 
-def _transport(broker_url: str) -> dict[str, Any]:
+def _transport(broker_url: str, project: ProjectSettings) -> dict[str, Any]:
     common: dict[str, Any] = {
+        "broker_use_ssl": project.broker_use_ssl,
         "broker_connection_timeout": BROKER_TIMEOUT,
         # Workers and beat that start before the broker wait for it.
         "broker_connection_retry_on_startup": True,
@@ -95,26 +100,32 @@ def _transport(broker_url: str) -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 10,
         "redis_retry_on_timeout": True,
-        # The visibility timeout is set in three places, of which the largest value would win.
-        "visibility_timeout": VISIBILITY_TIMEOUT,
-        "result_backend_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT},
         "result_backend_always_retry": True,
         "result_backend_max_retries": 5,
     }
+    options = {
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_key": UNACKNOWLEDGED,
+        "unacked_index_key": f"{UNACKNOWLEDGED}_index",
+        "unacked_mutex_key": f"{UNACKNOWLEDGED}_mutex",
+        # Look for messages of dead workers every few seconds instead of every few minutes.
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        **redis_options,
+        **project.broker_transport_options,
+    }
+    # It is set in three places, of which the largest value would win.
+    timeout = {"visibility_timeout": options["visibility_timeout"]}
+    common |= timeout
+    common["result_backend_transport_options"] = {**timeout, **project.result_backend_transport_options}
     if urlsplit(broker_url).scheme in ("redis", "rediss"):
-        common["broker_transport_options"] = {
-            "visibility_timeout": VISIBILITY_TIMEOUT,
-            # Look for messages of dead workers every few seconds instead of every few minutes.
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            **redis_options,
-        }
+        common["broker_transport_options"] = options
         # Senders give up sooner than consumers (see `webapp.messaging.producers`), and never send a command twice.
         common["broker_sending_options"] = {"socket_timeout": BROKER_TIMEOUT, "retry_on_timeout": False}
     else:
         common["broker_heartbeat"] = 10
         # Without confirmation by RabbitMQ a lost message looks like a sent one.
-        common["broker_transport_options"] = {"confirm_publish": True}
+        common["broker_transport_options"] = {**project.broker_transport_options, "confirm_publish": True}
         common["broker_sending_options"] = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT}
         # RabbitMQ has priorities only in queues that are declared with a maximum.
         common["task_queue_max_priority"] = 9
@@ -145,6 +156,8 @@ def _beat(settings: Settings) -> dict[str, Any]:
         "beat_dburi": settings.database_url,
         # For wake-ups after edits; not the broker, which may be RabbitMQ.
         "beat_redis_url": settings.redis_url,
+        # Where tasks of the project on the same broker are sent that nothing routes.
+        "beat_project_queue": settings.project.task_default_queue,
         # The longest sleep of beat, a fallback: edits wake it.
         "beat_max_loop_interval": 0.5,
     }

@@ -9,8 +9,8 @@ from itertools import islice
 
 import redis
 
-from webapp.config import server_url
 from webapp.messaging.producers import describe_error
+from webapp.setting_values import server_url
 
 TIMEOUT = 5.0  # seconds
 BATCH_SIZE = 500

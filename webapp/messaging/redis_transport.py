@@ -15,10 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, GlobalKeyPrefixMixin, Transport
 from kombu.utils.json import dumps
 
 logger = logging.getLogger(__name__)
+
+# With `global_keyprefix` kombu's client adds the prefix to the keys of some commands. Without it in these, which read,
+# what was written with the prefix would not be found again.
+GlobalKeyPrefixMixin.PREFIXED_SIMPLE_COMMANDS = [
+    *{*GlobalKeyPrefixMixin.PREFIXED_SIMPLE_COMMANDS, "EXISTS", "GET", "HSCAN", "LRANGE"}
+]
 
 
 def _log(error: Exception) -> None:

@@ -70,8 +70,10 @@ class Backlog:
 
     def _unacknowledged(self) -> Iterable[bytes]:
         with self._channel.conn_or_acquire() as client:
-            for _, value in client.hscan_iter(self._channel.unacked_key, count=CHUNK):
-                yield value
+            # Of our workers, and of others.
+            for key in {self._channel.unacked_key, type(self._channel).unacked_key}:
+                for _, value in client.hscan_iter(key, count=CHUNK):
+                    yield value
 
     @staticmethod
     def _read(messages: Iterable[bytes]) -> frozenset[str] | None:

@@ -18,8 +18,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery, signals
+from celery.app.routes import MapRoute
 
 from beatdesk.secrecy.masking import Rule, rule_of
+from webapp.config import Settings
 from webapp.extensions import celery
 from webapp.messaging.celery_config import SERIALIZER
 from webapp.task_catalogue.announced import Announced, AnnouncedTasks
@@ -107,10 +109,14 @@ def _announced_tasks() -> AnnouncedTasks:
     return found
 
 
-def route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
-    """For Celery's router: a task that only another project's workers have goes to a queue of theirs."""
+def route(name: str, *_: Any, **__: Any) -> dict[str, Any] | None:
+    """For Celery's router: a task that only another project's workers have goes where its routes say, or to them."""
     known = None if name in celery.tasks else announced().get(name)
-    return None if known is None or known.queue is None else {"queue": known.queue}
+    if known is None:
+        return None
+    settings: Settings = celery.flask_app.extensions["settings"]
+    found: dict[str, Any] | None = MapRoute(settings.project.task_routes)(name)
+    return found or (None if known.queue is None else {"queue": known.queue})
 
 
 def _named(task: Announced) -> KnownTask:

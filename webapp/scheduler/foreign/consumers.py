@@ -23,7 +23,6 @@ from beatdesk.encoding import NAME_LENGTH
 from webapp.database import dialects
 from webapp.database.engine import database_now
 from webapp.liveness import FOREIGN_WORKER_GONE_AFTER, FORGOTTEN_AFTER, WORKER_LOST_AFTER
-from webapp.messaging.celery_config import SHARED_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.task_catalogue.task_names import is_internal
 
@@ -108,16 +107,16 @@ def ask_for_tasks(app: Celery, connection: Any, nodes: Sequence[str]) -> dict[st
     return found
 
 
-def foreign_queues(connection: sa.Connection, now: datetime) -> dict[str, str]:
+def foreign_queues(connection: sa.Connection, now: datetime, default: str) -> dict[str, str]:
     """The workers that are there and not ours, each with the queue to which its tasks are sent by default.
 
-    Of several queues that is Celery's own default where it is one of them, else the first by name.
+    Of several queues that is `default`, the project's default queue, where it is one of them, else the first by name.
     """
     lately = QueueConsumer.seen_at > now - FOREIGN_WORKER_GONE_AFTER
     query = sa.select(QueueConsumer.node, QueueConsumer.queue).where(lately, ~QueueConsumer.claims)
     found: dict[str, str] = {}
     for node, queue in connection.execute(query.order_by(QueueConsumer.queue.desc())):
-        if found.get(node) != SHARED_QUEUE:
+        if found.get(node) != default:
             found[node] = queue
     return found
 

@@ -137,7 +137,7 @@ class Observer:
     def _ask_for_tasks(self, connection: Any, now: datetime) -> None:
         """Keep which tasks the workers of other projects have. Those that are new may be what a schedule waits for."""
         with reading(self._engine) as database:
-            queues = foreign_queues(database, now)
+            queues = foreign_queues(database, now, self._app.conf.beat_project_queue)
         if not queues or (queues.keys() <= self._nodes and now < self._ask_tasks_at):
             return
         tasks = ask_for_tasks(self._app, connection, sorted(queues))
