@@ -14,7 +14,7 @@ from flask import Flask
 
 from beatdesk.execution.ids import id_of_task
 from tests.adoption.foreign import Shop
-from tests.adoption.test_events import observing, rows
+from tests.adoption.observers import observing, rows
 from tests.scheduler.beats import FakeTime, Rig
 from tests.servers import wait_for
 from tests.support import fresh
