@@ -64,6 +64,9 @@ def test_a_worker_of_ours_that_starts_later_is_forgotten() -> None:
         ([heartbeat(0), heartbeat(2), heartbeat(2), heartbeat(5), heartbeat(5)], 5),
         # A start that was read twice makes up for none that is lost later.
         ([heartbeat(0), START, START, heartbeat(1), heartbeat(2), heartbeat(2)], 1),
+        # Its end shows that a run started.
+        ([heartbeat(0), event("task-succeeded", uuid="a"), heartbeat(1), heartbeat(1)], 0),
+        ([heartbeat(0), {**START, "uuid": "a"}, event("task-failed", uuid="a"), heartbeat(2), heartbeat(2)], 1),
         # The number of a process that was replaced begins anew.
         ([heartbeat(9), heartbeat(0), START, heartbeat(1)], 0),
         ([heartbeat(0), event("worker-heartbeat", processed="many"), heartbeat(0)], 0),

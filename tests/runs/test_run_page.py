@@ -51,6 +51,14 @@ def test_it_shows_the_whole_run(viewer: Visitor) -> None:
     assert 'id="live"' not in text
 
 
+def test_it_does_not_invent_what_is_unknown_of_another_programs_run(viewer: Visitor) -> None:
+    at = now()
+    values: dict[str, Any] = {"started_at": at - timedelta(seconds=76), "ended_at": at, "origin": Origin.PROGRAM}
+    text = viewer.get(f"/runs/{make_run(RunState.UNCONFIRMED, **values)}").text
+    assert "<dt>Queue</dt><dd>unknown</dd>" in text
+    assert "ran 1 min" not in text
+
+
 def test_it_follows_the_run_while_it_goes_on(viewer: Visitor) -> None:
     run_id = make_run(RunState.STARTED, started_at=now())
     path = f"/runs/{run_id}"

@@ -171,6 +171,14 @@ def test_result_backend_settles_each_run(scene: Scene) -> None:
     assert (scene.state("last"), scene.row("last").worker) == ("succeeded", "celery@b")
 
 
+def test_results_in_the_database_of_the_broker_settle_runs_too(scene: Scene) -> None:
+    theirs = scene.run("theirs", origin="program", received_at=scene.now)
+    scene.results = scene.redis
+    scene.result(theirs, "SUCCESS", 5)
+    scene.look()
+    assert (scene.state(theirs), scene.row(theirs).result) == ("succeeded", "5")
+
+
 def test_secret_arguments_are_masked_in_what_the_backend_repeats(scene: Scene) -> None:
     call = conceal(Rule(), [1], {"password": "hush hush"})
     run_id = scene.run("r", args=json.dumps(call.args), kwargs=json.dumps(call.kwargs), sealed=call.sealed())

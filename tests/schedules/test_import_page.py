@@ -52,6 +52,7 @@ def test_a_file_is_uploaded_looked_at_and_imported(app: Flask, scheduler: Visito
     shown = scheduler.post("/schedules/import", upload).text
     assert "Read as Celery&#39;s beat_schedule, Python source." in shown
     assert "1 new" in shown
+    assert "each schedule is sent twice" in shown
     # What was uploaded stands in the form, so that it can be imported without choosing it again.
     form = {"file": BEAT, "seen": seen(shown), "apply": "1"}
     assert scheduler.post("/schedules/import", form).status_code == 303

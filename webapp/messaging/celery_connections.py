@@ -30,6 +30,11 @@ RETRY_START, RETRY_STEP, RETRY_MAX = 0.5, 0.5, 2.0
 class Connection(kombu.Connection):
     """A connection that retries every two seconds while the broker is away."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A pool makes connections of kombu's class, from what this one has.
+        self.transport_cls = self.get_transport_cls()
+
     def get_transport_cls(self) -> Any:
         """As kombu's, with its Redis transport replaced by one that survives invalid items in a queue."""
         return guarded(super().get_transport_cls())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,11 @@ from kombu.transport.redis import Channel, GlobalKeyPrefixMixin, Transport
 from kombu.utils.json import dumps
 
 logger = logging.getLogger(__name__)
+
+PARTS_OF_BINDING = 3
+# Each worker binds its control queue with an empty routing key and pattern.
+CONTROL_EXCHANGE = "celery.pidbox"
+CONTROL_BINDING = re.compile(rb"(?P<sep>[^\w.@-]+?)(?P=sep).+\.celery\.pidbox")
 
 # With `global_keyprefix` kombu's client adds the prefix to the keys of some commands. Without it in these, which read,
 # what was written with the prefix would not be found again.
@@ -33,8 +39,13 @@ def _log(error: Exception) -> None:
 
 
 class GuardedChannel(Channel):
-    """A channel that skips items that are not messages."""
+    """A channel that skips items that are not messages, and joins the parts of bindings as other programs do.
 
+    They are joined by the transport option `sep`. One binding with another separator makes every reply of a worker to
+    `inspect` fail, theirs and ours. So theirs is taken, which their control queues show.
+    """
+
+    sep: str
     # A worker replaces it by a function that also counts them.
     discard: Callable[[Exception], None] = staticmethod(_log)
 
@@ -44,6 +55,38 @@ class GuardedChannel(Channel):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.discard(error)
             return True
+
+    def _queue_bind(self, *binding: Any) -> None:
+        with self._their_separator():
+            super()._queue_bind(*binding)
+
+    def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any) -> None:
+        with self._their_separator(), self.conn_or_acquire() as client:
+            binding = self.sep.join([routing_key or "", pattern or "", queue])
+            for key in (self.keyprefix_queue, self.keyprefix_binding_permanent):
+                client.srem(key % exchange, binding)
+        super()._delete(queue, exchange, routing_key, pattern, *args, **kwargs)
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """The bindings of an exchange: routing key, pattern, queue. Those with another separator are left out."""
+        table: list[tuple[str, ...]] = super().get_table(exchange)
+        if all(len(binding) == PARTS_OF_BINDING for binding in table):
+            return table
+        with self._their_separator():
+            return [binding for binding in super().get_table(exchange) if len(binding) == PARTS_OF_BINDING]
+
+    @contextmanager
+    def _their_separator(self) -> Iterator[None]:
+        """For bindings only: it is also in the names of the lists of priorities, where ours stays."""
+        own: str = self.sep
+        with self.conn_or_acquire() as client:
+            bindings = client.smembers(self.keyprefix_queue % CONTROL_EXCHANGE)
+        found = {match["sep"].decode() for match in map(CONTROL_BINDING.fullmatch, bindings) if match}
+        self.sep = min(found - {own, Channel.sep}, default=own)
+        try:
+            yield
+        finally:
+            self.sep = own
 
 
 class GuardedTransport(Transport):

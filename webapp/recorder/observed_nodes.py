@@ -1,13 +1,14 @@
 """The workers that send task events: which of them belong to other projects, and how many of their events are missing.
 
 A worker's heartbeat says how many runs it has started. If fewer starts were received at two heartbeats in a row, the
-difference is a gap: one start may be on its way while the heartbeat is sent.
+difference is a gap: one start may be on its way while the heartbeat is sent. An end whose start was not received counts
+as one, because its run is known: with the pool `threads`, Celery drops some starts of short runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from beatdesk.encoding import NAME_LENGTH, shortened
@@ -16,13 +17,17 @@ from webapp.liveness import FORGOTTEN_AFTER
 from webapp.recorder.task_events import TaskEvent
 from webapp.run_store.observed_workers import Gap, Seen
 
+MAX_BEGUN = 10_000
 # A main process: its node name, and its number where the event has it, else 0.
 Node = tuple[str, int]
 
 
 @dataclass(slots=True)
 class _State:
-    """What is known of a node. `counted` is its own number of starts when `received` was zero."""
+    """What is known of a node. `counted` is its own number of starts when `received` was zero.
+
+    `begun` has the task IDs that started and have not ended.
+    """
 
     first_seen_at: datetime
     seen_at: datetime
@@ -33,6 +38,7 @@ class _State:
     received: int = 0
     missing: int = 0
     complete_at: datetime | None = None
+    begun: dict[str, bool] = field(default_factory=dict)
 
 
 class ObservedNodes:
@@ -70,6 +76,11 @@ class ObservedNodes:
         match event.get("type"):
             case "task-started":
                 state.received += 1
+                state.begun[str(event.get("uuid"))] = True
+                while len(state.begun) > MAX_BEGUN:
+                    state.begun.pop(next(iter(state.begun)))
+            case "task-succeeded" | "task-failed" | "task-retried":
+                state.received += not state.begun.pop(str(event.get("uuid")), False)
             case "worker-heartbeat" | "worker-online":
                 state.stopped_at = None
                 self._compare(node[0], state, event, at)

@@ -39,7 +39,9 @@ def times(run: Run) -> Times:
     """How long the run waited from when it could begin, how long it ran, and how late it was."""
     ready = max(run.created_at, run.eta) if run.eta else run.created_at
     waited = (run.started_at - ready).total_seconds() if run.started_at else None
-    ran = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
+    # When an unconfirmed run ended is not known, only when that was given up.
+    ended_at = None if run.state == RunState.UNCONFIRMED else run.ended_at
+    ran = (ended_at - run.started_at).total_seconds() if run.started_at and ended_at else None
     late = (run.started_at - run.due_at).total_seconds() if run.started_at and run.due_at else None
     return Times(None if waited is None else max(waited, 0.0), ran, None if late is None else max(late, 0.0))
 

@@ -11,8 +11,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from celery import Celery, states
+from celery.app.backends import by_url
 
 from beatdesk.encoding import NAME_LENGTH
 from beatdesk.execution.events import Entry, Event
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Keys in one MGET.
 READ_AT_ONCE = 100
+_BROKER_BACKENDS: WeakKeyDictionary[Celery, Any] = WeakKeyDictionary()
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(minutes=1)
 _ENDS = {
@@ -43,10 +47,30 @@ class Outcome(NamedTuple):
 
 
 def read(app: Celery, runs: Sequence[Observed], now: datetime) -> dict[str, Outcome]:
-    """What the result backend says of these runs, by id; nothing where it cannot be read. Never raises."""
+    """What result backends say of these runs, by id; nothing where one cannot be read. Never raises.
+
+    They are ours and, on Redis, the broker's database, where many projects keep their results.
+    """
+    found: dict[str, Outcome] = {}
+    for backend in _backends(app):
+        found |= _read(app, backend, [run for run in runs if run.id not in found], now)
+    return found
+
+
+def _backends(app: Celery) -> list[Any]:
+    """Ours, and the broker's database as another if that is on Redis."""
+    broker = app.conf.broker_url
+    if urlsplit(broker).scheme not in ("redis", "rediss") or broker == app.conf.result_backend:
+        return [app.backend]
+    if (broker_backend := _BROKER_BACKENDS.get(app)) is None:
+        cls, url = by_url(broker, app.loader)
+        broker_backend = _BROKER_BACKENDS[app] = cls(app=app, url=url)
+    return [app.backend, broker_backend]
+
+
+def _read(app: Celery, backend: Any, runs: Sequence[Observed], now: datetime) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     try:
-        backend = app.backend
         for start in range(0, len(runs), READ_AT_ONCE):
             chosen = runs[start : start + READ_AT_ONCE]
             values = backend.mget([backend.get_key_for_task(run.task_id) for run in chosen])
