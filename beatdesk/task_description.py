@@ -82,8 +82,8 @@ def _parameters(task: Any, signature: inspect.Signature, hints: Mapping[str, str
         one: dict[str, Any] = {"name": name, "kind": parameter.kind.name.lower()}
         if parameter.default is not parameter.empty:
             one |= {"default_text": MASK} if rule.hides(name) and parameter.default else _default(parameter.default)
-        if (kind := type_of(resolved.get(name, Any))) is not None:
-            one["type"] = kind
+        if name in resolved:
+            one["type"] = type_of(resolved[name])
         if name in hints:
             one["hint"] = shortened(hints[name], MAX_HINT)
         found.append(one)

@@ -61,7 +61,7 @@ def test_it_says_who_changed_what_and_what_comes(context: Flask) -> None:
     scheduler = Visitor(context, "scheduler")
     assert scheduler.post(f"/schedules/{made}/disable", page=f"/schedules/{made}").status_code in (200, 204, 303)
     assert scheduler.post(f"/schedules/{made}/enable", page=f"/schedules/{made}").status_code in (200, 204, 303)
-    today = (now() + timedelta(hours=20)).astimezone(KATHMANDU).date()
+    today = (now() + timedelta(hours=16)).astimezone(KATHMANDU).date()
     found = morning.report(today, KATHMANDU, now())
     assert [entry.object_name for entry in found.changes][:2] == ["every hour", "every hour"]
     assert [(one.schedule.name, one.fires) for one in found.coming] == [("every hour", 24)]

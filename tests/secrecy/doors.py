@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis as redis_client
-from celery import shared_task
 from flask.testing import FlaskCliRunner
 
 from beatdesk.secrecy import sealing
@@ -25,10 +24,10 @@ WHEN = {"kind": "crontab", "crontab": "0 8 * * *", "timezone": "UTC"}
 def tasks() -> Iterator[None]:
     """One task with secrets by name, by position and by its own rule; one that would say whatever it is given."""
 
-    @shared_task(name=VAULT, secrets=("card",))
+    @celery.task(name=VAULT, shared=False, secrets=("card",))
     def open_vault(card: str = "", *, password: str = "", url: str = "", room: int = 0) -> None: ...
 
-    @shared_task(name=ECHO)
+    @celery.task(name=ECHO, shared=False)
     def echo(text: Any = "", password: str = "") -> None: ...
 
     yield

@@ -84,7 +84,7 @@ def test_types_defaults_and_descriptions_of_parameters(app: Celery) -> None:
         "kind": {"kind": "keyword_only", "type": ["union", ["literal", "air", "sea"], "null"], "default": None},
         "when": {"kind": "keyword_only", "type": ["union", "date", "datetime", "null"], "default": None},
         "prices": {"kind": "keyword_only", "type": ["object", ["list", "decimal"]], "default": {}},
-        "wait": {"kind": "keyword_only", "default_text": "datetime.timedelta(seconds=300)"},
+        "wait": {"kind": "keyword_only", "default_text": "datetime.timedelta(seconds=300)", "type": None},
         "thing": {"kind": "keyword_only", "type": ["union", None, "null"], "default": None},
         "rest": {"kind": "var_keyword", "type": "float"},
     }

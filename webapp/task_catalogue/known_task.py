@@ -50,10 +50,10 @@ class TextDefault:
 class KnownTask:
     """A task of the catalogue. `summary` is its docstring's first line, `hints` its descriptions of arguments.
 
-    `types` are the annotations of arguments as types, without those that take any value. `is_checked` says that its
-    parameters are known; otherwise it takes whatever it is given. `queue` is where its project's routes send it,
-    `settings` are its own by Celery's names. `nodes` are the workers that have announced it or have registered it; none
-    for a task that is imported here.
+    `types` are the annotations of arguments as types; an argument without one is shown by its default. `is_checked` says
+    that its parameters are known; otherwise it takes whatever it is given. `queue` is where its project's routes send
+    it, `settings` are its own by Celery's names. `nodes` are the workers that have announced it or have registered it;
+    none for a task that is imported here.
     """
 
     name: str
@@ -103,7 +103,7 @@ def from_description(name: str, given: Mapping[str, Any], nodes: tuple[str, ...]
     listed = [_parameter(one) for one in (parameters or [])[:MAX_PARAMETERS]]
     positions = tuple(one.name for one in listed if one.kind in _BY_POSITION)
     further = next((one.name for one in listed if one.kind is one.VAR_POSITIONAL), "")
-    types = {one["name"]: _type(one["type"]) for one in parameters or () if one.get("type") is not None}
+    types = {one["name"]: _type(one["type"]) for one in parameters or () if "type" in one}
     return KnownTask(
         name,
         _text(given.get("doc", "")).partition("\n")[0].strip(),
@@ -132,7 +132,8 @@ def _parameter(given: Mapping[str, Any]) -> inspect.Parameter:
         default = TextDefault(_text(given["default_text"]))
     elif "default" in given:
         default = given["default"]
-    return inspect.Parameter(_text(given["name"]), kind, default=default)
+    annotation = inspect.Parameter.empty if given.get("type") is None else _type(given["type"])
+    return inspect.Parameter(_text(given["name"]), kind, default=default, annotation=annotation)
 
 
 def _type(given: Any) -> Any:
