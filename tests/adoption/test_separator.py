@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis as redis_client
+from kombu import Exchange, Queue
 
 from tests.adoption.foreign import Shop
 from tests.servers import wait_for
@@ -32,6 +33,14 @@ def test_workers_answer_beatdesk_and_their_own_commands(
             assert [answer.queues for answer in answers] == [{"celery"}]
             with shop.client() as client:
                 assert len(client.control.ping(timeout=5, limit=1)) == 1
+            # kombu also writes bindings again, before they expire.
+            replies = Exchange("reply.celery.pidbox", durable=False, delivery_mode="transient")
+            channel = connection.default_channel
+            Queue("ours", replies, "key", expires=10)(channel).declare()
+            channel._refresh_bindings(["ours"])
+            assert redis.smembers(REPLIES) == {"key::ours"}
+            channel.queue_delete("ours")
+            assert redis.smembers(REPLIES) == set()
             # A worker of ours answers on a connection of the pool, also where another program left a binding.
             redis.sadd(REPLIES, "key::theirs", "key\x06\x16\x06\x16left.behind")
             with celery.amqp.producer_pool.acquire() as producer:

@@ -60,6 +60,10 @@ class GuardedChannel(Channel):
         with self._their_separator():
             super()._queue_bind(*binding)
 
+    def _refresh_bindings(self, queues: Any) -> None:
+        with self._their_separator():
+            super()._refresh_bindings(queues)
+
     def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any) -> None:
         with self._their_separator(), self.conn_or_acquire() as client:
             binding = self.sep.join([routing_key or "", pattern or "", queue])

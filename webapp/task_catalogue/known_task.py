@@ -51,9 +51,9 @@ class KnownTask:
     """A task of the catalogue. `summary` is its docstring's first line, `hints` its descriptions of arguments.
 
     `types` are the annotations of arguments as types; an argument without one is shown by its default. `is_checked`
-    says that its parameters are known; otherwise it takes whatever it is given. `queue` is where its project's routes send
-    it, `settings` are its own by Celery's names. `nodes` are the workers that have announced it or have registered it;
-    none for a task that is imported here.
+    says that its parameters are known; otherwise it takes whatever it is given. `queue` is where its project's routes
+    send it, `settings` are its own by Celery's names. `nodes` are the workers that have announced it or have registered
+    it; none for a task that is imported here.
     """
 
     name: str
