@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from celery import Celery, states
 from celery.app.backends import by_url
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 # Keys in one MGET.
 READ_AT_ONCE = 100
-_BROKER_BACKENDS: WeakKeyDictionary[Celery, Any] = WeakKeyDictionary()
 # A clock that is ahead by more than this is wrong.
 AHEAD = timedelta(minutes=1)
 _ENDS = {
@@ -62,10 +61,13 @@ def _backends(app: Celery) -> list[Any]:
     broker = app.conf.broker_url
     if urlsplit(broker).scheme not in ("redis", "rediss") or broker == app.conf.result_backend:
         return [app.backend]
-    if (broker_backend := _BROKER_BACKENDS.get(app)) is None:
-        cls, url = by_url(broker, app.loader)
-        broker_backend = _BROKER_BACKENDS[app] = cls(app=app, url=url)
-    return [app.backend, broker_backend]
+    return [app.backend, _backend_at(app, broker)]
+
+
+@lru_cache(maxsize=1)
+def _backend_at(app: Celery, address: str) -> Any:
+    cls, url = by_url(address, app.loader)
+    return cls(app=app, url=url)
 
 
 def _read(app: Celery, backend: Any, runs: Sequence[Observed], now: datetime) -> dict[str, Outcome]:
