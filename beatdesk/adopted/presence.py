@@ -21,7 +21,7 @@ import redis
 from celery import signals
 from celery.worker import state as worker_state
 
-from beatdesk.adopted.claims import WORKER_KEY, WORKERS_KEY
+from beatdesk.adopted.claims import REMEMBERED_SECONDS, WORKER_KEY, WORKERS_KEY
 from beatdesk.adopted.host import RedisHost
 from beatdesk.encoding import NAME_LENGTH, encodable, shortened
 from beatdesk.execution.emitter import Subject, emit
@@ -31,6 +31,8 @@ from beatdesk.liveness import WORKER_HEARTBEAT, WORKER_LOST_AFTER
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two renewals of the claims of runs that go on, which may take longer than a claim is remembered.
+RENEWAL = REMEMBERED_SECONDS / 24
 UNKNOWN_TASK = "NotExecutable: no worker knows this task"
 
 
@@ -57,6 +59,7 @@ class _Presence:
         self._thread: threading.Thread | None = None
         self._controller: Any = None
         self._told: dict[str, Any] = {}
+        self._renew_at = 0.0
 
     def prepare(self, instance: Any = None, **_: Any) -> None:
         """Before it has processes, so that they inherit its identity, and before it sends events."""
@@ -108,8 +111,24 @@ class _Presence:
             emit(Subject(run_id, headers.get("retries") or 0, sender.hostname, name), Event.FAILED, UNKNOWN_TASK)
 
     def _run(self) -> None:
+        self._renew_at = time.monotonic() + RENEWAL
         while not self._stopping.wait(WORKER_HEARTBEAT):
             self._show()
+            if time.monotonic() >= self._renew_at:
+                self.renew()
+
+    def renew(self) -> None:
+        """Have the claims of what this worker executes remembered from now on. Never raises."""
+        self._renew_at = time.monotonic() + RENEWAL
+        try:
+            with self._host.redis().pipeline(transaction=False) as pipeline:
+                for request in tuple(worker_state.active_requests):
+                    if (run_id := run_of_message(request.request_dict)) is not None:
+                        pipeline.expire(self._host.over(run_id, request.request_dict)[1], REMEMBERED_SECONDS)
+                pipeline.execute()
+        except (redis.RedisError, OSError) as error:
+            self._renew_at = time.monotonic()
+            logger.info("claims are renewed later: %s", error)
 
     def _show(self, *, stopped: bool = False) -> None:
         """Renew the key. Never raises: whatever it is, the next one tries again."""
