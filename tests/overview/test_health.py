@@ -132,6 +132,10 @@ def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], 
     assert about(sign, oldest)
     assert sign.action.startswith("A worker last consumed it 1 h ago.")
     assert sign.command == "celery -A wsgi:celery worker -n beatdesk@%h -Q slow"
+    make_run(RunState.QUEUED, queue="slow", age=1800, task="shop.ship")
+    sign = signs()["queue"]
+    assert sign.action.endswith("Start a worker of the project that has the tasks.")
+    assert sign.command == ""
     make_worker("w2", queues=json.dumps(["slow"]))
     assert signs() == {}
 

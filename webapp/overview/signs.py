@@ -21,11 +21,14 @@ from webapp.messaging.installation import OtherInstallation
 from webapp.overview.restored import restored
 from webapp.overview.sign import Sign
 from webapp.recorder import recorder
+from webapp.run_store.models import Run
 from webapp.run_store.observed_workers import last_event
+from webapp.run_store.states import RunState
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.schedule_store.beat_models import Beat, BeatLease, alive_beats
 from webapp.schedule_store.rows import PROGRESS, TASKS
 from webapp.schedule_store.status import Status, has_status
+from webapp.task_catalogue.registry import find_task
 from webapp.web import installed
 from webapp.web.formats import duration, plural
 from webapp.web.hosts import current_settings
@@ -38,6 +41,8 @@ LOST_WORKER_SHOWN = timedelta(minutes=10)
 # The limit of counting broken and enabled schedules.
 MAX_SCHEDULES_COUNTED = 1_000
 MAX_NAMES = 3
+# How many waiting runs are looked at for whose tasks they are of.
+MAX_LOOKED_AT = 50
 
 # Discarded messages are shown for this long after the last one.
 DISCARDED_SHOWN = timedelta(hours=1)
@@ -147,19 +152,28 @@ def _queues(rows: Rows) -> Iterator[Sign]:
     waiting = plural(count, "run") if count < MAX_COUNTED else f"{MAX_COUNTED:,} or more runs"
     last = max((queue.consumed_at for queue in queues if queue.consumed_at), default=None)
     names = [queue.queue for queue in queues]
+    ours = _for_our_worker(names[:MAX_NAMES])
+    start = "Start a worker that does:" if ours else "Start a worker of the project that has the tasks."
     yield Sign(
         "queue",
         f"No worker consumes the {'queue' if len(names) == 1 else 'queues'} {_name_list(names)}.",
         f"A worker last consumed {'it' if len(names) == 1 else 'one of them'} "
-        f"{duration((rows.now - last).total_seconds() // 60 * 60)} ago. Start one that does:"
+        f"{duration((rows.now - last).total_seconds() // 60 * 60)} ago. {start}"
         if last and rows.now - last >= timedelta(minutes=1)
-        else "Start a worker that does:",
+        else start,
         severity="warning",
         since=queues[0].since,
         since_text=f"{waiting} {'waits' if count == 1 else 'wait'}, the oldest since",
-        command=f"{WORKER_COMMAND} -Q {','.join(names[:MAX_NAMES])}",
+        command=f"{WORKER_COMMAND} -Q {','.join(names[:MAX_NAMES])}" if ours else "",
         link=("/queues", "Show queues"),
     )
+
+
+def _for_our_worker(queues: Sequence[str]) -> bool:
+    """Whether what waits there can be executed by our worker, rather than by those of another project."""
+    waiting = sa.select(Run.task).where(Run.state == RunState.QUEUED, Run.queue.in_(queues)).limit(MAX_LOOKED_AT)
+    tasks = map(find_task, set(db.session.scalars(waiting)))
+    return all(task is not None and not task.nodes for task in tasks)
 
 
 def _observer(rows: Rows) -> Iterator[Sign]:
