@@ -154,3 +154,18 @@ def test_only_the_room_of_the_database_asks_which_database_it_is() -> None:
 
 def test_private_names_of_libraries_are_used_in_one_place_each() -> None:
     assert modules_with(r"noqa: SLF001|(?:has|get)attr\(\w+, \"_[a-z]") == set(PRIVATE_NAMES)
+
+
+def test_tasks_of_single_tests_are_in_no_other_app() -> None:
+    """A task that is shared is registered in each app that is made later, as often as it was defined."""
+    shared = {
+        f"{path.relative_to(ROOT)}:{inner.lineno}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.FunctionDef) and inner is not function
+        for decorator in inner.decorator_list
+        if "shared_task" in ast.unparse(decorator)
+    }
+    assert shared == set()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis as redis_client
-from celery import shared_task, signals
+from celery import signals
 from flask import Flask
 
 from tests.outages import away
@@ -28,7 +28,7 @@ from webapp.scheduler.sending.messages import Sender
 def limited() -> Iterator[str]:
     """The name of a task with options of its own."""
 
-    @shared_task(name="samples.limited", soft_time_limit=3, time_limit=5, ignore_result=True)
+    @celery.task(name="samples.limited", shared=False, soft_time_limit=3, time_limit=5, ignore_result=True)
     def limited(number: int) -> int:
         return number
 

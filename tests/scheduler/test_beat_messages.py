@@ -97,11 +97,11 @@ def test_equal_to_celerys_own(sender: Sender, redis: redis_client.Redis, change:
 @pytest.mark.parametrize("change", [{}, {"queue": "slow", "priority": 3}, {"expires_at": IN_AN_HOUR}], ids=list)
 @pytest.mark.usefixtures("context")
 def test_tasks_of_other_projects_too(sender: Sender, redis: redis_client.Redis, change: dict[str, Any]) -> None:
-    theirs = RUN._replace(task="shop.note", **change)
+    theirs = RUN._replace(task="bakery.note", **change)
 
     def consume(queue: str) -> None:
         with db.engine.begin() as connection:
-            announced.keep(connection, {"celery@shop": ["shop.note"]}, {"celery@shop": queue}, datetime.now(UTC))
+            announced.keep(connection, {"celery@bakery": ["bakery.note"]}, {"celery@bakery": queue}, datetime.now(UTC))
         forget_announced()
 
     consume("shop")

@@ -9,7 +9,6 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from celery import shared_task
 
 from tests.visitors import Visitor, number_of
 from webapp.extensions import celery
@@ -22,7 +21,7 @@ Filled = Callable[..., dict[str, Any]]
 def greet() -> Iterator[str]:
     """A task with arguments of several kinds."""
 
-    @shared_task(name="greet")
+    @celery.task(name="greet", shared=False)
     def run(name: str, num1: int = 1, loud: bool = False) -> str:
         """Greet a person."""
         return name * num1 if loud else name

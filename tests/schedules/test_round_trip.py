@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from celery import shared_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ NOW = datetime(2027, 6, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module", autouse=True)
 def _any_task(registered_tasks: None) -> Iterator[None]:
-    @shared_task(name="anything")
+    @celery.task(name="anything", shared=False)
     def anything(*args: Any, **kwargs: Any) -> None: ...
 
     yield

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from celery import shared_task
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
@@ -28,7 +27,7 @@ FIELDS = {"name": "fetch", "kind": "crontab", "crontab": "0 8 * * *", "task": "f
 def secret(context: Flask) -> Iterator[int]:
     """A schedule whose task takes secrets, by position and within an object; yields its number."""
 
-    @shared_task(name="fetch", secrets=("pin",))
+    @celery.task(name="fetch", shared=False, secrets=("pin",))
     def fetch(pin: str, login: dict[str, Any]) -> None: ...
 
     yield service.create(
