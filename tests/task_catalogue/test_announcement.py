@@ -148,21 +148,21 @@ def test_what_cannot_be_read_is_left_out(app: Celery) -> None:
 
 def test_queues_come_from_routes_and_no_queue_is_added(app: Celery) -> None:
     def router(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> Any:
-        if name == "shop.by_argument":
+        if name == "queues.by_argument":
             return {"queue": f"shard{args[0]}"}
-        return {"exchange": "topics", "routing_key": "a.b"} if name == "shop.by_key" else None
+        return {"exchange": "topics", "routing_key": "a.b"} if name == "queues.by_key" else None
 
-    app.conf.task_routes = [router, {"shop.slow": {"queue": "slow"}, "shop.objects": {"queue": Queue("objects")}}]
+    app.conf.task_routes = [router, {"queues.slow": {"queue": "slow"}, "queues.objects": {"queue": Queue("objects")}}]
     app.conf.task_default_queue = "shop"
-    for name in ("shop.by_argument", "shop.by_key", "shop.slow", "shop.objects", "shop.plain"):
+    for name in ("queues.by_argument", "queues.by_key", "queues.slow", "queues.objects", "queues.plain"):
         app.task(nothing, shared=False, name=name)
-    found = {name: task.get("queue") for name, task in announcement(app)["tasks"].items() if name.startswith("shop.")}
+    found = {name: task.get("queue") for name, task in announcement(app)["tasks"].items() if name.startswith("queues.")}
     assert found == {
-        "shop.by_argument": None,
-        "shop.by_key": None,
-        "shop.slow": "slow",
-        "shop.objects": "objects",
-        "shop.plain": "shop",
+        "queues.by_argument": None,
+        "queues.by_key": None,
+        "queues.slow": "slow",
+        "queues.objects": "objects",
+        "queues.plain": "shop",
     }
     assert list(app.amqp.queues) == ["shop"]
 
