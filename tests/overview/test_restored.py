@@ -42,6 +42,8 @@ def test_persons_decide_on_what_may_repeat(context: Flask) -> None:
     assert fresh(Run, ran).state == RunState.SUCCEEDED
     assert admin.post(f"/runs/{lost}/send-again").status_code == 303
     assert fresh(Run, lost).state == RunState.QUEUED
+    assert ["backup. 1 email from before" in sign.text for sign in restored()] == [True]
+    db.session.rollback()
     assert admin.post(f"/mail/{mail_id}/settle").status_code == 303
     assert list(restored()) == []
     db.session.rollback()

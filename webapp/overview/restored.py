@@ -30,10 +30,11 @@ def restored() -> Iterator[Sign]:
     )
     if not runs and not mails:
         return
+    parts = [plural(count, one) for count, one in ((runs, "run"), (mails, "email")) if count]
     yield Sign(
         "restored",
-        f"The database was restored from a backup. {plural(runs, 'run')} and {plural(mails, 'email')} from "
-        "before may have been executed or sent since.",
+        f"The database was restored from a backup. {' and '.join(parts)} from before may have been executed or sent "
+        "since.",
         "None of them is repeated automatically. Mark each as done, or retry it. Due times since then were skipped.",
         severity="warning",
         since=restored_at,
