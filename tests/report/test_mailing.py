@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -53,7 +54,7 @@ def test_its_subject_is_the_first_line(context: Flask) -> None:
 def test_it_says_what_did_not_run_and_who_changed_what_in_words(context: Flask) -> None:
     wants(context, "viewer")
     at = now() - timedelta(days=1)
-    schedule = {"schedule_id": 7, "schedule_name": "nightly"}
+    schedule: dict[str, Any] = {"schedule_id": 7, "schedule_name": "nightly"}
     make_run(RunState.MISSED, created_at=at, due_at=at, **schedule)
     make_run(RunState.SKIPPED, created_at=at, due_at=at + timedelta(seconds=1), reason="paused", **schedule)
     make_run(RunState.SUCCEEDED, created_at=at, due_at=at - timedelta(minutes=9), started_at=at, **schedule)
