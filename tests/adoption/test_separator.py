@@ -32,7 +32,7 @@ def test_workers_answer_beatdesk_and_their_own_commands(
             answers = wait_for(lambda: consumers.ask(celery, connection, 1), seconds=20)
             assert [answer.queues for answer in answers] == [{"celery"}]
             with shop.client() as client:
-                assert len(client.control.ping(timeout=5, limit=1)) == 1
+                assert len(client.control.ping(timeout=20, limit=1)) == 1
             # kombu also writes bindings again, before they expire.
             replies = Exchange("reply.celery.pidbox", durable=False, delivery_mode="transient")
             channel = connection.default_channel

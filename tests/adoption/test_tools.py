@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,8 @@ from webapp.config import Settings
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("context")]
 # Flower's word for each state that is compared.
 STATES = {"SUCCESS": "succeeded", "FAILURE": "failed"}
+# The commands wait a second for any answers; for that of a worker they name, until it comes.
+ASKED = f"--timeout 25 --destination celery@{socket.gethostname()}"
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def outputs(shop: Shop, *commands: str) -> list[str]:
         )
         for command in commands
     ]
-    done = [process.communicate(timeout=30)[0] for process in started]
+    done = [process.communicate(timeout=60)[0] for process in started]
     assert [process.returncode for process in started] == [0] * len(commands), done
     return done
 
@@ -98,7 +101,9 @@ def test_flower_and_celerys_own_commands(settings: Settings, shop: Shop, tmp_pat
             sent.append(shop.send("shop.wait", "long", str(tmp_path / "gate")))
             wait_for(lambda: shop.executed()["long"] == 1, seconds=20)
             ping, registered, active, limited = outputs(
-                shop, "inspect ping", "inspect registered", "inspect active", "control rate_limit shop.note 1000/m"
+                shop,
+                *(f"inspect {ASKED} {what}" for what in ("ping", "registered", "active")),
+                f"control {ASKED} rate_limit shop.note 1000/m",
             )
             (tmp_path / "gate").touch()
             wait_for(lambda: all(id_ in rows() and rows()[id_].ended_at for id_ in sent), seconds=20)

@@ -41,6 +41,22 @@ def test_the_same_mistake_is_one_group(context: Flask) -> None:
     assert not found.more
 
 
+@pytest.mark.parametrize(
+    ("error", "exception"),
+    [
+        ("", "unknown"),
+        (": no", "unknown"),
+        ('"": no', "unknown"),
+        ("Several\n lines: no", "Several lines"),
+        ("x" * 79 + " y", "x" * 79),
+    ],
+)
+def test_an_exception_can_be_sent_by_a_form(context: Flask, error: str, exception: str) -> None:
+    make_run(RunState.FAILED, error=error)
+    (group,) = groups.grouped(timedelta(hours=1), now()).groups
+    assert group.kind.exception == exception
+
+
 def test_place_is_ours_where_there_is_one() -> None:
     assert tracebacks.place("") == ""
     assert tracebacks.place('File "/lib/python3.11/json.py", line 1, in loads') == "json.py:1 in loads"

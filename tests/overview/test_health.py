@@ -22,7 +22,7 @@ from tests.servers import wait_for
 from tests.visitors import Visitor
 from tests.workers.test_pages import make_worker
 from webapp.database.engine import now
-from webapp.extensions import db
+from webapp.extensions import celery, db
 from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.overview.sign import Sign
 from webapp.recorder.recorder import Recorder
@@ -116,7 +116,9 @@ def test_worker_that_died_stopped_or_was_killed_beside_others(signs: Callable[[]
     assert signs() == {}
 
 
-def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], dict[str, Sign]]) -> None:
+def test_queues_in_which_runs_wait_and_that_no_worker_takes(
+    signs: Callable[[], dict[str, Sign]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Whatever else waits longer in queues that are consumed, and however much.
     make_runs(300, state=RunState.QUEUED, queue=DEFAULT_QUEUE, created_at=now() - timedelta(hours=2))
     oldest = now() - 10 * MINUTE
@@ -136,6 +138,12 @@ def test_queues_in_which_runs_wait_and_that_no_worker_takes(signs: Callable[[], 
     sign = signs()["queue"]
     assert sign.action.endswith("Start a worker of the project that has the tasks.")
     assert sign.command == ""
+
+    def broken() -> None:
+        raise ImportError
+
+    monkeypatch.setattr(celery.loader, "import_default_modules", broken)
+    assert list(signs()) == ["queue"]
     make_worker("w2", queues=json.dumps(["slow"]))
     assert signs() == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from tests.runs.making import make_run
 from tests.visitors import Visitor, add_user
 from webapp.database.engine import now
 from webapp.extensions import db
+from webapp.identity import audit
 from webapp.mail import service
 from webapp.mail_store.models import Mail
 from webapp.report import mailing
@@ -47,6 +49,23 @@ def test_its_subject_is_the_first_line(context: Flask) -> None:
     assert made.subject.endswith("1 kind of failure open.")
     assert "ValueError: <b>no</b> (add, " in made.text
     assert "&lt;b&gt;no" in made.html
+
+
+def test_it_says_what_did_not_run_and_who_changed_what_in_words(context: Flask) -> None:
+    wants(context, "viewer")
+    at = now() - timedelta(days=1)
+    schedule: dict[str, Any] = {"schedule_id": 7, "schedule_name": "nightly"}
+    make_run(RunState.MISSED, created_at=at, due_at=at, **schedule)
+    make_run(RunState.SKIPPED, created_at=at, due_at=at + timedelta(seconds=1), reason="paused", **schedule)
+    make_run(RunState.SUCCEEDED, created_at=at, due_at=at - timedelta(minutes=9), started_at=at, **schedule)
+    audit.record(db.session, "schedule.update", "schedule", 7, "nightly").at = at
+    db.session.commit()
+    mailing.send_reports(now())
+    (mail,) = db.session.scalars(sa.select(Mail))
+    lines = service.compose(mail).text.splitlines()
+    for line in ("nightly: 1 missed", "nightly: 1 skipped, paused", "nightly: late by 9 min"):
+        assert f"- {line}" in lines
+    assert "- system: update schedule nightly" in lines
 
 
 def test_it_is_chosen_in_ones_account(context: Flask) -> None:

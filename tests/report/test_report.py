@@ -64,7 +64,11 @@ def test_it_says_who_changed_what_and_what_comes(context: Flask) -> None:
     today = (now() + timedelta(hours=16)).astimezone(KATHMANDU).date()
     found = morning.report(today, KATHMANDU, now())
     assert [entry.object_name for entry in found.changes][:2] == ["every hour", "every hour"]
+    assert found.coming is not None
     assert [(one.schedule.name, one.fires) for one in found.coming] == [("every hour", 24)]
+    assert morning.report(today - timedelta(days=7), KATHMANDU, now()).coming is None
+    assert "Next 24 hours" in scheduler.get(scheduler.get("/report").headers["Location"]).text
+    assert "Next 24 hours" not in scheduler.get(f"/report/{today - timedelta(days=7)}").text
 
 
 def test_its_page(context: Flask) -> None:

@@ -100,6 +100,28 @@ def test_tasks_of_workers_that_are_gone_are_forgotten_in_time() -> None:
     assert {row.seen_at for row in rows if row.name == "living.task"} == {NOW}
 
 
+def test_a_name_is_kept_for_one_worker_where_their_names_change() -> None:
+    for age in range(1, 6):
+        keep_names(f"celery@pod-{age}", "shop.ship", now=NOW - timedelta(days=age))
+    keep_names("celery@pod-0", "shop.ship", now=NOW)
+    keep("shop", {"shop.ship": SHIP}, NOW - timedelta(days=5))
+    with db.engine.begin() as connection:
+        announced.renew(connection, set(), NOW)
+    known = catalogue().current()
+    assert known["shop.ship"].nodes == ("celery@pod-0", "celery@pod-1", "shop")
+    assert known["shop.ship"].is_checked
+
+
+def test_of_too_many_rows_the_latest_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announced, "MAX_ROWS", 2)
+    keep_names("celery@old", "shop.old", now=NOW - timedelta(days=2))
+    keep_names("celery@a", "shop.ship", now=NOW - timedelta(days=1), queue="first")
+    keep_names("celery@b", "shop.ship", now=NOW, queue="second")
+    known = catalogue().current()
+    assert known.keys() == {"shop.ship"}
+    assert known["shop.ship"].queue == "second"
+
+
 def test_announcements_are_taken_from_redis_as_they_were_made(redis: redis_client.Redis) -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
     app.conf.accept_content = ["pickle"]

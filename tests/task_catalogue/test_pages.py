@@ -62,6 +62,17 @@ def test_the_launch_form_has_its_parameters(context: Flask) -> None:
     assert "not checked" not in page
 
 
+def test_text_that_no_page_can_show_is_escaped(context: Flask) -> None:
+    odd = {"doc": "Read \udcff.", "parameters": [{"name": "path", "kind": "keyword_only", "default": "\udcff"}]}
+    with db.engine.begin() as connection:
+        given = announced.Announcement("celery@a", "shop", {TASK: json.dumps(odd)})
+        announced.keep_announcement(connection, given, datetime.now(UTC))
+    forget_announced()
+    page = Visitor(context, "operator").get(f"/runs/new?task={TASK}").text
+    assert r"Read \udcff." in page
+    assert r"Default: &#34;\\udcff&#34;." in page
+
+
 @pytest.mark.usefixtures("shop")
 def test_arguments_are_checked_and_secrets_sealed(context: Flask) -> None:
     operator = Visitor(context, "operator")

@@ -99,7 +99,9 @@ def grouped(span: timedelta, until: datetime) -> Failures:
 
 
 def _kind(task: str, error: str, traceback: str) -> Kind:
-    exception = error.partition(":")[0].strip()[:EXCEPTION_LENGTH].replace('"', "")
+    # Without quotes, for the search, and with no blank that a form would change on its way.
+    words = error.partition(":")[0].replace('"', "").split()
+    exception = " ".join(words)[:EXCEPTION_LENGTH].rstrip() or "unknown"
     return Kind(task, exception, tracebacks.place(traceback)[:PLACE_LENGTH])
 
 

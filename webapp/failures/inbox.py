@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.database import dialects
 from webapp.extensions import db
 from webapp.failures.groups import Failures, Group, Kind
 from webapp.identity import audit
@@ -78,20 +81,20 @@ def decide(kind: Kind, decision: Decision | None, until: datetime | None, note: 
         FailureDecision.place == kind.place,
     )
     former = db.session.scalar(sa.select(FailureDecision).where(*chosen))
-    before = _told(former) if former is not None else {}
-    db.session.execute(
-        sa.delete(FailureDecision).where(sa.or_(sa.and_(*chosen), FailureDecision.decided_at < now - REMEMBERED))
-    )
-    after = None
-    if decision is not None:
-        after = FailureDecision(
-            **kind._asdict(), decision=decision, person=audit.acting()["actor"], decided_at=now, until=until, note=note
-        )
-        db.session.add(after)
-    name = f"{kind.task}: {kind.exception}"
-    audit.record(db.session, "failure.decide", "failure", "", name, before, _told(after) if after is not None else {})
+    before = {} if former is None else _told({name: getattr(former, name) for name in ("decision", "until", "note")})
+    db.session.execute(sa.delete(FailureDecision).where(FailureDecision.decided_at < now - REMEMBERED))
+    after: dict[str, Any] = {}
+    if decision is None:
+        db.session.execute(sa.delete(FailureDecision).where(*chosen))
+    else:
+        after = {"decision": decision, "until": until, "note": note}
+        values = {**after, "person": audit.acting()["actor"], "decided_at": now}
+        # Two people may decide at once: the later one counts.
+        insert = dialects.insert(db.session.connection(), FailureDecision).values(**kind._asdict(), **values)
+        db.session.execute(insert.on_conflict_do_update(index_elements=kind._fields, set_=values))
+    audit.record(db.session, "failure.decide", "failure", "", f"{kind.task}: {kind.exception}", before, _told(after))
     db.session.commit()
 
 
-def _told(row: FailureDecision) -> dict[str, str | None]:
-    return {"decision": row.decision, "until": row.until.isoformat() if row.until else None, "note": row.note}
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**given, "until": given["until"] and given["until"].isoformat()} if given else {}

@@ -74,7 +74,7 @@ KINDS: Mapping[str, Kind] = {
             day="2027-03-01",
             headline="412 runs ended, 3 failed, 1 missed. 1 kind of failure open.",
             lines=("ConnectionError: the report's server does not answer (reports.nightly, 3 runs)",),
-            changes=("Maya Gurung: schedule.update Nightly report",),
+            changes=("Maya Gurung: update schedule Nightly report",),
             coming="415 runs",
         ),
         _kind("schedule_recovered", "Notifies admins that a paused schedule succeeds again", **_SCHEDULE),

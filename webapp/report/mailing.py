@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from webapp.extensions import db
 from webapp.failures.inbox import OPEN
-from webapp.identity.models import User
+from webapp.identity.models import AuditEntry, User
 from webapp.mail_store.outbox import enqueue
 from webapp.report import morning
 from webapp.report.morning import Report
 from webapp.runs.service import send_runs
 from webapp.web.access import Permission, has
-from webapp.web.formats import plural
+from webapp.web.formats import duration, plural
 from webapp.web.hosts import current_settings
 
 # Lines of a list in the mail; the page has the rest.
@@ -59,9 +59,18 @@ def _context(found: Report) -> dict[str, Any]:
                 f"{item.group.example[:160]} ({item.group.kind.task}, {plural(len(item.group.runs), 'run')})"
                 for item in open_[:SHOWN]
             ),
-            *(f"{one.name}: {one.count:,} {one.state}, {one.reason}" for one in found.silent[:SHOWN]),
-            *(f"{one.name}: late by {round(one.seconds):,} s" for one in found.late[:SHOWN]),
+            *(
+                f"{one.name}: {one.count:,} {one.state}" + (f", {one.reason}" if one.reason else "")
+                for one in found.silent[:SHOWN]
+            ),
+            *(f"{one.name}: late by {duration(one.seconds)}" for one in found.late[:SHOWN]),
         ],
-        "changes": [f"{entry.actor}: {entry.action} {entry.object_name}".strip() for entry in found.changes[:SHOWN]],
-        "coming": plural(sum(one.fires for one in found.coming), "run"),
+        "changes": [_change(entry) for entry in found.changes[:SHOWN]],
+        "coming": plural(sum(one.fires for one in found.coming or ()), "run"),
     }
+
+
+def _change(entry: AuditEntry) -> str:
+    """As "Maya Gurung: update schedule Nightly report"."""
+    verb = entry.action.partition(".")[2].replace("_", " ")
+    return f"{entry.actor}: {verb} {entry.object_type} {entry.object_name}".strip()

@@ -61,7 +61,10 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a day. `counts` are by state, up to `MAX_COUNTED`; `coming` is what is due in the next 24 hours."""
+    """The report of a day. `counts` are by state, up to `MAX_COUNTED`.
+
+    `coming` is what is due in the 24 hours after it; None when they are over: what was due then is recorded as runs.
+    """
 
     day: date
     start: datetime
@@ -72,7 +75,7 @@ class Report:
     late: Sequence[Late]
     unconfirmed: Sequence[Any]
     changes: Sequence[AuditEntry]
-    coming: Sequence[RehearsedSchedule]
+    coming: Sequence[RehearsedSchedule] | None
 
     @property
     def open_failures(self) -> int:
@@ -115,7 +118,7 @@ def report(day: date, zone: ZoneInfo, now: datetime) -> Report:
     within = (Run.created_at > start, Run.created_at <= until)
     counts = counted_in_states(MAX_COUNTED, dict.fromkeys(ENDED, within))
     found = groups.grouped(until - start, until)
-    coming = rehearsal.rehearse(Filters(), (end, end + SPAN), zone, now)
+    coming = rehearsal.rehearse(Filters(), (end, end + SPAN), zone, now).rehearsed if now < end + SPAN else None
     return Report(
         day=day,
         start=start,
@@ -126,7 +129,7 @@ def report(day: date, zone: ZoneInfo, now: datetime) -> Report:
         late=_late(within),
         unconfirmed=_unconfirmed(within),
         changes=_changes(start, until),
-        coming=sorted(coming.rehearsed, key=lambda one: one.first),
+        coming=None if coming is None else sorted(coming, key=lambda one: one.first),
     )
 
 

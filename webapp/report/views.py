@@ -90,6 +90,7 @@ def _values(found: Report) -> dict[str, Any]:
             for entry in found.changes
         ],
         "coming": [
-            {"schedule": one.schedule.name, "first": one.first.isoformat(), "runs": one.fires} for one in found.coming
+            {"schedule": one.schedule.name, "first": one.first.isoformat(), "runs": one.fires}
+            for one in found.coming or ()
         ],
     }

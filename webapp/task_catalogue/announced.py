@@ -27,11 +27,13 @@ logger = logging.getLogger(__name__)
 READ_EVERY = 5.0
 # A task is forgotten when no worker has named it for so long.
 REMEMBERED = timedelta(days=30)
-# The same for what its app does not announce any more; the workers that still have it may be on their way out.
+# The same for what its app does not announce any more, and for a name that another worker has too; the workers that
+# still have it may be on their way out.
 REPLACED_AFTER = timedelta(days=1)
 # The rows of living workers are renewed when they are older.
 RENEWED_AFTER = timedelta(hours=1)
-MAX_TASKS = 20_000
+# Each a task of one worker; of more rows a process reads the latest.
+MAX_ROWS = 20_000
 
 
 class AnnouncedTask(Base):
@@ -98,7 +100,12 @@ def renew(connection: sa.Connection, nodes: Collection[str], now: datetime) -> N
     """Remember what these workers, which are there, have named; forget the rest in time. Commits nothing itself."""
     aged = AnnouncedTask.seen_at < now - RENEWED_AFTER
     connection.execute(sa.update(AnnouncedTask).where(AnnouncedTask.node.in_(nodes), aged).values(seen_at=now))
-    connection.execute(sa.delete(AnnouncedTask).where(AnnouncedTask.seen_at < now - REMEMBERED))
+    # Workers in containers have another name each time they start.
+    later = sa.orm.aliased(AnnouncedTask)
+    elsewhere = sa.exists().where(later.name == AnnouncedTask.name, later.seen_at >= now - REPLACED_AFTER)
+    replaced = sa.and_(AnnouncedTask.description.is_(None), AnnouncedTask.seen_at < now - REPLACED_AFTER, elsewhere)
+    gone = sa.or_(AnnouncedTask.seen_at < now - REMEMBERED, replaced)
+    connection.execute(sa.delete(AnnouncedTask).where(gone))
 
 
 def _one_of(names: Collection[str]) -> sa.ColumnElement[bool]:
@@ -158,11 +165,11 @@ class AnnouncedTasks:
 
 
 def _names(connection: sa.Connection) -> dict[str, _Named]:
-    """All tasks; the queue is that of the worker that named the task last."""
+    """The tasks that were named last; the queue is that of the worker that named the task last."""
     columns = (AnnouncedTask.name, AnnouncedTask.node, AnnouncedTask.queue, AnnouncedTask.announced_at)
-    query = sa.select(*columns).order_by(AnnouncedTask.seen_at, AnnouncedTask.node).limit(MAX_TASKS)
+    query = sa.select(*columns).order_by(AnnouncedTask.seen_at.desc(), AnnouncedTask.node.desc()).limit(MAX_ROWS)
     found: dict[str, _Named] = {}
-    for name, node, queue, announced_at in connection.execute(query):
+    for name, node, queue, announced_at in reversed(connection.execute(query).all()):
         before = found.get(name, _Named())
         by, at = before.described_by, before.announced_at
         if announced_at is not None and (at is None or announced_at >= at):

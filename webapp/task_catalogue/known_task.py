@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from beatdesk.encoding import encodable_value
 from beatdesk.secrecy.masking import Rule
 from beatdesk.task_description import SETTINGS, TYPE_NAMES
 from webapp.messaging.celery_config import SERIALIZER
@@ -99,6 +100,8 @@ def by_name(name: str, nodes: tuple[str, ...], queue: str | None) -> KnownTask:
 
 def from_description(name: str, given: Mapping[str, Any], nodes: tuple[str, ...] = ()) -> KnownTask:
     """The task that a description describes. Raises ValueError, TypeError or KeyError for another form."""
+    # A default may be the name of a file with bytes that are no text, which no page can show.
+    given = encodable_value(given)
     parameters = given.get("parameters")
     listed = [_parameter(one) for one in (parameters or [])[:MAX_PARAMETERS]]
     positions = tuple(one.name for one in listed if one.kind in _BY_POSITION)

@@ -55,7 +55,7 @@ def _announcement(fields: dict[str, str]) -> Announcement | None:
             if name and len(name) <= NAME_LENGTH and name.isprintable() and not is_internal(name)
         }
         name = encodable(str(app.get("name", "")))[:NAME_LENGTH]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         logger.warning("an announcement of %r cannot be read: %s: %s", source, type(error).__name__, error)
         return None
     return Announcement(source, name, described)

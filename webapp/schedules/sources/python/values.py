@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from webapp.schedules.sources.given import MAX_DEPTH, MAX_ENTRIES, TOO_DEEP, refuse
+from webapp.web import installed
 
 MAX_TEXT_LENGTH = 80  # characters of source in a message
 # A schedule with all fields takes about a hundred steps.
@@ -17,7 +18,7 @@ MAX_LINES = 5  # line numbers in a message
 SIMPLE = (str, int, float, timedelta, type(None))
 
 
-RUN_IT = "flask schedules import --beat-schedule module:attribute runs it"
+RUN_IT = f"{installed.command('schedules import')} --beat-schedule module:attribute runs it"
 
 
 def unread(text: str) -> str:
