@@ -78,13 +78,19 @@ def test_a_second_start_keeps_queue_secret_key_and_sign_in(project: Project) -> 
 
 @pytest.mark.parametrize(
     ("given", "pool"),
-    [({}, "solo"), ({"TASK_MODULES": "json"}, None), ({"CELERY_WORKER_POOL": "threads"}, "threads")],
-    ids=["their own workers", "their tasks in ours", "chosen"],
+    [
+        ({}, "solo"),
+        ({"REDIS_URL": "the broker"}, "solo"),
+        ({"TASK_MODULES": "json"}, None),
+        ({"CELERY_WORKER_POOL": "threads"}, "threads"),
+    ],
+    ids=["their own workers", "on their Redis", "their tasks in ours", "chosen"],
 )
 def test_beside_a_project_the_worker_is_a_small_one(
     project: Project, valkey_url: str, given: dict[str, str], pool: str | None
 ) -> None:
-    with project.running(CELERY_BROKER_URL=valkey_url, **given):
+    own = {"REDIS_URL": valkey_url} if "REDIS_URL" in given else {}
+    with project.running(CELERY_BROKER_URL=valkey_url, **given | own):
         assert environment(project).get("CELERY_WORKER_POOL") == pool
 
 
