@@ -128,6 +128,21 @@ def test_the_variables_of_a_project_are_not_settings() -> None:
     assert given_settings({"HOME": "/home/me", "BEATDESK_PATH": "/bin", "PORT": " 80 ", "HOST": ""}) == {"PORT": "80"}
 
 
+def test_the_addresses_of_a_service_of_kubernetes_are_not_settings() -> None:
+    address = "tcp://10.0.0.1:80"
+    given = {
+        "BEATDESK_PORT": address,
+        "BEATDESK_PORT_80_TCP": address,
+        "BEATDESK_PORT_80_TCP_ADDR": "10.0.0.1",
+        "BEATDESK_SERVICE_HOST": "10.0.0.1",
+        "BEATDESK_SERVICE_PORT": "80",
+        "BEATDESK_REDIS_PORT": address,
+        "BEATDESK_REDIS_SERVICE_PORT_REDIS": "80",
+    }
+    assert given_settings(given | {"PORT": "8000"}) == {"PORT": "8000"}
+    assert unknown_settings(given) == []
+
+
 def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
     assert unknown_settings({variable(name): "" for name in NAMES}) == []
     assert unknown_settings({"BEATDESK_RDIS_URL": "", "BEATDESK_XYZZY": "", "RDIS_URL": ""}) == [
