@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from webapp.config import NAMES, PREFIX, ConfigError, Settings, given_settings, unknown_settings, variable
+from webapp.launcher.environment import NEEDED_BY
 
 SECRET = "0123456789abcdef"  # no secret
 # Two values of each setting that differ from each other and from the default.
@@ -126,6 +127,26 @@ def test_an_error_names_the_variable_that_was_set(name: str) -> None:
 
 def test_the_variables_of_a_project_are_not_settings() -> None:
     assert given_settings({"HOME": "/home/me", "BEATDESK_PATH": "/bin", "PORT": " 80 ", "HOST": ""}) == {"PORT": "80"}
+
+
+def test_each_setting_that_may_have_a_secret_is_for_named_processes_only() -> None:
+    may = re.compile("PASSWORD|USERNAME|SECRET|TOKEN|DATABASE|REDIS|BROKER|BACKEND")
+    assert {name for name in NAMES if may.search(name)} == NEEDED_BY.keys()
+
+
+def test_the_addresses_of_a_service_of_kubernetes_are_not_settings() -> None:
+    address = "tcp://10.0.0.1:80"
+    given = {
+        "BEATDESK_PORT": address,
+        "BEATDESK_PORT_80_TCP": address,
+        "BEATDESK_PORT_80_TCP_ADDR": "10.0.0.1",
+        "BEATDESK_SERVICE_HOST": "10.0.0.1",
+        "BEATDESK_SERVICE_PORT": "80",
+        "BEATDESK_REDIS_PORT": address,
+        "BEATDESK_REDIS_SERVICE_PORT_REDIS": "80",
+    }
+    assert given_settings(given | {"PORT": "8000"}) == {"PORT": "8000"}
+    assert unknown_settings(given) == []
 
 
 def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:

@@ -31,6 +31,10 @@ PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)*", re.ASCII)
 
 # Of every setting; one that does not begin with it has this prefix too.
 PREFIX = "BEATDESK_"
+# Kubernetes tells every program the addresses of services. Those of one named `beatdesk` are in variables such as
+# BEATDESK_PORT=tcp://10.0.0.1:80, BEATDESK_SERVICE_HOST, BEATDESK_PORT_80_TCP.
+SERVICE_VARIABLE = re.compile(r"BEATDESK_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_)\w*")
+SERVICE_ADDRESS = ("tcp://", "udp://", "sctp://")
 NAMES = frozenset(
     """
     ADMIN_EMAIL ADMIN_PASSWORD BEATDESK_DATA BEATDESK_MAILBOX CELERY_BROKER_TRANSPORT_OPTIONS CELERY_BROKER_URL
@@ -52,9 +56,14 @@ def given_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings in an environment, by their plain names. An empty variable counts as not set."""
     given = {}
     for name in NAMES:
-        if value := environ.get(variable(name), "").strip() or environ.get(name, "").strip():
+        if value := _text(environ, variable(name)) or _text(environ, name):
             given[name] = value
     return given
+
+
+def _text(environ: Mapping[str, str], variable: str) -> str:
+    text = environ.get(variable, "").strip()
+    return "" if text.startswith(SERVICE_ADDRESS) else text
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
@@ -62,7 +71,8 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     known = {variable(name): name for name in NAMES}
     lines = []
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+        of_service = SERVICE_VARIABLE.fullmatch(name) or environ[name].startswith(SERVICE_ADDRESS)
+        if name.startswith(PREFIX) and name not in known and not of_service:
             near = difflib.get_close_matches(name.removeprefix(PREFIX), known.values(), 1)
             lines.append(f"Beatdesk has no setting {name}." + (f" Did you mean {variable(near[0])}?" if near else ""))
     return lines
@@ -70,11 +80,7 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
 
 def with_variables(text: str, environ: Mapping[str, str]) -> str:
     """A text that names settings, with the names of the variables that they were read from."""
-    prefixed = [
-        name
-        for name in NAMES
-        if (value := environ.get(variable(name), "").strip()) and value != environ.get(name, "").strip()
-    ]
+    prefixed = [name for name in NAMES if (value := _text(environ, variable(name))) and value != _text(environ, name)]
     return re.sub(rf"(?<![\w/:@.$])({'|'.join(prefixed)})\b", rf"{PREFIX}\1", text) if prefixed else text
 
 

@@ -1,5 +1,6 @@
 """The environment that a start gives to processes, the data it keeps, and restarts of processes that end."""
 
+import re
 import signal
 import smtplib
 import stat
@@ -78,14 +79,21 @@ def test_a_second_start_keeps_queue_secret_key_and_sign_in(project: Project) -> 
 
 @pytest.mark.parametrize(
     ("given", "pool"),
-    [({}, "solo"), ({"TASK_MODULES": "json"}, None), ({"CELERY_WORKER_POOL": "threads"}, "threads")],
-    ids=["their own workers", "their tasks in ours", "chosen"],
+    [
+        ({}, "solo"),
+        ({"REDIS_URL": "the broker"}, "solo"),
+        ({"TASK_MODULES": "json"}, None),
+        ({"CELERY_WORKER_POOL": "threads"}, "threads"),
+    ],
+    ids=["their own workers", "on their Redis", "their tasks in ours", "chosen"],
 )
 def test_beside_a_project_the_worker_is_a_small_one(
     project: Project, valkey_url: str, given: dict[str, str], pool: str | None
 ) -> None:
-    with project.running(CELERY_BROKER_URL=valkey_url, **given):
-        assert environment(project).get("CELERY_WORKER_POOL") == pool
+    own = {"REDIS_URL": valkey_url} if "REDIS_URL" in given else {}
+    with project.running(CELERY_BROKER_URL=valkey_url, **given | own):
+        found = re.findall("^CELERY_WORKER_POOL=(.*)$", (project.root / "web.txt").read_text(), re.MULTILINE)
+        assert found == ([pool] if pool else [])
 
 
 def test_the_password_of_the_ready_line_is_what_the_release_was_given(project: Project) -> None:

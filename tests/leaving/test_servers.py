@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import redis as redis_client
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from beatdesk.adopted.claims import WORKER_KEY, WORKERS_KEY
 from tests import processes
 from tests.adoption.foreign import Shop
 from tests.leaving import contents
@@ -22,10 +24,13 @@ from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import Settings
+from webapp.database.engine import now
+from webapp.extensions import db
 from webapp.messaging.installation import EXCHANGE, KEY
 from webapp.recorder import event_reader
 from webapp.run_store.models import Run
 from webapp.run_store.states import RunState
+from webapp.run_store.worker_models import Worker
 from webapp.runs import control
 
 THEIR_QUEUES = ("celery", "shop")
@@ -153,3 +158,34 @@ def test_a_message_that_a_lost_worker_holds_does_not_come_back(
     # What our worker had of theirs is in its queue again.
     assert redis.llen("celery") == 1
     assert redis.keys("beatdesk*") == []
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_that_is_no_longer_adopted_can_be_asked_afterwards(
+    context: Flask, runner: FlaskCliRunner, redis: redis_client.Redis
+) -> None:
+    for worker_id, kind, name in (("1", Worker.ADOPTED, "shop@host"), ("2", Worker.OURS, "beatdesk@host")):
+        gone = now() - timedelta(days=1)
+        db.session.add(
+            Worker(id=worker_id, kind=kind, name=name, host="host", pid=1, pool="solo", concurrency=1, seen_at=gone)
+        )
+    db.session.commit()
+    theirs, ours = (f"\x06\x16\x06\x16{name}@host.celery.pidbox" for name in ("shop", "beatdesk"))
+    redis.sadd("_kombu.binding.celery.pidbox", theirs, ours)
+    assert runner.invoke(args=["leave", "--yes"]).exit_code == 0
+    assert redis.smembers("_kombu.binding.celery.pidbox") == {theirs}
+
+
+@pytest.mark.parametrize("broker_url", ["redis"], indirect=True)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_that_is_still_adopted_is_alive_without_a_recorder(
+    context: Flask, runner: FlaskCliRunner, redis: redis_client.Redis
+) -> None:
+    told = {"pid": 1, "name": "shop@host", "at": 1}
+    redis.sadd(WORKERS_KEY, "1")
+    redis.set(WORKER_KEY.format(worker_id="1"), json.dumps(told))
+    refused = runner.invoke(args=["leave", "--yes"])
+    assert (refused.exit_code, "adopted worker shop@host" in refused.output) == (1, True)
+    redis.set(WORKER_KEY.format(worker_id="1"), json.dumps({**told, "stopped": True}))
+    assert runner.invoke(args=["leave", "--yes"]).exit_code == 0

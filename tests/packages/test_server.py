@@ -42,10 +42,10 @@ def test_a_line_of_several_programs_keeps_its_shell() -> None:
 
 def test_paths_are_those_of_the_folder_in_which_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    environ = {"BEATDESK_DATA": "data", "PYTHONPATH": f".{os.pathsep}/lib/tasks", "PATH": "/bin"}
+    environ = {"BEATDESK_DATA": "data:1", "PYTHONPATH": f".{os.pathsep}/lib/tasks", "PATH": "/bin"}
     prepare(environ)
     assert environ == {
-        "BEATDESK_DATA": str(tmp_path / "data"),
+        "BEATDESK_DATA": str(tmp_path / "data:1"),
         "PYTHONPATH": f"{tmp_path}{os.pathsep}/lib/tasks",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}/bin",
     }

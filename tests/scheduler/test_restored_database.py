@@ -25,7 +25,9 @@ from webapp.run_store.models import Run
 from webapp.run_store.states import RESTORED, RunState
 from webapp.schedule_store.models import SchedulePause
 from webapp.scheduler import restored
+from webapp.scheduler.clock import Clock
 from webapp.scheduler.core import Core
+from webapp.scheduler.leader import Lease
 
 pytestmark = pytest.mark.each_database
 
@@ -122,6 +124,32 @@ def test_a_beat_that_goes_on_holds_nothing_back(
     with beats.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(SchedulePause)) == 0
         assert connection.scalar(sa.select(sa.func.count()).where(Run.state == RunState.UNCONFIRMED)) == 0
+
+
+def test_without_redis_nothing_is_raised_and_after_an_error_it_is_compared_again(
+    context: Flask, beats: Rig, settings: Settings, redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = make_run(RunState.QUEUED)
+    lease = Lease("holder", Clock())
+    away = restored.RestoreCheck(beats.engine, lease, f"redis://127.0.0.1:{servers.free_port()}/0")
+    here = restored.RestoreCheck(beats.engine, lease, settings.redis_url)
+    redis.set(restored.KEY, '{"token": 1000, "ends_at": null}')
+    with beats.engine.begin() as connection:
+        here.look(connection)
+        assert lease.take(connection)
+    away.remember()
+    with monkeypatch.context() as patched:
+        patched.setattr(restored, "hold", _away)
+        with pytest.raises(sa.exc.OperationalError):
+            here.compare()
+    here.remember()
+    with beats.engine.connect() as connection:
+        assert connection.scalar(sa.select(Run.state).where(Run.id == waiting)) == "unconfirmed"
+    assert restored._parsed(str(redis.get(restored.KEY))).token == lease.token
+
+
+def _away(*_: object) -> int:
+    raise sa.exc.OperationalError("UPDATE", {}, Exception("the database is away"))
 
 
 @pytest.mark.parametrize(

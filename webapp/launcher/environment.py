@@ -22,6 +22,7 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     # They may contain the passwords of sentinels and of keys.
     "CELERY_BROKER_TRANSPORT_OPTIONS": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "CELERY_BROKER_USE_SSL": frozenset({"web", "worker", "beat", "recorder", "observer"}),
+    "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "CELERY_RESULT_BACKEND": frozenset({"web", "worker", "beat", "recorder", "observer"}),
     "DATABASE_URL": frozenset({"release", "web", "worker", "beat", "recorder", "observer"}),
     # Beat, recorder and observer open and seal the secret arguments of runs; the others build the application.

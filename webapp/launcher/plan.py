@@ -82,9 +82,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def with_pool(environ: Mapping[str, str], settings: Settings) -> Mapping[str, str]:
     """The environment with the worker's pool: `solo` beside a project whose own workers execute its tasks.
 
-    Ours has only emails and cleanups to do then.
+    Ours has only emails and cleanups to do then. A broker on Redis may be the same server as REDIS_URL.
     """
-    beside = settings.broker_url != settings.redis_url and not settings.task_modules
+    beside = "CELERY_BROKER_URL" in given_settings(environ) and not settings.task_modules
     return {POOL: "solo", **environ} if beside else environ
 
 

@@ -56,9 +56,10 @@ def prepare(environ: MutableMapping[str, str]) -> None:
         folder = user_data_folder(environ)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         environ["BEATDESK_DATA"] = str(folder)
-    for name in ("BEATDESK_DATA", "PYTHONPATH"):
-        if value := environ.get(name):
-            environ[name] = os.pathsep.join(str(Path(part).absolute()) for part in value.split(os.pathsep))
+    if data := environ.get("BEATDESK_DATA"):
+        environ["BEATDESK_DATA"] = str(Path(data).absolute())
+    if folders := environ.get("PYTHONPATH"):
+        environ["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in folders.split(os.pathsep))
     environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
 
 

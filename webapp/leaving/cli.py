@@ -20,6 +20,7 @@ from webapp.leaving.service import Found
 from webapp.leaving.tables import Tables
 from webapp.messaging.installation import without_password
 from webapp.messaging.producers import BROKER_ERRORS
+from webapp.web.installed import command
 
 CONFIRMATION = "leave"
 # How many names a line lists.
@@ -52,22 +53,25 @@ def leave(*, remove: bool, yes: bool, as_json: bool) -> None:
     removed = remove or yes
     if as_json:
         click.echo(json.dumps({**found.as_dict(), "removed": removed}, indent=2))
-    elif removed:
+    elif removed and not found.nothing:
         click.echo("\nRemoved. Nothing of Beatdesk is left on these servers.")
     elif not found.nothing:
-        click.echo("\nNothing was changed. To remove all of this, stop Beatdesk and run: flask leave --remove")
+        click.echo(f"\nNothing was changed. To remove all of this, stop Beatdesk and run: {command('leave --remove')}")
 
 
 def _require_stopped(found: Found) -> None:
     if found.alive:
         raise click.ClickException(
-            "Beatdesk is still running. Stop its processes first, web processes included. Alive: "
+            "Beatdesk is still running. Stop its processes first, web processes included; adopted workers by "
+            "starting them without `beatdesk.adopt`. Alive: "
             f"{'; '.join(found.alive)}. A process that was killed counts as alive for some seconds."
         )
 
 
 def _confirm() -> None:
-    given = click.prompt(f"\nThis cannot be undone. Type {CONFIRMATION} to continue", default="", show_default=False)
+    given = click.prompt(
+        f"\nThis cannot be undone. Type {CONFIRMATION} to continue", default="", show_default=False, err=True
+    )
     if given != CONFIRMATION:
         raise click.ClickException("Nothing was changed.")
 

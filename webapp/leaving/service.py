@@ -21,7 +21,7 @@ from webapp.database.engine import database_now
 from webapp.database.reads import reading
 from webapp.leaving import broker_objects, redis_keys, tables
 from webapp.messaging.installation import Installation, without_password
-from webapp.recorder import recorder
+from webapp.recorder import adopted_workers, recorder
 from webapp.recorder.event_reader import LEASE as OBSERVER_LEASE
 from webapp.run_store.worker_models import Worker
 from webapp.schedule_store.beat_models import alive_beats
@@ -83,16 +83,21 @@ def _now(session: Session) -> datetime:
 
 
 def _processes(session: Session) -> tuple[str | None, list[str], list[str]]:
-    """The installation's ID, the names of its workers, and which of its processes are alive."""
+    """The installation's ID, the names of its own workers, and which of its processes are alive."""
     if not sa.inspect(session.connection()).has_table(Installation.__tablename__):
         return None, [], []
     now = _now(session)
     workers = session.scalars(sa.select(Worker)).all()
-    alive = [f"worker {each.name}" for each in workers if each.alive(now)]
+    alive = [f"worker {each.name}" for each in workers if each.kind == Worker.OURS and each.alive(now)]
     alive += [f"beat on {each.host}, process {each.pid}" for each in alive_beats(session, now)]
-    return session.scalar(sa.select(Installation.id)), sorted({each.name for each in workers}), alive
+    # Bindings of adopted workers are theirs: such a worker binds the same name again when it is no longer adopted.
+    ours = {each.name for each in workers if each.kind == Worker.OURS}
+    return session.scalar(sa.select(Installation.id)), sorted(ours), alive
 
 
 def _seen_in_redis(client: redis.Redis) -> list[str]:
     found = [f"recorder {name}" for name in recorder.present(client)]
+    # Their rows say nothing of them once the recorder has stopped.
+    adopted = adopted_workers.present(client).values()
+    found += [f"adopted worker {each['name']}" for each in adopted if not each.get("stopped")]
     return found + (["observer"] if client.exists(OBSERVER_LEASE) else [])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -79,12 +80,13 @@ class RestoreCheck:
         except (redis.RedisError, OSError) as error:
             logger.warning("Whether the database was restored is compared later: %s", error)
             return
-        before, self._before = self._before, None
-        if known is not None and before.older_than(_parsed(known)):
+        if known is not None and self._before.older_than(_parsed(known)):
             with self._engine.begin() as connection:
                 self._lease.prove(connection)
-                held = hold(connection, before.ends_at)
+                held = hold(connection, self._before.ends_at)
             logger.warning("The database was restored from a backup; %s runs are unconfirmed.", held)
+        # Only now: if the database was away meanwhile, this is done again.
+        self._before = None
 
     def remember(self) -> None:
         """Keep how far the lease has come, every few seconds. Redis may be slow: not for beat's own thread."""
@@ -97,7 +99,9 @@ class RestoreCheck:
                 token, ends_at = _progress(connection)
             if token == self._lease.token:
                 text = json.dumps({"token": token, "ends_at": ends_at and ends_at.isoformat()})
-                self._redis.set(KEY, text)
+                # The broker may be another server: that this Redis is away says nothing about it.
+                with suppress(redis.RedisError, OSError):
+                    self._redis.set(KEY, text)
 
 
 def hold(connection: sa.Connection, since: datetime | None) -> int:
