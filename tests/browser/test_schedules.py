@@ -92,7 +92,8 @@ def test_filters_are_in_the_address_as_they_are_typed(page: Page, sign_in: SignI
     expect(tag).to_have_value("nightly")
     expect(rows).to_have_count(1)
     page.get_by_role("link", name="Clear filters").click()
-    expect(page).to_have_url(re.compile(r"/schedules$"))
+    # Until it is loaded, and listens.
+    page.wait_for_url(re.compile(r"/schedules$"))
     kind.select_option("solar")
     expect(rows).to_have_count(1)
     expect(page.get_by_role("link", name="Clear filters")).to_be_visible()
