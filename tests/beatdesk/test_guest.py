@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis as redis_client
 from celery import Celery
+from celery.worker import state as worker_state
 
 from beatdesk.adopted import backlog, presence
 from beatdesk.adopted.host import RedisHost
@@ -34,7 +35,7 @@ class Array:
 class Plain(SimpleNamespace):
     """A task, as far as rules go."""
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -107,5 +108,5 @@ def test_the_requests_in_hand_are_read_while_others_begin(monkeypatch: pytest.Mo
                 raise RuntimeError("Set changed size during iteration")
             return iter(["request"])
 
-    monkeypatch.setattr(presence.worker_state, "active_requests", Changing())
+    monkeypatch.setattr(worker_state, "active_requests", Changing())
     assert presence._active() == ["request"]
