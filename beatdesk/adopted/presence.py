@@ -143,6 +143,8 @@ class _Presence:
             with self._host.redis().pipeline(transaction=False) as pipeline:
                 pipeline.set(WORKER_KEY.format(worker_id=worker_id), json.dumps(told), ex=int(WORKER_LOST_AFTER))
                 pipeline.sadd(WORKERS_KEY, worker_id)
+                # Without a recorder nothing else removes the workers that were there.
+                pipeline.expire(WORKERS_KEY, REMEMBERED_SECONDS)
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             logger.info("the worker's presence is shown later: %s", error)

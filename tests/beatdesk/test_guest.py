@@ -13,7 +13,7 @@ import redis as redis_client
 from celery import Celery
 from celery.worker import state as worker_state
 
-from beatdesk.adopted import backlog, presence
+from beatdesk.adopted import address, backlog, presence
 from beatdesk.adopted.host import RedisHost
 from beatdesk.execution import canvas, host, run_task
 from beatdesk.execution.events import Entry, Event
@@ -110,3 +110,27 @@ def test_the_requests_in_hand_are_read_while_others_begin(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(worker_state, "active_requests", Changing())
     assert presence._active() == ["request"]
+
+
+def test_a_thread_that_asks_while_another_connects_is_not_refused(
+    adopted: RedisHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    real = address.connect
+
+    def connect(*given: Any) -> Any:
+        if not asked:
+            asked.append(True)
+            asked.append(adopted.enabled)
+        return real(*given)
+
+    monkeypatch.setattr(address, "connect", connect)
+    assert adopted.enabled
+    assert asked == [True, True]
+
+
+def test_the_password_of_a_wrong_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    url = "redis://shop:5ecret/word@redis:6379/0"
+    assert not RedisHost(Celery("shop", broker="memory://", set_as_current=False), url).enabled
+    assert "does not see the runs" in caplog.text
+    assert "5ecret" not in caplog.text
