@@ -29,7 +29,7 @@ class Backlog:
     def __init__(self, client: Callable[[], redis.Redis]) -> None:
         self._client = client
         self._entries: deque[Entry] = deque()
-        self._lock = threading.Lock()
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
         self._woken = threading.Event()
         self._process = 0
         self.dropped = 0
@@ -54,14 +54,20 @@ class Backlog:
 
     def flush(self) -> None:
         """Append as much as Redis takes. Raises redis.RedisError, OSError."""
-        while batch := list(islice(self._entries, BATCH)):
-            append_all(self._client(), batch)
-            with self._lock:
-                for _ in range(min(len(batch), len(self._entries))):
-                    self._entries.popleft()
+        # One thread at a time: the second one would remove entries that were not appended.
+        with self._flushing:
+            while batch := self._oldest():
+                append_all(self._client(), batch)
+                with self._lock:
+                    for _ in range(min(len(batch), len(self._entries))):
+                        self._entries.popleft()
         if self.dropped:
             logger.error("%d entries about runs were dropped while Redis was away", self.dropped)
             self.dropped = 0
+
+    def _oldest(self) -> list[Entry]:
+        with self._lock:
+            return list(islice(self._entries, BATCH))
 
     def _run(self) -> None:
         while True:

@@ -86,12 +86,20 @@ class RedisHost(Host):
         """Whether there is a Redis to report to; says once why not."""
         if self._process == os.getpid():
             return self._client is not None
-        self._process, self._client, self._claims = os.getpid(), None, None
+        client = None
         try:
-            self._client = address.connect(self.app, self._url)
+            client = address.connect(self.app, self._url)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with an address, their worker goes on without us
-            logger.error("Beatdesk does not see the runs of %r: %s", self.app.main, error)  # noqa: TRY400  # no traceback of ours in their log
-        return self._client is not None
+            # Other errors may quote a part of the address, which has a password.
+            why = (
+                error
+                if isinstance(error, address.NoAddress)
+                else f"the address of Redis is wrong ({type(error).__name__})"
+            )
+            logger.error("Beatdesk does not see the runs of %r: %s", self.app.main, why)  # noqa: TRY400  # no traceback of ours in their log
+        # The process last: another thread that asks meanwhile must not find none.
+        self._client, self._claims, self._process = client, None, os.getpid()
+        return client is not None
 
     def begin_worker(self) -> None:
         """Be a new worker, before it has processes."""

@@ -122,13 +122,16 @@ class _Presence:
         self._renew_at = time.monotonic() + RENEWAL
         try:
             with self._host.redis().pipeline(transaction=False) as pipeline:
-                for request in tuple(worker_state.active_requests):
+                for request in _active():
                     if (run_id := run_of_message(request.request_dict)) is not None:
                         pipeline.expire(self._host.over(run_id, request.request_dict)[1], REMEMBERED_SECONDS)
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             self._renew_at = time.monotonic()
             logger.info("claims are renewed later: %s", error)
+        except Exception:
+            # Without its thread the worker would be taken for lost.
+            logger.exception("claims cannot be renewed")
 
     def _show(self, *, stopped: bool = False) -> None:
         """Renew the key. Never raises: whatever it is, the next one tries again."""
@@ -140,6 +143,8 @@ class _Presence:
             with self._host.redis().pipeline(transaction=False) as pipeline:
                 pipeline.set(WORKER_KEY.format(worker_id=worker_id), json.dumps(told), ex=int(WORKER_LOST_AFTER))
                 pipeline.sadd(WORKERS_KEY, worker_id)
+                # Without a recorder nothing else removes the workers that were there.
+                pipeline.expire(WORKERS_KEY, REMEMBERED_SECONDS)
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             logger.info("the worker's presence is shown later: %s", error)
@@ -168,6 +173,15 @@ def _described(hostname: str) -> dict[str, Any]:
     }
 
 
+def _active() -> list[Any]:
+    """The requests that are executed; other threads of the worker add and remove some meanwhile."""
+    while True:
+        try:
+            return list(worker_state.active_requests)
+        except RuntimeError:
+            continue
+
+
 def _changing(controller: Any) -> dict[str, Any]:
     pool, scaler = controller.pool, getattr(controller, "autoscaler", None)
     current = max(1, pool.num_processes)
@@ -179,7 +193,7 @@ def _changing(controller: Any) -> dict[str, Any]:
     return {
         **told,
         "queues": sorted(map(encodable, controller.app.amqp.queues.consume_from)),
-        "running": [request.id for request in tuple(worker_state.active_requests)],
+        "running": [request.id for request in _active()],
         # With a comma on each side, so that the script of claims finds one as text.
         "processes": f",{','.join(map(str, sorted(processes)))},",
     }

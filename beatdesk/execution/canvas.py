@@ -55,6 +55,17 @@ class Following:
 NOTHING_FOLLOWS = Following()
 
 
+class _Encoder(kombu_json.JSONEncoder):
+    """Writes what it cannot encode as its text, like the arguments of a run: pickle brings objects of any class."""
+
+    def default(self, o: Any) -> Any:
+        """Kombu's form of a value, else its text."""
+        try:
+            return super().default(o)
+        except TypeError:
+            return repr(o)
+
+
 def options_of(embedded: Mapping[str, Any], headers: Mapping[str, Any]) -> str | None:
     """JSON of the options to keep of a message, None when it has none. `embedded` is the third part of its body.
 
@@ -64,7 +75,7 @@ def options_of(embedded: Mapping[str, Any], headers: Mapping[str, Any]) -> str |
     kept |= {"group_id": headers.get("group"), "group_index": headers.get("group_index")}
     kept = {name: embedded_secrets.sealed(each, rule_for) for name, each in kept.items() if each not in (None, [], ())}
     # As kombu writes it: moments and the like among the arguments come out as they went in.
-    return str(kombu_json.dumps(kept)) if kept else None
+    return str(kombu_json.dumps(kept, cls=_Encoder)) if kept else None
 
 
 def replacement_by(signature: Any) -> str | None:
@@ -74,7 +85,7 @@ def replacement_by(signature: Any) -> str | None:
     """
     if signature.get("subtask_type"):
         return None
-    return str(kombu_json.dumps(embedded_secrets.sealed(dict(signature), rule_for)))
+    return str(kombu_json.dumps(embedded_secrets.sealed(dict(signature), rule_for), cls=_Encoder))
 
 
 def replaced_by(replacement: str, options: str | None) -> str:

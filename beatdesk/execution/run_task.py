@@ -21,7 +21,7 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import Task, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 from celery.utils.saferepr import saferepr
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
@@ -74,6 +74,10 @@ def execute(task: Any, trace: Callable[[], Any], task_id: Any, request: dict[str
         except (Ignore, Reject) as refusal:
             return _unexecuted(refusal)
         except Exception as error:
+            if not get_host().owns_worker and not isinstance(error, SoftTimeLimitExceeded):
+                # Arguments of any class, as pickle brings them: their project can execute them.
+                logger.exception("task %s is executed without a record", execution.task_id)
+                return trace()
             logger.exception("run %s cannot be claimed", execution.id)
             return _fail(task, execution, request, error, is_stored=False)
         token = set_current(execution)
@@ -142,11 +146,7 @@ def _traced(task: Any, trace: Callable[[], Any], execution: Execution, request: 
                 _emit_failed(execution, error, request)
             raise
         return _fail(task, execution, request, error, is_stored=isinstance(error, Exception))
-    try:
-        _emit_end(execution, outcome, request)
-    except Exception:  # a soft time limit that is over just now; Celery raises it once
-        logger.exception("run %s: its end is emitted again", execution.id)
-        _emit_end(execution, outcome, request)
+    _emit_end_at_last(execution, outcome, request)
     if not get_host().owns_worker:
         return outcome
     try:
@@ -188,6 +188,20 @@ def _is_order(error: BaseException) -> bool:
         return True
     # A greenlet that is killed, as by a cancellation; gevent and eventlet have the same class.
     return isinstance(error, WorkerShutdown | WorkerTerminate) or type(error).__name__ == "GreenletExit"
+
+
+def _emit_end_at_last(execution: Execution, outcome: Any, request: Mapping[str, Any]) -> None:
+    try:
+        _emit_end(execution, outcome, request)
+    except Exception:  # a soft time limit that is over just now; Celery raises it once
+        logger.exception("run %s: its end is emitted again", execution.id)
+        try:
+            _emit_end(execution, outcome, request)
+        except Exception:
+            if get_host().owns_worker:
+                raise
+            # Another project's task has ended all the same.
+            logger.exception("run %s: its end is not recorded", execution.id)
 
 
 def _emit_end(execution: Execution, outcome: Any, request: Mapping[str, Any]) -> None:

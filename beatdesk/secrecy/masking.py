@@ -57,7 +57,8 @@ def _masked_leaf(value: Any, hidden: int, _place: tuple[Any, ...]) -> Any:
 
 def is_blank(value: Any) -> bool:
     """Whether a value cannot be a secret, whatever its name is."""
-    return value is None or value == "" or isinstance(value, bool)
+    # Compared as text only: an array of numbers has no truth.
+    return value is None or isinstance(value, bool) or (isinstance(value, str) and not value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,12 @@ def rule_of(task: Any) -> Rule:
     if task is None:
         return NAMES_ONLY
     positions, further = [], ""
-    for name, parameter in inspect.signature(task.run).parameters.items():
+    try:
+        parameters = inspect.signature(task.run).parameters
+    except (ValueError, TypeError):
+        # A function that does not say what its arguments are called.
+        return Rule(names_of(task))
+    for name, parameter in parameters.items():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             positions.append(name)
         elif parameter.kind == parameter.VAR_POSITIONAL:
@@ -200,7 +206,7 @@ class Concealed:
             return self._opened(value.content, place)
         if not hidden or is_blank(value):
             return value
-        if value == MASK:
+        if isinstance(value, str) and value == MASK:
             self.blank = True
             return value
         self.any = True

@@ -149,7 +149,19 @@ def test_presence_becomes_a_row_and_renews_what_the_worker_executes(context: Fla
     assert fresh(Worker, "w").stopped_at is not None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": "x", "name": "n"}', '{"pid": 1, "name": "n"}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"pid": "x", "name": "n"}',
+        '{"pid": 1, "name": "n"}',
+        "null",
+        told(started=1e30),
+        told(versions=[]),
+    ],
+)
 def test_presence_that_cannot_be_read_is_no_worker(context: Flask, redis: redis_client.Redis, text: str) -> None:
     redis.sadd(WORKERS_KEY, "w")
     redis.set(WORKER_KEY.format(worker_id="w"), text)

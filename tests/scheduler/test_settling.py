@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_client
 import sqlalchemy as sa
+from celery import Celery
 
 from beatdesk.secrecy.masking import Rule, conceal
 from tests.scheduler.beats import RUNS, FakeTime, Rig
@@ -19,6 +20,7 @@ from webapp.messaging.celery_config import DEFAULT_QUEUE
 from webapp.run_store.worker_models import QueueConsumer, Worker
 from webapp.scheduler.backlog import Backlog
 from webapp.scheduler.core import Core
+from webapp.scheduler.foreign import outcomes
 from webapp.scheduler.foreign.consumers import Answer, ConsumerLog
 from webapp.scheduler.foreign.settling import ACTIVE
 
@@ -305,3 +307,9 @@ def test_a_worker_of_ours_that_answers_before_it_has_its_row_is_ours_afterwards(
     assert _recorded(scene, log, answer) == {("q", "beatdesk@a", False)}
     _worker(scene, "beatdesk@a", "q")
     assert _recorded(scene, log, answer) == {("q", "beatdesk@a", True)}
+
+
+def test_a_broker_that_is_no_result_backend_is_left_out() -> None:
+    app = Celery("tls", broker="rediss://broker:6380/0", backend="cache+memory://", set_as_current=False)
+    app.conf.broker_use_ssl = {"ssl_cert_reqs": "required"}
+    assert outcomes._backends(app) == [app.backend]

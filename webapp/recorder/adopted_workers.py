@@ -57,7 +57,7 @@ class AdoptedWorkers:
             try:
                 with engine.begin() as connection:
                     _keep(connection, worker_id, said)
-            except (ValueError, TypeError, LookupError, sa.exc.DataError) as error:
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError, sa.exc.DataError) as error:
                 logger.warning("worker %s tells what cannot be kept: %s", shortened(worker_id, 40), error)
         self._told_at = {worker_id: said.get("at") for worker_id, said in told.items()}
 

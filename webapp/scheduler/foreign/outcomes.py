@@ -61,7 +61,11 @@ def _backends(app: Celery) -> list[Any]:
     broker = app.conf.broker_url
     if urlsplit(broker).scheme not in ("redis", "rediss") or broker == app.conf.result_backend:
         return [app.backend]
-    return [app.backend, _backend_at(app, broker)]
+    try:
+        return [app.backend, _backend_at(app, broker)]
+    except Exception as error:  # noqa: BLE001  # an address that is one of a broker only, as with TLS options beside it
+        logger.debug("the broker's database is not read for results: %s", type(error).__name__)
+        return [app.backend]
 
 
 @lru_cache(maxsize=1)
