@@ -21,6 +21,7 @@ from tests.servers import wait_for
 from tests.support import fresh
 from tests.visitors import Visitor
 from webapp.config import ProjectSettings, Settings
+from webapp.extensions import celery
 from webapp.messaging import broker
 from webapp.run_store.models import Run
 from webapp.run_store.states import Origin, RunState
@@ -49,7 +50,10 @@ def settings(settings: Settings, valkey_url: str, redis: redis_client.Redis) -> 
 
 
 @pytest.fixture
-def shop(settings: Settings, tmp_path: Path) -> Shop:
+def shop(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    # Where this process has imported its tasks for other tests, they are ours.
+    for name in [name for name in celery.tasks if name.startswith("shop.")]:
+        monkeypatch.delitem(celery.tasks, name)
     return Shop(settings.broker_url, tmp_path, settings.result_backend, **CONF)
 
 
