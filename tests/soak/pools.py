@@ -14,8 +14,11 @@ POOLS = ("prefork", "threads", "solo", "gevent", "eventlet")
 BAR = 10.0
 
 
-def restarted(scene: Scene, *, times: int) -> list[Measure]:
-    """A worker of each pool, each with a queue of its own; after each restart of Valkey each is given a run."""
+def restarted(scene: Scene, *, times: int, patience: float = 60) -> list[Measure]:
+    """A worker of each pool, each with a queue of its own; after each restart of Valkey each is given a run.
+
+    `patience` is for how many seconds each run is waited for.
+    """
     for pool in POOLS:
         scene.worker("--pool", pool, "--concurrency", "2", "--queues", pool, ready=False)
     for worker in scene.workers:
@@ -25,7 +28,7 @@ def restarted(scene: Scene, *, times: int) -> list[Measure]:
     for _ in range(times):
         scene.valkey.kill()
         scene.valkey.come_back()
-        for pool, seconds in _next_tasks(scene, 60).items():
+        for pool, seconds in _next_tasks(scene, patience).items():
             took[pool].append(seconds)
     return [
         Measure("R10", f"{pool}: of {times} restarts the next task within {BAR:g} s", good, "", "=", times)
