@@ -39,7 +39,7 @@ test: setup-dev setup-programs lint ## Run all checks and tests
 	$(PYTEST) --dist worksteal --numprocesses 3 -m "not slow and not browser"; quick=$$?; \
 	wait $$mypy; mypy=$$?; cat .cache/mypy.log; exit $$((quick + mypy))
 	@$(PYTEST) $(ONE_BY_ONE) --numprocesses 2 -m browser >.cache/browser-tests.log 2>&1 & browser=$$!; \
-	$(COPIES) $(PYTEST) $(ONE_BY_ONE) --numprocesses 4 -m "slow and not browser"; slow=$$?; \
+	$(COPIES) $(PYTEST) $(ONE_BY_ONE) --numprocesses 3 -m "slow and not browser"; slow=$$?; \
 	wait $$browser; browser=$$?; cat .cache/browser-tests.log; exit $$((slow + browser))
 
 check: lint ## Run the linters and the type checker only

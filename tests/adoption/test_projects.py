@@ -13,7 +13,7 @@ from tests.adoption.trial import Trial
 from tests.scheduler.beats import Rig
 from webapp.config import Settings
 
-CASES = choose(12)
+CASES = choose(10)
 
 
 @pytest.fixture
