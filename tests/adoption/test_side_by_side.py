@@ -95,7 +95,7 @@ def test_without_their_tasks_ours_takes_its_own_queue_alone(settings: Settings, 
 
         wait_for(lambda: state() == RunState.SUCCEEDED, seconds=20)
         assert consumed("worker") == [DEFAULT_QUEUE]
-        assert broker.queue_depths(["celery"]) == {"celery": 1}
+        wait_for(lambda: broker.queue_depths(["celery"]) == {"celery": 1}, seconds=20)
         with reading():
             assert set(db.session.scalars(sa.select(Worker.pool))) == {"solo"}
         with shop.worker():
