@@ -134,7 +134,7 @@ class RedisHost(Host):
         try:
             self._backlog.flush()
         except (redis.RedisError, OSError) as error:
-            logger.error("what happened to runs last is not recorded: %s", error)  # noqa: TRY400
+            logger.error("what happened to runs last is not recorded: %s", error)  # noqa: TRY400  # as above
 
     def context(self) -> AbstractContextManager[Any]:
         """None: what a task of theirs needs around it, its project does."""

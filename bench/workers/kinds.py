@@ -113,7 +113,9 @@ class Worker:
 
     def _park(self, count: int) -> None:
         names = [self.kind.task] * (count - 1) + ["bench.last"]
-        ids = [new_id() if self.kind.ours else str(uuid.uuid4()) for _ in names]
+        # Of what Beatdesk sends, which alone is claimed.
+        is_claimed = self.kind.ours or self.kind.key == "adopted"
+        ids = [new_id() if is_claimed else str(uuid.uuid4()) for _ in names]
         if self._engine is not None:
             # As a launch or a schedule writes them.
             rows = [{"id": one, "task": name, "sent_at": now()} for one, name in zip(ids, names, strict=True)]
